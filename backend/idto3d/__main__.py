@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m idto3d`: generate, sheet, evaluate, bench, train."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import Cancelled, UserError
+
+USAGE = """usage: python -m idto3d COMMAND ...
+
+  generate   photos to a bundle
+  sheet      rendered tiles to one labelled picture
+  evaluate   figures of a pack on people that it has not seen
+  bench      time by stage, memory, share of bare U-Net time
+  train      train the starter pack
+"""
+
+
+def print_json(event: dict[str, Any]) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def print_plain(event: dict[str, Any]) -> None:
+    if event["type"] == "progress":
+        eta = event.get("eta_seconds")
+        left = f", {eta:.0f} s left in this stage" if eta is not None else ""
+        print(f"{event['stage']}: {event['step']}/{event['steps']}{left}", flush=True)
+    elif event["type"] == "warning":
+        print(f"warning {event['code']}: {event['message']}", flush=True)
+    elif event["type"] == "error":
+        print(f"{event['code']}: {event['message']} {event['fix']}", file=sys.stderr, flush=True)
+    elif event["type"] == "done":
+        print(f"done: {event['bundle']}", flush=True)
+
+
+def generate_command(arguments: list[str]) -> int:
+    from .generate import STARTER_PACK, GenerateConfig, generate
+
+    parser = argparse.ArgumentParser(prog="idto3d generate")
+    parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--pack", type=Path, default=STARTER_PACK)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--expressions", default="all", help="names with commas, or all")
+    parser.add_argument("--prompt", default="", help="words about the person")
+    parser.add_argument("--texture-size", type=int, default=1024, choices=(256, 512, 1024, 2048, 4096))
+    parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
+    given = parser.parse_args(arguments)
+    config = GenerateConfig(given.pack, given.seed, given.expressions, given.prompt, given.texture_size)
+
+    def work(events: Callable[[dict[str, Any]], None]) -> None:
+        path = generate(given.photos, given.out, config, events)
+        events({"type": "done", "bundle": str(path)})
+
+    return reporting(work, given.json)
+
+
+def sheet_command(arguments: list[str]) -> int:
+    from .sheet import compose_sheet
+
+    parser = argparse.ArgumentParser(prog="idto3d sheet")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--tiles", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, nargs="+", required=True)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+
+    def work(events: Callable[[dict[str, Any]], None]) -> None:
+        header = json.loads((given.bundle / "head.json").read_text(encoding="utf-8"))
+        subtitle = f"{header['pack']}, seed {header['seed']}"
+        compose_sheet(given.tiles, given.photos, given.bundle / "preview.png", subtitle=subtitle)
+        events({"type": "done", "bundle": str(given.bundle)})
+
+    return reporting(work, given.json)
+
+
+def reporting(work: Callable[[Callable[[dict[str, Any]], None]], None], as_json: bool) -> int:
+    """Run with events printed; expected failures become an error event and status 1, a stop status 130."""
+    events = print_json if as_json else print_plain
+
+    def stop(number: int, frame: object) -> None:
+        raise Cancelled
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        work(events)
+    except UserError as error:
+        events({"type": "error", "code": error.code, "message": error.message, "fix": error.fix})
+        return 1
+    except Cancelled:
+        print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command == "generate":
+        return generate_command(rest)
+    if command == "sheet":
+        return sheet_command(rest)
+    if command == "train":
+        from .training.run import main as train
+
+        train(rest)
+        return 0
+    if command == "evaluate":
+        from .evaluate.heldout import main as evaluate
+
+        return evaluate(rest)
+    if command == "bench":
+        from .evaluate.bench import main as bench
+
+        return bench(rest)
+    print(f"unknown command: {command}\n\n{USAGE}", file=sys.stderr, end="")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a head crop says that a recogniser is trained to ignore: skin, hair, sex, age."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """texture (T,) coefficients of the skin basis; style (S,) shares of hair styles, summing to 1; hair (3,) sRGB;
+    masculine, age (years), stubble: estimates that only the report uses."""
+
+    texture: Tensor
+    style: Tensor
+    hair: Tensor
+    masculine: float
+    age: float
+    stubble: float
+
+
+def read_appearance(path: Path, heads: NDArray[np.uint8], sharpen: float = 2.0) -> Appearance:
+    """Average over head crops (N,128,128,3) uint8 by the pack's appearance.onnx.
+
+    sharpen: the style shares are raised to it, because a half-and-half of two hair styles is neither.
+    Raises UserError E_PACK_FORMAT when the file is not such a net.
+    """
+    import onnxruntime
+
+    try:
+        session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        batch = heads.astype(np.float32).transpose(0, 3, 1, 2) / 127.5 - 1
+        texture, style, hair, person = session.run(["texture", "hair_style", "hair_colour", "person"], {"image": batch})
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        raise UserError("E_PACK_FORMAT", f"{path.name} cannot be used ({error}).", "Install the pack again.") from error
+    shares = torch.softmax(torch.from_numpy(style).mean(0), 0) ** sharpen
+    who = person.mean(0)
+    return Appearance(
+        torch.from_numpy(texture).mean(0), shares / shares.sum(), torch.from_numpy(hair).mean(0), float(who[0]), float(100 * who[1]), float(who[2])
+    )

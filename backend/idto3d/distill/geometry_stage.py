@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Geometry stage: SDS through phi_g shapes Psi_g(Gamma, k_exp) (Babiloni et al. 2024, section 3).
+
+Starts from the feed-forward guess that y_id gives and stays within a trust region of it. Each step draws one expression
+and a few views; all expressions are one mesh, because only the canonical signs decide its faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..head.attach import Attachment
+from ..head.geometry_net import GeometryNet, canonical_of, follow
+from ..head.marching_tets import surface_vertices, topology
+from ..head.smooth import large_steps, uniform_laplacian
+from ..prior.adapters import Condition
+from ..prior.model import Prior, cfg_pair
+from ..prior.prompts import prompt, view_name
+from ..render.normals import normal_map
+from .schedule import annealed_range, sample_t
+from .sds import sds_loss
+from .views import View, fade, sample_views
+
+Progress = Callable[[str, int, int], None]
+"""(stage, step, steps), called once a step; raises to stop."""
+
+SNAP = 0.0015  # metres: surface vertices this near the control surface are put on it (the grid's own error)
+HAIR_CELLS = (10, 12, 10)
+
+
+@dataclass(frozen=True)
+class GeometryStageConfig:
+    """How the head is sculpted."""
+
+    steps: int = 150
+    views: int = 2
+    guidance: float = 4.0
+    # t / T is drawn below these, from start to end of the stage
+    t_max_start: float = 0.6
+    t_max_end: float = 0.25
+    # Adam's learning rates: identity coefficients (standard deviations), points (m), codes, hair thickness (m)
+    lr_identity: float = 0.02
+    lr_points: float = 2e-5
+    lr_codes: float = 4e-3
+    lr_hair: float = 2e-4
+    # trust region: root mean square motion of the neutral surface away from the start, metres
+    trust: float = 1.0e-3
+    # weights of: pull towards the start, smooth surface normals, expression fields near their start
+    start_weight: float = 0.3
+    normal_weight: float = 2.0
+    warp_weight: float = 1.0
+    # share of the steps that show neutral
+    neutral_share: float = 0.25
+    # large steps (Nicolet et al. 2021): smoothness of the point offsets
+    smoothing: float = 30.0
+    checkpoint_every: int = 25
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Who and what: y_id (512,), y_exp (E,D), names and texts of the E expressions (row 0 neutral), the user's words."""
+
+    y_id: Tensor
+    y_exp: Tensor
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    words: str
+
+
+class GeometryVariables(nn.Module):
+    """theta_g: what distillation moves."""
+
+    def __init__(self, net: GeometryNet, coefficients: Tensor) -> None:
+        super().__init__()
+        self.coefficients = nn.Parameter(coefficients.clone())
+        self.points = nn.Parameter(torch.zeros_like(net.control))
+        self.codes = nn.Parameter(net.warp.codes.detach().clone())
+        self.hair = nn.Parameter(torch.zeros(HAIR_CELLS))
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The surface for one state of the signs: faces (F,3), grid edges (V,2), and where each vertex is attached."""
+
+    faces: Tensor
+    edges: Tensor
+    attachment: Attachment
+    snap: Tensor  # (V,1) share of the control surface's own position
+
+
+class Sculpture:
+    """A head between steps: Psi_g, its variables, and the surface extracted from them."""
+
+    def __init__(self, net: GeometryNet, variables: GeometryVariables, style: Tensor, smoothing: float) -> None:
+        self.net, self.variables = net, variables
+        self.start = variables.coefficients.detach().clone()
+        self.canonical = canonical_of(net, style)
+        self.control = net.surface()
+        self.solver = large_steps(uniform_laplacian(net.faces, len(net.control)), smoothing)
+        self.where = self._hair_coordinates()
+        self.extraction = self.extract()
+
+    def _hair_coordinates(self) -> Tensor:
+        points = self.canonical.band.points
+        low, high = points.amin(0), points.amax(0)
+        return ((points - low) / (high - low) * 2 - 1).flip(-1).view(1, 1, 1, -1, 3)
+
+    def sdf(self) -> Tensor:
+        delta = F.grid_sample(self.variables.hair[None, None], self.where, align_corners=True)[0, 0, 0, 0]
+        return self.canonical.sdf(delta)
+
+    def extract(self) -> Extraction:
+        """Faces from the signs; attachments from the vertices' canonical places."""
+        with torch.no_grad():
+            sdf = self.sdf()
+            faces, edges = topology(self.canonical.band.tets, sdf < 0)
+            vertices = surface_vertices(self.canonical.band.points, sdf, edges)
+            attachment = self.control.attach(vertices.numpy())
+            snap = (attachment.gap < SNAP).float()[:, None]
+        return Extraction(faces, edges, attachment, snap)
+
+    def canonical_vertices(self) -> Tensor:
+        """(V,3) on the canonical head; differentiable in the hair."""
+        sdf = self.sdf()
+        e = self.extraction
+        if bool(((sdf[e.edges[:, 0]] < 0) == (sdf[e.edges[:, 1]] < 0)).any()):
+            self.extraction = e = self.extract()
+        v = surface_vertices(self.canonical.band.points, sdf, e.edges)
+        on_skin = follow(self.net, e.attachment, self.net.control, fade=False)
+        return v + e.snap * (on_skin - v)
+
+    def identity_motion(self) -> Tensor:
+        """(P,3) from the canonical mean to this person's neutral, on the control surface."""
+        return self.net.identity_field(self.variables.coefficients) + self.solver.from_differential(self.variables.points)
+
+    def expression_motion(self, rows: Tensor) -> Tensor:
+        """(B,P,3) offsets from neutral of expressions `rows`, on the control surface."""
+        return self.net.expression_field(self.variables.codes[rows], self.variables.coefficients)
+
+
+def conditions(prior: Prior, who: Conditioning, expression: int, views: list[View], domain: str) -> Condition:
+    """The prior's inputs for a batch of views of one expression; identity and expression fade away from the face."""
+    texts = [
+        prompt(domain, view_name(v.camera.azimuth, v.camera.elevation), who.texts[expression], v.words(who.words))  # type: ignore[arg-type]
+        for v in views
+    ]
+    gate = torch.tensor([fade(v.camera.azimuth) for v in views])
+    b = len(views)
+    return Condition(prior.encode_text(texts), who.y_id.expand(b, -1), who.y_exp[expression].expand(b, -1), gate, gate)
+
+
+def run_geometry_stage(
+    sculpture: Sculpture, prior: Prior, who: Conditioning, config: GeometryStageConfig, size: int, seed: int, folder: Path,
+    progress: Progress,
+) -> dict[str, float]:
+    """Distil in place; returns how far it went (mm). Resumes from `folder`."""
+    net, variables = sculpture.net, sculpture.variables
+    groups = [
+        {"params": [variables.coefficients], "lr": config.lr_identity}, {"params": [variables.points], "lr": config.lr_points},
+        {"params": [variables.codes], "lr": config.lr_codes}, {"params": [variables.hair], "lr": config.lr_hair},
+    ]
+    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
+    step = load_checkpoint(folder, variables, optimiser)
+    with torch.no_grad():
+        rows = torch.arange(1, len(who.names))
+        start_neutral = net.identity_field(sculpture.start)
+        start_fields = net.expression_field(net.warp.codes[rows], sculpture.start)
+    schedule = prior.schedule
+    while step < config.steps:
+        progress("geometry", step, config.steps)
+        rng = np.random.default_rng([seed, 1, step])
+        g = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        expression = 0 if rng.random() < config.neutral_share else int(rng.integers(1, len(who.names)))
+        views = sample_views(rng, config.views)
+        motion = sculpture.identity_motion()
+        warp = sculpture.expression_motion(torch.tensor([expression]))[0] if expression else None
+        vertices = sculpture.canonical_vertices()
+        e = sculpture.extraction
+        neutral = vertices + follow(net, e.attachment, motion, fade=False)
+        posed = neutral if warp is None else neutral + follow(net, e.attachment, warp, fade=True)
+        normals, _ = normal_map(posed, e.faces, [v.camera for v in views], size)
+        condition = conditions(prior, who, expression, views, "normal")
+        z0 = prior.encode(normals)
+        t = sample_t(len(views), annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end), schedule, g)
+        noise = torch.randn(z0.shape, generator=g)
+        pair = partial(cfg_pair, prior, cond=condition)
+        loss = sds_loss(z0, pair, schedule, t, noise, config.guidance, "sigma2", "x0") / z0[0].numel()
+        loss = loss + config.start_weight * ((motion - start_neutral) / config.trust).square().mean()
+        loss = loss + config.normal_weight * _roughness(motion - start_neutral, net.faces, net.control)
+        if warp is not None:
+            loss = loss + config.warp_weight * ((warp - start_fields[expression - 1]) / 0.002).square().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for p in variables.parameters():
+            if p.grad is not None:
+                p.grad.nan_to_num_(0.0)
+        optimiser.step()
+        _stay_trusted(sculpture, start_neutral, config.trust)
+        step += 1
+        if step % config.checkpoint_every == 0 or step == config.steps:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(folder, variables, optimiser, step, {})
+    with torch.no_grad():
+        moved = (sculpture.identity_motion() - start_neutral).norm(dim=1)
+        warped = (sculpture.expression_motion(rows) - start_fields).norm(dim=2)
+    return {
+        "neutral_mm_rms": float(moved.square().mean().sqrt() * 1000), "neutral_mm_max": float(moved.max() * 1000),
+        "expressions_mm_rms": float(warped.square().mean().sqrt() * 1000),
+        "hair_mm_mean": float(variables.hair.detach().abs().mean() * 1000),
+    }
+
+
+def _roughness(motion: Tensor, faces: Tensor, control: Tensor) -> Tensor:
+    """Mean squared strain of a displacement along the control surface's edges: normals stay consistent."""
+    a, b = torch.cat([faces[:, 0], faces[:, 1]]), torch.cat([faces[:, 1], faces[:, 2]])
+    length = (control[a] - control[b]).norm(dim=1).clamp(min=1e-3)
+    return ((motion[a] - motion[b]).norm(dim=1) / length).square().mean()
+
+
+@torch.no_grad()
+def _stay_trusted(sculpture: Sculpture, start: Tensor, radius: float) -> None:
+    """Scale the step back when the neutral head has left the trust region."""
+    rms = float((sculpture.identity_motion() - start).square().sum(1).mean().sqrt())
+    if rms > radius:
+        v = sculpture.variables
+        v.points.mul_(radius / rms)
+        v.coefficients.copy_(sculpture.start + (v.coefficients - sculpture.start) * radius / rms)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Texture stage: SDS through phi_a paints the albedo, roughness and specular of Psi_a (Babiloni et al. 2024, section 3).
+
+The rendering is a pseudo-albedo under random light; the prior only knows flat albedo, so that shading, which changes at
+every step, cannot be baked in. One atlas for all expressions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..head.attach import carry
+from ..head.finish import Atlas, HeadMesh
+from ..head.geometry_net import GeometryNet
+from ..head.texture_net import CHANNELS, TextureNet
+from ..prior.model import Prior, cfg_pair
+from ..render.cameras import camera_positions, to_clip
+from ..render.lights import FlatLight, random_light
+from ..render.normals import vertex_normals
+from ..render.raster import antialias, interpolate, rasterize
+from ..render.shading import linear_to_srgb, shade, srgb_to_linear
+from .geometry_stage import Conditioning, Progress, conditions
+from .schedule import annealed_range, sample_t
+from .sds import sds_loss
+from .views import sample_views
+
+F0_OF_SPECULAR = 0.08  # Principled BSDF: specular 0.5 reflects 4 %
+
+
+@dataclass(frozen=True)
+class TextureStageConfig:
+    """How the head is painted."""
+
+    steps: int = 100
+    views: int = 2
+    guidance: float = 4.0
+    t_max_start: float = 0.5
+    t_max_end: float = 0.2
+    # Adam's learning rates: residual maps (logits), expression field
+    lr_maps: float = 6e-3
+    lr_field: float = 1e-3
+    # side of the finest residual map; the coarsest is an eighth
+    residual: int = 256
+    # trust region: greatest change of a map's logit
+    trust: float = 0.5
+    start_weight: float = 0.05
+    checkpoint_every: int = 25
+
+
+class TextureVariables(nn.Module):
+    """theta_a: residual maps from coarse to fine, and the expression field."""
+
+    def __init__(self, net: TextureNet, size: int) -> None:
+        super().__init__()
+        self.maps = nn.ParameterList(nn.Parameter(torch.zeros(1, CHANNELS, s, s)) for s in (size // 8, size // 2, size))
+        self.field = nn.Parameter(net.field.readout.weight.detach().clone())
+
+    def residual(self, size: int) -> Tensor:
+        """(1,5,size,size) logits."""
+        layers = [F.interpolate(m, size=(size, size), mode="bilinear", align_corners=False) for m in self.maps]
+        return torch.stack(layers).sum(0)
+
+
+def run_texture_stage(
+    mesh: HeadMesh, atlas: Atlas, start: Tensor, net: TextureNet, geometry: GeometryNet, coefficients: Tensor, prior: Prior,
+    who: Conditioning, config: TextureStageConfig, size: int, seed: int, folder: Path, progress: Progress,
+) -> tuple[Tensor, dict[str, float]]:
+    """start (S,S,5) 0..1, padded -> distilled maps (S,S,5), and how far they moved. Resumes from `folder`."""
+    variables = TextureVariables(net, config.residual)
+    optimiser = torch.optim.Adam(
+        [{"params": list(variables.maps), "lr": config.lr_maps}, {"params": [variables.field], "lr": config.lr_field}]
+    )
+    step = load_checkpoint(folder, variables, optimiser)
+    logits = torch.logit(start.clamp(0.005, 0.995)).permute(2, 0, 1)[None]
+    small = F.interpolate(logits, size=(config.residual, config.residual), mode="area")
+    uv, uv_faces = torch.from_numpy(atlas.uv).float(), torch.from_numpy(atlas.uv_faces).long()
+    schedule = prior.schedule
+    while step < config.steps:
+        progress("texture", step, config.steps)
+        rng = np.random.default_rng([seed, 2, step])
+        g = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        expression = 0 if rng.random() < 0.5 else int(rng.integers(1, len(who.names)))
+        views = sample_views(rng, config.views)
+        light = random_light(g)
+        vertices = mesh.neutral if expression == 0 else mesh.neutral + mesh.offsets[expression - 1]
+        maps = small + config.trust * torch.tanh(variables.residual(config.residual) / config.trust)
+        image = _render(mesh, vertices, uv, uv_faces, maps, _expression_logits(variables, net, geometry, mesh, coefficients, expression),
+                        views, light, size)
+        z0 = prior.encode(image)
+        t = sample_t(len(views), annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end), schedule, g)
+        noise = torch.randn(z0.shape, generator=g)
+        pair = partial(cfg_pair, prior, cond=conditions(prior, who, expression, views, "albedo"))
+        loss = sds_loss(z0, pair, schedule, t, noise, config.guidance, "sigma2", "x0") / z0[0].numel()
+        loss = loss + config.start_weight * sum(m.square().mean() for m in variables.maps)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        for p in variables.parameters():
+            if p.grad is not None:
+                p.grad.nan_to_num_(0.0)
+        optimiser.step()
+        step += 1
+        if step % config.checkpoint_every == 0 or step == config.steps:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(folder, variables, optimiser, step, {})
+    with torch.no_grad():
+        residual = config.trust * torch.tanh(variables.residual(start.shape[0]) / config.trust)
+        final = torch.sigmoid(logits + residual)[0].permute(1, 2, 0)
+        moved = (final - start)[..., :3].abs()
+    return final, {"albedo_mean_change": float(moved.mean()), "albedo_max_change": float(moved.max())}
+
+
+def _expression_logits(
+    variables: TextureVariables, net: TextureNet, geometry: GeometryNet, mesh: HeadMesh, coefficients: Tensor, expression: int
+) -> Tensor | None:
+    """(V,5) what an expression adds at the mesh's vertices; None for neutral."""
+    if expression == 0:
+        return None
+    readout = net.field.readout
+    with torch.no_grad():
+        codes = torch.stack([net.field.codes[0], net.field.codes[expression]])
+        hidden = net.field.hidden(codes, coefficients)
+    change = 0.3 * (hidden[1] - hidden[0]) @ (variables.field - readout.weight.detach()).T
+    return carry(change, geometry.faces, mesh.attachment)
+
+
+def _render(
+    mesh: HeadMesh, vertices: Tensor, uv: Tensor, uv_faces: Tensor, maps: Tensor, extra: Tensor | None, views: list, light: object, size: int
+) -> Tensor:
+    """Pseudo-albedo (B,size,size,3) sRGB on black."""
+    cams = [v.camera for v in views]
+    clip = to_clip(vertices, cams)
+    raster = rasterize(clip, mesh.faces, size)
+    pixels = raster.pixels
+
+    def covered(values: Tensor, faces: Tensor) -> Tensor:
+        image = interpolate(values, raster, faces)
+        return image.reshape(-1, image.shape[-1]).index_select(0, pixels)
+
+    at = covered(uv, uv_faces)
+    logits = F.grid_sample(maps, torch.stack([at[:, 0] * 2 - 1, 1 - 2 * at[:, 1]], -1)[None, None], align_corners=False)[0, :, 0].T
+    if extra is not None:
+        logits = logits + covered(extra, mesh.faces)
+    channels = torch.sigmoid(logits)
+    if isinstance(light, FlatLight):
+        colour = channels[:, :3]
+    else:
+        normal = F.normalize(covered(vertex_normals(vertices, mesh.faces), mesh.faces), dim=-1)
+        position = covered(vertices, mesh.faces)
+        eye = camera_positions(cams, vertices.device, vertices.dtype)[pixels // (size * size)]
+        radiance = shade(
+            srgb_to_linear(channels[:, :3]), channels[:, 3:4], F0_OF_SPECULAR * channels[:, 4:5], normal, position, eye, light  # type: ignore[arg-type]
+        )
+        colour = linear_to_srgb(radiance.clamp(0, 1))
+    image = raster.spread(colour)
+    return antialias(image, raster, clip, mesh.faces).clamp(0, 1)

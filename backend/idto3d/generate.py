@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole way: photos in, a bundle out. Each stage is a plain function; this file only joins them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .appearance import Appearance, read_appearance
+from .bundle import Bundle, PhotoScore, to_blender_frame, to_uint8, write_bundle
+from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryVariables, Sculpture, run_geometry_stage
+from .distill.texture_stage import TextureStageConfig, run_texture_stage
+from .expressions import parse_expressions
+from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report, texel_values
+from .head.geometry_net import GeometryNet
+from .head.texture_net import TextureNet, start_maps
+from .identity import agreement, disagreement, embed, load_recogniser, pool
+from .photos.detect import load_detector
+from .photos.faces import Face, read_faces
+from .photos.load import Notice
+from .preview import preview_sheet
+from .prior.model import Prior
+from .prior.pack import Pack, read_expressions, read_pack
+
+STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
+HAIR_EDGE = 0.0015  # metres over which skin turns into hair
+
+Events = Callable[[dict[str, Any]], None]
+"""Called with the protocol's events: progress, warning."""
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """What a user can choose."""
+
+    pack: Path = STARTER_PACK
+    seed: int = 0
+    # "all" or names with commas
+    expressions: str = "all"
+    # words about the person, added to the text condition
+    prompt: str = ""
+    # side of the maps, a power of two
+    texture_size: int = 1024
+    # triangles of the mesh
+    faces: int = 30_000
+    geometry: GeometryStageConfig = field(default_factory=GeometryStageConfig)
+    texture: TextureStageConfig = field(default_factory=TextureStageConfig)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the photos say."""
+
+    faces: list[Face]
+    notices: list[Notice]
+    scores: list[float]
+    y_id: Tensor
+    appearance: Appearance
+
+
+@dataclass(frozen=True)
+class Head:
+    """A generated head and how it came about. maps (S,S,5) 0..1; start_*: the feed-forward guess on the same mesh."""
+
+    mesh: HeadMesh
+    atlas: Atlas
+    maps: Tensor
+    start_neutral: Tensor
+    start_offsets: Tensor
+    start_maps: Tensor
+    names: tuple[str, ...]
+    report: dict[str, Any]
+
+
+def read_subject(photos: Sequence[str | Path], pack: Pack) -> Subject:
+    """Find the face in every photo, embed and pool. Raises the photos' own errors (E_NO_FACE, E_PHOTO_...)."""
+    faces, notices = read_faces([str(p) for p in photos], load_detector(pack.path))
+    vectors = embed(load_recogniser(pack.path), np.stack([f.crop for f in faces]))
+    scores = agreement(vectors)
+    notices = [*notices, *disagreement([f.name for f in faces], scores)]
+    appearance = read_appearance(pack.file("appearance.onnx"), np.stack([f.head for f in faces]))
+    return Subject(faces, notices, [float(s) for s in scores], torch.from_numpy(pool(vectors)), appearance)
+
+
+class Clock:
+    """Turns step counts into the protocol's progress events, with the time left in the stage, and keeps the timings."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        self.timings: dict[str, float] = {}
+        self._stage, self._began, self._first = "", time.monotonic(), 0
+
+    def __call__(self, stage: str, step: int, steps: int) -> None:
+        now = time.monotonic()
+        if stage != self._stage:
+            self.close()
+            self._stage, self._began, self._first = stage, now, step
+        done = step - self._first
+        eta = (now - self._began) / done * (steps - step) if done > 0 else None
+        self.events({"type": "progress", "stage": stage, "step": step, "steps": steps, "eta_seconds": eta})
+
+    def close(self) -> None:
+        if self._stage:
+            self.timings[self._stage] = self.timings.get(self._stage, 0.0) + time.monotonic() - self._began
+        self._stage = ""
+
+
+def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, clock: Clock) -> Head:
+    """Both stages for one subject. `work` holds the checkpoints; a run that was stopped goes on from them."""
+    torch.manual_seed(config.seed)
+    names = tuple(parse_expressions(config.expressions, pack.expressions))
+    every = list(pack.expressions)
+    rows = torch.tensor([every.index(n) for n in names])
+    y_exp = torch.from_numpy(np.stack(list(read_expressions(pack).values())))[rows]
+    who = Conditioning(subject.y_id, y_exp, names, tuple(pack.expressions[n] for n in names), config.prompt)
+    net = GeometryNet.load(pack.file("geometry.safetensors"))
+    keep_expressions(net, rows)
+    with torch.no_grad():
+        coefficients = net.shape(subject.y_id[None])[0]
+    variables = GeometryVariables(net, coefficients)
+    clock("preparing", 0, 1)
+    sculpture = Sculpture(net, variables, subject.appearance.style, config.geometry.smoothing)
+    normal_prior = Prior.load(pack.path, "normal", verify=False)
+    moved = run_geometry_stage(
+        sculpture, normal_prior, who, config.geometry, pack.image_size, config.seed, work / "geometry", clock
+    )
+    del normal_prior
+    clock("finishing the mesh", 0, 1)
+    with torch.no_grad():
+        others = torch.arange(1, len(names))
+        motion, warps = sculpture.identity_motion(), sculpture.expression_motion(others)
+        mesh = finish_mesh(net, sculpture.control, sculpture.canonical_vertices(), sculpture.extraction.faces, motion, warps, config.faces)
+        start = GeometryVariables(net, coefficients)
+        begin = Sculpture.__new__(Sculpture)
+        begin.net, begin.variables, begin.solver = net, start, sculpture.solver
+        start_mesh = carry_fields(net, mesh, begin.identity_motion(), begin.expression_motion(others))
+    atlas = make_atlas(mesh, config.texture_size)
+    texture_net = TextureNet.load(pack.file("texture.safetensors"))
+    keep_expressions(texture_net, rows)
+    first = bake_start(texture_net, net, sculpture, mesh, atlas, subject.appearance)
+    albedo_prior = Prior.load(pack.path, "albedo", verify=False)
+    maps, painted = run_texture_stage(
+        mesh, atlas, first, texture_net, net, coefficients, albedo_prior, who, config.texture, pack.image_size, config.seed,
+        work / "texture", clock,
+    )
+    clock("checking", 0, 1)
+    report = {"moved": moved, "painted": painted, "mesh": mesh_report(mesh, list(names[1:]))}
+    clock.close()
+    return Head(mesh, atlas, maps, *start_mesh, first, names, report)
+
+
+def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:
+    """Only the codes of the chosen expressions, neutral first."""
+    field_ = net.warp if isinstance(net, GeometryNet) else net.field
+    field_.codes = torch.nn.Parameter(field_.codes[rows], requires_grad=False)
+
+
+def carry_fields(net: GeometryNet, mesh: HeadMesh, motion: Tensor, warps: Tensor) -> tuple[Tensor, Tensor]:
+    """Neutral (V,3) and offsets (E,V,3) that other control fields give on a finished mesh."""
+    from .head.geometry_net import follow
+
+    return mesh.canonical + follow(net, mesh.attachment, motion, fade=False), follow(net, mesh.attachment, warps, fade=True)
+
+
+@torch.no_grad()
+def bake_start(
+    texture: TextureNet, geometry: GeometryNet, sculpture: Sculpture, mesh: HeadMesh, atlas: Atlas, appearance: Appearance
+) -> Tensor:
+    """The feed-forward maps (S,S,5) on the atlas, carried over the seams."""
+    points, index = texel_values(atlas, mesh.canonical, mesh.faces)
+    attachment = sculpture.control.attach(points.numpy())
+    hair_distance = torch.einsum("s,sn->n", appearance.style, geometry.hair_distance(points))
+    hair = torch.sigmoid((attachment.gap - HAIR_EDGE) / 0.0006) * (hair_distance < 0.006)
+    values = start_maps(texture, geometry, attachment, texture.skin(appearance.texture), hair, appearance.hair, points)
+    size = atlas.tri.shape[0]
+    image = torch.zeros(size * size, values.shape[1])
+    image[index] = values
+    return torch.from_numpy(atlas.pad(image.view(size, size, -1).numpy()))
+
+
+def generate(photos: Sequence[str | Path], out: str | Path, config: GenerateConfig, events: Events) -> Path:
+    """Photos to a bundle at `out`. Raises UserError; Cancelled leaves the checkpoints in `out`.work and no new bundle."""
+    out = Path(out)
+    pack = read_pack(config.pack)
+    clock = Clock(events)
+    clock("reading photos", 0, len(photos))
+    subject = read_subject(photos, pack)
+    for notice in subject.notices:
+        events({"type": "warning", "code": notice.code, "message": notice.message})
+    work = checkpoint_folder(out, photos, config)
+    head = make_head(subject, pack, config, work, clock)
+    mesh, size = head.mesh, config.texture_size
+    albedo, roughness, specular = head.maps[..., :3], head.maps[..., 3], head.maps[..., 4]
+    bundle = Bundle(
+        to_blender_frame(mesh.neutral.numpy()), mesh.faces.numpy().astype(np.int32), head.atlas.uv.astype(np.float32),
+        head.atlas.uv_faces.astype(np.int32), to_blender_frame(mesh.offsets.numpy()), head.names[1:], to_uint8(albedo.numpy()),
+        to_uint8(roughness.numpy()), to_uint8(specular.numpy()), preview_sheet(subject.faces, head), {},
+        pack=f"{pack.name} ({pack.licence})", seed=config.seed, settings=settings_of(config, subject, head, size),
+        photos=tuple(PhotoScore(f.name, s if len(subject.faces) > 1 else None) for f, s in zip(subject.faces, subject.scores, strict=True)),
+        timings={k: round(v, 2) for k, v in clock.timings.items()} if os.environ.get("IDTO3D_TIMINGS") else {},
+        licence="The head is yours; the likeness is the person's.", consent="Only use photos of people who agreed.",
+    )
+    path = write_bundle(bundle, out)
+    shutil.rmtree(work.parent, ignore_errors=True)
+    return path
+
+
+def settings_of(config: GenerateConfig, subject: Subject, head: Head, size: int) -> dict[str, Any]:
+    look = subject.appearance
+    return {
+        "prompt": config.prompt, "texture_size": size, "geometry": asdict(config.geometry), "texture": asdict(config.texture),
+        "estimates": {"masculine": round(look.masculine, 3), "age": round(look.age, 1), "hair_style": [round(float(s), 3) for s in look.style]},
+        "report": head.report,
+    }
+
+
+def checkpoint_folder(out: Path, photos: Sequence[str | Path], config: GenerateConfig) -> Path:
+    """`out`.work/KEY, where KEY stands for photos and settings: another job never resumes from this one's state."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        digest.update(Path(photo).read_bytes())
+    settings = asdict(config)
+    settings["pack"] = (Path(config.pack) / "pack.json").read_text()
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    return out.with_name(out.name + ".work") / digest.hexdigest()[:16]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ties points to the nearest place on a triangle mesh, so that fields known on the mesh move the points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+Array = NDArray[Any]
+SAMPLES_PER_TRIANGLE = 16
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """face (N,) long, bary (N,3) of the nearest point on that face, gap (N,) its distance in metres."""
+
+    face: Tensor
+    bary: Tensor
+    gap: Tensor
+
+
+def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
+    """Barycentric coordinates (N,3) of the point of triangle (a,b,c) closest to p, all (N,3) (Ericson 2004, 5.1.5)."""
+    ab, ac, ap = b - a, c - a, p - a
+    bp, cp = p - b, p - c
+
+    def dot(x: Array, y: Array) -> Array:
+        out: Array = (x * y).sum(1)
+        return out
+
+    d1, d2, d3, d4, d5, d6 = dot(ab, ap), dot(ac, ap), dot(ab, bp), dot(ac, bp), dot(ab, cp), dot(ac, cp)
+    va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
+    inner = va + vb + vc
+    with np.errstate(divide="ignore", invalid="ignore"):
+        v, w = vb / inner, vc / inner
+        out = np.stack([1 - v - w, v, w], 1)
+        t_ab, t_ac = d1 / (d1 - d3), d2 / (d2 - d6)
+        t_bc = (d4 - d3) / ((d4 - d3) + (d5 - d6))
+    zero = np.zeros_like(d1)
+    # later cases win: edges first, then corners
+    for case, value in (
+        ((vc <= 0) & (d1 >= 0) & (d3 <= 0), np.stack([1 - t_ab, t_ab, zero], 1)),
+        ((vb <= 0) & (d2 >= 0) & (d6 <= 0), np.stack([1 - t_ac, zero, t_ac], 1)),
+        ((va <= 0) & (d4 - d3 >= 0) & (d5 - d6 >= 0), np.stack([zero, 1 - t_bc, t_bc], 1)),
+        ((d1 <= 0) & (d2 <= 0), np.stack([zero + 1, zero, zero], 1)),
+        ((d3 >= 0) & (d4 <= d3), np.stack([zero, zero + 1, zero], 1)),
+        ((d6 >= 0) & (d5 <= d6), np.stack([zero, zero, zero + 1], 1)),
+    ):
+        out[case] = value[case]
+    finite: Array = np.nan_to_num(out, nan=1 / 3)
+    return finite
+
+
+class Surface:
+    """Nearest-point queries on a fixed mesh: vertices (P,3), faces (T,3)."""
+
+    def __init__(self, vertices: Array, faces: Array) -> None:
+        rng = np.random.default_rng(0)
+        a, b = rng.random((2, len(faces), SAMPLES_PER_TRIANGLE, 1))
+        flip = a + b > 1
+        a, b = np.where(flip, 1 - a, a), np.where(flip, 1 - b, b)
+        weights = np.concatenate([1 - a - b, a, b], -1)
+        self.vertices, self.faces = vertices.astype(np.float64), faces
+        self._tree = cKDTree(np.einsum("tsk,tkc->tsc", weights, self.vertices[faces]).reshape(-1, 3))
+
+    def attach(self, points: Array, neighbours: int = 3) -> Attachment:
+        """Nearest places of points (N,3): exact on the triangles of the nearest few surface samples."""
+        points = np.asarray(points, np.float64)
+        _, near = self._tree.query(points, k=neighbours)
+        best_face, best_bary, best_gap = None, None, np.full(len(points), np.inf)
+        for k in range(neighbours):
+            face = near[:, k] // SAMPLES_PER_TRIANGLE
+            corners = self.vertices[self.faces[face]]
+            bary = closest_on_triangles(points, *corners.transpose(1, 0, 2))
+            gap = np.linalg.norm(np.einsum("nk,nkc->nc", bary, corners) - points, axis=1)
+            better = gap < best_gap
+            if best_face is None or best_bary is None:
+                best_face, best_bary = face, bary
+            else:
+                best_face, best_bary = np.where(better, face, best_face), np.where(better[:, None], bary, best_bary)
+            best_gap = np.minimum(gap, best_gap)
+        assert best_face is not None and best_bary is not None
+        return Attachment(torch.from_numpy(best_face), torch.from_numpy(best_bary).float(), torch.from_numpy(best_gap).float())
+
+
+def carry(field: Tensor, faces: Tensor, attachment: Attachment) -> Tensor:
+    """A field (...,P,C) on the mesh, read at attached points: (...,N,C)."""
+    corners = field.index_select(-2, faces[attachment.face].reshape(-1))
+    corners = corners.reshape(*field.shape[:-2], -1, 3, field.shape[-1])
+    return (corners * attachment.bary[..., None]).sum(-2)

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Psi_g(Gamma, k_exp): the head that the geometry stage sculpts, as fitted to the population.
+
+A canonical pose with parted lips lies in the tetrahedral grid Gamma: signed distances of the skin, and of the hair of
+every style. Identity enters by y_id: it says where the canonical surface goes (a linear basis over the control surface,
+its coefficients an MLP of y_id). An expression is a latent code k_exp; the points of the control surface attend to
+tokens made from it and move by a smooth warp that is zero for neutral by construction. One sign pattern, hence one
+face list for all expressions (method: ID-to-3D's Psi_g; topology lock as in architecture.md).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .attach import Attachment, Surface, carry
+from .tetgrid import TetGrid, kuhn_grid, narrow_band
+
+WARP_UNIT = 0.01  # metres that an output of 1 moves a point
+HAIR_REACH = 0.012  # metres off the skin beyond which hair does not follow an expression
+
+
+@dataclass(frozen=True)
+class GeometryConfig:
+    """Sizes of Psi_g."""
+
+    vertices: int
+    expressions: int
+    modes: int = 64
+    # learned feature of a control vertex, expression code, attention width
+    features: int = 40
+    code: int = 32
+    width: int = 64
+    heads: int = 4
+    tokens: int = 8
+    blocks: int = 2
+
+
+class ShapeHead(nn.Module):
+    """y_id (B,512), norm one -> identity coefficients (B,K), in standard deviations of the population."""
+
+    def __init__(self, modes: int, width: int = 384) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(512, width), nn.GELU(), nn.Linear(width, modes))
+
+    def forward(self, y_id: Tensor) -> Tensor:
+        out: Tensor = self.layers(y_id * math.sqrt(512))
+        return out
+
+
+class CrossAttention(nn.Module):
+    """Pre-norm cross-attention from points (P,W) to the tokens (B,T,W) of a code, then an MLP."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.q, self.kv, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        b, p, w = x.shape
+
+        def split(y: Tensor) -> Tensor:
+            return y.view(b, -1, self.heads, w // self.heads).transpose(1, 2)
+
+        k, v = self.kv(tokens).chunk(2, -1)
+        y = F.scaled_dot_product_attention(split(self.q(self.norm(x))), split(k), split(v))
+        x = x + self.out(y.transpose(1, 2).reshape(b, p, w))
+        out: Tensor = x + self.mlp(self.mlp_norm(x))
+        return out
+
+
+class ExpressionField(nn.Module):
+    """A field over the control vertices that depends on a latent code: per-point queries attend to the code's tokens."""
+
+    def __init__(self, config: GeometryConfig, outputs: int) -> None:
+        super().__init__()
+        self.features = nn.Parameter(torch.zeros(config.vertices, config.features))
+        self.codes = nn.Parameter(torch.randn(config.expressions, config.code))
+        self.identity = nn.Linear(config.modes, config.code)
+        self.tokens = nn.Sequential(
+            nn.Linear(config.code, config.width), nn.GELU(), nn.Linear(config.width, config.tokens * config.width)
+        )
+        self.query = nn.Linear(config.features, config.width)
+        self.blocks = nn.ModuleList(CrossAttention(config.width, config.heads) for _ in range(config.blocks))
+        self.readout = nn.Linear(config.width, outputs)
+
+    def hidden(self, codes: Tensor, coefficients: Tensor) -> Tensor:
+        """codes (B,d), coefficients (K,) or (B,K) -> (B,P,W): every control point after attending to the code."""
+        joint = codes + 0.3 * torch.tanh(self.identity(0.3 * coefficients))
+        tokens = self.tokens(joint).view(len(codes), -1, self.query.out_features)
+        x = self.query(self.features).expand(len(codes), -1, -1)
+        for block in self.blocks:
+            x = block(x, tokens)
+        return x
+
+    def forward(self, codes: Tensor, coefficients: Tensor) -> Tensor:
+        """codes (B,d), coefficients (K,) or (B,K) -> (B,P,outputs)."""
+        out: Tensor = self.readout(self.hidden(codes, coefficients))
+        return out
+
+
+class GeometryNet(nn.Module):
+    """Psi_g with its grid and control surface. Buffers hold what is fixed, parameters what training fits."""
+
+    def __init__(self, config: GeometryConfig, fixed: dict[str, Tensor]) -> None:
+        """fixed: control (P,3) canonical mean, closing (P,3) from canonical to neutral, basis (K,P,3), faces (T,3),
+        uv (N,2), uv_faces (T,3), part (T,), still (P,) 1 where expressions may not move, axis_x/y/z, skin_sdf
+        (nx,ny,nz), hair_sdf (S,hx,hy,hz), hair_low (3,), hair_step ()."""
+        super().__init__()
+        self.config = config
+        for name, value in fixed.items():
+            self.register_buffer(name, value)
+        self.fixed_names = tuple(fixed)
+        self.shape = ShapeHead(config.modes)
+        self.warp = ExpressionField(config, 3)
+
+    def __getattr__(self, name: str) -> Any:  # buffers are tensors; nn.Module's own stub says Tensor | Module
+        return super().__getattr__(name)
+
+    # ---------------------------------------------------------------- fields on the control surface
+    def identity_field(self, coefficients: Tensor) -> Tensor:
+        """(P,3) metres from the canonical mean head to a person's neutral head."""
+        return self.closing + torch.einsum("k,kpc->pc", coefficients, self.basis)
+
+    def expression_field(self, codes: Tensor, coefficients: Tensor) -> Tensor:
+        """(B,P,3) metres from neutral, zero for the neutral code (row 0) and where nothing may move."""
+        both = self.warp(torch.cat([self.warp.codes[:1], codes]), coefficients)
+        return WARP_UNIT * (both[1:] - both[:1]) * (1 - self.still)[None, :, None]
+
+    # ---------------------------------------------------------------- the grid
+    def grid(self) -> TetGrid:
+        axes = [self.axis_x.double().numpy(), self.axis_y.double().numpy(), self.axis_z.double().numpy()]
+        x, y, z = (len(a) - 1 for a in axes)
+        return kuhn_grid((x, y, z), ((0, 0, 0), (1, 1, 1)), axes)
+
+    def hair_distance(self, points: Tensor) -> Tensor:
+        """(S,N) metres to the hair volume of each style at canonical points (N,3); outside its grid: far."""
+        size = torch.tensor(self.hair_sdf.shape[1:], dtype=torch.float32) - 1
+        where = (points - self.hair_low) / self.hair_step / size * 2 - 1
+        at = where.flip(-1).view(1, 1, 1, -1, 3)
+        far = 0.03
+        values = F.grid_sample(self.hair_sdf[None].float() - far, at, mode="bilinear", padding_mode="zeros", align_corners=True)
+        return values[0, :, 0, 0] + far
+
+    def surface(self) -> Surface:
+        return Surface(self.control.numpy(), self.faces.numpy())
+
+    # ---------------------------------------------------------------- files
+    def save(self, path: Path, metadata: dict[str, str] | None = None) -> None:
+        """geometry.safetensors: half precision, integers as int32."""
+        tensors = {}
+        for name, value in self.state_dict().items():
+            if value.is_floating_point():
+                keep = name.startswith("axis") or name in ("control", "hair_low", "hair_step")
+                tensors[name] = (value.float() if keep else value.half()).contiguous()
+            else:
+                tensors[name] = value.int().contiguous()
+        save_file(tensors, path, {"config": json.dumps(asdict(self.config)), "fixed": json.dumps(self.fixed_names), **(metadata or {})})
+
+    @classmethod
+    def load(cls, path: Path) -> GeometryNet:
+        with safe_open(path, "pt") as f:
+            meta = f.metadata()
+            stored = {k: f.get_tensor(k) for k in f.keys()}
+        stored = {k: v.float() if v.is_floating_point() else v.long() for k, v in stored.items()}
+        fixed = {k: stored[k] for k in json.loads(meta["fixed"])}
+        net = cls(GeometryConfig(**json.loads(meta["config"])), fixed)
+        net.load_state_dict(stored)
+        return net.eval().requires_grad_(False)
+
+
+@dataclass
+class Canonical:
+    """The part of the grid that the surface can reach, with its distances, for one person."""
+
+    band: TetGrid
+    skin: Tensor  # (N,)
+    hair: Tensor  # (N,)
+
+    def sdf(self, delta: Tensor | None = None) -> Tensor:
+        """(N,) union of skin and hair; delta (N,) thickens the hair (positive) or thins it."""
+        hair = self.hair if delta is None else self.hair - delta
+        return torch.minimum(self.skin, hair)
+
+
+def canonical_of(net: GeometryNet, style: Tensor, width: float = 0.006) -> Canonical:
+    """The narrow band around a head with a mixture of hair styles, style (S,) summing to 1."""
+    grid = net.grid()
+    skin = net.skin_sdf.reshape(-1).float()
+    hair = torch.einsum("s,sn->n", style, net.hair_distance(grid.points))
+    band, index = narrow_band(grid, torch.minimum(skin, hair), width)
+    return Canonical(band, skin[index], hair[index])
+
+
+def follow(net: GeometryNet, attachment: Attachment, field: Tensor, fade: bool) -> Tensor:
+    """A control field (...,P,3) at attached points (...,N,3); fade: less of it the further a point is off the skin."""
+    moved = carry(field, net.faces, attachment)
+    if fade:
+        moved = moved * torch.exp(-((attachment.gap / HAIR_REACH) ** 2))[:, None]
+    return moved
+
+
+def as_tensor(a: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(a))

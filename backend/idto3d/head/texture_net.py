@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Psi_a(k_exp): albedo, roughness and specular of a head, as fitted to the population.
+
+A linear basis of skin in the control surface's own UV gives the start; fixed pictures colour eyes, teeth and tongue;
+hair takes its colour from the photo. What distillation adds is a residual in the head's atlas, shared by all
+expressions, and a smooth one that attends to the expression's code.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .attach import Attachment
+from .geometry_net import ExpressionField, GeometryConfig, GeometryNet
+
+CHANNELS = 5  # red, green, blue, roughness, specular
+# by part: skin, eyes, teeth, tongue; then hair. Principled BSDF's scales: specular 0.5 is F0 = 0.04.
+ROUGHNESS = (0.52, 0.12, 0.25, 0.35, 0.6)
+SPECULAR = (0.38, 0.5, 0.5, 0.45, 0.3)
+
+
+class TextureNet(nn.Module):
+    """The texture basis and the expression field of the appearance."""
+
+    def __init__(self, config: GeometryConfig, fixed: dict[str, Tensor]) -> None:
+        """fixed: mean (S,S,3) uint8; basis (T,S,S,3) int8 with scale (T,) per step; eyes, teeth, tongue (s,s,3) uint8."""
+        super().__init__()
+        self.config = config
+        self.fixed_names = tuple(fixed)
+        for name, value in fixed.items():
+            self.register_buffer(name, value)
+        self.field = ExpressionField(config, CHANNELS)
+
+    def skin(self, coefficients: Tensor) -> Tensor:
+        """(S,S,3) sRGB 0..1 for texture coefficients (T,)."""
+        weighted = torch.einsum("t,thwc->hwc", coefficients * self.scale, self.basis.float())
+        return (self.mean.float() / 255 + weighted).clamp(0.01, 0.99)
+
+    def expression_field(self, codes: Tensor, coefficients: Tensor) -> Tensor:
+        """(B,P,5) residual logits over the control vertices, zero for the neutral code (row 0)."""
+        both = self.field(torch.cat([self.field.codes[:1], codes]), coefficients)
+        return 0.3 * (both[1:] - both[:1])
+
+    def save(self, path: Path) -> None:
+        tensors = {k: (v.half() if v.is_floating_point() and k != "scale" else v).contiguous() for k, v in self.state_dict().items()}
+        save_file(tensors, path, {"config": json.dumps(asdict(self.config)), "fixed": json.dumps(self.fixed_names)})
+
+    @classmethod
+    def load(cls, path: Path) -> TextureNet:
+        with safe_open(path, "pt") as f:
+            meta = f.metadata()
+            stored = {k: f.get_tensor(k) for k in f.keys()}
+        stored = {k: v.float() if v.is_floating_point() else v for k, v in stored.items()}
+        net = cls(GeometryConfig(**json.loads(meta["config"])), {k: stored[k] for k in json.loads(meta["fixed"])})
+        net.load_state_dict(stored)
+        return net.eval().requires_grad_(False)
+
+
+def quantise_basis(basis: Tensor) -> tuple[Tensor, Tensor]:
+    """(T,S,S,3) float -> int8 and the value of one step (T,): a mode loses under half a percent."""
+    scale = basis.flatten(1).abs().amax(1) / 127
+    return torch.round(basis / scale[:, None, None, None]).to(torch.int8), scale
+
+
+def sample_picture(picture: Tensor, uv: Tensor) -> Tensor:
+    """Bilinear (N,C) of picture (S,S,C) 0..1 at uv (N,2), v up."""
+    grid = torch.stack([uv[:, 0] * 2 - 1, 1 - uv[:, 1] * 2], -1)[None, None]
+    out = F.grid_sample(picture.permute(2, 0, 1)[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return out[0, :, 0].T
+
+
+def start_maps(
+    net: TextureNet, geometry: GeometryNet, attachment: Attachment, skin: Tensor, hair: Tensor, hair_colour: Tensor, points: Tensor
+) -> Tensor:
+    """(N,5) albedo sRGB, roughness, specular of attached points. skin (S,S,3) from `TextureNet.skin`; hair (N,) share
+    of hair; hair_colour (3,) sRGB; points (N,3) canonical, for strands."""
+    corners = geometry.uv[geometry.uv_faces[attachment.face]]
+    uv = (corners * attachment.bary[..., None]).sum(1)
+    part = geometry.part[attachment.face]
+    out = torch.zeros(len(uv), CHANNELS)
+    for index, picture in enumerate((skin, net.eyes.float() / 255, net.teeth.float() / 255, net.tongue.float() / 255)):
+        rows = (part == index).nonzero()[:, 0]
+        out[rows, :3] = sample_picture(picture, uv[rows])
+        out[rows, 3], out[rows, 4] = ROUGHNESS[index], SPECULAR[index]
+    strands = hair_colour * (0.72 + 0.5 * strand_noise(points))[:, None]
+    share = hair[:, None]
+    tail = torch.tensor([ROUGHNESS[4], SPECULAR[4]]).expand(len(uv), 2)
+    return out * (1 - share) + share * torch.cat([strands.clamp(0.01, 0.98), tail], 1)
+
+
+def strand_noise(points: Tensor) -> Tensor:
+    """(N,) 0..1 noise drawn out along the fall of hair: fine around the head, slow from crown to tips."""
+    x, y, z = (points - torch.tensor([0.0, 0.02, -0.01])).unbind(-1)
+    around = torch.atan2(x, z)
+    down = torch.sqrt(x * x + z * z) - y
+    total = torch.zeros_like(x)
+    for octave, (fine, slow) in enumerate(((40.0, 12.0), (90.0, 25.0), (190.0, 60.0))):
+        u, v = around * fine / (2 * torch.pi), down * slow
+        total = total + _value_noise(u, v, period=int(fine), seed=octave) / (1.5**octave)
+    return total / (1 + 1 / 1.5 + 1 / 2.25)
+
+
+def _value_noise(u: Tensor, v: Tensor, period: int, seed: int) -> Tensor:
+    """Lattice noise, periodic in u."""
+    table = torch.rand((period, 64), generator=torch.Generator().manual_seed(seed))
+    i, j = u.floor().long(), v.floor().long()
+    fu, fv = u - i, v - j
+    fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
+    i0, i1, j0, j1 = i % period, (i + 1) % period, j % 64, (j + 1) % 64
+    a = table[i0, j0] * (1 - fu) + table[i1, j0] * fu
+    b = table[i0, j1] * (1 - fu) + table[i1, j1] * fu
+    return a * (1 - fv) + b * fv

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Identity: a recogniser turns aligned crops into vectors; one person's vectors are pooled into y_id (512,)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from idto3d.errors import UserError
+from idto3d.photos.load import Notice
+
+DIMENSIONS = 512
+RECOGNITION_FILE = "recognition.onnx"
+
+# Cosine under which two photos are not taken for the same person. ArcFace nets give pairs of one person mostly 0.4 to
+# 0.8 and pairs of two persons mostly under 0.2.
+DISAGREEMENT = 0.25
+
+
+def load_recogniser(pack: str | os.PathLike[str], root: str | os.PathLike[str] = "~/.insightface") -> Any:
+    """insightface's ArcFaceONNX, on the CPU, from one of
+
+    * an .onnx file, or a pack folder with recognition.onnx;
+    * a folder of insightface models, such as an unpacked ``buffalo_l``;
+    * the name of such a folder in ``root``/models. Nothing is ever downloaded.
+
+    Raises UserError: E_PACK_MISSING (nothing there), E_PACK_FORMAT (no recogniser among the files, or one whose vectors
+    are not of 512 numbers).
+    """
+    path = Path(pack)
+    if not path.exists() and path.name == str(pack):
+        path = Path(root).expanduser() / "models" / path.name
+    if path.is_dir():
+        own = path / RECOGNITION_FILE
+        files = [own] if own.is_file() else _by_likelihood(path)
+    else:
+        files = [path] if path.is_file() else []
+    if not files:
+        raise UserError("E_PACK_MISSING", f"There is no recogniser at {path}.", "Install the pack, or choose another.")
+    for file in files:
+        model = _arcface(file)
+        if model is not None:
+            return model
+    raise UserError(
+        "E_PACK_FORMAT",
+        f"{path} has no recogniser that gives {DIMENSIONS} numbers from an aligned face.",
+        "Choose another pack.",
+    )
+
+
+def _by_likelihood(folder: Path) -> list[Path]:
+    """The folder's ONNX files, those named like insightface's recognisers first (loading a wrong one costs time)."""
+    likely = ("w600k", "glintr", "arcface", "recog")
+    return sorted(folder.glob("*.onnx"), key=lambda f: (not any(word in f.name for word in likely), f.name))
+
+
+def _arcface(file: Path) -> Any | None:
+    """The file as ArcFaceONNX, or None when it is another kind of model or unreadable."""
+    from insightface.model_zoo import get_model  # brings onnx, onnxruntime and OpenCV: only when needed
+
+    try:
+        model = get_model(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # insightface and onnxruntime raise without a common base
+        raise UserError(
+            "E_PACK_FORMAT", f"{file.name} cannot be loaded: {error}.", "Install the pack again."
+        ) from error
+    if getattr(model, "taskname", None) != "recognition":
+        return None
+    width = model.output_shape[-1]
+    return model if width == DIMENSIONS or isinstance(width, str) or width is None else None
+
+
+def embed(recogniser: Any, crops: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Unit vectors (N, 512) float32 of aligned crops (N, 112, 112, 3), RGB, uint8 or float in 0..1.
+
+    Raises UserError E_RECOGNITION when the net gives vectors that are not finite, zero or of another width.
+    """
+    images = np.asarray(crops)
+    if images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError("crops must be (N, H, W, 3)")
+    if images.dtype != np.uint8:
+        images = np.round(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
+    # One at a time: published recognisers often have a fixed batch of one. insightface takes OpenCV's BGR.
+    vectors = [recogniser.get_feat(cv2.cvtColor(image, cv2.COLOR_RGB2BGR)).reshape(-1) for image in images]
+    if any(vector.shape != (DIMENSIONS,) for vector in vectors):
+        raise UserError("E_RECOGNITION", f"The recogniser does not give {DIMENSIONS} numbers.", "Choose another pack.")
+    return _normalised(np.asarray(vectors, dtype=np.float64).reshape(-1, DIMENSIONS)).astype(np.float32)
+
+
+def pool(embeddings: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """y_id (512,) float32: the normalised mean of the normalised vectors (N, 512) of one person's photos.
+
+    Raises ValueError for no vectors, UserError E_RECOGNITION for vectors that cancel out or are not finite.
+    """
+    vectors = np.asarray(embeddings, dtype=np.float64)
+    if vectors.ndim != 2 or len(vectors) == 0:
+        raise ValueError("embeddings must be (N, 512) with N >= 1")
+    return _normalised(_normalised(vectors).mean(axis=0)).astype(np.float32)
+
+
+def agreement(embeddings: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Scores (N,) float32: each vector's cosine to the mean of the others' unit vectors; [1] for a single one."""
+    vectors = _normalised(np.asarray(embeddings, dtype=np.float64))
+    if len(vectors) < 2:
+        return np.ones(len(vectors), dtype=np.float32)
+    others = vectors.sum(axis=0) - vectors
+    lengths = np.linalg.norm(others, axis=1)
+    # Others that cancel out have no direction: nothing agrees with them.
+    scores = np.sum(others * vectors, axis=1) / np.where(lengths > 1e-9, lengths, 1.0)
+    return np.where(lengths > 1e-9, scores, 0.0).astype(np.float32)
+
+
+def disagreement(names: Sequence[str], scores: npt.ArrayLike, threshold: float = DISAGREEMENT) -> list[Notice]:
+    """W_PHOTOS_DISAGREE with every photo's score when any score is under the threshold; else nothing."""
+    values = [float(score) for score in np.asarray(scores)]
+    if len(values) < 2 or min(values) >= threshold:
+        return []
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, values, strict=True))
+    return [
+        Notice(
+            "W_PHOTOS_DISAGREE",
+            f"The photos may not show one person. Agreement with the others (1 is best, under {threshold:.2f} is "
+            f"doubtful): {listed}.",
+        )
+    ]
+
+
+def _normalised(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths < 1e-9).any():
+        raise UserError("E_RECOGNITION", "The recogniser gave no usable identity.", "Use other photos or another pack.")
+    return vectors / lengths

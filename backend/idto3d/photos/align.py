@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Crops defined by five facial keypoints: pure geometry, shared by photos at run time and renders in training.
+
+Conventions used everywhere in this package:
+
+* keypoints (5, 2) are (x, y) in pixels, y down, the top left pixel's centre at (0, 0), as in OpenCV; order: the eye at
+  the image left (the subject's right eye), the other eye, nose tip, mouth corner at the image left, the other corner.
+* a crop transform (2, 3) float64 maps image pixels to crop pixels: ``crop = M[:, :2] @ (x, y) + M[:, 2]``.
+* unit coordinates run from 0 to 1 between the outer edges of a square crop: ``u = (x + 0.5) / size``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+CropKind = Literal["arcface", "head", "face"]
+Padding = Literal["replicate", "black"]
+
+# The ArcFace template in a 112 x 112 crop, as in insightface.utils.face_align.arcface_dst (Deng et al., CVPR 2019).
+ARCFACE_TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+
+# (side, shift of the centre toward the mouth), both in units of d, the distance from eye midpoint to mouth midpoint.
+# d is about 67 mm on an adult: a head crop is 0.3 m wide and reaches 0.14 m above the eyes, so hair fits.
+HEAD_CROP = (4.4, 0.1)
+# What 1.6 x the box of the LBP frontal cascade comes to on photographs.
+FACE_CROP = (3.7, 0.2)
+
+# Beyond this reduction an area average needs no more samples to look the same.
+_MAX_SUPERSAMPLING = 32
+
+
+def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Least-squares similarity (rotation, scale, translation; no reflection) from source (N, 2) to target (N, 2).
+
+    Returns (2, 3). Umeyama (PAMI 1991) in the plane, where the similarity is multiplication by one complex number.
+    Raises ValueError when all source points coincide.
+    """
+    p = np.asarray(source, dtype=np.float64) @ np.array([1.0, 1.0j])
+    q = np.asarray(target, dtype=np.float64) @ np.array([1.0, 1.0j])
+    p_mean, q_mean = p.mean(), q.mean()
+    spread = float(np.sum(np.abs(p - p_mean) ** 2))
+    if not spread > 0.0:
+        raise ValueError("the points coincide: they define no similarity")
+    a = np.sum(np.conj(p - p_mean) * (q - q_mean)) / spread
+    b = q_mean - a * p_mean
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def box_transform(centre: npt.ArrayLike, side: float, size: int, roll: float = 0.0) -> npt.NDArray[np.float64]:
+    """(2, 3) transform to the size x size crop of the square of the given side (pixels) around centre (x, y).
+
+    roll: degrees by which the square is turned clockwise as seen in the image; content turned by it comes out upright.
+    """
+    if not side > 0.0:
+        raise ValueError("the side of a crop must be positive")
+    scale = size / side
+    angle = np.deg2rad(roll)
+    rotation = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    middle = np.full(2, (size - 1) / 2.0)
+    translation = middle - rotation @ np.asarray(centre, dtype=np.float64)
+    return np.concatenate([rotation, translation[:, None]], axis=1)
+
+
+def eye_roll(keypoints: npt.ArrayLike) -> float:
+    """Angle of the eye line in degrees: positive when the image-right eye is lower."""
+    k = np.asarray(keypoints, dtype=np.float64)
+    dx, dy = k[1] - k[0]
+    return float(np.rad2deg(np.arctan2(dy, dx)))
+
+
+def eye_mouth_distance(keypoints: npt.ArrayLike) -> float:
+    """d: pixels from the midpoint of the eyes to the midpoint of the mouth corners."""
+    k = np.asarray(keypoints, dtype=np.float64)
+    return float(np.linalg.norm((k[3] + k[4] - k[0] - k[1]) / 2.0))
+
+
+def crop_transform(keypoints: npt.ArrayLike, size: int, kind: CropKind) -> npt.NDArray[np.float64]:
+    """(2, 3) transform from image pixels to a size x size crop, from keypoints (5, 2).
+
+    * ``arcface``: insightface's ``estimate_norm``: the similarity to ARCFACE_TEMPLATE scaled to the size.
+    * ``head``: upright by the eye line; with d = eye_mouth_distance, the centre is the eye midpoint moved by 0.1 d
+      toward the mouth midpoint and the side is 4.4 d, so that the whole head with hair fits.
+    * ``face``: upright by the eye line, side 3.7 d, centre moved by 0.2 d: the input of ``keypoints.onnx``.
+
+    Raises ValueError on keypoints that define no crop (coinciding, not finite).
+    """
+    k = np.asarray(keypoints, dtype=np.float64)
+    if k.shape != (5, 2) or not np.isfinite(k).all():
+        raise ValueError("keypoints must be five finite points")
+    if kind == "arcface":
+        return similarity(k, ARCFACE_TEMPLATE * (size / 112.0))
+    side, shift = HEAD_CROP if kind == "head" else FACE_CROP
+    eyes, mouth = (k[0] + k[1]) / 2.0, (k[3] + k[4]) / 2.0
+    centre = eyes + shift * (mouth - eyes)
+    return box_transform(centre, side * eye_mouth_distance(k), size, eye_roll(k))
+
+
+def invert(transform: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Inverse (2, 3) of an affine transform (2, 3)."""
+    m = np.asarray(transform, dtype=np.float64)
+    inverse = np.linalg.inv(m[:, :2])
+    return np.concatenate([inverse, -(inverse @ m[:, 2])[:, None]], axis=1)
+
+
+def apply(transform: npt.ArrayLike, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Affine transform (2, 3) of points (..., 2)."""
+    m = np.asarray(transform, dtype=np.float64)
+    return np.asarray(points, dtype=np.float64) @ m[:, :2].T + m[:, 2]
+
+
+def pixels_to_unit(points: npt.ArrayLike, size: int) -> npt.NDArray[np.float64]:
+    """Crop pixels (..., 2) to unit coordinates, the ``keypoints`` output of keypoints.onnx."""
+    return (np.asarray(points, dtype=np.float64) + 0.5) / size
+
+
+def unit_to_pixels(points: npt.ArrayLike, size: int) -> npt.NDArray[np.float64]:
+    """Unit coordinates (..., 2) to crop pixels."""
+    return np.asarray(points, dtype=np.float64) * size - 0.5
+
+
+def warp(image: npt.NDArray, transform: npt.ArrayLike, size: int, padding: Padding = "replicate") -> npt.NDArray:
+    """Crop (size, size[, C]) of image (H, W[, C]) uint8 or float32 under an image-to-crop transform (2, 3).
+
+    Bilinear; a reduction is an area average (bilinear samples alone would alias: a 2000-pixel face falls to 112).
+    Outside the image the nearest edge pixel is repeated, or black as in insightface's ``norm_crop``.
+    """
+    m = np.asarray(transform, dtype=np.float64)
+    if not np.isfinite(m).all():
+        raise ValueError("the crop transform is not finite")
+    step = 1.0 / float(np.sqrt(abs(np.linalg.det(m[:, :2]))))  # image pixels per crop pixel
+    factor = int(np.clip(np.ceil(step - 1e-6), 1, _MAX_SUPERSAMPLING))
+    fine = size * factor
+    m = m * factor
+    m[:, 2] += (factor - 1) / 2.0
+    # Only the needed part of the image: OpenCV's warps refuse sources over 32767 pixels a side.
+    corners = apply(invert(m), [[0, 0], [fine, 0], [0, fine], [fine, fine]])
+    limits = np.array([image.shape[1], image.shape[0]])
+    low = np.clip(np.floor(corners.min(axis=0)) - 3, 0, limits - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + 4, low + 1, limits).astype(int)
+    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    m[:, 2] += m[:, :2] @ low
+    border = cv2.BORDER_REPLICATE if padding == "replicate" else cv2.BORDER_CONSTANT
+    crop = cv2.warpAffine(part, m, (fine, fine), flags=cv2.INTER_LINEAR, borderMode=border)
+    return crop if factor == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def arcface_crop(image: npt.NDArray, keypoints: npt.ArrayLike, size: int = 112) -> npt.NDArray:
+    """Aligned face crop (size, size, 3) for a recogniser; black outside, as recognisers were trained."""
+    return warp(image, crop_transform(keypoints, size, "arcface"), size, "black")
+
+
+def head_crop(image: npt.NDArray, keypoints: npt.ArrayLike, size: int = 128) -> npt.NDArray:
+    """Upright crop (size, size, 3) of the whole head with hair (see crop_transform); edges repeated outside."""
+    return warp(image, crop_transform(keypoints, size, "head"), size, "replicate")

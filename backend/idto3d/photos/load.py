@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading a photograph: any Pillow mode and bit depth to upright 8-bit sRGB, or a clear refusal."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from idto3d.errors import UserError
+
+# What cameras sold as 50 megapixel write (8192 x 6144).
+MAX_PIXELS = 8192 * 6144
+
+# Raster formats only: Pillow hands EPS to Ghostscript, and stubs such as WMF need a system's own handler.
+FORMATS = (
+    "JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "PCX", "SGI", "PSD",
+    "ICO", "ICNS", "IM", "QOI", "SPIDER", "DDS", "XBM", "MSP",
+)  # fmt: skip
+
+_GREY = (128, 128, 128)
+_EXIF_ORIENTATION = 0x0112
+# EXIF orientation -> what brings the stored rows upright (EXIF 2.32, tag 0x0112).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know that stops nothing. code: stable, such as ``W_SEVERAL_FACES``."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Photo:
+    """image: (H, W, 3) uint8 sRGB, upright; name: the file's name, for messages."""
+
+    image: npt.NDArray[np.uint8]
+    name: str
+    notices: tuple[Notice, ...] = ()
+
+
+def read_photo(path: str | os.PathLike[str]) -> Photo:
+    """Reads one image file as an upright 8-bit sRGB photograph.
+
+    EXIF orientation is applied, an embedded colour profile is converted to sRGB, transparency is laid over mid grey,
+    deeper samples are scaled to 8 bits, and of an animation the first frame is taken.
+
+    Raises UserError: E_PHOTO_MISSING (no such file), E_PHOTO_UNREADABLE (a folder, no permission, empty, not an image,
+    damaged), E_PHOTO_TOO_LARGE (more than MAX_PIXELS). Notice: W_COLOUR_PROFILE (unusable profile, ignored).
+    """
+    file = Path(path)
+    try:
+        exists, regular = file.exists(), file.is_file()
+    except (OSError, ValueError):  # a name too long, with a null byte, in a folder without permission
+        exists = regular = False
+    if not exists:
+        raise UserError("E_PHOTO_MISSING", f"There is no file {file}.", "Choose the photo again.")
+    if not regular:
+        raise UserError("E_PHOTO_UNREADABLE", f"{file} is not a file.", "Choose a photo, not a folder.")
+    notices: list[Notice] = []
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns about damaged metadata and sizes; the size is checked below, metadata is not needed.
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=_formats()) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise _too_large(file)
+                if opened.width * opened.height == 0:
+                    raise OSError("the image is empty")
+                opened.load()
+                rgb = _upright(_to_rgb(opened, file.name, notices), _orientation(opened))
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(file) from error
+    except UnidentifiedImageError as error:
+        raise _unreadable(file, _why_unidentified(file)) from error
+    except MemoryError as error:
+        raise UserError("E_PHOTO_TOO_LARGE", f"{file.name} does not fit in memory.", "Make it smaller.") from error
+    except Exception as error:  # decoders raise almost anything on damaged files
+        raise _unreadable(file, str(error) or type(error).__name__) from error
+    return Photo(rgb, file.name, tuple(notices))
+
+
+def _formats() -> tuple[str, ...]:
+    """FORMATS that this Pillow has: it raises KeyError on an unknown name."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _too_large(file: Path) -> UserError:
+    return UserError(
+        "E_PHOTO_TOO_LARGE",
+        f"{file.name} has more than {MAX_PIXELS / 1e6:.0f} million pixels.",
+        "Save it smaller; 12 million pixels are plenty.",
+    )
+
+
+def _unreadable(file: Path, why: str) -> UserError:
+    return UserError(
+        "E_PHOTO_UNREADABLE", f"{file.name} cannot be read as a photo: {why}.", "Save it as JPEG or PNG and try again."
+    )
+
+
+def _why_unidentified(file: Path) -> str:
+    with file.open("rb") as stream:
+        head = stream.read(64)
+    if not head:
+        return "the file is empty"
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return "HEIC is not supported"
+    return "its format is not a known image format, or it is damaged"
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 when absent or damaged. Call after load: Pillow turns TIFF and AVIF itself there."""
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+        return int(value) if 1 <= int(value) <= 8 else 1
+    except (ArithmeticError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):  # damaged EXIF
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> npt.NDArray[np.uint8]:
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    return np.array(image, dtype=np.uint8)
+
+
+def _to_rgb(image: Image.Image, name: str, notices: list[Notice]) -> Image.Image:
+    """Image of any mode to mode RGB in sRGB."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = Image.fromarray(_integer_to_8_bits(np.asarray(image).astype(np.int32)))
+    elif image.mode == "F":
+        image = Image.fromarray(_float_to_8_bits(np.asarray(image, dtype=np.float32)))
+    elif image.has_transparency_data:
+        return _over_grey(image, name, notices)
+    return _to_srgb(image, name, notices)
+
+
+def _over_grey(image: Image.Image, name: str, notices: list[Notice]) -> Image.Image:
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    alpha = rgba.getchannel("A")
+    grey = image.mode in ("L", "LA", "La", "1")
+    colours = rgba.convert("L" if grey else "RGB")  # the mode that the embedded profile speaks about
+    if "icc_profile" in image.info:
+        colours.info["icc_profile"] = image.info["icc_profile"]
+    result = Image.new("RGB", rgba.size, _GREY)
+    result.paste(_to_srgb(colours, name, notices), mask=alpha)
+    return result
+
+
+def _to_srgb(image: Image.Image, name: str, notices: list[Notice]) -> Image.Image:
+    """Modes 1, L, P, RGB, RGBX, YCbCr, HSV, CMYK, LAB to RGB, through the embedded profile if there is one."""
+    if image.mode in ("P", "RGBX", "YCbCr", "HSV"):
+        profile_bytes = image.info.get("icc_profile")
+        image = image.convert("RGB")
+    elif image.mode == "1":
+        return image.convert("RGB")
+    else:
+        profile_bytes = image.info.get("icc_profile")
+    srgb = ImageCms.createProfile("sRGB")
+    if profile_bytes and image.mode in ("L", "RGB", "CMYK", "LAB"):
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_bytes))
+            converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            notices.append(Notice("W_COLOUR_PROFILE", f"{name}: its colour profile cannot be used and is ignored."))
+    if image.mode == "LAB":
+        transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), srgb, "LAB", "RGB")
+        lab = ImageCms.applyTransform(image, transform)
+        if lab is None:
+            raise OSError("its Lab colours cannot be converted")
+        return lab
+    return image.convert("RGB")
+
+
+def _integer_to_8_bits(values: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+    """16- or 32-bit grey: the range is 0..255, 0..65535 (by the largest value) or, failing that, what is there."""
+    low, high = int(values.min()), int(values.max())
+    if low >= 0 and high <= 255:
+        return values.astype(np.uint8)
+    if low >= 0 and high <= 65535:
+        return ((values + 128) // 257).astype(np.uint8)
+    return _stretch(values.astype(np.float32))
+
+
+def _float_to_8_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Float grey: the range is 0..1, 0..255 or 0..65535 (by the largest value) or, failing that, what is there."""
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    for white in (1.0, 255.0, 65535.0):
+        if low >= 0.0 and high <= white:
+            return np.round(values * np.float32(255.0 / white)).astype(np.uint8)
+    return _stretch(values)
+
+
+def _stretch(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    low, high = float(values.min()), float(values.max())
+    # Halved first: the range of float32 extremes overflows float32.
+    span = max(high / 2 - low / 2, 1e-30)
+    share = np.clip((values / 2 - np.float32(low / 2)) / np.float32(span), 0.0, 1.0)
+    return np.asarray(np.round(share * 255), np.uint8)

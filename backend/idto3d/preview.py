@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundle's own preview, drawn by our rasteriser: photo, head from three sides, normals, albedo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from .distill.views import make_camera
+from .render.cameras import Camera, camera_positions, to_clip
+from .render.lights import EnvironmentLight, FlatLight, Light, lobe
+from .render.normals import normal_map, vertex_normals
+from .render.raster import antialias, interpolate, rasterize
+from .render.shading import linear_to_srgb, shade, srgb_to_linear
+
+if TYPE_CHECKING:
+    from .generate import Head
+    from .photos.faces import Face
+
+GREY = 0.16
+
+
+def portrait_camera(azimuth: float) -> Camera:
+    return make_camera(azimuth, 4.0, 14.0, 0.34, np.array([0.0, -0.02, 0.0]))
+
+
+def portrait_light() -> EnvironmentLight:
+    """A key from the upper left and a cool fill."""
+    key = lobe(F.normalize(torch.tensor([0.5, 0.6, 0.8]), dim=0), 0.9, 0.3)[:, None] * torch.tensor([1.0, 0.96, 0.9])
+    fill = lobe(F.normalize(torch.tensor([-0.8, 0.1, 0.4]), dim=0), 0.5, 0.1)[:, None] * torch.tensor([0.85, 0.93, 1.0])
+    return EnvironmentLight(0.75 * key + 0.3 * fill)
+
+
+@torch.no_grad()
+def render_head(
+    vertices: Tensor, faces: Tensor, uv: NDArray[np.float32], uv_faces: NDArray[np.int64], maps: Tensor, camera: Camera, size: int, light: Light
+) -> Tensor:
+    """(size,size,3) sRGB on grey. maps (S,S,5) 0..1."""
+    clip = to_clip(vertices, [camera])
+    raster = rasterize(clip, faces, size)
+    pixels = raster.pixels
+
+    def covered(values: Tensor, index: Tensor) -> Tensor:
+        image = interpolate(values, raster, index)
+        return image.reshape(-1, image.shape[-1]).index_select(0, pixels)
+
+    at = covered(torch.from_numpy(np.asarray(uv)).float(), torch.from_numpy(np.asarray(uv_faces)).long())
+    grid = torch.stack([at[:, 0] * 2 - 1, 1 - 2 * at[:, 1]], -1)[None, None]
+    channels = F.grid_sample(maps.permute(2, 0, 1)[None], grid, align_corners=False)[0, :, 0].T
+    normal = F.normalize(covered(vertex_normals(vertices, faces), faces), dim=-1)
+    eye = camera_positions([camera], vertices.device, vertices.dtype)
+    colour = channels[:, :3]
+    if not isinstance(light, FlatLight):
+        radiance = shade(
+            srgb_to_linear(channels[:, :3]), channels[:, 3:4], 0.08 * channels[:, 4:5], normal, covered(vertices, faces), eye, light
+        )
+        colour = linear_to_srgb(radiance.clamp(0, 1))
+    image = raster.spread(colour - GREY) + GREY
+    return antialias(image, raster, clip, faces).clamp(0, 1)[0]
+
+
+def preview_sheet(faces: list[Face], head: Head, size: int = 256) -> NDArray[np.uint8]:
+    """(size, 6 size, 3): the first photo's head crop, front, both three-quarter views, normals, albedo."""
+    mesh, atlas = head.mesh, head.atlas
+    photo = torch.from_numpy(faces[0].head).permute(2, 0, 1)[None].float() / 255
+    tiles = [F.interpolate(photo, size=(size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0)]
+    for azimuth in (0.0, 40.0, -40.0):
+        tiles.append(
+            render_head(mesh.neutral, mesh.faces, atlas.uv, atlas.uv_faces, head.maps, portrait_camera(azimuth), size, portrait_light())
+        )
+    with torch.no_grad():
+        tiles.append(normal_map(mesh.neutral, mesh.faces, [portrait_camera(0.0)], size)[0][0])
+    tiles.append(render_head(mesh.neutral, mesh.faces, atlas.uv, atlas.uv_faces, head.maps, portrait_camera(0.0), size, FlatLight()))
+    out: NDArray[np.uint8] = (torch.cat(tiles, 1).numpy() * 255 + 0.5).astype(np.uint8)
+    return out

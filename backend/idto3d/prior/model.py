@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A frozen 2D prior phi: text, identity and expression in, the noise of a latent out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import AutoTokenizer, CLIPTextModel
+
+from idto3d.distill.schedule import Schedule, make_schedule
+from idto3d.errors import UserError
+from idto3d.prior.adapters import Condition, attach_saved, denoise
+from idto3d.prior.pack import Pack, read_pack
+
+Domain = Literal["normal", "albedo"]
+PredictionType = Literal["epsilon", "v_prediction"]
+
+
+class Prior(nn.Module):
+    """One domain's adapted U-Net with its autoencoder and text encoder, frozen and in eval mode.
+
+    Only `encode` carries gradients, and only to the images: everything else runs without.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: Any,
+        schedule: Schedule,
+        latent_scale: float,
+        prediction_type: PredictionType = "epsilon",
+    ) -> None:
+        """unet: with adapters (`prior.adapters.attach`). latent_scale: what the encoder's latents are multiplied by."""
+        super().__init__()
+        self.unet = unet
+        self.vae = vae
+        self.text_encoder = text_encoder
+        self.tokenizer = tokenizer
+        self.latent_scale = latent_scale
+        self.prediction_type = prediction_type
+        self.alphas_cumprod: Tensor
+        self.register_buffer("alphas_cumprod", schedule.alphas_cumprod.clone(), persistent=False)
+        self._empty_text: Tensor | None = None
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def load(
+        cls,
+        pack_dir: Path | str,
+        domain: Domain,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        verify: bool = True,
+    ) -> Prior:
+        """The prior of `domain` from a pack folder (architecture.md, contract 1). Reads local files only.
+
+        dtype: of the U-Net and text encoder; the autoencoder stays float32, whose image gradient half precision spoils.
+        Raises UserError E_PACK_MISSING, E_PACK_FORMAT, E_PACK_HASH.
+        """
+        pack = read_pack(pack_dir, verify=verify)
+        unet, vae, text_encoder, tokenizer = load_networks(pack)
+        attach_saved(unet, pack.file(f"{domain}.safetensors"))
+        prior = cls(
+            unet.to(dtype=dtype),
+            vae,
+            text_encoder.to(dtype=dtype),
+            tokenizer,
+            make_schedule(**pack.schedule),
+            pack.latent_scale,
+            pack.prediction_type,
+        )
+        return prior.to(device)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule that the prior was trained on, on the prior's device."""
+        return Schedule(self.alphas_cumprod)
+
+    @property
+    def device(self) -> torch.device:
+        return self.alphas_cumprod.device
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, H, W, 3) in 0..1 to scaled latents (B, 4, h, w): the posterior's mean. Differentiable."""
+        x = images.permute(0, 3, 1, 2).to(self.vae.dtype) * 2.0 - 1.0
+        return self.vae.encode(x).latent_dist.mean * self.latent_scale
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents (B, 4, h, w) to images (B, H, W, 3), clamped to 0..1."""
+        x = self.vae.decode(latents.to(self.vae.dtype) / self.latent_scale).sample
+        return (x * 0.5 + 0.5).clamp(0.0, 1.0).permute(0, 2, 3, 1).contiguous()
+
+    @torch.no_grad()
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Prompts to token embeddings (B, L, C), padded or cut to the tokenizer's length L."""
+        return self.text_encoder(self._tokens(texts)).last_hidden_state
+
+    @torch.no_grad()
+    def embed_text(self, texts: list[str]) -> Tensor:
+        """Prompts to one vector each (B, C), CLIP's pooled output: what y_exp is made of."""
+        return self.text_encoder(self._tokens(texts)).pooler_output
+
+    def empty_text(self) -> Tensor:
+        """The empty prompt's token embeddings (1, L, C), encoded once."""
+        if self._empty_text is None or self._empty_text.device != self.device:
+            self._empty_text = self.encode_text([""])
+        return self._empty_text
+
+    def _tokens(self, texts: list[str]) -> Tensor:
+        return tokenize(self.tokenizer, texts).to(self.device)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        z_t: Tensor,
+        t: Tensor,
+        text: Tensor,
+        y_id: Tensor,
+        y_exp: Tensor,
+        lambda_id: Tensor,
+        lambda_exp: Tensor,
+    ) -> Tensor:
+        """The predicted noise (B, 4, h, w), float32.
+
+        z_t: (B, 4, h, w); t: (B,) integer; text: (B, L, C); y_id: (B, 512) of norm one; y_exp: (B, D); the gates (B,).
+        """
+        dtype = self.unet.dtype
+        cond = Condition(text.to(dtype), y_id.to(dtype), y_exp.to(dtype), lambda_id.to(dtype), lambda_exp.to(dtype))
+        out = denoise(self.unet, z_t.to(dtype), t, cond).float()
+        return self.schedule.eps_from_v(z_t.float(), out, t) if self.prediction_type == "v_prediction" else out
+
+
+def tokenize(tokenizer: Any, texts: list[str]) -> Tensor:
+    """Token ids (B, L), padded or cut to the tokenizer's own length L."""
+    length = tokenizer.model_max_length
+    return tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+
+
+@torch.no_grad()
+def cfg_pair(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+    """The unconditional and the conditional noise, each (B, 4, h, w), from one batch of both halves.
+
+    The unconditional half has the empty prompt and closed gates. This is what `distill.sds.sds_loss` asks for.
+    """
+    both = cond.unconditional(prior.empty_text()).cat(cond)
+    eps_u, eps_c = predict_condition(prior, torch.cat([z_t, z_t]), torch.cat([t, t]), both).chunk(2)
+    return eps_u, eps_c
+
+
+@torch.no_grad()
+def cfg_predict(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition, guidance_scale: float) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans 2022): eps_u + s (eps_c - eps_u); at s = 1 only eps_c is computed."""
+    if guidance_scale == 1.0:
+        return predict_condition(prior, z_t, t, cond)
+    eps_u, eps_c = cfg_pair(prior, z_t, t, cond)
+    return eps_u + guidance_scale * (eps_c - eps_u)
+
+
+def predict_condition(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+    """`Prior.predict` with its condition in one piece."""
+    return prior.predict(z_t, t, cond.text, cond.y_id, cond.y_exp, cond.lambda_id, cond.lambda_exp)
+
+
+def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel, Any]:
+    """The pack's base U-Net (no adapters), autoencoder, text encoder and tokenizer, float32 on the CPU.
+
+    Raises UserError E_PACK_FORMAT if one of the folders does not hold such a network.
+    """
+    local: dict[str, Any] = {"local_files_only": True, "torch_dtype": torch.float32}
+    try:
+        unet = UNet2DConditionModel.from_pretrained(pack.path / "unet", use_safetensors=True, **local)
+        vae = AutoencoderKL.from_pretrained(pack.path / "vae", use_safetensors=True, **local)
+        text_encoder = CLIPTextModel.from_pretrained(
+            pack.path / "text", use_safetensors=True, local_files_only=True, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(pack.path / "text", local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(
+            "E_PACK_FORMAT", f"A network of the pack {pack.name} cannot be read ({error}).", "Install the pack again."
+        ) from error
+    return unet, vae, text_encoder, tokenizer

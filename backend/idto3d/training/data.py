@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Renders the head kit into two data sets, shard by shard, so that a killed run goes on where it stopped.
+
+views: whole heads and close-ups from all sides with the pack's expressions: normals and albedo for the priors.
+faces: photo-like frontal views with keypoints and a shadowed light: for the recogniser and the keypoint net.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..distill.views import make_camera, random_view
+from .gbuffer import build_scene, draw, person_look, project
+from .population import RECIPES, TRAIN_SEED, Population, load_kit
+
+Array = NDArray[Any]
+EXPRESSIONS = list(RECIPES)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How much to render."""
+
+    headkit: str
+    # where the shards go
+    out: str
+    # people in `views`, and pictures of each
+    view_people: int = 2000
+    views_per_person: int = 10
+    view_size: int = 128
+    # people in `faces`, and pictures of each
+    face_people: int = 4000
+    faces_per_person: int = 3
+    face_size: int = 160
+    # people a shard
+    shard: int = 100
+    workers: int = 2
+
+
+def _byte(a: Array) -> Array:
+    out: Array = np.clip(a * 255 + 0.5, 0, 255).astype(np.uint8)
+    return out
+
+
+class _Worker:
+    """One process's kit; kept between shards because the mean head takes seconds."""
+
+    population: Population | None = None
+
+
+def _population(config: DataConfig) -> Population:
+    if _Worker.population is None:
+        _Worker.population = Population(load_kit(config.headkit))
+    return _Worker.population
+
+
+def landmark_vertices(population: Population) -> tuple[int, Array]:
+    """Skin vertex of the nose tip, and of the mouth corners (image left = the person's right first)."""
+    head = population.mean_head
+    x, y, z = head.T
+    middle = (np.abs(x) < 0.004) & (y > -0.06) & (y < 0.0)
+    nose = int(np.nonzero(middle)[0][np.argmax(z[middle])])
+    identity = population.person(TRAIN_SEED)
+    rest = population.kit.mesh(identity, parts=("head",)).head[0]
+    corners = []
+    for side in ("Right", "Left"):
+        moved = population.kit.mesh(identity, {f"Mouth{side}PullSide": 1.0}, parts=("head",)).head[0] - rest
+        reach = np.abs(moved[:, 0]) * (z > 0.05) * (np.abs(x) < 0.034) * (np.abs(x) > 0.018)
+        corners.append(int(np.argmax(reach)))
+    return nose, np.array(corners)
+
+
+def _views_shard(config: DataConfig, index: int, path: Path) -> None:
+    population = _population(config)
+    rows: dict[str, list[Any]] = {k: [] for k in ("albedo", "normal", "coverage", "person", "expression", "camera", "close")}
+    for i in range(index * config.shard, min((index + 1) * config.shard, config.view_people)):
+        seed = TRAIN_SEED + i
+        rng = np.random.default_rng([seed, 1])
+        identity = population.person(seed)
+        align = population.alignment(identity)
+        look = None
+        for _ in range(config.views_per_person):
+            e = 0 if rng.random() < 0.15 else int(rng.integers(len(EXPRESSIONS)))
+            mesh = population.kit.mesh(identity, RECIPES[EXPRESSIONS[e]])
+            look = look or person_look(population.kit, identity, mesh)
+            view = random_view(rng)
+            camera = view.camera
+            picture = draw(build_scene(mesh, align, look), camera, config.view_size)
+            rows["albedo"].append(_byte(picture.albedo))
+            rows["normal"].append(_byte((picture.normal + picture.coverage[..., None]) / 2))
+            rows["coverage"].append(_byte(picture.coverage))
+            rows["person"].append(seed)
+            rows["expression"].append(e)
+            rows["camera"].append((camera.azimuth, camera.elevation, camera.distance, camera.fov, *camera.target))
+            rows["close"].append(view.close)
+    _save(path, rows)
+
+
+def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
+    from importlib import import_module
+
+    population = _population(config)
+    sample_expression = import_module("headkit").sample_expression
+    nose, corners = landmark_vertices(population)
+    rows: dict[str, list[Any]] = {
+        k: [] for k in ("albedo", "normal", "coverage", "lit", "light", "keypoints", "person", "camera")
+    }
+    for i in range(index * config.shard, min((index + 1) * config.shard, config.face_people)):
+        seed = TRAIN_SEED + i
+        rng = np.random.default_rng([seed, 2])
+        identity = population.person(seed)
+        align = population.alignment(identity)
+        look = None
+        for _ in range(config.faces_per_person):
+            expression = sample_expression(rng, population.kit) if rng.random() < 0.7 else {}
+            if rng.random() < 0.4:
+                expression = {("smile" if rng.random() < 0.5 else "grin"): float(rng.uniform(0.3, 1))}
+            expression.pop("tongue_out", None)
+            mesh = population.kit.mesh(identity, expression)
+            look = look or person_look(population.kit, identity, mesh)
+            scene = build_scene(mesh, align, look)
+            azimuth = float(np.clip(rng.normal(0, 20), -55, 55))
+            camera = make_camera(
+                azimuth, float(np.clip(rng.normal(2, 9), -25, 25)), float(rng.uniform(8, 32)), rng.uniform(0.33, 0.36),
+                np.array([0, -0.02, 0.02]),
+            )
+            light = np.array([rng.normal(0, 0.9), rng.uniform(-0.2, 1.2), rng.uniform(0.1, 1.2)])
+            light /= np.linalg.norm(light)
+            picture = draw(scene, camera, config.face_size, light)
+            skin = align(mesh.head[0])
+            eyes = align(mesh["eyes"].vertices)
+            points = np.stack([eyes[eyes[:, 0] < 0].mean(0), eyes[eyes[:, 0] > 0].mean(0), skin[nose], *skin[corners]])
+            points[:2, 2] += 0.010  # the pupil, not the ball's centre
+            pixels, _ = project(points.astype(np.float64), camera, config.face_size)
+            rows["albedo"].append(_byte(picture.albedo))
+            rows["normal"].append(_byte((picture.normal + picture.coverage[..., None]) / 2))
+            rows["coverage"].append(_byte(picture.coverage))
+            rows["lit"].append(_byte(picture.lit))
+            rows["light"].append(light)
+            rows["keypoints"].append(pixels)
+            rows["person"].append(seed)
+            rows["camera"].append((camera.azimuth, camera.elevation, camera.distance, camera.fov, *camera.target))
+    _save(path, rows)
+
+
+def _save(path: Path, rows: dict[str, list[Any]]) -> None:
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as f:
+        np.savez(f, **{k: np.asarray(v, np.float32) if isinstance(v[0], (tuple, np.ndarray)) and np.asarray(v[0]).dtype != np.uint8
+                       else np.asarray(v) for k, v in rows.items()})
+    os.replace(partial, path)
+
+
+def _job(args: tuple[DataConfig, str, int]) -> str:
+    config, kind, index = args
+    path = Path(config.out) / kind / f"{index:04d}.npz"
+    if not path.exists():
+        (_views_shard if kind == "views" else _faces_shard)(config, index, path)
+    return str(path)
+
+
+def render_all(config: DataConfig, kinds: tuple[str, ...] = ("faces", "views")) -> None:
+    """Render what is missing. Prints one line a shard."""
+    jobs = []
+    for kind in kinds:
+        (Path(config.out) / kind).mkdir(parents=True, exist_ok=True)
+        people = config.view_people if kind == "views" else config.face_people
+        jobs += [(config, kind, i) for i in range(-(-people // config.shard))]
+    with get_context("spawn").Pool(config.workers) as pool:
+        for n, path in enumerate(pool.imap(_job, jobs)):
+            print(f"rendered {n + 1}/{len(jobs)} {path}", flush=True)
+
+
+def load_shards(folder: str | Path, names: tuple[str, ...]) -> dict[str, Array]:
+    """Concatenate the named arrays of all finished shards of a folder."""
+    shards = [np.load(p) for p in sorted(Path(folder).glob("*.npz"))]
+    return {n: np.concatenate([s[n] for s in shards]) for n in names}

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`idto3d train`: every weight of the starter pack, stage by stage. Each stage is resumed after a kill and skipped when done.
+
+    render   pictures of synthetic people
+    faces    recogniser, keypoint net, appearance net
+    vae      autoencoder
+    base     shared U-Net and text encoder on photographs, normals and albedo
+    domains  LoRA sets and branches of phi_g and phi_a
+    geometry Psi_g and the texture basis fitted to the population
+    pack     the folder that ships
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..expressions import EXPRESSIONS
+from ..prior.adapters import AdapterConfig, attach
+from ..prior.prompts import view_name
+from ..prior.starter import build_starter_unet, build_starter_vae
+from ..prior.text import build_starter_text
+from . import captions, data, face_nets, shape, template, texture
+from . import prior as prior_training
+from ..checkpoint import load_checkpoint
+from .population import RECIPES, TRAIN_SEED, Population, load_kit
+
+Array = NDArray[Any]
+PHOTO_STEP = prior_training.PHOTO_STEP
+STAGES = ("render", "faces", "vae", "base", "domains", "geometry", "pack")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Budgets of all stages; the defaults are what the shipped starter pack was trained with."""
+
+    headkit: str
+    work: str
+    device: str = "cpu"
+    people: int = 4000
+    faces_steps: int = 2400
+    vae_steps: int = 1400
+    base_steps: int = 5000
+    domain_steps: int = 1500
+    geometry_steps: int = 1500
+    seed: int = 0
+
+
+class Run:
+    """One training folder; what several stages need is made once."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config, self.work = config, Path(config.work)
+        self.work.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def population(self) -> Population:
+        return Population(load_kit(self.config.headkit))
+
+    @cached_property
+    def shape(self) -> shape.ShapeModel:
+        return shape.load_or_fit(self.work / "shape.npz", self.population, self.config.people)
+
+    @cached_property
+    def texture(self) -> texture.TextureModel:
+        return texture.load_or_fit(self.work / "texture.npz", self.population, self.config.people)
+
+    @cached_property
+    def topology(self) -> shape.ControlTopology:
+        return shape.control_topology(shape.control_mesh(self.population, self.population.mean_identity, {}))
+
+    @cached_property
+    def template(self) -> template.Template:
+        mean = self.population.mean_identity
+        return template.load_or_build(self.work / "template.npz", self.population, self.shape, self.topology, mean)
+
+    # ------------------------------------------------------------------ stages
+    def render(self) -> None:
+        data.render_all(data.DataConfig(self.config.headkit, str(self.work), face_people=self.config.people))
+
+    @cached_property
+    def face_data(self) -> face_nets.FaceData:
+        return face_nets.load_faces(self.work / "faces", self.population, self.shape.coefficients, self.texture.coefficients)
+
+    def faces(self) -> face_nets.FaceNets:
+        config = face_nets.FaceNetsConfig(steps=self.config.faces_steps, seed=self.config.seed)
+        return face_nets.train_face_nets(self.face_data, self.work / "face_nets", config, people=self.config.people)
+
+    def load_faces(self) -> face_nets.FaceNets:
+        nets = face_nets.FaceNets(self.config.people, self.shape.basis.shape[0], self.texture.basis.shape[0])
+        load_checkpoint(self.work / "face_nets", nets)
+        return nets.eval()
+
+    def views(self, *names: str) -> dict[str, Array]:
+        return data.load_shards(self.work / "views", names)
+
+    def photo_views(self, views: dict[str, Array]) -> Array:
+        """The views as photographs under random light, on plain backgrounds (N,S,S,3) uint8."""
+        from .photos import Renders, relight
+
+        out, g = [], torch.Generator().manual_seed(self.config.seed)
+        for i in range(0, len(views["albedo"]), 64):
+            rows = slice(i, i + 64)
+            cover = torch.from_numpy(views["coverage"][rows].astype(np.float32) / 255)
+            camera = torch.from_numpy(views["camera"][rows])
+            light = torch.randn((len(cover), 3), generator=g) + torch.tensor([0.0, 0.5, 0.8])
+            r = Renders(
+                torch.from_numpy(views["albedo"][rows].astype(np.float32) / 255),
+                torch.from_numpy(views["normal"][rows].astype(np.float32) / 255) * 2 - cover[..., None],
+                cover, torch.ones_like(cover), torch.nn.functional.normalize(light, dim=1), camera[:, 0], camera[:, 1],
+                torch.zeros(len(cover), 5, 2),
+            )
+            plain = torch.rand((len(cover), 1, 1, 3), generator=g)
+            photo = relight(r, g) + (1 - cover[..., None]) * plain
+            out.append((photo.clamp(0, 1) * 255).byte().numpy())
+        return np.concatenate(out)
+
+    def vae(self) -> None:
+        views = self.views("albedo", "normal", "coverage", "camera")
+        pictures = np.concatenate([views["normal"], views["albedo"], self.photo_views({k: v[::PHOTO_STEP] for k, v in views.items()})])
+        vae = build_starter_vae()
+        config = prior_training.StageConfig(self.config.vae_steps, batch=16, lr=1e-3, seed=self.config.seed)
+        prior_training.train_vae(vae, pictures, self.work / "vae", config, self.config.device)
+        views_full = self.views("albedo", "normal", "coverage", "camera")
+        latents = {
+            "normal": prior_training.encode_all(vae, views_full["normal"], device=self.config.device),
+            "albedo": prior_training.encode_all(vae, views_full["albedo"], device=self.config.device),
+            "photo": prior_training.encode_all(vae, self.photo_views({k: v[::PHOTO_STEP] for k, v in views_full.items()}),
+                                               device=self.config.device),
+        }
+        np.savez(self.work / "latents.npz", **{k: v.numpy() for k, v in latents.items()})
+
+    def load_vae(self) -> Any:
+        vae = build_starter_vae()
+        load_checkpoint(self.work / "vae", vae)
+        return vae.eval()
+
+    @cached_property
+    def text(self) -> tuple[Any, Any]:
+        torch.manual_seed(self.config.seed)
+        return build_starter_text(captions.vocabulary())
+
+    @cached_property
+    def latent_scale(self) -> float:
+        stored = np.load(self.work / "latents.npz")
+        return float(1 / np.concatenate([stored["normal"][::20], stored["albedo"][::20]]).astype(np.float32).std())
+
+    @cached_property
+    def prior_data(self) -> prior_training.PriorData:
+        from ..prior.model import tokenize
+
+        stored = np.load(self.work / "latents.npz")
+        views = self.views("coverage", "person", "expression", "camera", "close")
+        tokenizer, names, kit = self.text[0], list(RECIPES), self.population.kit
+        people = {int(s): captions.describe(kit, self.population.person(int(s))) for s in np.unique(views["person"])}
+        tokens = {}
+        for domain in ("normal", "albedo", "photo"):
+            texts = [
+                captions.caption(domain, view_name(float(c[0]), float(c[1])), names[int(e)], people[int(s)], bool(k))  # type: ignore[arg-type]
+                for c, e, s, k in zip(views["camera"], views["expression"], views["person"], views["close"], strict=True)
+            ]
+            tokens[domain] = tokenize(tokenizer, texts)
+        cover = torch.from_numpy(views["coverage"].astype(np.float32) / 255)
+        small = torch.nn.functional.avg_pool2d(cover[:, None], cover.shape[1] // stored["normal"].shape[-1])[:, 0]
+        scaled = {k: (torch.from_numpy(stored[k]).float() * self.latent_scale).half() for k in tokens}
+        return prior_training.PriorData(
+            scaled, tokens, tokenize(tokenizer, [""]), small, views["person"] - TRAIN_SEED, views["expression"]
+        )
+
+    def base(self) -> None:
+        torch.manual_seed(self.config.seed)
+        base = prior_training.Base(build_starter_unet(), self.text[1])
+        config = prior_training.StageConfig(self.config.base_steps, seed=self.config.seed, lr=6e-4)
+        prior_training.train_base(base, self.prior_data, self.work / "base", config, lambda step: None, self.config.device)
+
+    def load_base(self) -> prior_training.Base:
+        base = prior_training.Base(build_starter_unet(), self.text[1])
+        load_checkpoint(self.work / "base", base)
+        return base.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def expression_codes(self, base: prior_training.Base) -> Tensor:
+        """y_exp (E,C): the text encoder's pooled vector of each expression's text, brought to unit variance."""
+        from ..prior.model import tokenize
+
+        pooled = base.text(tokenize(self.text[0], list(EXPRESSIONS.values()))).pooler_output.float()
+        centred = pooled - pooled.mean(0)
+        return centred / centred.std()
+
+    @torch.no_grad()
+    def identities(self) -> Tensor:
+        """y_id (people, photos, 512) of the training people, each from its own synthetic photographs."""
+        from .photos import degrade, take_photo
+
+        nets, faces = self.load_faces(), self.face_data
+        out = torch.zeros(self.config.people, 3, 512)
+        seen = np.zeros(self.config.people, int)
+        g = torch.Generator().manual_seed(self.config.seed)
+        for i in range(0, len(faces.label), 60):
+            rows = np.arange(i, min(i + 60, len(faces.label)))
+            renders, label = face_nets.batch_of(faces, rows)
+            crops = degrade(face_nets.arcface_crops(take_photo(renders, g), renders.keypoints, g, 0.5), g)
+            y = torch.nn.functional.normalize(nets.recogniser(face_nets.to_net(crops)), dim=1)
+            for who, vector in zip(label, y, strict=True):
+                out[who, seen[who] % 3] = vector
+                seen[who] += 1
+        return out
+
+    def domains(self) -> None:
+        base = self.load_base()
+        y_exp, y_id = self.expression_codes(base), self.identities()
+        text_of = torch.no_grad()(lambda tokens: base.text(tokens).last_hidden_state)
+        for domain in ("normal", "albedo"):
+            torch.manual_seed(self.config.seed)
+            unet = build_starter_unet()
+            unet.load_state_dict(base.unet.state_dict())
+            attach(unet.requires_grad_(False), AdapterConfig(exp_dim=y_exp.shape[1]))
+            config = prior_training.StageConfig(self.config.domain_steps, seed=self.config.seed + 1, lr=1e-3, weight_decay=0.0)
+            folder = self.work / domain
+            prior_training.train_domain(unet, text_of, self.prior_data, domain, y_id, y_exp, folder, config, self.config.device)
+
+    def geometry(self) -> None:
+        from .geometry import train_geometry
+
+        train_geometry(self)
+
+    def pack(self) -> None:
+        from .export import write_pack
+
+        write_pack(self)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="*", metavar="stage", help=f"any of {', '.join(STAGES)}; none: all")
+    for field in dataclasses.fields(TrainConfig):
+        kind = {"str": str, "int": int}[str(field.type)]
+        required = field.default is dataclasses.MISSING
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, required=required, default=None if required else field.default)
+    given = parser.parse_args(arguments)
+    stages = given.stages or list(STAGES)
+    if unknown := set(stages) - set(STAGES):
+        parser.error(f"unknown stage: {', '.join(sorted(unknown))}")
+    run = Run(TrainConfig(**{f.name: getattr(given, f.name) for f in dataclasses.fields(TrainConfig)}))
+    for stage in STAGES:
+        if stage in stages:
+            print(f"== {stage}", flush=True)
+            getattr(run, stage)()

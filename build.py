@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One command for everything: `python3 build.py demo` makes a head from a photo, `build.py test` checks the code.
+
+Standard library only, Python 3.11 or newer. Environments lie in the user's cache folder, keyed by their pins, so that a
+second clone does not install again; everything else stays in this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event, Thread
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "backend"))
+
+from environments import (  # noqa: E402
+    PYTHON_VERSION,
+    Environment,
+    backend_environment,
+    bpy_environment,
+    cache_folder,
+    find_python,
+    locked,
+    missing_system_packages,
+)
+
+BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
+DEMO_BPY = "5.0.1"
+SHUTDOWN_SECONDS = 30.0  # what a child has to write its checkpoint after Ctrl-C
+FORWARDED = {
+    "train": "train the weights of a pack",
+    "evaluate": "measure a pack on people it has not seen",
+    "bench": "print time by stage, memory, and each stage's share of bare U-Net time",
+}
+
+
+class BuildError(Exception):
+    """An expected failure; the message says what happened and what to do."""
+
+
+def clock(seconds: float) -> str:
+    """75 -> '1:15', 3700 -> '1:01:40'."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def format_bar(stage: str, step: int, steps: int, eta_seconds: float | None, glyphs: str = "█░") -> str:
+    """One line: stage, bar, share done, steps, time left if known. steps <= 0 means that their number is unknown."""
+    done = min(max(step / steps, 0.0), 1.0) if steps > 0 else 0.0
+    cells = 24
+    filled = int(done * cells)
+    left = "" if eta_seconds is None else f"  {clock(eta_seconds)} left"
+    return f"{stage:<22} {glyphs[0] * filled}{glyphs[1] * (cells - filled)} {done:4.0%}  {step}/{steps}{left}"
+
+
+class Progress:
+    """A bar that redraws itself on a terminal; elsewhere a plain line per stage and tenth."""
+
+    def __init__(self) -> None:
+        self.live = sys.stdout.isatty()
+        self.glyphs = "█░" if "utf" in (sys.stdout.encoding or "").lower() else "#-"
+        self.last: tuple[str, int] | None = None
+
+    def update(self, stage: str, step: int, steps: int, eta_seconds: float | None = None) -> None:
+        line = format_bar(stage, step, steps, eta_seconds, glyphs=self.glyphs)
+        tenth = (stage, 10 * step // steps if steps > 0 else 0)
+        if self.live:
+            print(f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K", end="", flush=True)
+        elif tenth != self.last:
+            print(line, flush=True)
+        self.last = tenth
+
+    def say(self, *lines: str) -> None:
+        """Leave the bar, if one is drawn, and print below it."""
+        if self.live and self.last:
+            print()
+        self.last = None
+        print(*lines, sep="\n", end="\n" if lines else "", flush=True)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Ask for a checkpoint first; insist only when that takes too long or the user presses Ctrl-C again."""
+    for number, patience in ((signal.SIGINT, SHUTDOWN_SECONDS), (signal.SIGTERM, 5.0)):
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt, ProcessLookupError):
+            if sys.platform == "win32":
+                process.send_signal(signal.CTRL_BREAK_EVENT)
+            else:
+                os.killpg(process.pid, number)
+            process.wait(patience)
+            return
+    process.kill()
+    process.wait()
+
+
+def run(command: Sequence[str | Path], env: dict[str, str] | None = None, log: Path | None = None,
+        on_line: Callable[[str], None] | None = None) -> int:  # fmt: skip
+    """Run a child to its end and return its exit status.
+
+    With a log both its streams go there, except that on_line gets the lines of its stdout instead; without, to the
+    terminal. The child has its own process group, so that Ctrl-C reaches it once, through us.
+    """
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(log.open("a", encoding="utf-8")) if log else None
+        process = subprocess.Popen(
+            [str(part) for part in command], env={**os.environ, "PYTHONUTF8": "1", **(env or {})}, encoding="utf-8",
+            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if on_line else sink, stderr=sink,
+            start_new_session=sys.platform != "win32",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # fmt: skip
+        try:
+            for line in process.stdout or ():
+                assert on_line is not None
+                on_line(line.rstrip("\n"))
+            return process.wait()
+        except BaseException:
+            stop(process)
+            raise
+
+
+def new_log(name: str) -> Path:
+    path = cache_folder() / "logs" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("", encoding="utf-8")
+    return path
+
+
+def append(log: Path, line: str) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def fail_with_log(message: str, log: Path) -> NoReturn:
+    tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+    raise BuildError("\n".join([message, *(f"  | {line}" for line in tail), f"The whole log: {log}"]))
+
+
+def run_reporting(name: str, command: Sequence[str | Path], env: dict[str, str], progress: Progress) -> None:
+    """Run a child that prints the protocol's JSON lines and show them; anything else it prints goes into its log.
+
+    Blender's half prints a `tile` for each picture instead of `progress`: its time left is reckoned here.
+    """
+    log, errors, began = new_log(name), list[str](), time.monotonic()
+
+    def on_line(line: str) -> None:
+        try:
+            event = json.loads(line)
+            kind = event["type"]
+        except (ValueError, TypeError, KeyError):
+            append(log, line)
+            return
+        if kind == "progress":
+            progress.update(event["stage"], event["step"], event["steps"], event.get("eta_seconds"))
+        elif kind == "tile":
+            left = (time.monotonic() - began) * (event["steps"] - event["step"]) / event["step"]
+            progress.update("pictures in Blender", event["step"], event["steps"], left)
+        elif kind == "warning":
+            progress.say(f"warning {event.get('code', '')}: {event['message']}")
+        elif kind == "error":
+            errors.append(f"{event['code']}: {event['message']} {event.get('fix', '')}".strip())
+
+    status = run(command, env, log, on_line)
+    progress.say()
+    if errors:
+        raise BuildError("\n".join(errors))
+    if status:
+        fail_with_log(f"{name} ended with status {status}.", log)
+
+
+def install_system_packages(python: str) -> None:
+    """Install what is missing where that needs no password, after saying so; otherwise say what to type."""
+    missing = missing_system_packages(python)
+    if not missing:
+        return
+    root = sys.platform != "win32" and os.geteuid() == 0
+    install = ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *missing]
+    commands = [command if root else ["sudo", *command] for command in (["apt-get", "-qq", "update"], install)]
+    by_hand = "Type this, then run build.py again:\n  " + " && ".join(map(shlex.join, commands))
+    print("Missing system packages: " + " ".join(missing), flush=True)
+    if not shutil.which("apt-get"):
+        raise BuildError("Install what your system calls these (the names are Debian's), then run build.py again.")
+    if not root:
+        may_ask = sys.stdin.isatty() and shutil.which("sudo") and run(["sudo", "-n", "true"]) == 0
+        if not may_ask or input("Install them now with sudo? [y/N] ").lower() not in ("y", "yes"):
+            raise BuildError(by_hand)
+    for command in commands:
+        print("$ " + shlex.join(command), flush=True)
+        if run(command, {"DEBIAN_FRONTEND": "noninteractive"}):
+            raise BuildError(f"That failed. {by_hand}")
+
+
+def ensure(*environments: Environment) -> None:
+    """Make the environments that are not there yet, after saying which and how large."""
+    python = find_python()
+    if python is None:
+        raise BuildError(f"Blender's wheels need Python {PYTHON_VERSION}. Install it, then run build.py again.")
+    install_system_packages(python)
+    absent = [environment for environment in environments if not environment.ready()]
+    if absent:
+        print(f"To be installed once into {cache_folder() / 'envs'}:")
+        print(*(f"  {environment.name:<12} {environment.size}" for environment in absent), sep="\n", flush=True)
+    for environment in absent:
+        with locked(Path(f"{environment.folder()}.lock")):
+            if not environment.ready():  # another run may have made it while this one waited
+                make(environment, python)
+
+
+def make(environment: Environment, python: str) -> None:
+    """Whole or not at all: the file `complete` is written last, and a folder without it is started again."""
+    folder, progress, began = environment.folder(), Progress(), time.monotonic()
+    if folder.exists():
+        print(f"{environment.name}: an earlier installation was interrupted, starting it again", flush=True)
+        shutil.rmtree(folder)
+    log, total, collected, finished = new_log(f"install-{environment.name}"), len(environment.pins()), 0, Event()
+
+    def on_line(line: str) -> None:
+        nonlocal collected
+        append(log, line)
+        collected = min(collected + line.startswith(("Collecting", "Processing")), total)
+
+    def watch() -> None:
+        # pip says nothing while it unpacks, which is half of the time: count what has arrived.
+        while not finished.wait(0.5):
+            unpacked = len(list(environment.packages().glob("*.dist-info")))
+            progress.update(f"install {environment.name}", collected + min(unpacked, total), 2 * total)
+
+    files = [f"--requirement={path}" for path in environment.requirements]
+    pip = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", *files]
+    commands: list[list[str | Path]] = [[python, "-m", "venv", folder]]
+    commands += [[environment.python(), *arguments] for arguments in (pip, ["-c", environment.check])]
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        failed = next((command for command in commands if run(command, log=log, on_line=on_line)), None)
+    finally:
+        finished.set()
+        watcher.join()
+        progress.say()
+    if failed:
+        fail_with_log(f"Setting up {environment.name} failed at: {shlex.join(map(str, failed))}", log)
+    append(folder / "complete", "\n".join(environment.pins()))
+    print(f"{environment.name} is ready ({clock(time.monotonic() - began)})", flush=True)
+
+
+def idto3d(*arguments: str | Path) -> tuple[list[str | Path], dict[str, str]]:
+    """Command and environment variables that run the backend's own command line."""
+    return [backend_environment().python(), "-m", "idto3d", *arguments], {"PYTHONPATH": str(ROOT / "backend")}
+
+
+def generate(photos: Sequence[Path], out: Path, options: Sequence[str] = (), blend: bool = True) -> None:
+    """Photos -> bundle -> head.blend and the labelled sheet preview.png, all in `out`."""
+    began, progress, blender = time.monotonic(), Progress(), bpy_environment(DEMO_BPY)
+    if lost := [str(photo) for photo in photos if not photo.is_file()]:
+        raise BuildError(f"No such photo: {', '.join(lost)}.")
+    ensure(backend_environment(), *([blender] if blend else []))
+    run_reporting("generate", *idto3d("generate", *photos, "--out", out, *options, "--json"), progress)
+    if blend:
+        with tempfile.TemporaryDirectory(prefix="idto3d-") as tiles:
+            arguments: list[str | Path] = [out, "--blend", out / "head.blend", "--tiles", tiles]
+            headless = [blender.python(), "-m", "idto3d_blender.headless", *arguments]
+            run_reporting("blender", headless, {"PYTHONPATH": str(ROOT)}, progress)
+            run_reporting("sheet", *idto3d("sheet", out, "--tiles", tiles, "--photos", *photos, "--json"), progress)
+    print(f"\nDone in {clock(time.monotonic() - began)}. Look at\n  {out / 'preview.png'}   what it looks like")
+    if blend:
+        print(f"  {out / 'head.blend'}    open it in Blender: the expressions are shape keys")
+    print(f"  {out}    the bundle: mesh, maps, head.json")
+
+
+def demo() -> None:
+    """The main job on the public-domain portrait of Eileen Collins that scikit-image carries."""
+    print("From one photo to an expressive head in Blender. On two CPU cores this takes up to ten minutes.")
+    ensure(backend_environment(), bpy_environment(DEMO_BPY))
+    photo = ROOT / "out" / "photos" / "astronaut.png"
+    photo.parent.mkdir(parents=True, exist_ok=True)
+    save = "import sys, skimage.data, PIL.Image; PIL.Image.fromarray(skimage.data.astronaut()).save(sys.argv[1])"
+    if run([backend_environment().python(), "-c", save, photo]):
+        raise BuildError(f"The demo photo could not be written to {photo}.")
+    generate([photo], ROOT / "out" / "astronaut")
+
+
+def test() -> int:
+    """Linter, type checker and all tests; each runs even where the one before found something."""
+    backend, blenders = backend_environment(), [bpy_environment(version) for version in BPY_VERSIONS]
+    ensure(backend, *blenders)
+    pythons = os.pathsep.join(str(blender.python()) for blender in blenders)
+    env = {"PYTHONPATH": str(ROOT / "backend"), "IDTO3D_BPY_PYTHONS": pythons, "OMP_WAIT_POLICY": "PASSIVE"}
+    os.chdir(ROOT)
+    failures, summary = 0, []
+    for tool, *arguments in (["ruff", "check", "."], ["mypy"], ["pytest"]):
+        print(f"\n== {tool}", flush=True)
+        began = time.monotonic()
+        status = run([backend.python(), "-m", tool, *arguments], env)
+        failures += status != 0
+        summary.append(f"{tool:<8} {'FAILED' if status else 'passed'}  {clock(time.monotonic() - began)}")
+    print("", *summary, sep="\n")
+    return min(failures, 1)
+
+
+def package() -> None:
+    """The extension as a zip that Blender installs: the add-on at its top, as Blender wants it, the backend beside."""
+    blender, target = bpy_environment(DEMO_BPY), ROOT / "out"
+    ensure(blender)
+    tool = next(blender.packages().glob("bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
+    target.mkdir(exist_ok=True)
+    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "requirements-bpy-*", "requirements-dev.txt")
+    with tempfile.TemporaryDirectory(prefix="idto3d-") as folder:
+        stage = Path(folder) / "idto3d"
+        shutil.copytree(ROOT / "idto3d_blender", stage, ignore=unwanted)
+        shutil.copytree(ROOT / "backend", stage / "backend", ignore=unwanted)
+        for name in ("blender_manifest.toml", "LICENSE"):
+            shutil.copy2(ROOT / name, stage)
+        for arguments in (f"validate {stage}", f"build --source-dir {stage} --output-dir {target}"):
+            if run([blender.python(), "-I", tool, *arguments.split()]):
+                raise BuildError("Blender's extension tool refused the package; its reason stands above.")
+    print(f"The zip lies in {target}. In Blender: Preferences > Get Extensions > Install from Disk.")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="build.py", description="Expressive 3D heads from photos, for Blender.")
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="set up everything and make out/astronaut from a public-domain photo")
+    commands.add_parser("test", help="set up everything and run the linter, the type checker and all tests")
+    head = commands.add_parser("generate", help="make a head from photos of one person")
+    head.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    head.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the bundle goes")
+    head.add_argument("--no-blend", action="store_true", help="leave Blender out: only the bundle")
+    options = head.add_argument_group("handed to `python -m idto3d generate`")
+    options.add_argument("--pack", metavar="DIR", help="weights to use (the starter pack)")
+    options.add_argument("--seed", type=int, metavar="N", help="same seed, same machine: same head")
+    options.add_argument("--expressions", metavar="A,B,..|all", help="which expressions to make (all)")
+    options.add_argument("--prompt", metavar="TEXT", help="words about the person, added to the text condition")
+    commands.add_parser("package", help="make the zip that Blender installs")
+    for name, text in FORWARDED.items():
+        commands.add_parser(name, help=f"{text} (arguments go to `python -m idto3d {name}`)")
+    return top
+
+
+def main(argv: Sequence[str]) -> int:
+    # Forwarded first: argparse cannot hand on options that it does not know when they stand before any positional.
+    if argv and argv[0] in FORWARDED:
+        ensure(backend_environment())
+        return run(*idto3d(*argv))
+    given = parser().parse_args(argv)
+    if given.command == "test":
+        return test()
+    if given.command == "generate":
+        handed = {f"--{name}": getattr(given, name) for name in ("pack", "seed", "expressions", "prompt")}
+        options = [part for name, value in handed.items() if value is not None for part in (name, str(value))]
+        generate(given.photos, given.out, options, blend=not given.no_blend)
+    else:
+        {"demo": demo, "package": package}[given.command]()
+    return 0
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BuildError as error:
+        sys.exit(f"\n{error}")
+    except KeyboardInterrupt:
+        print(f"\nStopped. To go on from there: python3 build.py {shlex.join(sys.argv[1:])}", file=sys.stderr)
+        sys.exit(130)

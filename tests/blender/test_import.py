@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Blender side in real Blenders: IDTO3D_BPY_PYTHONS lists the Pythons that have bpy (os.pathsep between them)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.blender import synthetic_bundle as synthetic
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PYTHONS = [python for python in os.environ.get("IDTO3D_BPY_PYTHONS", "").split(os.pathsep) if python]
+
+
+@pytest.fixture(params=PYTHONS or [""], ids=lambda python: Path(python).parents[1].name if python else "none")
+def bpy_python(request: pytest.FixtureRequest) -> str:
+    if not request.param:
+        pytest.skip("IDTO3D_BPY_PYTHONS is not set: no Python with bpy to test in")
+    return str(request.param)
+
+
+def run(python: str, arguments: list[str], home: Path, code: int = 0) -> list[dict[str, Any]]:
+    """Run with Blender's settings in ``home``; the JSON lines of standard output."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "BLENDER_", "XDG_"))}
+    result = subprocess.run(
+        [python, *arguments],
+        cwd=ROOT,
+        env={**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == code, result.stdout[-2000:] + result.stderr[-4000:]
+    return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+
+
+def blender_ext(python: str, *arguments: str) -> None:
+    """The wheel's own extension tool, which needs no Blender."""
+    code = "import importlib.util as u; print(u.find_spec('bpy').submodule_search_locations[0])"
+    package = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    (tool,) = Path(package).glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
+    result = subprocess.run([python, "-I", str(tool), *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_import_save_and_reopen(bpy_python: str, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    assert run(bpy_python, [str(HERE / "check_import.py"), str(work)], tmp_path)[-1]["result"] == "ok"
+
+
+def test_extension_installs_from_its_zip(bpy_python: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "idto3d_blender", source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "blender_manifest.toml", source)
+    package = tmp_path / "idto3d.zip"
+    blender_ext(bpy_python, "validate", str(source))
+    blender_ext(bpy_python, "build", "--source-dir", str(source), "--output-filepath", str(package))
+    blender_ext(bpy_python, "validate", str(package))
+    arguments = [str(HERE / "check_extension.py"), str(package), str(tmp_path / "work")]
+    assert run(bpy_python, arguments, tmp_path)[-1]["result"] == "ok"
+
+
+def test_headless_renders_the_tiles(bpy_python: str, tmp_path: Path) -> None:
+    bundle = synthetic.write(tmp_path / "head")
+    blend, tiles = tmp_path / "out" / "head.blend", tmp_path / "tiles"
+    options = ["--blend", str(blend), "--tiles", str(tiles), "--samples", "2", "--size", "64"]
+    events = run(bpy_python, ["-m", "idto3d_blender.headless", str(bundle), *options], tmp_path)
+    assert [event["type"] for event in events] == ["blend", *["tile"] * 9, "done"]
+    assert [file.name for file in blend.parent.iterdir()] == ["head.blend"]
+    pictures = {file.stem: np.asarray(Image.open(file).convert("RGB")).astype(int) for file in tiles.iterdir()}
+    assert {event["name"] for event in events if event["type"] == "tile"} == set(pictures)
+    assert {f"expr_{name}" for name in synthetic.EXPRESSIONS} < set(pictures)
+    # The albedo view shows the map's bytes, on black.
+    assert np.abs(pictures["albedo"][32, 32] - synthetic.ALBEDO).max() <= 2
+    assert pictures["albedo"][0, 0].max() == 0
+    # Camera-space normals: the person's left points to the picture's right, the crown up.
+    normals = pictures["normals"]
+    columns = np.flatnonzero(normals[32].any(axis=1))
+    rows = np.flatnonzero(normals[:, 32].any(axis=1))
+    left, right = normals[32, columns[2]], normals[32, columns[-3]]
+    assert left[0] < 80 and right[0] > 175 and abs(int(left[2]) - int(right[2])) < 40
+    assert normals[rows[2], 32][1] > 175
+    # Three-quarter views are other pictures than the front view, and lit; a key moves the picture.
+    assert np.abs(pictures["neutral_left"] - pictures["neutral_right"]).mean() > 3
+    assert 60 < pictures["neutral_front"][24:40, 24:40].mean() < 245
+    assert np.abs(pictures["expr_mouth_stretch"] - pictures["neutral_front"]).max() > 30
+
+
+def test_headless_refuses_a_bad_bundle(bpy_python: str, tmp_path: Path) -> None:
+    bundle = synthetic.write(tmp_path / "head")
+    (bundle / "head.npz").unlink()
+    options = ["--blend", str(tmp_path / "head.blend"), "--tiles", str(tmp_path / "tiles")]
+    events = run(bpy_python, ["-m", "idto3d_blender.headless", str(bundle), *options], tmp_path, code=2)
+    assert [(event["type"], event["code"]) for event in events] == [("error", "E_BUNDLE_MISSING")]
+    assert not (tmp_path / "head.blend").exists()

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Recogniser loading through insightface, pooling and agreement, on tiny nets and hand-computed vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from idto3d import identity
+from idto3d.errors import UserError
+
+
+def make_recogniser(path: Path, width: int = 512, size: int = 112, scale: float = 1.0) -> Path:
+    """Mean colour (R, G, B in -1..1) in the first three numbers, 0.5 in the fourth, all times scale."""
+    weights = np.zeros((3, width), np.float32)
+    weights[[0, 1, 2], [0, 1, 2]] = scale
+    offsets = np.zeros(width, np.float32)
+    offsets[3] = 0.5 * scale
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["input.1", "hw"], ["colour"], keepdims=0),
+            helper.make_node("MatMul", ["colour", "weights"], ["scaled"]),
+            helper.make_node("Add", ["scaled", "offsets"], ["embedding"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, ["N", 3, size, size])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", width])],
+        [
+            numpy_helper.from_array(np.array([2, 3], np.int64), "hw"),
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(offsets, "offsets"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+def unit(*head: float) -> np.ndarray:
+    vector = np.zeros(512)
+    vector[: len(head)] = head
+    return vector / np.linalg.norm(vector)
+
+
+def crops(*colours: tuple[int, int, int]) -> np.ndarray:
+    return np.stack([np.full((112, 112, 3), colour, np.uint8) for colour in colours])
+
+
+def test_embed_by_hand(tmp_path: Path) -> None:
+    model = identity.load_recogniser(make_recogniser(tmp_path / "recognition.onnx", scale=40.0))
+    # 255 -> 1, 0 -> -1: red is (1, -1, -1, 0.5); a swap of red and blue would show.
+    vectors = identity.embed(model, crops((255, 0, 0), (255, 255, 255)))
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, [unit(1, -1, -1, 0.5), unit(1, 1, 1, 0.5)], atol=1e-6)
+    floats = identity.embed(model, crops((255, 0, 0)).astype(np.float32) / 255)
+    np.testing.assert_allclose(floats[0], vectors[0], atol=1e-6)
+    assert identity.embed(model, crops((0, 0, 0))[:0]).shape == (0, 512)
+
+
+def test_where_a_recogniser_is_looked_for(tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    make_recogniser(pack / "recognition.onnx")
+    make_recogniser(pack / "another.onnx", width=64)
+    assert identity.load_recogniser(pack).taskname == "recognition"
+    # A folder as insightface unpacks it: the recogniser among other nets.
+    named = tmp_path / "root" / "models" / "antelope"
+    named.mkdir(parents=True)
+    make_recogniser(named / "1k3d68.onnx", size=192)
+    make_recogniser(named / "glintr100.onnx")
+    assert Path(identity.load_recogniser("antelope", tmp_path / "root").model_file).name == "glintr100.onnx"
+    assert Path(identity.load_recogniser(named).model_file).name == "glintr100.onnx"
+
+
+def test_refusals(tmp_path: Path) -> None:
+    for missing in (tmp_path, tmp_path / "absent.onnx"):
+        with pytest.raises(UserError, match="E_PACK_MISSING"):
+            identity.load_recogniser(missing)
+    with pytest.raises(UserError, match="E_PACK_MISSING"):  # a known name is not downloaded either
+        identity.load_recogniser("buffalo_l", tmp_path)
+    with pytest.raises(UserError, match="E_PACK_FORMAT"):
+        identity.load_recogniser(make_recogniser(tmp_path / "landmarks.onnx", size=192))
+    with pytest.raises(UserError, match="E_PACK_FORMAT"):
+        identity.load_recogniser(make_recogniser(tmp_path / "narrow.onnx", width=128))
+    (tmp_path / "broken.onnx").write_bytes(b"no net")
+    with pytest.raises(UserError, match="E_PACK_FORMAT"):
+        identity.load_recogniser(tmp_path / "broken.onnx")
+
+
+def test_useless_vectors_are_refused(tmp_path: Path) -> None:
+    model = identity.load_recogniser(make_recogniser(tmp_path / "r.onnx", scale=0.0))
+    with pytest.raises(UserError, match="E_RECOGNITION"):
+        identity.embed(model, crops((1, 2, 3)))
+    with pytest.raises(ValueError, match="crops"):
+        identity.embed(model, np.zeros((112, 112, 3)))
+
+
+def test_pool_by_hand() -> None:
+    # Lengths do not count: each photo has one vote. (1,0) and (0,1) pool to (1,1)/sqrt 2.
+    pooled = identity.pool([unit(1) * 100, unit(0, 1)])
+    np.testing.assert_allclose(pooled, unit(1, 1), atol=1e-7)
+    np.testing.assert_allclose(identity.pool([unit(3, 4)]), unit(3, 4), atol=1e-7)
+    with pytest.raises(UserError, match="E_RECOGNITION"):
+        identity.pool([unit(1), -unit(1)])
+    with pytest.raises(ValueError, match="N >= 1"):
+        identity.pool(np.zeros((0, 512)))
+    with pytest.raises(UserError, match="E_RECOGNITION"):
+        identity.pool([np.full(512, np.nan)])
+
+
+def test_agreement_by_hand() -> None:
+    assert identity.agreement([unit(1)]).tolist() == [1.0]
+    np.testing.assert_allclose(identity.agreement([unit(1), unit(3, 4)]), [0.6, 0.6], atol=1e-6)
+    # a, a, b with a . b = 0: a against (a + b)/|a + b| is 1/sqrt 2, b against a is 0.
+    np.testing.assert_allclose(identity.agreement([unit(1), unit(1), unit(0, 1)]), [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
+    # Others that cancel out agree with nothing.
+    assert identity.agreement([unit(0, 1), unit(1), -unit(1)])[0] == 0.0
+
+
+def test_disagreement_names_every_photo() -> None:
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    assert identity.disagreement(names, [0.5, 0.4, 0.3]) == []
+    assert identity.disagreement(["a.jpg"], [1.0]) == []
+    (notice,) = identity.disagreement(names, [0.5, 0.4, 0.1])
+    assert notice.code == "W_PHOTOS_DISAGREE"
+    assert all(part in notice.message for part in ("a.jpg 0.50", "b.jpg 0.40", "c.jpg 0.10"))
+    assert identity.disagreement(names, [0.5, 0.4, 0.1], threshold=0.05) == []

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Crops: hand-computed transforms, insightface's own alignment, antialiasing, padding."""
+
+from __future__ import annotations
+
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+
+from idto3d.photos import align
+
+# Eye midpoint (50, 40), mouth midpoint (50, 60): d = 20.
+UPRIGHT = np.array([[40.0, 40.0], [60.0, 40.0], [50.0, 50.0], [42.0, 60.0], [58.0, 60.0]])
+
+
+def rotated(points: np.ndarray, degrees: float, centre: tuple[float, float]) -> np.ndarray:
+    """Points turned clockwise as seen in the image (y down)."""
+    a = np.deg2rad(degrees)
+    r = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+    return (points - centre) @ r.T + centre
+
+
+def test_head_crop_by_hand() -> None:
+    # centre (50, 42), side 88; at size 88 one crop pixel is one image pixel.
+    m = align.crop_transform(UPRIGHT, 88, "head")
+    np.testing.assert_allclose(m, [[1, 0, 43.5 - 50], [0, 1, 43.5 - 42]], atol=1e-12)
+    np.testing.assert_allclose(align.crop_transform(UPRIGHT, 176, "head")[:, :2], 2 * np.eye(2), atol=1e-12)
+
+
+def test_face_crop_by_hand() -> None:
+    m = align.crop_transform(UPRIGHT, 74, "face")
+    np.testing.assert_allclose(m, [[1, 0, 36.5 - 50], [0, 1, 36.5 - 44]], atol=1e-12)
+
+
+@pytest.mark.parametrize("degrees", [-120.0, -30.0, 10.0, 90.0])
+@pytest.mark.parametrize("kind", ["head", "face", "arcface"])
+def test_crops_undo_roll(degrees: float, kind: align.CropKind) -> None:
+    upright = align.apply(align.crop_transform(UPRIGHT, 128, kind), UPRIGHT)
+    turned = rotated(UPRIGHT, degrees, (13.0, 70.0))
+    assert align.eye_roll(turned) == pytest.approx(degrees)
+    np.testing.assert_allclose(align.apply(align.crop_transform(turned, 128, kind), turned), upright, atol=1e-9)
+
+
+def test_box_transform_corners() -> None:
+    # The square of side 20 around (30, 40) covers outer edges 20..40 x 30..50, unit 0..1.
+    m = align.box_transform((30.0, 40.0), 20.0, 112)
+    unit = align.pixels_to_unit(align.apply(m, [[20.0, 30.0], [40.0, 50.0], [30.0, 40.0]]), 112)
+    np.testing.assert_allclose(unit, [[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]], atol=1e-12)
+    with pytest.raises(ValueError, match="positive"):
+        align.box_transform((0.0, 0.0), 0.0, 112)
+
+
+def test_unit_and_inverse_round_trips() -> None:
+    m = align.crop_transform(rotated(UPRIGHT, 20.0, (0.0, 0.0)), 112, "face")
+    np.testing.assert_allclose(align.apply(align.invert(m), align.apply(m, UPRIGHT)), UPRIGHT, atol=1e-9)
+    np.testing.assert_allclose(align.unit_to_pixels(align.pixels_to_unit(UPRIGHT, 112), 112), UPRIGHT, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [112, 224])
+def test_arcface_matches_insightface(size: int) -> None:
+    face_align = pytest.importorskip("insightface.utils.face_align")
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    for degrees in (-25.0, 0.0, 40.0):
+        points = rotated(UPRIGHT * 1.0 + rng.normal(0, 1.5, (5, 2)), degrees, (50.0, 50.0)) + 60.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            expected = face_align.estimate_norm(points.astype(np.float32), size)
+            crop = face_align.norm_crop(image, points.astype(np.float32), size)
+        np.testing.assert_allclose(align.crop_transform(points, size, "arcface"), expected, atol=2e-4)
+        ours = align.arcface_crop(image, points, size)  # an enlargement, so no area average
+        assert np.abs(ours.astype(int) - crop).mean() < 0.5
+
+
+def test_similarity_excludes_reflection() -> None:
+    square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    m = align.similarity(square, square * [-1.0, 1.0])
+    assert np.linalg.det(m[:, :2]) >= 0.0
+
+
+def test_degenerate_keypoints_are_refused() -> None:
+    with pytest.raises(ValueError, match="coincide"):
+        align.crop_transform(np.zeros((5, 2)), 112, "arcface")
+    with pytest.raises(ValueError, match="positive"):
+        align.crop_transform(np.zeros((5, 2)), 112, "head")
+    with pytest.raises(ValueError, match="finite"):
+        align.crop_transform(np.full((5, 2), np.nan), 112, "head")
+    with pytest.raises(ValueError, match="five"):
+        align.crop_transform(np.zeros((4, 2)), 112, "head")
+
+
+def test_reduction_is_an_area_average() -> None:
+    # One-pixel stripes reduced 8 times must come out grey; point samples would give black or white.
+    image = np.zeros((800, 800, 3), np.uint8)
+    image[:, ::2] = 200
+    crop = align.warp(image, align.box_transform((400.0, 400.0), 400.0, 50), 50)
+    assert crop.min() >= 95 and crop.max() <= 105
+
+
+def test_reduction_does_not_shift() -> None:
+    # A ramp in x: crop pixel i covers image pixels 4 i .. 4 i + 3, whose mean is 4 i + 1.5.
+    image = np.tile(np.arange(64, dtype=np.float32), (64, 1))
+    crop = align.warp(image, align.box_transform((31.5, 31.5), 64.0, 16), 16)
+    np.testing.assert_allclose(crop[8], 4 * np.arange(16) + 1.5, atol=1e-3)
+
+
+def test_padding() -> None:
+    image = np.full((20, 20, 3), 90, np.uint8)
+    m = align.box_transform((0.0, 0.0), 60.0, 60)
+    assert (align.warp(image, m, 60, "replicate") == 90).all()
+    black = align.warp(image, m, 60, "black")
+    assert (black[:25, :25] == 0).all() and (black[35:45, 35:45] == 90).all()
+    far = align.warp(image, align.box_transform((1000.0, -500.0), 60.0, 60), 60)
+    assert (far == 90).all()
+    assert (align.warp(image, align.box_transform((1000.0, -500.0), 60.0, 60), 60, "black") == 0).all()
+
+
+def test_wide_sources_are_accepted() -> None:
+    image = np.zeros((8, 40_000, 3), np.uint8)
+    image[:, 35_000:35_100] = 255
+    crop = align.warp(image, align.box_transform((35_050.0, 4.0), 8.0, 16), 16)
+    assert (crop == 255).all()
+
+
+def test_part_of_the_image_equals_the_whole() -> None:
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (200, 240, 3), dtype=np.uint8)
+    m = align.box_transform((120.0, 90.0), 50.0, 64, roll=17.0)
+    whole = cv2.warpAffine(image, m, (64, 64), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    assert np.abs(align.warp(image, m, 64).astype(int) - whole).max() <= 6  # OpenCV's fixed-point coordinates

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading odd files: every one made here, from four known colours, and read back or refused with its code."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps
+from PIL.Image import Exif
+
+from idto3d.errors import UserError
+from idto3d.photos import load, read_photo
+
+# Quadrants: top left, top right, bottom left, bottom right.
+COLOURS = {"tl": (220, 30, 30), "tr": (30, 200, 40), "bl": (40, 50, 210), "br": (240, 240, 235)}
+GREYS = {"tl": 60, "tr": 120, "bl": 20, "br": 240}
+
+
+def quadrants(colours: Mapping[str, tuple[int, ...]] = COLOURS) -> Image.Image:
+    array = np.zeros((48, 64, 3), np.uint8)
+    array[:24, :32], array[:24, 32:] = colours["tl"], colours["tr"]
+    array[24:, :32], array[24:, 32:] = colours["bl"], colours["br"]
+    return Image.fromarray(array)
+
+
+def greys() -> np.ndarray:
+    return np.asarray(quadrants({k: (v,) * 3 for k, v in GREYS.items()}))[..., 0]
+
+
+def check(image: np.ndarray, expected: dict[str, object], tolerance: float) -> None:
+    assert image.shape == (48, 64, 3) and image.dtype == np.uint8
+    for key, value in expected.items():
+        got = image[12 if key[0] == "t" else 36, 16 if key[1] == "l" else 48].astype(int)
+        assert np.abs(got - np.broadcast_to(np.asarray(value), 3)).max() <= tolerance, (key, got, value)
+
+
+def luma(colour: tuple[int, int, int]) -> float:
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+
+
+LUMA = {k: luma(v) for k, v in COLOURS.items()}
+BINARY = {k: 255 if v >= 128 else 0 for k, v in GREYS.items()}
+OVER_GREY = {"tl": (220, 30, 30), "tr": (128, 128, 128), "bl": (84, 89, 169), "br": (240, 240, 235)}
+
+
+def alpha() -> Image.Image:
+    """Opaque but for the top right (clear) and the bottom left (half)."""
+    a = np.full((48, 64), 255, np.uint8)
+    a[:24, 32:], a[24:, :32] = 0, 128
+    return Image.fromarray(a)
+
+
+def with_alpha(mode: str) -> Image.Image:
+    image = quadrants().convert("L" if mode == "LA" else "RGB")
+    image.putalpha(alpha())
+    return image
+
+
+def palette_with_transparency(path: Path) -> None:
+    image = quadrants().quantize(4)
+    image.save(path, transparency=image.getpixel((48, 12)))
+
+
+def png_rgb16(path: Path) -> None:
+    """16-bit RGB PNG written by hand: Pillow writes none."""
+    rows = b"".join(b"\0" + (np.asarray(quadrants())[y].astype(">u2") * 257).astype(">u2").tobytes() for y in range(48))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 16, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def premultiplied(path: Path) -> None:
+    image = with_alpha("RGBA").convert("RGBa")
+    Image.frombytes("RGBA", image.size, image.tobytes()).save(path)
+    # Pillow writes tag 338 (ExtraSamples, SHORT, one value) = 2, unassociated alpha; 1 is associated.
+    tag = b"\x52\x01\x03\x00\x01\x00\x00\x00"
+    assert path.read_bytes().count(tag + b"\x02") == 1
+    path.write_bytes(path.read_bytes().replace(tag + b"\x02", tag + b"\x01"))
+
+
+def lab(path: Path) -> None:
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    converted = ImageCms.applyTransform(quadrants(), to_lab)
+    assert converted is not None
+    converted.save(path)
+
+
+def big_endian_16(path: Path) -> None:
+    Image.frombytes("I;16B", (64, 48), (greys().astype(">u2") * 257).tobytes()).save(path)
+
+
+def wide_integers(path: Path) -> None:
+    Image.fromarray(greys().astype(np.int32) * 1000 - 70_000).save(path)
+
+
+def animated_webp(path: Path) -> None:
+    quadrants().save(path, save_all=True, append_images=[Image.new("RGB", (64, 48))], lossless=True)
+
+
+def animation(path: Path) -> None:
+    quadrants().save(path, save_all=True, append_images=[Image.new("RGB", (64, 48), "black")] * 2, duration=50)
+
+
+READABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], float]] = {
+    "rgb.png": (lambda p: quadrants().save(p), dict(COLOURS), 0),
+    "rgb.jpg": (lambda p: quadrants().save(p, quality=95), dict(COLOURS), 6),
+    "progressive.jpg": (lambda p: quadrants().save(p, quality=95, progressive=True), dict(COLOURS), 6),
+    "rgb.webp": (lambda p: quadrants().save(p, lossless=True), dict(COLOURS), 0),
+    "rgb.bmp": (lambda p: quadrants().save(p), dict(COLOURS), 0),
+    "rgb.tif": (lambda p: quadrants().save(p, compression="tiff_lzw"), dict(COLOURS), 0),
+    "rgb.jp2": (lambda p: quadrants().save(p), dict(COLOURS), 6),
+    "rgb.avif": (lambda p: quadrants().save(p, quality=95), dict(COLOURS), 10),
+    "rgb.ppm": (lambda p: quadrants().save(p), dict(COLOURS), 0),
+    "rgb.tga": (lambda p: quadrants().save(p), dict(COLOURS), 0),
+    "rgb16.png": (png_rgb16, dict(COLOURS), 0),
+    "wrong_suffix.txt": (lambda p: quadrants().save(p, format="JPEG", quality=95), dict(COLOURS), 6),
+    "no_suffix": (lambda p: quadrants().save(p, format="PNG"), dict(COLOURS), 0),
+    "Фото 写真.png": (lambda p: quadrants().save(p), dict(COLOURS), 0),
+    "one_bit.png": (lambda p: Image.fromarray(greys() >= 128).save(p), dict(BINARY), 0),
+    "l.png": (lambda p: quadrants().convert("L").save(p), dict(LUMA), 1),
+    "l.jpg": (lambda p: quadrants().convert("L").save(p, quality=95), dict(LUMA), 4),
+    "la.png": (lambda p: with_alpha("LA").save(p), {**LUMA, "tr": 128, "bl": (LUMA["bl"] + 128) / 2}, 2),
+    "p.png": (lambda p: quadrants().quantize(4).save(p), dict(COLOURS), 0),
+    "p.gif": (lambda p: quadrants().quantize(4).save(p), dict(COLOURS), 0),
+    "p_transparent.png": (palette_with_transparency, {**COLOURS, "tr": 128}, 0),
+    "rgb_key.png": (lambda p: quadrants().save(p, transparency=COLOURS["tr"]), {**COLOURS, "tr": 128}, 0),
+    "rgba.png": (lambda p: with_alpha("RGBA").save(p), dict(OVER_GREY), 1),
+    "rgba.webp": (lambda p: with_alpha("RGBA").save(p, lossless=True), dict(OVER_GREY), 1),
+    "rgba.tif": (lambda p: with_alpha("RGBA").save(p), dict(OVER_GREY), 1),
+    "premultiplied.tif": (premultiplied, dict(OVER_GREY), 3),
+    "cmyk.tif": (lambda p: quadrants().convert("CMYK").save(p), dict(COLOURS), 1),
+    "cmyk.jpg": (lambda p: quadrants().convert("CMYK").save(p, quality=95), dict(COLOURS), 6),
+    "ycbcr.tif": (lambda p: quadrants().convert("YCbCr").save(p), dict(COLOURS), 3),
+    "lab.tif": (lab, dict(COLOURS), 12),
+    "i16.png": (lambda p: Image.fromarray(greys().astype(np.uint16) * 257).save(p), dict(GREYS), 0),
+    "i16_dark.png": (lambda p: Image.fromarray(greys().astype(np.uint16)).save(p), dict(GREYS), 0),
+    "i16b.tif": (big_endian_16, dict(GREYS), 0),
+    "i.tif": (lambda p: Image.fromarray(greys().astype(np.int32) * 257).save(p), dict(GREYS), 0),
+    "i_wide.tif": (wide_integers, {"bl": 0, "tl": 46, "br": 255}, 1),
+    "f.tif": (lambda p: Image.fromarray((greys() / 255).astype(np.float32)).save(p), dict(GREYS), 0),
+    "f255.tif": (lambda p: Image.fromarray(greys().astype(np.float32)).save(p), dict(GREYS), 0),
+    "animated.gif": (animation, dict(COLOURS), 2),
+    "animated.png": (animation, dict(COLOURS), 0),
+    "animated.webp": (animated_webp, dict(COLOURS), 0),
+    "pages.tif": (animation, dict(COLOURS), 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(READABLE))
+def test_readable(name: str, tmp_path: Path) -> None:
+    make, expected, tolerance = READABLE[name]
+    path = tmp_path / name
+    make(path)
+    photo = read_photo(path)
+    assert photo.name == name and photo.notices == ()
+    check(photo.image, expected, tolerance)
+
+
+@pytest.mark.parametrize("mode", Image.MODES)
+def test_every_pillow_mode_converts(mode: str) -> None:
+    """No mode that a decoder can return is refused; a uniform image stays uniform and of the right size."""
+    converted = load._to_rgb(Image.new(mode, (5, 3)), "x", [])
+    array = np.asarray(converted)
+    assert converted.mode == "RGB" and array.shape == (3, 5, 3)
+    assert (array == array[0, 0]).all()
+
+
+def test_hsv_and_palette_alpha_by_value() -> None:
+    hsv = load._to_rgb(quadrants().convert("HSV"), "x", [])
+    check(np.asarray(hsv), dict(COLOURS), 4)
+    pa = quadrants().quantize(4).convert("PA")
+    pa.putalpha(alpha())
+    check(np.asarray(load._to_rgb(pa, "x", [])), dict(OVER_GREY), 1)
+
+
+def test_float_extremes() -> None:
+    values = np.zeros((4, 4), np.float32)
+    values[0] = [np.nan, np.inf, -np.inf, 1.0]
+    result = np.asarray(load._to_rgb(Image.fromarray(values), "x", []))[..., 0]
+    assert result[0].tolist() == [0, 0, 0, 255]
+    big = np.array([[-3e38, 3e38]], np.float32)
+    assert np.asarray(load._to_rgb(Image.fromarray(big), "x", []))[0, :, 0].tolist() == [0, 255]
+    flat = np.full((2, 2), -7.0, np.float32)
+    assert (np.asarray(load._to_rgb(Image.fromarray(flat), "x", [])) == 0).all()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "avif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """Stored so that the tag brings it upright: the inverse of each operation is written out here by hand."""
+    t = Image.Transpose
+    stored_by = {2: t.FLIP_LEFT_RIGHT, 3: t.ROTATE_180, 4: t.FLIP_TOP_BOTTOM, 5: t.TRANSPOSE, 6: t.ROTATE_90,
+                 7: t.TRANSVERSE, 8: t.ROTATE_270}  # fmt: skip
+    image = quadrants()
+    if orientation in stored_by:
+        image = image.transpose(stored_by[orientation])
+    exif = Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"o.{suffix}"
+    image.save(path, exif=exif, quality=95)
+    check(read_photo(path).image, dict(COLOURS), 12)
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_senseless_orientation_is_ignored(value: int, tmp_path: Path) -> None:
+    exif = Exif()
+    exif[0x0112] = value
+    quadrants().save(tmp_path / "o.png", exif=exif)
+    check(read_photo(tmp_path / "o.png").image, dict(COLOURS), 0)
+
+
+def test_damaged_exif_is_ignored(tmp_path: Path) -> None:
+    for index, exif in enumerate([b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*" + b"\0" * 3]):
+        path = tmp_path / f"{index}.jpg"
+        quadrants().save(path, exif=exif, quality=95)
+        check(read_photo(path).image, dict(COLOURS), 6)
+
+
+def swapped_profile() -> bytes:
+    """The sRGB profile with its red and blue colorants exchanged: converting by it exchanges the channels."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = data.index(b"rXYZ"), data.index(b"bXYZ")
+    data[red : red + 4], data[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return bytes(data)
+
+
+@pytest.mark.parametrize("alpha_too", [False, True])
+def test_colour_profile_is_applied(alpha_too: bool, tmp_path: Path) -> None:
+    image = with_alpha("RGBA") if alpha_too else quadrants()
+    image.save(tmp_path / "p.png", icc_profile=swapped_profile())
+    photo = read_photo(tmp_path / "p.png")
+    assert photo.notices == ()
+    expected: dict[str, object] = {k: v[::-1] for k, v in COLOURS.items() if k in ("tl", "br")}
+    check(photo.image, expected, 3)
+    assert photo.image[12, 48].tolist() == ([128, 128, 128] if alpha_too else pytest.approx([40, 200, 30], abs=3))
+
+
+def test_unusable_colour_profile_is_reported(tmp_path: Path) -> None:
+    quadrants().save(tmp_path / "p.png", icc_profile=b"not a profile at all")
+    photo = read_photo(tmp_path / "p.png")
+    check(photo.image, dict(COLOURS), 0)
+    assert [n.code for n in photo.notices] == ["W_COLOUR_PROFILE"]
+    # A profile for another colour space than the image's.
+    lab_profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    quadrants().save(tmp_path / "q.png", icc_profile=lab_profile)
+    photo = read_photo(tmp_path / "q.png")
+    check(photo.image, dict(COLOURS), 0)
+    assert [n.code for n in photo.notices] == ["W_COLOUR_PROFILE"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (40_000, 3)])
+def test_odd_sizes_are_read(size: tuple[int, int], tmp_path: Path) -> None:
+    Image.new("RGB", size, (9, 8, 7)).save(tmp_path / "s.png")
+    assert read_photo(tmp_path / "s.png").image.shape == (size[1], size[0], 3)
+
+
+def truncated(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+def corrupted_png(path: Path) -> None:
+    quadrants().save(path)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"IDAT") + 8
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(bytes(data))
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "empty.jpg": lambda p: p.write_bytes(b""),
+    "one_byte.png": lambda p: p.write_bytes(b"\x89"),
+    "text.jpg": lambda p: p.write_text("This is not a photograph.\n" * 20),
+    "random.png": lambda p: p.write_bytes(np.random.default_rng(0).bytes(5000)),
+    "signature_only.png": lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"),
+    "signature_only.jpg": lambda p: p.write_bytes(b"\xff\xd8\xff\xe0"),
+    "truncated.png": truncated,
+    "truncated.jpg": truncated,
+    "truncated.webp": truncated,
+    "truncated.tif": truncated,
+    "truncated.bmp": truncated,
+    "corrupted.png": corrupted_png,
+    "folder.jpg": lambda p: p.mkdir(),
+    "page.pdf": lambda p: p.write_bytes(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n"),
+    "script.eps": lambda p: p.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"),
+    "vector.svg": lambda p: p.write_text("<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"),
+    "phone.heic": lambda p: p.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40),
+    "archive.zip": lambda p: p.write_bytes(b"PK\x03\x04" + b"\0" * 60),
+    "array.npy": lambda p: np.save(p, np.zeros(4)),
+}
+
+
+@pytest.mark.parametrize("name", list(UNREADABLE))
+def test_unreadable(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    UNREADABLE[name](path)
+    with pytest.raises(UserError) as info:
+        read_photo(path)
+    assert info.value.code == "E_PHOTO_UNREADABLE"
+    assert name in info.value.message and info.value.fix
+
+
+def test_reason_is_named(tmp_path: Path) -> None:
+    for name, word in {"empty.jpg": "empty", "phone.heic": "HEIC", "folder.jpg": "not a file"}.items():
+        UNREADABLE[name](tmp_path / name)
+        with pytest.raises(UserError, match=word):
+            read_photo(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UserError, match="E_PHOTO_UNREADABLE"):
+        read_photo(tmp_path / "pipe.jpg")
+
+
+@pytest.mark.parametrize("name", ["absent.jpg", "folder/absent.jpg", "null\0byte.jpg", "x" * 5000])
+def test_missing(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as info:
+        read_photo(tmp_path / name)
+    assert info.value.code == "E_PHOTO_MISSING"
+
+
+def test_dangling_link(tmp_path: Path) -> None:
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(UserError, match="E_PHOTO_MISSING"):
+        read_photo(tmp_path / "link.jpg")
+
+
+def bomb(path: Path, width: int, height: int) -> None:
+    """A PNG that only claims its size: reading it must stop at the header."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    idat = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + idat)
+
+
+@pytest.mark.parametrize("size", [(8193, 6144), (12_000, 9_000), (60_000, 60_000), (2**31 - 1, 1)])
+def test_too_large(size: tuple[int, int], tmp_path: Path) -> None:
+    bomb(tmp_path / "bomb.png", *size)
+    with pytest.raises(UserError) as info:
+        read_photo(tmp_path / "bomb.png")
+    assert info.value.code == "E_PHOTO_TOO_LARGE"
+
+
+def test_fifty_megapixels_are_read(tmp_path: Path) -> None:
+    image = ImageOps.pad(quadrants(), (8192, 6144), Image.Resampling.NEAREST)
+    image.save(tmp_path / "big.jpg", quality=60)
+    photo = read_photo(tmp_path / "big.jpg")
+    assert photo.image.shape == (6144, 8192, 3)
+    assert np.abs(photo.image[10, 10].astype(int) - COLOURS["tl"]).max() <= 8

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packs, and a whole prior loaded from one: tiny networks of Stable Diffusion's classes with random weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from idto3d.distill.sds import sds_loss
+from idto3d.errors import UserError
+from idto3d.prior.adapters import AdapterConfig, Condition, attach, domain_parameters, save_domain
+from idto3d.prior.model import Prior, cfg_pair, cfg_predict, predict_condition
+from idto3d.prior.pack import read_expressions, read_pack, write_pack_json
+from idto3d.prior.starter import build_starter_unet, build_starter_vae
+from idto3d.prior.text import build_starter_text, save_text
+
+SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+EXPRESSIONS = {"neutral": "relaxed, closed mouth", "smile": "smiling"}
+DIM = 16
+
+
+def write_clip_text(folder: Path) -> None:
+    """A tokenizer and text encoder as Stable Diffusion 1.5 has them: byte pairs, end marker also as padding."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    entries = [*letters, *(c + "</w>" for c in letters), "th", "the</w>", "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: i for i, token in enumerate(entries)}
+    folder.mkdir(parents=True)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n")
+    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=9)
+    tokenizer.save_pretrained(folder)
+    config = CLIPTextConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=DIM,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=9,
+        bos_token_id=vocabulary["<|startoftext|>"],
+        eos_token_id=vocabulary["<|endoftext|>"],
+    )
+    CLIPTextModel(config).save_pretrained(folder)
+
+
+def make_pack(folder: Path, prediction_type: str = "epsilon", clip: bool = False) -> Path:
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=DIM,
+        attention_head_dim=2,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=16,
+    )
+    unet.half().save_pretrained(folder / "unet")
+    vae.half().save_pretrained(folder / "vae")
+    if clip:
+        write_clip_text(folder / "text")
+    else:
+        save_text(*build_starter_text(["a front view smiling"], DIM, 1, 2, 9), folder / "text")
+    attach(unet.float(), AdapterConfig(exp_dim=DIM, lora_rank=2, hidden=8))
+    for domain in ("normal", "albedo"):
+        for p in domain_parameters(unet):
+            torch.nn.init.normal_(p, std=0.2)
+        save_domain(unet, folder / f"{domain}.safetensors")
+    save_file({n: torch.full((DIM,), float(i)) for i, n in enumerate(EXPRESSIONS)}, folder / "expressions.safetensors")
+    write(folder, prediction_type)
+    return folder
+
+
+def write(folder: Path, prediction_type: str = "epsilon", **changes: Any) -> None:
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "licence": "CC0-1.0",
+        "provenance": "random weights",
+        "image_size": 16,
+        "latent_scale": 0.5,
+        "schedule": SCHEDULE,
+        "prediction_type": prediction_type,
+        "expressions": EXPRESSIONS,
+    }
+    write_pack_json(folder, **{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def pack_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pack(tmp_path_factory.mktemp("pack"))
+
+
+@pytest.fixture(scope="module")
+def prior(pack_dir: Path) -> Prior:
+    return Prior.load(pack_dir, "normal")
+
+
+def condition(prior: Prior, batch: int) -> Condition:
+    g = torch.Generator().manual_seed(1)
+    return Condition(
+        prior.encode_text(["a front view"] * batch),
+        torch.nn.functional.normalize(torch.randn(batch, 512, generator=g), dim=-1),
+        torch.randn(batch, DIM, generator=g),
+        torch.ones(batch),
+        torch.ones(batch),
+    )
+
+
+def latents(batch: int) -> torch.Tensor:
+    return torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+def test_pack_round_trip(pack_dir: Path) -> None:
+    pack = read_pack(pack_dir)
+    assert (pack.name, pack.image_size, pack.latent_scale, pack.schedule) == ("tiny", 16, 0.5, SCHEDULE)
+    assert pack.expressions == EXPRESSIONS
+    assert {"unet/config.json", "normal.safetensors", "text/tokenizer.json"} <= pack.files.keys()
+    assert "pack.json" not in pack.files
+    vectors = read_expressions(pack)
+    assert list(vectors) == ["neutral", "smile"]
+    np.testing.assert_array_equal(vectors["smile"], np.ones(DIM, np.float32))
+    with pytest.raises(UserError, match="E_PACK_MISSING"):
+        pack.file("geometry.safetensors")
+
+
+def test_pack_refusals(pack_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="E_PACK_MISSING"):
+        read_pack(tmp_path)
+    folder = tmp_path / "pack"
+    shutil.copytree(pack_dir, folder)
+    manifest = folder / "pack.json"
+    good = manifest.read_text()
+
+    def code(text: str) -> str:
+        manifest.write_text(text)
+        with pytest.raises(UserError) as caught:
+            read_pack(folder, verify=False)
+        return caught.value.code
+
+    def changed(**changes: Any) -> str:
+        return code(json.dumps({**json.loads(good), **changes}))
+
+    assert code("{") == "E_PACK_FORMAT"
+    assert code("[]") == "E_PACK_FORMAT"
+    assert changed(format_version=2) == "E_PACK_FORMAT"
+    assert changed(latent_scale="1") == "E_PACK_FORMAT"
+    assert changed(latent_scale=float("nan")) == "E_PACK_FORMAT"
+    assert changed(latent_scale=0) == "E_PACK_FORMAT"
+    assert changed(image_size=True) == "E_PACK_FORMAT"
+    assert changed(prediction_type="sample") == "E_PACK_FORMAT"
+    assert changed(schedule={**SCHEDULE, "beta_schedule": "cosine"}) == "E_PACK_FORMAT"
+    assert changed(schedule={**SCHEDULE, "beta_start": 0.5}) == "E_PACK_FORMAT"
+    assert changed(schedule={**SCHEDULE, "more": 1}) == "E_PACK_FORMAT"
+    assert changed(expressions={"smile": 1}) == "E_PACK_FORMAT"
+    files = json.loads(good)["files"]
+    for path in ("../x", "/x", "a/../../x", "C:x", "a\\x"):
+        assert changed(files={**files, path: "00"}) == "E_PACK_FORMAT"
+    assert changed(files={**files, "absent.onnx": "00"}) == "E_PACK_MISSING"
+    assert changed(files={}) == "E_PACK_MISSING"
+
+    manifest.write_text(good)
+    weights = folder / "normal.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert read_pack(folder, verify=False).name == "tiny"
+    with pytest.raises(UserError, match="E_PACK_HASH"):
+        Prior.load(folder, "normal")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"junk")
+    with pytest.raises(UserError, match="E_PACK_FORMAT"):
+        Prior.load(folder, "normal", verify=False)
+    with pytest.raises(UserError, match="E_PACK_FORMAT"):
+        write(folder, prediction_type="sample")
+    assert manifest.read_text() == good
+
+
+def test_expressions_must_fit(pack_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(pack_dir, tmp_path, dirs_exist_ok=True)
+    save_file({"neutral": torch.zeros(DIM)}, tmp_path / "expressions.safetensors")
+    with pytest.raises(UserError, match="E_PACK_FORMAT"):
+        read_expressions(read_pack(tmp_path, verify=False))
+
+
+def test_prior_is_frozen_and_loads_its_domain(pack_dir: Path, prior: Prior) -> None:
+    assert not prior.training and not any(p.requires_grad for p in prior.parameters())
+    z, t, cond = latents(2), torch.tensor([10, 900]), condition(prior, 2)
+    out = predict_condition(prior, z, t, cond)
+    assert out.shape == z.shape and out.dtype == torch.float32
+    assert torch.equal(out, predict_condition(Prior.load(pack_dir, "normal"), z, t, cond))
+    assert (out - predict_condition(Prior.load(pack_dir, "albedo"), z, t, cond)).abs().max() > 1e-3
+
+
+def test_encode_is_differentiable_and_scaled(prior: Prior) -> None:
+    images = torch.rand(2, 16, 16, 3, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    z = prior.encode(images)
+    assert z.shape == (2, 4, 8, 8)
+    with torch.no_grad():
+        mean = prior.vae.encode(images.permute(0, 3, 1, 2) * 2 - 1).latent_dist.mean
+    torch.testing.assert_close(z.detach(), mean * 0.5)
+    z.square().sum().backward()
+    assert images.grad is not None and images.grad.abs().max() > 0
+    out = prior.decode(z.detach())
+    assert out.shape == (2, 16, 16, 3) and 0 <= out.min() and out.max() <= 1
+    raw = prior.vae.decode(mean).sample.permute(0, 2, 3, 1).detach()
+    torch.testing.assert_close(out, (raw / 2 + 0.5).clamp(0, 1), rtol=0, atol=1e-5)
+
+
+def test_guidance_is_the_two_halves(prior: Prior) -> None:
+    z, t, cond = latents(2), torch.tensor([300, 600]), condition(prior, 2)
+    conditional = predict_condition(prior, z, t, cond)
+    bare = Condition(prior.encode_text(["", ""]), cond.y_id * 3, cond.y_exp + 1, torch.zeros(2), torch.zeros(2))
+    unconditional = predict_condition(prior, z, t, bare)
+    assert (conditional - unconditional).abs().max() > 1e-3
+    eps_u, eps_c = cfg_pair(prior, z, t, cond)
+    torch.testing.assert_close(eps_u, unconditional, rtol=0, atol=1e-5)
+    torch.testing.assert_close(eps_c, conditional, rtol=0, atol=1e-5)
+    expected = unconditional + 4 * (conditional - unconditional)
+    torch.testing.assert_close(cfg_predict(prior, z, t, cond, 4.0), expected, rtol=0, atol=1e-4)
+    assert torch.equal(cfg_predict(prior, z, t, cond, 1.0), conditional)
+
+
+def test_score_distillation_reaches_the_image(prior: Prior) -> None:
+    """From pixels through the encoder to the loss and back, as the stages use it."""
+    cond = condition(prior, 2)
+    images = torch.rand(2, 16, 16, 3, generator=torch.Generator().manual_seed(4)).requires_grad_()
+    loss = sds_loss(
+        prior.encode(images),
+        lambda z, t: cfg_pair(prior, z, t, cond),
+        prior.schedule,
+        torch.tensor([200, 500]),
+        latents(2),
+        7.5,
+    )
+    loss.backward()
+    assert images.grad is not None and bool(torch.isfinite(images.grad).all()) and images.grad.abs().max() > 0
+
+
+def test_velocity_priors_give_noise(tmp_path: Path) -> None:
+    """The same weights read as velocity: eps = alpha v + sigma z_t."""
+    z, t = latents(1), torch.tensor([400])
+    eps_prior = Prior.load(make_pack(tmp_path / "eps"), "normal")
+    v_prior = Prior.load(make_pack(tmp_path / "v", "v_prediction"), "normal")
+    raw = predict_condition(eps_prior, z, t, condition(eps_prior, 1))
+    alpha, sigma = v_prior.schedule.alpha_sigma(t)
+    got = predict_condition(v_prior, z, t, condition(v_prior, 1))
+    torch.testing.assert_close(got, alpha * raw + sigma * z, rtol=0, atol=1e-5)
+
+
+def test_stable_diffusions_text_side_loads_too(tmp_path: Path) -> None:
+    """Byte-pair CLIPTokenizer and CLIPTextModel in one folder, as a full pack has them."""
+    folder = make_pack(tmp_path / "clip", clip=True)
+    prior = Prior.load(folder, "albedo")
+    ids = AutoTokenizer.from_pretrained(folder / "text", local_files_only=True)("the cat").input_ids
+    assert ids == [54, 53, 2, 0, 45, 55]  # start, the</w>, c, a, t</w>, end
+    text = prior.encode_text(["the cat", ""])
+    assert text.shape == (2, 9, DIM)
+    pooled = prior.embed_text(["the cat", ""])
+    torch.testing.assert_close(pooled, torch.stack([text[0, 5], text[1, 1]]))
+
+
+def test_starter_networks_have_the_stated_shapes() -> None:
+    unet, vae = build_starter_unet().eval(), build_starter_vae().eval()
+    assert 6.0e6 < sum(p.numel() for p in unet.parameters()) < 7.5e6
+    assert sum(p.numel() for p in vae.parameters()) < 1.0e6
+    with torch.no_grad():
+        z = vae.encode(torch.zeros(1, 3, 128, 128)).latent_dist.mean
+        assert z.shape == (1, 4, 32, 32)
+        assert vae.decode(z).sample.shape == (1, 3, 128, 128)
+        assert unet(z, torch.tensor([5]), encoder_hidden_states=torch.zeros(1, 32, 128)).sample.shape == z.shape
+    attention = [name for name in unet.attn_processors if ".attn1." in name]
+    assert not any(name.startswith(("down_blocks.0.", "up_blocks.2.")) for name in attention)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prompts, and the starter pack's tokenizer and text encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, CLIPTextModel
+
+from idto3d.prior.model import tokenize
+from idto3d.prior.prompts import OVERHEAD, VIEWS, mirror_text, prompt, view_name
+from idto3d.prior.text import build_starter_text, save_text, split_words
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "elevation", "view"),
+    [
+        (0, 0, "front"),
+        (22.4, 0, "front"),
+        (22.6, 0, "front left"),
+        (90, 10, "left side"),
+        (135, 0, "back left"),
+        (180, 0, "back"),
+        (-180, 0, "back"),
+        (-135, 0, "back right"),
+        (-90, 0, "right side"),
+        (270, -20, "right side"),
+        (-45, 0, "front right"),
+        (359, 0, "front"),
+        (40, 60, "front left"),
+        (40, 61, OVERHEAD),
+    ],
+)
+def test_view_name(azimuth: float, elevation: float, view: str) -> None:
+    assert view_name(azimuth, elevation) == view
+
+
+def test_prompt() -> None:
+    assert (
+        prompt("normal", "front left", "smiling", "an old man")
+        == "a front left view of the head of a person, an old man, smiling, normal map, black background"
+    )
+    assert prompt("albedo", "back") == (
+        "a back view of the head of a person, flat albedo texture, no shadows, black background"
+    )
+    with pytest.raises(ValueError, match="view"):
+        prompt("normal", "sideways")
+
+
+def test_mirror() -> None:
+    assert mirror_text("mouth pulled to the left side, right eye") == "mouth pulled to the right side, left eye"
+    assert mirror_text("brightly left, right.") == "brightly right, left."
+
+
+def test_starter_text_round_trip(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    prompts = [prompt("normal", view, "smiling") for view in VIEWS]
+    tokenizer, encoder = build_starter_text(prompts, hidden=16, layers=1, heads=2, max_length=32)
+    encoder.eval()
+    save_text(tokenizer, encoder, tmp_path)
+    tokenizer2 = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    encoder2 = CLIPTextModel.from_pretrained(tmp_path, local_files_only=True)
+    texts = [*prompts, "", "A SMILING, head.", "zebra"]
+    ids = tokenize(tokenizer, texts)
+    assert ids.shape == (len(texts), 32)
+    assert torch.equal(ids, tokenize(tokenizer2, texts))
+    with torch.no_grad():
+        one, two = encoder(ids), encoder2(ids)
+    assert torch.equal(one.last_hidden_state, two.last_hidden_state)
+    # The pooled vector is the one at the end marker, wherever that is, and a long prompt still has it.
+    end = (ids == tokenizer.eos_token_id).int().argmax(1)
+    assert end[-3:].tolist() == [1, 4, 2]
+    assert torch.equal(two.pooler_output, one.last_hidden_state[torch.arange(len(texts)), end])
+    assert (tokenize(tokenizer2, ["view " * 80])[0] == tokenizer2.eos_token_id).sum() == 1
+
+
+def test_words_are_told_apart_and_unknown_ones_are_not() -> None:
+    assert split_words("A front, FRONT view!") == {"a", "front", "view"}
+    tokenizer, _ = build_starter_text(["a front view"], hidden=8, layers=1, heads=1, max_length=8)
+    a, b, c, d = tokenize(tokenizer, ["front view", "view front", "Front, view.", "zebra view"])
+    assert not torch.equal(a, b)
+    assert torch.equal(a, c)
+    assert d[1] == tokenizer.unk_token_id
