@@ -108,7 +108,7 @@ def backend_environment() -> Environment:
 
 def bpy_environment(version: str) -> Environment:
     requirements = ROOT / "idto3d_blender" / f"requirements-bpy-{version}.txt"
-    return Environment(f"bpy-{version}", (requirements,), "import bpy", "0.4 GB to download, 1.1 GB on disk")
+    return Environment(f"bpy-{version}", (requirements,), "import bpy", "0.4 GB to download, 1 GB on disk")
 
 
 def find_python() -> str | None:

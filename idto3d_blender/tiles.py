@@ -30,7 +30,7 @@ class Tile:
 
 
 def tiles(expressions: list[str]) -> list[Tile]:
-    """The tiles of a head with these shape keys. Those without denoising come last: turning it on again costs seconds."""
+    """The tiles of a head with these shape keys. Those without denoising come last: switching it on costs seconds."""
     return [
         Tile("neutral_right", -THREE_QUARTER),
         Tile("neutral_front"),
@@ -126,7 +126,7 @@ def _clay() -> Any:
     material = bpy.data.materials.new("Clay")
     material.use_nodes = True
     shader = material.node_tree.nodes["Principled BSDF"]
-    shader.inputs["Base Color"].default_value = (0.45, 0.43, 0.41, 1.0)
+    shader.inputs["Base Color"].default_value = (0.27, 0.26, 0.25, 1.0)
     shader.inputs["Roughness"].default_value = 0.6
     return material
 

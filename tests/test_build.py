@@ -35,6 +35,17 @@ def tiny_environment(tmp_path: Path, pins: str = "", check: str = "import json")
     return environments.Environment("tiny", (requirements,), check, "nothing")
 
 
+def imports(path: Path) -> set[str]:
+    """The top-level packages that a file imports, relative imports left out."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
 # --- pins and keys
 
 
@@ -64,6 +75,20 @@ def test_every_requirement_is_pinned_exactly(path: Path) -> None:
     names = [re.fullmatch(r"([A-Za-z0-9._-]+)==[0-9][0-9A-Za-z.]*", pin) for pin in pins]
     assert None not in names, [pin for pin, match in zip(pins, names, strict=True) if match is None]
     assert len({pin.split("==")[0].lower() for pin in pins}) == len(set(pins)), "two versions of one package"
+
+
+def test_every_imported_package_is_pinned() -> None:
+    names = {"cv2": "opencv-python", "PIL": "pillow", "skimage": "scikit-image"}
+    optional = {"nvdiffrast"}  # used where the user has installed it, never shipped
+    blender = {"bpy", "mathutils", "bl_ext", "addon_utils"}
+    local = {"idto3d", "idto3d_blender", "tests", "build", "environments"}
+    imported: set[str] = set()
+    for path in [*(ROOT / "backend").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        local.add(path.stem)
+        imported |= imports(path)
+    imported -= sys.stdlib_module_names | local | optional | blender
+    pinned = {pin.split("==")[0].lower().replace("-", "_") for pin in environments.backend_environment().pins()}
+    assert {names.get(name, name).lower().replace("-", "_") for name in imported} <= pinned
 
 
 def test_installed_packages_are_the_pinned_ones() -> None:
@@ -285,11 +310,7 @@ def test_bad_arguments_exit_with_usage() -> None:
 
 @pytest.mark.parametrize("path", [ROOT / "build.py", ROOT / "backend" / "environments.py"])
 def test_standard_library_only(path: Path) -> None:
-    allowed = sys.stdlib_module_names | {"environments"}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert {name.split(".")[0] for name in names} <= allowed
+    assert imports(path) <= sys.stdlib_module_names | {"environments"}
 
 
 def test_commands_in_the_readme_exist() -> None:

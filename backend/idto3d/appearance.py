@@ -45,5 +45,10 @@ def read_appearance(path: Path, heads: NDArray[np.uint8], sharpen: float = 2.0) 
     shares = torch.softmax(torch.from_numpy(style).mean(0), 0) ** sharpen
     who = person.mean(0)
     return Appearance(
-        torch.from_numpy(texture).mean(0), shares / shares.sum(), torch.from_numpy(hair).mean(0), float(who[0]), float(100 * who[1]), float(who[2])
+        torch.from_numpy(texture).mean(0),
+        shares / shares.sum(),
+        torch.from_numpy(hair).mean(0),
+        float(who[0]),
+        float(100 * who[1]),
+        float(who[2]),
     )

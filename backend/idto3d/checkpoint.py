@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int, config: dict[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int, config: dict[str, Any]
+) -> None:
     """Write `folder/checkpoint.safetensors`; a kill leaves the one before."""
     tensors = {f"model/{k}": v.detach().contiguous() for k, v in model.state_dict().items()}
     names = [n for n, _ in model.named_parameters()]
@@ -45,6 +47,9 @@ def load_checkpoint(folder: Path, model: nn.Module, optimiser: torch.optim.Optim
                     state.setdefault(int(slot), {})[key] = f.get_tensor(k)
             order = [i for g in optimiser.state_dict()["param_groups"] for i in g["params"]]
             optimiser.load_state_dict(
-                {"state": {order[s]: v for s, v in state.items()}, "param_groups": optimiser.state_dict()["param_groups"]}
+                {
+                    "state": {order[s]: v for s, v in state.items()},
+                    "param_groups": optimiser.state_dict()["param_groups"],
+                }
             )
     return step

@@ -26,13 +26,15 @@ EXPRESSIONS: dict[str, str] = {
 
 
 def parse_expressions(choice: str, available: dict[str, str]) -> list[str]:
-    """"all" or a comma-separated list -> names in the pack's order, neutral always among them. Raises E_EXPRESSION."""
+    """ "all" or a comma-separated list -> names in the pack's order, neutral always among them. Raises E_EXPRESSION."""
     if choice == "all":
         return list(available)
     wanted = {name.strip() for name in choice.split(",") if name.strip()}
     unknown = sorted(wanted - set(available))
     if unknown:
         raise UserError(
-            "E_EXPRESSION", f"The pack knows no expression named {', '.join(unknown)}.", f"Choose from {', '.join(available)}."
+            "E_EXPRESSION",
+            f"The pack knows no expression named {', '.join(unknown)}.",
+            f"Choose from {', '.join(available)}.",
         )
     return [name for name in available if name in wanted or name == "neutral"]

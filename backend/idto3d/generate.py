@@ -140,7 +140,15 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
     with torch.no_grad():
         others = torch.arange(1, len(names))
         motion, warps = sculpture.identity_motion(), sculpture.expression_motion(others)
-        mesh = finish_mesh(net, sculpture.control, sculpture.canonical_vertices(), sculpture.extraction.faces, motion, warps, config.faces)
+        mesh = finish_mesh(
+            net,
+            sculpture.control,
+            sculpture.canonical_vertices(),
+            sculpture.extraction.faces,
+            motion,
+            warps,
+            config.faces,
+        )
         start = GeometryVariables(net, coefficients)
         begin = Sculpture.__new__(Sculpture)
         begin.net, begin.variables, begin.solver = net, start, sculpture.solver
@@ -151,8 +159,19 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
     first = bake_start(texture_net, net, sculpture, mesh, atlas, subject.appearance)
     albedo_prior = Prior.load(pack.path, "albedo", verify=False)
     maps, painted = run_texture_stage(
-        mesh, atlas, first, texture_net, net, coefficients, albedo_prior, who, config.texture, pack.image_size, config.seed,
-        work / "texture", clock,
+        mesh,
+        atlas,
+        first,
+        texture_net,
+        net,
+        coefficients,
+        albedo_prior,
+        who,
+        config.texture,
+        pack.image_size,
+        config.seed,
+        work / "texture",
+        clock,
     )
     clock("checking", 0, 1)
     report = {"moved": moved, "painted": painted, "mesh": mesh_report(mesh, list(names[1:]))}
@@ -170,12 +189,19 @@ def carry_fields(net: GeometryNet, mesh: HeadMesh, motion: Tensor, warps: Tensor
     """Neutral (V,3) and offsets (E,V,3) that other control fields give on a finished mesh."""
     from .head.geometry_net import follow
 
-    return mesh.canonical + follow(net, mesh.attachment, motion, fade=False), follow(net, mesh.attachment, warps, fade=True)
+    return mesh.canonical + follow(net, mesh.attachment, motion, fade=False), follow(
+        net, mesh.attachment, warps, fade=True
+    )
 
 
 @torch.no_grad()
 def bake_start(
-    texture: TextureNet, geometry: GeometryNet, sculpture: Sculpture, mesh: HeadMesh, atlas: Atlas, appearance: Appearance
+    texture: TextureNet,
+    geometry: GeometryNet,
+    sculpture: Sculpture,
+    mesh: HeadMesh,
+    atlas: Atlas,
+    appearance: Appearance,
 ) -> Tensor:
     """The feed-forward maps (S,S,5) on the atlas, carried over the seams."""
     points, index = texel_values(atlas, mesh.canonical, mesh.faces)
@@ -190,7 +216,7 @@ def bake_start(
 
 
 def generate(photos: Sequence[str | Path], out: str | Path, config: GenerateConfig, events: Events) -> Path:
-    """Photos to a bundle at `out`. Raises UserError; Cancelled leaves the checkpoints in `out`.work and no new bundle."""
+    """Photos to a bundle at `out`. Raises UserError; Cancelled leaves checkpoints in `out`.work and no new bundle."""
     out = Path(out)
     pack = read_pack(config.pack)
     clock = Clock(events)
@@ -203,13 +229,27 @@ def generate(photos: Sequence[str | Path], out: str | Path, config: GenerateConf
     mesh, size = head.mesh, config.texture_size
     albedo, roughness, specular = head.maps[..., :3], head.maps[..., 3], head.maps[..., 4]
     bundle = Bundle(
-        to_blender_frame(mesh.neutral.numpy()), mesh.faces.numpy().astype(np.int32), head.atlas.uv.astype(np.float32),
-        head.atlas.uv_faces.astype(np.int32), to_blender_frame(mesh.offsets.numpy()), head.names[1:], to_uint8(albedo.numpy()),
-        to_uint8(roughness.numpy()), to_uint8(specular.numpy()), preview_sheet(subject.faces, head), {},
-        pack=f"{pack.name} ({pack.licence})", seed=config.seed, settings=settings_of(config, subject, head, size),
-        photos=tuple(PhotoScore(f.name, s if len(subject.faces) > 1 else None) for f, s in zip(subject.faces, subject.scores, strict=True)),
+        to_blender_frame(mesh.neutral.numpy()),
+        mesh.faces.numpy().astype(np.int32),
+        head.atlas.uv.astype(np.float32),
+        head.atlas.uv_faces.astype(np.int32),
+        to_blender_frame(mesh.offsets.numpy()),
+        head.names[1:],
+        to_uint8(albedo.numpy()),
+        to_uint8(roughness.numpy()),
+        to_uint8(specular.numpy()),
+        preview_sheet(subject.faces, head),
+        {},
+        pack=f"{pack.name} ({pack.licence})",
+        seed=config.seed,
+        settings=settings_of(config, subject, head, size),
+        photos=tuple(
+            PhotoScore(f.name, s if len(subject.faces) > 1 else None)
+            for f, s in zip(subject.faces, subject.scores, strict=True)
+        ),
         timings={k: round(v, 2) for k, v in clock.timings.items()} if os.environ.get("IDTO3D_TIMINGS") else {},
-        licence="The head is yours; the likeness is the person's.", consent="Only use photos of people who agreed.",
+        licence="The head is yours; the likeness is the person's.",
+        consent="Only use photos of people who agreed.",
     )
     path = write_bundle(bundle, out)
     shutil.rmtree(work.parent, ignore_errors=True)
@@ -219,8 +259,15 @@ def generate(photos: Sequence[str | Path], out: str | Path, config: GenerateConf
 def settings_of(config: GenerateConfig, subject: Subject, head: Head, size: int) -> dict[str, Any]:
     look = subject.appearance
     return {
-        "prompt": config.prompt, "texture_size": size, "geometry": asdict(config.geometry), "texture": asdict(config.texture),
-        "estimates": {"masculine": round(look.masculine, 3), "age": round(look.age, 1), "hair_style": [round(float(s), 3) for s in look.style]},
+        "prompt": config.prompt,
+        "texture_size": size,
+        "geometry": asdict(config.geometry),
+        "texture": asdict(config.texture),
+        "estimates": {
+            "masculine": round(look.masculine, 3),
+            "age": round(look.age, 1),
+            "hair_style": [round(float(s), 3) for s in look.style],
+        },
         "report": head.report,
     }
 

@@ -38,7 +38,14 @@ def portrait_light() -> EnvironmentLight:
 
 @torch.no_grad()
 def render_head(
-    vertices: Tensor, faces: Tensor, uv: NDArray[np.float32], uv_faces: NDArray[np.int64], maps: Tensor, camera: Camera, size: int, light: Light
+    vertices: Tensor,
+    faces: Tensor,
+    uv: NDArray[np.float32],
+    uv_faces: NDArray[np.int64],
+    maps: Tensor,
+    camera: Camera,
+    size: int,
+    light: Light,
 ) -> Tensor:
     """(size,size,3) sRGB on grey. maps (S,S,5) 0..1."""
     clip = to_clip(vertices, [camera])
@@ -57,7 +64,13 @@ def render_head(
     colour = channels[:, :3]
     if not isinstance(light, FlatLight):
         radiance = shade(
-            srgb_to_linear(channels[:, :3]), channels[:, 3:4], 0.08 * channels[:, 4:5], normal, covered(vertices, faces), eye, light
+            srgb_to_linear(channels[:, :3]),
+            channels[:, 3:4],
+            0.08 * channels[:, 4:5],
+            normal,
+            covered(vertices, faces),
+            eye,
+            light,
         )
         colour = linear_to_srgb(radiance.clamp(0, 1))
     image = raster.spread(colour - GREY) + GREY
@@ -71,10 +84,23 @@ def preview_sheet(faces: list[Face], head: Head, size: int = 256) -> NDArray[np.
     tiles = [F.interpolate(photo, size=(size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0)]
     for azimuth in (0.0, 40.0, -40.0):
         tiles.append(
-            render_head(mesh.neutral, mesh.faces, atlas.uv, atlas.uv_faces, head.maps, portrait_camera(azimuth), size, portrait_light())
+            render_head(
+                mesh.neutral,
+                mesh.faces,
+                atlas.uv,
+                atlas.uv_faces,
+                head.maps,
+                portrait_camera(azimuth),
+                size,
+                portrait_light(),
+            )
         )
     with torch.no_grad():
         tiles.append(normal_map(mesh.neutral, mesh.faces, [portrait_camera(0.0)], size)[0][0])
-    tiles.append(render_head(mesh.neutral, mesh.faces, atlas.uv, atlas.uv_faces, head.maps, portrait_camera(0.0), size, FlatLight()))
+    tiles.append(
+        render_head(
+            mesh.neutral, mesh.faces, atlas.uv, atlas.uv_faces, head.maps, portrait_camera(0.0), size, FlatLight()
+        )
+    )
     out: NDArray[np.uint8] = (torch.cat(tiles, 1).numpy() * 255 + 0.5).astype(np.uint8)
     return out

@@ -23,7 +23,7 @@ from ..head.geometry_net import GeometryNet, canonical_of, follow
 from ..head.marching_tets import surface_vertices, topology
 from ..head.smooth import large_steps, uniform_laplacian
 from ..prior.adapters import Condition
-from ..prior.model import Prior, cfg_pair
+from ..prior.model import Domain, Prior, cfg_pair
 from ..prior.prompts import prompt, view_name
 from ..render.normals import normal_map
 from .schedule import annealed_range, sample_t
@@ -51,9 +51,11 @@ class GeometryStageConfig:
     lr_identity: float = 0.02
     lr_points: float = 2e-5
     lr_codes: float = 4e-3
-    lr_hair: float = 2e-4
+    lr_hair: float = 5e-5
     # trust region: root mean square motion of the neutral surface away from the start, metres
     trust: float = 1.0e-3
+    # and the most that hair may thicken or thin, metres
+    hair_trust: float = 1.5e-3
     # weights of: pull towards the start, smooth surface normals, expression fields near their start
     start_weight: float = 0.3
     normal_weight: float = 2.0
@@ -67,7 +69,7 @@ class GeometryStageConfig:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Who and what: y_id (512,), y_exp (E,D), names and texts of the E expressions (row 0 neutral), the user's words."""
+    """Who and what: y_id (512,), y_exp (E,D), names and texts of E expressions (neutral first), the user's words."""
 
     y_id: Tensor
     y_exp: Tensor
@@ -140,17 +142,19 @@ class Sculpture:
 
     def identity_motion(self) -> Tensor:
         """(P,3) from the canonical mean to this person's neutral, on the control surface."""
-        return self.net.identity_field(self.variables.coefficients) + self.solver.from_differential(self.variables.points)
+        return self.net.identity_field(self.variables.coefficients) + self.solver.from_differential(
+            self.variables.points
+        )
 
     def expression_motion(self, rows: Tensor) -> Tensor:
         """(B,P,3) offsets from neutral of expressions `rows`, on the control surface."""
         return self.net.expression_field(self.variables.codes[rows], self.variables.coefficients)
 
 
-def conditions(prior: Prior, who: Conditioning, expression: int, views: list[View], domain: str) -> Condition:
+def conditions(prior: Prior, who: Conditioning, expression: int, views: list[View], domain: Domain) -> Condition:
     """The prior's inputs for a batch of views of one expression; identity and expression fade away from the face."""
     texts = [
-        prompt(domain, view_name(v.camera.azimuth, v.camera.elevation), who.texts[expression], v.words(who.words))  # type: ignore[arg-type]
+        prompt(domain, view_name(v.camera.azimuth, v.camera.elevation), who.texts[expression], v.words(who.words))
         for v in views
     ]
     gate = torch.tensor([fade(v.camera.azimuth) for v in views])
@@ -159,14 +163,22 @@ def conditions(prior: Prior, who: Conditioning, expression: int, views: list[Vie
 
 
 def run_geometry_stage(
-    sculpture: Sculpture, prior: Prior, who: Conditioning, config: GeometryStageConfig, size: int, seed: int, folder: Path,
+    sculpture: Sculpture,
+    prior: Prior,
+    who: Conditioning,
+    config: GeometryStageConfig,
+    size: int,
+    seed: int,
+    folder: Path,
     progress: Progress,
 ) -> dict[str, float]:
     """Distil in place; returns how far it went (mm). Resumes from `folder`."""
     net, variables = sculpture.net, sculpture.variables
     groups = [
-        {"params": [variables.coefficients], "lr": config.lr_identity}, {"params": [variables.points], "lr": config.lr_points},
-        {"params": [variables.codes], "lr": config.lr_codes}, {"params": [variables.hair], "lr": config.lr_hair},
+        {"params": [variables.coefficients], "lr": config.lr_identity},
+        {"params": [variables.points], "lr": config.lr_points},
+        {"params": [variables.codes], "lr": config.lr_codes},
+        {"params": [variables.hair], "lr": config.lr_hair},
     ]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
     step = load_checkpoint(folder, variables, optimiser)
@@ -190,7 +202,9 @@ def run_geometry_stage(
         normals, _ = normal_map(posed, e.faces, [v.camera for v in views], size)
         condition = conditions(prior, who, expression, views, "normal")
         z0 = prior.encode(normals)
-        t = sample_t(len(views), annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end), schedule, g)
+        t = sample_t(
+            len(views), annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end), schedule, g
+        )
         noise = torch.randn(z0.shape, generator=g)
         pair = partial(cfg_pair, prior, cond=condition)
         loss = sds_loss(z0, pair, schedule, t, noise, config.guidance, "sigma2", "x0") / z0[0].numel()
@@ -199,12 +213,12 @@ def run_geometry_stage(
         if warp is not None:
             loss = loss + config.warp_weight * ((warp - start_fields[expression - 1]) / 0.002).square().mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for p in variables.parameters():
             if p.grad is not None:
                 p.grad.nan_to_num_(0.0)
         optimiser.step()
-        _stay_trusted(sculpture, start_neutral, config.trust)
+        _stay_trusted(sculpture, start_neutral, config)
         step += 1
         if step % config.checkpoint_every == 0 or step == config.steps:
             folder.mkdir(parents=True, exist_ok=True)
@@ -213,7 +227,8 @@ def run_geometry_stage(
         moved = (sculpture.identity_motion() - start_neutral).norm(dim=1)
         warped = (sculpture.expression_motion(rows) - start_fields).norm(dim=2)
     return {
-        "neutral_mm_rms": float(moved.square().mean().sqrt() * 1000), "neutral_mm_max": float(moved.max() * 1000),
+        "neutral_mm_rms": float(moved.square().mean().sqrt() * 1000),
+        "neutral_mm_max": float(moved.max() * 1000),
         "expressions_mm_rms": float(warped.square().mean().sqrt() * 1000),
         "hair_mm_mean": float(variables.hair.detach().abs().mean() * 1000),
     }
@@ -227,8 +242,10 @@ def _roughness(motion: Tensor, faces: Tensor, control: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _stay_trusted(sculpture: Sculpture, start: Tensor, radius: float) -> None:
-    """Scale the step back when the neutral head has left the trust region."""
+def _stay_trusted(sculpture: Sculpture, start: Tensor, config: GeometryStageConfig) -> None:
+    """Scale the state back when the neutral head has left the trust region."""
+    sculpture.variables.hair.clamp_(-config.hair_trust, config.hair_trust)
+    radius = config.trust
     rms = float((sculpture.identity_motion() - start).square().sum(1).mean().sqrt())
     if rms > radius:
         v = sculpture.variables

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texture stage: SDS through phi_a paints the albedo, roughness and specular of Psi_a (Babiloni et al. 2024, section 3).
+"""Texture stage: SDS through phi_a paints albedo, roughness and specular, Psi_a (Babiloni et al. 2024, section 3).
 
 The rendering is a pseudo-albedo under random light; the prior only knows flat albedo, so that shading, which changes at
 every step, cannot be baked in. One atlas for all expressions.
@@ -70,8 +70,19 @@ class TextureVariables(nn.Module):
 
 
 def run_texture_stage(
-    mesh: HeadMesh, atlas: Atlas, start: Tensor, net: TextureNet, geometry: GeometryNet, coefficients: Tensor, prior: Prior,
-    who: Conditioning, config: TextureStageConfig, size: int, seed: int, folder: Path, progress: Progress,
+    mesh: HeadMesh,
+    atlas: Atlas,
+    start: Tensor,
+    net: TextureNet,
+    geometry: GeometryNet,
+    coefficients: Tensor,
+    prior: Prior,
+    who: Conditioning,
+    config: TextureStageConfig,
+    size: int,
+    seed: int,
+    folder: Path,
+    progress: Progress,
 ) -> tuple[Tensor, dict[str, float]]:
     """start (S,S,5) 0..1, padded -> distilled maps (S,S,5), and how far they moved. Resumes from `folder`."""
     variables = TextureVariables(net, config.residual)
@@ -92,10 +103,21 @@ def run_texture_stage(
         light = random_light(g)
         vertices = mesh.neutral if expression == 0 else mesh.neutral + mesh.offsets[expression - 1]
         maps = small + config.trust * torch.tanh(variables.residual(config.residual) / config.trust)
-        image = _render(mesh, vertices, uv, uv_faces, maps, _expression_logits(variables, net, geometry, mesh, coefficients, expression),
-                        views, light, size)
+        image = _render(
+            mesh,
+            vertices,
+            uv,
+            uv_faces,
+            maps,
+            _expression_logits(variables, net, geometry, mesh, coefficients, expression),
+            views,
+            light,
+            size,
+        )
         z0 = prior.encode(image)
-        t = sample_t(len(views), annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end), schedule, g)
+        t = sample_t(
+            len(views), annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end), schedule, g
+        )
         noise = torch.randn(z0.shape, generator=g)
         pair = partial(cfg_pair, prior, cond=conditions(prior, who, expression, views, "albedo"))
         loss = sds_loss(z0, pair, schedule, t, noise, config.guidance, "sigma2", "x0") / z0[0].numel()
@@ -118,7 +140,12 @@ def run_texture_stage(
 
 
 def _expression_logits(
-    variables: TextureVariables, net: TextureNet, geometry: GeometryNet, mesh: HeadMesh, coefficients: Tensor, expression: int
+    variables: TextureVariables,
+    net: TextureNet,
+    geometry: GeometryNet,
+    mesh: HeadMesh,
+    coefficients: Tensor,
+    expression: int,
 ) -> Tensor | None:
     """(V,5) what an expression adds at the mesh's vertices; None for neutral."""
     if expression == 0:
@@ -132,7 +159,15 @@ def _expression_logits(
 
 
 def _render(
-    mesh: HeadMesh, vertices: Tensor, uv: Tensor, uv_faces: Tensor, maps: Tensor, extra: Tensor | None, views: list, light: object, size: int
+    mesh: HeadMesh,
+    vertices: Tensor,
+    uv: Tensor,
+    uv_faces: Tensor,
+    maps: Tensor,
+    extra: Tensor | None,
+    views: list,
+    light: object,
+    size: int,
 ) -> Tensor:
     """Pseudo-albedo (B,size,size,3) sRGB on black."""
     cams = [v.camera for v in views]
@@ -145,7 +180,9 @@ def _render(
         return image.reshape(-1, image.shape[-1]).index_select(0, pixels)
 
     at = covered(uv, uv_faces)
-    logits = F.grid_sample(maps, torch.stack([at[:, 0] * 2 - 1, 1 - 2 * at[:, 1]], -1)[None, None], align_corners=False)[0, :, 0].T
+    logits = F.grid_sample(
+        maps, torch.stack([at[:, 0] * 2 - 1, 1 - 2 * at[:, 1]], -1)[None, None], align_corners=False
+    )[0, :, 0].T
     if extra is not None:
         logits = logits + covered(extra, mesh.faces)
     channels = torch.sigmoid(logits)
@@ -156,7 +193,13 @@ def _render(
         position = covered(vertices, mesh.faces)
         eye = camera_positions(cams, vertices.device, vertices.dtype)[pixels // (size * size)]
         radiance = shade(
-            srgb_to_linear(channels[:, :3]), channels[:, 3:4], F0_OF_SPECULAR * channels[:, 4:5], normal, position, eye, light  # type: ignore[arg-type]
+            srgb_to_linear(channels[:, :3]),
+            channels[:, 3:4],
+            F0_OF_SPECULAR * channels[:, 4:5],
+            normal,
+            position,
+            eye,
+            light,  # type: ignore[arg-type]
         )
         colour = linear_to_srgb(radiance.clamp(0, 1))
     image = raster.spread(colour)

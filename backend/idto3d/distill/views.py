@@ -28,7 +28,8 @@ def make_camera(azimuth: float, elevation: float, fov: float, frame: float, targ
     """A camera at the distance where `frame` metres at the target fill the picture's height."""
     distance = frame / 2 / np.tan(np.radians(fov) / 2)
     azimuth = (azimuth + 180) % 360 - 180
-    return Camera(float(azimuth), float(elevation), float(distance), float(fov), tuple(float(t) for t in target))
+    x, y, z = (float(t) for t in target)
+    return Camera(float(azimuth), float(elevation), float(distance), float(fov), (x, y, z))
 
 
 def random_view(rng: np.random.Generator) -> View:

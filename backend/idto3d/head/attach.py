@@ -86,7 +86,9 @@ class Surface:
                 best_face, best_bary = np.where(better, face, best_face), np.where(better[:, None], bary, best_bary)
             best_gap = np.minimum(gap, best_gap)
         assert best_face is not None and best_bary is not None
-        return Attachment(torch.from_numpy(best_face), torch.from_numpy(best_bary).float(), torch.from_numpy(best_gap).float())
+        return Attachment(
+            torch.from_numpy(best_face), torch.from_numpy(best_bary).float(), torch.from_numpy(best_gap).float()
+        )
 
 
 def carry(field: Tensor, faces: Tensor, attachment: Attachment) -> Tensor:

@@ -112,9 +112,7 @@ def flipped_faces(vertices: ArrayLike, reference: ArrayLike, faces: ArrayLike) -
     return (ratio <= 0).numpy()
 
 
-def self_intersections(
-    vertices: ArrayLike, faces: ArrayLike, tolerance: float | None = None
-) -> NDArray[np.int64]:
+def self_intersections(vertices: ArrayLike, faces: ArrayLike, tolerance: float | None = None) -> NDArray[np.int64]:
     """Pairs (K,2) of faces of one mesh that cross or overlap, each pair once, i < j, sorted.
 
     vertices (V,3), faces (F,3). Faces must cross by more than `tolerance` (the vertices' unit; default a millionth of

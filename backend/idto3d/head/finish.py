@@ -32,7 +32,13 @@ class HeadMesh:
 
 
 def finish_mesh(
-    net: GeometryNet, control: Surface, canonical: Tensor, faces: Tensor, motion: Tensor, warps: Tensor, target_faces: int
+    net: GeometryNet,
+    control: Surface,
+    canonical: Tensor,
+    faces: Tensor,
+    motion: Tensor,
+    warps: Tensor,
+    target_faces: int,
 ) -> HeadMesh:
     """Decimate the canonical surface (quadric error: detail stays at lids and lips) and carry the fields to it.
 
@@ -41,7 +47,10 @@ def finish_mesh(
     v, f, _ = keep_largest_component(canonical.detach(), faces)
     if len(f) > target_faces:
         points, triangles = fast_simplification.simplify(
-            v.numpy().astype(np.float32), f.numpy().astype(np.int32), target_reduction=1 - target_faces / len(f), agg=4.0
+            v.numpy().astype(np.float32),
+            f.numpy().astype(np.int32),
+            target_reduction=1 - target_faces / len(f),
+            agg=4.0,
         )
         v, f = torch.from_numpy(points.astype(np.float32)), torch.from_numpy(triangles.astype(np.int64))
     attachment = control.attach(v.numpy())
@@ -53,12 +62,16 @@ def finish_mesh(
 def mesh_report(mesh: HeadMesh, names: list[str]) -> dict[str, Any]:
     """Soundness of the finished mesh: topology, and flipped and self-intersecting faces in every expression.
 
-    Lids that slide over the eye and lips that close fold the strip between them; those faces count here and do not show.
+    Lids that slide over the eye and lips that close fold the strip between them; such faces count but do not show.
     """
     t = mesh_topology(mesh.faces)
     report: dict[str, Any] = {
-        "vertices": len(mesh.neutral), "faces": len(mesh.faces), "watertight": t.watertight, "components": t.components,
-        "self_intersecting_pairs": {}, "flipped_faces": {},
+        "vertices": len(mesh.neutral),
+        "faces": len(mesh.faces),
+        "watertight": t.watertight,
+        "components": t.components,
+        "self_intersecting_pairs": {},
+        "flipped_faces": {},
     }
     for name, offset in zip(names, mesh.offsets, strict=True):
         posed = mesh.neutral + offset

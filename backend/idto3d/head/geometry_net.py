@@ -28,6 +28,7 @@ from .attach import Attachment, Surface, carry
 from .tetgrid import TetGrid, kuhn_grid, narrow_band
 
 WARP_UNIT = 0.01  # metres that an output of 1 moves a point
+HAIR_FAR = 0.03  # metres that 127 stands for in the stored distances to hair
 HAIR_REACH = 0.012  # metres off the skin beyond which hair does not follow an expression
 
 
@@ -83,7 +84,7 @@ class CrossAttention(nn.Module):
 
 
 class ExpressionField(nn.Module):
-    """A field over the control vertices that depends on a latent code: per-point queries attend to the code's tokens."""
+    """A field over the control vertices that depends on a latent code: points' queries attend to the code's tokens."""
 
     def __init__(self, config: GeometryConfig, outputs: int) -> None:
         super().__init__()
@@ -118,7 +119,7 @@ class GeometryNet(nn.Module):
     def __init__(self, config: GeometryConfig, fixed: dict[str, Tensor]) -> None:
         """fixed: control (P,3) canonical mean, closing (P,3) from canonical to neutral, basis (K,P,3), faces (T,3),
         uv (N,2), uv_faces (T,3), part (T,), still (P,) 1 where expressions may not move, axis_x/y/z, skin_sdf
-        (nx,ny,nz), hair_sdf (S,hx,hy,hz), hair_low (3,), hair_step ()."""
+        (nx,ny,nz), hair_sdf (S,hx,hy,hz) int8 in HAIR_FAR / 127, hair_low (3,), hair_step ()."""
         super().__init__()
         self.config = config
         for name, value in fixed.items():
@@ -151,9 +152,11 @@ class GeometryNet(nn.Module):
         size = torch.tensor(self.hair_sdf.shape[1:], dtype=torch.float32) - 1
         where = (points - self.hair_low) / self.hair_step / size * 2 - 1
         at = where.flip(-1).view(1, 1, 1, -1, 3)
-        far = 0.03
-        values = F.grid_sample(self.hair_sdf[None].float() - far, at, mode="bilinear", padding_mode="zeros", align_corners=True)
-        return values[0, :, 0, 0] + far
+        distances = self.hair_sdf.float() * (HAIR_FAR / 127)
+        values = F.grid_sample(
+            distances[None] - HAIR_FAR, at, mode="bilinear", padding_mode="zeros", align_corners=True
+        )
+        return values[0, :, 0, 0] + HAIR_FAR
 
     def surface(self) -> Surface:
         return Surface(self.control.numpy(), self.faces.numpy())
@@ -167,15 +170,22 @@ class GeometryNet(nn.Module):
                 keep = name.startswith("axis") or name in ("control", "hair_low", "hair_step")
                 tensors[name] = (value.float() if keep else value.half()).contiguous()
             else:
-                tensors[name] = value.int().contiguous()
-        save_file(tensors, path, {"config": json.dumps(asdict(self.config)), "fixed": json.dumps(self.fixed_names), **(metadata or {})})
+                tensors[name] = (value if value.dtype == torch.int8 else value.int()).contiguous()
+        save_file(
+            tensors,
+            path,
+            {"config": json.dumps(asdict(self.config)), "fixed": json.dumps(self.fixed_names), **(metadata or {})},
+        )
 
     @classmethod
     def load(cls, path: Path) -> GeometryNet:
         with safe_open(path, "pt") as f:
             meta = f.metadata()
             stored = {k: f.get_tensor(k) for k in f.keys()}
-        stored = {k: v.float() if v.is_floating_point() else v.long() for k, v in stored.items()}
+        stored = {
+            k: v.float() if v.is_floating_point() else v if v.dtype == torch.int8 else v.long()
+            for k, v in stored.items()
+        }
         fixed = {k: stored[k] for k in json.loads(meta["fixed"])}
         net = cls(GeometryConfig(**json.loads(meta["config"])), fixed)
         net.load_state_dict(stored)

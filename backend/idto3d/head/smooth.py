@@ -74,9 +74,7 @@ class LargeSteps:
     def __init__(self, laplacian: Tensor, lambda_: float) -> None:
         matrix = _scipy_csc(laplacian, lambda_)
         # The matrix is symmetric and diagonally dominant: no pivoting, and an ordering for symmetric patterns.
-        self._factors = splu(
-            matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
+        self._factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         self._matrix = matrix
 
     def to_differential(self, vertices: Tensor) -> Tensor:

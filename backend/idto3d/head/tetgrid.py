@@ -38,9 +38,7 @@ def _kuhn_corners() -> np.ndarray:
     return np.array(tets, dtype=np.int64)
 
 
-def graded_axis(
-    low: float, high: float, cells: int, fine: tuple[float, float], ratio: float
-) -> np.ndarray:
+def graded_axis(low: float, high: float, cells: int, fine: tuple[float, float], ratio: float) -> np.ndarray:
     """Coordinates (cells+1,) from low to high whose cells are about `ratio` times denser within `fine`.
 
     The cell boundaries are equally spaced in the integral of a density that is `ratio` inside `fine` and 1 outside.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Psi_a(k_exp): albedo, roughness and specular of a head, as fitted to the population.
 
-A linear basis of skin in the control surface's own UV gives the start; fixed pictures colour eyes, teeth and tongue;
-hair takes its colour from the photo. What distillation adds is a residual in the head's atlas, shared by all
+A linear basis of skin in the control surface's own UV gives the start; fixed pictures colour teeth and tongue; eyes are
+painted; hair takes its colour from the photo. What distillation adds is a residual in the head's atlas, shared by all
 expressions, and a smooth one that attends to the expression's code.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -25,19 +26,25 @@ CHANNELS = 5  # red, green, blue, roughness, specular
 # by part: skin, eyes, teeth, tongue; then hair. Principled BSDF's scales: specular 0.5 is F0 = 0.04.
 ROUGHNESS = (0.52, 0.12, 0.25, 0.35, 0.6)
 SPECULAR = (0.38, 0.5, 0.5, 0.45, 0.3)
+# Eyes are painted by the angle off the gaze (radians); the photo is too small to tell more than that they are eyes.
+PUPIL_ANGLE, IRIS_ANGLE = 0.17, 0.47
+PUPIL, IRIS, SCLERA = (0.03, 0.025, 0.025), (0.33, 0.20, 0.11), (0.88, 0.85, 0.82)
 
 
 class TextureNet(nn.Module):
     """The texture basis and the expression field of the appearance."""
 
     def __init__(self, config: GeometryConfig, fixed: dict[str, Tensor]) -> None:
-        """fixed: mean (S,S,3) uint8; basis (T,S,S,3) int8 with scale (T,) per step; eyes, teeth, tongue (s,s,3) uint8."""
+        """fixed: mean (S,S,3) uint8; basis (T,S,S,3) int8 with scale (T,) per step; teeth, tongue (s,s,3) uint8."""
         super().__init__()
         self.config = config
         self.fixed_names = tuple(fixed)
         for name, value in fixed.items():
             self.register_buffer(name, value)
         self.field = ExpressionField(config, CHANNELS)
+
+    def __getattr__(self, name: str) -> Any:  # buffers are tensors; nn.Module's own stub says Tensor | Module
+        return super().__getattr__(name)
 
     def skin(self, coefficients: Tensor) -> Tensor:
         """(S,S,3) sRGB 0..1 for texture coefficients (T,)."""
@@ -50,7 +57,10 @@ class TextureNet(nn.Module):
         return 0.3 * (both[1:] - both[:1])
 
     def save(self, path: Path) -> None:
-        tensors = {k: (v.half() if v.is_floating_point() and k != "scale" else v).contiguous() for k, v in self.state_dict().items()}
+        tensors = {
+            k: (v.half() if v.is_floating_point() and k != "scale" else v).contiguous()
+            for k, v in self.state_dict().items()
+        }
         save_file(tensors, path, {"config": json.dumps(asdict(self.config)), "fixed": json.dumps(self.fixed_names)})
 
     @classmethod
@@ -73,12 +83,44 @@ def quantise_basis(basis: Tensor) -> tuple[Tensor, Tensor]:
 def sample_picture(picture: Tensor, uv: Tensor) -> Tensor:
     """Bilinear (N,C) of picture (S,S,C) 0..1 at uv (N,2), v up."""
     grid = torch.stack([uv[:, 0] * 2 - 1, 1 - uv[:, 1] * 2], -1)[None, None]
-    out = F.grid_sample(picture.permute(2, 0, 1)[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    out = F.grid_sample(
+        picture.permute(2, 0, 1)[None], grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
     return out[0, :, 0].T
 
 
+def paint_eyes(points: Tensor, centres: Tensor) -> Tensor:
+    """(N,3) sRGB of points (N,3) on eyeballs with the given centres (2,3), looking ahead: by the angle off the gaze."""
+    nearest = torch.cdist(points, centres).argmin(1)
+    direction = F.normalize(points - centres[nearest], dim=1)
+    angle = torch.acos(direction[:, 2].clamp(-1, 1))
+    spoke = torch.atan2(direction[:, 1], direction[:, 0])
+    fibres = 0.85 + 0.3 * _value_noise(spoke * 60 / (2 * torch.pi) + 60, angle * 12, period=60, seed=7)
+
+    def above(edge: float, width: float) -> Tensor:
+        return torch.sigmoid((angle - edge) / width)[:, None]
+
+    iris = torch.tensor(IRIS) * fibres[:, None] * (1 - 0.65 * above(IRIS_ANGLE - 0.06, 0.02))
+    out = torch.tensor(PUPIL) * (1 - above(PUPIL_ANGLE, 0.012)) + iris * above(PUPIL_ANGLE, 0.012)
+    white = torch.tensor(SCLERA) - torch.tensor([0.02, 0.12, 0.12]) * above(0.95, 0.08)
+    edge = above(IRIS_ANGLE, 0.018)
+    return out * (1 - edge) + white * edge
+
+
+def eye_centres(geometry: GeometryNet) -> Tensor:
+    """(2,3) centres of the eyeballs in the canonical pose."""
+    ball = geometry.control[torch.unique(geometry.faces[geometry.part == 1])]
+    return torch.stack([ball[ball[:, 0] < 0].mean(0), ball[ball[:, 0] > 0].mean(0)])
+
+
 def start_maps(
-    net: TextureNet, geometry: GeometryNet, attachment: Attachment, skin: Tensor, hair: Tensor, hair_colour: Tensor, points: Tensor
+    net: TextureNet,
+    geometry: GeometryNet,
+    attachment: Attachment,
+    skin: Tensor,
+    hair: Tensor,
+    hair_colour: Tensor,
+    points: Tensor,
 ) -> Tensor:
     """(N,5) albedo sRGB, roughness, specular of attached points. skin (S,S,3) from `TextureNet.skin`; hair (N,) share
     of hair; hair_colour (3,) sRGB; points (N,3) canonical, for strands."""
@@ -86,10 +128,13 @@ def start_maps(
     uv = (corners * attachment.bary[..., None]).sum(1)
     part = geometry.part[attachment.face]
     out = torch.zeros(len(uv), CHANNELS)
-    for index, picture in enumerate((skin, net.eyes.float() / 255, net.teeth.float() / 255, net.tongue.float() / 255)):
+    for index, picture in ((0, skin), (2, net.teeth.float() / 255), (3, net.tongue.float() / 255)):
         rows = (part == index).nonzero()[:, 0]
         out[rows, :3] = sample_picture(picture, uv[rows])
         out[rows, 3], out[rows, 4] = ROUGHNESS[index], SPECULAR[index]
+    rows = (part == 1).nonzero()[:, 0]
+    out[rows, :3] = paint_eyes(points[rows], eye_centres(geometry))
+    out[rows, 3], out[rows, 4] = ROUGHNESS[1], SPECULAR[1]
     strands = hair_colour * (0.72 + 0.5 * strand_noise(points))[:, None]
     share = hair[:, None]
     tail = torch.tensor([ROUGHNESS[4], SPECULAR[4]]).expand(len(uv), 2)

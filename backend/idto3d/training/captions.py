@@ -53,6 +53,8 @@ def caption(domain: PictureDomain, view: str, expression: str, person: str, clos
 
 def vocabulary() -> list[str]:
     """Every text that training can say, for the tokenizer."""
-    texts = [caption(d, v, e, "person", True) for d in ("photo", "normal", "albedo") for v in VIEWS for e in EXPRESSIONS]  # type: ignore[arg-type]
+    texts = [
+        caption(d, v, e, "person", True) for d in ("photo", "normal", "albedo") for v in VIEWS for e in EXPRESSIONS
+    ]
     words = [*_SEX, *_AGE, *_SKIN, *_HAIR, *_HAIR_COLOUR, "hair", "low quality shadow oversaturated unrealistic"]
     return texts + [mirror_text(t) for t in texts] + words

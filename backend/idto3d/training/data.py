@@ -79,7 +79,9 @@ def landmark_vertices(population: Population) -> tuple[int, Array]:
 
 def _views_shard(config: DataConfig, index: int, path: Path) -> None:
     population = _population(config)
-    rows: dict[str, list[Any]] = {k: [] for k in ("albedo", "normal", "coverage", "person", "expression", "camera", "close")}
+    rows: dict[str, list[Any]] = {
+        k: [] for k in ("albedo", "normal", "coverage", "person", "expression", "camera", "close")
+    }
     for i in range(index * config.shard, min((index + 1) * config.shard, config.view_people)):
         seed = TRAIN_SEED + i
         rng = np.random.default_rng([seed, 1])
@@ -128,7 +130,10 @@ def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
             scene = build_scene(mesh, align, look)
             azimuth = float(np.clip(rng.normal(0, 20), -55, 55))
             camera = make_camera(
-                azimuth, float(np.clip(rng.normal(2, 9), -25, 25)), float(rng.uniform(8, 32)), rng.uniform(0.33, 0.36),
+                azimuth,
+                float(np.clip(rng.normal(2, 9), -25, 25)),
+                float(rng.uniform(8, 32)),
+                rng.uniform(0.33, 0.36),
                 np.array([0, -0.02, 0.02]),
             )
             light = np.array([rng.normal(0, 0.9), rng.uniform(-0.2, 1.2), rng.uniform(0.1, 1.2)])
@@ -151,10 +156,11 @@ def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
 
 
 def _save(path: Path, rows: dict[str, list[Any]]) -> None:
+    arrays: dict[str, Any] = {k: np.asarray(v) for k, v in rows.items()}
+    single = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
     partial = path.with_suffix(".partial")
     with open(partial, "wb") as f:
-        np.savez(f, **{k: np.asarray(v, np.float32) if isinstance(v[0], (tuple, np.ndarray)) and np.asarray(v[0]).dtype != np.uint8
-                       else np.asarray(v) for k, v in rows.items()})
+        np.savez(f, **single)
     os.replace(partial, path)
 
 
@@ -178,7 +184,7 @@ def render_all(config: DataConfig, kinds: tuple[str, ...] = ("faces", "views")) 
             print(f"rendered {n + 1}/{len(jobs)} {path}", flush=True)
 
 
-def load_shards(folder: str | Path, names: tuple[str, ...]) -> dict[str, Array]:
-    """Concatenate the named arrays of all finished shards of a folder."""
-    shards = [np.load(p) for p in sorted(Path(folder).glob("*.npz"))]
+def load_shards(folder: str | Path, names: tuple[str, ...], limit: int | None = None) -> dict[str, Array]:
+    """Concatenate the named arrays of a folder's finished shards, of the first `limit` of them."""
+    shards = [np.load(p) for p in sorted(Path(folder).glob("*.npz"))[:limit]]
     return {n: np.concatenate([s[n] for s in shards]) for n in names}

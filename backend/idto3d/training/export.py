@@ -34,8 +34,14 @@ SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.01
 def export_onnx(net: nn.Module, size: int, path: Path, outputs: list[str]) -> None:
     """One net with a free batch size; `image` (N,3,size,size) in [-1,1]."""
     torch.onnx.export(
-        net.eval().float(), (torch.zeros(1, 3, size, size),), str(path), input_names=["image"], output_names=outputs,
-        dynamic_axes={n: {0: "n"} for n in ["image", *outputs]}, opset_version=17, dynamo=False,
+        net.eval().float(),
+        (torch.zeros(1, 3, size, size),),
+        str(path),
+        input_names=["image"],
+        output_names=outputs,
+        dynamic_axes={n: {0: "n"} for n in ["image", *outputs]},
+        opset_version=17,
+        dynamo=False,
     )
 
 
@@ -52,20 +58,22 @@ def load_domain_unet(run: Run, domain: str, exp_dim: int) -> Any:
 
 
 def part_picture(run: Run, kind: str, size: int) -> Tensor:
-    """(size,size,3) uint8 texture of a part of the mean person; brown eyes."""
+    """(size,size,3) uint8 texture of a part of the mean person."""
     identity = run.population.mean_identity.copy()
-    for name, value in (("eye_style", 0), ("teeth_style", 0)):
-        identity[run.population.kit.identity_names.index(name)] = value
+    identity[run.population.kit.identity_names.index("teeth_style")] = 0
     mesh = run.population.kit.mesh(identity, parts=("head", kind))
     image = Image.fromarray(run.population.kit.part_texture(identity, mesh[kind])[..., :3])
-    return torch.from_numpy(np.asarray(image.resize((size, size), Image.Resampling.BOX)))
+    return torch.from_numpy(np.array(image.resize((size, size), Image.Resampling.BOX)))
 
 
 def build_texture_net(run: Run, geometry: GeometryNet) -> TextureNet:
     basis, scale = quantise_basis(torch.from_numpy(run.texture.basis))
     fixed = {
-        "mean": torch.from_numpy(np.round(np.clip(run.texture.mean, 0, 1) * 255).astype(np.uint8)), "basis": basis, "scale": scale,
-        "eyes": part_picture(run, "eyes", 256), "teeth": part_picture(run, "teeth", 128), "tongue": part_picture(run, "tongue", 64),
+        "mean": torch.from_numpy(np.round(np.clip(run.texture.mean, 0, 1) * 255).astype(np.uint8)),
+        "basis": basis,
+        "scale": scale,
+        "teeth": part_picture(run, "teeth", 128),
+        "tongue": part_picture(run, "tongue", 64),
     }
     torch.manual_seed(run.config.seed)
     net = TextureNet(geometry.config, fixed)
@@ -102,8 +110,15 @@ def write_pack(run: Run) -> Path:
     figures = {"adapter_share": shares, "people": run.config.people, "first_seed": TRAIN_SEED}
     (out / "training.json").write_text(json.dumps({**figures, **_final_losses(run)}, indent=1) + "\n")
     write_pack_json(
-        out, name="starter", licence="CC0-1.0", provenance="trained from scratch on synthetic heads; see MODEL_CARD.md",
-        image_size=IMAGE_SIZE, latent_scale=run.latent_scale, schedule=SCHEDULE, prediction_type="epsilon", expressions=EXPRESSIONS,
+        out,
+        name="starter",
+        licence="CC0-1.0",
+        provenance="trained from scratch on synthetic heads; see MODEL_CARD.md",
+        image_size=IMAGE_SIZE,
+        latent_scale=run.latent_scale,
+        schedule=SCHEDULE,
+        prediction_type="epsilon",
+        expressions=EXPRESSIONS,
     )
     total = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
     print(f"pack: {out}, {total / 1e6:.1f} MB, adapters {shares}")

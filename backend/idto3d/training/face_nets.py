@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checkpoint import load_checkpoint, save_checkpoint
 from ..head.geometry_net import ShapeHead
 from ..photos.align import ARCFACE_TEMPLATE, FACE_CROP, HEAD_CROP
-from ..checkpoint import load_checkpoint, save_checkpoint
 from .data import load_shards
 from .nets import Appearance, Keypoints, Recogniser
 from .photos import Renders, backdrop, degrade, sample_crops, take_photo
@@ -45,7 +45,7 @@ class FaceNetsConfig:
     # weights: ArcFace's loss is two orders larger than a regression's, and would drown the shape
     arc_weight: float = 0.08
     shape_weight: float = 3.0
-    # photographs are made for every third step and kept in a pool of so many batches: making them costs as much as a step
+    # photographs cost as much as a step: new ones every third step, kept in a pool of so many batches
     pool: int = 60
     fresh_every: int = 3
     seed: int = 0
@@ -106,10 +106,20 @@ def load_faces(folder: str | Path, population: Any, shape: Array, texture: Array
     label = (seeds - first).astype(np.int64)
     kit = population.kit
     people = [population.person(int(s)) for s in range(first, int(seeds.max()) + 1)]
-    get = np.array([[kit.get(z, n) for n in ("hair_style", "hair_r", "hair_g", "hair_b", "gender", "age_years", "stubble")] for z in people])
+    get = np.array(
+        [
+            [kit.get(z, n) for n in ("hair_style", "hair_r", "hair_g", "hair_b", "gender", "age_years", "stubble")]
+            for z in people
+        ]
+    )
     return FaceData(
-        arrays, label, shape[: len(people)], texture[: len(people)], np.round(get[:, 0]).astype(np.int64) + 1,
-        get[:, 1:4].astype(np.float32), np.stack([get[:, 4], get[:, 5] / 100, get[:, 6]], 1).astype(np.float32),
+        arrays,
+        label,
+        shape[: len(people)],
+        texture[: len(people)],
+        np.round(get[:, 0]).astype(np.int64) + 1,
+        get[:, 1:4].astype(np.float32),
+        np.stack([get[:, 4], get[:, 5] / 100, get[:, 6]], 1).astype(np.float32),
     )
 
 
@@ -122,8 +132,14 @@ def batch_of(data: FaceData, rows: Array) -> tuple[Renders, Array]:
     coverage = image("coverage")
     camera = torch.from_numpy(a["camera"][rows])
     renders = Renders(
-        image("albedo"), image("normal") * 2 - coverage[..., None], coverage, image("lit"), torch.from_numpy(a["light"][rows]),
-        camera[:, 0], camera[:, 1], torch.from_numpy(a["keypoints"][rows]) - 0.5,
+        image("albedo"),
+        image("normal") * 2 - coverage[..., None],
+        coverage,
+        image("lit"),
+        torch.from_numpy(a["light"][rows]),
+        camera[:, 0],
+        camera[:, 1],
+        torch.from_numpy(a["keypoints"][rows]) - 0.5,
     )
     return renders, data.label[rows]
 
@@ -175,7 +191,9 @@ def non_faces(photos: Tensor, keypoints: Tensor, g: torch.Generator) -> Tensor:
     side = d * (0.6 + 2.4 * torch.rand((b,), generator=g))
     pieces = sample_crops(photos, _box(mouth + away, side, 3 * torch.randn((b,), generator=g), 112), 112)
     scenes = sample_crops(
-        backdrop(b, size, g), _box(torch.rand((b, 2), generator=g) * size, size * (0.2 + torch.rand((b,), generator=g)), angle, 112), 112
+        backdrop(b, size, g),
+        _box(torch.rand((b, 2), generator=g) * size, size * (0.2 + torch.rand((b,), generator=g)), angle, 112),
+        112,
     )
     return torch.where((torch.rand((b,), generator=g) < 0.5)[:, None, None, None], pieces, scenes)
 
@@ -202,7 +220,9 @@ def make_photos(data: FaceData, batch: int, rng: np.random.Generator, g: torch.G
     return Photos(pixels, renders.keypoints, torch.stack([renders.azimuth, renders.elevation], 1), label)
 
 
-def losses(nets: FaceNets, data: FaceData, taken: Photos, config: FaceNetsConfig, g: torch.Generator, small_nets: bool) -> dict[str, Tensor]:
+def losses(
+    nets: FaceNets, data: FaceData, taken: Photos, config: FaceNetsConfig, g: torch.Generator, small_nets: bool
+) -> dict[str, Tensor]:
     photos, label = taken.pixels.float() / 255, taken.label
     with torch.no_grad():
         id_in = to_net(degrade(arcface_crops(photos, taken.keypoints, g), g))
@@ -235,7 +255,9 @@ def losses(nets: FaceNets, data: FaceData, taken: Photos, config: FaceNetsConfig
     out["face"] = F.binary_cross_entropy_with_logits(f.float(), is_face)
     out["pose"] = 0.02 * F.smooth_l1_loss(pose[:n].float(), taken.angles, beta=5.0)
     tex_weight = 1.0 / (1.0 + torch.arange(data.texture.shape[1]) / 4.0)
-    out["texture"] = ((tex.float() - torch.from_numpy(data.texture[label])) ** 2 * tex_weight).sum(1).mean() / tex_weight.sum()
+    out["texture"] = ((tex.float() - torch.from_numpy(data.texture[label])) ** 2 * tex_weight).sum(
+        1
+    ).mean() / tex_weight.sum()
     out["hair_style"] = 0.5 * F.cross_entropy(style.float(), torch.from_numpy(data.hair_style[label]))
     out["hair_colour"] = 4 * F.smooth_l1_loss(colour.float(), torch.from_numpy(data.hair_colour[label]), beta=0.1)
     out["person"] = 4 * F.smooth_l1_loss(person.float(), torch.from_numpy(data.person[label]), beta=0.1)
@@ -245,7 +267,8 @@ def losses(nets: FaceNets, data: FaceData, taken: Photos, config: FaceNetsConfig
 def train_face_nets(data: FaceData, folder: Path, config: FaceNetsConfig, people: int) -> FaceNets:
     """Train, or go on from the folder's checkpoint. Writes safetensors and a log of JSON lines."""
     torch.manual_seed(config.seed)
-    nets = FaceNets(people, data.shape.shape[1], data.texture.shape[1]).to(memory_format=torch.channels_last)
+    nets = FaceNets(people, data.shape.shape[1], data.texture.shape[1])
+    nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(nets.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     step = load_checkpoint(folder, nets, optimiser)
     saved, means, started = time.time(), dict[str, float](), time.time()
@@ -264,14 +287,18 @@ def train_face_nets(data: FaceData, folder: Path, config: FaceNetsConfig, people
             taken = pool[int(rng.integers(len(pool)))]
         parts = losses(nets, data, taken, config, g, small_nets=step % config.fresh_every == 0)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(list(parts.values())).sum().backward()
         nn.utils.clip_grad_norm_(nets.parameters(), 8.0)
         optimiser.step()
         step += 1
         for k, v in parts.items():
             means[k] = 0.95 * means.get(k, v.item()) + 0.05 * v.item()
         if step % 25 == 0:
-            line = {"step": step, "seconds": round(time.time() - started, 1), **{k: round(v, 4) for k, v in means.items()}}
+            line = {
+                "step": step,
+                "seconds": round(time.time() - started, 1),
+                **{k: round(v, 4) for k, v in means.items()},
+            }
             print(json.dumps(line), flush=True)
             with open(folder / "log.jsonl", "a") as f:
                 f.write(json.dumps(line) + "\n")

@@ -183,8 +183,13 @@ def build_scene(mesh: Any, align: Similarity, look: Look) -> Scene:
         ov += len(v)
         ou += len(part.uv)
     return Scene(
-        np.concatenate(vs).astype(np.float64), np.concatenate(ns), np.concatenate(tris), np.concatenate(uvs),
-        np.concatenate(uvts), np.concatenate(mats), look,
+        np.concatenate(vs).astype(np.float64),
+        np.concatenate(ns),
+        np.concatenate(tris),
+        np.concatenate(uvs),
+        np.concatenate(uvts),
+        np.concatenate(mats),
+        look,
     )
 
 
@@ -249,7 +254,20 @@ def draw(scene: Scene, camera: Camera, size: int, light: Array | None = None) ->
     _draw(pixels, 1.0 / depth, scene.tri, scene.uv_tri, scene.uv, *args, tid, bary, zbuf)
     albedo, normal, position = (np.zeros((n, n, 3), np.float32) for _ in range(3))
     rotation = np.asarray(view_matrix(camera), np.float64)[:3, :3]
-    _shade(tid, bary, scene.tri, scene.uv_tri, scene.uv, scene.normals, *args, rotation, scene.vertices, albedo, normal, position)
+    _shade(
+        tid,
+        bary,
+        scene.tri,
+        scene.uv_tri,
+        scene.uv,
+        scene.normals,
+        *args,
+        rotation,
+        scene.vertices,
+        albedo,
+        normal,
+        position,
+    )
     covered = tid >= 0
     lit = np.ones((n, n), np.float32)
     if light is not None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..head.geometry_net import WARP_UNIT, GeometryConfig, GeometryNet
+from ..head.geometry_net import HAIR_FAR, WARP_UNIT, GeometryConfig, GeometryNet
 from .population import RECIPES, TRAIN_SEED
 from .prior import StageConfig, run_stage
 from .shape import control_mesh, control_vertices
@@ -31,11 +31,21 @@ def fixed_tensors(run: Run) -> dict[str, Tensor]:
     motion = np.linalg.norm(shape.fields, axis=2).max(0)
     still = 1 - np.clip((motion - STILL_BELOW) / (4 * STILL_BELOW), 0, 1)
     arrays = {
-        "control": shape.canonical, "closing": shape.neutral - shape.canonical, "basis": shape.basis,
-        "faces": topology.faces, "uv": topology.uv.astype(np.float32), "uv_faces": topology.uv_faces, "part": topology.part,
-        "still": still.astype(np.float32), "axis_x": x.astype(np.float32), "axis_y": y.astype(np.float32),
-        "axis_z": z.astype(np.float32), "skin_sdf": template.skin_sdf, "hair_sdf": template.hair_sdf,
-        "hair_low": HAIR_LOW.astype(np.float32), "hair_step": np.float32(HAIR_STEP),
+        "control": shape.canonical,
+        "closing": shape.neutral - shape.canonical,
+        "basis": shape.basis,
+        "faces": topology.faces,
+        "uv": topology.uv.astype(np.float32),
+        "uv_faces": topology.uv_faces,
+        "part": topology.part,
+        "still": still.astype(np.float32),
+        "axis_x": x.astype(np.float32),
+        "axis_y": y.astype(np.float32),
+        "axis_z": z.astype(np.float32),
+        "skin_sdf": template.skin_sdf,
+        "hair_sdf": np.round(template.hair_sdf * (127 / HAIR_FAR)).astype(np.int8),
+        "hair_low": HAIR_LOW.astype(np.float32),
+        "hair_step": np.float32(HAIR_STEP),
     }
     return {k: torch.as_tensor(np.ascontiguousarray(v)) for k, v in arrays.items()}
 
@@ -59,7 +69,9 @@ def person_fields(run: Run, index: int, expressions: Array) -> Array:
     align = run.population.alignment(identity)
     recipes = list(RECIPES.values())
     neutral = control_vertices(control_mesh(run.population, identity, {}), align)
-    return np.stack([control_vertices(control_mesh(run.population, identity, recipes[e]), align) - neutral for e in expressions])
+    return np.stack(
+        [control_vertices(control_mesh(run.population, identity, recipes[e]), align) - neutral for e in expressions]
+    )
 
 
 def train_geometry(run: Run) -> None:

@@ -13,8 +13,11 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,12 +34,18 @@ class Trunk(nn.Module):
         layers: list[nn.Module] = []
         before = 3
         for width, depth in ((w0, 0), (w1, blocks), (w2, blocks), (w3, blocks)):
-            layers += [nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            layers += [
+                nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
             layers += [Residual(width) for _ in range(depth)]
             before = width
         self.stages = nn.Sequential(*layers)
         cells = size // 16
-        self.spatial = nn.Sequential(nn.Conv2d(w3, 2 * w3, cells, groups=w3, bias=False), nn.BatchNorm2d(2 * w3), nn.Flatten())
+        self.spatial = nn.Sequential(
+            nn.Conv2d(w3, 2 * w3, cells, groups=w3, bias=False), nn.BatchNorm2d(2 * w3), nn.Flatten()
+        )
         self.out = nn.Linear(2 * w3, features)
 
     def forward(self, x: Tensor) -> Tensor:

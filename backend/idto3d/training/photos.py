@@ -73,8 +73,10 @@ def relight(r: Renders, g: torch.Generator) -> Tensor:
     diffuse = ((cosine + wrap) / (1 + wrap)).clamp(min=0) * lit
     total = total + strength * diffuse * _tint(b, 0.15, g)
     half = F.normalize(d + torch.tensor([0.0, 0.0, 1.0]), dim=1)
-    shine = _uniform((b, 1, 1, 1), 0.0, 0.25, g) * lit * ((n * half[:, None, None]).sum(-1, keepdim=True)).clamp(min=0) ** (
-        _uniform((b, 1, 1, 1), 8, 40, g)
+    shine = (
+        _uniform((b, 1, 1, 1), 0.0, 0.25, g)
+        * lit
+        * ((n * half[:, None, None]).sum(-1, keepdim=True)).clamp(min=0) ** (_uniform((b, 1, 1, 1), 8, 40, g))
     )
     fill = F.normalize(torch.randn((b, 3), generator=g) + torch.tensor([0.0, 0.0, 0.7]), dim=1)
     total = total + _uniform((b, 1, 1, 1), 0, 0.5, g) * (n * fill[:, None, None]).sum(-1, keepdim=True).clamp(min=0)
@@ -141,7 +143,9 @@ def _clothes_and_glasses(photo: Tensor, cover: Tensor, r: Renders, g: torch.Gene
     photo = photo * (1 - alpha) + alpha * _uniform((b, 1, 1, 3), 0, 0.5, g)
     # something in front of the picture
     cx, cy = _uniform((b, 1, 1), -2, 2, g), _uniform((b, 1, 1), -2, 2.4, g)
-    blob = (((px - cx) ** 2 + (py - cy) ** 2) < _uniform((b, 1, 1), 0.05, 0.4, g)).float() * _maybe(b, 0.08, g)[:, None, None]
+    blob = (((px - cx) ** 2 + (py - cy) ** 2) < _uniform((b, 1, 1), 0.05, 0.4, g)).float() * _maybe(b, 0.08, g)[
+        :, None, None
+    ]
     return photo * (1 - blob[..., None]) + blob[..., None] * torch.rand((b, 1, 1, 3), generator=g)
 
 
@@ -153,7 +157,7 @@ def take_photo(r: Renders, g: torch.Generator) -> Tensor:
 
 
 def degrade(crops: Tensor, g: torch.Generator) -> Tensor:
-    """What cameras, filters and files do to a crop: (B,S,S,3) -> (B,S,S,3). Colour, contrast, blur, low resolution, noise."""
+    """What cameras, filters and files do to a crop (B,S,S,3): colour, contrast, blur, low resolution, noise."""
     b, size = crops.shape[:2]
     x = crops.permute(0, 3, 1, 2)
     grey = x.mean(1, keepdim=True)
@@ -163,7 +167,9 @@ def degrade(crops: Tensor, g: torch.Generator) -> Tensor:
     x = (x - 0.5) * _uniform((b, 1, 1, 1), 0.75, 1.25, g) + 0.5 + 0.05 * torch.randn((b, 1, 1, 1), generator=g)
     x = x.clamp(1e-3, 1) ** torch.exp(0.15 * torch.randn((b, 1, 1, 1), generator=g))
     small = int(size * float(torch.rand((), generator=g) * 0.6 + 0.35))
-    low = F.interpolate(F.interpolate(x, size=(small, small), mode="bilinear", antialias=True), size=(size, size), mode="bilinear")
+    low = F.interpolate(
+        F.interpolate(x, size=(small, small), mode="bilinear", antialias=True), size=(size, size), mode="bilinear"
+    )
     blurred = _maybe(b, 0.5, g)[:, None, None, None]
     x = x * (1 - blurred) + low * blurred
     x = x + torch.randn(x.shape, generator=g) * _uniform((b, 1, 1, 1), 0, 0.04, g)
@@ -171,7 +177,7 @@ def degrade(crops: Tensor, g: torch.Generator) -> Tensor:
 
 
 def sample_crops(photos: Tensor, transforms: Tensor, size: int) -> Tensor:
-    """Crops (B,size,size,3) under image-to-crop transforms (B,2,3), pixel centres at integers (photos.align's convention)."""
+    """Crops (B,size,size,3) under image-to-crop transforms (B,2,3); pixel centres at integers, as in photos.align."""
     s = photos.shape[1]
     full = torch.cat([transforms, torch.tensor([0.0, 0, 1]).expand(len(transforms), 1, 3)], 1)
     back = torch.linalg.inv(full)[:, :2]

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checkpoint import load_checkpoint, save_checkpoint
 from ..distill.schedule import make_schedule
 from ..prior.adapters import Condition, denoise, domain_parameters
-from ..checkpoint import load_checkpoint, save_checkpoint
 
 Array = NDArray[Any]
 
@@ -57,14 +57,24 @@ def cosine(step: int, steps: int, warmup: int = 100) -> float:
 
 
 def run_stage(
-    name: str, folder: Path, model: nn.Module, parameters: list[nn.Parameter], config: StageConfig,
+    name: str,
+    folder: Path,
+    model: nn.Module,
+    parameters: list[nn.Parameter],
+    config: StageConfig,
     loss_of: Callable[[int, np.random.Generator, torch.Generator], dict[str, Tensor]],
-    on_checkpoint: Callable[[int], None] = lambda step: None, autocast: bool = True, device: str = "cpu",
+    on_checkpoint: Callable[[int], None] = lambda step: None,
+    autocast: bool = True,
+    device: str = "cpu",
 ) -> None:
     """The loop that all stages share: seeded by step, logged, resumed from `folder`. model: what is checkpointed."""
     folder.mkdir(parents=True, exist_ok=True)
     optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.99))
-    step = load_checkpoint(folder, model, optimiser) if len(parameters) == len(list(model.parameters())) else load_checkpoint(folder, model)
+    step = (
+        load_checkpoint(folder, model, optimiser)
+        if len(parameters) == len(list(model.parameters()))
+        else load_checkpoint(folder, model)
+    )
     means: dict[str, float] = {}
     started = saved = time.time()
     while step < config.steps:
@@ -75,14 +85,19 @@ def run_stage(
         with torch.autocast(device, torch.bfloat16, enabled=autocast):
             parts = loss_of(step, rng, g)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(list(parts.values())).sum().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         step += 1
         for k, v in parts.items():
             means[k] = 0.97 * means.get(k, v.item()) + 0.03 * v.item()
         if step % 25 == 0:
-            line = {"stage": name, "step": step, "seconds": round(time.time() - started, 1), **{k: round(v, 5) for k, v in means.items()}}
+            line = {
+                "stage": name,
+                "step": step,
+                "seconds": round(time.time() - started, 1),
+                **{k: round(v, 5) for k, v in means.items()},
+            }
             print(json.dumps(line), flush=True)
             with open(folder / "log.jsonl", "a") as f:
                 f.write(json.dumps(line) + "\n")
@@ -125,7 +140,7 @@ def encode_all(vae: AutoencoderKL, pictures: Array, batch: int = 64, device: str
 
 @dataclass(frozen=True)
 class PriorData:
-    """Scaled latents by domain (N,4,h,w) float16, token ids by domain (N,L), coverage (N,h,w); per picture the person's
+    """Scaled latents by domain (N,4,h,w), token ids by domain (N,L), coverage (N,h,w); per picture the person's
     index, expression index. tokens_blank: (1,L) of the empty prompt."""
 
     latents: dict[str, Tensor]
@@ -157,7 +172,14 @@ class Average:
             self.shadow[k].lerp_(v.detach(), 1 - decay) if v.is_floating_point() else self.shadow[k].copy_(v)
 
 
-def train_base(base: Base, data: PriorData, folder: Path, config: StageConfig, on_checkpoint: Callable[[int], None], device: str = "cpu") -> None:
+def train_base(
+    base: Base,
+    data: PriorData,
+    folder: Path,
+    config: StageConfig,
+    on_checkpoint: Callable[[int], None],
+    device: str = "cpu",
+) -> None:
     """The text-to-image stage over all domains. Leaves the averaged weights in `base`."""
     schedule = make_schedule().to(device)
     base.to(device)
@@ -170,7 +192,9 @@ def train_base(base: Base, data: PriorData, folder: Path, config: StageConfig, o
         at = np.where(which == "photo", rows // PHOTO_STEP, rows)
         z0 = torch.stack([data.latents[d][r] for d, r in zip(which, at, strict=True)]).float().to(device)
         tokens = torch.stack([data.tokens[d][r] for d, r in zip(which, rows, strict=True)])
-        tokens = torch.where((torch.rand((config.batch, 1), generator=g) < config.text_dropout), data.tokens_blank, tokens).to(device)
+        tokens = torch.where(
+            (torch.rand((config.batch, 1), generator=g) < config.text_dropout), data.tokens_blank, tokens
+        ).to(device)
         text = base.text(tokens).last_hidden_state
         t, noise, z_t = _noised(schedule, z0, g, device)
         eps = base.unet(z_t, t, encoder_hidden_states=text).sample.float()
@@ -180,8 +204,15 @@ def train_base(base: Base, data: PriorData, folder: Path, config: StageConfig, o
 
 
 def train_domain(
-    unet: UNet2DConditionModel, text_of: Callable[[Tensor], Tensor], data: PriorData, domain: str, y_id: Tensor, y_exp: Tensor,
-    folder: Path, config: StageConfig, device: str = "cpu",
+    unet: UNet2DConditionModel,
+    text_of: Callable[[Tensor], Tensor],
+    data: PriorData,
+    domain: str,
+    y_id: Tensor,
+    y_exp: Tensor,
+    folder: Path,
+    config: StageConfig,
+    device: str = "cpu",
 ) -> None:
     """The LoRA set and branches of one domain. y_id (people, photos, 512), y_exp (E,D)."""
     schedule = make_schedule().to(device)
@@ -194,12 +225,17 @@ def train_domain(
         rows = rng.choice(len(data.person), config.batch, replace=False)
         b = config.batch
         z0 = data.latents[domain][rows].float().to(device)
-        keep = [torch.rand((b,), generator=g) >= p for p in (config.text_dropout, config.id_dropout, config.exp_dropout)]
+        keep = [
+            torch.rand((b,), generator=g) >= p for p in (config.text_dropout, config.id_dropout, config.exp_dropout)
+        ]
         tokens = torch.where(keep[0][:, None], data.tokens[domain][rows], data.tokens_blank).to(device)
         photo = torch.from_numpy(rng.integers(y_id.shape[1], size=b))
         cond = Condition(
-            text_of(tokens), y_id[data.person[rows], photo].to(device), y_exp[data.expression[rows]].to(device),
-            keep[1].float().to(device), keep[2].float().to(device),
+            text_of(tokens),
+            y_id[data.person[rows], photo].to(device),
+            y_exp[data.expression[rows]].to(device),
+            keep[1].float().to(device),
+            keep[2].float().to(device),
         )
         t, noise, z_t = _noised(schedule, z0, g, device)
         eps = denoise(unet, z_t, t, cond).float()

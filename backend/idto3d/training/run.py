@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d train`: every weight of the starter pack, stage by stage. Each stage is resumed after a kill and skipped when done.
+"""`idto3d train`: every weight of the starter pack. Each stage is resumed after a kill and skipped when done.
 
-    render   pictures of synthetic people
-    faces    recogniser, keypoint net, appearance net
-    vae      autoencoder
-    base     shared U-Net and text encoder on photographs, normals and albedo
-    domains  LoRA sets and branches of phi_g and phi_a
-    geometry Psi_g and the texture basis fitted to the population
-    pack     the folder that ships
+render   pictures of synthetic people
+faces    recogniser, keypoint net, appearance net
+vae      autoencoder
+base     shared U-Net and text encoder on photographs, normals and albedo
+domains  LoRA sets and branches of phi_g and phi_a
+geometry Psi_g and the texture basis fitted to the population
+pack     the folder that ships
 """
 
 from __future__ import annotations
@@ -24,15 +24,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..checkpoint import load_checkpoint
 from ..expressions import EXPRESSIONS
 from ..prior.adapters import AdapterConfig, attach
 from ..prior.prompts import view_name
 from ..prior.starter import build_starter_unet, build_starter_vae
 from ..prior.text import build_starter_text
-from . import captions, data, face_nets, shape, template, texture
+from . import captions, data, face_nets
 from . import prior as prior_training
-from ..checkpoint import load_checkpoint
 from .population import RECIPES, TRAIN_SEED, Population, load_kit
+from .shape import ControlTopology, ShapeModel, control_mesh, control_topology
+from .shape import load_or_fit as load_or_fit_shape
+from .template import Template, load_or_build
+from .texture import TextureModel
+from .texture import load_or_fit as load_or_fit_texture
 
 Array = NDArray[Any]
 PHOTO_STEP = prior_training.PHOTO_STEP
@@ -52,6 +57,8 @@ class TrainConfig:
     base_steps: int = 5000
     domain_steps: int = 1500
     geometry_steps: int = 1500
+    # shards of views (100 people, 1000 pictures each) that the autoencoder and the priors see
+    prior_shards: int = 20
     seed: int = 0
 
 
@@ -67,21 +74,21 @@ class Run:
         return Population(load_kit(self.config.headkit))
 
     @cached_property
-    def shape(self) -> shape.ShapeModel:
-        return shape.load_or_fit(self.work / "shape.npz", self.population, self.config.people)
+    def shape(self) -> ShapeModel:
+        return load_or_fit_shape(self.work / "shape.npz", self.population, self.config.people)
 
     @cached_property
-    def texture(self) -> texture.TextureModel:
-        return texture.load_or_fit(self.work / "texture.npz", self.population, self.config.people)
+    def texture(self) -> TextureModel:
+        return load_or_fit_texture(self.work / "texture.npz", self.population, self.config.people)
 
     @cached_property
-    def topology(self) -> shape.ControlTopology:
-        return shape.control_topology(shape.control_mesh(self.population, self.population.mean_identity, {}))
+    def topology(self) -> ControlTopology:
+        return control_topology(control_mesh(self.population, self.population.mean_identity, {}))
 
     @cached_property
-    def template(self) -> template.Template:
+    def template(self) -> Template:
         mean = self.population.mean_identity
-        return template.load_or_build(self.work / "template.npz", self.population, self.shape, self.topology, mean)
+        return load_or_build(self.work / "template.npz", self.population, self.shape, self.topology, mean)
 
     # ------------------------------------------------------------------ stages
     def render(self) -> None:
@@ -89,7 +96,9 @@ class Run:
 
     @cached_property
     def face_data(self) -> face_nets.FaceData:
-        return face_nets.load_faces(self.work / "faces", self.population, self.shape.coefficients, self.texture.coefficients)
+        return face_nets.load_faces(
+            self.work / "faces", self.population, self.shape.coefficients, self.texture.coefficients
+        )
 
     def faces(self) -> face_nets.FaceNets:
         config = face_nets.FaceNetsConfig(steps=self.config.faces_steps, seed=self.config.seed)
@@ -101,7 +110,7 @@ class Run:
         return nets.eval()
 
     def views(self, *names: str) -> dict[str, Array]:
-        return data.load_shards(self.work / "views", names)
+        return data.load_shards(self.work / "views", names, self.config.prior_shards)
 
     def photo_views(self, views: dict[str, Array]) -> Array:
         """The views as photographs under random light, on plain backgrounds (N,S,S,3) uint8."""
@@ -116,7 +125,11 @@ class Run:
             r = Renders(
                 torch.from_numpy(views["albedo"][rows].astype(np.float32) / 255),
                 torch.from_numpy(views["normal"][rows].astype(np.float32) / 255) * 2 - cover[..., None],
-                cover, torch.ones_like(cover), torch.nn.functional.normalize(light, dim=1), camera[:, 0], camera[:, 1],
+                cover,
+                torch.ones_like(cover),
+                torch.nn.functional.normalize(light, dim=1),
+                camera[:, 0],
+                camera[:, 1],
                 torch.zeros(len(cover), 5, 2),
             )
             plain = torch.rand((len(cover), 1, 1, 3), generator=g)
@@ -126,18 +139,22 @@ class Run:
 
     def vae(self) -> None:
         views = self.views("albedo", "normal", "coverage", "camera")
-        pictures = np.concatenate([views["normal"], views["albedo"], self.photo_views({k: v[::PHOTO_STEP] for k, v in views.items()})])
+        pictures = np.concatenate(
+            [views["normal"], views["albedo"], self.photo_views({k: v[::PHOTO_STEP] for k, v in views.items()})]
+        )
         vae = build_starter_vae()
         config = prior_training.StageConfig(self.config.vae_steps, batch=16, lr=1e-3, seed=self.config.seed)
         prior_training.train_vae(vae, pictures, self.work / "vae", config, self.config.device)
         views_full = self.views("albedo", "normal", "coverage", "camera")
-        latents = {
+        latents: dict[str, Tensor] = {
             "normal": prior_training.encode_all(vae, views_full["normal"], device=self.config.device),
             "albedo": prior_training.encode_all(vae, views_full["albedo"], device=self.config.device),
-            "photo": prior_training.encode_all(vae, self.photo_views({k: v[::PHOTO_STEP] for k, v in views_full.items()}),
-                                               device=self.config.device),
+            "photo": prior_training.encode_all(
+                vae, self.photo_views({k: v[::PHOTO_STEP] for k, v in views_full.items()}), device=self.config.device
+            ),
         }
-        np.savez(self.work / "latents.npz", **{k: v.numpy() for k, v in latents.items()})
+        arrays: dict[str, Any] = {k: v.numpy() for k, v in latents.items()}
+        np.savez(self.work / "latents.npz", **arrays)
 
     def load_vae(self) -> Any:
         vae = build_starter_vae()
@@ -165,13 +182,15 @@ class Run:
         tokens = {}
         for domain in ("normal", "albedo", "photo"):
             texts = [
-                captions.caption(domain, view_name(float(c[0]), float(c[1])), names[int(e)], people[int(s)], bool(k))  # type: ignore[arg-type]
-                for c, e, s, k in zip(views["camera"], views["expression"], views["person"], views["close"], strict=True)
+                captions.caption(domain, view_name(float(c[0]), float(c[1])), names[int(e)], people[int(s)], bool(k))
+                for c, e, s, k in zip(
+                    views["camera"], views["expression"], views["person"], views["close"], strict=True
+                )
             ]
             tokens[domain] = tokenize(tokenizer, texts)
         cover = torch.from_numpy(views["coverage"].astype(np.float32) / 255)
         small = torch.nn.functional.avg_pool2d(cover[:, None], cover.shape[1] // stored["normal"].shape[-1])[:, 0]
-        scaled = {k: (torch.from_numpy(stored[k]).float() * self.latent_scale).half() for k in tokens}
+        scaled = {k: torch.from_numpy(stored[k]).float() * self.latent_scale for k in tokens}
         return prior_training.PriorData(
             scaled, tokens, tokenize(tokenizer, [""]), small, views["person"] - TRAIN_SEED, views["expression"]
         )
@@ -180,7 +199,9 @@ class Run:
         torch.manual_seed(self.config.seed)
         base = prior_training.Base(build_starter_unet(), self.text[1])
         config = prior_training.StageConfig(self.config.base_steps, seed=self.config.seed, lr=6e-4)
-        prior_training.train_base(base, self.prior_data, self.work / "base", config, lambda step: None, self.config.device)
+        prior_training.train_base(
+            base, self.prior_data, self.work / "base", config, lambda step: None, self.config.device
+        )
 
     def load_base(self) -> prior_training.Base:
         base = prior_training.Base(build_starter_unet(), self.text[1])
@@ -224,9 +245,13 @@ class Run:
             unet = build_starter_unet()
             unet.load_state_dict(base.unet.state_dict())
             attach(unet.requires_grad_(False), AdapterConfig(exp_dim=y_exp.shape[1]))
-            config = prior_training.StageConfig(self.config.domain_steps, seed=self.config.seed + 1, lr=1e-3, weight_decay=0.0)
+            config = prior_training.StageConfig(
+                self.config.domain_steps, seed=self.config.seed + 1, lr=1e-3, weight_decay=0.0
+            )
             folder = self.work / domain
-            prior_training.train_domain(unet, text_of, self.prior_data, domain, y_id, y_exp, folder, config, self.config.device)
+            prior_training.train_domain(
+                unet, text_of, self.prior_data, domain, y_id, y_exp, folder, config, self.config.device
+            )
 
     def geometry(self) -> None:
         from .geometry import train_geometry
@@ -240,12 +265,19 @@ class Run:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stages", nargs="*", metavar="stage", help=f"any of {', '.join(STAGES)}; none: all")
     for field in dataclasses.fields(TrainConfig):
         kind = {"str": str, "int": int}[str(field.type)]
         required = field.default is dataclasses.MISSING
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, required=required, default=None if required else field.default)
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            required=required,
+            default=None if required else field.default,
+        )
     given = parser.parse_args(arguments)
     stages = given.stages or list(STAGES)
     if unknown := set(stages) - set(STAGES):

@@ -77,8 +77,14 @@ def fit_shape(population: Population, people: int, modes: int = 64, field_people
         neutral = control_vertices(control_mesh(population, identity, {}), align)
         heads.append(neutral)
         if i < field_people:
-            canonical.append(control_vertices(control_mesh(population, identity, CANONICAL, lip_seal=0.0), align) - neutral)
-            fields.append(np.stack([control_vertices(control_mesh(population, identity, r), align) - neutral for r in RECIPES.values()]))
+            canonical.append(
+                control_vertices(control_mesh(population, identity, CANONICAL, lip_seal=0.0), align) - neutral
+            )
+            fields.append(
+                np.stack(
+                    [control_vertices(control_mesh(population, identity, r), align) - neutral for r in RECIPES.values()]
+                )
+            )
     stack = np.stack(heads)
     mean = stack.mean(0)
     weight = np.full(len(mean), 0.5, np.float32)
@@ -95,8 +101,11 @@ def fit_shape(population: Population, people: int, modes: int = 64, field_people
     basis = basis.reshape(modes, -1, 3) / weight[:, None]
     assert np.allclose(np.linalg.norm((basis * weight[:, None]).reshape(modes, -1), axis=1), deviation, rtol=1e-2)
     return ShapeModel(
-        mean.astype(np.float32), (mean + np.mean(canonical, 0)).astype(np.float32), basis.astype(np.float32),
-        coefficients.astype(np.float32), np.mean(fields, 0).astype(np.float32),
+        mean.astype(np.float32),
+        (mean + np.mean(canonical, 0)).astype(np.float32),
+        basis.astype(np.float32),
+        coefficients.astype(np.float32),
+        np.mean(fields, 0).astype(np.float32),
     )
 
 

@@ -32,12 +32,16 @@ def canonical_axes() -> tuple[Array, Array, Array]:
 
     def axis(knots: list[float], steps: list[float]) -> Array:
         pieces = [
-            np.linspace(a, b, round((b - a) / s), endpoint=False) for a, b, s in zip(knots[:-1], knots[1:], steps, strict=True)
+            np.linspace(a, b, round((b - a) / s), endpoint=False)
+            for a, b, s in zip(knots[:-1], knots[1:], steps, strict=True)
         ]
         return np.concatenate([*pieces, [knots[-1]]])
 
     x = axis([-0.15, -0.068, 0.068, 0.15], [0.006, 0.0031, 0.006])
-    y = axis([-0.18, -0.12, -0.085, -0.042, -0.016, 0.016, 0.05, 0.16], [0.006, 0.0036, 0.0023, 0.0032, 0.0021, 0.0036, 0.006])
+    y = axis(
+        [-0.18, -0.12, -0.085, -0.042, -0.016, 0.016, 0.05, 0.16],
+        [0.006, 0.0036, 0.0023, 0.0032, 0.0021, 0.0036, 0.006],
+    )
     z = axis([-0.17, 0.03, 0.125], [0.006, 0.0028])
     return x, y, z
 
@@ -57,7 +61,12 @@ def winding_number(points, a, b, c):  # type: ignore[no-untyped-def]
             lb = np.sqrt(bx * bx + by * by + bz * bz)
             lc = np.sqrt(cx * cx + cy * cy + cz * cz)
             det = ax * (by * cz - bz * cy) - ay * (bx * cz - bz * cx) + az * (bx * cy - by * cx)
-            dot = la * lb * lc + (ax * bx + ay * by + az * bz) * lc + (bx * cx + by * cy + bz * cz) * la + (cx * ax + cy * ay + cz * az) * lb
+            dot = (
+                la * lb * lc
+                + (ax * bx + ay * by + az * bz) * lc
+                + (bx * cx + by * cy + bz * cz) * la
+                + (cx * ax + cy * ay + cz * az) * lb
+            )
             total += np.arctan2(det, dot)
         out[i] = total / (2 * np.pi)
     return out
@@ -99,7 +108,9 @@ def solid_sdf(points: Array, vertices: Array, topology: ControlTopology) -> Arra
     for v, f in parts:
         low, high = v[f].reshape(-1, 3).min(0) - 1e-3, v[f].reshape(-1, 3).max(0) + 1e-3
         candidates = np.nonzero(((points[near] > low) & (points[near] < high)).all(1) & ~inside_near)[0]
-        w = winding_number(points[near[candidates]].astype(np.float64), *(v[f[:, k]].astype(np.float64) for k in range(3)))
+        w = winding_number(
+            points[near[candidates]].astype(np.float64), *(v[f[:, k]].astype(np.float64) for k in range(3))
+        )
         inside_near[candidates] |= w > 0.5
     sign = np.ones(len(points))
     sign[near[inside_near]] = -1
@@ -111,7 +122,7 @@ def solid_sdf(points: Array, vertices: Array, topology: ControlTopology) -> Arra
 
 
 def tidy(sdf: Array, y: Array, radius: float = 0.002) -> Array:
-    """One solid on a grid (nx,ny,nz): air without a way out is filled (sockets behind the eyes), loose bits are dropped,
+    """One solid on a grid (nx,ny,nz): air without a way out is filled (sockets behind the eyes), loose bits go,
     and the neck ends in a plane, because the kit's own cut is ragged at the shoulders."""
     sdf = np.maximum(sdf, (NECK_CUT - y)[None, :, None])
     labels, _ = ndimage.label(sdf > 0)
@@ -169,7 +180,9 @@ class Template:
     hair_sdf: Array
 
 
-def load_or_build(path: Path, population: Population, shape: ShapeModel, topology: ControlTopology, mean_identity: Array) -> Template:
+def load_or_build(
+    path: Path, population: Population, shape: ShapeModel, topology: ControlTopology, mean_identity: Array
+) -> Template:
     if not path.exists():
         axes = canonical_axes()
         points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)

@@ -18,7 +18,9 @@ Array = NDArray[Any]
 REACH = 0.004  # metres from a brow card to the skin beneath it
 
 
-def surface_samples(vertices: Array, tri: Array, uv: Array, uv_tri: Array, per_triangle: int, seed: int = 0) -> tuple[Array, Array]:
+def surface_samples(
+    vertices: Array, tri: Array, uv: Array, uv_tri: Array, per_triangle: int, seed: int = 0
+) -> tuple[Array, Array]:
     """Points (N,3) on a mesh and their texture coordinates (N,2), the same number on every triangle."""
     rng = np.random.default_rng(seed)
     a, b = rng.random((2, len(tri), per_triangle, 1))
@@ -89,14 +91,16 @@ class BrowPainter:
 
 @dataclass(frozen=True)
 class TextureModel:
-    """mean (S,S,3) sRGB 0..1; basis (T,S,S,3), one standard deviation of each mode; coefficients (N,T) of the people."""
+    """mean (S,S,3) sRGB 0..1; basis (T,S,S,3), a standard deviation a mode; coefficients (N,T) of the people."""
 
     mean: Array
     basis: Array
     coefficients: Array
 
 
-def fit_texture(population: Population, people: int, fitted: int = 500, modes: int = 32, size: int = 256) -> TextureModel:
+def fit_texture(
+    population: Population, people: int, fitted: int = 500, modes: int = 32, size: int = 256
+) -> TextureModel:
     """PCA over `fitted` painted skins, then projected for all people."""
     painter = BrowPainter(population, size)
 
