@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -247,7 +246,7 @@ def generate(photos: Sequence[str | Path], out: str | Path, config: GenerateConf
             PhotoScore(f.name, s if len(subject.faces) > 1 else None)
             for f, s in zip(subject.faces, subject.scores, strict=True)
         ),
-        timings={k: round(v, 2) for k, v in clock.timings.items()} if os.environ.get("IDTO3D_TIMINGS") else {},
+        timings={k: round(v, 2) for k, v in clock.timings.items()},
         licence="The head is yours; the likeness is the person's.",
         consent="Only use photos of people who agreed.",
     )

@@ -172,7 +172,7 @@ def evaluate_pack(
 
 def _distance(points: Array, surface: Surface) -> float:
     chosen = points[::3]
-    aligned = align(chosen, surface, rounds=4)
+    aligned = align(chosen, surface, rounds=8)
     return float(np.linalg.norm(aligned - closest(aligned, surface), axis=1).mean())
 
 

@@ -14,7 +14,7 @@ from ..head.attach import Surface
 Array = NDArray[Any]
 
 
-def align(points: Array, surface: Surface, rounds: int = 6) -> Array:
+def align(points: Array, surface: Surface, rounds: int = 20) -> Array:
     """points (N,3) brought to a surface by the similarity that iterated closest points find (Besl and McKay 1992)."""
     moved = points.astype(np.float64)
     for _ in range(rounds):

@@ -57,6 +57,8 @@ class TrainConfig:
     base_steps: int = 5000
     domain_steps: int = 1500
     geometry_steps: int = 1500
+    # which adapters the stage `domains` trains: one process each makes use of two cores
+    domains: str = "normal,albedo"
     # shards of views (100 people, 1000 pictures each) that the autoencoder and the priors see
     prior_shards: int = 20
     seed: int = 0
@@ -218,29 +220,30 @@ class Run:
         return centred / centred.std()
 
     @torch.no_grad()
-    def identities(self) -> Tensor:
-        """y_id (people, photos, 512) of the training people, each from its own synthetic photographs."""
+    def identities(self, people: int) -> Tensor:
+        """y_id (people, photos, 512) of the first training people, each from its own synthetic photographs."""
         from .photos import degrade, take_photo
 
         nets, faces = self.load_faces(), self.face_data
-        out = torch.zeros(self.config.people, 3, 512)
-        seen = np.zeros(self.config.people, int)
+        photos = int(np.bincount(faces.label).max())
+        out = torch.zeros(people, photos, 512)
+        seen = np.zeros(people, int)
         g = torch.Generator().manual_seed(self.config.seed)
-        for i in range(0, len(faces.label), 60):
-            rows = np.arange(i, min(i + 60, len(faces.label)))
+        wanted = np.nonzero(faces.label < people)[0]
+        for rows in np.array_split(wanted, max(1, len(wanted) // 60)):
             renders, label = face_nets.batch_of(faces, rows)
             crops = degrade(face_nets.arcface_crops(take_photo(renders, g), renders.keypoints, g, 0.5), g)
             y = torch.nn.functional.normalize(nets.recogniser(face_nets.to_net(crops)), dim=1)
             for who, vector in zip(label, y, strict=True):
-                out[who, seen[who] % 3] = vector
+                out[who, seen[who] % photos] = vector
                 seen[who] += 1
         return out
 
     def domains(self) -> None:
         base = self.load_base()
-        y_exp, y_id = self.expression_codes(base), self.identities()
+        y_exp, y_id = self.expression_codes(base), self.identities(int(self.prior_data.person.max()) + 1)
         text_of = torch.no_grad()(lambda tokens: base.text(tokens).last_hidden_state)
-        for domain in ("normal", "albedo"):
+        for domain in self.config.domains.split(","):
             torch.manual_seed(self.config.seed)
             unet = build_starter_unet()
             unet.load_state_dict(base.unet.state_dict())

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shipped pack: whole, small enough, and its parts do what they are for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from idto3d.distill.geometry_stage import GeometryVariables, Sculpture
+from idto3d.generate import STARTER_PACK, read_subject
+from idto3d.head.checks import mesh_topology
+from idto3d.head.geometry_net import GeometryNet
+from idto3d.head.texture_net import TextureNet, eye_centres, paint_eyes, quantise_basis
+from idto3d.photos.detect import detect_faces, load_detector
+from idto3d.prior.adapters import trainable_share
+from idto3d.prior.model import Prior
+from idto3d.prior.pack import read_expressions, read_pack
+
+
+@pytest.fixture(scope="module")
+def net() -> GeometryNet:
+    return GeometryNet.load(STARTER_PACK / "geometry.safetensors")
+
+
+def test_the_pack_is_whole_and_small() -> None:
+    pack = read_pack(STARTER_PACK)
+    assert len(pack.expressions) == 13 and list(pack.expressions)[0] == "neutral"
+    size = sum(f.stat().st_size for f in STARTER_PACK.rglob("*") if f.is_file())
+    assert size <= 48_000_000
+    assert (STARTER_PACK / "MODEL_CARD.md").is_file()
+    assert set(read_expressions(pack)) == set(pack.expressions)
+
+
+@pytest.mark.parametrize("domain", ["normal", "albedo"])
+def test_the_priors_denoise_better_than_chance(domain: str) -> None:
+    """On noised latents of an empty (black) picture the noise must be predicted much better than by zero."""
+    prior = Prior.load(STARTER_PACK, domain, verify=False)  # type: ignore[arg-type]
+    z0 = prior.encode(torch.zeros(2, 128, 128, 3))
+    noise = torch.randn(z0.shape, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([400, 700])
+    z_t = prior.schedule.add_noise(z0, noise, t)
+    off = torch.zeros(2)
+    eps = prior.predict(z_t, t, prior.encode_text(["", ""]), torch.zeros(2, 512), torch.zeros(2, 128), off, off)
+    assert float((eps - noise).square().mean()) < 0.5
+    assert 0.0 < trainable_share(prior.unet) < 0.3
+
+
+def test_neutral_is_zero_and_the_face_list_is_one(net: GeometryNet) -> None:
+    variables = GeometryVariables(net, torch.zeros(net.config.modes))
+    style = torch.zeros(net.hair_sdf.shape[0])
+    style[0] = 1
+    sculpture = Sculpture(net, variables, style, 30.0)
+    with torch.no_grad():
+        codes = net.warp.codes
+        assert float(net.expression_field(codes[:1], variables.coefficients).abs().max()) == 0.0
+        before = sculpture.extraction.faces
+        variables.codes += 0.1
+        variables.coefficients += 0.5
+        sculpture.canonical_vertices()
+        assert sculpture.extraction.faces is before
+    assert mesh_topology(before).watertight
+
+
+def test_scalp_and_neck_do_not_move(net: GeometryNet) -> None:
+    with torch.no_grad():
+        fields = net.expression_field(net.warp.codes[1:], torch.zeros(net.config.modes))
+    still = (net.control[:, 1] > 0.075) | (net.control[:, 1] < -0.135)
+    assert float(fields[:, still].norm(dim=2).max()) < 1e-3
+
+
+def test_hair_thickens_the_head(net: GeometryNet) -> None:
+    styles = torch.eye(net.hair_sdf.shape[0])
+    crown = torch.tensor([[0.0, 0.11, 0.0], [0.0, -0.05, 0.11]])  # just above the skull; before the mouth
+    distance = torch.einsum("as,sn->an", styles, net.hair_distance(crown))
+    assert float(distance[0].min()) > 0.02  # bald: no hair anywhere near
+    assert int((distance[1:, 0] < 0.004).sum()) >= 5  # most styles cover the crown
+    assert float(distance[:, 1].min()) > 0.004  # none the mouth
+
+
+def test_geometry_round_trip(net: GeometryNet, tmp_path: Path) -> None:
+    net.save(tmp_path / "again.safetensors")
+    again = GeometryNet.load(tmp_path / "again.safetensors")
+    for key, value in net.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[key], value, rtol=2e-3, atol=1e-4)
+
+
+def test_texture_basis_survives_quantisation() -> None:
+    basis = torch.randn(3, 8, 8, 3, generator=torch.Generator().manual_seed(0)) * 0.1
+    stored, scale = quantise_basis(basis)
+    assert stored.dtype == torch.int8
+    torch.testing.assert_close(stored.float() * scale[:, None, None, None], basis, atol=0.002, rtol=0)
+
+
+def test_eyes_have_dark_pupils_and_bright_whites(net: GeometryNet) -> None:
+    centres = eye_centres(net)
+    assert centres[0, 0] < 0 < centres[1, 0]
+    ahead = centres + torch.tensor([0.0, 0, 0.012])
+    aside = centres + 0.012 * torch.nn.functional.normalize(torch.tensor([0.7, 0, 1.0]), dim=0)
+    assert float(paint_eyes(ahead, centres).max()) < 0.1
+    assert float(paint_eyes(aside, centres).min()) > 0.6
+
+
+def test_texture_net_gives_skin(tmp_path: Path) -> None:
+    net = TextureNet.load(STARTER_PACK / "texture.safetensors")
+    skin = net.skin(torch.zeros(len(net.scale)))
+    assert skin.shape[2] == 3 and 0 < float(skin.min()) and float(skin.max()) < 1
+    face = skin[60:90, 100:155].mean((0, 1))
+    assert float(face[0]) > float(face[1]) > float(face[2])  # skin is redder than it is blue
+
+
+def test_faces_are_found_and_other_things_are_not() -> None:
+    from skimage import data
+
+    detector = load_detector(STARTER_PACK)
+    assert len(detect_faces(data.astronaut(), detector)) == 1
+    for picture in (data.coffee(), data.rocket(), data.chelsea()):
+        assert detect_faces(np.ascontiguousarray(picture[..., :3]), detector) == []
+
+
+def test_a_person_is_nearer_to_themself_than_to_another(tmp_path: Path) -> None:
+    """The astronaut, darkened, blurred and mirrored, against the man of insightface's sample."""
+    import insightface
+    from skimage import data
+
+    image = Image.fromarray(data.astronaut())
+    image.save(tmp_path / "a.png")
+    image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((360, 360)).point(lambda v: int(v * 0.8)).save(
+        tmp_path / "b.png"
+    )
+    other = Path(insightface.__file__).parent / "data" / "images" / "Tom_Hanks_54745.png"
+    pack = read_pack(STARTER_PACK, verify=False)
+    a, b, c = (read_subject([p], pack).y_id for p in (tmp_path / "a.png", tmp_path / "b.png", other))
+    assert float(a @ b) > float(a @ c)
