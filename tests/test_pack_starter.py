@@ -56,8 +56,8 @@ def test_neutral_is_zero_and_the_face_list_is_one(net: GeometryNet) -> None:
         codes = net.warp.codes
         assert float(net.expression_field(codes[:1], variables.coefficients).abs().max()) == 0.0
         before = sculpture.extraction.faces
-        variables.codes += 0.1
-        variables.coefficients += 0.5
+        variables.codes.data.add_(0.1)
+        variables.coefficients.data.add_(0.5)
         sculpture.canonical_vertices()
         assert sculpture.extraction.faces is before
     assert mesh_topology(before).watertight

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import UserError
+from .photos.align import HEAD_CROP
+from .render.shading import linear_to_srgb, srgb_to_linear
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,24 @@ def read_appearance(path: Path, heads: NDArray[np.uint8], sharpen: float = 2.0) 
         float(100 * who[1]),
         float(who[2]),
     )
+
+
+def measure_hair(heads: NDArray[np.uint8], skin: Tensor) -> Tensor:
+    """Hair albedo (3,) sRGB seen in head crops (N,128,128,3) uint8, given the skin's albedo (3,) sRGB.
+
+    Cheeks of known albedo tell the light's colour and strength; the strip above the forehead is divided by it. The crop
+    is upright and scaled by the face (photos.align.HEAD_CROP), so both places are known. Only for heads with hair.
+    """
+    side, shift = HEAD_CROP
+    d = heads.shape[1] / side
+    eyes = heads.shape[1] / 2 - shift * d
+
+    def patch(top: float, bottom: float, left: float, right: float) -> Tensor:
+        rows = slice(max(0, int(eyes + top * d)), int(eyes + bottom * d))
+        columns = slice(int(heads.shape[2] / 2 + left * d), int(heads.shape[2] / 2 + right * d))
+        colours = torch.from_numpy(heads[:, rows, columns].reshape(-1, 3).astype(np.float32) / 255)
+        return srgb_to_linear(colours).median(0).values
+
+    cheeks = (patch(0.4, 0.75, -0.5, -0.25) + patch(0.4, 0.75, 0.25, 0.5)) / 2
+    light = (cheeks / srgb_to_linear(skin)).clamp(0.05, 4.0)
+    return linear_to_srgb((patch(-1.45, -1.15, -0.45, 0.45) / light).clamp(0.005, 0.8))

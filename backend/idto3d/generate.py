@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .appearance import Appearance, read_appearance
+from .appearance import Appearance, measure_hair, read_appearance
 from .bundle import Bundle, PhotoScore, to_blender_frame, to_uint8, write_bundle
 from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryVariables, Sculpture, run_geometry_stage
 from .distill.texture_stage import TextureStageConfig, run_texture_stage
@@ -155,7 +155,8 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
     atlas = make_atlas(mesh, config.texture_size)
     texture_net = TextureNet.load(pack.file("texture.safetensors"))
     keep_expressions(texture_net, rows)
-    first = bake_start(texture_net, net, sculpture, mesh, atlas, subject.appearance)
+    look = with_measured_hair(subject, texture_net)
+    first = bake_start(texture_net, net, sculpture, mesh, atlas, look)
     albedo_prior = Prior.load(pack.path, "albedo", verify=False)
     maps, painted = run_texture_stage(
         mesh,
@@ -176,6 +177,15 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
     report = {"moved": moved, "painted": painted, "mesh": mesh_report(mesh, list(names[1:]))}
     clock.close()
     return Head(mesh, atlas, maps, *start_mesh, first, names, report)
+
+
+def with_measured_hair(subject: Subject, texture: TextureNet) -> Appearance:
+    """The appearance with hair coloured as the photos show it, where there is hair: the net only knows dyed averages."""
+    look = subject.appearance
+    if float(look.style[0]) > 0.5:
+        return look
+    seen = measure_hair(np.stack([f.head for f in subject.faces]), texture.cheeks(look.texture))
+    return replace(look, hair=0.75 * seen + 0.25 * look.hair)
 
 
 def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from .attach import Attachment
 from .geometry_net import ExpressionField, GeometryConfig, GeometryNet
 
+CHEEKS = (0.29, 0.37, 0.42, 0.58)  # top, bottom, left, right of that region, shares of the side
 CHANNELS = 5  # red, green, blue, roughness, specular
 # by part: skin, eyes, teeth, tongue; then hair. Principled BSDF's scales: specular 0.5 is F0 = 0.04.
 ROUGHNESS = (0.52, 0.12, 0.25, 0.35, 0.6)
@@ -50,6 +51,12 @@ class TextureNet(nn.Module):
         """(S,S,3) sRGB 0..1 for texture coefficients (T,)."""
         weighted = torch.einsum("t,thwc->hwc", coefficients * self.scale, self.basis.float())
         return (self.mean.float() / 255 + weighted).clamp(0.01, 0.99)
+
+    def cheeks(self, coefficients: Tensor) -> Tensor:
+        """(3,) sRGB mean of the skin between eyes and mouth, in the kit's UV layout."""
+        size = self.mean.shape[0]
+        top, bottom, left, right = (round(size * share) for share in CHEEKS)
+        return self.skin(coefficients)[top:bottom, left:right].mean((0, 1))
 
     def expression_field(self, codes: Tensor, coefficients: Tensor) -> Tensor:
         """(B,P,5) residual logits over the control vertices, zero for the neutral code (row 0)."""
