@@ -106,19 +106,9 @@ def test_installed_packages_are_the_pinned_ones() -> None:
 # --- making environments
 
 
-def test_makes_an_environment_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny = tiny_environment(tmp_path)
-    build.ensure(tiny)
-    said = capsys.readouterr().out
-    assert "tiny" in said.split("is ready")[0] and "nothing" in said
-    assert tiny.ready()
-    build.ensure(tiny)
-    assert capsys.readouterr().out == ""
-
-
 @pytest.fixture
 def quick_venv(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A venv without pip, for which pip's turn is left out: seconds instead of a minute on a busy machine."""
+    """A venv without pip, for which pip's turn is left out: the real thing takes a minute on a busy machine."""
     real = build.run
 
     def run(command: list[str | Path], *rest: Any, **named: Any) -> int:
@@ -127,6 +117,17 @@ def quick_venv(monkeypatch: pytest.MonkeyPatch) -> None:
         return real([*command, "--without-pip"] if "venv" in command else command, *rest, **named)
 
     monkeypatch.setattr(build, "run", run)
+
+
+@pytest.mark.usefixtures("quick_venv")
+def test_makes_an_environment_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = tiny_environment(tmp_path)
+    build.ensure(tiny)
+    said = capsys.readouterr().out
+    assert "tiny" in said.split("is ready")[0] and "nothing" in said
+    assert tiny.ready()
+    build.ensure(tiny)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("quick_venv")

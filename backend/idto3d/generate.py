@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from skimage.color import rgb2lab
 from torch import Tensor
 
 from .appearance import Appearance, measure_hair, read_appearance
@@ -33,7 +34,8 @@ from .prior.model import Prior
 from .prior.pack import Pack, read_expressions, read_pack
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
-HAIR_EDGE = 0.0015  # metres over which skin turns into hair
+HAIR_EDGE = 0.0015  # metres from the hair volume within which the surface is hair
+HAIR_CONTRAST = 22.0  # CIE 1976 difference from the skin above which the strip over the forehead must be hair
 
 Events = Callable[[dict[str, Any]], None]
 """Called with the protocol's events: progress, warning."""
@@ -129,7 +131,10 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
         coefficients = net.shape(subject.y_id[None])[0]
     variables = GeometryVariables(net, coefficients)
     clock("preparing", 0, 1)
-    sculpture = Sculpture(net, variables, subject.appearance.style, config.geometry.smoothing)
+    texture_net = TextureNet.load(pack.file("texture.safetensors"))
+    keep_expressions(texture_net, rows)
+    look = with_measured_hair(subject, texture_net)
+    sculpture = Sculpture(net, variables, look.style, config.geometry.smoothing)
     normal_prior = Prior.load(pack.path, "normal", verify=False)
     moved = run_geometry_stage(
         sculpture, normal_prior, who, config.geometry, pack.image_size, config.seed, work / "geometry", clock
@@ -153,9 +158,6 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
         begin.net, begin.variables, begin.solver = net, start, sculpture.solver
         start_mesh = carry_fields(net, mesh, begin.identity_motion(), begin.expression_motion(others))
     atlas = make_atlas(mesh, config.texture_size)
-    texture_net = TextureNet.load(pack.file("texture.safetensors"))
-    keep_expressions(texture_net, rows)
-    look = with_measured_hair(subject, texture_net)
     first = bake_start(texture_net, net, sculpture, mesh, atlas, look)
     albedo_prior = Prior.load(pack.path, "albedo", verify=False)
     maps, painted = run_texture_stage(
@@ -180,12 +182,19 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
 
 
 def with_measured_hair(subject: Subject, texture: TextureNet) -> Appearance:
-    """The appearance with hair coloured as the photos show it, where there is hair: the net only knows dyed averages."""
+    """The appearance with hair coloured as the photos show it: the net knows only averages. It also errs towards bald
+    on photographs, so a strip over the forehead that is no skin overrules it."""
     look = subject.appearance
-    if float(look.style[0]) > 0.5:
+    skin = texture.cheeks(look.texture)
+    seen = measure_hair(np.stack([f.head for f in subject.faces]), skin)
+    contrast = float(np.linalg.norm(rgb2lab(seen.numpy()) - rgb2lab(skin.numpy())))
+    style = look.style.clone()
+    if contrast > HAIR_CONTRAST:
+        style[0] = 0.0
+        style[1:] += 1e-6  # the net may have left nothing for them
+    elif float(style[0]) > 0.5:
         return look
-    seen = measure_hair(np.stack([f.head for f in subject.faces]), texture.cheeks(look.texture))
-    return replace(look, hair=0.75 * seen + 0.25 * look.hair)
+    return replace(look, style=style / style.sum(), hair=0.75 * seen + 0.25 * look.hair)
 
 
 def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:
@@ -216,7 +225,7 @@ def bake_start(
     points, index = texel_values(atlas, mesh.canonical, mesh.faces)
     attachment = sculpture.control.attach(points.numpy())
     hair_distance = torch.einsum("s,sn->n", appearance.style, geometry.hair_distance(points))
-    hair = torch.sigmoid((attachment.gap - HAIR_EDGE) / 0.0006) * (hair_distance < 0.006)
+    hair = torch.sigmoid((HAIR_EDGE - hair_distance) / 0.0006)
     values = start_maps(texture, geometry, attachment, texture.skin(appearance.texture), hair, appearance.hair, points)
     size = atlas.tri.shape[0]
     image = torch.zeros(size * size, values.shape[1])

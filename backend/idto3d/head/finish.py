@@ -52,11 +52,21 @@ def finish_mesh(
             target_reduction=1 - target_faces / len(f),
             agg=4.0,
         )
-        v, f = torch.from_numpy(points.astype(np.float32)), torch.from_numpy(triangles.astype(np.int64))
+        kept = without_fins(triangles.astype(np.int64))
+        v, f, _ = keep_largest_component(torch.from_numpy(points.astype(np.float32)), torch.from_numpy(kept))
     attachment = control.attach(v.numpy())
     neutral = v + follow(net, attachment, motion, fade=False)
     offsets = follow(net, attachment, warps, fade=True)
     return HeadMesh(v, neutral, offsets, f, attachment)
+
+
+def without_fins(faces: Array) -> Array:
+    """Faces (F,3) less those that edge collapses left with a repeated corner, and less pairs (back to back or doubled)
+    on the same three vertices, which enclose nothing and which Blender refuses."""
+    f = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
+    _, inverse, counts = np.unique(np.sort(f, axis=1), axis=0, return_inverse=True, return_counts=True)
+    out: Array = f[counts[inverse.reshape(-1)] == 1]
+    return out
 
 
 def mesh_report(mesh: HeadMesh, names: list[str]) -> dict[str, Any]:

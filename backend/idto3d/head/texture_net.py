@@ -29,7 +29,7 @@ ROUGHNESS = (0.52, 0.12, 0.25, 0.35, 0.6)
 SPECULAR = (0.38, 0.5, 0.5, 0.45, 0.3)
 # Eyes are painted by the angle off the gaze (radians); the photo is too small to tell more than that they are eyes.
 PUPIL_ANGLE, IRIS_ANGLE = 0.17, 0.47
-PUPIL, IRIS, SCLERA = (0.03, 0.025, 0.025), (0.33, 0.20, 0.11), (0.88, 0.85, 0.82)
+PUPIL, IRIS, SCLERA = (0.03, 0.025, 0.025), (0.33, 0.20, 0.11), (0.78, 0.75, 0.72)
 
 
 class TextureNet(nn.Module):

@@ -28,7 +28,7 @@ NET_SIZE = 112
 # The net's first crop is this many times the cascade's box.
 BOX_MARGIN = 1.6
 # Logits of being a face: a first look through a rough crop is given some slack.
-FIRST_FACE_LOGIT = -1.0
+FIRST_FACE_LOGIT = -3.0
 FACE_LOGIT = 0.0
 # Largest keypoint movement between the two passes, in units of the eye-mouth distance.
 MAX_MOVEMENT = 0.35

@@ -44,7 +44,6 @@ class StageConfig:
     text_dropout: float = 0.1
     id_dropout: float = 0.1
     exp_dropout: float = 0.1
-    ema: float = 0.998
     seed: int = 0
     checkpoint_every: float = 150.0
     # extra loss on covered latent pixels: the black background teaches little
@@ -157,19 +156,6 @@ class Base(nn.Module):
     def __init__(self, unet: UNet2DConditionModel, text: nn.Module) -> None:
         super().__init__()
         self.unet, self.text = unet, text
-
-
-class Average:
-    """Exponential moving average of a module's weights; what is sampled from and shipped."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module, self.decay = module, decay
-        self.shadow = {k: v.detach().clone() for k, v in module.state_dict().items()}
-
-    def update(self, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for k, v in self.module.state_dict().items():
-            self.shadow[k].lerp_(v.detach(), 1 - decay) if v.is_floating_point() else self.shadow[k].copy_(v)
 
 
 def train_base(
