@@ -72,11 +72,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Head:
-    """A generated head and how it came about. maps (S,S,5) 0..1; start_*: the feed-forward guess on the same mesh."""
+    """A generated head and how it came about. maps (S,S,5) 0..1; skin (P,3): neutral control
+    surface, without hair; start_*: the feed-forward guess on the same mesh."""
 
     mesh: HeadMesh
     atlas: Atlas
     maps: Tensor
+    skin: Tensor
+    start_skin: Tensor
     start_neutral: Tensor
     start_offsets: Tensor
     start_maps: Tensor
@@ -120,6 +123,7 @@ class Clock:
 def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, clock: Clock) -> Head:
     """Both stages for one subject. `work` holds the checkpoints; a run that was stopped goes on from them."""
     torch.manual_seed(config.seed)
+    torch.use_deterministic_algorithms(True)  # threads add up gradients of shared vertices in any order otherwise
     names = tuple(parse_expressions(config.expressions, pack.expressions))
     every = list(pack.expressions)
     rows = torch.tensor([every.index(n) for n in names])
@@ -156,7 +160,9 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
         start = GeometryVariables(net, coefficients)
         begin = Sculpture.__new__(Sculpture)
         begin.net, begin.variables, begin.solver = net, start, sculpture.solver
-        start_mesh = carry_fields(net, mesh, begin.identity_motion(), begin.expression_motion(others))
+        start_motion = begin.identity_motion()
+        start_mesh = carry_fields(net, mesh, start_motion, begin.expression_motion(others))
+        skins = net.control + motion, net.control + start_motion
     atlas = make_atlas(mesh, config.texture_size)
     first = bake_start(texture_net, net, sculpture, mesh, atlas, look)
     albedo_prior = Prior.load(pack.path, "albedo", verify=False)
@@ -178,7 +184,7 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
     clock("checking", 0, 1)
     report = {"moved": moved, "painted": painted, "mesh": mesh_report(mesh, list(names[1:]))}
     clock.close()
-    return Head(mesh, atlas, maps, *start_mesh, first, names, report)
+    return Head(mesh, atlas, maps, *skins, *start_mesh, first, names, report)
 
 
 def with_measured_hair(subject: Subject, texture: TextureNet) -> Appearance:

@@ -41,7 +41,7 @@ HAIR_CELLS = (10, 12, 10)
 class GeometryStageConfig:
     """How the head is sculpted."""
 
-    steps: int = 150
+    steps: int = 100
     views: int = 2
     guidance: float = 4.0
     # t / T is drawn below these, from start to end of the stage

@@ -39,19 +39,19 @@ F0_OF_SPECULAR = 0.08  # Principled BSDF: specular 0.5 reflects 4 %
 class TextureStageConfig:
     """How the head is painted."""
 
-    steps: int = 100
+    steps: int = 60
     views: int = 2
     guidance: float = 4.0
     t_max_start: float = 0.5
     t_max_end: float = 0.2
     # Adam's learning rates: residual maps (logits), expression field
-    lr_maps: float = 6e-3
+    lr_maps: float = 2e-3
     lr_field: float = 1e-3
     # side of the finest residual map; the coarsest is an eighth
     residual: int = 256
     # trust region: greatest change of a map's logit
-    trust: float = 0.5
-    start_weight: float = 0.05
+    trust: float = 0.12
+    start_weight: float = 0.5
     checkpoint_every: int = 25
 
 

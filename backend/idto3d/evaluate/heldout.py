@@ -22,7 +22,8 @@ from ..distill.views import make_camera
 from ..errors import UserError
 from ..generate import STARTER_PACK, Clock, GenerateConfig, Head, make_head, read_subject
 from ..head.attach import Surface, carry
-from ..head.geometry_net import GeometryNet
+from ..head.geometry_net import GeometryNet, canonical_of
+from ..head.marching_tets import surface_vertices, topology
 from ..preview import render_head
 from ..prior.pack import Pack, read_pack
 from ..render.lights import FlatLight
@@ -34,6 +35,7 @@ from .metrics import align, closest, colour_difference, correlation, surface_err
 
 Array = NDArray[Any]
 PHOTO_SIZE = 320
+VISIBLE = 0.0007  # metres
 POINTS = 900  # of the face, for the rulers
 
 
@@ -119,7 +121,7 @@ def evaluate_pack(
 ) -> dict[str, Any]:
     """Every figure of the protocol, start and distilled, per person and on average."""
     net = GeometryNet.load(pack.file("geometry.safetensors"))
-    face = population.face[np.linspace(0, len(population.face) - 1, POINTS).astype(int)]
+    face = visible_face(net, population)
     mean = Surface(population_mean(net), net.faces.numpy())
     truths: list[Truth] = []
     rows: list[dict[str, Any]] = []
@@ -139,8 +141,9 @@ def evaluate_pack(
             surfaces.append(None)
             continue
         head = make_head(subject, pack, config, folder / f"work{i}", Clock(lambda event: None))
-        result = Surface(head.mesh.neutral.numpy(), head.mesh.faces.numpy())
-        start = Surface(head.start_neutral.numpy(), head.mesh.faces.numpy())
+        result = Surface(head.skin.numpy(), net.faces.numpy())
+        start = Surface(head.start_skin.numpy(), net.faces.numpy())
+        shipped = Surface(head.mesh.neutral.numpy(), head.mesh.faces.numpy())
         surfaces.append(result)
         points = truth.neutral[face]
         row = {
@@ -148,6 +151,7 @@ def evaluate_pack(
             "mean_mm": surface_error(points, mean),
             "start_mm": surface_error(points, start),
             "result_mm": surface_error(points, result),
+            "mesh_mm": surface_error(points, shipped),
             "start_correlation": offsets_correlation(net, head, head.start_offsets, truth),
             "result_correlation": offsets_correlation(net, head, head.mesh.offsets, truth),
             "start_albedo_de": albedo_error(head, head.start_neutral, head.start_maps, truth),
@@ -168,6 +172,19 @@ def evaluate_pack(
     if tiles:
         Image.fromarray(np.concatenate(tiles, 0)).save(folder / "heldout.png")
     return summary(rows, right, people)
+
+
+def visible_face(net: GeometryNet, population: Population) -> Array:
+    """POINTS vertices of the front of the face that lie on the outside of the canonical head: not those behind the
+    eyes or within the lips, which no photograph shows and a solid head does not have."""
+    bald = torch.zeros(net.hair_sdf.shape[0])
+    bald[0] = 1.0
+    canonical = canonical_of(net, bald)
+    faces, edges = topology(canonical.band.tets, canonical.sdf() < 0)
+    outside = Surface(surface_vertices(canonical.band.points, canonical.sdf(), edges).numpy(), faces.numpy())
+    gap = outside.attach(net.control[torch.from_numpy(population.face)].numpy()).gap.numpy()
+    visible = population.face[gap < VISIBLE]
+    return visible[np.linspace(0, len(visible) - 1, POINTS).astype(int)]
 
 
 def _distance(points: Array, surface: Surface) -> float:
@@ -194,6 +211,7 @@ def summary(rows: list[dict[str, Any]], right: int, people: int) -> dict[str, An
         "mean_head_mm": mean("mean_mm"),
         "start_mm": mean("start_mm"),
         "result_mm": mean("result_mm"),
+        "mesh_mm": mean("mesh_mm"),
         "start_ratio": round(mean("start_mm") / mean("mean_mm"), 4),
         "result_ratio": round(mean("result_mm") / mean("mean_mm"), 4),
         "start_correlation": mean("start_correlation"),

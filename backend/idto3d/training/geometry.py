@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 Array = NDArray[Any]
+NECK_STILL = -0.11  # height under which the neck comes to rest, within 2 cm
 STILL_BELOW = 1.0e-4  # metres of mean motion under which a point counts as scalp or neck
 
 
@@ -30,6 +31,8 @@ def fixed_tensors(run: Run) -> dict[str, Tensor]:
     x, y, z = canonical_axes()
     motion = np.linalg.norm(shape.fields, axis=2).max(0)
     still = 1 - np.clip((motion - STILL_BELOW) / (4 * STILL_BELOW), 0, 1)
+    # The kit's jaw drags the throat down to the collar; a neck that joins a body must not move where it is cut.
+    still = np.maximum(still, np.clip((NECK_STILL - shape.canonical[:, 1]) / 0.02, 0, 1))
     arrays = {
         "control": shape.canonical,
         "closing": shape.neutral - shape.canonical,
