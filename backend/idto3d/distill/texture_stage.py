@@ -45,12 +45,12 @@ class TextureStageConfig:
     t_max_start: float = 0.5
     t_max_end: float = 0.2
     # Adam's learning rates: residual maps (logits), expression field
-    lr_maps: float = 2e-3
+    lr_maps: float = 1e-3
     lr_field: float = 1e-3
     # side of the finest residual map; the coarsest is an eighth
     residual: int = 256
     # trust region: greatest change of a map's logit
-    trust: float = 0.12
+    trust: float = 0.04
     start_weight: float = 0.5
     checkpoint_every: int = 25
 
