@@ -243,11 +243,14 @@ def test_error_event_and_crash_are_told_apart() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_reaches_the_child_once_and_waits_for_its_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "child.py").write_text(
-        "import time, pathlib\nhere = pathlib.Path(__file__).parent\n(here / 'started').touch()\n"
+        "import signal, time, pathlib\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "here = pathlib.Path(__file__).parent\n(here / 'started').touch()\n"
         "try: time.sleep(60)\nexcept KeyboardInterrupt:\n time.sleep(0.5); (here / 'checkpoint').touch()\n"
     )
     (tmp_path / "parent.py").write_text(
         f"import signal, sys\nsys.path.insert(0, {str(ROOT)!r})\nimport build\n"
+        # a shell that starts the tests in the background has them ignore SIGINT, and children inherit that
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "signal.signal(signal.SIGTERM, build._interrupt)\n"
         f"build.run([sys.executable, {str(tmp_path / 'child.py')!r}])\n"
     )
