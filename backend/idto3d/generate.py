@@ -23,7 +23,7 @@ from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryV
 from .distill.texture_stage import TextureStageConfig, run_texture_stage
 from .expressions import parse_expressions
 from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report, texel_values
-from .head.geometry_net import GeometryNet
+from .head.geometry_net import GeometryNet, follow
 from .head.texture_net import TextureNet, start_maps
 from .identity import agreement, disagreement, embed, load_recogniser, pool
 from .photos.detect import load_detector
@@ -157,11 +157,9 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
             warps,
             config.faces,
         )
-        start = GeometryVariables(net, coefficients)
-        begin = Sculpture.__new__(Sculpture)
-        begin.net, begin.variables, begin.solver = net, start, sculpture.solver
-        start_motion = begin.identity_motion()
-        start_mesh = carry_fields(net, mesh, start_motion, begin.expression_motion(others))
+        start_motion = net.identity_field(coefficients)
+        start_warps = net.expression_field(net.warp.codes[others], coefficients)
+        start_mesh = carry_fields(net, mesh, start_motion, start_warps)
         skins = net.control + motion, net.control + start_motion
     atlas = make_atlas(mesh, config.texture_size)
     first = bake_start(texture_net, net, sculpture, mesh, atlas, look)
@@ -211,8 +209,6 @@ def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:
 
 def carry_fields(net: GeometryNet, mesh: HeadMesh, motion: Tensor, warps: Tensor) -> tuple[Tensor, Tensor]:
     """Neutral (V,3) and offsets (E,V,3) that other control fields give on a finished mesh."""
-    from .head.geometry_net import follow
-
     return mesh.canonical + follow(net, mesh.attachment, motion, fade=False), follow(
         net, mesh.attachment, warps, fade=True
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
 from ..head.attach import Surface
+from ..training.population import similarity
 
 Array = NDArray[Any]
 
@@ -18,7 +19,7 @@ def align(points: Array, surface: Surface, rounds: int = 20) -> Array:
     """points (N,3) brought to a surface by the similarity that iterated closest points find (Besl and McKay 1992)."""
     moved = points.astype(np.float64)
     for _ in range(rounds):
-        moved = _similarity(moved, closest(moved, surface))
+        moved = similarity(moved, closest(moved, surface))(moved).astype(np.float64)
     return moved
 
 
@@ -34,18 +35,6 @@ def surface_error(points: Array, surface: Surface) -> float:
     """Mean distance (mm) of true face points (N,3) to a head's surface after similarity alignment."""
     aligned = align(points, surface)
     return float(np.linalg.norm(aligned - closest(aligned, surface), axis=1).mean() * 1000)
-
-
-def _similarity(source: Array, target: Array) -> Array:
-    """source moved onto target, row by row, by the least-squares similarity (Umeyama 1991)."""
-    ms, mt = source.mean(0), target.mean(0)
-    s, t = source - ms, target - mt
-    u, d, vt = np.linalg.svd(t.T @ s)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * sign) @ vt
-    scale = (d * sign).sum() / (s**2).sum()
-    out: Array = scale * s @ rotation.T + mt
-    return out
 
 
 def correlation(a: Array, b: Array) -> float:
