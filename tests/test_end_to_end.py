@@ -125,6 +125,12 @@ def test_all_expressions_share_one_mesh_and_neutral_is_zero(portrait: Path, tmp_
     assert torch.isfinite(head.maps).all() and 0 <= float(head.maps.min()) and float(head.maps.max()) <= 1
 
 
+def test_neutral_alone_is_a_head_without_keys(portrait: Path, tmp_path: Path) -> None:
+    path = generate([portrait], tmp_path / "head", replace(QUICK, expressions="neutral"), silent)
+    head = read_bundle(path)
+    assert head.expressions == () and len(head.offsets) == 0
+
+
 def test_other_photos_do_not_resume_from_this_ones_state(portrait: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.png"
     Image.open(portrait).rotate(1).save(other)

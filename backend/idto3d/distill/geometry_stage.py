@@ -28,7 +28,7 @@ from ..prior.prompts import prompt, view_name
 from ..render.normals import normal_map
 from .schedule import annealed_range, sample_t
 from .sds import sds_loss
-from .views import View, fade, sample_views
+from .views import View, draw_expression, fade, sample_views
 
 Progress = Callable[[str, int, int], None]
 """(stage, step, steps), called once a step; raises to stop."""
@@ -191,7 +191,7 @@ def run_geometry_stage(
         progress("geometry", step, config.steps)
         rng = np.random.default_rng([seed, 1, step])
         g = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        expression = 0 if rng.random() < config.neutral_share else int(rng.integers(1, len(who.names)))
+        expression = draw_expression(rng, len(who.names), config.neutral_share)
         views = sample_views(rng, config.views)
         motion = sculpture.identity_motion()
         warp = sculpture.expression_motion(torch.tensor([expression]))[0] if expression else None
@@ -229,7 +229,7 @@ def run_geometry_stage(
     return {
         "neutral_mm_rms": float(moved.square().mean().sqrt() * 1000),
         "neutral_mm_max": float(moved.max() * 1000),
-        "expressions_mm_rms": float(warped.square().mean().sqrt() * 1000),
+        "expressions_mm_rms": float(warped.square().mean().sqrt() * 1000) if len(rows) else 0.0,
         "hair_mm_mean": float(variables.hair.detach().abs().mean() * 1000),
     }
 

@@ -30,7 +30,7 @@ from ..render.shading import linear_to_srgb, shade, srgb_to_linear
 from .geometry_stage import Conditioning, Progress, conditions
 from .schedule import annealed_range, sample_t
 from .sds import sds_loss
-from .views import sample_views
+from .views import draw_expression, sample_views
 
 F0_OF_SPECULAR = 0.08  # Principled BSDF: specular 0.5 reflects 4 %
 
@@ -98,7 +98,7 @@ def run_texture_stage(
         progress("texture", step, config.steps)
         rng = np.random.default_rng([seed, 2, step])
         g = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        expression = 0 if rng.random() < 0.5 else int(rng.integers(1, len(who.names)))
+        expression = draw_expression(rng, len(who.names), 0.5)
         views = sample_views(rng, config.views)
         light = random_light(g)
         vertices = mesh.neutral if expression == 0 else mesh.neutral + mesh.offsets[expression - 1]

@@ -49,6 +49,11 @@ def sample_views(rng: np.random.Generator, count: int) -> list[View]:
     return [random_view(rng) for _ in range(count)]
 
 
+def draw_expression(rng: np.random.Generator, count: int, neutral_share: float) -> int:
+    """One step's expression, 0 .. count-1: neutral (0) in the given share of the steps, or always if it is alone."""
+    return 0 if count == 1 or rng.random() < neutral_share else int(rng.integers(1, count))
+
+
 def fade(azimuth: float) -> float:
     """lambda_id and lambda_exp: 1 up to 45 degrees from the front, falling to 0 at 90."""
     off = abs((azimuth + 180) % 360 - 180)

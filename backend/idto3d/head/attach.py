@@ -94,5 +94,5 @@ class Surface:
 def carry(field: Tensor, faces: Tensor, attachment: Attachment) -> Tensor:
     """A field (...,P,C) on the mesh, read at attached points: (...,N,C)."""
     corners = field.index_select(-2, faces[attachment.face].reshape(-1))
-    corners = corners.reshape(*field.shape[:-2], -1, 3, field.shape[-1])
+    corners = corners.reshape(*field.shape[:-2], len(attachment.face), 3, field.shape[-1])
     return (corners * attachment.bary[..., None]).sum(-2)
