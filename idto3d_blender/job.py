@@ -1,0 +1,459 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A job: one backend process that speaks the protocol, seen from Blender as a plain object that is only polled.
+
+One process for each job, and not one that serves several: the system takes back all memory, the GPU's too, when the
+process ends; a crash or a hang costs one job; and after an update or a repair no old process lives on. The price is
+importing torch again, some seconds against minutes of work.
+
+No bpy here. Nothing blocks: a thread starts the process and reads its events, another writes the requests, and `poll`
+only empties a queue. The same object serves a timer, a modal operator and, by `wait`, background mode.
+
+The lines on the wire are described in backend/idto3d/protocol.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+PROTOCOL_VERSION = 1
+
+State = Literal["queued", "starting", "running", "cancelling", "cancelled", "failed", "done"]
+FINAL: tuple[State, ...] = ("cancelled", "failed", "done")
+Event = dict[str, Any]
+
+_LONGEST_LINE = 1 << 20
+_GARBAGE_LOGGED = 200
+_LAST_LINES = 12
+# A gap between two polls counts as no more than this: Blender renders, or the machine slept, and nobody listened.
+_LONGEST_GAP = 1.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to start.
+
+    command: interpreter and arguments; env: the child's whole environment (see `child_environment`); log: file that
+    gets stderr, appended; request: what to ask once the child has said hello (None: its command line says it all);
+    stages: share of the whole work for each stage, in their order, for the overall fraction.
+    """
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    log: Path
+    request: Event | None = None
+    stages: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds, counted only while somebody polls. start: until hello; silence: without any line; cancel: from the
+    request until the process is told to end; terminate: from there until it is killed; finish: from done or error
+    until a process that does not end by itself is told to."""
+
+    start: float = 120.0
+    silence: float = 20.0
+    cancel: float = 10.0
+    terminate: float = 3.0
+    finish: float = 10.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A warning or an error: stable code (W_..., E_...), what happened, what to do."""
+
+    code: str
+    message: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a job stands. Frozen: each poll that learns something makes a new one.
+
+    step, steps and eta_seconds (or None) are of the stage; fraction is of the whole work, 0 to 1, never falling.
+    mesh and picture are the newest preview files, topology the mesh's (None before the first); hello is the backend's
+    first event (device, device_name, memory_gb, ...). error stands in the state "failed" only; bundle in "done" only,
+    and is None for a set-up. resumable: asking again goes on from a checkpoint.
+    """
+
+    id: str
+    state: State
+    log: Path
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    eta_seconds: float | None = None
+    fraction: float = 0.0
+    mesh: Path | None = None
+    topology: int | None = None
+    picture: Path | None = None
+    warnings: tuple[Problem, ...] = ()
+    error: Problem | None = None
+    bundle: Path | None = None
+    resumable: bool = False
+    garbage: int = 0
+    hello: Mapping[str, Any] | None = None
+
+
+DEFAULT_TIMEOUTS = Timeouts()
+
+
+class Job:
+    """One backend process. `start`, then `poll` until `ended`; `cancel`, `kill` and `release` at any time.
+
+    All methods belong to one thread (Blender's main thread) and return at once, but for `wait`.
+    """
+
+    def __init__(self, job_id: str, launch: Launch, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
+        self.launch = launch
+        self.timeouts = timeouts
+        self.snapshot = Snapshot(job_id, "queued", launch.log)
+        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._gone = False
+        self._quit_asked = False
+        self._killed = False
+        self._said_hello = False
+        self._watched = 0.0  # seconds that somebody has listened
+        self._polled: float | None = None
+        self._heard = 0.0  # on the clock of _watched, as are the next two
+        self._stop_since: float | None = None
+        self._terminated_at: float | None = None
+
+    @property
+    def id(self) -> str:
+        return self.snapshot.id
+
+    @property
+    def state(self) -> State:
+        return self.snapshot.state
+
+    @property
+    def ended(self) -> bool:
+        """The state is final and the process has gone, so that its memory is free for the next."""
+        return self.state in FINAL and self._gone
+
+    def start(self) -> None:
+        """Start the process, in a thread. Call once; what goes wrong shows up as the state "failed"."""
+        if self.state != "queued":
+            raise RuntimeError(f"Job {self.id} was started before.")
+        self._change(state="starting")
+        threading.Thread(target=self._run, name=f"idto3d-{self.id}", daemon=True).start()
+
+    def poll(self) -> list[Event]:
+        """Take in what the backend has said since the last call; returns those events (heartbeats left out).
+
+        Also watches the time limits. Never blocks.
+        """
+        now = time.monotonic()
+        gap = 0.0 if self._polled is None else min(now - self._polled, _LONGEST_GAP)
+        self._polled = now
+        self._watched += gap
+        events: list[Event] = []
+        while True:
+            try:
+                kind, value = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            self._heard = self._watched
+            if kind == "event":
+                if self._take(value):
+                    events.append(value)
+            elif kind == "garbage":
+                self._change(garbage=self.snapshot.garbage + 1)
+            elif kind == "unstarted":
+                self._gone = True
+                self._fail("E_BACKEND_START", f"The backend could not be started: {value}.", "Repair the set-up.")
+            elif kind == "exit":
+                self._gone = True
+                self._take_exit(value)
+        self._watch()
+        return events
+
+    def cancel(self) -> None:
+        """Ask for a stop at the next step; the checkpoint stays. Who does not listen is terminated, then killed."""
+        if self.state == "queued":
+            self._gone = True
+            self._change(state="cancelled", resumable=True)
+        elif self.state in ("starting", "running"):
+            self._change(state="cancelling")
+            self._stop_since = self._watched
+            self._outbox.put({"type": "cancel", "job": self.id})
+            if not self._said_hello:
+                self._quit()
+
+    def kill(self) -> None:
+        """End the process now, without a checkpoint beyond the last one written. The state becomes "cancelled"."""
+        if self.state == "queued":
+            self._gone = True
+        if self.state not in FINAL:
+            self._change(state="cancelled", resumable=True)
+        self._kill()
+
+    def release(self) -> None:
+        """Let go of the backend, as a closing Blender does: it finds its stdin closed, checkpoints and ends by itself.
+
+        The job keeps its state, so that its record still says that it was running.
+        """
+        self._outbox.put(None)
+
+    def wait(self, poll_seconds: float = 0.1, on_event: Callable[[Event], None] | None = None) -> Snapshot:
+        """Poll in a loop until `ended`: for background mode, where Blender has no timers. Returns the last snapshot."""
+        while True:
+            for event in self.poll():
+                if on_event:
+                    on_event(event)
+            if self.ended:
+                return self.snapshot
+            time.sleep(poll_seconds)
+
+    # --- what the events mean
+
+    def _change(self, **values: Any) -> None:
+        self.snapshot = replace(self.snapshot, **values)
+
+    def _fail(self, code: str, message: str, fix: str, kill: bool = False) -> None:
+        if self.state not in FINAL:
+            stopped = self.state == "cancelling"
+            problem = None if stopped else Problem(code, message, fix)
+            self._change(state="cancelled" if stopped else "failed", error=problem, resumable=True, eta_seconds=None)
+        if kill:
+            self._kill()
+
+    def _take(self, event: Event) -> bool:
+        """Update the snapshot; False for an event that says nothing to anybody: heartbeat, or another job's."""
+        kind = event["type"]
+        if kind == "heartbeat" or event.get("job", self.id) not in (self.id, None):
+            return False
+        if self.state in FINAL:
+            return False
+        try:
+            self._apply(kind, event)
+        except (KeyError, TypeError, ValueError) as error:
+            self._change(garbage=self.snapshot.garbage + 1)
+            self._log(f"unreadable event ({type(error).__name__}: {error}): {event}")
+            return False
+        return True
+
+    def _apply(self, kind: str, event: Event) -> None:
+        if kind == "hello":
+            self._greet(event)
+        elif kind == "progress":
+            stage, step, steps = str(event["stage"]), int(event["step"]), int(event["steps"])
+            eta = event.get("eta_seconds")
+            self._change(
+                stage=stage,
+                step=step,
+                steps=steps,
+                eta_seconds=None if eta is None else float(eta),
+                fraction=max(self.snapshot.fraction, self._fraction(stage, step, steps)),
+            )
+        elif kind == "preview":
+            path = Path(event["path"])
+            if event["kind"] == "mesh":
+                self._change(mesh=path, topology=int(event["topology"]))
+            else:
+                self._change(picture=path)
+        elif kind == "warning":
+            warning = Problem(str(event["code"]), str(event["message"]), str(event.get("fix") or ""))
+            self._change(warnings=(*self.snapshot.warnings, warning))
+        elif kind == "error":
+            error = Problem(str(event["code"]), str(event["message"]), str(event.get("fix") or ""))
+            self._change(state="failed", error=error, eta_seconds=None, resumable=False)
+            self._quit()
+        elif kind == "cancelled":
+            self._change(state="cancelled", resumable=bool(event.get("resumable", True)), eta_seconds=None)
+            self._quit()
+        elif kind == "done":
+            bundle = event.get("bundle")
+            self._change(state="done", bundle=Path(bundle) if bundle else None, fraction=1.0, eta_seconds=None)
+            self._quit()
+
+    def _greet(self, event: Event) -> None:
+        self._said_hello = True
+        version = event.get("protocol")
+        if version != PROTOCOL_VERSION:
+            message = (
+                f"The backend speaks version {version} of the protocol, this extension version {PROTOCOL_VERSION}."
+            )
+            self._fail("E_PROTOCOL_VERSION", message, "Update the extension, then repair the set-up.", kill=True)
+            return
+        self._change(hello=event)
+        if self.state == "starting":
+            self._change(state="running")
+            if self.launch.request is not None:
+                self._outbox.put({**self.launch.request, "type": "generate", "job": self.id})
+
+    def _fraction(self, stage: str, step: int, steps: int) -> float:
+        """Share of the whole work; 0 for a stage that nobody has given a share."""
+        total = sum(share for _, share in self.launch.stages)
+        before = 0.0
+        for name, share in self.launch.stages:
+            if name == stage:
+                within = min(max(step / steps, 0.0), 1.0) if steps > 0 else 0.0
+                return (before + share * within) / total
+            before += share
+        return 0.0
+
+    def _take_exit(self, status: int) -> None:
+        if self.state in FINAL:
+            return
+        last = "\n".join(last_lines(self.launch.log))
+        if not self._said_hello:
+            message = f"The backend ended with status {status} before it was ready.\n{last}"
+            self._fail("E_BACKEND_START", message.rstrip(), "Repair the set-up.")
+        else:
+            message = f"The backend ended unexpectedly with status {status}.\n{last}"
+            self._fail("E_BACKEND_DIED", message.rstrip(), "Resume the job; it goes on from its last checkpoint.")
+
+    # --- time limits
+
+    def _watch(self) -> None:
+        if self._gone or self.state == "queued":
+            return
+        limits = self.timeouts
+        silent = self._watched - self._heard
+        if self.state in ("starting", "running") and not self._said_hello and self._watched > limits.start:
+            message = f"The backend did not get ready within {limits.start:.0f} seconds."
+            self._fail("E_BACKEND_START", message, "Try again; if it happens again, repair the set-up.", kill=True)
+        elif self._said_hello and self.state == "running" and silent > limits.silence:
+            message = f"The backend has not answered for {limits.silence:.0f} seconds and was stopped."
+            self._fail("E_BACKEND_HUNG", message, "Resume the job; it goes on from its last checkpoint.", kill=True)
+        elif self._stop_since is not None:
+            patience = limits.finish if self.state in FINAL else limits.cancel
+            if self._terminated_at is None and self._watched - self._stop_since > patience:
+                self._terminated_at = self._watched
+                self._signal(signal.SIGTERM)
+            elif self._terminated_at is not None and self._watched - self._terminated_at > limits.terminate:
+                self._kill()
+
+    def _quit(self) -> None:
+        """Nothing more is wanted of the process: ask it to end, and see to it that it does."""
+        if not self._quit_asked:
+            self._quit_asked = True
+            self._stop_since = self._watched
+            self._outbox.put({"type": "shutdown"})
+            self._outbox.put(None)
+
+    def _kill(self) -> None:
+        self._killed = True
+        self._outbox.put(None)
+        self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def _signal(self, number: int) -> None:
+        """To the process and its children, of which a set-up has one (pip)."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        if sys.platform == "win32":
+            kill = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+            with contextlib.suppress(OSError):
+                subprocess.Popen(kill, creationflags=NO_WINDOW, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        else:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, number)
+
+    # --- the threads
+
+    def _run(self) -> None:
+        try:
+            self.launch.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.launch.log.open("ab") as log:
+                process = subprocess.Popen(
+                    self.launch.command,
+                    env=dict(self.launch.env),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=sys.platform != "win32",
+                    creationflags=NO_WINDOW | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                )
+        except (OSError, ValueError) as error:
+            self._inbox.put(("unstarted", error))
+            return
+        self._process = process
+        if self._killed:
+            self._kill()
+        threading.Thread(target=self._write, args=(process,), name=f"idto3d-{self.id}-in", daemon=True).start()
+        self._read(process)
+        self._outbox.put(None)
+        self._inbox.put(("exit", process.wait()))
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        garbage = 0
+        with process.stdout as stdout:
+            for line in iter(lambda: stdout.readline(_LONGEST_LINE), b""):
+                event = parse_event(line)
+                if event is not None:
+                    self._inbox.put(("event", event))
+                    continue
+                garbage += 1
+                self._inbox.put(("garbage", None))
+                if garbage <= _GARBAGE_LOGGED:
+                    self._log(line.decode("utf-8", "replace").rstrip("\r\n")[:2000])
+
+    def _write(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        # The child may be gone at any moment; its exit says so, not our failure to write or to flush at the end.
+        with contextlib.suppress(OSError, ValueError):
+            for request in iter(self._outbox.get, None):
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                process.stdin.flush()
+        with contextlib.suppress(OSError, ValueError):
+            process.stdin.close()
+
+    def _log(self, line: str) -> None:
+        with contextlib.suppress(OSError), self.launch.log.open("a", encoding="utf-8", errors="replace") as log:
+            log.write(line + "\n")
+
+
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+
+
+def parse_event(line: bytes) -> Event | None:
+    """One line of the protocol, or None where it is not one."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
+
+
+def last_lines(log: Path, count: int = _LAST_LINES) -> list[str]:
+    """The end of a log file; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 16384))
+            return file.read().decode("utf-8", "replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:
+    """Environment variables for a Python that is not Blender's: nothing of Blender's Python is handed on, and nothing
+    is written outside ``user_folder``."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
+    env.pop("VIRTUAL_ENV", None)
+    return {
+        **env,
+        "PYTHONPATH": str(pythonpath),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUTF8": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPYCACHEPREFIX": str(user_folder / "cache" / "pycache"),
+        "NUMBA_CACHE_DIR": str(user_folder / "cache" / "numba"),
+    }
