@@ -13,7 +13,7 @@ from idto3d.photos import align
 from idto3d.training.captions import caption, vocabulary
 from idto3d.training.face_nets import _box, _similarity, arcface_loss
 from idto3d.training.nets import Appearance, Keypoints, Recogniser
-from idto3d.training.photos import camera_light, sample_crops
+from idto3d.training.photos import Renders, camera_light, dye_hair, real_textures, sample_crops, texture_crops
 from idto3d.training.population import similarity
 from idto3d.training.prior import StageConfig, run_stage
 
@@ -119,3 +119,37 @@ def test_nets_have_the_shapes_that_the_pack_promises() -> None:
         assert points.shape == (2, 5, 2) and face.shape == (2,) and pose.shape == (2, 2)
         texture, style, colour, person = Appearance(7).eval()(torch.zeros(2, 3, 128, 128))
     assert texture.shape == (2, 7) and style.shape == (2, 9) and colour.shape == (2, 3) and person.shape == (2, 3)
+
+
+def _renders(b: int = 4, size: int = 32) -> Renders:
+    """Grey heads that fill the picture's middle; the upper half of each is hair."""
+    cover = torch.zeros(b, size, size)
+    cover[:, 4:-4, 4:-4] = 1
+    hair = cover.clone()
+    hair[:, size // 2 :] = 0
+    grey = 0.3 * cover[..., None].expand(-1, -1, -1, 3)
+    zeros = torch.zeros(b)
+    return Renders(grey, grey, cover, cover, torch.ones(b, 3), zeros, zeros, torch.zeros(b, 5, 2), hair)
+
+
+def test_dye_changes_hair_and_nothing_else() -> None:
+    renders, g = _renders(64), torch.Generator().manual_seed(1)
+    was = torch.full((64, 3), 0.3)
+    dyed, colour = dye_hair(renders, was, g)
+    rest = renders.hair == 0
+    torch.testing.assert_close(dyed.albedo[rest], renders.albedo[rest])
+    kept = (colour == was).all(1)
+    assert 0.2 < float(kept.float().mean()) < 0.8
+    # what is said to be the colour is what is seen: strands vary round it, they do not shift it
+    seen = (dyed.albedo * renders.hair[..., None]).sum((1, 2)) / renders.hair.sum((1, 2))[:, None]
+    assert float((seen / colour.clamp(min=0.02)).median()) == pytest.approx(1.0, abs=0.2)
+    assert float(dyed.albedo.max()) <= 1
+
+
+def test_texture_crops_are_pieces_of_the_textures() -> None:
+    g = torch.Generator().manual_seed(0)
+    flat = torch.full((40, 60, 3), 0.5)
+    crops = texture_crops([flat], 5, 16, g)
+    assert crops.shape == (5, 16, 16, 3)
+    assert float(crops.std(dim=(1, 2)).max()) < 1e-5
+    assert all(t.shape[2] == 3 and 0 <= float(t.min()) and float(t.max()) <= 1 for t in real_textures())

@@ -94,6 +94,7 @@ def take_test_photo(population: Population, seed: int, path: Path) -> None:
         torch.tensor([camera.azimuth]),
         torch.tensor([camera.elevation]),
         torch.full((1, 5, 2), -1e4),
+        one(p.hair),
     )
     photo = degrade(take_photo(renders, g), g)[0]
     Image.fromarray((photo.numpy() * 255).astype(np.uint8)).save(path)

@@ -112,7 +112,7 @@ def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
     sample_expression = import_module("headkit").sample_expression
     nose, corners = landmark_vertices(population)
     rows: dict[str, list[Any]] = {
-        k: [] for k in ("albedo", "normal", "coverage", "lit", "light", "keypoints", "person", "camera")
+        k: [] for k in ("albedo", "normal", "coverage", "lit", "hair", "light", "keypoints", "person", "camera")
     }
     for i in range(index * config.shard, min((index + 1) * config.shard, config.face_people)):
         seed = TRAIN_SEED + i
@@ -148,6 +148,7 @@ def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
             rows["normal"].append(_byte((picture.normal + picture.coverage[..., None]) / 2))
             rows["coverage"].append(_byte(picture.coverage))
             rows["lit"].append(_byte(picture.lit))
+            rows["hair"].append(_byte(picture.hair))
             rows["light"].append(light)
             rows["keypoints"].append(pixels)
             rows["person"].append(seed)

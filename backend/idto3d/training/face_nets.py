@@ -7,11 +7,9 @@ embedding, so that y_id says what the geometry network needs to know and not onl
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checkpoint import load_checkpoint, save_checkpoint
 from ..head.geometry_net import ShapeHead
 from ..photos.align import ARCFACE_TEMPLATE, FACE_CROP, HEAD_CROP
 from .data import load_shards
 from .nets import Appearance, Keypoints, Recogniser
-from .photos import Renders, backdrop, degrade, sample_crops, take_photo
+from .photos import Renders, backdrop, degrade, dye_hair, real_textures, sample_crops, take_photo, texture_crops
+from .prior import StageConfig, run_stage
 
 Array = NDArray[Any]
 
@@ -96,10 +94,11 @@ class FaceData:
     hair_style: Array
     hair_colour: Array
     person: Array
+    textures: list[Tensor]
 
 
 def load_faces(folder: str | Path, population: Any, shape: Array, texture: Array) -> FaceData:
-    names = ("albedo", "normal", "coverage", "lit", "light", "keypoints", "person", "camera")
+    names = ("albedo", "normal", "coverage", "lit", "hair", "light", "keypoints", "person", "camera")
     arrays = load_shards(folder, names)
     seeds = arrays["person"]
     first = int(seeds.min())
@@ -120,6 +119,7 @@ def load_faces(folder: str | Path, population: Any, shape: Array, texture: Array
         np.round(get[:, 0]).astype(np.int64) + 1,
         get[:, 1:4].astype(np.float32),
         np.stack([get[:, 4], get[:, 5] / 100, get[:, 6]], 1).astype(np.float32),
+        real_textures(),
     )
 
 
@@ -140,6 +140,7 @@ def batch_of(data: FaceData, rows: Array) -> tuple[Renders, Array]:
         camera[:, 0],
         camera[:, 1],
         torch.from_numpy(a["keypoints"][rows]) - 0.5,
+        image("hair"),
     )
     return renders, data.label[rows]
 
@@ -182,8 +183,8 @@ def keypoint_crops(photos: Tensor, keypoints: Tensor, g: torch.Generator) -> tup
     return sample_crops(photos, transform, 112), (moved + 0.5) / 112
 
 
-def non_faces(photos: Tensor, keypoints: Tensor, g: torch.Generator) -> Tensor:
-    """Crops that hold no face: backgrounds, clothes, and pieces of heads (ears, hair, single eyes)."""
+def non_faces(photos: Tensor, keypoints: Tensor, textures: list[Tensor], g: torch.Generator) -> Tensor:
+    """Crops that hold no face: backgrounds, real textures, clothes, and pieces of heads (ears, hair, single eyes)."""
     b, size = photos.shape[:2]
     _, mouth, d, _ = _upright(keypoints)
     angle = 2 * math.pi * torch.rand((b,), generator=g)
@@ -195,7 +196,8 @@ def non_faces(photos: Tensor, keypoints: Tensor, g: torch.Generator) -> Tensor:
         _box(torch.rand((b, 2), generator=g) * size, size * (0.2 + torch.rand((b,), generator=g)), angle, 112),
         112,
     )
-    return torch.where((torch.rand((b,), generator=g) < 0.5)[:, None, None, None], pieces, scenes)
+    kind = torch.rand((b,), generator=g)[:, None, None, None]
+    return torch.where(kind < 0.4, pieces, torch.where(kind < 0.6, scenes, texture_crops(textures, b, 112, g)))
 
 
 def to_net(crops: Tensor) -> Tensor:
@@ -205,19 +207,22 @@ def to_net(crops: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Photos:
-    """A batch of photographs (B,S,S,3) uint8 with their keypoints (B,5,2), angles (B,2) and people (B,)."""
+    """A batch of photographs (B,S,S,3) uint8 with their keypoints (B,5,2), angles (B,2), people (B,) and hair
+    colours (B,3)."""
 
     pixels: Tensor
     keypoints: Tensor
     angles: Tensor
     label: Array
+    hair_colour: Tensor
 
 
 def make_photos(data: FaceData, batch: int, rng: np.random.Generator, g: torch.Generator) -> Photos:
     renders, label = batch_of(data, rng.choice(len(data.label), batch, replace=False))
     with torch.no_grad():
+        renders, colour = dye_hair(renders, torch.from_numpy(data.hair_colour[label]), g)
         pixels = (take_photo(renders, g) * 255).byte()
-    return Photos(pixels, renders.keypoints, torch.stack([renders.azimuth, renders.elevation], 1), label)
+    return Photos(pixels, renders.keypoints, torch.stack([renders.azimuth, renders.elevation], 1), label, colour)
 
 
 def losses(
@@ -244,7 +249,9 @@ def losses(
     with torch.no_grad():
         faces, points = keypoint_crops(photos, taken.keypoints, g)
         half = len(label) // 2
-        kp_in = to_net(degrade(torch.cat([faces, non_faces(photos[:half], taken.keypoints[:half], g)]), g))
+        kp_in = to_net(
+            degrade(torch.cat([faces, non_faces(photos[:half], taken.keypoints[:half], data.textures, g)]), g)
+        )
         head_in = to_net(degrade(head_crops(photos, taken.keypoints, g), g))
     with torch.autocast("cpu", torch.bfloat16):
         p, f, pose = nets.keypoints(kp_in)
@@ -259,50 +266,32 @@ def losses(
         1
     ).mean() / tex_weight.sum()
     out["hair_style"] = 0.5 * F.cross_entropy(style.float(), torch.from_numpy(data.hair_style[label]))
-    out["hair_colour"] = 4 * F.smooth_l1_loss(colour.float(), torch.from_numpy(data.hair_colour[label]), beta=0.1)
+    out["hair_colour"] = 4 * F.smooth_l1_loss(colour.float(), taken.hair_colour, beta=0.1)
     out["person"] = 4 * F.smooth_l1_loss(person.float(), torch.from_numpy(data.person[label]), beta=0.1)
     return out
 
 
 def train_face_nets(data: FaceData, folder: Path, config: FaceNetsConfig, people: int) -> FaceNets:
-    """Train, or go on from the folder's checkpoint. Writes safetensors and a log of JSON lines."""
+    """Train, or go on from the folder's checkpoint."""
     torch.manual_seed(config.seed)
     nets = FaceNets(people, data.shape.shape[1], data.texture.shape[1])
     nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(nets.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    step = load_checkpoint(folder, nets, optimiser)
-    saved, means, started = time.time(), dict[str, float](), time.time()
     pool: deque[Photos] = deque(maxlen=config.pool)
-    folder.mkdir(parents=True, exist_ok=True)
-    while step < config.steps:
-        rng = np.random.default_rng([config.seed, step])
-        g = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        ramp = min(1.0, (step + 1) / 100)
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * ramp * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
-        if len(pool) < config.pool // 4 or step % config.fresh_every == 0:
+
+    def loss_of(step: int, rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
+        if fresh := len(pool) < config.pool // 4 or step % config.fresh_every == 0:
             pool.append(make_photos(data, config.batch, rng, g))
-            taken = pool[-1]
-        else:
-            taken = pool[int(rng.integers(len(pool)))]
-        parts = losses(nets, data, taken, config, g, small_nets=step % config.fresh_every == 0)
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(parts.values())).sum().backward()
-        nn.utils.clip_grad_norm_(nets.parameters(), 8.0)
-        optimiser.step()
-        step += 1
-        for k, v in parts.items():
-            means[k] = 0.95 * means.get(k, v.item()) + 0.05 * v.item()
-        if step % 25 == 0:
-            line = {
-                "step": step,
-                "seconds": round(time.time() - started, 1),
-                **{k: round(v, 4) for k, v in means.items()},
-            }
-            print(json.dumps(line), flush=True)
-            with open(folder / "log.jsonl", "a") as f:
-                f.write(json.dumps(line) + "\n")
-        if time.time() - saved > config.checkpoint_every or step == config.steps:
-            save_checkpoint(folder, nets, optimiser, step, asdict(config))
-            saved = time.time()
+        taken = pool[-1] if fresh else pool[int(rng.integers(len(pool)))]
+        return losses(nets, data, taken, config, g, small_nets=step % config.fresh_every == 0)
+
+    stage = StageConfig(
+        config.steps,
+        config.batch,
+        config.lr,
+        config.weight_decay,
+        clip=8.0,  # ArcFace's gradients are large before the classes have parted
+        seed=config.seed,
+        checkpoint_every=config.checkpoint_every,
+    )
+    run_stage("faces", folder, nets, list(nets.parameters()), stage, loss_of, autocast=False)
     return nets.eval()

@@ -152,6 +152,8 @@ class Scene:
     uv: Array
     uv_tri: Array
     material: Array
+    # which materials are hair
+    hair: Array
     look: Look
 
 
@@ -189,6 +191,7 @@ def build_scene(mesh: Any, align: Similarity, look: Look) -> Scene:
         np.concatenate(uvs),
         np.concatenate(uvts),
         np.concatenate(mats),
+        np.array([part.kind == "hair" for part in mesh.parts]),
         look,
     )
 
@@ -234,12 +237,14 @@ def _depth_map(p, depth, tri, zmap):  # type: ignore[no-untyped-def]
 @dataclass(frozen=True)
 class Picture:
     """albedo (S,S,3) sRGB 0..1 and normal (S,S,3) camera space, both premultiplied by coverage (S,S);
-    lit (S,S): share of each pixel that a given directional light reaches (1 where no light was asked for)."""
+    lit (S,S): share of each pixel that a given directional light reaches (1 where no light was asked for);
+    hair (S,S): share that shows hair."""
 
     albedo: Array
     normal: Array
     coverage: Array
     lit: Array
+    hair: Array
 
 
 def draw(scene: Scene, camera: Camera, size: int, light: Array | None = None) -> Picture:
@@ -269,6 +274,7 @@ def draw(scene: Scene, camera: Camera, size: int, light: Array | None = None) ->
         position,
     )
     covered = tid >= 0
+    hair = covered & scene.hair[scene.material[tid]]
     lit = np.ones((n, n), np.float32)
     if light is not None:
         lit = _visible_from(scene, light, position) * covered
@@ -277,7 +283,8 @@ def draw(scene: Scene, camera: Camera, size: int, light: Array | None = None) ->
         out: Array = a.reshape(size, SUPERSAMPLE, size, SUPERSAMPLE, -1).mean((1, 3))
         return out
 
-    return Picture(pool(albedo), pool(normal), pool(covered.astype(np.float32))[..., 0], pool(lit)[..., 0])
+    masks = (pool(np.asarray(mask, np.float32))[..., 0] for mask in (covered, lit, hair))
+    return Picture(pool(albedo), pool(normal), *masks)
 
 
 def _visible_from(scene: Scene, light: Array, position: Array, texels: int = 320, extent: float = 0.2) -> Array:

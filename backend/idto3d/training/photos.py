@@ -7,7 +7,7 @@ compression vary far more widely here than in an album (domain randomisation, To
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from torch.nn import functional as F
 @dataclass(frozen=True)
 class Renders:
     """One batch of the `faces` data set, float32: albedo (B,S,S,3) sRGB and normal (B,S,S,3), both premultiplied by
-    coverage (B,S,S); lit (B,S,S); light (B,3) and azimuth, elevation (B,) degrees; keypoints (B,5,2) pixels."""
+    coverage (B,S,S); lit (B,S,S); light (B,3) and azimuth, elevation (B,) degrees; keypoints (B,5,2) pixels;
+    hair (B,S,S): share of each pixel that shows hair."""
 
     albedo: Tensor
     normal: Tensor
@@ -27,6 +28,7 @@ class Renders:
     azimuth: Tensor
     elevation: Tensor
     keypoints: Tensor
+    hair: Tensor
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, g: torch.Generator) -> Tensor:
@@ -89,6 +91,50 @@ def relight(r: Renders, g: torch.Generator) -> Tensor:
     return colour.clamp(0, 1) ** (1 / 2.2) * r.coverage[..., None]
 
 
+def dye_hair(r: Renders, colour: Tensor, g: torch.Generator) -> tuple[Renders, Tensor]:
+    """Renders with other hair, and its colours (B,3) sRGB; colour (B,3): what it was. Half of the heads keep their
+    colour. All get strands of their own: painted hair looks alike on every synthetic head, and a net that leans on that
+    takes photographed hair for none."""
+    b, size = r.coverage.shape[:2]
+    dark, warm = torch.rand((b, 1), generator=g), torch.rand((b, 1), generator=g)
+    natural = (0.05 + 0.75 * dark**1.5) * (1 - (1 - dark) * 0.2 * warm) * torch.tensor([1.0, 0.8, 0.62]) ** (0.3 + warm)
+    new = torch.where(torch.rand((b, 1), generator=g) < 0.5, natural.clamp(0.02, 0.95), colour)
+    gain = (new.clamp(min=0.02) / colour.clamp(min=0.04)).clamp(0.1, 8)[:, None, None]
+    strands = torch.zeros(b, 1, size, size)
+    for cells, weight in (((5, 24), 0.5), ((8, size // 2), 0.35), ((24, 10), 0.3)):
+        noise = torch.randn((b, 1, *cells), generator=g)
+        strands = strands + weight * F.interpolate(noise, size=(size, size), mode="bilinear", align_corners=False)
+    strength = _uniform((b, 1, 1, 1), 0.0, 0.5, g)
+    share = (r.hair / r.coverage.clamp(min=1e-3)).clamp(0, 1)[..., None]
+    dyed = r.albedo * gain * torch.exp(strength * strands).permute(0, 2, 3, 1)
+    albedo = (r.albedo * (1 - share) + dyed * share).clamp(max=1) * (r.coverage[..., None] > 0)
+    return replace(r, albedo=torch.minimum(albedo, r.coverage[..., None])), new
+
+
+def real_textures() -> list[Tensor]:
+    """Pictures (H,W,3) 0..1 without people that come with scikit-image: what no random generator draws."""
+    from skimage import data
+
+    names = ("brick", "grass", "gravel", "coffee", "cat", "hubble_deep_field", "immunohistochemistry", "page", "moon")
+    out = []
+    for name in names:
+        picture = torch.from_numpy(getattr(data, name)()).float() / 255
+        out.append(picture[..., :3] if picture.ndim == 3 else picture[..., None].expand(-1, -1, 3))
+    return out
+
+
+def texture_crops(textures: list[Tensor], b: int, size: int, g: torch.Generator) -> Tensor:
+    """(b,size,size,3): squares of any place and scale, tinted."""
+    crops = []
+    for _ in range(b):
+        picture = textures[int(torch.randint(len(textures), (), generator=g))]
+        side = int(min(picture.shape[:2]) * float(_uniform((), 0.1, 1.0, g)))
+        y, x = (int(torch.randint(n - side + 1, (), generator=g)) for n in picture.shape[:2])
+        crop = picture[y : y + side, x : x + side].permute(2, 0, 1)[None]
+        crops.append(F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True))
+    return (torch.cat(crops).permute(0, 2, 3, 1) * _tint(b, 0.2, g)).clamp(0, 1)
+
+
 def backdrop(b: int, size: int, g: torch.Generator) -> Tensor:
     """(B,S,S,3) blurred rooms and landscapes: sums of smooth noise at several scales and some hard-edged boxes."""
     out = torch.rand((b, 3, 1, 1), generator=g).expand(b, 3, size, size).clone()
@@ -103,7 +149,12 @@ def backdrop(b: int, size: int, g: torch.Generator) -> Tensor:
         inside = ((ys[None] - y0).abs() < h)[:, :, None] & ((ys[None] - x0).abs() < w)[:, None, :]
         alpha = inside[:, None].float() * _maybe(b, 0.5, g)[:, None, None, None]
         out = out * (1 - alpha) + alpha * torch.rand((b, 3, 1, 1), generator=g)
-    return out.permute(0, 2, 3, 1).clamp(0, 1)
+    out = out.clamp(0, 1)
+    grey = out.mean(1, keepdim=True)
+    out = grey + _uniform((b, 1, 1, 1), 0.1, 0.9, g) * (
+        out - grey
+    )  # the world is less colourful than independent noise
+    return out.permute(0, 2, 3, 1)
 
 
 def _clothes_and_glasses(photo: Tensor, cover: Tensor, r: Renders, g: torch.Generator) -> Tensor:

@@ -40,6 +40,8 @@ class StageConfig:
     batch: int = 32
     lr: float = 4e-4
     weight_decay: float = 1e-2
+    # largest norm of the gradient
+    clip: float = 1.0
     # share of the samples whose text, identity or expression is dropped
     text_dropout: float = 0.1
     id_dropout: float = 0.1
@@ -85,7 +87,7 @@ def run_stage(
             parts = loss_of(step, rng, g)
         optimiser.zero_grad(set_to_none=True)
         torch.stack(list(parts.values())).sum().backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
+        nn.utils.clip_grad_norm_(parameters, config.clip)
         optimiser.step()
         step += 1
         for k, v in parts.items():

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..checkpoint import load_checkpoint
 from ..expressions import EXPRESSIONS
-from ..prior.adapters import AdapterConfig, attach
+from ..prior.adapters import AdapterConfig, attach, load_domain_state
 from ..prior.prompts import view_name
 from ..prior.starter import build_starter_unet, build_starter_vae
 from ..prior.text import build_starter_text
@@ -61,6 +62,8 @@ class TrainConfig:
     domains: str = "normal,albedo"
     # shards of views (100 people, 1000 pictures each) that the autoencoder and the priors see
     prior_shards: int = 20
+    # a pack whose autoencoder, base and adapters are trained further instead of new ones; empty: none
+    init: str = ""
     seed: int = 0
 
 
@@ -133,6 +136,7 @@ class Run:
                 camera[:, 0],
                 camera[:, 1],
                 torch.zeros(len(cover), 5, 2),
+                torch.zeros_like(cover),
             )
             plain = torch.rand((len(cover), 1, 1, 3), generator=g)
             photo = relight(r, g) + (1 - cover[..., None]) * plain
@@ -141,32 +145,38 @@ class Run:
 
     def vae(self) -> None:
         views = self.views("albedo", "normal", "coverage", "camera")
-        pictures = np.concatenate(
-            [views["normal"], views["albedo"], self.photo_views({k: v[::PHOTO_STEP] for k, v in views.items()})]
-        )
-        vae = build_starter_vae()
+        pictures = {"normal": views["normal"], "albedo": views["albedo"]}
+        pictures["photo"] = self.photo_views({k: v[::PHOTO_STEP] for k, v in views.items()})
+        vae = self.new_vae()
         config = prior_training.StageConfig(self.config.vae_steps, batch=16, lr=1e-3, seed=self.config.seed)
-        prior_training.train_vae(vae, pictures, self.work / "vae", config, self.config.device)
-        views_full = self.views("albedo", "normal", "coverage", "camera")
-        latents: dict[str, Tensor] = {
-            "normal": prior_training.encode_all(vae, views_full["normal"], device=self.config.device),
-            "albedo": prior_training.encode_all(vae, views_full["albedo"], device=self.config.device),
-            "photo": prior_training.encode_all(
-                vae, self.photo_views({k: v[::PHOTO_STEP] for k, v in views_full.items()}), device=self.config.device
-            ),
+        prior_training.train_vae(
+            vae, np.concatenate(list(pictures.values())), self.work / "vae", config, self.config.device
+        )
+        latents: dict[str, Any] = {
+            domain: prior_training.encode_all(vae, p, device=self.config.device).numpy()
+            for domain, p in pictures.items()
         }
-        arrays: dict[str, Any] = {k: v.numpy() for k, v in latents.items()}
-        np.savez(self.work / "latents.npz", **arrays)
+        np.savez(self.work / "latents.npz", **latents)
+
+    def new_vae(self) -> Any:
+        """An untrained autoencoder, or the one of the pack that training goes on from."""
+        vae = build_starter_vae()
+        if self.config.init:
+            vae.load_state_dict(type(vae).from_pretrained(Path(self.config.init) / "vae").state_dict())
+        return vae
 
     def load_vae(self) -> Any:
-        vae = build_starter_vae()
+        vae = self.new_vae()
         load_checkpoint(self.work / "vae", vae)
         return vae.eval()
 
     @cached_property
     def text(self) -> tuple[Any, Any]:
         torch.manual_seed(self.config.seed)
-        return build_starter_text(captions.vocabulary())
+        tokenizer, encoder = build_starter_text(captions.vocabulary())
+        if self.config.init:
+            encoder.load_state_dict(type(encoder).from_pretrained(Path(self.config.init) / "text").state_dict())
+        return tokenizer, encoder
 
     @cached_property
     def latent_scale(self) -> float:
@@ -198,15 +208,22 @@ class Run:
         )
 
     def base(self) -> None:
-        torch.manual_seed(self.config.seed)
-        base = prior_training.Base(build_starter_unet(), self.text[1])
+        base = self.new_base()
         config = prior_training.StageConfig(self.config.base_steps, seed=self.config.seed, lr=6e-4)
         prior_training.train_base(
             base, self.prior_data, self.work / "base", config, lambda step: None, self.config.device
         )
 
-    def load_base(self) -> prior_training.Base:
+    def new_base(self) -> prior_training.Base:
+        torch.manual_seed(self.config.seed)
         base = prior_training.Base(build_starter_unet(), self.text[1])
+        if self.config.init:
+            unet = type(base.unet).from_pretrained(Path(self.config.init) / "unet")
+            base.unet.load_state_dict(unet.state_dict())
+        return base
+
+    def load_base(self) -> prior_training.Base:
+        base = self.new_base()
         load_checkpoint(self.work / "base", base)
         return base.eval().requires_grad_(False)
 
@@ -248,6 +265,8 @@ class Run:
             unet = build_starter_unet()
             unet.load_state_dict(base.unet.state_dict())
             attach(unet.requires_grad_(False), AdapterConfig(exp_dim=y_exp.shape[1]))
+            if self.config.init:
+                load_domain_state(unet, load_file(Path(self.config.init) / f"{domain}.safetensors"))
             config = prior_training.StageConfig(
                 self.config.domain_steps, seed=self.config.seed + 1, lr=1e-3, weight_decay=0.0
             )
