@@ -340,6 +340,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--pack", metavar="DIR", help="weights to use (the starter pack)")
     options.add_argument("--seed", type=int, metavar="N", help="same seed, same machine: same head")
     options.add_argument("--expressions", metavar="A,B,..|all", help="which expressions to make (all)")
+    options.add_argument("--quality", choices=("draft", "standard", "fine"), help="work spent on it (standard)")
     options.add_argument("--prompt", metavar="TEXT", help="words about the person, added to the text condition")
     commands.add_parser("package", help="make the zip that Blender installs")
     for name, text in FORWARDED.items():
@@ -356,7 +357,7 @@ def main(argv: Sequence[str]) -> int:
     if given.command == "test":
         return test()
     if given.command == "generate":
-        handed = {f"--{name}": getattr(given, name) for name in ("pack", "seed", "expressions", "prompt")}
+        handed = {f"--{name}": getattr(given, name) for name in ("pack", "seed", "expressions", "quality", "prompt")}
         options = [part for name, value in handed.items() if value is not None for part in (name, str(value))]
         generate(given.photos, given.out, options, blend=not given.no_blend)
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m idto3d`: generate, sheet, evaluate, bench, train."""
+"""`python -m idto3d`: generate, worker, sheet, evaluate, bench, train."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .errors import Cancelled, UserError
+from .errors import Cancelled, as_user_error
+from .protocol import QUALITY_NAMES
 
 USAGE = """usage: python -m idto3d COMMAND ...
 
   generate   photos to a bundle
+  worker     the process that Blender starts: requests on stdin, events on stdout (protocol.py)
   sheet      rendered tiles to one labelled picture
   evaluate   figures of a pack on people that it has not seen
   bench      time by stage, memory, share of bare U-Net time
@@ -41,7 +44,7 @@ def print_plain(event: dict[str, Any]) -> None:
 
 
 def generate_command(arguments: list[str]) -> int:
-    from .generate import STARTER_PACK, GenerateConfig, generate
+    from .generate import STARTER_PACK, GenerateConfig, generate, with_quality
 
     parser = argparse.ArgumentParser(prog="idto3d generate")
     parser.add_argument("photos", nargs="+", type=Path)
@@ -50,13 +53,17 @@ def generate_command(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--expressions", default="all", help="names with commas, or all")
     parser.add_argument("--prompt", default="", help="words about the person")
-    parser.add_argument("--texture-size", type=int, default=1024, choices=(256, 512, 1024, 2048, 4096))
+    parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
+    parser.add_argument("--texture-size", type=int, choices=(256, 512, 1024, 2048, 4096), help="instead of quality's")
+    parser.add_argument("--previews", type=Path, help="folder for preview files on the way")
     parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
     given = parser.parse_args(arguments)
-    config = GenerateConfig(given.pack, given.seed, given.expressions, given.prompt, given.texture_size)
+    config = with_quality(GenerateConfig(given.pack, given.seed, given.expressions, given.prompt), given.quality)
+    if given.texture_size:
+        config = replace(config, texture_size=given.texture_size)
 
     def work(events: Callable[[dict[str, Any]], None]) -> None:
-        path = generate(given.photos, given.out, config, events)
+        path = generate(given.photos, given.out, config, events, given.previews)
         events({"type": "done", "bundle": str(path)})
 
     return reporting(work, given.json)
@@ -92,12 +99,15 @@ def reporting(work: Callable[[Callable[[dict[str, Any]], None]], None], as_json:
     signal.signal(signal.SIGTERM, stop)
     try:
         work(events)
-    except UserError as error:
-        events({"type": "error", "code": error.code, "message": error.message, "fix": error.fix})
-        return 1
     except Cancelled:
         print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
+    except Exception as error:
+        known = as_user_error(error)
+        if known is None:
+            raise
+        events({"type": "error", "code": known.code, "message": known.message, "fix": known.fix})
+        return 1
     return 0
 
 
@@ -108,6 +118,10 @@ def main(arguments: list[str]) -> int:
     command, rest = arguments[0], arguments[1:]
     if command == "generate":
         return generate_command(rest)
+    if command == "worker":
+        from .worker import main as worker
+
+        return worker()
     if command == "sheet":
         return sheet_command(rest)
     if command == "train":

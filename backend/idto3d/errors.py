@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of an OSError that mean a full disk."""
+
 
 class UserError(Exception):
     """An expected failure.
@@ -19,4 +24,26 @@ class UserError(Exception):
 
 
 class Cancelled(Exception):
-    """The user asked to stop; checkpoints are kept."""
+    """The user asked to stop; checkpoints are kept. resumable: whether there are any, where that is known."""
+
+    def __init__(self, resumable: bool = False) -> None:
+        super().__init__()
+        self.resumable = resumable
+
+
+def as_user_error(error: BaseException) -> UserError | None:
+    """What a failure of the machine means to the user: E_DISK_FULL, E_OUT_OF_MEMORY; None for anything else."""
+    seen: BaseException | None = error
+    while seen is not None:  # an error says less than the one it was raised from
+        text = str(seen)
+        if (isinstance(seen, OSError) and seen.errno in FULL) or "(os error 28)" in text:  # the latter: safetensors
+            return UserError("E_DISK_FULL", "The disk is full.", "Free some space, then resume.")
+        # torch's own class is a RuntimeError, and on the CPU only its text tells
+        if isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError" or "allocate memory" in text:
+            return UserError(
+                "E_OUT_OF_MEMORY",
+                "There is not enough memory.",
+                "Close other programs, or choose a lower quality or fewer expressions.",
+            )
+        seen = seen.__cause__
+    return error if isinstance(error, UserError) else None

@@ -6,14 +6,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from skimage.color import rgb2lab
 from torch import Tensor
 
@@ -21,24 +24,28 @@ from .appearance import Appearance, measure_hair, read_appearance
 from .bundle import Bundle, PhotoScore, to_blender_frame, to_uint8, write_bundle
 from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryVariables, Sculpture, run_geometry_stage
 from .distill.texture_stage import TextureStageConfig, run_texture_stage
+from .errors import FULL, UserError
 from .expressions import parse_expressions
 from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report, texel_values
 from .head.geometry_net import GeometryNet, follow
+from .head.own_albedo import own_albedo
 from .head.texture_net import TextureNet, start_maps
 from .identity import agreement, disagreement, embed, load_recogniser, pool
+from .live import Live
 from .photos.detect import load_detector
 from .photos.faces import Face, read_faces
 from .photos.load import Notice
 from .preview import preview_sheet
 from .prior.model import Prior
-from .prior.pack import Pack, read_expressions, read_pack
+from .prior.clip_text import expression_vectors
+from .prior.pack import Pack, read_pack
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
 HAIR_EDGE = 0.0015  # metres from the hair volume within which the surface is hair
 HAIR_CONTRAST = 22.0  # CIE 1976 difference from the skin above which the strip over the forehead must be hair
 
 Events = Callable[[dict[str, Any]], None]
-"""Called with the protocol's events: progress, warning."""
+"""Called with the protocol's events: progress, preview, warning. Raises Cancelled to stop."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,35 @@ class GenerateConfig:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How much work a head gets: steps of both stages, side of the maps, triangles."""
+
+    geometry_steps: int
+    texture_steps: int
+    texture_size: int
+    faces: int
+
+
+QUALITIES = {
+    "draft": Quality(24, 16, 512, 12_000),
+    "standard": Quality(100, 60, 1024, 30_000),  # the defaults of GenerateConfig and the stages
+    "fine": Quality(300, 180, 2048, 40_000),
+}
+
+
+def with_quality(config: GenerateConfig, name: str) -> GenerateConfig:
+    """`config` at one of QUALITIES."""
+    chosen = QUALITIES[name]
+    return replace(
+        config,
+        texture_size=chosen.texture_size,
+        faces=chosen.faces,
+        geometry=replace(config.geometry, steps=chosen.geometry_steps),
+        texture=replace(config.texture, steps=chosen.texture_steps),
+    )
+
+
+@dataclass(frozen=True)
 class Subject:
     """What the photos say."""
 
@@ -72,12 +108,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Head:
-    """A generated head and how it came about. maps (S,S,5) 0..1; skin (P,3): neutral control
-    surface, without hair; start_*: the feed-forward guess on the same mesh."""
+    """A generated head and how it came about. maps (S,S,5) 0..1; own_albedo (S/2,S/2,3) uint8 sRGB of the expressions
+    that visibly have one; skin (P,3): neutral control surface, without hair; start_*: the feed-forward guess on the
+    same mesh."""
 
     mesh: HeadMesh
     atlas: Atlas
     maps: Tensor
+    own_albedo: Mapping[str, NDArray[np.uint8]]
     skin: Tensor
     start_skin: Tensor
     start_neutral: Tensor
@@ -120,14 +158,19 @@ class Clock:
         self._stage = ""
 
 
-def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, clock: Clock) -> Head:
-    """Both stages for one subject. `work` holds the checkpoints; a run that was stopped goes on from them."""
+def make_head(
+    subject: Subject, pack: Pack, config: GenerateConfig, work: Path, clock: Clock, live: Live | None = None
+) -> Head:
+    """Both stages for one subject. `work` holds the checkpoints; a run that was stopped goes on from them.
+
+    live: shows the head in between; it does not change the result.
+    """
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True)  # threads add up gradients of shared vertices in any order otherwise
     names = tuple(parse_expressions(config.expressions, pack.expressions))
     every = list(pack.expressions)
     rows = torch.tensor([every.index(n) for n in names])
-    y_exp = torch.from_numpy(np.stack(list(read_expressions(pack).values())))[rows]
+    y_exp = torch.from_numpy(np.stack(list(expression_vectors(pack).values())))[rows]
     who = Conditioning(subject.y_id, y_exp, names, tuple(pack.expressions[n] for n in names), config.prompt)
     net = GeometryNet.load(pack.file("geometry.safetensors"))
     keep_expressions(net, rows)
@@ -139,12 +182,22 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
     keep_expressions(texture_net, rows)
     look = with_measured_hair(subject, texture_net)
     sculpture = Sculpture(net, variables, look.style, config.geometry.smoothing)
+    if live is not None:
+        live.sculpt(sculpture, now=True)
+
+    def sculpting(stage: str, step: int, steps: int) -> None:
+        clock(stage, step, steps)
+        if live is not None:
+            live.sculpt(sculpture)
+
     normal_prior = Prior.load(pack.path, "normal", verify=False)
     moved = run_geometry_stage(
-        sculpture, normal_prior, who, config.geometry, pack.image_size, config.seed, work / "geometry", clock
+        sculpture, normal_prior, who, config.geometry, pack.image_size, config.seed, work / "geometry", sculpting
     )
     del normal_prior
-    clock("finishing the mesh", 0, 1)
+    if live is not None:
+        live.sculpt(sculpture, now=True)
+    clock("finishing the mesh", 0, 3)
     with torch.no_grad():
         others = torch.arange(1, len(names))
         motion, warps = sculpture.identity_motion(), sculpture.expression_motion(others)
@@ -161,10 +214,13 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
         start_warps = net.expression_field(net.warp.codes[others], coefficients)
         start_mesh = carry_fields(net, mesh, start_motion, start_warps)
         skins = net.control + motion, net.control + start_motion
+    clock("finishing the mesh", 1, 3)
     atlas = make_atlas(mesh, config.texture_size)
+    clock("finishing the mesh", 2, 3)
     first = bake_start(texture_net, net, sculpture, mesh, atlas, look)
     albedo_prior = Prior.load(pack.path, "albedo", verify=False)
-    maps, painted = run_texture_stage(
+    clock("finishing the mesh", 3, 3)
+    painting = run_texture_stage(
         mesh,
         atlas,
         first,
@@ -178,11 +234,18 @@ def make_head(subject: Subject, pack: Pack, config: GenerateConfig, work: Path, 
         config.seed,
         work / "texture",
         clock,
+        None if live is None else partial(live.paint, mesh, atlas),
     )
     clock("checking", 0, 1)
-    report = {"moved": moved, "painted": painted, "mesh": mesh_report(mesh, list(names[1:]))}
+    albedo = painting.maps[..., :3]
+    own = {
+        name: own_albedo(atlas, mesh.faces, albedo, change[:, :3])
+        for name, change in zip(names[1:], painting.changes, strict=True)
+    }
+    seen = {name: image for name, image in own.items() if image is not None}
+    report = {"moved": moved, "painted": painting.report, "mesh": mesh_report(mesh, list(names[1:]))}
     clock.close()
-    return Head(mesh, atlas, maps, *skins, *start_mesh, first, names, report)
+    return Head(mesh, atlas, painting.maps, seen, *skins, *start_mesh, first, names, report)
 
 
 def with_measured_hair(subject: Subject, texture: TextureNet) -> Appearance:
@@ -235,17 +298,28 @@ def bake_start(
     return torch.from_numpy(atlas.pad(image.view(size, size, -1).numpy()))
 
 
-def generate(photos: Sequence[str | Path], out: str | Path, config: GenerateConfig, events: Events) -> Path:
-    """Photos to a bundle at `out`. Raises UserError; Cancelled leaves checkpoints in `out`.work and no new bundle."""
+def generate(
+    photos: Sequence[str | Path],
+    out: str | Path,
+    config: GenerateConfig,
+    events: Events,
+    previews: str | Path | None = None,
+) -> Path:
+    """Photos to a bundle at `out`, with preview files in the folder `previews` on the way.
+
+    Raises UserError; Cancelled leaves checkpoints in `out`.work and no new bundle.
+    """
     out = Path(out)
-    pack = read_pack(config.pack)
     clock = Clock(events)
     clock("reading photos", 0, len(photos))
+    check_place(out)
+    pack = read_pack(config.pack)
     subject = read_subject(photos, pack)
     for notice in subject.notices:
         events({"type": "warning", "code": notice.code, "message": notice.message})
     work = checkpoint_folder(out, photos, config)
-    head = make_head(subject, pack, config, work, clock)
+    head = make_head(subject, pack, config, work, clock, Live(Path(previews), events) if previews else None)
+    clock("saving", 0, 1)
     mesh, size = head.mesh, config.texture_size
     albedo, roughness, specular = head.maps[..., :3], head.maps[..., 3], head.maps[..., 4]
     bundle = Bundle(
@@ -259,7 +333,7 @@ def generate(photos: Sequence[str | Path], out: str | Path, config: GenerateConf
         to_uint8(roughness.numpy()),
         to_uint8(specular.numpy()),
         preview_sheet(subject.faces, head),
-        {},
+        head.own_albedo,
         pack=f"{pack.name} ({pack.licence})",
         seed=config.seed,
         settings=settings_of(config, subject, head, size),
@@ -274,6 +348,23 @@ def generate(photos: Sequence[str | Path], out: str | Path, config: GenerateConf
     path = write_bundle(bundle, out)
     shutil.rmtree(work.parent, ignore_errors=True)
     return path
+
+
+def check_place(out: Path) -> None:
+    """Refuse before minutes of work what `write_bundle` would refuse after them. Raises E_OUT_NOT_WRITABLE."""
+    elsewhere = "Choose another place for the head."
+    try:
+        taken = out.exists() and not (out.is_dir() and ((out / "head.json").is_file() or not any(out.iterdir())))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent):
+            pass
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        message = f"Nothing can be saved as {out.name}: {error.strerror or error}."
+        raise UserError("E_OUT_NOT_WRITABLE", message, elsewhere) from error
+    if taken:
+        raise UserError("E_OUT_NOT_WRITABLE", f"{out.name} exists and is not a head bundle.", elsewhere)
 
 
 def settings_of(config: GenerateConfig, subject: Subject, head: Head, size: int) -> dict[str, Any]:
@@ -296,7 +387,10 @@ def checkpoint_folder(out: Path, photos: Sequence[str | Path], config: GenerateC
     """`out`.work/KEY, where KEY stands for photos and settings: another job never resumes from this one's state."""
     digest = hashlib.sha256()
     for photo in photos:
-        digest.update(Path(photo).read_bytes())
+        try:
+            digest.update(Path(photo).read_bytes())
+        except OSError:  # it was left out with a warning
+            digest.update(b"unreadable")
     settings = asdict(config)
     settings["pack"] = (Path(config.pack) / "pack.json").read_text()
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())

@@ -11,12 +11,13 @@ Events, each with ``type``:
 hello     first of all: protocol, version (of this package), python, torch, device ("cpu" | "cuda"), device_name,
           memory_gb (free), cores
 heartbeat every second, from a thread of its own, also while a step takes long
-queued    job, position: it waits behind so many others
+queued    job, position: it waits behind so many others; 0: its turn has come. Sent when a job is accepted and whenever
+          its position changes
 progress  job, stage, step, steps, eta_seconds (of the stage, or null)
 preview   job, kind "mesh": path of a .npz with vertices (V,3) float32 in the bundle's frame (metres, Z up, facing -Y),
-          faces (F,3) int32 and, from the texture stage on, colours (V,3) uint8 sRGB. topology: an integer; while it stays,
-          so do faces and the order of the vertices. kind "picture": path of a PNG. Files are written whole and never
-          changed; the worker deletes all but the last three of a kind
+          faces (F,3) int32 and, from the texture stage on, colours (V,3) uint8 sRGB. topology: an integer; while it
+          stays, so do faces and the order of the vertices. kind "picture": path of a PNG. Files are written whole and
+          never changed; the worker deletes all but the last three of a kind
 warning   job, code, message
 error     job (or null: the line was no good request), code, message, fix. Ends the job
 cancelled job, resumable: asking for the same job again goes on from its checkpoint
@@ -26,14 +27,127 @@ done      job, bundle: folder
 Requests:
 
 ========= ==============================================================================================================
-generate  job, photos [path], out (folder of the bundle), pack (folder, or null: starter), quality "draft" | "standard" |
-          "fine", expressions "all" or names with commas, prompt, seed, previews (a folder for preview files, or null)
-cancel    job: acts at the next step, keeps the checkpoint; a waiting job is dropped
+generate  job, photos [path], out (folder of the bundle), pack (folder, or null: starter), quality "draft" |
+          "standard" | "fine", expressions "all" or names with commas, prompt, seed, previews (a folder for preview files, or null).
+          May be left out: pack, quality ("standard"), expressions ("all"), prompt, seed (0), previews
+cancel    job: acts at the next step, keeps the checkpoint; a waiting job is dropped (``cancelled`` too). A job that has
+          just ended is no error
 shutdown  cancel everything and end
 ========= ==============================================================================================================
+
+Codes of the worker's own errors, besides those of photos (E_PHOTO_..., E_FACE_..., E_NO_FACE), packs (E_PACK_...) and
+bundles (E_BUNDLE_...): E_REQUEST a line that is no good request; E_SETUP the environment lacks a package;
+E_OUT_NOT_WRITABLE, E_DISK_FULL, E_OUT_OF_MEMORY; E_INTERNAL anything unexpected, with its traceback in the log.
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UserError
+
 PROTOCOL_VERSION = 1
 HEARTBEAT_SECONDS = 1.0
+QUALITY_NAMES = ("draft", "standard", "fine")
+LINE_BYTES = 1 << 20
+"""Longest request; a line beyond it is refused without being kept."""
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make a head; the fields are those of the request."""
+
+    job: str
+    photos: tuple[str, ...]
+    out: str
+    pack: str | None = None
+    quality: str = "standard"
+    expressions: str = "all"
+    prompt: str = ""
+    seed: int = 0
+    previews: str | None = None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop a job, keep its checkpoint."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """Cancel everything and end."""
+
+
+Request = Generate | Cancel | Shutdown
+
+
+class BadRequest(UserError):
+    """E_REQUEST. job: whose request it was, or None where the line does not say."""
+
+    def __init__(self, message: str, job: str | None = None) -> None:
+        super().__init__("E_REQUEST", message, "Update the extension and the backend to the same release.")
+        self.job = job
+
+
+def parse_request(line: bytes) -> Request:
+    """One line of stdin. Raises BadRequest."""
+    try:
+        data = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"A line is not JSON in UTF-8: {error}.") from error
+    if not isinstance(data, dict):
+        raise BadRequest("A line is not a JSON object.")
+    kind = data.pop("type", None)
+    if kind == "shutdown":
+        _no_others(data, None)
+        return Shutdown()
+    if kind not in ("generate", "cancel"):
+        raise BadRequest(f"There is no request of type {str(kind)[:40]!r}.")
+    job = data.pop("job", None)
+    if not isinstance(job, str) or not job:
+        raise BadRequest(f"A {kind} request names no job.")
+    if kind == "cancel":
+        _no_others(data, None)  # a bad cancel does not end the job
+        return Cancel(job)
+    return _generate(job, data)
+
+
+def _generate(job: str, data: dict[str, Any]) -> Generate:
+    photos, out = data.pop("photos", None), data.pop("out", None)
+    if not isinstance(photos, list) or not all(_path(p) for p in photos):
+        raise BadRequest("photos must be a list of paths.", job)
+    if not _path(out):
+        raise BadRequest("out must be a folder's path.", job)
+    given = Generate(job, tuple(photos), out)
+    checks = {
+        "pack": ("a folder's path or null", lambda v: v is None or _path(v)),
+        "quality": (f"one of {', '.join(QUALITY_NAMES)}", lambda v: v in QUALITY_NAMES),
+        "expressions": ("text", lambda v: isinstance(v, str)),
+        "prompt": ("text", lambda v: isinstance(v, str)),
+        "seed": (
+            "a whole number from 0 to 4294967295",
+            lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**32,
+        ),
+        "previews": ("a folder's path or null", lambda v: v is None or _path(v)),
+    }
+    chosen: dict[str, Any] = {}
+    for name, (wanted, good) in checks.items():
+        if name in data:
+            chosen[name] = data.pop(name)
+            if not good(chosen[name]):
+                raise BadRequest(f"{name} must be {wanted}.", job)
+    _no_others(data, job)
+    return Generate(given.job, given.photos, given.out, **chosen)
+
+
+def _path(value: object) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
+def _no_others(data: dict[str, Any], job: str | None) -> None:
+    if data:
+        raise BadRequest(f"A request has an unknown field: {next(iter(data))[:40]!r}.", job)

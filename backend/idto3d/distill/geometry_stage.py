@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checkpoint import load_checkpoint, save_checkpoint
+from ..errors import Cancelled
 from ..head.attach import Attachment
 from ..head.geometry_net import GeometryNet, canonical_of, follow
 from ..head.marching_tets import surface_vertices, topology
@@ -31,7 +32,7 @@ from .sds import sds_loss
 from .views import View, draw_expression, fade, sample_views
 
 Progress = Callable[[str, int, int], None]
-"""(stage, step, steps), called once a step; raises to stop."""
+"""(stage, step, steps), called once before each step; raises Cancelled to stop, with the state kept for resuming."""
 
 SNAP = 0.0015  # metres: surface vertices this near the control surface are put on it (the grid's own error)
 HAIR_CELLS = (10, 12, 10)
@@ -187,8 +188,17 @@ def run_geometry_stage(
         start_neutral = net.identity_field(sculpture.start)
         start_fields = net.expression_field(net.warp.codes[rows], sculpture.start)
     schedule = prior.schedule
+
+    def keep(step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(folder, variables, optimiser, step, {})
+
     while step < config.steps:
-        progress("geometry", step, config.steps)
+        try:
+            progress("geometry", step, config.steps)
+        except Cancelled:
+            keep(step)
+            raise
         rng = np.random.default_rng([seed, 1, step])
         g = torch.Generator().manual_seed(int(rng.integers(2**62)))
         expression = draw_expression(rng, len(who.names), config.neutral_share)
@@ -221,8 +231,7 @@ def run_geometry_stage(
         _stay_trusted(sculpture, start_neutral, config)
         step += 1
         if step % config.checkpoint_every == 0 or step == config.steps:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(folder, variables, optimiser, step, {})
+            keep(step)
     with torch.no_grad():
         moved = (sculpture.identity_motion() - start_neutral).norm(dim=1)
         warped = (sculpture.expression_motion(rows) - start_fields).norm(dim=2)

@@ -7,6 +7,7 @@ every step, cannot be baked in. One atlas for all expressions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checkpoint import load_checkpoint, save_checkpoint
+from ..errors import Cancelled
 from ..head.attach import carry
 from ..head.finish import Atlas, HeadMesh
 from ..head.geometry_net import GeometryNet
@@ -69,6 +71,16 @@ class TextureVariables(nn.Module):
         return torch.stack(layers).sum(0)
 
 
+@dataclass(frozen=True)
+class Painting:
+    """maps (S,S,5) 0..1 of neutral; changes (E,V,5) logits that each other expression adds at the mesh's vertices;
+    report: how far the albedo moved from the start."""
+
+    maps: Tensor
+    changes: Tensor
+    report: dict[str, float]
+
+
 def run_texture_stage(
     mesh: HeadMesh,
     atlas: Atlas,
@@ -83,8 +95,12 @@ def run_texture_stage(
     seed: int,
     folder: Path,
     progress: Progress,
-) -> tuple[Tensor, dict[str, float]]:
-    """start (S,S,5) 0..1, padded -> distilled maps (S,S,5), and how far they moved. Resumes from `folder`."""
+    show: Callable[[Callable[[int], Tensor]], None] | None = None,
+) -> Painting:
+    """Distil the maps start (S,S,5) 0..1, padded. Resumes from `folder`.
+
+    show: called once before each step with a function that gives the maps of now at a side of choice, (s,s,5).
+    """
     variables = TextureVariables(net, config.residual)
     optimiser = torch.optim.Adam(
         [{"params": list(variables.maps), "lr": config.lr_maps}, {"params": [variables.field], "lr": config.lr_field}]
@@ -94,8 +110,27 @@ def run_texture_stage(
     small = F.interpolate(logits, size=(config.residual, config.residual), mode="area")
     uv, uv_faces = torch.from_numpy(atlas.uv).float(), torch.from_numpy(atlas.uv_faces).long()
     schedule = prior.schedule
+
+    def keep(step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(folder, variables, optimiser, step, {})
+
+    @torch.no_grad()
+    def current(size: int) -> Tensor:
+        """(S,S,5) the maps of now, S = size or the start's side if that is smaller."""
+        size = min(size, start.shape[0])
+        base = logits if size == start.shape[0] else F.interpolate(logits, size=(size, size), mode="area")
+        residual = config.trust * torch.tanh(variables.residual(size) / config.trust)
+        return torch.sigmoid(base + residual)[0].permute(1, 2, 0)
+
     while step < config.steps:
-        progress("texture", step, config.steps)
+        try:
+            progress("texture", step, config.steps)
+        except Cancelled:
+            keep(step)
+            raise
+        if show is not None:
+            show(current)
         rng = np.random.default_rng([seed, 2, step])
         g = torch.Generator().manual_seed(int(rng.integers(2**62)))
         expression = draw_expression(rng, len(who.names), 0.5)
@@ -130,13 +165,14 @@ def run_texture_stage(
         optimiser.step()
         step += 1
         if step % config.checkpoint_every == 0 or step == config.steps:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(folder, variables, optimiser, step, {})
+            keep(step)
     with torch.no_grad():
-        residual = config.trust * torch.tanh(variables.residual(start.shape[0]) / config.trust)
-        final = torch.sigmoid(logits + residual)[0].permute(1, 2, 0)
+        final = current(start.shape[0])
         moved = (final - start)[..., :3].abs()
-    return final, {"albedo_mean_change": float(moved.mean()), "albedo_max_change": float(moved.max())}
+        own = [_expression_logits(variables, net, geometry, mesh, coefficients, e) for e in range(1, len(who.names))]
+    changes = torch.stack([o for o in own if o is not None]) if own else torch.zeros(0, len(mesh.neutral), CHANNELS)
+    report = {"albedo_mean_change": float(moved.mean()), "albedo_max_change": float(moved.max())}
+    return Painting(final, changes, report)
 
 
 def _expression_logits(

@@ -13,10 +13,10 @@ from typing import TypeVar
 import numba
 import numpy as np
 import torch
-import xatlas
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
+from idto3d.head.charts import cut_and_pack
 from idto3d.head.smooth import large_steps, uniform_laplacian
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -53,21 +53,14 @@ def unwrap(
     if smoothing > 0:
         laplacian = uniform_laplacian(torch.from_numpy(triangles.astype(np.int64)), len(points))
         points = large_steps(laplacian, smoothing).from_differential(torch.from_numpy(points)).numpy()
-    atlas = xatlas.Atlas()
-    atlas.add_mesh(points, triangles)
-    pack = xatlas.PackOptions()
-    pack.resolution = resolution
-    pack.padding = int(np.ceil(1.3 * padding))  # the packing comes out up to 30 % larger than the resolution asked for
-    pack.rotate_charts = False  # its quarter turns swap u and v, which mirrors half of the charts
-    atlas.generate(pack_options=pack)
-    vertex, faces_uv, uv = atlas[0]
-    texels = np.array([atlas.width, atlas.height], dtype=np.float32)
+    # the packing comes out up to 30 % larger than the resolution asked for
+    cut = cut_and_pack(points, triangles, resolution, int(np.ceil(1.3 * padding)))
     return Unwrap(
-        (uv * (texels / texels.max())).astype(np.float32),
-        faces_uv.astype(np.int64),
-        vertex.astype(np.int64),
-        int(atlas.chart_count),
-        float(atlas.utilization),
+        (cut["uv"] * (cut["texels"] / cut["texels"].max())).astype(np.float32),
+        cut["faces_uv"].astype(np.int64),
+        cut["vertex"].astype(np.int64),
+        int(cut["charts"]),
+        float(cut["utilization"]),
     )
 
 

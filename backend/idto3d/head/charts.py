@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""xatlas in a process of its own: it holds Python's lock for many seconds, in which no heartbeat, cancel or exit of the
+worker could run. This file is also that process (``python -m idto3d.head.charts``); it must not import torch.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+PACKAGES = Path(__file__).resolve().parents[2]
+
+
+def cut_and_pack(vertices: Array, faces: Array, resolution: int, padding: int) -> dict[str, Array]:
+    """Charts of a mesh, vertices (V,3) float32 and faces (F,3) uint32: vertex (T,), faces_uv (F,3), uv (T,2) in 0..1
+    of each side, texels (2,) width and height of the packing, charts (), utilization ().
+
+    Raises MemoryError where the process was ended from outside, RuntimeError where it failed otherwise.
+    """
+    request = io.BytesIO()
+    np.savez(request, vertices=vertices, faces=faces, resolution=resolution, padding=padding)
+    paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-m", "idto3d.head.charts"],
+        input=request.getvalue(),
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+    if done.returncode == -9:  # what a system does that has run out of memory
+        raise MemoryError("unwrapping was ended from outside")
+    if done.returncode:
+        raise RuntimeError(f"unwrapping failed: {done.stderr.decode(errors='replace').strip()[-2000:]}")
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def main() -> None:
+    import xatlas
+
+    # Before anything can print: only the answer may stand on stdout.
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as request:
+        atlas = xatlas.Atlas()
+        atlas.add_mesh(request["vertices"], request["faces"])
+        pack = xatlas.PackOptions()
+        pack.resolution = int(request["resolution"])
+        pack.padding = int(request["padding"])
+    pack.rotate_charts = False  # its quarter turns swap u and v, which mirrors half of the charts
+    atlas.generate(pack_options=pack)
+    vertex, faces_uv, uv = atlas[0]
+    texels = np.array([atlas.width, atlas.height], dtype=np.float32)
+    with answer:
+        np.savez(
+            answer,
+            vertex=vertex,
+            faces_uv=faces_uv,
+            uv=uv,
+            texels=texels,
+            charts=atlas.chart_count,
+            utilization=atlas.utilization,
+        )
+
+
+if __name__ == "__main__":
+    main()
