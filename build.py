@@ -18,14 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Event, Thread
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "backend"))
 
+import install  # noqa: E402
 from environments import (  # noqa: E402
     PYTHON_VERSION,
     Environment,
@@ -36,6 +37,7 @@ from environments import (  # noqa: E402
     locked,
     missing_system_packages,
 )
+from preflight import InstallError  # noqa: E402
 
 BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
 DEMO_BPY = "5.0.1"
@@ -218,39 +220,21 @@ def ensure(*environments: Environment) -> None:
 
 
 def make(environment: Environment, python: str) -> None:
-    """Whole or not at all: the file `complete` is written last, and a folder without it is started again."""
+    """By the code that also makes Blender's: whole or not at all, and a stopped download is not lost."""
     folder, progress, began = environment.folder(), Progress(), time.monotonic()
     if folder.exists():
         print(f"{environment.name}: an earlier installation was interrupted, starting it again", flush=True)
-        shutil.rmtree(folder)
-    log, total, collected, finished = new_log(f"install-{environment.name}"), len(environment.pins()), 0, Event()
-
-    def on_line(line: str) -> None:
-        nonlocal collected
-        append(log, line)
-        collected = min(collected + line.startswith(("Collecting", "Processing")), total)
-
-    def watch() -> None:
-        # pip says nothing while it unpacks, which is half of the time: count what has arrived.
-        while not finished.wait(0.5):
-            unpacked = len(list(environment.packages().glob("*.dist-info")))
-            progress.update(f"install {environment.name}", collected + min(unpacked, total), 2 * total)
-
-    files = [f"--requirement={path}" for path in environment.requirements]
-    pip = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", *files]
-    commands: list[list[str | Path]] = [[python, "-m", "venv", folder]]
-    commands += [[environment.python(), *arguments] for arguments in (pip, ["-c", environment.check])]
-    watcher = Thread(target=watch)
-    watcher.start()
+    log = new_log(f"install-{environment.name}")
+    watch = install.Watch(
+        report=lambda stage, step, steps: progress.update(f"{environment.name}: {stage}", step, steps),
+        log=lambda line: append(log, line),
+    )
     try:
-        failed = next((command for command in commands if run(command, log=log, on_line=on_line)), None)
+        install.make(environment, folder, python, watch)
+    except InstallError as error:
+        raise BuildError(f"Setting up {environment.name} failed. {error}\nThe whole log: {log}") from error
     finally:
-        finished.set()
-        watcher.join()
         progress.say()
-    if failed:
-        fail_with_log(f"Setting up {environment.name} failed at: {shlex.join(map(str, failed))}", log)
-    append(folder / "complete", "\n".join(environment.pins()))
     print(f"{environment.name} is ready ({clock(time.monotonic() - began)})", flush=True)
 
 
@@ -309,22 +293,54 @@ def test() -> int:
 
 
 def package() -> None:
-    """The extension as a zip that Blender installs: the add-on at its top, as Blender wants it, the backend beside."""
+    """The extension as a zip that Blender installs, and a static repository that Blender updates from.
+
+    In the zip the add-on lies at the top, as Blender wants it, and the backend beside it. out/repository can be put on
+    any web server as it is.
+    """
     blender, target = bpy_environment(DEMO_BPY), ROOT / "out"
     ensure(blender)
     tool = next(blender.packages().glob("bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
-    target.mkdir(exist_ok=True)
-    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "requirements-bpy-*", "requirements-dev.txt")
+
+    def blender_ext(*arguments: str | Path) -> None:
+        if run([blender.python(), "-I", tool, *arguments]):
+            raise BuildError("Blender's extension tool refused the package; its reason stands above.")
+
     with tempfile.TemporaryDirectory(prefix="idto3d-") as folder:
-        stage = Path(folder) / "idto3d"
-        shutil.copytree(ROOT / "idto3d_blender", stage, ignore=unwanted)
-        shutil.copytree(ROOT / "backend", stage / "backend", ignore=unwanted)
-        for name in ("blender_manifest.toml", "LICENSE"):
-            shutil.copy2(ROOT / name, stage)
-        for arguments in (f"validate {stage}", f"build --source-dir {stage} --output-dir {target}"):
-            if run([blender.python(), "-I", tool, *arguments.split()]):
-                raise BuildError("Blender's extension tool refused the package; its reason stands above.")
-    print(f"The zip lies in {target}. In Blender: Preferences > Get Extensions > Install from Disk.")
+        stage, repository = Path(folder) / "idto3d", Path(folder) / "repository"
+        stage_extension(stage)
+        repository.mkdir()
+        blender_ext("validate", stage)
+        blender_ext("build", "--source-dir", stage, "--output-dir", repository)
+        (archive,) = repository.glob("*.zip")
+        blender_ext("validate", archive)
+        blender_ext("server-generate", "--repo-dir", repository, "--html")
+        target.mkdir(exist_ok=True)
+        shutil.copy2(archive, target)
+        shutil.rmtree(target / "repository", ignore_errors=True)
+        shutil.copytree(repository, target / "repository")
+    print(contents(target / archive.name))
+    print(f"{target / archive.name}\n    in Blender: Preferences > Get Extensions > Install from Disk")
+    print(f"{target / 'repository'}\n    goes on any web server; drag the link in its index.html into Blender")
+
+
+def stage_extension(stage: Path) -> None:
+    """Lay out in a new folder what goes into the zip: no tests, no pins of tools, no caches, nothing hidden."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "requirements-bpy-*", "requirements-dev.txt")
+    shutil.copytree(ROOT / "idto3d_blender", stage, ignore=unwanted)
+    shutil.copytree(ROOT / "backend", stage / "backend", ignore=unwanted)
+    for name in ("blender_manifest.toml", "LICENSE"):
+        shutil.copy2(ROOT / name, stage)
+
+
+def contents(archive: Path) -> str:
+    """What a zip holds: files and size by folder, down to the second level."""
+    folders: dict[str, list[int]] = {}
+    with zipfile.ZipFile(archive) as opened:
+        for each in opened.infolist():
+            folders.setdefault("/".join(each.filename.split("/")[:-1][:2]), []).append(each.compress_size)
+    lines = [f"  {sum(sizes) / 1e6:7.2f} MB  {len(sizes):3} files  {name or '.'}" for name, sizes in folders.items()]
+    return "\n".join([*sorted(lines, reverse=True), f"  {archive.stat().st_size / 1e6:7.2f} MB  in all"])
 
 
 def parser() -> argparse.ArgumentParser:

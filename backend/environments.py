@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which environments there are, what is pinned in each, where they lie, and what the system has to bring along.
 
-Standard library only. Environments lie in the user's cache folder under a name that contains a hash of their pins, so
-that a second clone finds them and a changed pin makes a new one.
+Standard library only. build.py's environments lie in the user's cache folder under a name that contains a hash of their
+pins, so that a second clone finds them and a changed pin makes a new one; Blender's lies where Blender says. install.py
+makes both kinds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -25,7 +26,14 @@ else:
     import fcntl
 
 ROOT = Path(__file__).resolve().parents[1]
+BACKEND = Path(__file__).resolve().parent
 PYTHON_VERSION = "3.11"  # the only one for which all three bpy wheels exist
+
+# The Pythons that the backend's pins work with, and what has to be compiled because it comes only as source.
+BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
+SOURCE_ONLY = {(3, 14): ("xatlas",)}
+# CUDA 13, which the pinned torch is built for, needs an NVIDIA driver of at least this series.
+OLDEST_DRIVER = 580
 
 # What bpy and OpenCV load from the system, and the Debian package of each.
 SYSTEM_LIBRARIES = {
@@ -42,16 +50,26 @@ SYSTEM_LIBRARIES = {
 }
 
 
-def read_pins(path: Path) -> list[str]:
-    """The lines of a requirements file that count, those of the files that it names included."""
-    pins: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        line = line.split("#")[0].strip()
-        if line.startswith(("-r ", "-c ")):
-            pins += read_pins(path.parent / line[3:].strip())
-        elif line:
-            pins.append(line)
-    return pins
+def requirement_lines(path: Path) -> list[str]:
+    """The lines of a requirements file without comments and blanks."""
+    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line]
+
+
+def requirement_files(path: Path, options: tuple[str, ...] = ("-r ", "-c ")) -> list[Path]:
+    """A requirements file and all that it includes by one of the options: -r asks for packages, -c only binds them."""
+    included = [path.parent / line[3:].strip() for line in requirement_lines(path) if line.startswith(options)]
+    return [path, *(file for each in included for file in requirement_files(each, options))]
+
+
+def read_pins(path: Path, options: tuple[str, ...] = ("-r ", "-c ")) -> list[str]:
+    """The pins of a requirements file and of those that it includes."""
+    return [
+        line
+        for file in requirement_files(path, options)
+        for line in requirement_lines(file)
+        if not line.startswith("-")
+    ]
 
 
 def cache_folder() -> Path:
@@ -66,13 +84,40 @@ def cache_folder() -> Path:
 
 
 @dataclass(frozen=True)
+class Size:
+    """Bytes to download and bytes on disk, about."""
+
+    download: int
+    disk: int
+
+    def __str__(self) -> str:
+        return f"{self.download / 1e9:.1f} GB to download, {self.disk / 1e9:.1f} GB on disk"
+
+
+# Measured on Linux, x86-64, Python 3.11 and 3.13.
+CPU_SIZE = Size(500_000_000, 2_100_000_000)
+CUDA_SIZE = Size(3_500_000_000, 6_500_000_000)
+BPY_SIZE = Size(400_000_000, 1_000_000_000)
+
+
+@dataclass(frozen=True)
 class Environment:
-    """A virtual environment with exact pins; `check` is Python that fails where a part of it cannot be loaded."""
+    """A virtual environment with exact pins; `check` is Python that fails where a part of it cannot be loaded, run with
+    the backend's folder in its path."""
 
     name: str
     requirements: tuple[Path, ...]
     check: str
-    size: str
+    size: Size
+    device: str = "cpu"
+
+    def files(self) -> list[Path]:
+        """The requirements files, with those that they name."""
+        return sorted({file for path in self.requirements for file in requirement_files(path)})
+
+    def asked(self) -> list[str]:
+        """The pins of the packages that are asked for by name, not through another package."""
+        return sorted({pin for path in self.requirements for pin in read_pins(path, ("-r ",))})
 
     def pins(self) -> list[str]:
         return sorted({pin for path in self.requirements for pin in read_pins(path)})
@@ -93,22 +138,57 @@ class Environment:
         return (self.folder() / "complete").exists() and self.python().exists()
 
 
+@dataclass(frozen=True)
+class Gpu:
+    """The first GPU that nvidia-smi names. memory in GB; driver as "580.65.06"."""
+
+    name: str
+    driver: str
+    memory: float
+
+    def usable(self) -> bool:
+        return int(self.driver.split(".")[0]) >= OLDEST_DRIVER
+
+
+def find_gpu() -> Gpu | None:
+    """The NVIDIA GPU of this machine, or None."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+        name, driver, memory = done.stdout.splitlines()[0].rsplit(",", 2)
+        gpu = Gpu(name.strip(), driver.strip(), float(memory) / 1024)
+        gpu.usable()  # a driver without a number is no driver
+        return gpu
+    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
+        return None
+
+
+def choose_device(gpu: Gpu | None) -> str:
+    """ "cuda" where the pinned CUDA packages exist and the driver can run them, else "cpu"."""
+    return "cuda" if sys.platform == "linux" and gpu is not None and gpu.usable() else "cpu"
+
+
+def user_environment(device: str) -> Environment:
+    """What the backend needs on an artist's machine: no linter, no test tools."""
+    # With CUDA a matched pair of torch and torchvision; otherwise whatever torch pip finds for this machine.
+    name = "requirements-cuda.txt" if device == "cuda" else "requirements.txt"
+    check = "import idto3d.worker, idto3d.generate, insightface, cv2, onnxruntime, xatlas, numba"
+    size = CUDA_SIZE if device == "cuda" else CPU_SIZE
+    return Environment("backend", (BACKEND / name,), check, size, device)
+
+
 def backend_environment() -> Environment:
-    # With a GPU a matched CUDA pair of torch and torchvision; otherwise whatever torch pip finds for this machine.
-    cuda = sys.platform == "linux" and shutil.which("nvidia-smi") is not None
-    size = "about 0.7 GB to download, 2.1 GB on disk"
-    if cuda:
-        size = "about 3.5 GB to download, 6.5 GB on disk (torch with CUDA)"
-    elif sys.platform == "linux":
-        size += "; where pip finds only torch's CUDA build, as on PyPI, 3.5 GB and 6.5 GB"
-    files = ("requirements-cuda.txt" if cuda else "requirements.txt", "requirements-dev.txt")
-    requirements = tuple(ROOT / "backend" / name for name in files)
-    return Environment("backend", requirements, "import torch, cv2, insightface", size)
+    """The same, with what build.py test needs besides."""
+    user = user_environment(choose_device(find_gpu()))
+    return replace(user, requirements=(*user.requirements, BACKEND / "requirements-dev.txt"))
 
 
 def bpy_environment(version: str) -> Environment:
     requirements = ROOT / "idto3d_blender" / f"requirements-bpy-{version}.txt"
-    return Environment(f"bpy-{version}", (requirements,), "import bpy", "0.4 GB to download, 1 GB on disk")
+    return Environment(f"bpy-{version}", (requirements,), "import bpy", BPY_SIZE)
 
 
 def find_python() -> str | None:

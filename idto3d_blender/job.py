@@ -298,13 +298,13 @@ class Job:
                 self._outbox.put({**self.launch.request, "type": "generate", "job": self.id})
 
     def _fraction(self, stage: str, step: int, steps: int) -> float:
-        """Share of the whole work; 0 for a stage that nobody has given a share."""
+        """Share of the whole work, below 1 before it is done; 0 for a stage that nobody has given a share."""
         total = sum(share for _, share in self.launch.stages)
         before = 0.0
         for name, share in self.launch.stages:
             if name == stage:
                 within = min(max(step / steps, 0.0), 1.0) if steps > 0 else 0.0
-                return (before + share * within) / total
+                return min((before + share * within) / total, 0.99)
             before += share
         return 0.0
 

@@ -12,6 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import pytest
 
 import build
 import environments
+import install
 
 ROOT = Path(build.__file__).resolve().parent
 
@@ -32,7 +36,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_environment(tmp_path: Path, pins: str = "", check: str = "import json") -> environments.Environment:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(pins)
-    return environments.Environment("tiny", (requirements,), check, "nothing")
+    return environments.Environment("tiny", (requirements,), check, environments.Size(0, 0))
 
 
 def imports(path: Path) -> set[str]:
@@ -53,7 +57,8 @@ def test_pins_follow_other_files_and_leave_comments_out(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("# words\n-r b.txt\nx==1  # why\n\n")
     (tmp_path / "b.txt").write_text("-c c.txt\ny==2\n")
     (tmp_path / "c.txt").write_text("z==3\n")
-    assert environments.read_pins(tmp_path / "a.txt") == ["z==3", "y==2", "x==1"]
+    assert environments.read_pins(tmp_path / "a.txt") == ["x==1", "y==2", "z==3"]
+    assert environments.read_pins(tmp_path / "a.txt", ("-r ",)) == ["x==1", "y==2"]
 
 
 def test_key_changes_with_a_pin_and_not_with_comments_or_order(tmp_path: Path) -> None:
@@ -78,7 +83,7 @@ def test_every_requirement_is_pinned_exactly(path: Path) -> None:
 
 
 def test_every_imported_package_is_pinned() -> None:
-    names = {"cv2": "opencv-python", "PIL": "pillow", "skimage": "scikit-image"}
+    names = {"cv2": "opencv-python", "PIL": "pillow", "skimage": "scikit-image", "open_clip": "open_clip_torch"}
     optional = {"nvdiffrast"}  # used where the user has installed it, never shipped
     blender = {"bpy", "mathutils", "bl_ext", "addon_utils"}
     local = {"idto3d", "idto3d_blender", "tests", "build", "environments"}
@@ -108,15 +113,15 @@ def test_installed_packages_are_the_pinned_ones() -> None:
 
 @pytest.fixture
 def quick_venv(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A venv without pip, for which pip's turn is left out: the real thing takes a minute on a busy machine."""
-    real = build.run
+    """A venv without pip, for which pip's turn is left out; tests/test_install.py does the real thing."""
+    real = install.run
 
-    def run(command: list[str | Path], *rest: Any, **named: Any) -> int:
-        if "pip" in command:
-            return 0
-        return real([*command, "--without-pip"] if "venv" in command else command, *rest, **named)
+    def run(command: list[str], *rest: Any) -> None:
+        real([*command, "--without-pip"] if "venv" in command else command, *rest)
 
-    monkeypatch.setattr(build, "run", run)
+    monkeypatch.setattr(install, "run", run)
+    monkeypatch.setattr(install, "fetch", lambda *arguments: [])
+    monkeypatch.setattr(install, "install", lambda *arguments: None)
 
 
 @pytest.mark.usefixtures("quick_venv")
@@ -124,7 +129,7 @@ def test_makes_an_environment_once(tmp_path: Path, capsys: pytest.CaptureFixture
     tiny = tiny_environment(tmp_path)
     build.ensure(tiny)
     said = capsys.readouterr().out
-    assert "tiny" in said.split("is ready")[0] and "nothing" in said
+    assert "tiny" in said.split("is ready")[0] and "0.0 GB to download" in said
     assert tiny.ready()
     build.ensure(tiny)
     assert capsys.readouterr().out == ""
@@ -312,9 +317,9 @@ def test_bad_arguments_exit_with_usage() -> None:
 # --- the files themselves
 
 
-@pytest.mark.parametrize("path", [ROOT / "build.py", ROOT / "backend" / "environments.py"])
+@pytest.mark.parametrize("path", [ROOT / "build.py", *(ROOT / "backend").glob("*.py")])
 def test_standard_library_only(path: Path) -> None:
-    assert imports(path) <= sys.stdlib_module_names | {"environments"}
+    assert imports(path) <= sys.stdlib_module_names | {"environments", "install", "preflight"}
 
 
 def test_commands_in_the_readme_exist() -> None:
@@ -326,6 +331,45 @@ def test_commands_in_the_readme_exist() -> None:
     options = set(re.findall(r"(?<!\S)\[?(--[a-z-]+)", text))
     usage = build.parser().parse_args(["generate", "p", "--out", "o"])
     assert {option[2:].replace("-", "_") for option in options} <= set(vars(usage))
+
+
+def test_users_get_no_tools_for_developers() -> None:
+    dev = set(environments.read_pins(ROOT / "backend" / "requirements-dev.txt", ("-r ",)))
+    for device in ("cpu", "cuda"):
+        asked = set(environments.user_environment(device).asked())
+        assert asked and not asked & dev
+    assert dev < set(environments.backend_environment().asked())
+
+
+def test_what_is_packaged(tmp_path: Path) -> None:
+    """Staged as for the zip, less what the manifest excludes: all that the set-up needs, and nothing of ours."""
+    build.stage_extension(tmp_path / "stage")
+    manifest = tomllib.loads((tmp_path / "stage" / "blender_manifest.toml").read_text(encoding="utf-8"))
+    excluded = manifest["build"]["paths_exclude_pattern"]
+    files = {path.relative_to(tmp_path / "stage") for path in (tmp_path / "stage").rglob("*") if path.is_file()}
+    names = {path.as_posix() for path in files if not any(fnmatch(path.name, each) for each in excluded)}
+    assert {"__init__.py", "LICENSE", "backend/install.py", "backend/idto3d/__main__.py"} <= names
+    for path in environments.user_environment("cpu").files() + environments.user_environment("cuda").files():
+        assert f"backend/{path.name}" in names
+    assert "backend/packs/starter/pack.json" in names
+    assert not [name for name in names if "test" in name or "requirements-dev" in name or "requirements-bpy" in name]
+
+
+def test_manifest() -> None:
+    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    assert manifest["blender_version_min"] == "4.2.0"
+    assert set(manifest["permissions"]) == {"files", "network"}
+    for reason in manifest["permissions"].values():
+        assert len(reason) <= 64 and not reason.endswith("."), "Blender's validator refuses it"
+
+
+def test_contents_of_a_zip(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("a.py", "backend/b.py", "backend/idto3d/c.py", "backend/idto3d/deep/d.py"):
+            archive.writestr(name, "x" * 10)
+    lines = build.contents(tmp_path / "a.zip").splitlines()
+    assert [line.split()[2:] for line in lines[:-1]] == [["2", "files", "backend/idto3d"], ["1", "files", "backend"],
+                                                         ["1", "files", "."]]  # fmt: skip
 
 
 def test_ci_runs_the_tests() -> None:
