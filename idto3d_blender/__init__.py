@@ -1,21 +1,56 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ID-to-3D's Blender side: a bundle made by the generator becomes a mesh with shape keys and a material.
+"""ID-to-3D's Blender side: photos become a head with shape keys and a material, made by a backend process.
 
 Nothing here imports bpy before it is needed, so that ``idto3d_blender.bundle`` also works in a plain Python.
 """
 
+from typing import Any
+
+
+def _modules() -> tuple[Any, ...]:
+    """What Blender gets to know, in this order, and forgets in the opposite one."""
+    from . import (
+        driver,
+        operators_head,
+        operators_import,
+        operators_job,
+        operators_photos,
+        operators_remedy,
+        operators_setup,
+        panel_generate,
+        panel_head,
+        panel_jobs,
+        panel_setup,
+        preferences,
+        properties,
+        thumbnails,
+    )
+
+    return (
+        preferences,
+        properties,
+        thumbnails,
+        operators_photos,
+        operators_setup,
+        operators_job,
+        operators_remedy,
+        operators_head,
+        operators_import,
+        panel_setup,
+        panel_generate,
+        panel_jobs,
+        panel_head,
+        driver,
+    )
+
 
 def register() -> None:
     """Called by Blender when the extension is enabled."""
-    from . import operators, panel
-
-    operators.register()
-    panel.register()
+    for module in _modules():
+        module.register()
 
 
 def unregister() -> None:
-    """Called by Blender when the extension is disabled."""
-    from . import operators, panel
-
-    panel.unregister()
-    operators.unregister()
+    """Called by Blender when the extension is disabled: timers, handlers and processes end."""
+    for module in reversed(_modules()):
+        module.unregister()

@@ -1,18 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head bundle becomes one mesh object: UV, smooth shading, a shape key for each expression, a material."""
+"""A head bundle becomes one mesh object: UV, smooth shading, a shape key for each expression, a material.
+
+The work is a generator that yields between steps of some milliseconds, so that a timer can spread it over ticks while
+the user goes on working; ``import_head`` runs it to its end at once.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
-from . import bundle, material
+from . import material
+from .parts import Parts
+from .prepare import Prepared, prepare
 
 # Marks an object as one of ours, and holds where the head came from.
 PROPERTY = "idto3d"
+PREVIEW_SIDE = 256
+
+Steps = Generator[None, None, Any]
 
 
 def import_head(folder: str | Path, collection: Any) -> Any:
@@ -21,21 +32,44 @@ def import_head(folder: str | Path, collection: Any) -> Any:
     Metres, Z up, facing -Y, as in the bundle; all keys 0, which is the neutral pose. Images are packed.
     Returns the object; raises bundle.BundleError, with nothing left behind in the file.
     """
-    head = bundle.read(folder)
-    before = set(_data_blocks())
-    try:
-        mesh = bpy.data.meshes.new(head.name)
-        _fill_mesh(mesh, head)
-        obj = bpy.data.objects.new(head.name, mesh)
-        _add_shape_keys(obj, head)
-        mesh.materials.append(material.skin_material(head, mesh.shape_keys))
-    except Exception:
-        bpy.data.batch_remove([block for block in _data_blocks() if block not in before])
-        raise
-    # As text: a custom property holds no integer above 32 bits, as a seed may be.
-    obj[PROPERTY] = {key: str(head.info.get(key, "")) for key in ("generator", "pack", "seed", "licence", "consent")}
+    prepared = prepare(folder)
+    obj = run_to_end(build(prepared))
     collection.objects.link(obj)
+    thumbnail(obj, prepared)
     return obj
+
+
+def run_to_end(steps: Steps) -> Any:
+    """Run a generator of steps without a pause; returns its value."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def build(prepared: Prepared) -> Steps:
+    """Steps that make the object, not linked to any collection; the last one returns it.
+
+    The object may be used only until the caller's next pause. Raises BundleError, and parts.Interrupted when undo or
+    another file took the half-built data away; then, and when closed early, nothing is left behind.
+    """
+    parts = Parts()
+    try:
+        yield from _mesh(parts, prepared)
+        yield from _shape_keys(parts, prepared)
+        yield from material.skin(parts, prepared)
+        parts.get("mesh").materials.append(parts.get("material"))
+        yield
+        obj = parts.get("object")
+        # As text: a custom property holds no integer above 32 bits, as a seed may be.
+        info = prepared.head.info
+        obj[PROPERTY] = {key: str(info.get(key, "")) for key in ("generator", "pack", "seed", "licence", "consent")}
+        parts.release()
+        return obj
+    except (Exception, GeneratorExit):
+        parts.discard()
+        raise
 
 
 def is_head(obj: Any) -> bool:
@@ -43,34 +77,84 @@ def is_head(obj: Any) -> bool:
     return obj is not None and obj.type == "MESH" and PROPERTY in obj and obj.data.shape_keys is not None
 
 
-def _data_blocks() -> list[Any]:
-    data = bpy.data
-    return [block for blocks in (data.objects, data.meshes, data.materials, data.images) for block in blocks]
+def _mesh(parts: Parts, prepared: Prepared) -> Steps:
+    head = prepared.head
+    mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(head.name))
+    add_vertices(mesh, head.vertices)
+    yield
+    add_corners(parts.get("mesh"), head.faces)
+    yield
+    add_faces(parts.get("mesh"), len(head.faces))
+    yield
+    parts.get("mesh").update(calc_edges=True)
+    yield
+    mesh = parts.get("mesh")
+    layer = mesh.uv_layers.new(name="UVMap")
+    layer.uv.foreach_set("vector", prepared.loop_uv.ravel())
+    parts.add("object", "objects", bpy.data.objects.new(head.name, mesh))
+    yield
 
 
-def _fill_mesh(mesh: Any, head: bundle.Head) -> None:
-    count = len(head.faces)
-    mesh.vertices.add(len(head.vertices))
-    mesh.vertices.foreach_set("co", head.vertices.ravel())
-    mesh.loops.add(3 * count)
-    mesh.loops.foreach_set("vertex_index", head.faces.ravel())
+def add_vertices(mesh: Any, vertices: np.ndarray) -> None:
+    """Fill an empty mesh with vertices (V,3) float32, through the attribute, which is a plain copy."""
+    mesh.vertices.add(len(vertices))
+    mesh.attributes["position"].data.foreach_set("vector", vertices.ravel())
+
+
+def add_corners(mesh: Any, faces: np.ndarray) -> None:
+    """The corners of triangles (F,3) int32."""
+    mesh.loops.add(faces.size)
+    mesh.attributes[".corner_vert"].data.foreach_set("value", faces.ravel())
+
+
+def add_faces(mesh: Any, count: int) -> None:
+    """The triangles of the corners that are there. They are smooth, as all faces are unless marked sharp."""
     mesh.polygons.add(count)
     mesh.polygons.foreach_set("loop_start", np.arange(0, 3 * count, 3, dtype=np.int32))
-    mesh.polygons.foreach_set("use_smooth", np.ones(count, dtype=bool))
-    layer = mesh.uv_layers.new(name="UVMap")
-    layer.uv.foreach_set("vector", head.uv[head.faces_uv].ravel())
-    mesh.update(calc_edges=True)
-    # validate() returns True when it had to drop something, for example a face that is there twice.
-    if mesh.validate():
-        raise bundle.BundleError("E_BUNDLE_INDEX", "The mesh has faces that Blender cannot hold.")
 
 
-def _add_shape_keys(obj: Any, head: bundle.Head) -> None:
-    obj.shape_key_add(name="Basis", from_mix=False)
-    for name, offset in zip(head.expressions, head.offsets, strict=True):
-        key = obj.shape_key_add(name=name, from_mix=False)
-        key.data.foreach_set("co", (head.vertices + offset).ravel())
+def _shape_keys(parts: Parts, prepared: Prepared) -> Steps:
+    parts.get("object").shape_key_add(name="Basis", from_mix=False)
+    yield
+    for name, shape in zip(prepared.head.expressions, prepared.shapes, strict=True):
+        key = parts.get("object").shape_key_add(name=name, from_mix=False)
+        key.points.foreach_set("co", shape.ravel())
         key.slider_min = 0.0
         key.slider_max = 1.0
         # A new key has the value 1.0 from Blender 5.0 on.
         key.value = 0.0
+        yield
+
+
+def thumbnail(obj: Any, prepared: Prepared) -> None:
+    """Give the object its thumbnail, which shows as soon as the user marks it as an asset."""
+    if prepared.preview is None:
+        return
+    file, left, width = prepared.preview
+    with contextlib.suppress(RuntimeError):  # A head without a thumbnail is still a head.
+        image = bpy.data.images.load(str(file), check_existing=False)
+        try:
+            columns, rows = image.size
+            if not rows:
+                return
+            flat = np.empty(4 * columns * rows, dtype=np.float32)
+            image.pixels.foreach_get(flat)
+        finally:
+            bpy.data.images.remove(image)
+        pixels = flat.reshape(rows, columns, 4)[:, left : left + width]
+        preview = obj.preview_ensure()
+        preview.image_size = (PREVIEW_SIDE, PREVIEW_SIDE)
+        preview.image_pixels_float.foreach_set(_square(pixels).ravel())
+
+
+def _square(pixels: np.ndarray) -> np.ndarray:
+    """(H,W,4) -> (256,256,4), the whole picture in the middle of a transparent square; nearest pixels."""
+    height, width = pixels.shape[:2]
+    side = max(height, width)
+    centre = (np.arange(PREVIEW_SIDE) + 0.5) * side / PREVIEW_SIDE
+    row = np.floor(centre - (side - height) / 2).astype(int)
+    column = np.floor(centre - (side - width) / 2).astype(int)
+    square = pixels[row.clip(0, height - 1)][:, column.clip(0, width - 1)].copy()
+    square[(row < 0) | (row >= height)] = 0.0
+    square[:, (column < 0) | (column >= width)] = 0.0
+    return square

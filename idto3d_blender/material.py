@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from .bundle import BundleError, Head
+from .bundle import BundleError
+from .parts import Parts
+from .prepare import Prepared
 
 # Light scatters some millimetres under skin, red the farthest. The weight is small because the albedo also covers hair.
 SUBSURFACE_WEIGHT = 0.12
@@ -16,14 +19,17 @@ SUBSURFACE_SCALE = 0.004
 SUBSURFACE_RADIUS = (1.0, 0.35, 0.2)
 
 
-def skin_material(head: Head, shape_keys: Any) -> Any:
-    """A node material with the three base maps, packed.
+def skin(parts: Parts, prepared: Prepared) -> Generator[None, None, None]:
+    """Steps that make a node material with the three base maps, packed, as ``parts.get("material")``.
 
-    An expression that has its own albedo is mixed in by its shape key's value, through a driver on ``shape_keys``
-    (the mesh's Key data-block).
+    An expression that has its own albedo is mixed in by its shape key's value, through a driver on
+    the Key data-block of ``parts.get("mesh")``.
     """
-    material = bpy.data.materials.new(f"{head.name} skin")
-    material.use_nodes = True
+    head = prepared.head
+    material = parts.add("material", "materials", bpy.data.materials.new(f"{head.name} skin"))
+    # Always on from Blender 5.0 on, where the property will go.
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
     output = tree.nodes.new("ShaderNodeOutputMaterial")
@@ -33,38 +39,57 @@ def skin_material(head: Head, shape_keys: Any) -> Any:
     shader.inputs["Subsurface Weight"].default_value = SUBSURFACE_WEIGHT
     shader.inputs["Subsurface Scale"].default_value = SUBSURFACE_SCALE
     shader.inputs["Subsurface Radius"].default_value = SUBSURFACE_RADIUS
-
-    colour = _image_node(tree, head.maps["albedo"], "albedo", "sRGB", (-700, 300)).outputs["Color"]
-    for row, (name, file) in enumerate(head.expression_albedo.items()):
-        own = _image_node(tree, file, f"albedo_{name}", "sRGB", (-1000, 300 - 320 * (row + 1)))
-        colour = _mix(tree, colour, own.outputs["Color"], shape_keys, name)
+    yield
+    files = {
+        **head.maps,
+        **{f"albedo_{name}": file for name, file in head.expression_albedo.items()},
+    }
+    for name, file in files.items():
+        _load_packed(parts, file, name, prepared.images[file])
+        yield
+    tree = parts.get("material").node_tree
+    shader = principled(tree)
+    colour = _image_node(tree, parts.get("albedo"), "albedo", (-700, 300)).outputs["Color"]
+    for row, name in enumerate(head.expression_albedo):
+        own = _image_node(tree, parts.get(f"albedo_{name}"), f"albedo_{name}", (-1000, 300 - 320 * (row + 1)))
+        colour = _mix(tree, colour, own.outputs["Color"], parts.get("mesh").shape_keys, name)
     tree.links.new(colour, shader.inputs["Base Color"])
-    roughness = _image_node(tree, head.maps["roughness"], "roughness", "Non-Color", (-700, 0))
+    roughness = _image_node(tree, parts.get("roughness"), "roughness", (-700, 0))
     tree.links.new(roughness.outputs["Color"], shader.inputs["Roughness"])
-    specular = _image_node(tree, head.maps["specular"], "specular", "Non-Color", (-700, -300))
+    specular = _image_node(tree, parts.get("specular"), "specular", (-700, -300))
     tree.links.new(specular.outputs["Color"], shader.inputs["Specular IOR Level"])
-    return material
+    yield
+
+
+def principled(tree: Any) -> Any:
+    """The tree's Principled BSDF."""
+    return next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
 
 
 def base_colour_socket(material: Any) -> Any:
     """The output socket that feeds the Principled BSDF's base colour."""
-    shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
-    return shader.inputs["Base Color"].links[0].from_socket
+    return principled(material.node_tree).inputs["Base Color"].links[0].from_socket
 
 
-def _image_node(tree: Any, file: Path, name: str, colour_space: str, location: tuple[int, int]) -> Any:
-    image = bpy.data.images.load(str(file), check_existing=False)
-    if not image.size[0]:
-        raise BundleError("E_BUNDLE_MAP", f"Blender cannot read {file.name}.")
+def _load_packed(parts: Parts, file: Path, name: str, data: bytes) -> None:
+    """An image data-block whose PNG ``data`` is packed; nothing is decoded before something shows it."""
+    try:
+        image = parts.add(name, "images", bpy.data.images.load(str(file), check_existing=False))
+    except RuntimeError as error:
+        raise BundleError("E_BUNDLE_MAP", f"Blender cannot read {file.name}.") from error
     image.name = name
+    parts.add(name, "images", image)
     # Before packing: a change of the colour space reloads from the file.
-    image.colorspace_settings.name = colour_space
-    image.pack()
+    image.colorspace_settings.name = "sRGB" if name.startswith("albedo") else "Non-Color"
+    image.pack(data=data, data_len=len(data))
     # A saved file does not tell where on a person's disk the bundle lay. The raw path does not reload.
     image.filepath_raw = f"//{file.name}"
+
+
+def _image_node(tree: Any, image: Any, name: str, location: tuple[int, int]) -> Any:
     node = tree.nodes.new("ShaderNodeTexImage")
-    node.image = image
     node.name = node.label = name
+    node.image = image
     node.location = location
     return node
 

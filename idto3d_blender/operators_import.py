@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import bundle, import_head, stage
+from . import bundle, import_head, live, stage
 
 
 class IDTO3D_OT_import_head(bpy.types.Operator):
@@ -43,6 +43,8 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         folder = bundle.bundle_folder(bpy.path.abspath(self.filepath))
+        # Beside what is there already, another head for example.
+        spot = live.free_spot(context.scene)
         try:
             head = import_head.import_head(folder, context.collection)
         except bundle.BundleError as error:
@@ -54,7 +56,9 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
         if head.name in context.view_layer.objects:
             head.select_set(True)
             context.view_layer.objects.active = head
+        head.location = spot
         if self.add_stage:
+            context.view_layer.update()
             framing = stage.frame_head(head)
             stage.add_camera(context.scene, framing)
             stage.add_lights(context.scene, framing)

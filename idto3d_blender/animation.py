@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A loop through all expressions of a head, as keyframes on its shape keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+# Marks an action as ours, so that making it again replaces no work of the user's.
+_MARK = "idto3d_test"
+
+
+def own_animation(obj: Any) -> bool:
+    """The head's shape keys have an action that the user made."""
+    action = _action(obj)
+    return action is not None and _MARK not in action
+
+
+def is_animated(obj: Any) -> bool:
+    """The head has our test animation."""
+    action = _action(obj)
+    return action is not None and _MARK in action
+
+
+def animate(obj: Any, start: int, frames: int) -> int:
+    """Key each expression in turn: up within a third of ``frames``, held for a third, down again. Replaces an earlier
+    test animation of this head. Returns the frame after the loop, where it is as at ``start``."""
+    clear(obj)
+    keys = obj.data.shape_keys
+    frame = start
+    for key in keys.key_blocks[1:]:
+        for share, value in ((0, 0.0), (1, 1.0), (2, 1.0), (3, 0.0)):
+            key.value = value
+            key.keyframe_insert("value", frame=frame + share * frames / 3)
+        frame += frames
+    action = keys.animation_data.action
+    action.name = f"{obj.name} expressions"
+    action[_MARK] = True
+    return frame
+
+
+def clear(obj: Any) -> None:
+    """Take our test animation off the head and set all expressions to 0. Drivers and other animation stay."""
+    action = _action(obj)
+    if action is not None and _MARK in action:
+        obj.data.shape_keys.animation_data.action = None
+        if action.users == 0:
+            bpy.data.actions.remove(action)
+    reset(obj)
+
+
+def reset(obj: Any) -> None:
+    """All expressions to 0: the neutral head."""
+    for key in obj.data.shape_keys.key_blocks[1:]:
+        key.value = 0.0
+
+
+def _action(obj: Any) -> Any:
+    data = obj.data.shape_keys.animation_data
+    return data.action if data else None

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes on beside the user's work: a timer polls the jobs and feeds their results to Blender in small slices.
+
+Blender's main thread does nothing here that takes long: processes are polled, files are read in a thread, and meshes
+are built by generators that stop as soon as a tick has taken its share. In background mode, where timers do not run,
+``run_until_idle`` calls the same tick in a loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from . import import_head, live, preferences, properties, session, thumbnails, viewport_colours
+from .bundle import BundleError
+from .job import FINAL, Problem, Snapshot
+from .parts import Interrupted
+from .prepare import Prepared, prepare
+
+# Seconds of a tick after which no further slice is begun; and between ticks, at work and at rest.
+BUDGET = 0.012
+_AT_WORK = 0.01
+_AT_REST = 0.1
+_TRIES = 5
+_WAIT = "wait"
+
+Slices = Generator[str | None, None, None]
+
+
+@dataclass
+class _Work:
+    """reader: the thread that reads files; reading: a preview being read, shown: the newest preview asked for;
+    previews, imports: what is being built, in slices; ended: the last ended job that was taken note of."""
+
+    reader: ThreadPoolExecutor
+    reading: Future[live.Shape] | None = None
+    shown: Path | None = None
+    preview: Slices | None = None
+    imports: dict[str, tuple[Path, Slices]] | None = None
+    ended: Snapshot | None = None
+    coloured: bool = False
+    drawn: object = None
+    file: str = ""
+
+
+_work: _Work | None = None
+
+
+def ensure() -> None:
+    """See to it that the timer runs: call it whenever there is something to do."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_timer):
+        bpy.app.timers.register(_timer, first_interval=0.01, persistent=True)
+
+
+def import_bundle(job: str, folder: Path) -> None:
+    """Import the finished head of a job in slices."""
+    work = _get()
+    work.imports = {**(work.imports or {}), job: (folder, _import(work, job, folder))}
+    ensure()
+
+
+def importing(job: str) -> bool:
+    """The job's head is being imported."""
+    return _work is not None and job in (_work.imports or {})
+
+
+def tick() -> float | None:
+    """One turn of everything. Returns the seconds until the next, or None when there is nothing to do."""
+    begun = time.perf_counter()
+    work, state = _get(), session.get()
+    _poll_setup(state)
+    state.jobs.poll()
+    _take_note_of_end(work, state)
+    _look_at_running(work, state)
+    while time.perf_counter() - begun < BUDGET:
+        if not _slice(work, state):
+            break
+    _redraw_if_new(work, state)
+    if work.imports or work.preview is not None:
+        return _AT_WORK
+    asking = state.status.state != "ready" and state.setup is None and session.plan() is None
+    return _AT_REST if state.busy or work.reading is not None or asking else None
+
+
+def run_until_idle(job: str | None = None, pause: float = 0.02) -> None:
+    """Tick until a job and its import, or everything, is over: for background mode and scripts."""
+    while tick() is not None:
+        if job is not None and not alive(job):
+            return
+        time.sleep(pause)
+
+
+def redraw() -> None:
+    """Draw the sidebars of the 3D viewports anew."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+
+
+def _timer() -> float | None:
+    try:
+        return tick()
+    except Exception:
+        # A timer that raises is taken out by Blender, and all jobs would stand still without a word.
+        traceback.print_exc()
+        return 1.0
+
+
+def _get() -> _Work:
+    global _work
+    if _work is None:
+        _work = _Work(ThreadPoolExecutor(1, thread_name_prefix="idto3d-read"))
+    return _work
+
+
+def alive(job: str) -> bool:
+    """The job waits, runs, or is being imported."""
+    state = session.get()
+    waiting = any(record.id == job for record in state.jobs.waiting)
+    running = state.jobs.current is not None and state.jobs.current.id == job
+    return waiting or running or importing(job)
+
+
+def _poll_setup(state: session.Session) -> None:
+    if state.setup is None:
+        return
+    state.setup.poll()
+    if state.setup.ended:
+        state.setup_ended = state.setup.snapshot
+        state.setup = None
+        state.look_up()
+
+
+def _take_note_of_end(work: _Work, state: session.Session) -> None:
+    ended = state.jobs.finished
+    if ended is None or ended is work.ended:
+        return
+    work.ended = state.ended = ended
+    state.look_up_jobs()
+    if ended.state == "done" and ended.bundle is not None:
+        if ended.id in state.here:
+            import_bundle(ended.id, ended.bundle)
+        else:
+            state.ready[ended.id] = ended.bundle
+    else:
+        _colours_off(work)
+        state.here.discard(ended.id)
+
+
+def _look_at_running(work: _Work, state: session.Session) -> None:
+    """Begin to read, or to show, the running job's newest preview."""
+    running = state.running()
+    if running is not None and running.picture is not None and not bpy.app.background:
+        thumbnails.load_progress(running.picture)
+    if work.reading is not None and work.reading.done():
+        reading, work.reading = work.reading, None
+        # Too late for a file that the worker has deleted meanwhile; the next one comes in seconds.
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError):
+            work.preview = _preview(work, reading.result())
+    if running is None or running.state in FINAL or running.id not in state.here or running.mesh is None:
+        return
+    if running.mesh != work.shown and work.reading is None and work.preview is None and not work.imports:
+        work.shown = running.mesh
+        work.reading = work.reader.submit(live.read, running.mesh, running.id, running.topology or 0)
+
+
+def _slice(work: _Work, state: session.Session) -> bool:
+    """One slice of what there is to build; False when there is nothing, or only something to wait for."""
+    if work.preview is not None:
+        try:
+            return next(work.preview) != _WAIT
+        except (StopIteration, Interrupted):
+            work.preview = None
+            return True
+    if work.imports:
+        job, (_, slices) = next(iter(work.imports.items()))
+        try:
+            return next(slices) != _WAIT
+        except StopIteration:
+            _end_import(work, state, job)
+            return True
+        except BundleError as error:
+            _end_import(work, state, job)
+            _fail(state, job, Problem(error.code, error.message, error.fix))
+            return True
+        except Exception as error:
+            traceback.print_exc()
+            _end_import(work, state, job)
+            _fail(state, job, Problem("E_IMPORT", f"The head could not be imported: {error}.", "Import it again."))
+            return True
+    return False
+
+
+def _preview(work: _Work, shape: live.Shape) -> Slices:
+    new = live.find(shape.job) is None
+    name = _name(shape.job)
+    if not (yield from live.show(shape, name)):
+        return
+    if shape.colours is not None and not work.coloured and preferences.get().solid_colours:
+        work.coloured = True
+        viewport_colours.show()
+    if new and shape.job in session.get().frame:
+        session.get().frame.discard(shape.job)
+        frame(live.find(shape.job))
+    yield None
+
+
+def _import(work: _Work, job: str, folder: Path) -> Slices:
+    future: Future[Prepared] = work.reader.submit(prepare, folder)
+    while not future.done():
+        yield _WAIT
+    prepared = future.result()
+    for attempt in range(_TRIES):
+        while live.busy(job):
+            yield _WAIT
+        try:
+            built = yield from import_head.build(prepared)
+            break
+        except Interrupted:
+            if attempt == _TRIES - 1:
+                raise
+            yield None
+    live.finish(job, built)
+    yield None
+    obj = live.find(job)
+    if obj is not None:
+        import_head.thumbnail(obj, prepared)
+        yield None
+        live.let_go(job)
+        if not bpy.app.background:
+            bpy.ops.ed.undo_push(message="ID-to-3D Head")
+
+
+def _end_import(work: _Work, state: session.Session, job: str) -> None:
+    imports = dict(work.imports or {})
+    imports.pop(job, None)
+    work.imports = imports or None
+    state.here.discard(job)
+    state.frame.discard(job)
+    if state.running() is None:
+        _colours_off(work)
+    redraw()
+
+
+def _fail(state: session.Session, job: str, problem: Problem) -> None:
+    ended = state.ended
+    if ended is None or ended.id != job:
+        ended = Snapshot(job, "failed", state.folder / "logs" / f"{job}.log")
+    state.ended = replace(ended, state="failed", error=problem)
+
+
+def _colours_off(work: _Work) -> None:
+    if work.coloured:
+        work.coloured = False
+        viewport_colours.restore()
+
+
+def _name(job: str) -> str:
+    record = session.get().jobs.record(job)
+    return Path(str(record.request["out"])).name if record else "head"
+
+
+def frame(obj: Any) -> None:
+    """Move the viewports, without turning them, so that ``obj`` fills a good part of each."""
+    if obj is None:
+        return
+    low, high = live.box(obj)
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None:
+                view = area.spaces.active.region_3d
+                if view.view_perspective != "CAMERA":
+                    view.view_location = (low + high) / 2
+                    view.view_distance = 2.6 * float((high - low).max())
+
+
+def _redraw_if_new(work: _Work, state: session.Session) -> None:
+    setup = state.setup.snapshot if state.setup else None
+    now = (state.running(), state.jobs.waiting, state.ended, setup, state.status, bool(work.imports))
+    if now != work.drawn:
+        work.drawn = now
+        redraw()
+
+
+# --- what the user does to the file meanwhile
+
+
+@persistent
+def _before_load(*_: Any) -> None:
+    """Another file: what was half-built goes with the old one."""
+    properties.keep()
+    if _work is None:
+        return
+    _colours_off(_work)
+    _work.file = bpy.data.filepath
+    if _work.preview is not None:
+        _work.preview.close()
+        _work.preview = None
+    for _folder, slices in (_work.imports or {}).values():
+        slices.close()
+
+
+@persistent
+def _after_load(*_: Any) -> None:
+    """A head belongs into the file in which it was asked for. The same file read again goes on; in any other the
+    finished head is offered, not put."""
+    properties.restore()
+    live.after_undo()
+    if _work is None:
+        return
+    state = session.get()
+    same = bool(_work.file) and _work.file == bpy.data.filepath
+    unfinished, _work.imports = _work.imports or {}, None
+    if not same:
+        state.here.clear()
+        state.ready.update({job: entry[0] for job, entry in unfinished.items()})
+    else:
+        for job, entry in unfinished.items():
+            import_bundle(job, entry[0])
+    _work.shown = None
+    ensure()
+
+
+@persistent
+def _after_undo(*_: Any) -> None:
+    live.after_undo()
+
+
+@persistent
+def _before_save(*_: Any) -> None:
+    viewport_colours.restore()
+
+
+@persistent
+def _after_save(*_: Any) -> None:
+    if _work is not None and _work.coloured:
+        viewport_colours.show()
+
+
+_HANDLERS = (
+    ("load_pre", _before_load),
+    ("load_post", _after_load),
+    ("undo_post", _after_undo),
+    ("redo_post", _after_undo),
+    ("save_pre", _before_save),
+    ("save_post", _after_save),
+)
+
+
+def register() -> None:
+    for name, handler in _HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
+
+
+def unregister() -> None:
+    global _work
+    if bpy.app.timers.is_registered(_timer):
+        bpy.app.timers.unregister(_timer)
+    for name, handler in _HANDLERS:
+        handlers = getattr(bpy.app.handlers, name)
+        if handler in handlers:
+            handlers.remove(handler)
+    if _work is not None:
+        _colours_off(_work)
+        if _work.preview is not None:
+            _work.preview.close()
+        for _folder, slices in (_work.imports or {}).values():
+            slices.close()
+        _work.reader.shutdown(wait=False, cancel_futures=True)
+    _work = None
+    session.stop()

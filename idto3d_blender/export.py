@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head for other programs: glTF, FBX and USD, with its shape keys and maps.
+
+What a format cannot carry is left out by Blender's exporters without a word; `LIMITS` says it for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from . import material
+from .import_head import PROPERTY
+
+ENDINGS = {"GLTF": ".glb", "FBX": ".fbx", "USD": ".usdc"}
+_OPERATORS = {"GLTF": "EXPORT_SCENE_OT_gltf", "FBX": "EXPORT_SCENE_OT_fbx"}
+_ADDONS = {"GLTF": "glTF 2.0 format", "FBX": "FBX format"}
+LIMITS = {
+    "GLTF": "no subsurface scattering",
+    "FBX": "no subsurface scattering; roughness and specular depend on the program that reads it",
+    "USD": "no subsurface scattering, no specular map",
+}
+
+
+class ExportError(Exception):
+    """An export that did not work: a stable code and what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+
+
+def unavailable(kind: str) -> str:
+    """Why this Blender cannot write the format now, as a sentence; empty when it can."""
+    if kind in _OPERATORS and not hasattr(bpy.types, _OPERATORS[kind]):
+        return f"Switch on the add-on {_ADDONS[kind]} in the preferences"
+    if kind == "USD" and not bpy.app.build_options.usd:
+        return "This Blender was built without USD"
+    return ""
+
+
+def export(context: Any, obj: Any, folder: Path, kinds: list[str]) -> dict[str, Path]:
+    """Write ``obj`` in each of ``kinds`` ("GLTF", "FBX", "USD") into ``folder``; returns the files.
+
+    The pose is the neutral one, whatever the sliders say. An export is written aside and moved to its place when it is
+    whole. Raises ExportError.
+    """
+    writers: dict[str, Callable[[Path], None]] = {"GLTF": _gltf, "FBX": _fbx, "USD": _usd}
+    files = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_selected(context, obj), _neutral(obj), _plain_materials(obj):
+            for kind in kinds:
+                if reason := unavailable(kind):
+                    raise ExportError("E_EXPORT_ADDON", f"{reason}.")
+                files[kind] = folder / f"{_file_name(obj.name)}{ENDINGS[kind]}"
+                _write_whole(writers[kind], files[kind])
+    except OSError as error:
+        raise ExportError("E_EXPORT_WRITE", f"{folder.name} cannot be written: {error.strerror}.") from error
+    except RuntimeError as error:
+        raise ExportError("E_EXPORT", str(error).strip()) from error
+    return files
+
+
+def limits(obj: Any, kinds: list[str]) -> list[str]:
+    """What the formats leave out of this head, a sentence for each."""
+    lines = [f"{kind}: {LIMITS[kind]}" for kind in kinds]
+    if any(_own_albedo(tree) for tree in _trees(obj)):
+        lines.append("An expression's own skin colour stays in Blender")
+    return lines
+
+
+def _file_name(name: str) -> str:
+    return bpy.path.clean_name(name) or "head"
+
+
+def _write_whole(write: Callable[[Path], None], file: Path) -> None:
+    temporary = file.with_name(f".{file.stem}.part{file.suffix}")
+    try:
+        write(temporary)
+        if not temporary.is_file():
+            raise ExportError("E_EXPORT", f"Blender did not write {file.name}.")
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _gltf(file: Path) -> None:
+    bpy.ops.export_scene.gltf(
+        filepath=str(file),
+        export_format="GLB",
+        use_selection=True,
+        export_morph=True,
+        export_morph_normal=True,
+        export_animations=False,
+        export_yup=True,
+    )
+
+
+def _fbx(file: Path) -> None:
+    bpy.ops.export_scene.fbx(
+        filepath=str(file),
+        use_selection=True,
+        object_types={"MESH"},
+        path_mode="COPY",
+        embed_textures=True,
+        mesh_smooth_type="OFF",
+        bake_anim=False,
+        add_leaf_bones=False,
+    )
+
+
+def _usd(file: Path) -> None:
+    options: dict[str, Any] = {"export_textures_mode": "NEW"}
+    if bpy.app.version < (4, 5):
+        options = {"export_textures": True, "overwrite_textures": True}
+    bpy.ops.wm.usd_export(
+        filepath=str(file),
+        selected_objects_only=True,
+        export_animation=False,
+        export_shapekeys=True,
+        export_materials=True,
+        generate_preview_surface=True,
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def _only_selected(context: Any, obj: Any) -> Iterator[None]:
+    layer = context.view_layer
+    selected, active = list(context.selected_objects), layer.objects.active
+    for other in selected:
+        other.select_set(False)
+    obj.select_set(True)
+    layer.objects.active = obj
+    try:
+        yield
+    finally:
+        obj.select_set(False)
+        for other in selected:
+            other.select_set(True)
+        layer.objects.active = active
+
+
+@contextlib.contextmanager
+def _neutral(obj: Any) -> Iterator[None]:
+    blocks = obj.data.shape_keys.key_blocks[1:]
+    values = [key.value for key in blocks]
+    for key in blocks:
+        key.value = 0.0
+    try:
+        yield
+    finally:
+        for key, value in zip(blocks, values, strict=True):
+            key.value = value
+
+
+@contextlib.contextmanager
+def _plain_materials(obj: Any) -> Iterator[None]:
+    """Exporters follow a picture that is plugged in directly, not one behind mixes that drivers control."""
+    changed = []
+    for tree in _trees(obj):
+        if _own_albedo(tree):
+            socket = material.principled(tree).inputs["Base Color"]
+            changed.append((tree, socket, socket.links[0].from_socket))
+            tree.links.new(tree.nodes["albedo"].outputs["Color"], socket)
+    try:
+        yield
+    finally:
+        for tree, socket, before in changed:
+            tree.links.new(before, socket)
+
+
+def _trees(obj: Any) -> list[Any]:
+    """The node trees of a head's own materials."""
+    if PROPERTY not in obj:
+        return []
+    trees = [slot.material.node_tree for slot in obj.material_slots if slot.material is not None]
+    return [tree for tree in trees if tree is not None and "albedo" in tree.nodes]
+
+
+def _own_albedo(tree: Any) -> bool:
+    shaders = [node for node in tree.nodes if node.type == "BSDF_PRINCIPLED"]
+    links: Any = shaders[0].inputs["Base Color"].links if shaders else []
+    return bool(links) and links[0].from_node.type == "MIX"

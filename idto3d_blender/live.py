@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The head that sculpts itself in the viewport while a job runs, and becomes the finished head in its place.
+
+The object is found by its job's id in a custom property, at every step anew: between two steps the user may undo, or
+open another file. What happens to it decides what we do:
+
+- It is gone after an undo: the next preview makes it again.
+- The user deleted it, or its scene: previews stop. The finished head is imported all the same, as a new object,
+  because deleting it takes one key and making it again takes minutes.
+- It is being edited or sculpted: previews pause, and the finished head waits, until it is back in object mode.
+- Another file was opened: see driver.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Vector
+from numpy.typing import NDArray
+
+from . import import_head
+from .parts import Interrupted, Parts
+
+JOB = "idto3d_job"
+COLOURS = "Colour"
+_TOPOLOGY = "idto3d_topology"
+_MATERIAL = "ID-to-3D preview"
+# A head with its air around it, metres.
+_ROOM = 0.34
+_SOLID = {"MESH", "CURVE", "SURFACE", "META", "FONT"}
+# An object as large as this is a room or a ground to stand in, not something to step aside for.
+_ROOM_SIZE = 8.0
+
+_shown: set[str] = set()
+_deleted: set[str] = set()
+_names: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A preview as it comes from the worker: vertices (V,3) float32 metres, faces (F,3) int32, colours (V,4) float32
+    linear or None; topology: while it stays, so do faces and the order of the vertices."""
+
+    job: str
+    topology: int
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    colours: NDArray[np.float32] | None
+
+
+def read(path: Path, job: str, topology: int) -> Shape:
+    """Read a preview file, in any thread. Raises OSError, ValueError or KeyError for a file that is none."""
+    with np.load(path, allow_pickle=False) as stored:
+        vertices = np.ascontiguousarray(stored["vertices"], dtype=np.float32)
+        faces = np.ascontiguousarray(stored["faces"], dtype=np.int32)
+        stored_colours = stored["colours"] if "colours" in stored.files else None
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3 or not len(faces):
+        raise ValueError(f"{path.name} holds no mesh.")
+    if faces.min() < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():
+        raise ValueError(f"{path.name} holds a broken mesh.")
+    colours = None
+    if stored_colours is not None:
+        if stored_colours.shape != vertices.shape or stored_colours.dtype != np.uint8:
+            raise ValueError(f"{path.name} holds colours of another shape.")
+        colours = np.ones((len(vertices), 4), dtype=np.float32)
+        colours[:, :3] = _LINEAR[stored_colours]
+    return Shape(job, topology, vertices, faces, colours)
+
+
+def _linear_table() -> NDArray[np.float32]:
+    """sRGB byte -> linear value."""
+    s = np.arange(256) / 255
+    return np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+_LINEAR = _linear_table()
+
+
+def find(job: str) -> Any:
+    """The job's object in the open file, or None. Not to be kept beyond the next pause."""
+    known = bpy.data.objects.get(_names.get(job, ""))
+    candidates = [known] if known is not None and known.get(JOB) == job else bpy.data.objects
+    for obj in candidates:
+        # An object whose scene was deleted may still lie in the file.
+        if obj.get(JOB) == job and obj.library is None and obj.type == "MESH" and obj.users_scene:
+            _names[job] = obj.name
+            return obj
+    return None
+
+
+def busy(job: str) -> bool:
+    """The object is in edit, sculpt or paint mode, where its mesh must not be touched."""
+    obj = find(job)
+    return obj is not None and obj.mode != "OBJECT"
+
+
+def show(shape: Shape, name: str) -> Generator[None, None, bool]:
+    """Steps that bring the job's object to ``shape``, making it as ``name`` if it was not there yet.
+
+    Returns True when it did, False when the user does not want it or is working on it.
+    """
+    obj = find(shape.job)
+    if obj is None and shape.job in _shown:
+        _deleted.add(shape.job)
+    if shape.job in _deleted or busy(shape.job):
+        return False
+    if obj is not None and _same_topology(obj.data, shape):
+        _move(obj.data, shape)
+        yield
+        return True
+    parts = Parts()
+    try:
+        yield from _new_mesh(parts, shape, name)
+        _place(shape, name, parts)
+    except (Exception, GeneratorExit):
+        parts.discard()
+        raise
+    yield
+    return True
+
+
+def _same_topology(mesh: Any, shape: Shape) -> bool:
+    return mesh.get(_TOPOLOGY) == shape.topology and len(mesh.vertices) == len(shape.vertices)
+
+
+def _move(mesh: Any, shape: Shape) -> None:
+    mesh.attributes["position"].data.foreach_set("vector", shape.vertices.ravel())
+    _colour(mesh, shape)
+    mesh.update()
+
+
+def _colour(mesh: Any, shape: Shape) -> None:
+    if shape.colours is None:
+        return
+    layer = mesh.color_attributes.get(COLOURS)
+    if layer is None:
+        layer = mesh.color_attributes.new(COLOURS, "FLOAT_COLOR", "POINT")
+        mesh.color_attributes.active_color = layer
+        mesh.materials.append(_preview_material())
+    layer.data.foreach_set("color", shape.colours.ravel())
+
+
+def _new_mesh(parts: Parts, shape: Shape, name: str) -> import_head.Steps:
+    mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(name))
+    import_head.add_vertices(mesh, shape.vertices)
+    yield
+    import_head.add_corners(parts.get("mesh"), shape.faces)
+    yield
+    import_head.add_faces(parts.get("mesh"), len(shape.faces))
+    yield
+    parts.get("mesh").update(calc_edges=True)
+    yield
+    mesh = parts.get("mesh")
+    _colour(mesh, shape)
+    mesh[_TOPOLOGY] = shape.topology
+    yield
+
+
+def _place(shape: Shape, name: str, parts: Parts) -> None:
+    """Hand the new mesh to the job's object, or make the object."""
+    mesh = parts.get("mesh")
+    obj = find(shape.job)
+    if obj is None:
+        if shape.job in _shown:
+            raise Interrupted("The object went while its mesh was being made.")
+        obj = bpy.data.objects.new(name, mesh)
+        obj[JOB] = shape.job
+        link(obj)
+        _names[shape.job] = obj.name
+        _shown.add(shape.job)
+    elif obj.mode == "OBJECT":
+        exchange(obj, mesh)
+    parts.release()
+
+
+def exchange(obj: Any, mesh: Any) -> None:
+    """Give ``obj`` another mesh, under the old mesh's name; the old one goes if nothing else uses it."""
+    old = obj.data
+    obj.data = mesh
+    if old.users == 0:
+        name = old.name
+        bpy.data.meshes.remove(old)
+        mesh.name = name
+
+
+def finish(job: str, built: Any) -> Any:
+    """The finished, unlinked object ``built`` takes the place of the job's object, or is linked. Returns the one that
+    stays. Location, name, collections and modifiers of the job's object stay as they are."""
+    obj = find(job)
+    if obj is None or obj.mode != "OBJECT":
+        link(built)
+        built[JOB] = job
+        _names[job] = built.name
+        return built
+    preview = [material for material in obj.data.materials if material is not None]
+    exchange(obj, built.data)
+    obj[import_head.PROPERTY] = built[import_head.PROPERTY].to_dict()
+    obj.active_shape_key_index = 0
+    bpy.data.objects.remove(built)
+    for material in preview:
+        if material.users == 0 and material.name.startswith(_MATERIAL):
+            bpy.data.materials.remove(material)
+    return obj
+
+
+def let_go(job: str) -> None:
+    """The job is over: its object is an object like any other."""
+    obj = find(job)
+    if obj is not None:
+        del obj[JOB]
+    for kept in (_shown, _deleted):
+        kept.discard(job)
+    _names.pop(job, None)
+
+
+def remove(job: str) -> None:
+    """Take an unfinished preview out of the file."""
+    obj = find(job)
+    if obj is not None and obj.mode == "OBJECT":
+        mesh = obj.data
+        bpy.data.objects.remove(obj)
+        if mesh.users == 0:
+            bpy.data.meshes.remove(mesh)
+    let_go(job)
+
+
+def after_undo() -> None:
+    """What is missing now was undone, or never there in this file, and not deleted by the user."""
+    _shown.clear()
+    _deleted.clear()
+
+
+def link(obj: Any) -> None:
+    """Link a new object to the active collection of the first window, at a free spot, and select it if nothing is."""
+    manager = bpy.context.window_manager
+    window = bpy.context.window or (manager.windows[0] if manager.windows else None)
+    scene, layer = (window.scene, window.view_layer) if window else (bpy.context.scene, bpy.context.view_layer)
+    collection = layer.active_layer_collection.collection
+    if collection.library is not None or collection.override_library is not None:
+        collection = scene.collection
+    obj.location = free_spot(scene)
+    collection.objects.link(obj)
+    active = layer.objects.active
+    in_object_mode = active is None or active.mode == "OBJECT"
+    # In an excluded collection it is in the file, but not in the view layer.
+    if in_object_mode and not layer.objects.selected and obj.name in layer.objects:
+        obj.select_set(True, view_layer=layer)
+        layer.objects.active = obj
+
+
+def free_spot(scene: Any) -> Vector:
+    """The 3D cursor, or the next place along X where a head stands inside of nothing."""
+    boxes = []
+    for obj in scene.objects:
+        if obj.type in _SOLID and not obj.hide_viewport:
+            low, high = box(obj)
+            if max(high - low) < _ROOM_SIZE:
+                boxes.append((low, high))
+    spot = scene.cursor.location.copy()
+    half = _ROOM / 2
+    for _ in range(200):
+        low, high = np.array(spot) - half, np.array(spot) + half
+        if not any((low < other_high).all() and (high > other_low).all() for other_low, other_high in boxes):
+            break
+        spot.x += _ROOM
+    return spot
+
+
+def box(obj: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """World-space corners. matrix_world of a new object is only right after the next evaluation."""
+    matrix = obj.matrix_world if obj.parent else obj.matrix_basis
+    corners = np.array([matrix @ Vector(corner) for corner in obj.bound_box])
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def _preview_material() -> Any:
+    """Shows the colours in Material Preview and Rendered viewports."""
+    material = bpy.data.materials.new(_MATERIAL)
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
+    tree = material.node_tree
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    colours = tree.nodes.new("ShaderNodeVertexColor")
+    colours.layer_name = COLOURS
+    colours.location = (-300, 0)
+    tree.links.new(colours.outputs["Color"], shader.inputs["Base Color"])
+    return material

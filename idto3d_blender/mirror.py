@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The missing side of one-sided expressions: mouth_right from mouth_left, jaw_left from jaw_right.
+
+The mesh is not symmetric, so Blender's own mirroring, which looks for a twin vertex at the mirrored place, finds none.
+Here each vertex takes the mirrored motion of the surface at its mirrored place: of the nearest vertices there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mathutils.kdtree import KDTree
+from numpy.typing import NDArray
+
+from . import expressions
+
+_NEAREST = 3
+_MOVES = 1e-6
+_FLIP = np.array([-1.0, 1.0, 1.0], dtype=np.float32)
+
+
+def missing(obj: Any) -> dict[str, str]:
+    """Keys of the head that lack their other side -> that side's name."""
+    return expressions.missing_sides(key.name for key in obj.data.shape_keys.key_blocks[1:])
+
+
+def add_missing(obj: Any) -> list[str]:
+    """Make the keys that are missing; returns their names."""
+    made = []
+    for name, other in missing(obj).items():
+        blocks = obj.data.shape_keys.key_blocks
+        basis = _points(blocks[0])
+        offsets = mirrored(basis, _points(blocks[name]) - basis)
+        key = obj.shape_key_add(name=other, from_mix=False)
+        key.points.foreach_set("co", (basis + offsets).ravel())
+        key.slider_min, key.slider_max = blocks[name].slider_min, blocks[name].slider_max
+        # A new key has the value 1.0 from Blender 5.0 on.
+        key.value = 0.0
+        made.append(other)
+    return made
+
+
+def mirrored(vertices: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Offsets (V,3) of the expression that is ``offsets`` (V,3) seen in a mirror at x = 0; both in metres."""
+    out = np.zeros_like(offsets)
+    moving = np.flatnonzero(np.abs(offsets).max(axis=1) > _MOVES)
+    if not len(moving):
+        return out
+    # Only near what moves does anything move; the border keeps the motion's fall-off to zero.
+    flipped = vertices * _FLIP
+    margin = 0.01
+    low, high = vertices[moving].min(axis=0) - margin, vertices[moving].max(axis=0) + margin
+    source = np.flatnonzero(((vertices >= low) & (vertices <= high)).all(axis=1))
+    target = np.flatnonzero(((flipped >= low) & (flipped <= high)).all(axis=1))
+    tree = KDTree(len(source))
+    for index in source.tolist():
+        tree.insert(vertices[index], index)
+    tree.balance()
+    for index in target.tolist():
+        found = tree.find_n(flipped[index], _NEAREST)
+        weights = np.array([1.0 / (distance + 1e-6) for _, _, distance in found], dtype=np.float32)
+        neighbours = offsets[[number for _, number, _ in found]]
+        out[index] = (weights[:, None] * neighbours).sum(axis=0) / weights.sum() * _FLIP
+    return out
+
+
+def _points(key: Any) -> NDArray[np.float32]:
+    flat = np.empty(3 * len(key.points), dtype=np.float32)
+    key.points.foreach_get("co", flat)
+    return flat.reshape(-1, 3)

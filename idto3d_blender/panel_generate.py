@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The box with which a head is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from . import expressions, panel_parts, thumbnails
+from .properties import PHOTOS_USED, settings
+
+
+class IDTO3D_UL_photos(bpy.types.UIList):
+    """Photos; those beyond the first five are grey, as they are not used"""
+
+    def draw_item(
+        self, context: Any, layout: Any, data: Any, item: Any, icon: int, active: Any, name: str, index: int = 0
+    ) -> None:
+        row = layout.row(align=True)
+        row.active = index < PHOTOS_USED
+        row.label(text=Path(item.path).name, icon_value=thumbnails.photo(item.path))
+        row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
+
+
+class IDTO3D_PT_generate(panel_parts.SidebarPanel, bpy.types.Panel):
+    """A head from photos"""
+
+    bl_label = "Generate"
+    bl_order = 1
+
+    def draw(self, context: Any) -> None:
+        layout, given = self.layout, settings()
+        _draw_photos(layout, context, given)
+        column = layout.column()
+        column.enabled = bool(given.photos)
+        column.prop(given, "consent")
+        layout.row().prop(given, "quality", expand=True)
+        header, body = layout.panel("idto3d_options", default_closed=True)
+        header.label(text="Options")
+        if body is not None:
+            _draw_options(body, given)
+        row = layout.row()
+        row.scale_y = 1.6
+        row.operator("idto3d.generate_from_list", icon="USER")
+
+
+def _draw_photos(layout: Any, context: Any, given: Any) -> None:
+    if given.photos:
+        row = layout.row()
+        row.template_list(
+            "IDTO3D_UL_photos", "", given, "photos", given, "photo_index", rows=3, maxrows=PHOTOS_USED + 1
+        )
+        column = row.column(align=True)
+        column.operator("idto3d.add_photos", text="", icon="ADD")
+        column.operator("idto3d.add_folder", text="", icon="FILE_FOLDER")
+        column.operator("idto3d.paste_photos", text="", icon="PASTEDOWN")
+        column.separator()
+        column.operator("idto3d.clear_photos", text="", icon="TRASH")
+        if 0 <= given.photo_index < len(given.photos):
+            layout.template_icon(thumbnails.photo(given.photos[given.photo_index].path), scale=6.0)
+        if len(given.photos) > PHOTOS_USED:
+            layout.label(text=f"The first {PHOTOS_USED} are used", icon="INFO")
+        return
+    box = layout.box()
+    panel_parts.text(
+        box, context, "One photo, or up to five of the same person. Frontal and evenly lit ones work best."
+    )
+    row = box.row()
+    row.scale_y = 1.4
+    row.operator("idto3d.add_photos", text="Add Photos...", icon="IMAGE_DATA")
+    row = box.row(align=True)
+    row.operator("idto3d.add_folder", text="Folder...", icon="FILE_FOLDER")
+    row.operator("idto3d.paste_photos", text="Paste", icon="PASTEDOWN")
+    panel_parts.text(box, context, "Or drop photos on this viewport.")
+
+
+def _draw_options(layout: Any, given: Any) -> None:
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    column.prop(given, "prompt", placeholder="with freckles")
+    column.prop(given, "seed")
+    column.prop(given, "pack")
+    if given.pack == "FOLDER":
+        column.prop(given, "pack_folder", text="Folder")
+    column.prop(given, "output", placeholder="As in the preferences")
+    column.prop(given, "all_expressions")
+    if not given.all_expressions:
+        grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+        for index, name in enumerate(expressions.EXPRESSIONS):
+            grid.prop(given, "expressions", index=index, text=expressions.label(name), toggle=True)
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_UL_photos, IDTO3D_PT_generate))

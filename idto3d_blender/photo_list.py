@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which photos the next head is made from: adding, removing, and what counts as a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from .properties import PHOTOS_USED, settings
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+FILTER = ";".join(f"*{ending}" for ending in ENDINGS)
+
+
+def add(paths: Iterable[Path]) -> int:
+    """Append the photos that are not in the list yet; returns how many. New people have not agreed yet, so this takes
+    the tick away."""
+    given = settings()
+    known = {photo.path for photo in given.photos}
+    added = 0
+    for path in paths:
+        text = str(path)
+        if path.suffix.lower() in ENDINGS and text not in known:
+            given.photos.add().path = text
+            known.add(text)
+            added += 1
+    if added:
+        given.consent = False
+        given.photo_index = len(given.photos) - 1
+    return added
+
+
+def used() -> list[str]:
+    """The photos that a head is made from: the first five."""
+    return [photo.path for photo in settings().photos][:PHOTOS_USED]
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The photos that lie in a folder, by name; hidden ones left out. Raises OSError."""
+    files = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
+    return sorted(path for path in files if path.is_file())
+
+
+def in_text(text: str) -> list[Path]:
+    """The photos that a text names, as file managers put them on the clipboard: one a line or between semicolons, bare,
+    in quotation marks, or as file:// addresses. Only those that exist."""
+    found = []
+    for part in text.replace(";", "\n").splitlines():
+        name = part.strip().strip("\"'")
+        if name.startswith("file://"):
+            name = unquote(urlparse(name).path)
+            # file:///C:/photo.jpg
+            name = name[1:] if name[2:3] == ":" else name
+        path = Path(name)
+        if name and path.suffix.lower() in ENDINGS and path.is_file():
+            found.append(path)
+    return found
