@@ -80,8 +80,9 @@ def test_a_photo_becomes_a_valid_bundle(bundle: Path) -> None:
     assert not bundle.with_name(bundle.name + ".work").exists()
 
 
-def test_same_seed_same_bundle(bundle: Path, portrait: Path, tmp_path: Path) -> None:
-    again = generate([portrait], tmp_path / "again", QUICK, silent)
+def test_same_seed_same_bundle_with_previews_or_without(bundle: Path, portrait: Path, tmp_path: Path) -> None:
+    again = generate([portrait], tmp_path / "again", QUICK, silent, tmp_path / "previews")
+    assert list((tmp_path / "previews").glob("mesh-*.npz")) and not list(bundle.parent.rglob("mesh-*"))
     for name in ("albedo.png", "roughness.png", "specular.png", "preview.png"):
         assert (again / name).read_bytes() == (bundle / name).read_bytes(), name
     headers = [json.loads((b / "head.json").read_text()) for b in (again, bundle)]

@@ -26,7 +26,7 @@ from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryV
 from .distill.texture_stage import TextureStageConfig, run_texture_stage
 from .errors import FULL, UserError
 from .expressions import parse_expressions
-from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report, texel_values
+from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report, texel_attachment
 from .head.geometry_net import GeometryNet, follow
 from .head.own_albedo import own_albedo
 from .head.texture_net import TextureNet, start_maps
@@ -36,8 +36,8 @@ from .photos.detect import load_detector
 from .photos.faces import Face, read_faces
 from .photos.load import Notice
 from .preview import preview_sheet
-from .prior.model import Prior
 from .prior.clip_text import expression_vectors
+from .prior.model import Prior
 from .prior.pack import Pack, read_pack
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
@@ -217,7 +217,7 @@ def make_head(
     clock("finishing the mesh", 1, 3)
     atlas = make_atlas(mesh, config.texture_size)
     clock("finishing the mesh", 2, 3)
-    first = bake_start(texture_net, net, sculpture, mesh, atlas, look)
+    first = bake_start(texture_net, net, mesh, atlas, look)
     albedo_prior = Prior.load(pack.path, "albedo", verify=False)
     clock("finishing the mesh", 3, 3)
     painting = run_texture_stage(
@@ -281,14 +281,12 @@ def carry_fields(net: GeometryNet, mesh: HeadMesh, motion: Tensor, warps: Tensor
 def bake_start(
     texture: TextureNet,
     geometry: GeometryNet,
-    sculpture: Sculpture,
     mesh: HeadMesh,
     atlas: Atlas,
     appearance: Appearance,
 ) -> Tensor:
     """The feed-forward maps (S,S,5) on the atlas, carried over the seams."""
-    points, index = texel_values(atlas, mesh.canonical, mesh.faces)
-    attachment = sculpture.control.attach(points.numpy())
+    points, index, attachment = texel_attachment(geometry, mesh, atlas)
     hair_distance = torch.einsum("s,sn->n", appearance.style, geometry.hair_distance(points))
     hair = torch.sigmoid((HAIR_EDGE - hair_distance) / 0.0006)
     values = start_maps(texture, geometry, attachment, texture.skin(appearance.texture), hair, appearance.hair, points)

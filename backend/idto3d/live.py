@@ -34,7 +34,7 @@ from .preview import portrait_camera, portrait_light, render_head
 
 MESH_SECONDS, PICTURE_SECONDS = 3.0, 6.0
 SHARE = 0.03  # of the running time that previews may take: slow machines get fewer
-FACES = 12_000
+FACES = 14_000
 PICTURE_SIZE = 384
 MAPS_SIZE = 512  # side of the maps that colours are read from
 CLAY = (0.62, 0.6, 0.58, 0.55, 0.3)  # albedo sRGB, roughness, specular
@@ -96,7 +96,8 @@ class Live:
             return
         with self._spending(once=first), torch.no_grad():
             if self._painted is None:
-                self._painted = texture_places(mesh, atlas, light.canonical)
+                # in the canonical pose the lips are apart, so that none of one is taken for the other's
+                self._painted = texture_places(mesh.canonical, mesh.faces, atlas.uv, atlas.uv_faces, light.canonical)
             current = maps(MAPS_SIZE)
             if self._is_due("mesh"):
                 self._show_mesh(vertex_colours(current, self._painted))
@@ -166,7 +167,7 @@ def light_mesh(sculpture: Sculpture) -> LightMesh:
     vertices, faces = sculpture.canonical_vertices().numpy(), sculpture.extraction.faces.numpy()
     if len(faces) > FACES:
         vertices, faces = fast_simplification.simplify(
-            vertices.astype(np.float32), faces.astype(np.int32), target_reduction=1 - FACES / len(faces), agg=6.0
+            vertices.astype(np.float32), faces.astype(np.int32), target_reduction=1 - FACES / len(faces), agg=2.0
         )
     used, renumbered = np.unique(faces, return_inverse=True)
     vertices, faces = vertices[used].astype(np.float32), renumbered.reshape(-1, 3).astype(np.int64)
@@ -178,13 +179,15 @@ def light_mesh(sculpture: Sculpture) -> LightMesh:
     )
 
 
-def texture_places(mesh: HeadMesh, atlas: Atlas, points: Tensor) -> Tensor:
-    """(1,1,N,2) for grid_sample: where canonical points (N,3) are in the maps. In the canonical pose the lips are
-    apart, so that none of one is taken for the other's."""
-    near = Surface(mesh.canonical.numpy(), mesh.faces.numpy()).attach(points.numpy())
-    corners = torch.from_numpy(atlas.uv).float()[torch.from_numpy(atlas.uv_faces).long()[near.face]]
-    uv = (corners * near.bary[..., None]).sum(1)
-    return torch.stack([uv[:, 0] * 2 - 1, 1 - 2 * uv[:, 1]], -1)[None, None]
+def texture_places(
+    vertices: Tensor, faces: Tensor, uv: NDArray[np.float32], uv_faces: NDArray[np.int64], points: Tensor
+) -> Tensor:
+    """(1,1,N,2) for grid_sample: where points (N,3) near a mesh, vertices (V,3) and faces (F,3), lie in its maps, uv
+    (T,2) and uv_faces (F,3)."""
+    near = Surface(vertices.numpy(), faces.numpy()).attach(points.numpy())
+    corners = torch.from_numpy(np.asarray(uv)).float()[torch.from_numpy(np.asarray(uv_faces)).long()[near.face]]
+    at = (corners * near.bary[..., None]).sum(1)
+    return torch.stack([at[:, 0] * 2 - 1, 1 - 2 * at[:, 1]], -1)[None, None]
 
 
 def vertex_colours(maps: Tensor, where: Tensor) -> NDArray[np.uint8]:

@@ -28,8 +28,8 @@ Requests:
 
 ========= ==============================================================================================================
 generate  job, photos [path], out (folder of the bundle), pack (folder, or null: starter), quality "draft" |
-          "standard" | "fine", expressions "all" or names with commas, prompt, seed, previews (a folder for preview files, or null).
-          May be left out: pack, quality ("standard"), expressions ("all"), prompt, seed (0), previews
+          "standard" | "fine", expressions "all" or names with commas, prompt, seed, previews (a folder for preview
+          files, or null). May be left out: pack, quality ("standard"), expressions ("all"), prompt, seed (0), previews
 cancel    job: acts at the next step, keeps the checkpoint; a waiting job is dropped (``cancelled`` too). A job that has
           just ended is no error
 shutdown  cancel everything and end

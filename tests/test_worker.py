@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker: one real process through a whole session, and its parts on their own."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from idto3d.bundle import validate
+from idto3d.errors import Cancelled, UserError
+from idto3d.generate import QUALITIES, GenerateConfig, with_quality
+from idto3d.head.attach import Surface
+from idto3d.protocol import PROTOCOL_VERSION, QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, parse_request
+from idto3d.worker import Worker
+
+Event = dict[str, Any]
+PATIENCE = 120.0  # seconds for one event; a guard against hanging, not a measurement
+
+# The real worker with short presets, and with libraries that print where only events may stand.
+SHORT = """
+import os, sys
+import idto3d.generate as g
+g.QUALITIES.update(draft=g.Quality(2, 2, 256, 6000), fine=g.Quality(200, 2, 256, 6000))
+def noisy(*arguments, whole=g.generate):
+    print("noise from a library")
+    os.write(1, b"noise from its C code\\n")
+    return whole(*arguments)
+g.generate = noisy
+from idto3d.worker import main
+sys.exit(main())
+"""
+
+
+class Process:
+    """A worker process and what it said."""
+
+    def __init__(self, *arguments: str) -> None:
+        path = str(Path(__file__).resolve().parents[1] / "backend")
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        self.events: list[Event] = []
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def send(self, *requests: Event | bytes) -> None:
+        assert self.process.stdin is not None
+        for request in requests:
+            self.process.stdin.write(request if isinstance(request, bytes) else json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def wait_for(self, wanted: Callable[[Event], bool]) -> Event:
+        while line := self._lines.get(timeout=PATIENCE):
+            self.events.append(json.loads(line))
+            if wanted(self.events[-1]):
+                return self.events[-1]
+        raise AssertionError(f"the worker ended first; it said {self.events[-5:]}")
+
+    def end(self) -> int:
+        """Close stdin, take in the rest, return the exit status."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        while line := self._lines.get(timeout=PATIENCE):
+            self.events.append(json.loads(line))
+        return self.process.wait(PATIENCE)
+
+
+@dataclass
+class Session:
+    folder: Path
+    events: list[Event] = field(default_factory=list)
+    status: int = -1
+
+    def of(self, job: str | None, *types: str) -> list[Event]:
+        return [e for e in self.events if "job" in e and e["job"] == job and (not types or e["type"] in types)]
+
+
+def finishes(job: str) -> Callable[[Event], bool]:
+    return lambda e: e.get("job") == job and e["type"] in ("done", "error", "cancelled")
+
+
+def reaches(job: str, step: int) -> Callable[[Event], bool]:
+    return lambda e: (e.get("job"), e.get("stage")) == (job, "geometry") and e["step"] >= step
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Garbage; a photo that is not there; a place that cannot be; a whole job with two behind it, one dropped while it
+    waits; the other cancelled in mid-stage, asked for again, and left alone by a Blender that dies."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("a folder with spaces é ü 頭")
+    photo = folder / "Käthe Müller.png"
+    Image.fromarray(data.astronaut()).save(photo)
+    (folder / "file").write_text("")
+
+    def job(name: str, **more: Any) -> Event:
+        request = {"type": "generate", "job": name, "photos": [str(photo)], "out": str(folder / name)}
+        return {**request, "quality": "draft", "expressions": "smile", **more}
+
+    process = Process("-c", SHORT)
+    try:
+        process.send(b"no JSON\n", b"\xff\xfe\n", b"[1]\n", b"\n", {"type": "dance"}, {"type": "cancel"})
+        process.send(job("typo", colour="red"), job("negative", seed=-1))
+        process.send(job("missing", photos=[str(folder / "nobody.png")]), job("blocked", out=str(folder / "file/head")))
+        process.send(job("whole", previews=str(folder / "previews")), job("long", quality="fine"), job("dropped"))
+        process.send(job("whole"), {"type": "cancel", "job": "dropped"})
+        process.wait_for(finishes("whole"))
+        process.wait_for(reaches("long", 2))
+        process.send({"type": "cancel", "job": "long"})
+        process.wait_for(finishes("long"))
+        process.send(job("long", quality="fine"))
+        process.wait_for(reaches("long", 0))
+        status = process.end()
+    finally:
+        process.process.kill()
+    return Session(folder, process.events, status)
+
+
+def test_hello_comes_first_and_the_heart_beats(session: Session) -> None:
+    hello = session.events[0]
+    assert hello["type"] == "hello" and hello["protocol"] == PROTOCOL_VERSION
+    assert hello["torch"] == torch.__version__ and hello["device"] == "cpu"
+    assert hello["cores"] >= 1 and hello["memory_gb"] > 0 and hello["device_name"]
+    assert sum(e["type"] == "heartbeat" for e in session.events) >= 3
+
+
+def test_lines_that_are_no_request_are_refused_and_the_worker_lives_on(session: Session) -> None:
+    assert [e["code"] for e in session.of(None)] == ["E_REQUEST"] * 6  # five lines, and `whole` asked for twice
+    for job in ("typo", "negative"):
+        (error,) = session.of(job)
+        assert (error["type"], error["code"]) == ("error", "E_REQUEST") and error["message"] and error["fix"]
+
+
+def test_expected_failures_have_their_code(session: Session) -> None:
+    for job, code in (("missing", "E_PHOTO_MISSING"), ("blocked", "E_OUT_NOT_WRITABLE")):
+        error = session.of(job)[-1]
+        assert (error["type"], error["code"]) == ("error", code) and error["fix"]
+
+
+def test_a_job_runs_from_queued_to_done(session: Session) -> None:
+    events = session.of("whole")
+    assert events[0]["type"] == "queued" and events[-1]["type"] == "done"
+    validate(events[-1]["bundle"])
+    assert Path(events[-1]["bundle"]) == (session.folder / "whole").resolve()
+    steps = [(e["stage"], e["step"]) for e in session.of("whole", "progress")]
+    wanted = [("reading photos", 0), ("geometry", 0), ("geometry", 1), ("texture", 0), ("texture", 1), ("saving", 0)]
+    assert [s for s in steps if s in wanted] == wanted
+    for event in session.of("whole", "progress"):
+        assert set(event) == {"type", "job", "stage", "step", "steps", "eta_seconds"}
+        assert 0 <= event["step"] <= event["steps"]
+
+
+def test_previews_show_the_bundles_head_before_it_is_there(session: Session) -> None:
+    events = session.of("whole")
+    first_step = next(i for i, e in enumerate(events) if e.get("stage") == "geometry")
+    kinds = [e["kind"] for e in events[:first_step] if e["type"] == "preview"]
+    assert kinds == ["mesh", "picture"]
+    meshes = [e for e in events if e.get("kind") == "mesh"]
+    assert len(meshes) == 3 and len({e["topology"] for e in meshes}) == 1
+    start, sculpted, painted = (np.load(e["path"]) for e in meshes)
+    for name, dtype in (("vertices", np.float32), ("faces", np.int32)):
+        assert start[name].shape[1] == 3 and start[name].dtype == dtype
+    assert "colours" not in sculpted and painted["colours"].dtype == np.uint8
+    assert painted["colours"].shape == painted["vertices"].shape and painted["colours"].std() > 5
+    np.testing.assert_array_equal(start["faces"], painted["faces"])
+    np.testing.assert_array_equal(sculpted["vertices"], painted["vertices"])
+    assert np.abs(start["vertices"] - sculpted["vertices"]).max() > 0
+    whole = np.load(session.folder / "whole" / "head.npz")
+    gap = Surface(whole["vertices"], whole["faces"].astype(np.int64)).attach(painted["vertices"]).gap
+    assert float(gap.quantile(0.9)) < 0.002  # metres: the same head, size and place
+    pictures = [Image.open(e["path"]) for e in events if e.get("kind") == "picture"]
+    assert len(pictures) == 3
+    clay, colour = (np.asarray(p.convert("RGB"), float) for p in (pictures[0], pictures[-1]))
+    assert np.ptp(clay, axis=2).mean() < np.ptp(colour, axis=2).mean()
+
+
+def test_jobs_wait_for_their_turn(session: Session) -> None:
+    assert [e["position"] for e in session.of("long", "queued")][-2:] == [0, 0]  # its turn, and again when resumed
+    positions = [e["position"] for e in session.of("dropped", "queued")]
+    assert positions == sorted(positions, reverse=True) and positions[-1] > 0
+    assert [e["type"] for e in session.of("dropped")][-1] == "cancelled"
+    assert not session.of("dropped", "progress")
+    done = session.events.index(session.of("whole", "done")[0])
+    assert all(session.events.index(e) > done for e in session.of("long", "progress"))
+
+
+def test_a_cancelled_job_goes_on_where_it_was(session: Session) -> None:
+    events = session.of("long", "progress", "cancelled")
+    cancelled = next(e for e in events if e["type"] == "cancelled")
+    assert cancelled["resumable"] is True
+    at = events.index(cancelled)
+    last = max(e["step"] for e in events[:at] if e.get("stage") == "geometry")
+    resumed = next(e["step"] for e in events[at:] if e.get("stage") == "geometry")
+    assert last <= resumed <= last + 1 and resumed >= 2  # not a step is lost, though 25 lie between checkpoints
+
+
+def test_closed_stdin_ends_the_worker_with_a_checkpoint(session: Session) -> None:
+    assert session.status == 0
+    assert not (session.folder / "long").exists()
+    assert list((session.folder / "long.work").rglob("checkpoint.safetensors"))
+    assert not list(session.folder.glob(".*.tmp-*"))
+
+
+@pytest.mark.parametrize("how", ["closed", "shutdown", "terminated"])
+def test_an_idle_worker_ends_when_told(how: str) -> None:
+    if how == "terminated" and os.name == "nt":
+        pytest.skip("SIGTERM ends a process at once there")
+    worker = Process("-m", "idto3d", "worker")
+    try:
+        worker.wait_for(lambda e: e["type"] == "hello")
+        if how == "shutdown":
+            worker.send({"type": "shutdown"})
+        elif how == "terminated":
+            worker.process.send_signal(signal.SIGTERM)
+        if how != "closed":
+            assert worker.process.wait(PATIENCE) == 0
+        assert worker.end() == 0
+    finally:
+        worker.process.kill()
+
+
+def serve(run: Callable[[Generate, Callable[[Event], None]], Path], *jobs: str) -> list[Event]:
+    """Do jobs with `run`, then close; the events."""
+    events: list[Event] = []
+    worker = Worker(events.append, run)
+    for job in jobs:
+        worker.take(json.dumps({"type": "generate", "job": job, "photos": ["a"], "out": "nowhere"}).encode())
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    while sum(e["type"] in ("done", "error", "cancelled") for e in events) < len(jobs):
+        assert thread.is_alive()
+        thread.join(0.01)
+    worker.close()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    return events
+
+
+def chained(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyError("x"), "E_INTERNAL"),
+        (SystemExit(3), "E_INTERNAL"),
+        (OSError(errno.EIO, "bad"), "E_INTERNAL"),
+        (OSError(errno.ENOSPC, "full"), "E_DISK_FULL"),
+        (chained(UserError("E_BUNDLE_WRITE", "not saved"), OSError(errno.ENOSPC, "full")), "E_DISK_FULL"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "E_DISK_FULL"),
+        (MemoryError(), "E_OUT_OF_MEMORY"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "E_OUT_OF_MEMORY"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "E_OUT_OF_MEMORY"),
+        (UserError("E_PACK_HASH", "damaged", "again"), "E_PACK_HASH"),
+    ],
+)
+def test_a_job_that_breaks_is_reported_and_the_next_one_runs(error: BaseException, code: str) -> None:
+    def run(request: Generate, events: Callable[[Event], None]) -> Path:
+        if request.job == "bad":
+            raise error
+        return Path("head")
+
+    bad, good = (e for e in serve(run, "bad", "good") if e["type"] != "queued")
+    assert (bad["type"], bad["job"], bad["code"]) == ("error", "bad", code)
+    assert bad["message"].endswith(".") or bad["message"] in ("damaged",)
+    assert "\n" not in bad["message"] and (good["type"], good["job"]) == ("done", "good")
+
+
+def test_cancelled_tells_whether_there_is_something_to_go_on_from() -> None:
+    def run(request: Generate, events: Callable[[Event], None]) -> Path:
+        raise Cancelled(resumable=request.job == "yes")
+
+    ends = [e for e in serve(run, "yes", "no") if e["type"] == "cancelled"]
+    assert [(e["job"], e["resumable"]) for e in ends] == [("yes", True), ("no", False)]
+
+
+def test_requests_are_read() -> None:
+    line = {"type": "generate", "job": "j", "photos": ["é"], "out": "o", "seed": 7, "pack": None}
+    assert parse_request(json.dumps(line).encode()) == Generate("j", ("é",), "o", seed=7)
+    assert parse_request(b'{"type": "cancel", "job": "j"}') == Cancel("j")
+    assert parse_request(b'{"type": "shutdown"}') == Shutdown()
+
+
+@pytest.mark.parametrize(
+    ("change", "job"),
+    [
+        ({"type": None}, None),
+        ({"job": 3}, None),
+        ({"job": ""}, None),
+        ({"photos": "a.png"}, "j"),
+        ({"photos": [1]}, "j"),
+        ({"photos": ["a\0b"]}, "j"),
+        ({"out": None}, "j"),
+        ({"quality": "best"}, "j"),
+        ({"quality": ["fine"]}, "j"),
+        ({"expressions": ["smile"]}, "j"),
+        ({"prompt": None}, "j"),
+        ({"seed": True}, "j"),
+        ({"seed": 2**32}, "j"),
+        ({"seed": 1.0}, "j"),
+        ({"previews": 1}, "j"),
+        ({"more": 1}, "j"),
+    ],
+)
+def test_wrong_fields_are_refused_with_the_job_if_it_is_known(change: Event, job: str | None) -> None:
+    line = {"type": "generate", "job": "j", "photos": ["a"], "out": "o", **change}
+    with pytest.raises(BadRequest) as refused:
+        parse_request(json.dumps(line).encode())
+    assert refused.value.code == "E_REQUEST" and refused.value.job == job
+
+
+def test_presets_rise_and_standard_is_the_default() -> None:
+    assert tuple(QUALITIES) == QUALITY_NAMES
+    assert with_quality(GenerateConfig(), "standard") == GenerateConfig()
+    draft, standard, fine = (QUALITIES[name] for name in QUALITY_NAMES)
+    for a, b in ((draft, standard), (standard, fine)):
+        assert a.geometry_steps < b.geometry_steps and a.texture_steps < b.texture_steps
+        assert a.texture_size < b.texture_size and a.faces < b.faces
+    assert fine.texture_size == 2048
