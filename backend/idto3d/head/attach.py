@@ -58,21 +58,32 @@ def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
 
 
 class Surface:
-    """Nearest-point queries on a fixed mesh: vertices (P,3), faces (T,3)."""
+    """Nearest-point queries on a fixed mesh: vertices (P,3), faces (T,3).
 
-    def __init__(self, vertices: Array, faces: Array) -> None:
+    turn: metres that a normal turned by 60 degrees counts for, so that the two sides of a thin wall (an ear, a lid) are
+    told apart; 0 for nearness alone. With it, `attach` needs normals.
+    """
+
+    def __init__(self, vertices: Array, faces: Array, turn: float = 0.0) -> None:
         rng = np.random.default_rng(0)
         a, b = rng.random((2, len(faces), SAMPLES_PER_TRIANGLE, 1))
         flip = a + b > 1
         a, b = np.where(flip, 1 - a, a), np.where(flip, 1 - b, b)
         weights = np.concatenate([1 - a - b, a, b], -1)
         self.vertices, self.faces = vertices.astype(np.float64), faces
-        self._tree = cKDTree(np.einsum("tsk,tkc->tsc", weights, self.vertices[faces]).reshape(-1, 3))
+        self._turn = turn
+        samples = np.einsum("tsk,tkc->tsc", weights, self.vertices[faces]).reshape(-1, 3)
+        if turn > 0:
+            normals = np.repeat(face_normals(self.vertices, faces), SAMPLES_PER_TRIANGLE, axis=0)
+            samples = np.concatenate([samples, turn * normals], 1)
+        self._tree = cKDTree(samples)
 
-    def attach(self, points: Array, neighbours: int = 3) -> Attachment:
-        """Nearest places of points (N,3): exact on the triangles of the nearest few surface samples."""
+    def attach(self, points: Array, normals: Array | None = None, neighbours: int = 3) -> Attachment:
+        """Nearest places of points (N,3): exact on the triangles of the nearest few surface samples. normals (N,3)
+        belong to the points; only for a surface with `turn`."""
         points = np.asarray(points, np.float64)
-        _, near = self._tree.query(points, k=neighbours)
+        where = points if normals is None else np.concatenate([points, self._turn * np.asarray(normals)], 1)
+        _, near = self._tree.query(where, k=neighbours)
         best_face, best_bary, best_gap = None, None, np.full(len(points), np.inf)
         for k in range(neighbours):
             face = near[:, k] // SAMPLES_PER_TRIANGLE
@@ -89,6 +100,14 @@ class Surface:
         return Attachment(
             torch.from_numpy(best_face), torch.from_numpy(best_bary).float(), torch.from_numpy(best_gap).float()
         )
+
+
+def face_normals(vertices: Array, faces: Array) -> Array:
+    """(T,3) unit normals; zero for a face without area."""
+    a, b, c = np.asarray(vertices, np.float64)[faces].transpose(1, 0, 2)
+    n = np.cross(b - a, c - a)
+    out: Array = n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-30)
+    return out
 
 
 def carry(field: Tensor, faces: Tensor, attachment: Attachment) -> Tensor:

@@ -64,6 +64,12 @@ def _vertex_components(faces: NDArray[np.int64]) -> NDArray[np.int64]:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
+def connected_pieces(faces: ArrayLike) -> NDArray[np.int64]:
+    """(F,) number of the piece, connected through vertices, that each of faces (F,3) belongs to."""
+    f = _numpy(faces).astype(np.int64)
+    return _vertex_components(f)[f[:, 0]]
+
+
 def keep_largest_component(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The piece with the largest surface area: vertices (V',3), faces (F',3) renumbered, index (V',) long.
 

@@ -1,34 +1,50 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the sculpted grid to the mesh that ships: decimated, unwrapped, with one offset field an expression."""
+"""From the sculpted grid to the mesh that ships: fitted, decimated, unwrapped, with one offset field an expression."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import fast_simplification
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
+from torch.nn import functional as F
 
 from .attach import Attachment, Surface
-from .checks import flipped_faces, keep_largest_component, mesh_topology, self_intersections
+from .checks import connected_pieces, flipped_faces, keep_largest_component, mesh_topology, self_intersections
+from .decimate import decimate
+from .eyes import cut, find_eye, part_lids
+from .fit import FINEST, fit_to_skin, normals_of, place_on, refine, skin_surface
 from .geometry_net import GeometryNet, follow
+from .parts import SKIN, boundary_loops, eyeballs, inner_pieces, with_lids
 from .uv import pad_seams, rasterize_uv, unwrap
 
 Array = NDArray[Any]
 
 
+COARSE = 0.006  # metres: skin triangles this large need no detail
+FINE = 12.0  # most that a collapse costs more where they are small
+HIDDEN = 0.02  # and less in the eye's socket
+NECK = 0.005  # metres above the lowest point: there the neck is cut, because the grid frays its edge
+
+
 @dataclass(frozen=True)
 class HeadMesh:
-    """One mesh for all expressions, head frame, metres. canonical and neutral (V,3), offsets (E,V,3), faces (F,3)."""
+    """One mesh for all expressions, head frame, metres. canonical and neutral (V,3), offsets (E,V,3), faces (F,3);
+    part (F,): which part of the control surface a face belongs to (skin, eyes, teeth, tongue); hair counts as skin.
+
+    Closed pieces: the head first, then eyeballs, gums and teeth, tongue.
+    """
 
     canonical: Tensor
     neutral: Tensor
     offsets: Tensor
     faces: Tensor
     attachment: Attachment
+    part: Tensor
 
 
 def finish_mesh(
@@ -40,41 +56,115 @@ def finish_mesh(
     warps: Tensor,
     target_faces: int,
 ) -> HeadMesh:
-    """Decimate the canonical surface (quadric error: detail stays at lids and lips) and carry the fields to it.
+    """Lay the canonical surface on the skin, part lids from eyes, decimate (detail stays at lids, lips and ears), add
+    eyeballs, teeth and tongue, and carry the fields to it.
 
     motion (P,3) and warps (E,P,3) live on the control surface.
     """
-    v, f, _ = keep_largest_component(canonical.detach(), faces)
-    if len(f) > target_faces:
-        points, triangles = fast_simplification.simplify(
-            v.numpy().astype(np.float32),
-            f.numpy().astype(np.int32),
-            target_reduction=1 - target_faces / len(f),
-            agg=4.0,
-        )
-        kept = without_fins(triangles.astype(np.int64))
-        v, f, _ = keep_largest_component(torch.from_numpy(points.astype(np.float32)), torch.from_numpy(kept))
-    attachment = control.attach(v.numpy())
-    neutral = v + follow(net, attachment, motion, fade=False)
+    largest, triangles, _ = keep_largest_component(canonical.detach(), faces)
+    base, base_faces, part = control.vertices, net.faces.numpy(), net.part.numpy()
+    skin_faces = np.nonzero(part == SKIN)[0]
+    skin = skin_surface(base, base_faces[skin_faces])
+    v, f = _refined(largest.numpy().astype(np.float64), triangles.numpy(), skin)
+    v, f, end = _cut_neck(v, f)
+    side = np.ones(len(v))
+    balls = []
+    for ball in eyeballs(base, base_faces, part):
+        eye = find_eye(base, skin.faces, ball)
+        parted = None if eye is None else part_lids(v, f, eye)
+        if parted is not None:
+            v, f, new = parted
+            side = np.minimum(np.concatenate([side, np.zeros(len(v) - len(side))]), new)
+            balls.append(ball)
+    end = np.concatenate([end, np.zeros(len(v) - len(end), bool)])
+    v = fit_to_skin(v, f, skin, held=(side <= 0) | end)
+    inner = inner_pieces(base, base_faces, part, balls, target_faces)
+    _, share, size = place_on(skin, v, normals_of(v, f))
+    fine = np.clip((COARSE / size) ** 2, 1.0, FINE)
+    weight = np.where(side < 0, HIDDEN, 1 + share * (fine - 1))
+    rims = v[side == 0].astype(np.float32)
+    v, f = decimate(v, f, target_faces - sum(len(p.faces) for p in inner), weight, held=side == 0)
+    at = skin.attach(v, _facing(v, f, rims))
+    attached = [(skin_faces[at.face.numpy()], at.bary, at.gap)]
+    for piece in inner:
+        source = np.nonzero(part == piece.part)[0]
+        at = Surface(base, base_faces[source]).attach(piece.vertices)
+        attached.append((source[at.face.numpy()], at.bary, at.gap))
+    attachment = Attachment(
+        torch.from_numpy(np.concatenate([a[0] for a in attached])),
+        torch.cat([a[1] for a in attached]),
+        torch.cat([a[2] for a in attached]),
+    )
+    counts = np.cumsum([0, len(v), *(len(p.vertices) for p in inner)])
+    points = torch.from_numpy(np.concatenate([v, *(p.vertices for p in inner)]))
+    all_faces = np.concatenate([f, *(p.faces + n for p, n in zip(inner, counts[1:], strict=False))])
+    parts = np.concatenate([np.full(len(f), SKIN), *(np.full(len(p.faces), p.part) for p in inner)])
+    neutral = points + follow(net, attachment, motion, fade=False)
     offsets = follow(net, attachment, warps, fade=True)
-    return HeadMesh(v, neutral, offsets, f, attachment)
+    return HeadMesh(points, neutral, offsets, torch.from_numpy(all_faces), attachment, torch.from_numpy(parts))
 
 
-def without_fins(faces: Array) -> Array:
-    """Faces (F,3) less those that edge collapses left with a repeated corner, and less pairs (back to back or doubled)
-    on the same three vertices, which enclose nothing and which Blender refuses."""
-    f = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
-    _, inverse, counts = np.unique(np.sort(f, axis=1), axis=0, return_inverse=True, return_counts=True)
-    out: Array = f[counts[inverse.reshape(-1)] == 1]
-    return out
+def _cut_neck(vertices: Array, faces: Array) -> tuple[Array, Array, Array]:
+    """The head closed by a plane above the grid's own: vertices (V',3), faces (F',3), mask (V',) of that plane."""
+    height = vertices[:, 1] - (vertices[:, 1].min() + NECK)
+    height[np.abs(height) < 2e-4] = 0.0
+    vertices = np.where((height == 0)[:, None] & [False, True, False], vertices[:, 1].min() + NECK, vertices)
+    vertices, faces, height = cut(vertices, faces, height)
+    faces = faces[height[faces].max(1) > 0]
+    vertices, faces = with_lids(vertices, faces, boundary_loops(faces))
+    used, local = np.unique(faces, return_inverse=True)
+    end = np.concatenate([height == 0, np.ones(len(vertices) - len(height), bool)])
+    return vertices[used], local.reshape(-1, 3), end[used]
+
+
+def _facing(vertices: Array, faces: Array, rims: Array) -> Array:
+    """Unit normals (V,3), on the lids' rims (R,3) straight ahead: there the surface turns over, and only what can be
+    seen of a lid moves like it."""
+    normals = normals_of(vertices, faces, rounds=0)
+    if len(rims):
+        on_rim = cKDTree(rims).query(vertices, distance_upper_bound=1e-6)[0] < 1e-6
+        normals[on_rim] = 0.0, 0.0, 1.0
+    return normals
+
+
+def _refined(vertices: Array, faces: Array, skin: Surface) -> tuple[Array, Array]:
+    """The surface with edges halved where the skin's own triangles are smaller than the grid's."""
+    _, share, size = place_on(skin, vertices, normals_of(vertices, faces))
+    longest = np.where(share > 0.5, np.maximum(size, FINEST) * 2, np.inf)
+    return refine(vertices, faces, longest)
+
+
+def texel_attachment(net: GeometryNet, mesh: HeadMesh, atlas: Atlas) -> tuple[Tensor, Tensor, Attachment]:
+    """Of the covered texels: canonical points (N,3), flat indices (N,), and where they lie on the control surface, each
+    on the part, and on the side of the skin, that its face belongs to."""
+    normals = torch.from_numpy(normals_of(mesh.canonical.numpy(), mesh.faces.numpy(), rounds=0)).float()
+    values, index = texel_values(atlas, torch.cat([mesh.canonical, normals], 1), mesh.faces)
+    points, directions = values[:, :3], F.normalize(values[:, 3:], dim=1)
+    of_texel = mesh.part[torch.from_numpy(atlas.tri.reshape(-1))[index]]
+    face, bary, gap = torch.zeros(len(index), dtype=torch.long), torch.zeros(len(index), 3), torch.zeros(len(index))
+    for part in torch.unique(of_texel).tolist():
+        rows = of_texel == part
+        source = (net.part == part).nonzero()[:, 0]
+        faces = net.faces[source].numpy()
+        surface = skin_surface(net.control.numpy(), faces)
+        at = surface.attach(points[rows].numpy(), directions[rows].numpy())
+        face[rows], bary[rows], gap[rows] = source[at.face], at.bary, at.gap
+    return points, index, Attachment(face, bary, gap)
 
 
 def mesh_report(mesh: HeadMesh, names: list[str]) -> dict[str, Any]:
     """Soundness of the finished mesh: topology, and flipped and self-intersecting faces in every expression.
 
-    Lids that slide over the eye and lips that close fold the strip between them; such faces count but do not show.
+    Pairs count within one closed piece: that a tooth stands in its gum is no fault. Flipped faces are those turned by
+    90 degrees or more from neutral, among them the hidden side of lids that close, which rolls in.
     """
     t = mesh_topology(mesh.faces)
+    piece = connected_pieces(mesh.faces.numpy())
+
+    def crossing(points: Tensor) -> int:
+        pairs = self_intersections(points, mesh.faces)
+        return int((piece[pairs[:, 0]] == piece[pairs[:, 1]]).sum())
+
     report: dict[str, Any] = {
         "vertices": len(mesh.neutral),
         "faces": len(mesh.faces),
@@ -85,9 +175,9 @@ def mesh_report(mesh: HeadMesh, names: list[str]) -> dict[str, Any]:
     }
     for name, offset in zip(names, mesh.offsets, strict=True):
         posed = mesh.neutral + offset
-        report["self_intersecting_pairs"][name] = len(self_intersections(posed, mesh.faces))
+        report["self_intersecting_pairs"][name] = crossing(posed)
         report["flipped_faces"][name] = int(flipped_faces(posed, mesh.neutral, mesh.faces).sum())
-    report["self_intersecting_pairs"]["neutral"] = len(self_intersections(mesh.neutral, mesh.faces))
+    report["self_intersecting_pairs"]["neutral"] = crossing(mesh.neutral)
     return report
 
 
