@@ -178,7 +178,7 @@ def resolve(environment: Environment, target: Path, watch: Watch, wheels: Path |
     report = target / "report.json"
     asked = [f"--requirement={path}" for path in environment.requirements]
     where = ["--isolated", "--no-index", f"--find-links={wheels}"] if wheels else []
-    dry = ["install", "--dry-run", "--ignore-installed", "--quiet", f"--report={report}", *where, *asked]
+    dry = ["install", "--dry-run", "--ignore-installed", f"--report={report}", *where, *asked]
     try:
         run(pip(target, *dry), watch, "E_INSTALL", "pip could not find out what is needed.")
     except InstallError as error:
