@@ -16,6 +16,7 @@ from idto3d.photos.detect import Detector, detect_faces
 from idto3d.photos.load import Notice, Photo, read_photo
 
 HEAD_SIZE = 128
+PORTRAIT_SIZE = 512
 
 # Eye-mouth distance in pixels; it is 41 in the recogniser's own 112-pixel crop.
 _TOO_SMALL, _SMALL = 10.0, 24.0
@@ -30,14 +31,16 @@ class Face:
     """The face of one photo.
 
     name: the photo's file name; keypoints: (5, 2) float64 pixels of the photo (order and convention: align.py);
-    crop: (112, 112, 3) uint8 sRGB for the recogniser; head: (128, 128, 3) uint8 sRGB; yaw, pitch: degrees;
-    logit: the net's logit of being a face; notices: those of reading the photo and of the face.
+    crop: (112, 112, 3) uint8 sRGB for the recogniser; head: (128, 128, 3) uint8 sRGB; portrait: the same square at
+    (512, 512, 4), alpha 0 where the photo has ended; yaw, pitch: degrees; logit: the net's logit of being a face; notices: those of reading the photo and
+    of the face.
     """
 
     name: str
     keypoints: npt.NDArray[np.float64]
     crop: npt.NDArray[np.uint8]
     head: npt.NDArray[np.uint8]
+    portrait: npt.NDArray[np.uint8]
     yaw: float
     pitch: float
     logit: float
@@ -90,11 +93,18 @@ def find_face(photo: Photo, detector: Detector) -> Face:
         keypoints=face.keypoints,
         crop=align.arcface_crop(photo.image, face.keypoints),
         head=align.head_crop(photo.image, face.keypoints, HEAD_SIZE),
+        portrait=_portrait(photo.image, face.keypoints),
         yaw=face.yaw,
         pitch=face.pitch,
         logit=face.logit,
         notices=tuple(notices),
     )
+
+
+def _portrait(image: npt.NDArray[np.uint8], keypoints: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    to_crop = align.crop_transform(keypoints, PORTRAIT_SIZE, "head")
+    inside = align.warp(np.full(image.shape[:2], 255, np.uint8), to_crop, PORTRAIT_SIZE, "black")
+    return np.dstack([align.head_crop(image, keypoints, PORTRAIT_SIZE), inside])
 
 
 def read_faces(paths: Sequence[str | os.PathLike[str]], detector: Detector) -> tuple[list[Face], list[Notice]]:

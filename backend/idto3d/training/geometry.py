@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..head.geometry_net import HAIR_FAR, WARP_UNIT, GeometryConfig, GeometryNet
+from .data import landmark_vertices
 from .population import RECIPES, TRAIN_SEED
 from .prior import StageConfig, run_stage
 from .shape import control_mesh, control_vertices
@@ -49,6 +50,7 @@ def fixed_tensors(run: Run) -> dict[str, Tensor]:
         "hair_sdf": np.round(template.hair_sdf * (127 / HAIR_FAR)).astype(np.int8),
         "hair_low": HAIR_LOW.astype(np.float32),
         "hair_step": np.float32(HAIR_STEP),
+        "landmarks": np.concatenate([np.atleast_1d(i) for i in landmark_vertices(run.population)]).astype(np.int64),
     }
     return {k: torch.as_tensor(np.ascontiguousarray(v)) for k, v in arrays.items()}
 
