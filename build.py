@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "backend"))
 
 import install  # noqa: E402
+from child_process import Watch  # noqa: E402
 from environments import (  # noqa: E402
     PYTHON_VERSION,
     Environment,
@@ -225,7 +226,7 @@ def make(environment: Environment, python: str) -> None:
     if folder.exists():
         print(f"{environment.name}: an earlier installation was interrupted, starting it again", flush=True)
     log = new_log(f"install-{environment.name}")
-    watch = install.Watch(
+    watch = Watch(
         report=lambda stage, step, steps: progress.update(f"{environment.name}: {stage}", step, steps),
         log=lambda line: append(log, line),
     )

@@ -94,8 +94,8 @@ class Size:
         return f"{self.download / 1e9:.1f} GB to download, {self.disk / 1e9:.1f} GB on disk"
 
 
-# Measured on Linux, x86-64, Python 3.11 and 3.13.
-CPU_SIZE = Size(500_000_000, 2_100_000_000)
+# Measured on Linux, x86-64.
+CPU_SIZE = Size(500_000_000, 1_800_000_000)
 CUDA_SIZE = Size(3_500_000_000, 6_500_000_000)
 BPY_SIZE = Size(400_000_000, 1_000_000_000)
 
@@ -199,14 +199,17 @@ def find_python() -> str | None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Only one process at a time; the system lets go of it when that process dies, however it dies."""
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Only one process at a time; the system lets go of it when that process dies, however it dies.
+
+    Raises OSError at once where another has it and wait is False.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         if sys.platform == "win32":
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         else:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 

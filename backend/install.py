@@ -15,7 +15,6 @@ that the next run goes on from them.
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import hashlib
 import json
@@ -25,16 +24,16 @@ import re
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from child_process import Cancelled, Watch, run
 from environments import (
     BACKEND,
     CUDA_SIZE,
@@ -42,6 +41,7 @@ from environments import (
     Size,
     choose_device,
     find_gpu,
+    locked,
     requirement_lines,
     user_environment,
 )
@@ -51,41 +51,6 @@ PROTOCOL_VERSION = 1
 # Each of these is fetched by itself, so that a stop loses no more than one of them.
 LARGE = re.compile(r"^(torch|triton|nvidia|cuda|opencv|bpy|onnx|scipy|llvmlite|numpy|transformers)")
 SMALL_BATCH = 8
-TICK_SECONDS = 0.25
-
-# What pip prints -> code, what happened, what to do.
-FAILURES = (
-    (
-        r"No space left|Errno 28|not enough space",
-        ("E_DISK_SPACE", "The disk is full.", "Free some space, then set up again; it goes on from there."),
-    ),
-    (
-        r"ConnectionError|NewConnection|ConnectTimeout|ReadTimeout|Read timed out|ProxyError|SSLError|NameResolution"
-        r"|name resolution|Connection broken|ConnectionReset|IncompleteRead|Network is unreachable|Could not fetch URL",
-        (
-            "E_NETWORK",
-            "The packages could not be downloaded: the network does not answer.",
-            "Check the connection and set up again, which goes on from there; or choose an offline folder.",
-        ),
-    ),
-    (
-        r"Long Path|path too long",
-        ("E_PATH_LENGTH", "Windows allows no path that long.", "Enable long paths in Windows, then set up again."),
-    ),
-)
-
-
-class Cancelled(Exception):
-    """The user, or the end of Blender, stopped the set-up."""
-
-
-@dataclass
-class Watch:
-    """Who looks on: report(stage, step, steps), log(line), and an event that stops everything."""
-
-    report: Callable[[str, int, int], None]
-    log: Callable[[str], None]
-    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 def requirement_digest(path: Path) -> str:
@@ -279,70 +244,19 @@ def install(files: Sequence[Path], target: Path, watch: Watch) -> None:
     listing.unlink()
 
 
-# --- child processes
-
-
-def run(
-    command: Sequence[str],
-    watch: Watch,
-    code: str,
-    message: str,
-    env: dict[str, str] | None = None,
-    tick: Callable[[], None] | None = None,
-) -> None:
-    """Run a child to its end, its output into the log; tick is called four times a second.
-
-    Raises Cancelled, once the child has gone, or InstallError with the end of its output: with the code given, or a
-    more exact one where the output tells.
-    """
-    if watch.cancelled.is_set():
-        raise Cancelled
-    last: collections.deque[str] = collections.deque(maxlen=40)
-    try:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "PYTHONUTF8": "1", **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-    except OSError as error:
-        raise InstallError(code, f"{message} {error}") from error
-
-    def read() -> None:
-        for line in process.stdout or ():
-            last.append(line.rstrip("\n"))
-            watch.log(last[-1])
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        while process.poll() is None:
-            if watch.cancelled.wait(TICK_SECONDS):
-                raise Cancelled
-            if tick:
-                tick()
-    except BaseException:
-        process.terminate()
-        try:
-            process.wait(3)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        raise
-    reader.join(5)
-    if process.returncode:
-        output = "\n".join(last)
-        for pattern, failure in FAILURES:
-            if re.search(pattern, output):
-                raise InstallError(*failure)
-        raise InstallError(code, "\n".join([message, *list(last)[-8:]]), "The log has the rest. Set up again to retry.")
-
-
 # --- the process that Blender starts
+
+
+@contextlib.contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Raises InstallError where another Blender is setting up the same environment."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(beside(target, ".lock"), wait=False))
+        except OSError as error:
+            fix = "Wait for it to end, or close that Blender."
+            raise InstallError("E_SETUP_RUNNING", "Another Blender is setting up the backend.", fix) from error
+        yield
 
 
 class Server:
@@ -393,7 +307,8 @@ class Server:
         for work in (self.heartbeat, self.listen):
             threading.Thread(target=work, daemon=True).start()
         try:
-            make(environment, target, sys.executable, self.watch, wheels, online)
+            with alone(target):
+                make(environment, target, sys.executable, self.watch, wheels, online)
         except InstallError as error:
             self.emit(type="error", job=None, code=error.code, message=error.message, fix=error.fix)
             return 1

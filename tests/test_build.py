@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import build
+import child_process
 import environments
 import install
 
@@ -114,7 +115,7 @@ def test_installed_packages_are_the_pinned_ones() -> None:
 @pytest.fixture
 def quick_venv(monkeypatch: pytest.MonkeyPatch) -> None:
     """A venv without pip, for which pip's turn is left out; tests/test_install.py does the real thing."""
-    real = install.run
+    real = child_process.run
 
     def run(command: list[str], *rest: Any) -> None:
         real([*command, "--without-pip"] if "venv" in command else command, *rest)
@@ -319,7 +320,7 @@ def test_bad_arguments_exit_with_usage() -> None:
 
 @pytest.mark.parametrize("path", [ROOT / "build.py", *(ROOT / "backend").glob("*.py")])
 def test_standard_library_only(path: Path) -> None:
-    assert imports(path) <= sys.stdlib_module_names | {"environments", "install", "preflight"}
+    assert imports(path) <= sys.stdlib_module_names | {"child_process", "environments", "install", "preflight"}
 
 
 def test_commands_in_the_readme_exist() -> None:

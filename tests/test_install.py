@@ -20,9 +20,11 @@ from typing import Any
 
 import pytest
 
+import child_process
 import environments
 import install
 import preflight
+from child_process import Cancelled, Watch, run
 from environments import Environment, Size
 from idto3d_blender import setup_backend
 from idto3d_blender.job import Job, Launch, child_environment
@@ -119,7 +121,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, shelf: Path) -> tuple[Pa
 @pytest.fixture
 def quick_venv(installed: tuple[Path, Any, Job], monkeypatch: pytest.MonkeyPatch) -> None:
     """venv's turn takes seconds: copy the one that was made before, which only the pip inside makes a difference to."""
-    real = install.run
+    real = child_process.run
 
     def run(command: list[str], *rest: Any) -> None:
         if "venv" not in command:
@@ -151,7 +153,7 @@ class Seen:
         self.stages: list[str] = []
         self.lines: list[str] = []
         self.stop = stop
-        self.watch = install.Watch(self.report, self.lines.append)
+        self.watch = Watch(self.report, self.lines.append)
 
     def report(self, stage: str, step: int, steps: int) -> None:
         assert 0 <= step <= max(steps, 0)
@@ -173,7 +175,7 @@ def test_set_up_from_a_folder(installed: tuple[Path, list[dict[str, Any]], Job])
     code = "import tinyhead, tinyneck; print(tinyhead.VERSION)"
     done = subprocess.run([install.interpreter(target), "-c", code], capture_output=True, text=True)
     assert done.stdout == "1.0\n", done.stderr
-    assert [path.name for path in target.parent.iterdir()] == ["venv"], "nothing is left beside it"
+    assert {path.name for path in target.parent.iterdir()} == {"venv", "venv.lock"}, "nothing else is left beside it"
     assert not list(target.glob("*.txt")) and not (target / "report.json").exists()
     assert set(json.loads((target / "complete").read_text())["requirements"]) == {"requirements.txt"}
 
@@ -183,7 +185,7 @@ def test_stopped_download_goes_on(tmp_path: Path) -> None:
     target, download = tmp_path / "venv", tmp_path / "venv.download"
     environment = environment_of(tmp_path)
     first = Seen(lambda stage: (download / "tinyhead-1.0-py3-none-any.whl").exists())
-    with pytest.raises(install.Cancelled):
+    with pytest.raises(Cancelled):
         install.make(environment, target, sys.executable, first.watch)
     assert not target.exists() and not (download / "torchlet-1.0-py3-none-any.whl").exists()
     second = Seen()
@@ -240,6 +242,13 @@ def test_stop_leaves_nothing_half_made(how: str, tmp_path: Path, shelf: Path) ->
         getattr(job, how)()
     assert job.wait(0.02).state == "cancelled" and job.snapshot.resumable
     assert not target.exists()
+
+
+def test_two_blenders_do_not_set_up_at_once(tmp_path: Path, shelf: Path) -> None:
+    target = tmp_path / "backend" / "venv"
+    with environments.locked(preflight.beside(target, ".lock")):
+        snapshot = setup_job(tmp_path, environment_of(tmp_path), target, shelf).wait(0.02)
+    assert snapshot.error is not None and snapshot.error.code == "E_SETUP_RUNNING"
 
 
 # --- faults
@@ -310,7 +319,7 @@ def test_too_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_pip_says_becomes_a_code(output: str, code: str) -> None:
     seen, command = Seen(), [sys.executable, "-S", "-c", f"print({output!r}); raise SystemExit(1)"]
     with pytest.raises(InstallError) as caught:
-        install.run(command, seen.watch, "E_INSTALL", "It failed.")
+        run(command, seen.watch, "E_INSTALL", "It failed.")
     assert caught.value.code == code and seen.lines == [output]
 
 
@@ -395,7 +404,7 @@ def test_status_from_missing_to_ready_and_back(tmp_path: Path, packaged: Path) -
     python.unlink()
     assert state() == "incomplete"
     setup_backend.remove(user).join()
-    assert state() == "missing" and list(environment.parent.iterdir()) == []
+    assert state() == "missing" and not environment.exists()
 
 
 def test_status_is_cheap(tmp_path: Path) -> None:
@@ -429,5 +438,4 @@ def test_refusals_come_before_anything_is_made(tmp_path: Path, wheels: bool, cod
     assert snapshot.error is not None and snapshot.error.code == code and snapshot.error.fix
     if wheels:
         assert "numpy==" in snapshot.error.message and "mypy==" not in snapshot.error.message
-    assert not (tmp_path / "backend").exists()
-    assert not list(BACKEND.glob("*.tmp"))
+    assert not setup_backend.environment_folder(tmp_path).exists()

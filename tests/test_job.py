@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -519,6 +520,16 @@ def test_worker_launch(user: Path) -> None:
     assert launch.command[1:] == ("-s", "-m", "idto3d", "worker")
     assert launch.request is not None and launch.request["previews"] == str(user / "previews" / "7")
     assert Path(launch.env["PYTHONPATH"]).name == "backend"
+
+
+def test_stages_are_the_generators() -> None:
+    """A stage without a share would hold the bar still."""
+    text = "".join(
+        (ROOT / "backend" / "idto3d" / name).read_text(encoding="utf-8")
+        for name in ("generate.py", "distill/geometry_stage.py", "distill/texture_stage.py")
+    )
+    named = set(re.findall(r'(?:clock|progress)\("([a-z ]+)"', text))
+    assert named == {stage for stage, _ in setup_backend.GENERATE_STAGES}
 
 
 def test_record_knows_its_photos(user: Path) -> None:

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs venv and pip for install.py: stoppable at any moment, output into the log, failures told apart by what they say.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from preflight import InstallError
+
+TICK_SECONDS = 0.25
+
+# What pip prints -> code, what happened, what to do.
+FAILURES = (
+    (
+        r"No space left|Errno 28|not enough space",
+        ("E_DISK_SPACE", "The disk is full.", "Free some space, then set up again; it goes on from there."),
+    ),
+    (
+        r"ConnectionError|NewConnection|ConnectTimeout|ReadTimeout|Read timed out|ProxyError|SSLError|NameResolution"
+        r"|name resolution|Connection broken|ConnectionReset|IncompleteRead|Network is unreachable|Could not fetch URL",
+        (
+            "E_NETWORK",
+            "The packages could not be downloaded: the network does not answer.",
+            "Check the connection and set up again, which goes on from there; or choose an offline folder.",
+        ),
+    ),
+    (
+        r"Long Path|path too long",
+        ("E_PATH_LENGTH", "Windows allows no path that long.", "Enable long paths in Windows, then set up again."),
+    ),
+)
+
+
+class Cancelled(Exception):
+    """The user, or the end of Blender, stopped the set-up."""
+
+
+@dataclass
+class Watch:
+    """Who looks on: report(stage, step, steps), log(line), and an event that stops everything."""
+
+    report: Callable[[str, int, int], None]
+    log: Callable[[str], None]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+def run(
+    command: Sequence[str],
+    watch: Watch,
+    code: str,
+    message: str,
+    env: dict[str, str] | None = None,
+    tick: Callable[[], None] | None = None,
+) -> None:
+    """Run a child to its end, its output into the log; tick is called four times a second.
+
+    Raises Cancelled, once the child has gone, or InstallError with the end of its output: with the code given, or a
+    more exact one where the output tells.
+    """
+    if watch.cancelled.is_set():
+        raise Cancelled
+    last: collections.deque[str] = collections.deque(maxlen=40)
+    try:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONUTF8": "1", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except OSError as error:
+        raise InstallError(code, f"{message} {error}") from error
+
+    def read() -> None:
+        for line in process.stdout or ():
+            last.append(line.rstrip("\n"))
+            watch.log(last[-1])
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        while process.poll() is None:
+            if watch.cancelled.wait(TICK_SECONDS):
+                raise Cancelled
+            if tick:
+                tick()
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(3)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+    reader.join(5)
+    if process.returncode:
+        output = "\n".join(last)
+        for pattern, failure in FAILURES:
+            if re.search(pattern, output):
+                raise InstallError(*failure)
+        words = [line for line in last if line.strip()][-2:]
+        raise InstallError(code, "\n".join([message, *words]), "Set up again to retry; the log has the details.")
