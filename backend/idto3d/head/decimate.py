@@ -65,7 +65,7 @@ def _boundary(faces: Array, n: int) -> Array:
     return mask
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _normal(a, b, c, out):  # type: ignore[no-untyped-def]
     out[0] = (b[1] - a[1]) * (c[2] - a[2]) - (b[2] - a[2]) * (c[1] - a[1])
     out[1] = (b[2] - a[2]) * (c[0] - a[0]) - (b[0] - a[0]) * (c[2] - a[2])
@@ -73,7 +73,7 @@ def _normal(a, b, c, out):  # type: ignore[no-untyped-def]
     return np.sqrt(out[0] * out[0] + out[1] * out[1] + out[2] * out[2])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _quality(a, b, c, double_area):  # type: ignore[no-untyped-def]
     """1 for an equilateral triangle, 0 for a flat one."""
     total = 0.0
@@ -82,7 +82,7 @@ def _quality(a, b, c, double_area):  # type: ignore[no-untyped-def]
     return 2.0 * np.sqrt(3.0) * double_area / total if total > 0.0 else 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _quadrics(points, faces, weight):  # type: ignore[no-untyped-def]
     """(V,10): xx xy xz x yy yz y zz z 1 of the squared distances to the planes around, weighted by area."""
     q = np.zeros((len(points), 10))
@@ -119,7 +119,7 @@ def _quadrics(points, faces, weight):  # type: ignore[no-untyped-def]
     return q
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _error(q, x, y, z):  # type: ignore[no-untyped-def]
     return (
         q[0] * x * x
@@ -130,7 +130,7 @@ def _error(q, x, y, z):  # type: ignore[no-untyped-def]
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _best_place(q, a, b, out):  # type: ignore[no-untyped-def]
     """Where the quadric is least, into `out`; returns its error. Where that is far from the edge: its best point."""
     c00, c01, c02 = q[4] * q[7] - q[5] * q[5], q[2] * q[5] - q[1] * q[7], q[1] * q[5] - q[2] * q[4]
@@ -160,7 +160,7 @@ def _best_place(q, a, b, out):  # type: ignore[no-untyped-def]
     return best
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _keeps_faces(points, faces, alive, first, following, u, v, place):  # type: ignore[no-untyped-def]
     """Would u's faces that do not go with the edge uv keep their side and a sound shape, with u at `place`?"""
     before, after = np.empty(3), np.empty(3)
@@ -184,7 +184,7 @@ def _keeps_faces(points, faces, alive, first, following, u, v, place):  # type: 
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _mark_neighbours(faces, alive, first, following, u, mark, token):  # type: ignore[no-untyped-def]
     """Returns the number of faces around u."""
     count = 0
@@ -199,7 +199,7 @@ def _mark_neighbours(faces, alive, first, following, u, mark, token):  # type: i
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _link_holds(faces, alive, first, following, u, v, mark, token):  # type: ignore[no-untyped-def]
     """Exactly two common neighbours, the apexes of two faces; marks: token = next to u, token + 1 = counted.
 
@@ -223,7 +223,7 @@ def _link_holds(faces, alive, first, following, u, v, mark, token):  # type: ign
     return shared == 2 and common == 2 and around > 6
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _collapse(points, faces, weight, target, edges, fixed):  # type: ignore[no-untyped-def]
     """Collapses in place, cheapest first; returns the mask (F,) of the faces that are left."""
     n = len(points)

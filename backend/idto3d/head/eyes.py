@@ -90,7 +90,7 @@ def _smooth(values: Array) -> Array:
     return out
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _front(points, faces, low, texel, side):  # type: ignore[no-untyped-def]
     """(side,side) greatest z by y and x, -inf where there is nothing."""
     out = np.full((side, side), -np.inf)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _plane(p, q, r):  # type: ignore[no-untyped-def]
     """Unit normal and offset of the plane through p, q, r; a zero normal where they are collinear."""
     n = np.empty(3)
@@ -22,7 +22,7 @@ def _plane(p, q, r):  # type: ignore[no-untyped-def]
     return n
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _side(s, e, p, q):  # type: ignore[no-untyped-def]
     """Six times the signed volume of s, e, p, q: on which side of the edge pq the line se passes."""
     ax, ay, az = e[0] - s[0], e[1] - s[1], e[2] - s[2]
@@ -31,7 +31,7 @@ def _side(s, e, p, q):  # type: ignore[no-untyped-def]
     return ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _pierces(s, e, hs, he, t, tolerance):  # type: ignore[no-untyped-def]
     """Does segment se (heights hs, he over t's plane) pass through t? Ends must clear the plane by the tolerance."""
     if not ((hs > tolerance and he < -tolerance) or (hs < -tolerance and he > tolerance)):
@@ -41,7 +41,7 @@ def _pierces(s, e, hs, he, t, tolerance):  # type: ignore[no-untyped-def]
     return (u >= 0.0 and v >= 0.0 and w >= 0.0) or (u <= 0.0 and v <= 0.0 and w <= 0.0)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _overlap_in_plane(a, b, n, tolerance):  # type: ignore[no-untyped-def]
     """Separating axes in the common plane with normal n: do the flat triangles overlap by more than the tolerance?"""
     for which in range(2):
@@ -65,7 +65,7 @@ def _overlap_in_plane(a, b, n, tolerance):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _heights(t, plane, n):  # type: ignore[no-untyped-def]
     h = np.empty(3)
     for k in range(3):
@@ -73,7 +73,7 @@ def _heights(t, plane, n):  # type: ignore[no-untyped-def]
     return h
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _triangles_intersect(a, b, shared, tolerance):  # type: ignore[no-untyped-def]
     """shared: number of vertices that the two faces have in common by index."""
     nb = _plane(b[0], b[1], b[2])
@@ -97,7 +97,7 @@ def _triangles_intersect(a, b, shared, tolerance):  # type: ignore[no-untyped-de
     return False
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _sweep(points, faces, order, low, high, axis, tolerance):  # type: ignore[no-untyped-def]
     found = [(np.int64(0), np.int64(0)) for _ in range(0)]
     second, third = (axis + 1) % 3, (axis + 2) % 3

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The albedo that an expression has for itself: flushed cheeks, pale lips; written only where one could see it.
 
-With the starter pack no expression passes the threshold at the shipped settings.
+With the starter pack and the portrait of the demo no expression passes the threshold at the qualities draft (largest
+change 0.5 / 255) and standard (1.5 / 255); at fine four of twelve do, barely (3 / 255).
 """
 
 from __future__ import annotations
