@@ -31,9 +31,9 @@ class Face:
     """The face of one photo.
 
     name: the photo's file name; keypoints: (5, 2) float64 pixels of the photo (order and convention: align.py);
-    crop: (112, 112, 3) uint8 sRGB for the recogniser; head: (128, 128, 3) uint8 sRGB; portrait: the same square at
-    (512, 512, 4), alpha 0 where the photo has ended; yaw, pitch: degrees; logit: the net's logit of being a face; notices: those of reading the photo and
-    of the face.
+    crop: (112, 112, 3) uint8 sRGB for the recogniser; head: (128, 128, 3) uint8 sRGB; portrait: the same square,
+    (512, 512, 4), alpha 0 where the photo has ended; yaw, pitch: degrees; logit: the net's logit of being a face;
+    notices: those of reading the photo and of the face.
     """
 
     name: str

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # rocket 5.3, a cat 3.8. Zero is put between them.
 FACE_CALIBRATION = 6.0
 
-# The kit leaves four heads in ten bald, streets one in twelve: the trained classifier's prior is moved by the odds' ratio
+# The kit leaves four heads in ten bald, streets one in twelve: the classifier's prior is moved by the odds' ratio.
 BALD_SHARE = 0.08
 
 SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
