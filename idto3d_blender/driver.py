@@ -81,9 +81,8 @@ def tick() -> float | None:
     state.jobs.poll()
     _take_note_of_end(work, state)
     _look_at_running(work, state)
-    while time.perf_counter() - begun < BUDGET:
-        if not _slice(work, state):
-            break
+    while _slice(work, state) and time.perf_counter() - begun < BUDGET:
+        pass
     _redraw_if_new(work, state)
     if work.imports or work.preview is not None:
         return _AT_WORK

@@ -165,17 +165,17 @@ def _place(shape: Shape, name: str, parts: Parts) -> None:
     """Hand the new mesh to the job's object, or make the object."""
     mesh = parts.get("mesh")
     obj = find(shape.job)
-    if obj is None:
-        if shape.job in _shown:
-            raise Interrupted("The object went while its mesh was being made.")
-        obj = bpy.data.objects.new(name, mesh)
-        obj[JOB] = shape.job
-        link(obj)
-        _names[shape.job] = obj.name
-        _shown.add(shape.job)
-    elif obj.mode == "OBJECT":
-        exchange(obj, mesh)
+    if (obj is None and shape.job in _shown) or (obj is not None and obj.mode != "OBJECT"):
+        raise Interrupted("The object went, or is being edited, since its mesh was begun.")
     parts.release()
+    if obj is not None:
+        exchange(obj, mesh)
+        return
+    obj = bpy.data.objects.new(name, mesh)
+    obj[JOB] = shape.job
+    link(obj)
+    _names[shape.job] = obj.name
+    _shown.add(shape.job)
 
 
 def exchange(obj: Any, mesh: Any) -> None:

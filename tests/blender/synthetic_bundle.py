@@ -94,11 +94,13 @@ def header() -> dict[str, object]:
     }
 
 
-def write(folder: Path) -> Path:
-    """Write the bundle into the new folder ``folder``."""
+def write(folder: Path, rows: int = 12, columns: int = 24, expressions: tuple[str, ...] = EXPRESSIONS) -> Path:
+    """Write the bundle into the new folder ``folder``. Expressions beyond the three that have offsets repeat these."""
     folder.mkdir(parents=True)
-    (folder / "head.json").write_text(json.dumps(header()), encoding="utf-8")
-    arrays: dict[str, Any] = ellipsoid()
+    information = {**header(), "expressions": list(expressions)}
+    (folder / "head.json").write_text(json.dumps(information), encoding="utf-8")
+    arrays: dict[str, Any] = ellipsoid(rows, columns)
+    arrays["offsets"] = np.stack([arrays["offsets"][number % len(EXPRESSIONS)] for number in range(len(expressions))])
     np.savez(folder / "head.npz", **arrays)
     full = np.ones((SIZE, SIZE, 1), dtype=np.uint8)
     write_png(folder / "albedo.png", full * np.array(ALBEDO, dtype=np.uint8))

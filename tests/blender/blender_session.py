@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the checks of the running extension share: a session whose worker is the fake one, and waiting by ticks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+
+import idto3d_blender
+from idto3d_blender import driver, session, setup_backend
+from idto3d_blender.job import Launch, child_environment
+from idto3d_blender.jobs import Record
+from idto3d_blender.properties import settings
+from tests.blender import synthetic_bundle as synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Ticks:
+    """Calls driver.tick, as the timer would, and keeps the longest it took, in seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self.count = 0
+
+    def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"waited {seconds} s; {session.get().ended}"
+            begun = time.perf_counter()
+            pause = driver.tick()
+            self.longest = max(self.longest, time.perf_counter() - begun)
+            self.count += 1
+            time.sleep(min(0.02, pause or 0.02))
+
+
+def start(work: Path, bundle: Path) -> session.Session:
+    """Register the extension with the fake worker, which leaves copies of ``bundle``; the backend counts as ready."""
+    idto3d_blender.register()
+    folder = work / "user"
+    script = str(Path(__file__).with_name("fake_worker.py"))
+
+    def launch(record: Record) -> Launch:
+        real = setup_backend.worker_launch(folder, record.id, record.request)
+        return Launch(
+            (sys.executable, script, str(bundle)), child_environment(folder, ROOT), real.log, real.request, real.stages
+        )
+
+    state = session.start(folder, launch)
+    state.status = setup_backend.Status("ready", "Ready.", "cpu")
+    return state
+
+
+def photo(work: Path) -> Path:
+    """A photo's file; nobody looks into it."""
+    path = work / "photo of anna.png"
+    if not path.exists():
+        synthetic.write_png(path, synthetic.np.zeros((8, 8, 3), dtype=synthetic.np.uint8))
+    return path
+
+
+def fill_panel(work: Path, prompt: str = "") -> None:
+    """Settings of a head as a user makes them."""
+    given = settings()
+    given.photos.clear()
+    assert bpy.ops.idto3d.add_photos(filepath=str(photo(work))) == {"FINISHED"}
+    given.consent = True
+    given.output = str(work / "heads")
+    given.prompt = prompt

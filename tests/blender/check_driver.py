@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: jobs of a fake worker, from the click to the finished head, and all that a user may do
+to the file meanwhile. ``python check_driver.py WORK`` as check_import.py. The printed line has the longest tick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+import idto3d_blender
+from idto3d_blender import driver, expressions, generate, live, properties, session
+from idto3d_blender.import_head import is_head
+from tests.blender import blender_session, check_polls
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+LARGE = synthetic.write(WORK / "large", 150, 300, expressions.EXPRESSIONS)
+
+
+def request(name: str, prompt: str = "") -> dict[str, Any]:
+    return {
+        "photos": [str(blender_session.photo(WORK))],
+        "out": str(WORK / "heads" / name),
+        "pack": None,
+        "quality": "draft",
+        "expressions": "all",
+        "prompt": prompt,
+        "seed": 1,
+        "previews": None,
+    }
+
+
+def points(obj: Any) -> np.ndarray:
+    flat = np.empty(3 * len(obj.data.vertices), dtype=np.float32)
+    obj.data.attributes["position"].data.foreach_get("vector", flat)
+    return flat.reshape(-1, 3)
+
+
+def leftovers() -> list[str]:
+    """Data-blocks that an import or a preview should have taken with it."""
+    blocks = [*bpy.data.meshes, *bpy.data.materials, *bpy.data.images, *bpy.data.objects]
+    return [block.name for block in blocks if block.users == 0 or "idto3d_part" in block or live.JOB in block]
+
+
+def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str:
+    """Click, see it change in the viewport, get the finished head in the same object."""
+    blender_session.fill_panel(WORK, "hold")
+    # The button's operator would wait for the end here, in background mode.
+    assert bpy.ops.idto3d.generate_from_list.poll()
+    job = generate.ask(generate.request_from_settings(), frame=True)
+    ticks.until(lambda: live.find(job) is not None)
+    obj = live.find(job)
+    name, mesh = obj.name, obj.data.name
+    obj.location.x += 0.5
+    placed = tuple(obj.location)
+    first = points(obj)
+    ticks.until(lambda: not np.array_equal(points(live.find(job)), first))
+    assert live.find(job).data.name == mesh, "the same topology made another mesh"
+    assert live.find(job).data.polygons[0].use_smooth
+    ticks.until(lambda: live.COLOURS in live.find(job).data.color_attributes)
+    truth = synthetic.ellipsoid(16, 30)
+    assert len(live.find(job).data.vertices) == len(truth["vertices"])
+    ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
+    out = Path(state.jobs.record(job).request["out"])  # type: ignore[union-attr]
+    assert out.parent == WORK / "heads" and out.name == "photo-of-anna"
+    out.with_suffix(".go").touch()
+    ticks.until(lambda: not driver.alive(job))
+    assert state.ended is not None and state.ended.state == "done", state.ended
+    head = bpy.data.objects[name]
+    assert is_head(head) and live.JOB not in head
+    assert np.allclose(tuple(head.location), placed), "the finished head jumped"
+    keys = head.data.shape_keys.key_blocks
+    assert [key.name for key in keys] == ["Basis", *expressions.EXPRESSIONS] and not any(k.value for k in keys[1:])
+    assert not leftovers(), leftovers()
+    assert min(head.preview.image_size) > 0
+    return name
+
+
+def undo(blocks: list[Any]) -> None:
+    """What an undo does to what came after the last step. The real one is not there in background mode, the GUI tests
+    have it."""
+    bpy.data.batch_remove(blocks)
+    for handler in bpy.app.handlers.undo_post:
+        handler(bpy.context.scene, None)
+
+
+def check_undo(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Undo takes the preview away: it comes again, and the head is finished."""
+    job = generate.ask(request("undone", "hold"), frame=False)
+    ticks.until(lambda: live.find(job) is not None)
+    undo([live.find(job), live.find(job).data])
+    assert live.find(job) is None
+    ticks.until(lambda: live.find(job) is not None)
+    (WORK / "heads" / "undone.go").touch()
+    # An undo in the middle of the import, here slowed down to a slice a tick: it starts again.
+    budget, driver.BUDGET = driver.BUDGET, 0.0
+    ticks.until(lambda: driver.importing(job))
+    for kind in (bpy.data.meshes, bpy.data.images):
+        ticks.until(lambda blocks=kind: any("idto3d_part" in block for block in blocks))  # type: ignore[misc]
+        undo([block for block in kind if "idto3d_part" in block])
+    driver.BUDGET = budget
+    ticks.until(lambda: not driver.alive(job))
+    heads = [obj for obj in bpy.data.objects if is_head(obj) and obj.name.startswith("undone")]
+    ended = state.ended
+    assert ended is not None and ended.state == "done" and len(heads) == 1 and not leftovers(), (ended, leftovers())
+
+
+def check_deleted(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """The user deletes the preview: no more previews, but the finished head comes."""
+    job = generate.ask(request("deleted", "hold"), frame=False)
+    ticks.until(lambda: live.find(job) is not None)
+    bpy.data.batch_remove([live.find(job), live.find(job).data])
+    ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
+    ticks.until(lambda: driver.tick() is not None)
+    assert live.find(job) is None
+    (WORK / "heads" / "deleted.go").touch()
+    ticks.until(lambda: not driver.alive(job))
+    assert is_head(bpy.data.objects["deleted"])
+
+
+def check_scene_deleted(state: session.Session, ticks: blender_session.Ticks) -> None:
+    scene = bpy.data.scenes.new("other")
+    bpy.context.window.scene = scene
+    job = generate.ask(request("scene", "hold"), frame=False)
+    ticks.until(lambda: live.find(job) is not None)
+    assert live.find(job).name in scene.objects
+    bpy.data.scenes.remove(scene)
+    (WORK / "heads" / "scene.go").touch()
+    ticks.until(lambda: not driver.alive(job))
+    assert any(is_head(obj) and obj.name.startswith("scene") for obj in bpy.context.scene.objects)
+
+
+def check_edit_mode(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """A preview in edit mode is left alone; the finished head waits."""
+    job = generate.ask(request("edited", "hold"), frame=False)
+    ticks.until(lambda: live.find(job) is not None)
+    obj = live.find(job)
+    bpy.context.view_layer.objects.active = obj
+    bpy.ops.object.mode_set(mode="EDIT")
+    (WORK / "heads" / "edited.go").touch()
+    ticks.until(lambda: driver.importing(job))
+    for _ in range(20):
+        driver.tick()
+    assert driver.importing(job) and not is_head(live.find(job))
+    bpy.ops.object.mode_set(mode="OBJECT")
+    ticks.until(lambda: not driver.alive(job))
+    assert is_head(bpy.data.objects["edited"])
+
+
+def check_other_file(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Another file: the job goes on, the photos stay in the list, the head is offered and not put."""
+    blender_session.fill_panel(WORK)
+    job = generate.ask(request("elsewhere", "hold"), frame=False)
+    ticks.until(lambda: live.find(job) is not None)
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    assert len(properties.settings().photos) == 1 and properties.settings().consent
+    (WORK / "heads" / "elsewhere.go").touch()
+    ticks.until(lambda: job in state.ready)
+    assert not bpy.data.objects
+    assert bpy.ops.idto3d.import_ready(job=job) == {"FINISHED"}
+    ticks.until(lambda: not driver.alive(job))
+    assert is_head(bpy.data.objects["elsewhere"]) and not state.ready
+    # The same file read again goes on.
+    file = WORK / "same.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    job = generate.ask(request("reverted", "hold"), frame=False)
+    ticks.until(lambda: live.find(job) is not None)
+    bpy.ops.wm.open_mainfile(filepath=str(file))
+    (WORK / "heads" / "reverted.go").touch()
+    ticks.until(lambda: not driver.alive(job))
+    assert is_head(bpy.data.objects["reverted"]) and is_head(bpy.data.objects["elsewhere"])
+
+
+def check_queue(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Jobs wait for each other; cancel, resume, error with its remedy, forget."""
+    first = generate.ask(request("first", "hold"), frame=False)
+    second = generate.ask(request("second", "hold"), frame=False)
+    third = generate.ask(request("third"), frame=False)
+    assert [record.id for record in state.jobs.waiting] == [second, third]
+    check_polls.draw_all_panels()
+    assert bpy.ops.idto3d.cancel_job(job=second) == {"FINISHED"}
+    assert [record.id for record in state.jobs.waiting] == [third]
+    ticks.until(lambda: live.find(first) is not None)
+    assert bpy.ops.idto3d.cancel_job(job=first) == {"FINISHED"}
+    ticks.until(lambda: not driver.alive(third))
+    assert is_head(bpy.data.objects["third"])
+    names = {record.id for record in state.resumable}
+    assert {first, second} <= names, state.resumable
+    check_polls.draw_all_panels()
+    (WORK / "heads" / "first.go").touch()
+    preview = live.find(first).name
+    assert bpy.ops.idto3d.resume_job(job=first) == {"FINISHED"}
+    assert is_head(bpy.data.objects[preview]), "the resumed head is not where its preview was"
+    assert bpy.ops.idto3d.forget_job(job=second) == {"FINISHED"}
+    assert second not in {record.id for record in state.resumable}
+    check_polls.refused(
+        lambda: bpy.ops.idto3d.generate(
+            photos=str(blender_session.photo(WORK)), output=str(WORK / "heads" / "failed"), consent=True, prompt="fail"
+        ),
+        "E_NO_FACE",
+    )
+    assert "idto3d.other_photos" in check_polls.draw_all_panels()
+
+
+def check_script(state: session.Session) -> None:
+    """The operator for scripts blocks in background mode."""
+    output = WORK / "heads" / "scripted"
+    photos = f"{blender_session.photo(WORK)};{blender_session.photo(WORK)}"
+    arguments = {"photos": photos, "output": str(output), "quality": "draft", "expressions": "smile", "seed": 3}
+    check_polls.refused(lambda: bpy.ops.idto3d.generate(**arguments), "consent=True")
+    assert bpy.ops.idto3d.generate(**arguments, consent=True) == {"FINISHED"}
+    assert is_head(bpy.data.objects["scripted"]) and (output / "head.json").is_file()
+
+
+def main() -> None:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    (WORK / "heads").mkdir()
+    state = blender_session.start(WORK, LARGE)
+    ticks = blender_session.Ticks()
+    check_whole_way(state, ticks)
+    spot = tuple(round(x, 3) for x in bpy.context.scene.cursor.location)
+    assert spot == (0, 0, 0)
+    check_undo(state, ticks)
+    check_deleted(state, ticks)
+    check_scene_deleted(state, ticks)
+    check_edit_mode(state, ticks)
+    check_other_file(state, ticks)
+    check_queue(state, ticks)
+    check_script(state)
+    # The goal is 0.05 on a quiet machine; here others may have the cores.
+    assert ticks.longest < 0.25, f"a tick took {ticks.longest:.3f} s"
+    # Unregistered while a job runs: it stays resumable, and is offered when the extension is there again.
+    job = generate.ask(request("left", "hold"), frame=False)
+    ticks.until(lambda: live.find(job) is not None)
+    idto3d_blender.unregister()
+    assert "IDTO3D_PT_generate" not in dir(bpy.types)
+    state = blender_session.start(WORK, LARGE)
+    assert job in {record.id for record in state.resumable}
+    idto3d_blender.unregister()
+    print(json.dumps({"result": "ok", "ticks": ticks.count, "longest_tick_ms": round(1000 * ticks.longest, 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: the panel, its list of photos, and why its buttons are disabled.
+
+``python check_polls.py WORK`` as check_import.py. Panels are drawn into a layout that records what they ask for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import bpy
+
+import idto3d_blender
+from idto3d_blender import (
+    driver,
+    operators_remedy,
+    panel_generate,
+    panel_head,
+    panel_jobs,
+    panel_setup,
+    properties,
+    session,
+    setup_backend,
+    viewport_colours,
+)
+from idto3d_blender.job import Problem, Snapshot
+from tests.blender import blender_session
+from tests.blender import synthetic_bundle as synthetic
+
+PANELS = (
+    panel_setup.IDTO3D_PT_setup,
+    panel_setup.IDTO3D_PT_setup_ready,
+    panel_generate.IDTO3D_PT_generate,
+    panel_jobs.IDTO3D_PT_jobs,
+    panel_head.IDTO3D_PT_head,
+    panel_head.IDTO3D_PT_expressions,
+    panel_head.IDTO3D_PT_scene,
+    panel_head.IDTO3D_PT_use,
+)
+
+
+class Layout:
+    """Takes what bpy.types.UILayout takes, checks what can be checked, keeps the operators and the texts."""
+
+    def __init__(self) -> None:
+        self.operators: list[str] = []
+        self.texts: list[str] = []
+
+    def operator(self, name: str, **options: Any) -> SimpleNamespace:
+        group, _, verb = name.partition(".")
+        assert verb in dir(getattr(bpy.ops, group)), f"there is no operator {name}"
+        self._check_icon(options)
+        self.operators.append(name)
+        return SimpleNamespace()
+
+    def prop(self, data: Any, name: str, **options: Any) -> None:
+        assert name in data.bl_rna.properties, f"{data} has no {name}"
+
+    def label(self, text: str = "", **options: Any) -> None:
+        self._check_icon(options)
+        self.texts.append(text)
+
+    def template_list(self, kind: str, _: str, data: Any, items: str, active: Any, index: str, **__: Any) -> None:
+        assert kind in dir(bpy.types)
+        for number, item in enumerate(getattr(data, items)):
+            panel_generate.IDTO3D_UL_photos.draw_item(None, None, self, data, item, 0, active, index, number)
+
+    def panel(self, _: str, **__: Any) -> tuple[Layout, Layout]:
+        return self, self
+
+    def progress(self, factor: float, **_: Any) -> None:
+        assert 0 <= factor <= 1
+
+    def _check_icon(self, options: dict[str, Any]) -> None:
+        icons = bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items
+        assert options.get("icon", "NONE") in icons, options
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("row", "column", "box", "grid_flow"):
+            return lambda *_, **__: self
+        if name in ("template_icon", "separator"):
+            return lambda *_, **__: None
+        raise AttributeError(name)
+
+
+def draw_all_panels() -> list[str]:
+    """Draw each panel whose poll lets it; the operators that they show."""
+    layout = Layout()
+    for panel in PANELS:
+        if not hasattr(panel, "poll") or panel.poll(bpy.context):
+            panel.draw(SimpleNamespace(layout=layout), bpy.context)
+    return layout.operators
+
+
+def refused(call: Callable[[], Any], why: str) -> None:
+    """``call`` runs an operator that says ``why`` it cannot."""
+    try:
+        call()
+    except RuntimeError as error:
+        assert why in str(error), f"{error!s} does not say {why!r}"
+    else:
+        raise AssertionError(f"it was not refused: {why}")
+
+
+def check_setup(state: session.Session) -> None:
+    state.status = setup_backend.Status("missing", "The backend is not set up yet.")
+    refused(bpy.ops.idto3d.generate_from_list, "not set up yet")
+    assert not bpy.app.online_access
+    refused(bpy.ops.idto3d.install, "online access is off")
+    assert {"idto3d.install", "idto3d.online_preferences"} <= set(draw_all_panels())
+    state.status = setup_backend.Status("ready", "Ready.", "cpu")
+    assert "idto3d.remove_backend" in draw_all_panels()
+
+
+def check_photos(work: Path) -> None:
+    given = properties.settings()
+    refused(bpy.ops.idto3d.generate_from_list, "Add a photo first")
+    refused(bpy.ops.idto3d.clear_photos, "The list is empty")
+    photos = work / "many"
+    photos.mkdir()
+    for number in range(6):
+        synthetic.write_png(photos / f"{number}.png", synthetic.np.zeros((4, 4, 3), dtype=synthetic.np.uint8))
+    (photos / "notes.txt").touch()
+    names = [{"name": f"{number}.png"} for number in (0, 1)]
+    assert bpy.ops.idto3d.add_photos(directory=str(photos), files=names) == {"FINISHED"}
+    assert [Path(photo.path).name for photo in given.photos] == ["0.png", "1.png"]
+    refused(bpy.ops.idto3d.generate_from_list, "agreed")
+    given.consent = True
+    assert bpy.ops.idto3d.generate_from_list.poll()
+    assert bpy.ops.idto3d.add_folder(directory=str(photos)) == {"FINISHED"}
+    assert len(given.photos) == 6 and not given.consent, "new photos need a new tick"
+    assert bpy.ops.idto3d.add_folder(directory=str(photos)) == {"CANCELLED"}
+    text = f"\"{photos / '0.png'}\"\n{(photos / '1.png').as_uri()}; {photos / 'notes.txt'}\n/nowhere.png"
+    assert idto3d_blender.photo_list.in_text(text) == [photos / "0.png", photos / "1.png"]
+    assert len(idto3d_blender.photo_list.used()) == 5
+    assert bpy.ops.idto3d.remove_photo(index=0) == {"FINISHED"} and len(given.photos) == 5
+    assert "idto3d.remove_photo" in draw_all_panels()
+    (photos / "1.png").unlink()
+    given.consent = True
+    refused(bpy.ops.idto3d.generate_from_list, "1.png is not there any more")
+    given.pack = "FOLDER"
+    refused(bpy.ops.idto3d.generate_from_list, "folder of the pack")
+    given.pack = "STARTER"
+    given.all_expressions = False
+    assert properties.chosen_expressions(given).count(",") == 11
+    assert bpy.ops.idto3d.fewer_expressions() == {"FINISHED"}
+    assert properties.chosen_expressions(given) == "smile,mouth_stretch,brow_raiser,eye_closed"
+    given.expressions = (False,) * 12
+    assert properties.chosen_expressions(given) == "neutral"
+    assert bpy.ops.idto3d.lower_quality() == {"FINISHED"} and given.quality == "draft"
+    refused(bpy.ops.idto3d.lower_quality, "lowest")
+    draw_all_panels()
+    assert bpy.ops.idto3d.clear_photos() == {"FINISHED"} and not given.photos
+
+
+def check_errors(state: session.Session, work: Path) -> None:
+    log = work / "job.log"
+    log.write_text(f"Traceback\n  File {Path.home()}/secret/me.jpg\n", encoding="utf-8")
+    for code, button in (
+        ("E_OUT_OF_MEMORY", "idto3d.lower_quality"),
+        ("E_FACE_TOO_SMALL", "idto3d.other_photos"),
+        ("E_BACKEND_START", "idto3d.install"),
+    ):
+        state.ended = Snapshot("x", "failed", log, error=Problem(code, "It did not work.", "Do this."))
+        assert {button, "idto3d.copy_report"} <= set(draw_all_panels())
+    text = operators_remedy.report_text()
+    assert "E_BACKEND_START: It did not work. Do this." in text and bpy.app.version_string in text
+    assert str(Path.home()) not in text and "me.jpg" not in text
+    assert bpy.ops.idto3d.copy_report() == {"FINISHED"}
+    assert bpy.ops.idto3d.dismiss() == {"FINISHED"} and state.ended is None
+
+
+def check_solid_colours() -> None:
+    """Viewports that show material colours in Solid are switched; what the user has set, or sets meanwhile, stays."""
+    theirs = {address: shading.color_type for address, shading in viewport_colours._viewports()}
+    plain = [s for _, s in viewport_colours._viewports() if (s.type, s.color_type) == ("SOLID", "MATERIAL")]
+    assert len(plain) > 3
+    plain[0].color_type = "RANDOM"
+    viewport_colours.show()
+    assert plain[0].color_type == "RANDOM" and all(shading.color_type == "VERTEX" for shading in plain[1:])
+    plain[1].color_type = "SINGLE"
+    viewport_colours.restore()
+    assert (plain[0].color_type, plain[1].color_type) == ("RANDOM", "SINGLE")
+    plain[0].color_type = plain[1].color_type = "MATERIAL"
+    assert theirs == {address: shading.color_type for address, shading in viewport_colours._viewports()}
+
+
+def main() -> None:
+    work = Path(sys.argv[-1])
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    for _ in range(2):
+        state = blender_session.start(work, work)
+        draw_all_panels()
+        assert "IDTO3D_PT_generate" in dir(bpy.types)
+        idto3d_blender.unregister()
+        assert not [name for name in dir(bpy.types) if name.startswith("IDTO3D_")]
+        assert not [h for h in bpy.app.handlers.load_post if h.__module__.startswith("idto3d_blender")]
+        assert not hasattr(bpy.types.WindowManager, "idto3d") and driver._work is None
+    state = blender_session.start(work, work)
+    check_setup(state)
+    check_photos(work)
+    check_errors(state, work)
+    check_solid_colours()
+    idto3d_blender.unregister()
+    print(json.dumps({"result": "ok", "blender": bpy.app.version_string}))
+
+
+if __name__ == "__main__":
+    main()

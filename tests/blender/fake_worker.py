@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker that speaks the protocol and computes nothing: ``python fake_worker.py BUNDLE`` makes copies of BUNDLE.
+
+What happens is steered by the request's text: "hold" waits, before the end, until the file OUT.go is there; "fail"
+ends in an error; any other goes to its end. Previews are of two topologies, the second with colours.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.blender import synthetic_bundle as synthetic
+
+STEPS = 6
+requests: list[dict[str, Any]] = []
+lock = threading.Lock()
+
+
+def say(**event: Any) -> None:
+    with lock:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+def listen() -> None:
+    for line in sys.stdin:
+        requests.append(json.loads(line))
+    requests.append({"type": "closed"})
+
+
+def asked(*kinds: str) -> dict[str, Any] | None:
+    return next((request for request in requests if request["type"] in kinds), None)
+
+
+def beat() -> None:
+    while True:
+        say(type="heartbeat")
+        time.sleep(1.0)
+
+
+def preview(request: dict[str, Any], job: str, step: int) -> None:
+    folder = Path(request["previews"])
+    folder.mkdir(parents=True, exist_ok=True)
+    second = step >= STEPS // 2
+    shape = synthetic.ellipsoid(16, 30) if second else synthetic.ellipsoid()
+    arrays: dict[str, Any] = {"vertices": shape["vertices"] * (0.9 + 0.02 * step), "faces": shape["faces"]}
+    if second:
+        arrays["colours"] = np.full(arrays["vertices"].shape, 60 + 30 * step, dtype=np.uint8)
+    file = folder / f"mesh-{step}.npz"
+    with file.with_suffix(".part").open("wb") as stream:
+        np.savez(stream, **arrays)
+    file.with_suffix(".part").rename(file)
+    say(type="preview", job=job, kind="mesh", path=str(file), topology=2 if second else 1)
+    picture = folder / f"picture-{step}.png"
+    synthetic.write_png(picture, np.full((32, 32, 3), 20 * step, dtype=np.uint8))
+    say(type="preview", job=job, kind="picture", path=str(picture))
+
+
+def wait(condition: Any) -> bool:
+    """False when the job was cancelled, or Blender went, before ``condition`` came true."""
+    while not condition():
+        if asked("cancel", "shutdown", "closed"):
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def main() -> None:
+    threading.Thread(target=listen, daemon=True).start()
+    threading.Thread(target=beat, daemon=True).start()
+    say(type="hello", protocol=1, version="0", python="3", torch="0", device="cpu", device_name="test", memory_gb=1)
+    wait(lambda: asked("generate"))
+    request = asked("generate")
+    if request is None:
+        return
+    job, out = request["job"], Path(request["out"])
+    if request["prompt"] == "fail":
+        say(type="error", job=job, code="E_NO_FACE", message="There is no face in a.png.", fix="Choose another photo.")
+        return
+    for step in range(STEPS):
+        pause = time.monotonic() + 0.08
+        if not wait(lambda until=pause: time.monotonic() > until):
+            say(type="cancelled", job=job, resumable=True)
+            return
+        stage = "geometry" if step < STEPS // 2 else "texture"
+        say(type="progress", job=job, stage=stage, step=step % 3 + 1, steps=STEPS // 2, eta_seconds=2.0)
+        preview(request, job, step)
+    if request["prompt"] == "hold" and not wait(lambda: out.with_suffix(".go").exists()):
+        say(type="cancelled", job=job, resumable=True)
+        return
+    shutil.copytree(sys.argv[1], out)
+    say(type="done", job=job, bundle=str(out))
+
+
+main()
