@@ -316,7 +316,9 @@ class Job:
             message = f"The backend ended with status {status} before it was ready.\n{last}"
             self._fail("E_BACKEND_START", message.rstrip(), "Repair the set-up.")
         else:
-            message = f"The backend ended unexpectedly with status {status}.\n{last}"
+            # The system kills without a word who takes too much memory.
+            killed = " (killed, perhaps because memory ran out)" if status == -9 else ""
+            message = f"The backend ended unexpectedly with status {status}{killed}.\n{last}"
             self._fail("E_BACKEND_DIED", message.rstrip(), "Resume the job; it goes on from its last checkpoint.")
 
     # --- time limits

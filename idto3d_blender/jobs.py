@@ -30,6 +30,9 @@ else:
     import fcntl
 
 
+KEEP_SECONDS = 30 * 24 * 3600.0
+
+
 @dataclass(frozen=True)
 class Record:
     """What is kept of a job. request: a ``generate`` request without type and job (photos, out, pack, quality,
@@ -150,6 +153,20 @@ class Jobs:
             (user_folder / "logs" / f"{job_id}.log").unlink(missing_ok=True)
         shutil.rmtree(user_folder / "previews" / job_id, ignore_errors=True)
 
+    def tidy(self) -> None:
+        """Forget finished jobs after a month, and what of their logs and previews is older than that; heads stay.
+
+        Deletes files, perhaps many: to be called once, from a thread that may take its time.
+        """
+        oldest, user_folder = time.time() - KEEP_SECONDS, self.folder.parent
+        for path in self.folder.glob("*.json"):
+            record = _read(path)
+            if record is not None and record.state == "done" and _modified(path) < oldest:
+                path.unlink(missing_ok=True)
+        for path in [*user_folder.glob("logs/*.log"), *user_folder.glob("previews/*")]:
+            if _modified(path) < oldest and not (self.folder / f"{path.stem}.json").exists():
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
     def release(self) -> None:
         """Blender closes or the extension is disabled: the backend checkpoints and ends; all records stay resumable."""
         if self.current is not None:
@@ -162,7 +179,11 @@ class Jobs:
 
     def _enqueue(self, record: Record) -> str:
         self._lock(record.id)
-        self._write(record)
+        try:
+            self._write(record)
+        except OSError:
+            self._let_go(record.id)
+            raise
         self.waiting = (*self.waiting, record)
         if self.current is None:
             self.poll()
@@ -208,6 +229,14 @@ class Jobs:
                 return not _take_lock(file)
         except OSError:
             return False
+
+
+def _modified(path: Path) -> float:
+    """Seconds since 1970; now, for a file that has just gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def _take_lock(file: BinaryIO) -> bool:

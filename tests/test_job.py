@@ -494,6 +494,34 @@ def test_forget(user: Path) -> None:
     assert not (user / "jobs" / f"{name}.json").exists() and not (user / "logs" / f"{name}.log").exists()
 
 
+def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
+    jobs = queue_of(user, NORMAL)
+    old, new = (jobs.submit({"photos": [str(photo(user))], "out": "o"}) for _ in range(2))
+    waiting = jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    jobs.cancel(waiting)
+    drain(jobs)
+    for name in (old, new, waiting):
+        (user / "previews" / name).mkdir(parents=True)
+        (user / "previews" / name / "a.png").touch()
+    for name in (old, waiting):
+        for path in (f"jobs/{name}.json", f"logs/{name}.log", f"previews/{name}"):
+            if (user / path).exists():
+                os.utime(user / path, (1e9, 1e9))
+    jobs.tidy()
+    assert {path.stem for path in (user / "jobs").iterdir()} == {new, waiting}
+    assert {path.name for path in (user / "previews").iterdir()} == {new, waiting}
+    assert not (user / "logs" / f"{old}.log").exists() and (user / "logs" / f"{new}.log").exists()
+
+
+def test_user_folder_that_cannot_be_written(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = queue_of(user, NORMAL)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(PermissionError(13, "read-only")))
+        with pytest.raises(PermissionError):
+            jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    assert not jobs.busy and list((user / "jobs").iterdir()) == []
+
+
 def test_records_are_replaced_whole(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that cannot be written, as on a full disk, leaves the old one and does not stop the job."""
     jobs = queue_of(user, NORMAL)
