@@ -13,29 +13,20 @@ The lines on the wire are described in backend/idto3d/protocol.py.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import queue
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from .backend_process import BackendProcess, Event, last_lines
+
 PROTOCOL_VERSION = 1
 
 State = Literal["queued", "starting", "running", "cancelling", "cancelled", "failed", "done"]
 FINAL: tuple[State, ...] = ("cancelled", "failed", "done")
-Event = dict[str, Any]
 
-_LONGEST_LINE = 1 << 20
-_GARBAGE_LOGGED = 200
-_LAST_LINES = 12
 # A gap between two polls counts as no more than this: Blender renders, or the machine slept, and nobody listened.
 _LONGEST_GAP = 1.0
 
@@ -120,12 +111,9 @@ class Job:
         self.launch = launch
         self.timeouts = timeouts
         self.snapshot = Snapshot(job_id, "queued", launch.log)
-        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: BackendProcess | None = None
         self._gone = False
         self._quit_asked = False
-        self._killed = False
         self._said_hello = False
         self._watched = 0.0  # seconds that somebody has listened
         self._polled: float | None = None
@@ -151,7 +139,8 @@ class Job:
         if self.state != "queued":
             raise RuntimeError(f"Job {self.id} was started before.")
         self._change(state="starting")
-        threading.Thread(target=self._run, name=f"idto3d-{self.id}", daemon=True).start()
+        launch = self.launch
+        self._process = BackendProcess(launch.command, launch.env, launch.log, f"idto3d-{self.id}")
 
     def poll(self) -> list[Event]:
         """Take in what the backend has said since the last call; returns those events (heartbeats left out).
@@ -163,11 +152,7 @@ class Job:
         self._polled = now
         self._watched += gap
         events: list[Event] = []
-        while True:
-            try:
-                kind, value = self._inbox.get_nowait()
-            except queue.Empty:
-                break
+        for kind, value in self._process.received() if self._process else ():
             self._heard = self._watched
             if kind == "event":
                 if self._take(value):
@@ -191,7 +176,7 @@ class Job:
         elif self.state in ("starting", "running"):
             self._change(state="cancelling")
             self._stop_since = self._watched
-            self._outbox.put({"type": "cancel", "job": self.id})
+            self._send({"type": "cancel", "job": self.id})
             if not self._said_hello:
                 self._quit()
 
@@ -208,7 +193,8 @@ class Job:
 
         The job keeps its state, so that its record still says that it was running.
         """
-        self._outbox.put(None)
+        if self._process:
+            self._process.close_input()
 
     def wait(self, poll_seconds: float = 0.1, on_event: Callable[[Event], None] | None = None) -> Snapshot:
         """Poll in a loop until `ended`: for background mode, where Blender has no timers. Returns the last snapshot."""
@@ -244,7 +230,7 @@ class Job:
             self._apply(kind, event)
         except (KeyError, TypeError, ValueError) as error:
             self._change(garbage=self.snapshot.garbage + 1)
-            self._log(f"unreadable event ({type(error).__name__}: {error}): {event}")
+            self._note(f"unreadable event ({type(error).__name__}: {error}): {event}")
             return False
         return True
 
@@ -295,7 +281,7 @@ class Job:
         if self.state == "starting":
             self._change(state="running")
             if self.launch.request is not None:
-                self._outbox.put({**self.launch.request, "type": "generate", "job": self.id})
+                self._send({**self.launch.request, "type": "generate", "job": self.id})
 
     def _fraction(self, stage: str, step: int, steps: int) -> float:
         """Share of the whole work, below 1 before it is done; 0 for a stage that nobody has given a share."""
@@ -324,7 +310,7 @@ class Job:
     # --- time limits
 
     def _watch(self) -> None:
-        if self._gone or self.state == "queued":
+        if self._gone or self._process is None:
             return
         limits = self.timeouts
         silent = self._watched - self._heard
@@ -338,7 +324,7 @@ class Job:
             patience = limits.finish if self.state in FINAL else limits.cancel
             if self._terminated_at is None and self._watched - self._stop_since > patience:
                 self._terminated_at = self._watched
-                self._signal(signal.SIGTERM)
+                self._process.terminate()
             elif self._terminated_at is not None and self._watched - self._terminated_at > limits.terminate:
                 self._kill()
 
@@ -347,102 +333,20 @@ class Job:
         if not self._quit_asked:
             self._quit_asked = True
             self._stop_since = self._watched
-            self._outbox.put({"type": "shutdown"})
-            self._outbox.put(None)
+            self._send({"type": "shutdown"})
+            self.release()
+
+    def _send(self, request: Event) -> None:
+        if self._process:
+            self._process.send(request)
+
+    def _note(self, line: str) -> None:
+        if self._process:
+            self._process.note(line)
 
     def _kill(self) -> None:
-        self._killed = True
-        self._outbox.put(None)
-        self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-
-    def _signal(self, number: int) -> None:
-        """To the process and its children, of which a set-up has one (pip)."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        if sys.platform == "win32":
-            kill = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
-            with contextlib.suppress(OSError):
-                subprocess.Popen(kill, creationflags=NO_WINDOW, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        else:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, number)
-
-    # --- the threads
-
-    def _run(self) -> None:
-        try:
-            self.launch.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.launch.log.open("ab") as log:
-                process = subprocess.Popen(
-                    self.launch.command,
-                    env=dict(self.launch.env),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    start_new_session=sys.platform != "win32",
-                    creationflags=NO_WINDOW | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-                )
-        except (OSError, ValueError) as error:
-            self._inbox.put(("unstarted", error))
-            return
-        self._process = process
-        if self._killed:
-            self._kill()
-        threading.Thread(target=self._write, args=(process,), name=f"idto3d-{self.id}-in", daemon=True).start()
-        self._read(process)
-        self._outbox.put(None)
-        self._inbox.put(("exit", process.wait()))
-
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        garbage = 0
-        with process.stdout as stdout:
-            for line in iter(lambda: stdout.readline(_LONGEST_LINE), b""):
-                event = parse_event(line)
-                if event is not None:
-                    self._inbox.put(("event", event))
-                    continue
-                garbage += 1
-                self._inbox.put(("garbage", None))
-                if garbage <= _GARBAGE_LOGGED:
-                    self._log(line.decode("utf-8", "replace").rstrip("\r\n")[:2000])
-
-    def _write(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None
-        # The child may be gone at any moment; its exit says so, not our failure to write or to flush at the end.
-        with contextlib.suppress(OSError, ValueError):
-            for request in iter(self._outbox.get, None):
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-        with contextlib.suppress(OSError, ValueError):
-            process.stdin.close()
-
-    def _log(self, line: str) -> None:
-        with contextlib.suppress(OSError), self.launch.log.open("a", encoding="utf-8", errors="replace") as log:
-            log.write(line + "\n")
-
-
-NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
-
-
-def parse_event(line: bytes) -> Event | None:
-    """One line of the protocol, or None where it is not one."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
-
-
-def last_lines(log: Path, count: int = _LAST_LINES) -> list[str]:
-    """The end of a log file; empty where there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 16384))
-            return file.read().decode("utf-8", "replace").splitlines()[-count:]
-    except OSError:
-        return []
+        if self._process:
+            self._process.kill()
 
 
 def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:

@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .job import DEFAULT_TIMEOUTS, FINAL, Event, Job, Launch, Snapshot, State, Timeouts
+from .backend_process import Event
+from .job import DEFAULT_TIMEOUTS, FINAL, Job, Launch, Snapshot, State, Timeouts
 
 if sys.platform == "win32":
     import msvcrt

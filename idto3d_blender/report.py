@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .job import Snapshot, last_lines
+from .backend_process import last_lines
+from .job import Snapshot
 
 LOG_LINES = 60
 _PHOTO = re.compile(r"[^\s\"'/\\]+\.(?:jpe?g|png|webp|tiff?|bmp)\b", re.IGNORECASE)

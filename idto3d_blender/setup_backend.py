@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .job import NO_WINDOW, Job, Launch, Problem, Timeouts, child_environment
+from .backend_process import NO_WINDOW
+from .job import Job, Launch, Problem, Timeouts, child_environment
 
 State = Literal["missing", "incomplete", "outdated", "ready"]
 

@@ -236,8 +236,8 @@ def test_stop_leaves_nothing_half_made(how: str, tmp_path: Path, shelf: Path) ->
         assert time.monotonic() < end and not job.ended, job.snapshot
         time.sleep(0.01)
     if how == "SIGTERM":
-        assert job._process is not None
-        os.kill(job._process.pid, signal.SIGTERM)
+        assert job._process is not None and job._process.popen is not None
+        os.kill(job._process.popen.pid, signal.SIGTERM)
     else:
         getattr(job, how)()
     assert job.wait(0.02).state == "cancelled" and job.snapshot.resumable

@@ -101,7 +101,8 @@ def until(job: Job, condition: Callable[[], bool], seconds: float = 20.0) -> Non
 
 def finish(job: Job) -> Snapshot:
     until(job, lambda: job.ended)
-    assert job._process is None or job._process.returncode is not None
+    popen = job._process.popen if job._process else None
+    assert popen is None or popen.returncode is not None
     return job.snapshot
 
 
@@ -192,9 +193,10 @@ def test_killed_at_a_random_moment(user: Path, seed: int) -> None:
     while time.monotonic() < end:
         job.poll()
         time.sleep(0.003)
-    while job._process is None:
+    assert job._process is not None
+    while job._process.popen is None:
         time.sleep(0.001)
-    os.kill(job._process.pid, chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV]))
+    os.kill(job._process.popen.pid, chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV]))
     snapshot = finish(job)
     assert snapshot.state == "failed" and snapshot.error is not None
     assert snapshot.error.code == ("E_BACKEND_DIED" if snapshot.hello else "E_BACKEND_START")
@@ -346,7 +348,8 @@ def test_release_closes_stdin(user: Path) -> None:
     until(job, lambda: job.snapshot.step == 1)
     job.release()
     until(job, lambda: job._gone)
-    assert job._process is not None and job._process.returncode == 0
+    assert job._process is not None and job._process.popen is not None
+    assert job._process.popen.returncode == 0
 
 
 # --- queue and records
