@@ -35,6 +35,8 @@ PATIENCE = 120.0  # seconds for one event; a guard against hanging, not a measur
 SHORT = """
 import os, sys
 import idto3d.generate as g
+import idto3d.live as live
+live.MESH_SECONDS = live.PICTURE_SECONDS = 1e9  # previews only where they must come, however slow the machine
 g.QUALITIES.update(draft=g.Quality(2, 2, 256, 6000), fine=g.Quality(200, 2, 256, 6000))
 def noisy(*arguments, whole=g.generate):
     print("noise from a library")
