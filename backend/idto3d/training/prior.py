@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..distill.schedule import make_schedule
 from ..prior.adapters import Condition, denoise, domain_parameters
+from .samples import COLUMNS, EpsPair, sample_sheet
 
 Array = NDArray[Any]
 
@@ -163,12 +164,12 @@ class Base(nn.Module):
 def train_base(
     base: Base,
     data: PriorData,
+    decode: Callable[[Tensor], Tensor],
     folder: Path,
     config: StageConfig,
-    on_checkpoint: Callable[[int], None],
     device: str = "cpu",
 ) -> None:
-    """The text-to-image stage over all domains. Leaves the averaged weights in `base`."""
+    """The text-to-image stage over all domains. decode: scaled latents to images, for the sample sheets."""
     schedule = make_schedule().to(device)
     base.to(device)
     domains = list(data.latents)
@@ -188,7 +189,30 @@ def train_base(
         eps = base.unet(z_t, t, encoder_hidden_states=text).sample.float()
         return {"eps": _weighted(eps, noise, data.coverage[rows].to(device), config.head_weight)}
 
-    run_stage("base", folder, base, list(base.parameters()), config, loss_of, on_checkpoint, device=device)
+    def draw(step: int) -> None:
+        rows = shown_rows(data)
+        lines: list[tuple[Tensor, EpsPair]] = []
+        for domain in domains:
+            at = rows - rows % PHOTO_STEP if domain == "photo" else rows
+            text = base.text(data.tokens[domain][at].to(device)).last_hidden_state
+            blank = base.text(data.tokens_blank.to(device)).last_hidden_state.expand_as(text)
+
+            def pair(z: Tensor, t: Tensor, text: Tensor = text, blank: Tensor = blank) -> tuple[Tensor, Tensor]:
+                both = torch.cat([blank, text])
+                out = base.unet(torch.cat([z, z]), torch.cat([t, t]), encoder_hidden_states=both).sample.float()
+                return out[: len(z)], out[len(z) :]
+
+            z0 = data.latents[domain][at // PHOTO_STEP if domain == "photo" else at].float().to(device)
+            lines.append((z0, pair))
+        sample_sheet(folder / "samples.png", decode, lines, config.seed)
+
+    run_stage("base", folder, base, list(base.parameters()), config, loss_of, torch.no_grad()(draw), device=device)
+
+
+def shown_rows(data: PriorData) -> Array:
+    """The pictures whose captions the sample sheets use: spread over the people."""
+    rows: Array = np.linspace(0, len(data.person) - 1, COLUMNS).astype(int)
+    return rows
 
 
 def train_domain(
@@ -198,11 +222,12 @@ def train_domain(
     domain: str,
     y_id: Tensor,
     y_exp: Tensor,
+    decode: Callable[[Tensor], Tensor],
     folder: Path,
     config: StageConfig,
     device: str = "cpu",
 ) -> None:
-    """The LoRA set and branches of one domain. y_id (people, photos, 512), y_exp (E,D)."""
+    """The LoRA set and branches of one domain. y_id (people, photos, 512), y_exp (E,D); decode as in `train_base`."""
     schedule = make_schedule().to(device)
     unet.to(device)
     parameters = domain_parameters(unet)
@@ -229,8 +254,27 @@ def train_domain(
         eps = denoise(unet, z_t, t, cond).float()
         return {"eps": _weighted(eps, noise, data.coverage[rows].to(device), config.head_weight)}
 
+    def draw(step: int) -> None:
+        rows = shown_rows(data)
+        open_gate = torch.ones(len(rows), device=device)
+        cond = Condition(
+            text_of(data.tokens[domain][rows]).to(device),
+            y_id[data.person[rows], 0].to(device),
+            y_exp[data.expression[rows]].to(device),
+            open_gate,
+            open_gate,
+        )
+        both = cond.unconditional(text_of(data.tokens_blank).to(device)).cat(cond)
+
+        def pair(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            out = denoise(unet, torch.cat([z, z]), torch.cat([t, t]), both).float()
+            return out[: len(z)], out[len(z) :]
+
+        z0 = data.latents[domain][rows].float().to(device)
+        sample_sheet(folder / "samples.png", decode, [(z0, pair)], config.seed)
+
     model = nn.ParameterList(parameters)
-    run_stage(domain, folder, model, parameters, config, loss_of, device=device)
+    run_stage(domain, folder, model, parameters, config, loss_of, torch.no_grad()(draw), device=device)
 
 
 def _noised(schedule: Any, z0: Tensor, g: torch.Generator, device: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -34,6 +34,7 @@ from ..prior.text import build_starter_text
 from . import captions, data, face_nets
 from . import prior as prior_training
 from .population import RECIPES, TRAIN_SEED, Population, load_kit
+from .samples import decoder
 from .shape import ControlTopology, ShapeModel, control_mesh, control_topology
 from .shape import load_or_fit as load_or_fit_shape
 from .template import Template, load_or_build
@@ -210,9 +211,8 @@ class Run:
     def base(self) -> None:
         base = self.new_base()
         config = prior_training.StageConfig(self.config.base_steps, seed=self.config.seed, lr=6e-4)
-        prior_training.train_base(
-            base, self.prior_data, self.work / "base", config, lambda step: None, self.config.device
-        )
+        decode = decoder(self.load_vae().to(self.config.device), self.latent_scale)
+        prior_training.train_base(base, self.prior_data, decode, self.work / "base", config, self.config.device)
 
     def new_base(self) -> prior_training.Base:
         torch.manual_seed(self.config.seed)
@@ -260,6 +260,7 @@ class Run:
         base = self.load_base()
         y_exp, y_id = self.expression_codes(base), self.identities(int(self.prior_data.person.max()) + 1)
         text_of = torch.no_grad()(lambda tokens: base.text(tokens).last_hidden_state)
+        decode = decoder(self.load_vae().to(self.config.device), self.latent_scale)
         for domain in self.config.domains.split(","):
             torch.manual_seed(self.config.seed)
             unet = build_starter_unet()
@@ -272,7 +273,7 @@ class Run:
             )
             folder = self.work / domain
             prior_training.train_domain(
-                unet, text_of, self.prior_data, domain, y_id, y_exp, folder, config, self.config.device
+                unet, text_of, self.prior_data, domain, y_id, y_exp, decode, folder, config, self.config.device
             )
 
     def geometry(self) -> None:
