@@ -172,7 +172,7 @@ def plan(target: Path, python: str, device: str, wheels: Path | None, online: bo
     except InstallError as error:
         problem = {"code": error.code, "message": error.message, "fix": error.fix}
     fetched = 0 if wheels else max(0, environment.size.download - folder_bytes(beside(target, ".download")))
-    download = f"{fetched / 1e9:.1f} GB to download from Python's package index"
+    download = f"{fetched / 1e9:.1f} GB to download from Python's package index" if fetched else "already downloaded"
     source = f"from the folder {wheels}" if wheels else download
     lines = [
         f"PyTorch and {len(environment.asked()) - 1} other Python packages, {source}",

@@ -412,7 +412,7 @@ def test_status_is_cheap(tmp_path: Path) -> None:
     began = time.perf_counter()
     for _ in range(100):
         setup_backend.status(tmp_path)
-    assert time.perf_counter() - began < 0.1
+    assert time.perf_counter() - began < 0.5
 
 
 def test_plan_says_what_where_and_how_large(tmp_path: Path) -> None:

@@ -158,8 +158,8 @@ def test_poll_does_not_wait(user: Path) -> None:
         job.poll()
         times.append(time.perf_counter() - began)
         time.sleep(0.01)
-    assert sorted(times)[len(times) // 2] < 0.001
-    assert max(times) < 0.05
+    assert sorted(times)[len(times) // 2] < 0.005
+    assert max(times) < 0.5
 
 
 def test_child_sees_nothing_of_blenders_python(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,9 +212,9 @@ def test_hung_backend_is_killed(user: Path) -> None:
 
 def test_heartbeats_keep_a_slow_step_alive(user: Path) -> None:
     script = (
-        'hello(); threading.Thread(target=beat, daemon=True).start()\nname = ask("generate")["job"]\ntime.sleep(1.5)\n'
+        'hello(); threading.Thread(target=beat, daemon=True).start()\nname = ask("generate")["job"]\ntime.sleep(2.0)\n'
     )
-    job = started(user, script + 'say(type="done", job=name, bundle="b"); ask("shutdown")', Timeouts(silence=0.7))
+    job = started(user, script + 'say(type="done", job=name, bundle="b"); ask("shutdown")', Timeouts(silence=1.2))
     assert finish(job).state == "done"
 
 
