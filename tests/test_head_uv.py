@@ -38,9 +38,33 @@ def test_unwrap_maps_every_face_with_area(bumpy: tuple[np.ndarray, np.ndarray, U
     assert result.charts <= 20
 
 
-def test_smoothing_makes_fewer_charts(bumpy: tuple[np.ndarray, np.ndarray, Unwrap]) -> None:
+def test_nothing_is_stretched_much_or_turned_over(bumpy: tuple[np.ndarray, np.ndarray, Unwrap]) -> None:
     vertices, faces, result = bumpy
-    assert unwrap(vertices, faces, resolution=512, padding=4, smoothing=0.0).charts > 3 * result.charts
+    a, b, c = vertices.astype(np.float64)[faces].transpose(1, 0, 2)
+    surface = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    flat = signed_areas(result.uv, result.faces_uv)
+    assert flat[flat < 0].sum() > -0.002 * flat.sum()
+    ratio = flat / surface * surface.sum() / flat.sum()
+    assert np.percentile(ratio, 5) > 0.5 and np.percentile(ratio, 95) < 2
+
+
+def test_charts_end_with_their_group_and_density_is_kept(bumpy: tuple[np.ndarray, np.ndarray, Unwrap]) -> None:
+    vertices, faces, _ = bumpy
+    left = vertices[faces].mean(1)[:, 0] < 0
+    result = unwrap(vertices, faces, resolution=512, group=left.astype(int), density=np.where(left, 2.0, 1.0))
+    assert np.array_equal(result.vertex[result.faces_uv], faces)
+    flat = signed_areas(result.uv, result.faces_uv)
+    assert flat[left].sum() / flat[~left].sum() == pytest.approx(4, rel=0.1)
+
+
+def test_a_handle_is_cut_open() -> None:
+    grid = kuhn_grid((24, 24, 12), ((-0.1, -0.1, -0.05), (0.1, 0.1, 0.05)))
+    p = grid.points
+    ring = ((p[:, :2].norm(dim=1) - 0.06).square() + p[:, 2].square()).sqrt() - 0.02
+    surface = marching_tetrahedra(p, grid.tets, ring)
+    result = unwrap(surface.vertices.numpy(), surface.faces.numpy(), resolution=512)
+    assert np.array_equal(result.vertex[result.faces_uv], surface.faces.numpy())
+    assert overlap_share(result.uv, result.faces_uv, 512) < 0.002 and result.charts <= 16
 
 
 def test_charts_keep_their_distance(bumpy: tuple[np.ndarray, np.ndarray, Unwrap]) -> None:

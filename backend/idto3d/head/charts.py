@@ -19,14 +19,14 @@ Array = NDArray[Any]
 PACKAGES = Path(__file__).resolve().parents[2]
 
 
-def cut_and_pack(vertices: Array, faces: Array, resolution: int, padding: int) -> dict[str, Array]:
-    """Charts of a mesh, vertices (V,3) float32 and faces (F,3) uint32: vertex (T,), faces_uv (F,3), uv (T,2) in 0..1
-    of each side, texels (2,) width and height of the packing, charts (), utilization ().
+def pack(uv: Array, faces: Array, resolution: int, padding: int) -> dict[str, Array]:
+    """Moves charts, uv (T,2) float32 and faces (F,3) uint32, apart into one square: vertex (T',) index into uv,
+    faces_uv (F,3), uv (T',2) in 0..1 of each side, texels (2,) width and height of the packing, charts (), utilization ().
 
     Raises MemoryError where the process was ended from outside, RuntimeError where it failed otherwise.
     """
     request = io.BytesIO()
-    np.savez(request, vertices=vertices, faces=faces, resolution=resolution, padding=padding)
+    np.savez(request, uv=uv, faces=faces, resolution=resolution, padding=padding)
     paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-m", "idto3d.head.charts"],
@@ -36,9 +36,9 @@ def cut_and_pack(vertices: Array, faces: Array, resolution: int, padding: int) -
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
     if done.returncode == -9:  # what a system does that has run out of memory
-        raise MemoryError("unwrapping was ended from outside")
+        raise MemoryError("packing was ended from outside")
     if done.returncode:
-        raise RuntimeError(f"unwrapping failed: {done.stderr.decode(errors='replace').strip()[-2000:]}")
+        raise RuntimeError(f"packing failed: {done.stderr.decode(errors='replace').strip()[-2000:]}")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as stored:
         return dict(stored)
 
@@ -51,12 +51,13 @@ def main() -> None:
     os.dup2(2, 1)
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as request:
         atlas = xatlas.Atlas()
-        atlas.add_mesh(request["vertices"], request["faces"])
-        pack = xatlas.PackOptions()
-        pack.resolution = int(request["resolution"])
-        pack.padding = int(request["padding"])
-    pack.rotate_charts = False  # its quarter turns swap u and v, which mirrors half of the charts
-    atlas.generate(pack_options=pack)
+        atlas.add_uv_mesh(request["uv"], request["faces"])
+        options = xatlas.PackOptions()
+        options.resolution = int(request["resolution"])
+        options.padding = int(request["padding"])
+    options.bruteForce = True  # tighter, and fast for a hundred charts
+    options.rotate_charts = False  # its quarter turns swap u and v, which mirrors half of the charts
+    atlas.generate(pack_options=options)
     vertex, faces_uv, uv = atlas[0]
     texels = np.array([atlas.width, atlas.height], dtype=np.float32)
     with answer:

@@ -29,12 +29,22 @@ COARSE = 0.006  # metres: skin triangles this large need no detail
 FINE = 12.0  # most that a collapse costs more where they are small
 HIDDEN = 0.02  # and less in the eye's socket
 NECK = 0.005  # metres above the lowest point: there the neck is cut, because the grid frays its edge
+HAIR, MOUTH = 4, 5
+DENSITY = np.array([1.2, 1.5, 1.2, 0.8, 0.8, 0.5])  # texels along a metre, by zone, relative
+
+
+def inside_mouth(uv: Array) -> Array:
+    """(T,) which triangles of the skin, by their corners' uv (T,3,2), are the mouth's inside: an island of the control
+    surface's own UV layout."""
+    u, v = uv.mean(1).T
+    out: Array = (v <= 0.463) & (u > 0.503) & (u < 0.771)
+    return out
 
 
 @dataclass(frozen=True)
 class HeadMesh:
     """One mesh for all expressions, head frame, metres. canonical and neutral (V,3), offsets (E,V,3), faces (F,3);
-    part (F,): which part of the control surface a face belongs to (skin, eyes, teeth, tongue); hair counts as skin.
+    zone (F,): SKIN, EYES, TEETH, TONGUE as in the control surface's parts, and of the skin HAIR and MOUTH (its inside).
 
     Closed pieces: the head first, then eyeballs, gums and teeth, tongue.
     """
@@ -44,7 +54,7 @@ class HeadMesh:
     offsets: Tensor
     faces: Tensor
     attachment: Attachment
-    part: Tensor
+    zone: Tensor
 
 
 def finish_mesh(
@@ -98,10 +108,14 @@ def finish_mesh(
     counts = np.cumsum([0, len(v), *(len(p.vertices) for p in inner)])
     points = torch.from_numpy(np.concatenate([v, *(p.vertices for p in inner)]))
     all_faces = np.concatenate([f, *(p.faces + n for p, n in zip(inner, counts[1:], strict=False))])
-    parts = np.concatenate([np.full(len(f), SKIN), *(np.full(len(p.faces), p.part) for p in inner)])
+    _, share, _ = place_on(skin, v, normals_of(v, f, rounds=0))
+    hair = share[f].mean(1) < 0.5
+    bag = inside_mouth(net.uv.numpy()[net.uv_faces.numpy()])[attached[0][0]][f].sum(1) > 1
+    shell = np.where(hair, HAIR, np.where(bag, MOUTH, SKIN))
+    zone = np.concatenate([shell, *(np.full(len(p.faces), p.part) for p in inner)])
     neutral = points + follow(net, attachment, motion, fade=False)
     offsets = follow(net, attachment, warps, fade=True)
-    return HeadMesh(points, neutral, offsets, torch.from_numpy(all_faces), attachment, torch.from_numpy(parts))
+    return HeadMesh(points, neutral, offsets, torch.from_numpy(all_faces), attachment, torch.from_numpy(zone))
 
 
 def _cut_neck(vertices: Array, faces: Array) -> tuple[Array, Array, Array]:
@@ -140,7 +154,8 @@ def texel_attachment(net: GeometryNet, mesh: HeadMesh, atlas: Atlas) -> tuple[Te
     normals = torch.from_numpy(normals_of(mesh.canonical.numpy(), mesh.faces.numpy(), rounds=0)).float()
     values, index = texel_values(atlas, torch.cat([mesh.canonical, normals], 1), mesh.faces)
     points, directions = values[:, :3], F.normalize(values[:, 3:], dim=1)
-    of_texel = mesh.part[torch.from_numpy(atlas.tri.reshape(-1))[index]]
+    part_of = torch.where(mesh.zone < HAIR, mesh.zone, SKIN)
+    of_texel = part_of[torch.from_numpy(atlas.tri.reshape(-1))[index]]
     face, bary, gap = torch.zeros(len(index), dtype=torch.long), torch.zeros(len(index), 3), torch.zeros(len(index))
     for part in torch.unique(of_texel).tolist():
         rows = of_texel == part
@@ -197,8 +212,9 @@ class Atlas:
 
 
 def make_atlas(mesh: HeadMesh, size: int) -> Atlas:
-    """Unwrap the neutral head once; all expressions share it."""
-    unwrapped = unwrap(mesh.neutral.numpy(), mesh.faces.numpy(), resolution=size)
+    """Unwrap the canonical head once; all expressions share it."""
+    zone = mesh.zone.numpy()
+    unwrapped = unwrap(mesh.canonical.numpy(), mesh.faces.numpy(), size, group=zone, density=DENSITY[zone])
     tri, bary = rasterize_uv(unwrapped.uv, unwrapped.faces_uv, size)
     return Atlas(unwrapped.uv, unwrapped.faces_uv, tri, bary)
 

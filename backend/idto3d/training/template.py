@@ -14,6 +14,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from ..head.attach import Surface
+from ..head.finish import inside_mouth
 from .nets import HAIR_STYLES
 from .population import CANONICAL, Population, triangulate
 from .shape import ControlTopology, ShapeModel
@@ -25,10 +26,13 @@ HAIR_LOW = np.array([-0.15, -0.19, -0.17])
 HAIR_HIGH = np.array([0.15, 0.16, 0.13])
 FAR = 0.03  # distances are cut here
 NECK_CUT = -0.142
+WALL = 0.0035  # metres of flesh that cheeks have at least
+LIPS = -0.078, -0.05  # the height between which lips part, the side of the mouth, how far back its front is
+MOUTH_SIDE, LIPS_FRONT = 0.05, 0.11
 
 
 def canonical_axes() -> tuple[Array, Array, Array]:
-    """Grid coordinates: cells of 2.2 to 3.6 mm on the face (finest at lids and lips), 6 mm elsewhere."""
+    """Grid coordinates: cells of 2.2 to 3.6 mm on the face (finest at lids and lips) and the ears, 6 mm elsewhere."""
 
     def axis(knots: list[float], steps: list[float]) -> Array:
         pieces = [
@@ -37,12 +41,12 @@ def canonical_axes() -> tuple[Array, Array, Array]:
         ]
         return np.concatenate([*pieces, [knots[-1]]])
 
-    x = axis([-0.15, -0.068, 0.068, 0.15], [0.006, 0.0031, 0.006])
+    x = axis([-0.15, -0.09, 0.09, 0.15], [0.006, 0.0031, 0.006])
     y = axis(
         [-0.18, -0.12, -0.085, -0.042, -0.016, 0.016, 0.05, 0.16],
         [0.006, 0.0036, 0.0023, 0.0032, 0.0021, 0.0036, 0.006],
     )
-    z = axis([-0.17, 0.03, 0.125], [0.006, 0.0028])
+    z = axis([-0.17, -0.035, 0.03, 0.125], [0.006, 0.0034, 0.0028])
     return x, y, z
 
 
@@ -133,6 +137,35 @@ def tidy(sdf: Array, y: Array, radius: float = 0.002) -> Array:
     return out
 
 
+def thicken_walls(sdf: Array, points: Array, vertices: Array, topology: ControlTopology) -> Array:
+    """Distances (N,) with the cavity of the mouth pushed off the cheeks from inside to WALL, because a wall thinner
+    than a cell would leave holes in it; not at the lips, which are to stay apart."""
+    skin = topology.part == 0
+    outer = topology.faces[skin][~inside_mouth(topology.uv[topology.uv_faces[skin]])]
+    low, high = vertices[topology.faces[topology.part == 2]].reshape(-1, 3).min(0), LIPS_FRONT
+    candidate = (sdf > 0) & (points[:, 2] > low[2]) & (points[:, 2] < high)
+    candidate &= (np.abs(points[:, 0]) < MOUTH_SIDE) & ((points[:, 1] > LIPS[1]) | (points[:, 1] < LIPS[0]))
+    rows = np.nonzero(candidate)[0]
+    depth = Surface(vertices, outer).attach(points[rows])
+    corners = vertices[outer[depth.face.numpy()]]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    place = np.einsum("nk,nkc->nc", depth.bary.numpy(), corners)
+    gap = depth.gap.numpy()
+    inside = ((points[rows] - place) * normal).sum(1) < 0
+    out = sdf.copy()
+    out[rows[inside]] = np.minimum(sdf[rows[inside]], gap[inside] - WALL)
+    return out
+
+
+def skin_grid(vertices: Array, topology: ControlTopology) -> Array:
+    """Signed distances (nx,ny,nz) of the solid parts on canonical_axes()."""
+    axes = canonical_axes()
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    flat = points.reshape(-1, 3)
+    skin = thicken_walls(solid_sdf(flat, vertices, topology), flat, vertices, topology)
+    return tidy(skin.reshape(points.shape[:3]), axes[1])
+
+
 def hair_grid_shape() -> tuple[int, int, int]:
     n = np.round((HAIR_HIGH - HAIR_LOW) / HAIR_STEP).astype(int) + 1
     return int(n[0]), int(n[1]), int(n[2])
@@ -183,11 +216,9 @@ class Template:
 def load_or_build(
     path: Path, population: Population, shape: ShapeModel, topology: ControlTopology, mean_identity: Array
 ) -> Template:
-    if not path.exists():
-        axes = canonical_axes()
-        points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-        skin = solid_sdf(points.reshape(-1, 3), shape.canonical, topology).reshape(points.shape[:3])
-        skin = tidy(skin, axes[1])
+    sides = tuple(len(a) for a in canonical_axes())
+    if not path.exists() or np.load(path)["skin_sdf"].shape != sides:
+        skin = skin_grid(shape.canonical, topology)
         hair = np.stack([hair_sdf(population, mean_identity, s - 1) for s in range(HAIR_STYLES)])
         partial = path.with_suffix(".partial")
         with open(partial, "wb") as f:
