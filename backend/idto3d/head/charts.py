@@ -21,7 +21,8 @@ PACKAGES = Path(__file__).resolve().parents[2]
 
 def pack(uv: Array, faces: Array, resolution: int, padding: int) -> dict[str, Array]:
     """Moves charts, uv (T,2) float32 and faces (F,3) uint32, apart into one square: vertex (T',) index into uv,
-    faces_uv (F,3), uv (T',2) in 0..1 of each side, texels (2,) width and height of the packing, charts (), utilization ().
+    faces_uv (F,3), uv (T',2) in 0..1 of each side, texels (2,) width and height of the packing, charts (),
+    utilization ().
 
     Raises MemoryError where the process was ended from outside, RuntimeError where it failed otherwise.
     """
