@@ -77,6 +77,7 @@ def test_a_photo_becomes_a_valid_bundle(bundle: Path) -> None:
     assert moved[:, 2].min() < -0.01
     crown = head.vertices[:, 2] > np.quantile(head.vertices[:, 2], 0.95)
     assert np.abs(moved[crown]).max() < 0.001
+    assert json.loads((bundle / "head.json").read_text())["settings"]["report"]["mesh"]["watertight"]
     assert not bundle.with_name(bundle.name + ".work").exists()
 
 
