@@ -57,7 +57,11 @@ def export(context: Any, obj: Any, folder: Path, kinds: list[str]) -> dict[str, 
             for kind in kinds:
                 if reason := unavailable(kind):
                     raise ExportError("E_EXPORT_ADDON", f"{reason}.")
-                files[kind] = folder / f"{_file_name(obj.name)}{ENDINGS[kind]}"
+                name = _file_name(obj.name)
+                # USD puts the maps beside the file, under names that another head's maps have, too.
+                parent = folder / f"{name}_usd" if kind == "USD" else folder
+                parent.mkdir(exist_ok=True)
+                files[kind] = parent / f"{name}{ENDINGS[kind]}"
                 _write_whole(writers[kind], files[kind])
     except OSError as error:
         raise ExportError("E_EXPORT_WRITE", f"{folder.name} cannot be written: {error.strerror}.") from error

@@ -98,4 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is written. The static destructors of the bpy wheel now and then wait for each other for ever (4.5.15).
+    os._exit(status)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from .job import Snapshot
 
 _STAGES = {
-    "loading": "Loading the models",
-    "photos": "Looking at the photos",
+    "reading photos": "Looking at the photos",
+    "preparing": "Preparing",
     "geometry": "Sculpting",
+    "finishing the mesh": "Finishing the mesh",
     "texture": "Painting the skin",
-    "bundle": "Saving",
-    "checking": "Checking the computer",
+    "checking": "Checking",
+    "saving": "Saving",
     "python environment": "Making a Python environment",
     "download": "Downloading",
     "install": "Installing",

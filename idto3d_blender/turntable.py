@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -41,11 +39,14 @@ def add_turntable(scene: Any, head: Any, start: int, frames: int, engine: str | 
     camera.location = (0.0, -framing.distance, 0.0)
     camera.rotation_euler = (math.pi / 2, 0.0, 0.0)
     turned = head.matrix_world.to_euler().z
-    with _linear_keys():
-        for frame, angle in ((start, turned), (start + frames, turned + 2 * math.pi)):
-            pivot.rotation_euler.z = angle
-            pivot.keyframe_insert("rotation_euler", index=2, frame=frame)
-    pivot.animation_data.action.name = "Turntable"
+    for frame, angle in ((start, turned), (start + frames, turned + 2 * math.pi)):
+        pivot.rotation_euler.z = angle
+        pivot.keyframe_insert("rotation_euler", index=2, frame=frame)
+    action = pivot.animation_data.action
+    action.name = "Turntable"
+    for curve in _curves(action):
+        for point in curve.keyframe_points:
+            point.interpolation = "LINEAR"
     scene.camera = camera
     # The last frame would show the first one again.
     scene.frame_start, scene.frame_end = start, start + frames - 1
@@ -54,13 +55,9 @@ def add_turntable(scene: Any, head: Any, start: int, frames: int, engine: str | 
     return camera
 
 
-@contextlib.contextmanager
-def _linear_keys() -> Iterator[None]:
-    """New keyframes are linear. The way to an action's curves differs between versions; the preference does not."""
-    edit = bpy.context.preferences.edit
-    before = edit.keyframe_new_interpolation_type
-    edit.keyframe_new_interpolation_type = "LINEAR"
-    try:
-        yield
-    finally:
-        edit.keyframe_new_interpolation_type = before
+def _curves(action: Any) -> list[Any]:
+    """The curves of an action: directly in it before Blender 5.0, in layers since."""
+    if hasattr(action, "fcurves"):
+        return list(action.fcurves)
+    bags = [bag for layer in action.layers for strip in layer.strips for bag in strip.channelbags]
+    return [curve for bag in bags for curve in bag.fcurves]

@@ -5,7 +5,6 @@ to the file meanwhile. ``python check_driver.py WORK`` as check_import.py. The p
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -243,7 +242,7 @@ def main() -> None:
     state = blender_session.start(WORK, LARGE)
     assert job in {record.id for record in state.resumable}
     idto3d_blender.unregister()
-    print(json.dumps({"result": "ok", "ticks": ticks.count, "longest_tick_ms": round(1000 * ticks.longest, 1)}))
+    blender_session.leave(ticks=ticks.count, longest_tick_ms=round(1000 * ticks.longest, 1))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import bpy
+import numpy as np
 
 import idto3d_blender
 from idto3d_blender import (
@@ -32,7 +32,7 @@ from idto3d_blender.job import Problem, Snapshot
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 
-PANELS = (
+PANELS: tuple[Any, ...] = (
     panel_setup.IDTO3D_PT_setup,
     panel_setup.IDTO3D_PT_setup_ready,
     panel_generate.IDTO3D_PT_generate,
@@ -67,8 +67,9 @@ class Layout:
 
     def template_list(self, kind: str, _: str, data: Any, items: str, active: Any, index: str, **__: Any) -> None:
         assert kind in dir(bpy.types)
+        photos: Any = panel_generate.IDTO3D_UL_photos
         for number, item in enumerate(getattr(data, items)):
-            panel_generate.IDTO3D_UL_photos.draw_item(None, None, self, data, item, 0, active, index, number)
+            photos.draw_item(None, None, self, data, item, 0, active, index, number)
 
     def panel(self, _: str, **__: Any) -> tuple[Layout, Layout]:
         return self, self
@@ -124,7 +125,7 @@ def check_photos(work: Path) -> None:
     photos = work / "many"
     photos.mkdir()
     for number in range(6):
-        synthetic.write_png(photos / f"{number}.png", synthetic.np.zeros((4, 4, 3), dtype=synthetic.np.uint8))
+        synthetic.write_png(photos / f"{number}.png", np.zeros((4, 4, 3), dtype=np.uint8))
     (photos / "notes.txt").touch()
     names = [{"name": f"{number}.png"} for number in (0, 1)]
     assert bpy.ops.idto3d.add_photos(directory=str(photos), files=names) == {"FINISHED"}
@@ -135,7 +136,7 @@ def check_photos(work: Path) -> None:
     assert bpy.ops.idto3d.add_folder(directory=str(photos)) == {"FINISHED"}
     assert len(given.photos) == 6 and not given.consent, "new photos need a new tick"
     assert bpy.ops.idto3d.add_folder(directory=str(photos)) == {"CANCELLED"}
-    text = f"\"{photos / '0.png'}\"\n{(photos / '1.png').as_uri()}; {photos / 'notes.txt'}\n/nowhere.png"
+    text = f'"{photos / "0.png"}"\n{(photos / "1.png").as_uri()}; {photos / "notes.txt"}\n/nowhere.png'
     assert idto3d_blender.photo_list.in_text(text) == [photos / "0.png", photos / "1.png"]
     assert len(idto3d_blender.photo_list.used()) == 5
     assert bpy.ops.idto3d.remove_photo(index=0) == {"FINISHED"} and len(given.photos) == 5
@@ -207,7 +208,7 @@ def main() -> None:
     check_errors(state, work)
     check_solid_colours()
     idto3d_blender.unregister()
-    print(json.dumps({"result": "ok", "blender": bpy.app.version_string}))
+    blender_session.leave()
 
 
 if __name__ == "__main__":

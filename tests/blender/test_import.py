@@ -1,62 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Blender side in real Blenders: IDTO3D_BPY_PYTHONS lists the Pythons that have bpy (os.pathsep between them)."""
+"""Import and export of a bundle in real Blenders, see conftest.py."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.blender import synthetic_bundle as synthetic
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-PYTHONS = [python for python in os.environ.get("IDTO3D_BPY_PYTHONS", "").split(os.pathsep) if python]
-
-
-@pytest.fixture(params=PYTHONS or [""], ids=lambda python: Path(python).parents[1].name if python else "none")
-def bpy_python(request: pytest.FixtureRequest) -> str:
-    if not request.param:
-        pytest.skip("IDTO3D_BPY_PYTHONS is not set: no Python with bpy to test in")
-    return str(request.param)
-
-
-def run(python: str, arguments: list[str], home: Path, code: int = 0) -> list[dict[str, Any]]:
-    """Run with Blender's settings in ``home``; the JSON lines of standard output."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "BLENDER_", "XDG_"))}
-    result = subprocess.run(
-        [python, *arguments],
-        cwd=ROOT,
-        env={**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert result.returncode == code, result.stdout[-2000:] + result.stderr[-4000:]
-    return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-
-
-def blender_ext(python: str, *arguments: str) -> None:
-    """The wheel's own extension tool, which needs no Blender."""
-    code = "import importlib.util as u; print(u.find_spec('bpy').submodule_search_locations[0])"
-    package = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    (tool,) = Path(package).glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
-    result = subprocess.run([python, "-I", str(tool), *arguments], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+from tests.blender.bpy_process import HERE, ROOT, blender_ext, run, run_check
 
 
 def test_import_save_and_reopen(bpy_python: str, tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    work.mkdir()
-    assert run(bpy_python, [str(HERE / "check_import.py"), str(work)], tmp_path)[-1]["result"] == "ok"
+    run_check(bpy_python, "check_import", tmp_path)
 
 
 def test_extension_installs_from_its_zip(bpy_python: str, tmp_path: Path) -> None:

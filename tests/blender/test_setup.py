@@ -7,12 +7,10 @@ import shutil
 from pathlib import Path
 
 import build
-from tests.blender.test_import import HERE, blender_ext, bpy_python, run
-
-__all__ = ["bpy_python"]
+from tests.blender.bpy_process import HERE, blender_ext, run
 
 
-def test_set_up_from_the_installed_extension(bpy_python: str, tmp_path: Path) -> None:  # noqa: F811
+def test_set_up_from_the_installed_extension(bpy_python: str, tmp_path: Path) -> None:
     stage, package = tmp_path / "stage", tmp_path / "idto3d.zip"
     build.stage_extension(stage)
     shutil.rmtree(stage / "backend" / "packs")

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: what an artist does with heads, two of them in one scene.
+
+``python check_tools.py WORK`` as check_import.py. Exports are read again into an empty file.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy_extras.object_utils import world_to_camera_view
+from mathutils import Vector
+
+import idto3d_blender
+from idto3d_blender import export, expressions, mirror, own_collection, turntable
+from tests.blender import blender_session, check_polls
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+NAMES = (*synthetic.EXPRESSIONS, *(name for name in expressions.EXPRESSIONS if name not in synthetic.EXPRESSIONS))
+
+
+def select(obj: Any) -> None:
+    bpy.ops.object.select_all(action="DESELECT")
+    obj.select_set(True)
+    bpy.context.view_layer.objects.active = obj
+
+
+def values(obj: Any) -> dict[str, float]:
+    return {key.name: key.value for key in obj.data.shape_keys.key_blocks[1:]}
+
+
+def two_heads() -> tuple[Any, Any]:
+    """Side by side, with nothing in common."""
+    heads = []
+    for name in ("anna", "ben"):
+        synthetic.write(WORK / name, expressions=NAMES)
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / name)) == {"FINISHED"}
+        heads.append(bpy.context.object)
+    bpy.context.view_layer.update()
+    anna, ben = heads
+    assert ben.location.x - anna.location.x > 0.2, "they stand in each other"
+    assert anna.active_material != ben.active_material
+    images = [
+        {node.image for node in head.active_material.node_tree.nodes if node.type == "TEX_IMAGE"} for head in heads
+    ]
+    assert not images[0] & images[1]
+    for head in heads:
+        drivers = head.active_material.node_tree.animation_data.drivers
+        assert [d.driver.variables[0].targets[0].id for d in drivers] == [head.data.shape_keys]
+    return anna, ben
+
+
+def check_animation(anna: Any, ben: Any) -> None:
+    select(anna)
+    anna.data.shape_keys.key_blocks["smile"].value = 0.4
+    assert bpy.ops.idto3d.reset_expressions() == {"FINISHED"} and not any(values(anna).values())
+    assert bpy.ops.idto3d.test_animation(frames=12, start=10) == {"FINISHED"}
+    scene = bpy.context.scene
+    assert (scene.frame_start, scene.frame_end) == (10, 10 + 12 * len(NAMES) - 1)
+    for number, name in enumerate(NAMES):
+        scene.frame_set(10 + 12 * number + 6)
+        assert {key for key, value in values(anna).items() if value > 0.99} == {name}, (
+            f"frame of {name}: {values(anna)}"
+        )
+    scene.frame_set(scene.frame_end + 1)
+    assert not any(values(anna).values()), "the loop does not close"
+    assert not any(values(ben).values()) and ben.data.shape_keys.animation_data is None
+    assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}, "a second time"
+    assert len([action for action in bpy.data.actions if action.users]) == 1
+    assert bpy.ops.idto3d.clear_animation() == {"FINISHED"}
+    check_polls.refused(bpy.ops.idto3d.clear_animation, "no test animation")
+    ben.data.shape_keys.key_blocks["smile"].keyframe_insert("value", frame=1)
+    select(ben)
+    check_polls.refused(bpy.ops.idto3d.test_animation, "animation of its own")
+    select(anna)
+
+
+def check_mirror(anna: Any, ben: Any) -> None:
+    blocks = anna.data.shape_keys.key_blocks
+    points = np.empty(3 * len(anna.data.vertices), dtype=np.float32)
+    blocks[0].points.foreach_get("co", points)
+    basis = points.reshape(-1, 3).copy()
+    # A pull of the mouth to the person's left, on that half only.
+    offset = np.zeros_like(basis)
+    offset[:, 0] = 0.01 * np.exp(-((basis[:, 0] - 0.03) ** 2 + (basis[:, 2] + 0.05) ** 2) / 0.0008) * (basis[:, 1] < 0)
+    blocks["mouth_left"].points.foreach_set("co", (basis + offset).ravel())
+    assert mirror.missing(anna) == {"jaw_right": "jaw_left", "mouth_left": "mouth_right"}
+    assert bpy.ops.idto3d.mirror_keys() == {"FINISHED"}
+    check_polls.refused(bpy.ops.idto3d.mirror_keys, "has its other side")
+    blocks["mouth_right"].points.foreach_get("co", points)
+    made = points.reshape(-1, 3) - basis
+    # The ellipsoid is symmetric (24 columns): the true mirror image is known.
+    twin = [int(np.argmin(np.linalg.norm(basis - p * (-1, 1, 1), axis=1))) for p in basis]
+    assert np.abs(made - offset[twin] * (-1, 1, 1)).max() < 3e-4
+    assert made[:, 0].min() < -0.005, made[:, 0].min()
+    assert blocks["mouth_right"].value == 0.0
+    assert "mouth_right" not in ben.data.shape_keys.key_blocks
+    # Vertices that have no twin: the field is smooth, so nearest ones give it to a tenth.
+    jitter = np.random.default_rng(1).normal(0, 1, (4000, 3)).astype(np.float32)
+    cloud = (jitter / np.linalg.norm(jitter, axis=1, keepdims=True) * 0.1).astype(np.float32)
+
+    def field(p: np.ndarray) -> np.ndarray:
+        weight = np.exp(-((p - (0.05, -0.08, 0)) ** 2).sum(axis=1) / 0.002)
+        return (weight[:, None] * (0.01, 0.0, 0.002)).astype(np.float32)
+
+    wanted = field(cloud * (-1, 1, 1)) * (-1, 1, 1)
+    assert np.abs(mirror.mirrored(cloud, field(cloud)) - wanted).max() < 0.001
+
+
+def check_light(anna: Any, ben: Any) -> None:
+    scene = bpy.context.scene
+    own = bpy.data.objects.new("my light", bpy.data.lights.new("my light", "SUN"))
+    scene.collection.objects.link(own)
+    directions = {}
+    for head in (anna, ben):
+        select(head)
+        for rig in ("FRONT", "BACK", "DIRECT", "DIFFUSE"):
+            assert bpy.ops.idto3d.light_rig(rig=rig) == {"FINISHED"}
+            lights = [obj for obj in scene.objects if obj.type == "LIGHT" and obj != own]
+            assert len(lights) == {"FRONT": 2, "BACK": 3, "DIRECT": 1, "DIFFUSE": 8}[rig]
+            middle = np.mean([light.location for light in lights], axis=0) - np.array(head.matrix_world.translation)
+            directions[rig] = middle
+        assert directions["FRONT"][1] < -0.3 and directions["DIRECT"][1] < -0.3 < directions["BACK"][1]
+        assert abs(directions["DIFFUSE"][:2]).max() < 0.1
+    lamps = next(child for child in scene.collection.children if own_collection.is_ours(child, "lights"))
+    mine = bpy.data.objects.new("mine", None)
+    lamps.objects.link(mine)
+    assert bpy.ops.idto3d.remove_lights() == {"FINISHED"}
+    assert mine.name in scene.objects and own.name in scene.objects
+    assert [obj.name for obj in scene.objects if obj.type == "LIGHT"] == ["my light"] and len(bpy.data.lights) == 1
+
+
+def check_turntable(ben: Any) -> None:
+    scene = bpy.context.scene
+    select(ben)
+    scene.render.resolution_x, scene.render.resolution_y = 1920, 1080
+    for engine, name in (("EEVEE", turntable.EEVEE), ("CYCLES", "CYCLES"), ("KEEP", "CYCLES")):
+        assert bpy.ops.idto3d.turntable(frames=40, engine=engine) == {"FINISHED"} and scene.render.engine == name
+    assert len(bpy.data.cameras) == 1 and (scene.frame_start, scene.frame_end) == (1, 40)
+    corners = [ben.matrix_world @ vertex.co for vertex in ben.data.vertices]
+    for frame, angle in ((1, 0), (11, 90), (21, 180), (31, 270)):
+        scene.frame_set(frame)
+        camera = scene.camera
+        away = camera.matrix_world.translation - camera.parent.matrix_world.translation
+        off = (math.degrees(math.atan2(away.x, -away.y)) - angle + 180) % 360 - 180
+        assert abs(off) < 0.1, f"frame {frame} is {off} degrees off: it does not turn evenly"
+        seen = np.array([world_to_camera_view(scene, camera, corner) for corner in corners])
+        assert (seen[:, 0] > 0).all() and (seen[:, 0] < 1).all() and seen[:, 1].max() < 1 and (seen[:, 2] > 0).all()
+        assert seen[:, 1].max() - seen[:, 1].min() > 0.5, "the head is small in the picture"
+
+
+def check_asset(anna: Any) -> None:
+    select(anna)
+    assert bpy.ops.idto3d.mark_asset() == {"FINISHED"}
+    assert anna.asset_data is not None and tuple(anna.preview.image_size) == (256, 256)
+    pixels = np.array(anna.preview.image_pixels_float[:])
+    assert pixels.reshape(-1, 4)[:, 3].max() > 0, "the picture is empty"
+    assert anna.asset_data.license == "CC0-1.0"
+    check_polls.refused(bpy.ops.idto3d.mark_asset, "already")
+
+
+def check_export(anna: Any, ben: Any) -> None:
+    select(ben)
+    anna.data.shape_keys.key_blocks["smile"].value = 0.5
+    own = anna.active_material.node_tree
+    select(anna)
+    ben.select_set(True)
+    folder = WORK / "exported äöü"
+    assert bpy.ops.idto3d.export(directory=str(folder), formats={"GLTF", "FBX", "USD"}) == {"FINISHED"}
+    assert abs(anna.data.shape_keys.key_blocks["smile"].value - 0.5) < 1e-6 and ben.select_get()
+    shader = next(node for node in own.nodes if node.type == "BSDF_PRINCIPLED")
+    assert shader.inputs["Base Color"].links[0].from_node.type == "MIX"
+    limits = "; ".join(export.limits(anna, ["GLTF", "FBX", "USD"]))
+    assert "USD" in limits and "own skin colour" in limits
+    assert not list(folder.glob(".*")), "something half-written is left"
+    keys, count = [key.name for key in anna.data.shape_keys.key_blocks[1:]], len(anna.data.vertices)
+    height = anna.dimensions.z
+    for file, read in (
+        ("anna.glb", lambda path: bpy.ops.import_scene.gltf(filepath=path)),
+        ("anna.fbx", lambda path: bpy.ops.import_scene.fbx(filepath=path)),
+        ("anna_usd/anna.usdc", lambda path: bpy.ops.wm.usd_import(filepath=path, import_shapes=False)),
+    ):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        read(str(folder / file))
+        (head,) = (obj for obj in bpy.data.objects if obj.type == "MESH")
+        found = [key.name for key in head.data.shape_keys.key_blocks[1:]]
+        assert sorted(found) == sorted(keys), f"{file}: {found}"
+        assert len(head.data.vertices) >= count
+        bpy.context.view_layer.update()
+        size = [max(c[i] for c in head.bound_box) - min(c[i] for c in head.bound_box) for i in range(3)]
+        world = sorted(abs(x) for x in head.matrix_world.to_3x3() @ Vector(size))
+        assert abs(world[-1] - height) < 0.02, f"{file}: {world}"
+        colour_spaces = {}
+        for image in bpy.data.images:
+            if image.size[0] == synthetic.SIZE:
+                pixels = np.array(image.pixels[:]).reshape(-1, 4)[0, :3]
+                colour_spaces[tuple(np.round(255 * pixels).astype(int))] = image.colorspace_settings.name
+        assert colour_spaces.get(synthetic.ALBEDO) == "sRGB", f"{file}: {colour_spaces}"
+        rough = [name for colour, name in colour_spaces.items() if abs(colour[1] - synthetic.ROUGHNESS) <= 1]
+        assert rough == ["Non-Color"], f"{file} carries no roughness: {colour_spaces}"
+        shader = next(node for node in head.active_material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+        assert shader.inputs["Base Color"].links and shader.inputs["Roughness"].links, file
+        # The UsdPreviewSurface that USD carries has no such input, and export.limits says so.
+        assert bool(shader.inputs["Specular IOR Level"].links) == (not file.endswith(".usdc")), file
+
+
+def main() -> None:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    idto3d_blender.register()
+    check_polls.refused(bpy.ops.idto3d.light_rig, "Select a head first")
+    anna, ben = two_heads()
+    check_animation(anna, ben)
+    check_mirror(anna, ben)
+    check_light(anna, ben)
+    check_turntable(ben)
+    check_asset(anna)
+    check_polls.draw_all_panels()
+    check_export(anna, ben)
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()

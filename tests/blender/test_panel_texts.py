@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panels say, and what they know of the backend, without Blender."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idto3d.expressions import EXPRESSIONS
+from idto3d_blender import expressions, progress_text
+from idto3d_blender.bundle import BundleError
+from idto3d_blender.job import Snapshot
+from idto3d_blender.prepare import prepare
+from idto3d_blender.remedies import remedies
+from idto3d_blender.setup_backend import GENERATE_STAGES, SETUP_STAGES
+from tests.blender import synthetic_bundle as synthetic
+
+
+def test_expressions_are_the_backends() -> None:
+    assert (expressions.NEUTRAL, *expressions.EXPRESSIONS) == tuple(EXPRESSIONS)
+    grouped = [name for names in expressions.grouped(expressions.EXPRESSIONS).values() for name in names]
+    assert sorted(grouped) == sorted(expressions.EXPRESSIONS) and expressions.OTHERS not in expressions.grouped(grouped)
+    assert expressions.grouped(["smile", "mine"]) == {"Mouth": ["smile"], "Other": ["mine"]}
+
+
+def test_sides() -> None:
+    assert expressions.missing_sides(["smile", "mouth_left", "jaw_right"]) == {
+        "jaw_right": "jaw_left",
+        "mouth_left": "mouth_right",
+    }
+    assert expressions.missing_sides(["mouth_left", "mouth_right", "left"]) == {}
+
+
+def test_every_stage_has_words() -> None:
+    for name, _ in (*GENERATE_STAGES, *SETUP_STAGES):
+        assert name in progress_text._STAGES, name
+
+
+def test_time_left_counts_the_stages_to_come() -> None:
+    shares = (("a", 1.0), ("b", 3.0))
+    job = Snapshot("j", "running", Path("log"), stage="a", step=50, steps=100, eta_seconds=60.0)
+    # 60 s to go in a, of 120; b takes three times as long.
+    assert progress_text.time_left(job, shares) == "7 min left"
+    assert progress_text.time_left(job, (("a", 1.0),)) == "1 min left"
+    assert progress_text.time_left(job, ()) == " "
+    assert [progress_text.duration(s) for s in (1, 49, 70, 3600, 7500)] == ["5 s", "50 s", "1 min", "1 h", "2 h 5 min"]
+
+
+def test_wrap() -> None:
+    assert progress_text.wrap("one two three", 8) == ["one two", "three"]
+    assert progress_text.wrap("a\nb", 8) == ["a", "b"]
+
+
+@pytest.mark.parametrize("code", ["E_NO_FACE", "E_FACE_TOO_SMALL", "E_PHOTO_MISSING", "E_PACK_HASH", "E_OUT_OF_MEMORY"])
+def test_remedies(code: str) -> None:
+    assert remedies(code)
+
+
+def test_no_remedy_for_the_unknown() -> None:
+    assert remedies("E_SOMETHING_ELSE") == ()
+
+
+def test_prepare_refuses_what_blender_would_choke_on(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path / "head")
+    assert prepare(folder).shapes.shape == synthetic.ellipsoid()["offsets"].shape
+    arrays = synthetic.ellipsoid()
+    arrays["faces"][1] = arrays["faces"][0][[1, 2, 0]]
+    np.savez(folder / "head.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match="E_BUNDLE_INDEX"):
+        prepare(folder)
+    np.savez(folder / "head.npz", **synthetic.ellipsoid())  # type: ignore[arg-type]
+    # Whole chunks, too few pixels in them.
+    synthetic.write_png(folder / "albedo.png", np.zeros((16, 16, 3), dtype=np.uint8))
+    data = (folder / "albedo.png").read_bytes()
+    synthetic.write_png(folder / "short.png", np.zeros((15, 16, 3), dtype=np.uint8))
+    short = (folder / "short.png").read_bytes()
+    (folder / "albedo.png").write_bytes(data[:33] + short[33:])
+    with pytest.raises(BundleError, match="E_BUNDLE_MAP"):
+        prepare(folder)

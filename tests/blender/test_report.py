@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bug report says what happened and not to whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from idto3d_blender.job import Problem, Snapshot
+from idto3d_blender.report import redact, report
+
+HOME = Path("/home/anna.b")
+
+
+def test_home_folders_and_names_go() -> None:
+    text = """File "/home/anna.b/blender/x.py"; by anna.b, ANNA.B; C:\\Users\\Carl\\f.txt C:/Users/Carl/f
+/Users/dora/x /home/anna.beta/y /home/anna.b"""
+    clean = redact(text, HOME, "anna.b", ["Project Secret", "Secret"])
+    for private in ("anna", "Carl", "dora", "ANNA"):
+        assert private not in clean, clean
+    assert "~/blender/x.py" in clean and "C:/Users/<user>/f" in clean
+    assert redact("in /srv/Project Secret/x", HOME, "anna", ["Project Secret", "Secret"]) == "in /srv/<private>/x"
+
+
+def test_ordinary_words_stay() -> None:
+    text = "RuntimeError: CUDA out of memory in unet.py line 7; the root cause is not known"
+    assert redact(text, HOME, "ed") == text
+    assert redact("joanna and annalise", HOME, "anna") == "joanna and annalise"
+
+
+def test_photo_names_go() -> None:
+    assert redact("cannot read wedding.JPG and my-ex.webp", HOME, "x") == "cannot read <photo> and <photo>"
+
+
+def test_report_has_what_a_developer_asks(tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    log.write_text("".join(f"line {number}\n" for number in range(200)) + "in /data/shoot/grandma portrait.png\n")
+    error = Problem("E_NO_FACE", "There is no face in grandma portrait.png.", "Choose another photo.")
+    hello = {"torch": "2.0", "device": "cuda", "device_name": "Card", "pid": 3}
+    snapshot = Snapshot("j", "failed", log, stage="geometry", step=3, steps=9, error=error, hello=hello)
+    request = {
+        "photos": ["/data/shoot/grandma portrait.png"],
+        "out": "/data/shoot/heads",
+        "quality": "fine",
+        "expressions": "all",
+        "prompt": "old",
+        "seed": 4,
+        "pack": None,
+    }
+    text = report({"Blender": "4.2"}, snapshot, request, ["shoot"])
+    for wanted in (
+        "Blender: 4.2",
+        "geometry 3/9",
+        "E_NO_FACE",
+        "torch: 2.0",
+        "Card",
+        "seed: 4",
+        "photos: 1",
+        "line 199",
+    ):
+        assert wanted in text, wanted
+    for private in ("grandma", "shoot", "/data", "line 20\n"):
+        assert private not in text, private
+
+
+def test_report_without_a_job() -> None:
+    assert report({"Blender": "5.0"}, None, None, ()) == "### Versions\n- Blender: 5.0\n"
