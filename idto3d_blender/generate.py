@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from . import driver, photo_list, preferences, properties, session
+from . import driver, live, photo_list, preferences, properties, session
 
 
 def ask(request: dict[str, Any], frame: bool) -> str:
@@ -25,6 +25,7 @@ def belongs_here(job: str, frame: bool) -> None:
     """The job's previews and its head come into the open file."""
     state = session.get()
     state.here.add(job)
+    live.note_selection()
     if frame and preferences.get().frame_view:
         state.frame.add(job)
     driver.ensure()

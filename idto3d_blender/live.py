@@ -39,6 +39,7 @@ _ROOM_SIZE = 8.0
 _shown: set[str] = set()
 _deleted: set[str] = set()
 _names: dict[str, str] = {}
+_noted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,11 @@ def after_undo() -> None:
 
 
 def link(obj: Any) -> None:
-    """Link a new object to the active collection of the first window, at a free spot, and select it if nothing is."""
+    """Link a new object to the active collection of the first window, at a free spot.
+
+    It becomes the selected object if nothing was done to the selection since ``note_selection``: a user who only waits
+    for the head gets it ready for use, and one who works on something else keeps that.
+    """
     manager = bpy.context.window_manager
     window = bpy.context.window or (manager.windows[0] if manager.windows else None)
     scene, layer = (window.scene, window.view_layer) if window else (bpy.context.scene, bpy.context.view_layer)
@@ -246,11 +251,23 @@ def link(obj: Any) -> None:
     obj.location = free_spot(scene)
     collection.objects.link(obj)
     active = layer.objects.active
-    in_object_mode = active is None or active.mode == "OBJECT"
+    undisturbed = _selection(layer) == _noted or not layer.objects.selected
     # In an excluded collection it is in the file, but not in the view layer.
-    if in_object_mode and not layer.objects.selected and obj.name in layer.objects:
+    if undisturbed and (active is None or active.mode == "OBJECT") and obj.name in layer.objects:
+        for other in list(layer.objects.selected):
+            other.select_set(False, view_layer=layer)
         obj.select_set(True, view_layer=layer)
         layer.objects.active = obj
+
+
+def note_selection() -> None:
+    """Remember what is selected, by name, as a head is asked for."""
+    global _noted
+    _noted = _selection(bpy.context.view_layer)
+
+
+def _selection(layer: Any) -> tuple[str, ...]:
+    return (getattr(layer.objects.active, "name", ""), *sorted(obj.name for obj in layer.objects.selected))
 
 
 def free_spot(scene: Any) -> Vector:

@@ -55,6 +55,7 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     job = generate.ask(generate.request_from_settings(), frame=True)
     ticks.until(lambda: live.find(job) is not None)
     obj = live.find(job)
+    assert bpy.context.view_layer.objects.active == obj and obj.select_get()
     name, mesh = obj.name, obj.data.name
     obj.location.x += 0.5
     placed = tuple(obj.location)
@@ -111,16 +112,22 @@ def check_undo(state: session.Session, ticks: blender_session.Ticks) -> None:
 
 
 def check_deleted(state: session.Session, ticks: blender_session.Ticks) -> None:
-    """The user deletes the preview: no more previews, but the finished head comes."""
+    """The user deletes the preview: no more previews, but the finished head comes. What is selected meanwhile stays."""
+    cube = bpy.data.objects.new("cube", None)
+    bpy.context.scene.collection.objects.link(cube)
     job = generate.ask(request("deleted", "hold"), frame=False)
     ticks.until(lambda: live.find(job) is not None)
     bpy.data.batch_remove([live.find(job), live.find(job).data])
+    cube.select_set(True)
+    bpy.context.view_layer.objects.active = cube
     ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
     ticks.until(lambda: driver.tick() is not None)
     assert live.find(job) is None
     (WORK / "heads" / "deleted.go").touch()
     ticks.until(lambda: not driver.alive(job))
     assert is_head(bpy.data.objects["deleted"])
+    assert bpy.context.view_layer.objects.active == cube and not bpy.data.objects["deleted"].select_get()
+    bpy.data.objects.remove(cube)
 
 
 def check_scene_deleted(state: session.Session, ticks: blender_session.Ticks) -> None:

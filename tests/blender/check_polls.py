@@ -159,6 +159,18 @@ def check_photos(work: Path) -> None:
     assert bpy.ops.idto3d.clear_photos() == {"FINISHED"} and not given.photos
 
 
+def check_saved_file_is_silent(work: Path) -> None:
+    """A saved file does not tell whose photos were in the list; the list stays."""
+    blender_session.fill_panel(work, "a text that nobody else needs")
+    file = work / "silent.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file), compress=False, copy=True)
+    saved = file.read_bytes()
+    assert b"photo of anna" not in saved and b"nobody else needs" not in saved
+    given = properties.settings()
+    assert len(given.photos) == 1 and given.consent and given.prompt
+    bpy.ops.idto3d.clear_photos()
+
+
 def check_errors(state: session.Session, work: Path) -> None:
     log = work / "job.log"
     log.write_text(f"Traceback\n  File {Path.home()}/secret/me.jpg\n", encoding="utf-8")
@@ -205,6 +217,7 @@ def main() -> None:
     state = blender_session.start(work, work)
     check_setup(state)
     check_photos(work)
+    check_saved_file_is_silent(work)
     check_errors(state, work)
     check_solid_colours()
     idto3d_blender.unregister()

@@ -53,7 +53,7 @@ def preview(request: dict[str, Any], job: str, step: int) -> None:
     shape = synthetic.ellipsoid(16, 30) if second else synthetic.ellipsoid()
     arrays: dict[str, Any] = {"vertices": shape["vertices"] * (0.9 + 0.02 * step), "faces": shape["faces"]}
     if second:
-        arrays["colours"] = np.full(arrays["vertices"].shape, 60 + 30 * step, dtype=np.uint8)
+        arrays["colours"] = np.tile(np.array([40 * step, 150, 120], np.uint8), (len(arrays["vertices"]), 1))
     file = folder / f"mesh-{step}.npz"
     with file.with_suffix(".part").open("wb") as stream:
         np.savez(stream, **arrays)
