@@ -16,6 +16,7 @@ from idto3d.training.nets import Appearance, Keypoints, Recogniser
 from idto3d.training.photos import Renders, camera_light, dye_hair, real_textures, sample_crops, texture_crops
 from idto3d.training.population import similarity
 from idto3d.training.prior import StageConfig, run_stage
+from idto3d.training.store import Arrays, stored
 
 
 def _train(folder: Path, steps: int, stop_at: int | None = None) -> nn.Module:
@@ -153,3 +154,17 @@ def test_texture_crops_are_pieces_of_the_textures() -> None:
     assert crops.shape == (5, 16, 16, 3)
     assert float(crops.std(dim=(1, 2)).max()) < 1e-5
     assert all(t.shape[2] == 3 and 0 <= float(t.min()) and float(t.max()) <= 1 for t in real_textures())
+
+
+def test_stored_arrays_are_made_once_and_again_when_they_do_not_fit(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> Arrays:
+        made.append(1)
+        return {"a": np.arange(3 + len(made))}
+
+    path = tmp_path / "a.npz"
+    assert len(stored(path, make)["a"]) == 4
+    assert len(stored(path, make)["a"]) == 4 and len(made) == 1
+    assert len(stored(path, make, lambda arrays: len(arrays["a"]) == 5)["a"]) == 5
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]

@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .distill.views import make_camera
-from .render.cameras import Camera, camera_positions, to_clip
+from .render.cameras import Camera
 from .render.lights import EnvironmentLight, FlatLight, Light, lobe
-from .render.normals import normal_map, vertex_normals
-from .render.raster import antialias, interpolate, rasterize
-from .render.shading import linear_to_srgb, shade, srgb_to_linear
+from .render.normals import normal_map
+from .render.skin import Covered, render_skin, sample_map
 
 if TYPE_CHECKING:
     from .generate import Head
@@ -48,33 +47,12 @@ def render_head(
     light: Light,
 ) -> Tensor:
     """(size,size,3) sRGB on grey. maps (S,S,5) 0..1."""
-    clip = to_clip(vertices, [camera])
-    raster = rasterize(clip, faces, size)
-    pixels = raster.pixels
 
-    def covered(values: Tensor, index: Tensor) -> Tensor:
-        image = interpolate(values, raster, index)
-        return image.reshape(-1, image.shape[-1]).index_select(0, pixels)
+    def channels(covered: Covered) -> Tensor:
+        at = covered(torch.from_numpy(np.asarray(uv)).float(), torch.from_numpy(np.asarray(uv_faces)).long())
+        return sample_map(maps.permute(2, 0, 1)[None], at)
 
-    at = covered(torch.from_numpy(np.asarray(uv)).float(), torch.from_numpy(np.asarray(uv_faces)).long())
-    grid = torch.stack([at[:, 0] * 2 - 1, 1 - 2 * at[:, 1]], -1)[None, None]
-    channels = F.grid_sample(maps.permute(2, 0, 1)[None], grid, align_corners=False)[0, :, 0].T
-    normal = F.normalize(covered(vertex_normals(vertices, faces), faces), dim=-1)
-    eye = camera_positions([camera], vertices.device, vertices.dtype)
-    colour = channels[:, :3]
-    if not isinstance(light, FlatLight):
-        radiance = shade(
-            srgb_to_linear(channels[:, :3]),
-            channels[:, 3:4],
-            0.08 * channels[:, 4:5],
-            normal,
-            covered(vertices, faces),
-            eye,
-            light,
-        )
-        colour = linear_to_srgb(radiance.clamp(0, 1))
-    image = raster.spread(colour - GREY) + GREY
-    return antialias(image, raster, clip, faces).clamp(0, 1)[0]
+    return render_skin(vertices, faces, channels, [camera], size, light, GREY)[0]
 
 
 def preview_sheet(faces: list[Face], head: Head, size: int = 256) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -185,22 +186,40 @@ def run_generate(request: Generate, events: Callable[[Event], None]) -> Path:
 
 
 def hello() -> Event:
-    """What this process is and runs on. Generation computes on the CPU, whichever torch is installed."""
+    """What this process is and what its priors run on, as far as it shows before torch is loaded."""
     try:
         torch = importlib.metadata.version("torch")  # importing it would take seconds
     except importlib.metadata.PackageNotFoundError:
         torch = None
+    gpu = _gpu_name() if torch and _needs_cuda() else ""
     return {
         "type": "hello",
         "protocol": PROTOCOL_VERSION,
         "version": __version__,
         "python": platform.python_version(),
         "torch": torch,
-        "device": "cpu",
-        "device_name": _cpu_name(),
+        "device": "cuda" if gpu else "cpu",
+        "device_name": gpu or _cpu_name(),
         "memory_gb": round(psutil.virtual_memory().available / 1e9, 1),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
+
+
+def _needs_cuda() -> bool:
+    """Whether the installed torch is a build for CUDA: it says so in its version, or asks for NVIDIA's libraries."""
+    asked = importlib.metadata.requires("torch") or []
+    version = importlib.metadata.version("torch")
+    return "+cu" in version or ("+cpu" not in version and any(line.startswith(("nvidia-", "cuda-")) for line in asked))
+
+
+def _gpu_name() -> str:
+    """The first NVIDIA GPU's name, "" where there is none that answers."""
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.splitlines()[0].strip() if answer.strip() else ""
 
 
 def _cpu_name() -> str:

@@ -158,9 +158,27 @@ def conditions(prior: Prior, who: Conditioning, expression: int, views: list[Vie
         prompt(domain, view_name(v.camera.azimuth, v.camera.elevation), who.texts[expression], v.words(who.words))
         for v in views
     ]
-    gate = torch.tensor([fade(v.camera.azimuth) for v in views])
-    b = len(views)
-    return Condition(prior.encode_text(texts), who.y_id.expand(b, -1), who.y_exp[expression].expand(b, -1), gate, gate)
+    gate = torch.tensor([fade(v.camera.azimuth) for v in views], device=prior.device)
+    y_id, y_exp = (y.to(prior.device).expand(len(views), -1) for y in (who.y_id, who.y_exp[expression]))
+    return Condition(prior.encode_text(texts), y_id, y_exp, gate, gate)
+
+
+def prior_loss(
+    prior: Prior,
+    images: Tensor,
+    condition: Condition,
+    t_range: tuple[float, float],
+    guidance: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Score distillation of images (B,H,W,3) 0..1, per entry of a latent. The prior may live on another device than the
+    images; all draws come from the generator, on the CPU, so that devices differ by rounding only."""
+    z0 = prior.encode(images.to(prior.device))
+    t = sample_t(len(images), t_range, prior.schedule, generator)
+    noise = torch.randn(z0.shape, generator=generator).to(z0)
+    pair = partial(cfg_pair, prior, cond=condition)
+    loss = sds_loss(z0, pair, prior.schedule, t, noise, guidance, "sigma2", "x0") / z0[0].numel()
+    return loss.to(images.device)
 
 
 def run_geometry_stage(
@@ -187,7 +205,6 @@ def run_geometry_stage(
         rows = torch.arange(1, len(who.names))
         start_neutral = net.identity_field(sculpture.start)
         start_fields = net.expression_field(net.warp.codes[rows], sculpture.start)
-    schedule = prior.schedule
 
     def keep(step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -211,13 +228,8 @@ def run_geometry_stage(
         posed = neutral if warp is None else neutral + follow(net, e.attachment, warp, fade=True)
         normals, _ = normal_map(posed, e.faces, [v.camera for v in views], size)
         condition = conditions(prior, who, expression, views, "normal")
-        z0 = prior.encode(normals)
-        t = sample_t(
-            len(views), annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end), schedule, g
-        )
-        noise = torch.randn(z0.shape, generator=g)
-        pair = partial(cfg_pair, prior, cond=condition)
-        loss = sds_loss(z0, pair, schedule, t, noise, config.guidance, "sigma2", "x0") / z0[0].numel()
+        t_range = annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end)
+        loss = prior_loss(prior, normals, condition, t_range, config.guidance, g)
         loss = loss + config.start_weight * ((motion - start_neutral) / config.trust).square().mean()
         loss = loss + config.normal_weight * _roughness(motion - start_neutral, net.faces, net.control)
         if warp is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,18 +22,12 @@ from ..head.attach import carry
 from ..head.finish import Atlas, HeadMesh
 from ..head.geometry_net import GeometryNet
 from ..head.texture_net import CHANNELS, TextureNet
-from ..prior.model import Prior, cfg_pair
-from ..render.cameras import camera_positions, to_clip
-from ..render.lights import FlatLight, random_light
-from ..render.normals import vertex_normals
-from ..render.raster import antialias, interpolate, rasterize
-from ..render.shading import linear_to_srgb, shade, srgb_to_linear
-from .geometry_stage import Conditioning, Progress, conditions
-from .schedule import annealed_range, sample_t
-from .sds import sds_loss
+from ..prior.model import Prior
+from ..render.lights import random_light
+from ..render.skin import Covered, render_skin, sample_map
+from .geometry_stage import Conditioning, Progress, conditions, prior_loss
+from .schedule import annealed_range
 from .views import draw_expression, sample_views
-
-F0_OF_SPECULAR = 0.08  # Principled BSDF: specular 0.5 reflects 4 %
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,6 @@ def run_texture_stage(
     logits = torch.logit(start.clamp(0.005, 0.995)).permute(2, 0, 1)[None]
     small = F.interpolate(logits, size=(config.residual, config.residual), mode="area")
     uv, uv_faces = torch.from_numpy(atlas.uv).float(), torch.from_numpy(atlas.uv_faces).long()
-    schedule = prior.schedule
 
     def keep(step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,24 +130,17 @@ def run_texture_stage(
         light = random_light(g)
         vertices = mesh.neutral if expression == 0 else mesh.neutral + mesh.offsets[expression - 1]
         maps = small + config.trust * torch.tanh(variables.residual(config.residual) / config.trust)
-        image = _render(
-            mesh,
-            vertices,
-            uv,
-            uv_faces,
-            maps,
-            _expression_logits(variables, net, geometry, mesh, coefficients, expression),
-            views,
-            light,
-            size,
-        )
-        z0 = prior.encode(image)
-        t = sample_t(
-            len(views), annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end), schedule, g
-        )
-        noise = torch.randn(z0.shape, generator=g)
-        pair = partial(cfg_pair, prior, cond=conditions(prior, who, expression, views, "albedo"))
-        loss = sds_loss(z0, pair, schedule, t, noise, config.guidance, "sigma2", "x0") / z0[0].numel()
+        extra = _expression_logits(variables, net, geometry, mesh, coefficients, expression)
+
+        def channels(covered: Covered, maps: Tensor = maps, extra: Tensor | None = extra) -> Tensor:
+            at = sample_map(maps, covered(uv, uv_faces))
+            return torch.sigmoid(at if extra is None else at + covered(extra, mesh.faces))
+
+        # A pseudo-albedo: the prior knows flat albedo only.
+        image = render_skin(vertices, mesh.faces, channels, [v.camera for v in views], size, light)
+        condition = conditions(prior, who, expression, views, "albedo")
+        t_range = annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end)
+        loss = prior_loss(prior, image, condition, t_range, config.guidance, g)
         loss = loss + config.start_weight * sum(m.square().mean() for m in variables.maps)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -192,51 +177,3 @@ def _expression_logits(
         hidden = net.field.hidden(codes, coefficients)
     change = 0.3 * (hidden[1] - hidden[0]) @ (variables.field - readout.weight.detach()).T
     return carry(change, geometry.faces, mesh.attachment)
-
-
-def _render(
-    mesh: HeadMesh,
-    vertices: Tensor,
-    uv: Tensor,
-    uv_faces: Tensor,
-    maps: Tensor,
-    extra: Tensor | None,
-    views: list,
-    light: object,
-    size: int,
-) -> Tensor:
-    """Pseudo-albedo (B,size,size,3) sRGB on black."""
-    cams = [v.camera for v in views]
-    clip = to_clip(vertices, cams)
-    raster = rasterize(clip, mesh.faces, size)
-    pixels = raster.pixels
-
-    def covered(values: Tensor, faces: Tensor) -> Tensor:
-        image = interpolate(values, raster, faces)
-        return image.reshape(-1, image.shape[-1]).index_select(0, pixels)
-
-    at = covered(uv, uv_faces)
-    logits = F.grid_sample(
-        maps, torch.stack([at[:, 0] * 2 - 1, 1 - 2 * at[:, 1]], -1)[None, None], align_corners=False
-    )[0, :, 0].T
-    if extra is not None:
-        logits = logits + covered(extra, mesh.faces)
-    channels = torch.sigmoid(logits)
-    if isinstance(light, FlatLight):
-        colour = channels[:, :3]
-    else:
-        normal = F.normalize(covered(vertex_normals(vertices, mesh.faces), mesh.faces), dim=-1)
-        position = covered(vertices, mesh.faces)
-        eye = camera_positions(cams, vertices.device, vertices.dtype)[pixels // (size * size)]
-        radiance = shade(
-            srgb_to_linear(channels[:, :3]),
-            channels[:, 3:4],
-            F0_OF_SPECULAR * channels[:, 4:5],
-            normal,
-            position,
-            eye,
-            light,  # type: ignore[arg-type]
-        )
-        colour = linear_to_srgb(radiance.clamp(0, 1))
-    image = raster.spread(colour)
-    return antialias(image, raster, clip, mesh.faces).clamp(0, 1)

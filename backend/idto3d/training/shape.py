@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .population import CANONICAL, RECIPES, SOLID_PARTS, TRAIN_SEED, Population, Similarity, triangulate
+from .store import stored
 
 Array = NDArray[Any]
 
@@ -93,7 +94,9 @@ def fit_shape(population: Population, people: int, modes: int = 64, field_people
     centred = ((stack - mean) * weight[:, None]).reshape(people, -1)
     from scipy.sparse.linalg import eigsh
 
-    values, vectors = eigsh((centred @ centred.T).astype(np.float64), k=modes)
+    values, vectors = eigsh(
+        (centred @ centred.T).astype(np.float64), k=modes, v0=np.random.default_rng(0).standard_normal(len(centred))
+    )
     order = np.argsort(values)[::-1]
     deviation = np.sqrt(values[order] / people)
     coefficients = vectors[:, order] * np.sqrt(people)
@@ -111,11 +114,4 @@ def fit_shape(population: Population, people: int, modes: int = 64, field_people
 
 def load_or_fit(path: Path, population: Population, people: int) -> ShapeModel:
     """The shape model, fitted once a data folder."""
-    if not path.exists():
-        model = fit_shape(population, people)
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as f:
-            np.savez(f, **vars(model))
-        partial.replace(path)
-    stored = np.load(path)
-    return ShapeModel(**{k: stored[k] for k in stored.files})
+    return ShapeModel(**stored(path, lambda: vars(fit_shape(population, people))))

@@ -18,6 +18,7 @@ from ..head.finish import inside_mouth
 from .nets import HAIR_STYLES
 from .population import CANONICAL, Population, triangulate
 from .shape import ControlTopology, ShapeModel
+from .store import Arrays, stored
 from .texture import surface_samples
 
 Array = NDArray[Any]
@@ -216,13 +217,12 @@ class Template:
 def load_or_build(
     path: Path, population: Population, shape: ShapeModel, topology: ControlTopology, mean_identity: Array
 ) -> Template:
+    """The template, built once a data folder, and again where the grid has changed."""
     sides = tuple(len(a) for a in canonical_axes())
-    if not path.exists() or np.load(path)["skin_sdf"].shape != sides:
-        skin = skin_grid(shape.canonical, topology)
+
+    def build() -> Arrays:
         hair = np.stack([hair_sdf(population, mean_identity, s - 1) for s in range(HAIR_STYLES)])
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as f:
-            np.savez_compressed(f, skin_sdf=skin.astype(np.float32), hair_sdf=hair.astype(np.float32))
-        partial.replace(path)
-    stored = np.load(path)
-    return Template(stored["skin_sdf"], stored["hair_sdf"])
+        skin = skin_grid(shape.canonical, topology)
+        return {"skin_sdf": skin.astype(np.float32), "hair_sdf": hair.astype(np.float32)}
+
+    return Template(**stored(path, build, lambda arrays: arrays["skin_sdf"].shape == sides))

@@ -13,6 +13,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 from .population import TRAIN_SEED, Population, triangulate
+from .store import stored
 
 Array = NDArray[Any]
 REACH = 0.004  # metres from a brow card to the skin beneath it
@@ -117,7 +118,9 @@ def fit_texture(
     from scipy.sparse.linalg import eigsh
 
     centred = ((skins - mean) * weight).reshape(fitted, -1)
-    values, vectors = eigsh((centred @ centred.T).astype(np.float64), k=modes)
+    values, vectors = eigsh(
+        (centred @ centred.T).astype(np.float64), k=modes, v0=np.random.default_rng(0).standard_normal(len(centred))
+    )
     order = np.argsort(values)[::-1]
     scores = (vectors[:, order] * np.sqrt(fitted)).astype(np.float32)
     weighted = (scores.T / fitted) @ centred
@@ -130,11 +133,4 @@ def fit_texture(
 
 def load_or_fit(path: Path, population: Population, people: int) -> TextureModel:
     """The texture model, fitted once a data folder."""
-    if not path.exists():
-        model = fit_texture(population, people)
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as f:
-            np.savez(f, **vars(model))
-        partial.replace(path)
-    stored = np.load(path)
-    return TextureModel(**{k: stored[k] for k in stored.files})
+    return TextureModel(**stored(path, lambda: vars(fit_texture(population, people))))

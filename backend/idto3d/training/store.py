@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Arrays that are computed once a training folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def stored(path: Path, make: Callable[[], Arrays], fits: Callable[[Arrays], bool] = lambda arrays: True) -> Arrays:
+    """The arrays in path (.npz); made and written, whole or not at all, where they are absent or do not fit."""
+    if path.exists() and fits(arrays := _read(path)):
+        return arrays
+    partial = path.with_suffix(".partial")
+    made: dict[str, Any] = make()
+    with open(partial, "wb") as file:
+        np.savez_compressed(file, **made)
+    partial.replace(path)
+    return _read(path)
+
+
+def _read(path: Path) -> Arrays:
+    with np.load(path) as arrays:
+        return dict(arrays)
