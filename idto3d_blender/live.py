@@ -199,6 +199,7 @@ def finish(job: str, built: Any) -> Any:
         _names[job] = built.name
         return built
     preview = [material for material in obj.data.materials if material is not None]
+    _keep_tone(obj.data, built.data)
     exchange(obj, built.data)
     obj[import_head.PROPERTY] = built[import_head.PROPERTY].to_dict()
     obj.active_shape_key_index = 0
@@ -207,6 +208,18 @@ def finish(job: str, built: Any) -> Any:
         if material.users == 0 and material.name.startswith(_MATERIAL):
             bpy.data.materials.remove(material)
     return obj
+
+
+def _keep_tone(preview: Any, finished: Any) -> None:
+    """Solid viewports go on showing the skin's tone, evenly, when they show materials again."""
+    layer = preview.color_attributes.get(COLOURS)
+    if layer is None:
+        return
+    flat = np.empty(4 * len(preview.vertices), dtype=np.float32)
+    layer.data.foreach_get("color", flat)
+    for material in finished.materials:
+        material.diffuse_color = flat.reshape(-1, 4).mean(axis=0)
+        material.roughness = 0.6
 
 
 def let_go(job: str) -> None:

@@ -79,6 +79,7 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     assert [key.name for key in keys] == ["Basis", *expressions.EXPRESSIONS] and not any(k.value for k in keys[1:])
     assert not leftovers(), leftovers()
     assert min(head.preview.image_size) > 0
+    assert np.allclose(head.active_material.diffuse_color[1:3], (0.305, 0.188), atol=0.01), "not the previews' tone"
     return name
 
 
