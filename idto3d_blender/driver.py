@@ -20,7 +20,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import import_head, live, preferences, properties, session, thumbnails, viewport_colours
+from . import import_head, live, preferences, properties, session, setup_backend, thumbnails, viewport_colours
 from .bundle import BundleError
 from .job import FINAL, Problem, Snapshot
 from .parts import Interrupted
@@ -83,11 +83,12 @@ def tick() -> float | None:
     _look_at_running(work, state)
     while _slice(work, state) and time.perf_counter() - begun < BUDGET:
         pass
-    _redraw_if_new(work, state)
+    asks = state.status.state != "ready" and state.setup is None
+    plan = session.plan() if asks else None
+    _redraw_if_new(work, state, plan)
     if work.imports or work.preview is not None:
         return _AT_WORK
-    asking = state.status.state != "ready" and state.setup is None and session.plan() is None
-    return _AT_REST if state.busy or work.reading is not None or asking else None
+    return _AT_REST if state.busy or work.reading is not None or (asks and plan is None) else None
 
 
 def run_until_idle(job: str | None = None, pause: float = 0.02) -> None:
@@ -285,9 +286,9 @@ def frame(obj: Any) -> None:
                     view.view_distance = 2.6 * float((high - low).max())
 
 
-def _redraw_if_new(work: _Work, state: session.Session) -> None:
+def _redraw_if_new(work: _Work, state: session.Session, plan: setup_backend.Plan | None) -> None:
     setup = state.setup.snapshot if state.setup else None
-    now = (state.running(), state.jobs.waiting, state.ended, setup, state.status, bool(work.imports))
+    now = (state.running(), state.jobs.waiting, state.ended, setup, plan, state.status, bool(work.imports))
     if now != work.drawn:
         work.drawn = now
         redraw()
