@@ -379,6 +379,32 @@ def test_ci_runs_the_tests() -> None:
     assert shutil.which("bash") is None or subprocess.run(["bash", "-n", script]).returncode == 0
 
 
+def test_gui_tests_are_told_the_blender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blender = tmp_path / "blender 9"
+    blender.write_text("#!/bin/sh\n")
+    blender.chmod(0o755)
+    ran: list[tuple[list[str], str]] = []
+
+    def run(command: list[Any], env: dict[str, str]) -> int:
+        ran.append(([str(part) for part in command], env["IDTO3D_GUI_BLENDER"]))
+        return 1
+
+    for name, replacement in (("ensure", lambda *_: None), ("package", lambda: None), ("run", run)):
+        monkeypatch.setattr(build, name, replacement)
+    monkeypatch.chdir(tmp_path)
+    assert build.main(["test", "--gui", "--blender", str(blender)]) == 1
+    assert build.main(["test", "--gui", "--blender", str(tmp_path / "nowhere")]) == 1
+    assert [told for _, told in ran] == [str(blender), "none"]
+    assert all(command[-1] == "tests/gui" for command, _ in ran)
+
+
+def test_gui_tests_skip_in_a_plain_run(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("IDTO3D_GUI")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gui"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "build.py test --gui" in done.stdout and "passed" not in done.stdout, done.stdout
+
+
 # --- torchvision without CUDA
 
 

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A user's hands and eyes inside a running Blender: the mouse, what lies under it, and screenshots.
+
+Imported by drive.py, which lies beside it. Everything that takes time is a generator that yields the seconds to wait,
+because Blender must go on drawing meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+Steps = Generator[float, None, Any]
+_SETTLE = 0.12  # seconds from a moved mouse to a highlighted button, with software OpenGL
+_LOOKS = 3
+_ROW = 9  # pixels between two looks, less than half a button's height
+
+
+class NotFound(Exception):
+    """No such button on the screen."""
+
+
+class Hands:
+    """simulate: events made by Blender itself (--enable-event-simulate) and not by xdotool; folder: for screenshots."""
+
+    def __init__(self, folder: Path, simulate: bool) -> None:
+        self.folder = folder
+        self.simulate = simulate
+        self.shots: list[dict[str, Any]] = []
+        self._window_id: tuple[str, ...] | None = None
+
+    # --- where things are
+
+    def window(self) -> Any:
+        return bpy.context.window_manager.windows[0]
+
+    def area(self) -> Any:
+        return next(area for area in self.window().screen.areas if area.type == "VIEW_3D")
+
+    def region(self, kind: str = "UI") -> Any:
+        return next(region for region in self.area().regions if region.type == kind)
+
+    def override(self, kind: str = "UI") -> Any:
+        return bpy.context.temp_override(window=self.window(), area=self.area(), region=self.region(kind))
+
+    def open_tab(self, category: str) -> Steps:
+        """Show the sidebar with one of its tabs."""
+        self.area().spaces.active.show_region_ui = True
+        yield 1.0
+        self.region().active_panel_category = category
+        self.area().tag_redraw()
+        yield 1.0
+
+    # --- mouse
+
+    def move(self, x: float, y: float) -> None:
+        """To a place in Blender's coordinates: pixels of the window from its lower left corner."""
+        if self.simulate:
+            self.window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=int(x), y=int(y))
+        else:
+            if self._window_id is None:  # there is no window yet when Blender runs the script
+                self._window_id = _x_window()
+            self._xdotool("mousemove", *self._window_id, str(int(x)), str(int(self.window().height - y)))
+
+    def press(self, x: float, y: float, down: bool) -> None:
+        if self.simulate:
+            value = "PRESS" if down else "RELEASE"
+            self.window().event_simulate(type="LEFTMOUSE", value=value, x=int(x), y=int(y))
+        else:
+            self._xdotool("mousedown" if down else "mouseup", "1")
+
+    def click(self, x: float, y: float) -> Steps:
+        yield from self.drag(x, y, x, y)
+
+    def drag(self, x: float, y: float, to_x: float, to_y: float) -> Steps:
+        self.move(x, y)
+        yield 0.3
+        self.press(x, y, True)
+        yield 0.15
+        for part in range(1, 9) if (x, y) != (to_x, to_y) else ():
+            self.move(x + (to_x - x) * part / 8, y + (to_y - y) * part / 8)
+            yield 0.06
+        self.press(to_x, to_y, False)
+        yield 0.4
+
+    def key(self, name: str) -> Steps:
+        """Press Return or Escape."""
+        if self.simulate:
+            kind = {"Return": "RET", "Escape": "ESC"}[name]
+            for value in ("PRESS", "RELEASE"):
+                self.window().event_simulate(type=kind, value=value)
+        else:
+            self._xdotool("key", name)
+        yield 0.4
+
+    def away(self) -> Steps:
+        """Into a corner of the viewport, where nothing is highlighted and no tooltip stands in the way."""
+        region = self.region("WINDOW")
+        self.move(region.x + 120, region.y + 60)
+        yield 0.5
+
+    def _xdotool(self, *arguments: str) -> None:
+        subprocess.run(["xdotool", *arguments], check=True, capture_output=True, timeout=20)
+
+    # --- what lies under the mouse
+
+    def hovered(self) -> str:
+        """The Python of the sidebar's button under the mouse: a call of an operator, or a property's path."""
+        manager = bpy.context.window_manager
+        manager.clipboard = ""
+        with self.override():
+            for operator in (bpy.ops.ui.copy_python_command_button, bpy.ops.ui.copy_data_path_button):
+                try:
+                    if operator.poll():
+                        operator()
+                except RuntimeError:
+                    continue
+                if manager.clipboard:
+                    return str(manager.clipboard)
+        return ""
+
+    def find(self, text: str, at: float = 0.4) -> Generator[float, None, tuple[float, float]]:
+        """Go down the sidebar with the mouse until a button whose Python contains ``text`` is under it.
+
+        at: where across, 0 left to 1 right. Raises NotFound with what was there.
+        """
+        seen: list[str] = []
+        for _ in range(_LOOKS):
+            region = self.region()
+            x, y = region.x + at * region.width, region.y + region.height - 12.0
+            while y > region.y + 8:
+                self.move(x, y)
+                yield _SETTLE
+                here = self.hovered()
+                if text in here:
+                    # Into the button's middle.
+                    self.move(x, y - _ROW / 2)
+                    yield _SETTLE
+                    return (x, y - _ROW / 2) if text in self.hovered() else (x, y)
+                if here and here not in seen:
+                    seen.append(here)
+                y -= _ROW
+            # Now and then a sidebar that has just changed highlights nothing until the mouse has been elsewhere.
+            print(f"DRIVE looking again for {text}; saw {seen}", flush=True)
+            yield from self.away()
+        raise NotFound(f"{text} is not among {seen}")
+
+    def click_on(self, text: str, at: float = 0.4) -> Steps:
+        """Find a button by its Python and press it."""
+        x, y = yield from self.find(text, at)
+        yield from self.click(x, y)
+
+    # --- eyes
+
+    def shot(self, name: str, **facts: Any) -> Steps:
+        """Screenshot NAME.png, by a process beside Blender where there is one, so that Blender is not held up."""
+        path, view = self.folder / f"{name}.png", self.region("WINDOW")
+        command = _screenshot_command(path)
+        box = [view.x, self.window().height - view.y - view.height, view.width, view.height]
+        sidebar = self.region()
+        side = [sidebar.x, self.window().height - sidebar.y - sidebar.height, sidebar.width, sidebar.height]
+        if command:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            end = time.monotonic() + 30
+            while process.poll() is None and time.monotonic() < end:
+                yield 0.05
+        else:
+            with self.override("WINDOW"):
+                bpy.ops.screen.screenshot(filepath=str(path))
+        self.shots.append({"name": name, "viewport": box, "sidebar": side, **facts})
+
+
+def _screenshot_command(path: Path) -> list[str]:
+    """IDTO3D_GUI_SHOT names a command that takes the picture's path."""
+    if own := os.environ.get("IDTO3D_GUI_SHOT"):
+        return [own, str(path)]
+    if os.environ.get("DISPLAY") and shutil.which("import"):
+        return ["import", "-window", "root", str(path)]
+    return []
+
+
+def _x_window() -> tuple[str, ...]:
+    """xdotool's option for Blender's window; empty where it cannot be told, and the screen's corner is taken for it."""
+    found = subprocess.run(
+        ["xdotool", "search", "--onlyvisible", "--class", "blender"], capture_output=True, text=True, timeout=20
+    )
+    ids = found.stdout.split()
+    return ("--window", ids[-1]) if ids else ()

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An artist's first head in a Blender with a window: see drive.py for the story, conftest.py for when it is played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from tests.gui.blender_window import Seen
+
+# Pixels of the viewport that differ by more than a shade, as a share, where a step of sculpting shows.
+_VISIBLE = 0.001
+
+
+def viewport(seen: Seen, shot: dict[str, object]) -> NDArray[np.int16]:
+    """(H,W,3) of the part of a screenshot that is the 3D viewport without its sidebar."""
+    path, box, side = seen.folder / f"{shot['name']}.png", shot["viewport"], shot["sidebar"]
+    assert isinstance(box, list) and isinstance(side, list)
+    with PIL.Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"), dtype=np.int16)
+    return pixels[box[1] : box[1] + box[3], box[0] : min(box[0] + box[2], side[0])]
+
+
+def changes(seen: Seen) -> int:
+    """How often the viewport looks other than at the preview before."""
+    frames = [viewport(seen, shot) for shot in seen.result["shots"] if shot.get("preview")]
+    differ = [(np.abs(a - b).max(axis=-1) > 8).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    return sum(share > _VISIBLE for share in differ)
+
+
+def test_the_story_came_to_its_end(head_story: Seen) -> None:
+    result = head_story.result
+    print("\nlongest pause of Blender's main thread, seconds:", result["longest_gap"])
+    print("longest turn of the extension's timer, seconds:", result["longest_tick"])
+    assert result.get("finished"), result.get("error")
+    assert "Traceback" not in head_story.log, head_story.log[-3000:]
+
+
+def test_installed_from_the_zip(head_story: Seen) -> None:
+    result = head_story.result
+    assert result["enabled"] and result["category"] == "ID-to-3D"
+    assert (result["setup_before"], result["setup_after"]) == ("missing", "ready")
+
+
+def test_nothing_starts_without_consent(head_story: Seen) -> None:
+    result = head_story.result
+    assert result["started_without_consent"] is False
+    assert result["consent"] is True and result["quality"] == "draft"
+
+
+def test_killed_worker_is_an_error_with_resume(head_story: Seen) -> None:
+    result = head_story.result
+    assert (result["killed_state"], result["killed_code"]) == ("failed", "E_BACKEND_DIED")
+    assert result["killed_resumable"] and result["resumed_after_kill"]
+
+
+def test_cancel_and_resume(head_story: Seen) -> None:
+    result = head_story.result
+    print(f"\ncancelled within {result['seconds_to_cancel']} s")
+    assert result["cancelled_state"] == "cancelled" and result["cancelled_resumable"]
+    # The limit after which the process is told to end, and what that may take on a busy machine.
+    assert result["seconds_to_cancel"] < 20
+    if "resume_step" in result:
+        assert result["resume_step"] >= result["cancel_step"], "the resumed job began again"
+
+
+def test_viewport_shows_the_head_growing(head_story: Seen) -> None:
+    seen = changes(head_story)
+    print(f"\nthe viewport changed {seen} times")
+    # The worker that computes nothing is done within a second.
+    assert seen >= (3 if "resume_step" in head_story.result else 1)
+
+
+def test_finished_head(head_story: Seen) -> None:
+    result = head_story.result
+    assert result["job_state"] == "done" and result["bundle_there"] and result["is_head"]
+    assert result["heads"] == 1, "the preview became the head, and none was left over"
+    keys = result["keys"]
+    assert len(keys) == len(set(keys)) and "smile" in keys
+    if "resume_step" in result:
+        assert len(keys) == 13 and result["vertices"] > 5000
+    assert not any(result["key_values"][1:])
+    assert len(result["images"]) >= 3
+
+
+def test_slider_animation_and_render(head_story: Seen) -> None:
+    result = head_story.result
+    assert result["slid_to"] > 0.5 and result["after_reset"] == 0
+    assert result["animated"] > 0.5 and result["frames"][1] > 20
+    assert result["lights"] >= 1 and result["camera"]
+    with PIL.Image.open(head_story.folder / "rendered.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"), dtype=np.float64)
+    assert pixels.std() > 8, "an empty picture"
+
+
+def test_real_set_up(setup_story: Seen) -> None:
+    result = setup_story.result
+    assert result.get("finished"), result.get("error")
+    assert (result["setup_ended"], result["setup_after"]) == ("done", "ready"), result["setup_error"]
+    assert Path(setup_story.folder / "35-ready.png").is_file()
