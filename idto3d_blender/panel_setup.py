@@ -65,7 +65,8 @@ def _draw_plan(layout: Any, context: Any) -> None:
         box = layout.box()
         for line in plan.lines:
             panel_parts.text(box, context, line)
-        if plan.problem is not None:
+        # That the network is off is said below, with the button that helps.
+        if plan.problem is not None and plan.problem.code != "E_NETWORK":
             panel_parts.text(box, context, f"{plan.problem.message} {plan.problem.fix}", "ERROR")
     if not panel_parts.online() and not preferences.get().wheels:
         box = layout.box()
