@@ -17,14 +17,17 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
 WORK = Path(__file__).resolve().parent
 sys.path.insert(0, str(WORK))
 
-from hands import Hands, Steps  # noqa: E402
+if TYPE_CHECKING:
+    from tests.gui.hands import Hands, Steps
+else:
+    from hands import Hands, Steps  # noqa: E402
 
 MODULE = "bl_ext.user_default.idto3d"
 GIVEN: dict[str, Any] = json.loads((WORK / "given.json").read_text(encoding="utf-8"))
@@ -213,18 +216,18 @@ def kill_worker() -> Steps:
 
 
 def cancel() -> Steps:
+    x, y = yield from HANDS.find("idto3d.cancel_job", at=0.25)
     if GIVEN["backend"] != "fake":
         yield from until(lambda: sculpting(6), 300, "more sculpting")
-    x, y = yield from HANDS.find("idto3d.cancel_job", at=0.25)
     enter("cancel")
-    step = running().step
+    note(cancel_stage=running().stage, cancel_step=running().step)
     began = time.monotonic()
     yield from HANDS.click(x, y)
     note(cancel_pressed_state=running().state if running() else "gone")
     yield from until(lambda: ext.session.get().ended, 30, "the end after Cancel")
     ended = ext.session.get().ended
     seconds = round(time.monotonic() - began, 2)
-    note(cancelled_state=ended.state, cancelled_resumable=ended.resumable, seconds_to_cancel=seconds, cancel_step=step)
+    note(cancelled_state=ended.state, cancelled_resumable=ended.resumable, seconds_to_cancel=seconds)
     yield from HANDS.away()
     yield from HANDS.shot("07-cancelled")
     yield from HANDS.click_on("idto3d.resume_job", at=0.25)
@@ -235,8 +238,9 @@ def cancel() -> Steps:
         go.parent.mkdir(exist_ok=True)
         go.touch()
     else:
-        yield from until(lambda: running() and running().stage == "geometry", 180, "geometry after Resume")
-        note(resume_step=running().step)
+        work = ("geometry", "finishing the mesh", "texture")
+        yield from until(lambda: running() and running().stage in work, 180, "work after Resume")
+        note(resume_stage=running().stage, resume_step=running().step)
     yield from HANDS.away()
 
 
