@@ -30,6 +30,8 @@ from .tetgrid import TetGrid, kuhn_grid, narrow_band
 WARP_UNIT = 0.01  # metres that an output of 1 moves a point
 HAIR_FAR = 0.03  # metres that 127 stands for in the stored distances to hair
 HAIR_REACH = 0.012  # metres off the skin beyond which hair does not follow an expression
+# Some styles fall over an eye, and a carved slab there hides more than hair does: fringes end above the eyes.
+CLEAR_HALF_WIDTH, CLEAR_ABOVE_EYES, CLEAR_ROUNDING = 0.047, 0.034, 0.012  # metres
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,16 @@ class GeometryNet(nn.Module):
         values = F.grid_sample(
             distances[None] - HAIR_FAR, at, mode="bilinear", padding_mode="zeros", align_corners=True
         )
-        return values[0, :, 0, 0] + HAIR_FAR
+        hair = values[0, :, 0, 0] + HAIR_FAR
+        return torch.maximum(hair, -self._before_the_face(points))
+
+    def _before_the_face(self, points: Tensor) -> Tensor:
+        """(N,) metres to the region that hair leaves free, negative inside: from the eyes down and forward."""
+        eyes = self.control[torch.unique(self.faces[self.part == 1])].mean(0)
+        off = points - eyes
+        outside = torch.stack([off[:, 0].abs() - CLEAR_HALF_WIDTH, off[:, 1] - CLEAR_ABOVE_EYES, -off[:, 2]], 1)
+        outside = outside + CLEAR_ROUNDING
+        return outside.clamp(min=0).norm(dim=1) + outside.amax(1).clamp(max=0) - CLEAR_ROUNDING
 
     def surface(self) -> Surface:
         return Surface(self.control.numpy(), self.faces.numpy())

@@ -14,9 +14,11 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from idto3d.head.charts import pack
-from idto3d.head.flatten import flatten
+from idto3d.head.flatten import face_neighbours, flatten
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -61,33 +63,64 @@ def unwrap(
         uv = uv * mean[of_uv][:, None]
     uv = uv / np.ptp(uv)  # metres are too small for the packer's tolerances
     packed = pack(uv.astype(np.float32), faces_uv.astype(np.uint32), resolution, padding)
-    moved = _moved_charts(uv, faces_uv, chart, packed["uv"] * packed["texels"], packed["faces_uv"].astype(np.int64))
+    texels = packed["uv"].astype(np.float64) * packed["texels"]
+    moved, faces_uv, origin, charts = _moved_charts(uv, faces_uv, chart, texels, packed["faces_uv"].astype(np.int64))
     return Unwrap(
         np.clip(moved / packed["texels"].max(), 0, 1).astype(np.float32),
         faces_uv,
-        vertex,
-        int(chart.max()) + 1,
+        vertex[origin],
+        charts,
         float(packed["utilization"]),
     )
 
 
 def _moved_charts(
     uv: NDArray[Any], faces_uv: NDArray[Any], chart: NDArray[Any], packed: NDArray[Any], packed_faces: NDArray[Any]
-) -> NDArray[Any]:
-    """uv (T,2) where the packer put each chart: turned and moved as its larger faces were. It leaves faces of next to
-    no area out of the charts, anywhere in the texture."""
-    a, b, c = (uv[faces_uv[:, k]] for k in range(3))
-    area = np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
-    source, target = uv @ [1, 1j], packed.astype(np.float64) @ [1, 1j]
-    out = np.zeros(len(uv), complex)
-    for k in range(int(chart.max()) + 1):
-        rows = np.nonzero(chart == k)[0]
-        large = rows[area[rows] >= np.median(area[rows])]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]:
+    """uv (T',2) where the packer put each piece of a chart, faces_uv (F,3), the uv (T',) that each came from, and the
+    number of pieces.
+
+    The packer parts a chart where it overlaps itself, and leaves faces of next to no area out, anywhere in the texture:
+    those go with a neighbour.
+    """
+    before, after = _doubled_areas(uv, faces_uv), _doubled_areas(packed, packed_faces)
+    scale = np.sqrt(np.median(after[before > np.median(before)] / before[before > np.median(before)]))
+    edges = np.concatenate([packed_faces[:, [0, 1]], packed_faces[:, [1, 2]]])
+    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(len(packed), len(packed)))
+    piece = connected_components(graph, directed=False)[1][packed_faces[:, 0]].astype(np.int64)
+    sizes = np.bincount(piece, after) / np.maximum(np.bincount(piece, before) * scale**2, 1e-30)
+    lost = np.abs(np.log(np.maximum(sizes, 1e-9))) > 0.2
+    piece[lost[piece]] = -1
+    pairs = face_neighbours(faces_uv)
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    while True:
+        reached = pairs[(piece[pairs[:, 0]] < 0) & (piece[pairs[:, 1]] >= 0)]
+        if not len(reached):
+            break
+        piece[reached[:, 0]] = piece[reached[:, 1]]
+    piece[piece < 0] = piece.max() + 1 + chart[piece < 0]  # a chart without area: nothing to see, anywhere
+    piece = np.unique(piece, return_inverse=True)[1]
+    count = int(piece.max()) + 1
+    origin, new = np.unique(faces_uv + len(uv) * piece[:, None], return_inverse=True)
+    new = new.reshape(-1, 3)
+    of_corner, origin = origin // len(uv), origin % len(uv)
+    source, target = uv @ [1, 1j], packed @ [1, 1j]
+    out = np.zeros(len(origin), complex)
+    for k in range(count):
+        rows = np.nonzero(piece == k)[0]
+        large = rows[before[rows] >= np.median(before[rows])]
         z, w = source[faces_uv[large]].reshape(-1), target[packed_faces[large]].reshape(-1)
-        turn = np.vdot(z - z.mean(), w - w.mean()) / max(np.vdot(z - z.mean(), z - z.mean()).real, 1e-30)
-        corners = np.unique(faces_uv[rows])
-        out[corners] = w.mean() + turn * (source[corners] - z.mean())
-    return np.stack([out.real, out.imag], 1)
+        turn = np.vdot(z - z.mean(), w - w.mean())
+        turn *= scale / max(abs(turn), 1e-30)
+        corners = of_corner == k
+        out[corners] = w.mean() + turn * (source[origin[corners]] - z.mean())
+    return np.stack([out.real, out.imag], 1), new, origin, count
+
+
+def _doubled_areas(uv: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
+    a, b, c = (uv[faces[:, k]] for k in range(3))
+    out: NDArray[Any] = np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+    return out
 
 
 @numba.njit(cache=True, nogil=True)

@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..checkpoint import load_checkpoint
 from ..expressions import EXPRESSIONS
-from ..prior.adapters import AdapterConfig, attach, load_domain_state
+from ..prior.adapters import AdapterConfig, attach
 from ..prior.prompts import view_name
 from ..prior.starter import build_starter_unet, build_starter_vae
 from ..prior.text import build_starter_text
@@ -63,7 +62,8 @@ class TrainConfig:
     domains: str = "normal,albedo"
     # shards of views (100 people, 1000 pictures each) that the autoencoder and the priors see
     prior_shards: int = 20
-    # a pack whose autoencoder, base and adapters are trained further instead of new ones; empty: none
+    # a pack whose autoencoder and base are trained further instead of new ones; empty: none. Adapters are always new:
+    # they know one recogniser's y_id
     init: str = ""
     seed: int = 0
 
@@ -266,8 +266,6 @@ class Run:
             unet = build_starter_unet()
             unet.load_state_dict(base.unet.state_dict())
             attach(unet.requires_grad_(False), AdapterConfig(exp_dim=y_exp.shape[1]))
-            if self.config.init:
-                load_domain_state(unet, load_file(Path(self.config.init) / f"{domain}.safetensors"))
             config = prior_training.StageConfig(
                 self.config.domain_steps, seed=self.config.seed + 1, lr=1e-3, weight_decay=0.0
             )
