@@ -233,6 +233,8 @@ def _import(work: _Work, job: str, folder: Path) -> Slices:
                 raise
             yield None
     live.finish(job, built)
+    # At once: the finished mesh has maps, and would be white where colours of vertices are shown.
+    _colours_off(work)
     yield None
     obj = live.find(job)
     if obj is not None:

@@ -217,8 +217,13 @@ def _keep_tone(preview: Any, finished: Any) -> None:
         return
     flat = np.empty(4 * len(preview.vertices), dtype=np.float32)
     layer.data.foreach_get("color", flat)
+    places = np.empty(3 * len(preview.vertices), dtype=np.float32)
+    preview.vertices.foreach_get("co", places)
+    # The face looks to -Y; the hair and the inside of the mouth are darker, and not what one takes for the tone.
+    depth = places[1::3]
+    tone = np.median(flat.reshape(-1, 4)[depth <= np.quantile(depth, 0.25)], axis=0)
     for material in finished.materials:
-        material.diffuse_color = flat.reshape(-1, 4).mean(axis=0)
+        material.diffuse_color = tone
         material.roughness = 0.6
 
 
