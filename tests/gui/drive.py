@@ -276,7 +276,7 @@ def see_it_grow() -> Steps:
         node.image.name
         for material in head.data.materials
         for node in material.node_tree.nodes
-        if node.type == "TEX_IMAGE" and node.image is not None and node.image.has_data
+        if node.type == "TEX_IMAGE" and node.image is not None and node.image.packed_file
     ]
     note(
         job_state=ended.state,

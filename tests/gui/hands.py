@@ -19,7 +19,8 @@ import bpy
 
 Steps = Generator[float, None, Any]
 _SETTLE = 0.12  # seconds from a moved mouse to a highlighted button, with software OpenGL
-_LOOKS = 3
+# Turns of the wheel before each look at the sidebar: as it stands, from the top, then further down.
+_WHEEL = (0, -60, 10, 10, 10)
 _ROW = 9  # pixels between two looks, less than half a button's height
 
 
@@ -90,6 +91,19 @@ class Hands:
         self.press(to_x, to_y, False)
         yield 0.4
 
+    def scroll(self, x: float, y: float, turns: int) -> Steps:
+        """Turn the wheel there: positive is down."""
+        self.move(x, y)
+        yield 0.2
+        for _ in range(abs(turns)):
+            if self.simulate:
+                kind = "WHEELDOWNMOUSE" if turns > 0 else "WHEELUPMOUSE"
+                self.window().event_simulate(type=kind, value="PRESS", x=int(x), y=int(y))
+            else:
+                self._xdotool("click", "5" if turns > 0 else "4")
+            yield 0.02
+        yield 0.5 if turns else 0.0
+
     def key(self, name: str) -> Steps:
         """Press Return or Escape."""
         if self.simulate:
@@ -127,13 +141,15 @@ class Hands:
         return ""
 
     def find(self, text: str, at: float = 0.4) -> Generator[float, None, tuple[float, float]]:
-        """Go down the sidebar with the mouse until a button whose Python contains ``text`` is under it.
+        """Go down the sidebar with the mouse until a button whose Python contains ``text`` is under it; where it is
+        not in sight, turn the wheel.
 
         at: where across, 0 left to 1 right. Raises NotFound with what was there.
         """
         seen: list[str] = []
-        for _ in range(_LOOKS):
+        for wheel in _WHEEL:
             region = self.region()
+            yield from self.scroll(region.x + region.width / 2, region.y + region.height / 2, wheel)
             x, y = region.x + at * region.width, region.y + region.height - 12.0
             while y > region.y + 8:
                 self.move(x, y)
@@ -147,8 +163,7 @@ class Hands:
                 if here and here not in seen:
                     seen.append(here)
                 y -= _ROW
-            # Now and then a sidebar that has just changed highlights nothing until the mouse has been elsewhere.
-            print(f"DRIVE looking again for {text}; saw {seen}", flush=True)
+            # A sidebar that has just changed may highlight nothing until the mouse has been elsewhere.
             yield from self.away()
         raise NotFound(f"{text} is not among {seen}")
 
