@@ -126,7 +126,7 @@ def show(shape: Shape, name: str) -> Generator[None, None, bool]:
 
 
 def _same_topology(mesh: Any, shape: Shape) -> bool:
-    return mesh.get(_TOPOLOGY) == shape.topology and len(mesh.vertices) == len(shape.vertices)
+    return mesh.get(_TOPOLOGY) == str(shape.topology) and len(mesh.vertices) == len(shape.vertices)
 
 
 def _move(mesh: Any, shape: Shape) -> None:
@@ -158,7 +158,7 @@ def _new_mesh(parts: Parts, shape: Shape, name: str) -> import_head.Steps:
     yield
     mesh = parts.get("mesh")
     _colour(mesh, shape)
-    mesh[_TOPOLOGY] = shape.topology
+    mesh[_TOPOLOGY] = str(shape.topology)  # any integer, and Blender's have 32 bits with a sign
     yield
 
 

@@ -58,7 +58,7 @@ def preview(request: dict[str, Any], job: str, step: int) -> None:
     with file.with_suffix(".part").open("wb") as stream:
         np.savez(stream, **arrays)
     file.with_suffix(".part").rename(file)
-    say(type="preview", job=job, kind="mesh", path=str(file), topology=2 if second else 1)
+    say(type="preview", job=job, kind="mesh", path=str(file), topology=2**32 - 1 if second else 2**31)
     picture = folder / f"picture-{step}.png"
     synthetic.write_png(picture, np.full((32, 32, 3), 20 * step, dtype=np.uint8))
     say(type="preview", job=job, kind="picture", path=str(picture))
