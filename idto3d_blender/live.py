@@ -219,9 +219,11 @@ def _keep_tone(preview: Any, finished: Any) -> None:
     layer.data.foreach_get("color", flat)
     places = np.empty(3 * len(preview.vertices), dtype=np.float32)
     preview.vertices.foreach_get("co", places)
-    # The face looks to -Y; the hair and the inside of the mouth are darker, and not what one takes for the tone.
+    # The face looks to -Y; its lighter half is the skin, without hair, lips and the inside of the mouth.
     depth = places[1::3]
-    tone = np.median(flat.reshape(-1, 4)[depth <= np.quantile(depth, 0.25)], axis=0)
+    front = flat.reshape(-1, 4)[depth <= np.median(depth)]
+    light = front[:, :3].sum(axis=1)
+    tone = np.median(front[light >= np.median(light)], axis=0)
     for material in finished.materials:
         material.diffuse_color = tone
         material.roughness = 0.6
