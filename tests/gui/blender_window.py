@@ -31,7 +31,8 @@ def play(story: str, blender: str, archive: Path, photo: Path, work: Path, secon
 
     Environment variables: IDTO3D_GUI_BACKEND folder of an environment with the backend's packages, or "fake" for the
     worker of tests/blender; IDTO3D_GUI_XDOTOOL=1 where xdotool is there for Blender, but not here; IDTO3D_GUI_SHOT a
-    command that takes the path of a screenshot to make; IDTO3D_GUI_LOOK=1 takes more pictures.
+    command that takes the path of a screenshot to make; IDTO3D_GUI_LOOK=1 takes more pictures; IDTO3D_GUI_PYTHON the
+    interpreter for a real set-up, instead of Blender's own.
     """
     work.mkdir(parents=True, exist_ok=True)
     for name in ("drive.py", "hands.py"):
@@ -48,6 +49,7 @@ def play(story: str, blender: str, archive: Path, photo: Path, work: Path, secon
         "photo": photo.name,
         "backend": backend,
         "simulate": simulate,
+        "python": os.environ.get("IDTO3D_GUI_PYTHON", ""),
         "seconds": seconds,
         "look": bool(os.environ.get("IDTO3D_GUI_LOOK")),
     }

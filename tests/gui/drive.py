@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
+from mathutils import Euler
 
 WORK = Path(__file__).resolve().parent
 sys.path.insert(0, str(WORK))
@@ -295,7 +296,9 @@ def see_it_grow() -> Steps:
 def pose() -> Steps:
     enter("pose")
     head = bpy.context.object
-    key = head.data.shape_keys.key_blocks[-1].name
+    # Look it in the face, from a little aside.
+    HANDS.area().spaces.active.region_3d.view_rotation = Euler((1.45, 0.0, 0.45)).to_quaternion()
+    key = "mouth_stretch"
     text = f'key_blocks["{key}"].value'
     x, y = yield from HANDS.find(text)
     region = HANDS.region()
@@ -362,6 +365,8 @@ def set_up_for_real() -> Steps:
     """The true set-up, by its button: gigabytes and minutes."""
     enter("set-up")
     bpy.context.preferences.system.use_online_access = True
+    bpy.context.preferences.addons[MODULE].preferences.python = GIVEN["python"]
+    HANDS.area().tag_redraw()
     yield 1.0
     yield from until(lambda: ext.session.plan() is not None, 60, "the plan")
     yield 1.0
