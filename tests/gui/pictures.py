@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The user guide's pictures, cut out of what the GUI story has seen: ``python -m tests.gui.pictures out/gui/head``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import PIL.Image
+from PIL.Image import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+_LONGEST = 1200  # pixels
+
+
+def main(folder: Path, target: Path) -> None:
+    """Write the pictures as JPEG."""
+    shots = {shot["name"]: shot for shot in json.loads((folder / "result.json").read_text(encoding="utf-8"))["shots"]}
+
+    def shot(name: str) -> Image:
+        return PIL.Image.open(folder / f"{name}.png").convert("RGB")
+
+    def sidebar(name: str, low: float = 1.0) -> Image:
+        x, y, width, height = shots[name]["sidebar"]
+        return shot(name).crop((x, y, x + width, y + int(low * height)))
+
+    def view(name: str) -> Image:
+        """The middle of the viewport, where the head is."""
+        x, y, width, height = shots[name]["viewport"]
+        side = min(width, height)
+        left, top = x + (width - side) // 2, y + (height - side) // 2
+        return shot(name).crop((left + side // 6, top + side // 6, left + side - side // 6, top + side - side // 6))
+
+    growing = sorted(name for name in shots if name.startswith("08-growing"))
+    sculpted = [name for name in growing if shots[name]["stage"] == "geometry"]
+    painted = [name for name in growing if shots[name]["stage"] == "texture"]
+    frames = [view(sculpted[-1]), view(painted[len(painted) // 2]), view("10-done")]
+    strip = PIL.Image.new("RGB", (sum(frame.width for frame in frames), frames[0].height))
+    for number, frame in enumerate(frames):
+        strip.paste(frame, (number * frame.width, 0))
+    x, y, width, height = shots["11-expression"]["viewport"]
+    pictures = {
+        "set-up": sidebar("01-set-up", 0.72),
+        "photo": sidebar("03-photo", 0.62),
+        "growing": strip,
+        "head": shot("11-expression").crop((x, y, x + width, y + height)),
+        "rendered": PIL.Image.open(folder / "rendered.png").convert("RGB"),
+        "error": sidebar("06-error", 0.8),
+    }
+    target.mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        picture.thumbnail((_LONGEST, _LONGEST))
+        picture.save(target / f"{name}.jpg", quality=85)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), ROOT / "docs" / "pictures")
