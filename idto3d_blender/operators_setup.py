@@ -44,7 +44,7 @@ class IDTO3D_OT_install(bpy.types.Operator):
         return True
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        return context.window_manager.invoke_props_dialog(self, width=460, confirm_text="Install")
+        return context.window_manager.invoke_props_dialog(self, width=640, confirm_text="Install")
 
     def draw(self, context: Any) -> None:
         plan = session.plan()
