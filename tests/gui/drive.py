@@ -347,12 +347,12 @@ def look_around() -> Steps:
     if not GIVEN["look"]:
         return
     enter("look around")
+    bpy.context.scene.frame_set(37)
+    HANDS.area().spaces.active.overlay.show_overlays = False
     HANDS.area().spaces.active.shading.type = "MATERIAL"
+    # Its shaders are compiled at the first time.
     yield 60.0
     yield from HANDS.shot("20-material")
-    bpy.context.scene.frame_set(37)
-    yield 4.0
-    yield from HANDS.shot("21-material-expression")
     HANDS.area().spaces.active.shading.type = "SOLID"
     bpy.ops.screen.userpref_show()
     bpy.context.preferences.active_section = "ADDONS"

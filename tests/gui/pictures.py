@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The user guide's pictures, cut out of what the GUI story has seen: ``python -m tests.gui.pictures out/gui/head``."""
+"""The user guide's pictures, cut out of what the GUI stories have seen.
+
+``python -m tests.gui.pictures out/gui/head out/gui/set-up``
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,17 @@ ROOT = Path(__file__).resolve().parents[2]
 _LONGEST = 1200  # pixels
 
 
-def main(folder: Path, target: Path) -> None:
-    """Write the pictures as JPEG."""
-    shots = {shot["name"]: shot for shot in json.loads((folder / "result.json").read_text(encoding="utf-8"))["shots"]}
+def main(head: Path, set_up: Path, target: Path) -> None:
+    """Write the pictures as JPEG. head, set_up: where the two stories were played."""
+    seen = {
+        shot["name"]: (folder, shot)
+        for folder in (set_up, head)
+        for shot in json.loads((folder / "result.json").read_text(encoding="utf-8"))["shots"]
+    }
+    shots = {name: shot for name, (_, shot) in seen.items()}
 
     def shot(name: str) -> Image:
-        return PIL.Image.open(folder / f"{name}.png").convert("RGB")
+        return PIL.Image.open(seen[name][0] / f"{name}.png").convert("RGB")
 
     def sidebar(name: str, low: float = 1.0) -> Image:
         x, y, width, height = shots[name]["sidebar"]
@@ -39,13 +47,14 @@ def main(folder: Path, target: Path) -> None:
     strip = PIL.Image.new("RGB", (sum(frame.width for frame in frames), frames[0].height))
     for number, frame in enumerate(frames):
         strip.paste(frame, (number * frame.width, 0))
-    x, y, width, height = shots["11-expression"]["viewport"]
+    best = "20-material" if "20-material" in shots else "11-expression"
+    x, y, width, height = shots[best]["viewport"]
     pictures = {
-        "set-up": sidebar("01-set-up", 0.72),
+        "set-up": sidebar("32-download", 0.6),
         "photo": sidebar("03-photo", 0.62),
         "growing": strip,
-        "head": shot("11-expression").crop((x, y, x + width, y + height)),
-        "rendered": PIL.Image.open(folder / "rendered.png").convert("RGB"),
+        "head": shot(best).crop((x, y, x + width, y + height)),
+        "rendered": PIL.Image.open(head / "rendered.png").convert("RGB"),
         "error": sidebar("06-error", 0.8),
     }
     target.mkdir(exist_ok=True)
@@ -55,4 +64,4 @@ def main(folder: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), ROOT / "docs" / "pictures")
+    main(Path(sys.argv[1]), Path(sys.argv[2]), ROOT / "docs" / "pictures")
