@@ -115,7 +115,7 @@ def test_faces_are_found_and_other_things_are_not() -> None:
 
     detector = load_detector(STARTER_PACK)
     assert len(detect_faces(data.astronaut(), detector)) == 1
-    for picture in (data.coffee(), data.rocket(), data.chelsea()):
+    for picture in (data.coffee(), data.rocket(), data.chelsea(), np.dstack([data.coins()] * 3)):
         assert detect_faces(np.ascontiguousarray(picture[..., :3]), detector) == []
 
 

@@ -30,10 +30,9 @@ class Appearance:
     stubble: float
 
 
-def read_appearance(path: Path, heads: NDArray[np.uint8], sharpen: float = 2.0) -> Appearance:
+def read_appearance(path: Path, heads: NDArray[np.uint8]) -> Appearance:
     """Average over head crops (N,128,128,3) uint8 by the pack's appearance.onnx.
 
-    sharpen: the style shares are raised to it, because a half-and-half of two hair styles is neither.
     Raises UserError E_PACK_FORMAT when the file is not such a net.
     """
     import onnxruntime
@@ -44,11 +43,10 @@ def read_appearance(path: Path, heads: NDArray[np.uint8], sharpen: float = 2.0) 
         texture, style, hair, person = session.run(["texture", "hair_style", "hair_colour", "person"], {"image": batch})
     except Exception as error:  # onnxruntime's exceptions have no common base
         raise UserError("E_PACK_FORMAT", f"{path.name} cannot be used ({error}).", "Install the pack again.") from error
-    shares = torch.softmax(torch.from_numpy(style).mean(0), 0) ** sharpen
     who = person.mean(0)
     return Appearance(
         torch.from_numpy(texture).mean(0),
-        shares / shares.sum(),
+        torch.softmax(torch.from_numpy(style).mean(0), 0),
         torch.from_numpy(hair).mean(0),
         float(who[0]),
         float(100 * who[1]),

@@ -17,19 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.color import rgb2lab
 from torch import Tensor
 
-from .appearance import Appearance, measure_hair, read_appearance
+from .appearance import Appearance, read_appearance
 from .bundle import Bundle, PhotoScore, to_blender_frame, to_uint8, write_bundle
 from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryVariables, Sculpture, run_geometry_stage
 from .distill.texture_stage import TextureStageConfig, run_texture_stage
 from .errors import FULL, UserError
 from .expressions import parse_expressions
-from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report, texel_attachment
-from .head.geometry_net import GeometryNet, follow
+from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report
+from .head.geometry_net import GeometryNet
 from .head.own_albedo import own_albedo
-from .head.texture_net import TextureNet, start_maps
+from .head.texture_net import TextureNet
 from .identity import agreement, disagreement, embed, load_recogniser, pool
 from .live import Live
 from .photos.detect import load_detector
@@ -37,12 +36,11 @@ from .photos.faces import Face, read_faces
 from .photos.load import Notice
 from .preview import preview_sheet
 from .prior.clip_text import expression_vectors
-from .prior.model import Prior
+from .prior.model import Domain, Prior
 from .prior.pack import Pack, read_pack
+from .start import bake_start, carry_fields, keep_expressions, settle_hair
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
-HAIR_EDGE = 0.0015  # metres from the hair volume within which the surface is hair
-HAIR_CONTRAST = 22.0  # CIE 1976 difference from the skin above which the strip over the forehead must be hair
 
 Events = Callable[[dict[str, Any]], None]
 """Called with the protocol's events: progress, preview, warning. Raises Cancelled to stop."""
@@ -166,7 +164,8 @@ def make_head(
     live: shows the head in between; it does not change the result.
     """
     torch.manual_seed(config.seed)
-    torch.use_deterministic_algorithms(True)  # threads add up gradients of shared vertices in any order otherwise
+    # Threads add up gradients of shared vertices in any order otherwise. On a GPU it is a wish: cuBLAS may refuse it.
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     names = tuple(parse_expressions(config.expressions, pack.expressions))
     every = list(pack.expressions)
     rows = torch.tensor([every.index(n) for n in names])
@@ -180,7 +179,7 @@ def make_head(
     clock("preparing", 0, 1)
     texture_net = TextureNet.load(pack.file("texture.safetensors"))
     keep_expressions(texture_net, rows)
-    look = with_measured_hair(subject, texture_net)
+    look = settle_hair(subject.appearance, subject.faces, texture_net)
     sculpture = Sculpture(net, variables, look.style, config.geometry.smoothing)
     if live is not None:
         live.sculpt(sculpture, now=True)
@@ -190,7 +189,7 @@ def make_head(
         if live is not None:
             live.sculpt(sculpture)
 
-    normal_prior = Prior.load(pack.path, "normal", verify=False)
+    normal_prior = load_prior(pack, "normal")
     moved = run_geometry_stage(
         sculpture, normal_prior, who, config.geometry, pack.image_size, config.seed, work / "geometry", sculpting
     )
@@ -217,8 +216,8 @@ def make_head(
     clock("finishing the mesh", 1, 3)
     atlas = make_atlas(mesh, config.texture_size)
     clock("finishing the mesh", 2, 3)
-    first = bake_start(texture_net, net, mesh, atlas, look)
-    albedo_prior = Prior.load(pack.path, "albedo", verify=False)
+    first = bake_start(texture_net, net, mesh, atlas, look, skins[0], subject.faces)
+    albedo_prior = load_prior(pack, "albedo")
     clock("finishing the mesh", 3, 3)
     painting = run_texture_stage(
         mesh,
@@ -248,52 +247,11 @@ def make_head(
     return Head(mesh, atlas, painting.maps, seen, *skins, *start_mesh, first, names, report)
 
 
-def with_measured_hair(subject: Subject, texture: TextureNet) -> Appearance:
-    """The appearance with hair coloured as the photos show it: the net knows only averages. It also errs towards bald
-    on photographs, so a strip over the forehead that is no skin overrules it."""
-    look = subject.appearance
-    skin = texture.cheeks(look.texture)
-    seen = measure_hair(np.stack([f.head for f in subject.faces]), skin)
-    contrast = float(np.linalg.norm(rgb2lab(seen.numpy()) - rgb2lab(skin.numpy())))
-    style = look.style.clone()
-    if contrast > HAIR_CONTRAST:
-        style[0] = 0.0
-        style[1:] += 1e-6  # the net may have left nothing for them
-    elif float(style[0]) > 0.5:
-        return look
-    return replace(look, style=style / style.sum(), hair=0.75 * seen + 0.25 * look.hair)
-
-
-def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:
-    """Only the codes of the chosen expressions, neutral first."""
-    field_ = net.warp if isinstance(net, GeometryNet) else net.field
-    field_.codes = torch.nn.Parameter(field_.codes[rows], requires_grad=False)
-
-
-def carry_fields(net: GeometryNet, mesh: HeadMesh, motion: Tensor, warps: Tensor) -> tuple[Tensor, Tensor]:
-    """Neutral (V,3) and offsets (E,V,3) that other control fields give on a finished mesh."""
-    return mesh.canonical + follow(net, mesh.attachment, motion, fade=False), follow(
-        net, mesh.attachment, warps, fade=True
-    )
-
-
-@torch.no_grad()
-def bake_start(
-    texture: TextureNet,
-    geometry: GeometryNet,
-    mesh: HeadMesh,
-    atlas: Atlas,
-    appearance: Appearance,
-) -> Tensor:
-    """The feed-forward maps (S,S,5) on the atlas, carried over the seams."""
-    points, index, attachment = texel_attachment(geometry, mesh, atlas)
-    hair_distance = torch.einsum("s,sn->n", appearance.style, geometry.hair_distance(points))
-    hair = torch.sigmoid((HAIR_EDGE - hair_distance) / 0.0006)
-    values = start_maps(texture, geometry, attachment, texture.skin(appearance.texture), hair, appearance.hair, points)
-    size = atlas.tri.shape[0]
-    image = torch.zeros(size * size, values.shape[1])
-    image[index] = values
-    return torch.from_numpy(atlas.pad(image.view(size, size, -1).numpy()))
+def load_prior(pack: Pack, domain: Domain) -> Prior:
+    """The prior on the GPU, in half precision, where torch has one. All else computes on the CPU."""
+    if torch.cuda.is_available():
+        return Prior.load(pack.path, domain, "cuda", torch.float16, verify=False)
+    return Prior.load(pack.path, domain, verify=False)
 
 
 def generate(

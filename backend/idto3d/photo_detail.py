@@ -32,15 +32,15 @@ from .render.raster import interpolate, rasterize
 from .render.shading import linear_to_srgb, srgb_to_linear
 
 # All lengths in units of d, the distance from eyes to mouth.
-# Gaussian blurs that tell light and tone from detail: broad at the brows, which are a person's own; narrow elsewhere,
-# where what is broad are folds and shadows of one moment
-SLOW_BROWS, SLOW_SKIN = 0.32, 0.11
+# Gaussian blurs that tell light and tone from detail: broad at the brows; elsewhere fine detail (spots, stubble) is the
+# person's own, while broader marks are mostly folds and shadows of one moment, of which little is taken
+SLOW_BROWS, SLOW_SKIN, SLOW_SPOTS = 0.32, 0.11, 0.035
+HAIR_FRINGE = 0.06  # what is this near to hair lies in its shadow
 REACH = 0.45  # of the warp around each keypoint
 FEWEST_PIXELS = 500  # of skin, of a portrait's quarter million, that a photograph must show
 STRENGTH = 0.85
-# limits of the detail, natural logarithm of albedo: brows may be black, a fold on a cheek is mostly shadow
-DARKEST_BROWS, LIGHTEST_BROWS = -1.1, 0.5
-DARKEST_SKIN, LIGHTEST_SKIN = -0.3, 0.2
+# limits of the detail, natural logarithm of albedo
+BROWS, SPOTS, FOLDS = (-1.1, 0.5), (-0.3, 0.15), (-0.13, 0.1)
 SAME_SURFACE = 0.003  # metres of depth by which a texel may lie behind what its pixel shows
 PUPIL_OFFSET = 0.010  # metres from an eyeball's centre to its pupil
 
@@ -161,10 +161,12 @@ def overlay(mesh: HeadMesh, atlas: Atlas, maps: Tensor, hair: Tensor, pose: Pose
     fields = image(torch.cat([vertex_normals(mesh.neutral, mesh.faces), depth[:, None], hair[:, None]], 1), mesh.faces)
     normal, distance = F.normalize(fields[..., :3], dim=-1), fields[..., 3]
     triangle = raster.tri_id[0]
-    skin = ((triangle >= 0) & (mesh.part[triangle] == SKIN)).float() * (1 - fields[..., 4])
+    skin = ((triangle >= 0) & (mesh.zone[triangle] == SKIN)).float() * (1 - fields[..., 4])
     facing = ((normal @ torch.from_numpy(pose.axes[2]).float() - 0.5) / 0.35).clamp(0, 1)
     # A neighbour that is no skin (an eye, hair, the edge) spoils what is next to it.
-    safe = (1 - 2 * blur((1 - skin)[..., None], 0.02 * size / HEAD_CROP[0])[..., 0]).clamp(0, 1)
+    unit = size / HEAD_CROP[0]
+    safe = (1 - 2 * blur((1 - skin)[..., None], 0.02 * unit)[..., 0]).clamp(0, 1)
+    safe = safe * (1 - 2 * blur(fields[..., 4:], HAIR_FRINGE * unit)[..., 0]).clamp(0, 1)
     return Overlay(srgb_to_linear(albedo), normal, skin * safe * facing, distance)
 
 
@@ -216,16 +218,16 @@ def detail_of(face: Face, found: Tensor, wanted: Tensor, seen: Overlay) -> tuple
     missed = (photo.clamp(min=0.004) / (seen.albedo * shading).clamp(min=0.004)).log().clamp(-1.5, 1.0)
     layers = torch.cat([missed * weight[..., None], weight[..., None]], -1)
 
-    def fast(sigma: float) -> Tensor:
-        slow = blur(layers, sigma * d)
-        return missed - slow[..., :3] / slow[..., 3:].clamp(min=1e-4)
+    def slow(sigma: float) -> Tensor:
+        blurred = blur(layers, sigma * d)
+        return blurred[..., :3] / blurred[..., 3:].clamp(min=1e-4)
 
-    brows = brow_window(wanted, size)[..., None]
-    detail = brows * fast(SLOW_BROWS) + (1 - brows) * fast(SLOW_SKIN)
+    share, broad, spots = brow_window(wanted, size)[..., None], slow(SLOW_SKIN), slow(SLOW_SPOTS)
+    brows = (missed - slow(SLOW_BROWS)).clamp(*BROWS)
+    skin = (missed - spots).clamp(*SPOTS) + (spots - broad).clamp(*FOLDS)
+    detail = share * brows + (1 - share) * skin
     grey = detail.mean(-1, keepdim=True)
-    darkest = DARKEST_BROWS * brows + DARKEST_SKIN * (1 - brows)
-    lightest = LIGHTEST_BROWS * brows + LIGHTEST_SKIN * (1 - brows)
-    return (grey + 0.6 * (detail - grey)).clamp(darkest, lightest), weight
+    return grey + 0.6 * (detail - grey), weight  # colours are surer of the guess than of a camera
 
 
 @torch.no_grad()
@@ -256,7 +258,7 @@ def add_photo_detail(
         at = F.grid_sample(layers, grid, align_corners=False)[0, :, 0].T
         w = at[:, 3:4] * (depth > at[:, 4] - SAME_SURFACE)[:, None]
         total, weights, strongest = total + at[:, :3] * w**2, weights + w**2, torch.maximum(strongest, w)
-    on_skin = (mesh.part[torch.from_numpy(atlas.tri.reshape(-1))[texels]] == SKIN)[:, None]
+    on_skin = (mesh.zone[torch.from_numpy(atlas.tri.reshape(-1))[texels]] == SKIN)[:, None]
     change = STRENGTH * on_skin * strongest * total / weights
     out = maps.reshape(-1, maps.shape[-1]).clone()
     out[texels, :3] = linear_to_srgb((srgb_to_linear(out[texels, :3]) * change.exp()).clamp(0.002, 0.95))

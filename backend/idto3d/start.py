@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where distillation starts: what the pack's networks and the photographs say of a head before a prior is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from skimage.color import rgb2lab
+from torch import Tensor
+
+from .appearance import Appearance, measure_hair
+from .head.finish import Atlas, HeadMesh, texel_attachment
+from .head.geometry_net import GeometryNet, follow
+from .head.texture_net import TextureNet, start_maps
+from .photo_detail import add_photo_detail
+from .photos.faces import Face
+
+HAIR_EDGE = 0.0015  # metres from the hair volume within which the surface is hair
+HAIR_CONTRAST = 22.0  # CIE 1976 difference from the skin above which the strip over the forehead must be hair
+
+
+def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:
+    """Only the codes of the chosen expressions, neutral first."""
+    field = net.warp if isinstance(net, GeometryNet) else net.field
+    field.codes = torch.nn.Parameter(field.codes[rows], requires_grad=False)
+
+
+def settle_hair(look: Appearance, faces: Sequence[Face], texture: TextureNet) -> Appearance:
+    """The appearance with one hair style and the hair's colour as the photographs show it.
+
+    The net knows only average colours, and errs towards bald on photographs: a strip over the forehead that is no skin
+    overrules it. One style, because a mixture of two volumes is neither: it frays.
+    """
+    skin = texture.cheeks(look.texture)
+    seen = measure_hair(np.stack([f.head for f in faces]), skin)
+    contrast = float(np.linalg.norm(rgb2lab(seen.numpy()) - rgb2lab(skin.numpy())))
+    shares = look.style.clone()
+    if contrast > HAIR_CONTRAST:
+        shares[0] = 0.0
+    style = torch.zeros_like(shares)
+    style[shares.argmax()] = 1.0
+    if style[0]:
+        return replace(look, style=style)
+    return replace(look, style=style, hair=0.75 * seen + 0.25 * look.hair)
+
+
+def carry_fields(net: GeometryNet, mesh: HeadMesh, motion: Tensor, warps: Tensor) -> tuple[Tensor, Tensor]:
+    """Neutral (V,3) and offsets (E,V,3) that other control fields give on a finished mesh."""
+    return mesh.canonical + follow(net, mesh.attachment, motion, fade=False), follow(
+        net, mesh.attachment, warps, fade=True
+    )
+
+
+@torch.no_grad()
+def bake_start(
+    texture: TextureNet,
+    geometry: GeometryNet,
+    mesh: HeadMesh,
+    atlas: Atlas,
+    look: Appearance,
+    surface: Tensor,
+    faces: Sequence[Face],
+) -> Tensor:
+    """The maps (S,S,5) that the texture stage starts from, carried over the seams: the networks' guess with the
+    photographs' detail. surface (P,3): this person's neutral control surface."""
+
+    def hair_at(points: Tensor) -> Tensor:
+        distance = torch.einsum("s,sn->n", look.style, geometry.hair_distance(points))
+        return torch.sigmoid((HAIR_EDGE - distance) / 0.0006)
+
+    points, index, attachment = texel_attachment(geometry, mesh, atlas)
+    values = start_maps(texture, geometry, attachment, texture.skin(look.texture), hair_at(points), look.hair, points)
+    size = atlas.tri.shape[0]
+    image = torch.zeros(size * size, values.shape[1])
+    image[index] = values
+    maps = torch.from_numpy(atlas.pad(image.view(size, size, -1).numpy()))
+    return add_photo_detail(geometry, mesh, atlas, maps, surface, hair_at(mesh.canonical), faces)
