@@ -336,6 +336,16 @@ def _after_load(*_: Any) -> None:
 
 
 @persistent
+def _after_failed_load(*_: Any) -> None:
+    """The other file could not be read and the open one stays: what ``_before_load`` stopped is begun again."""
+    properties.restore()
+    if _work is not None:
+        unfinished, _work.imports = _work.imports or {}, None
+        for job, entry in unfinished.items():
+            import_bundle(job, entry[0])
+
+
+@persistent
 def _after_undo(*_: Any) -> None:
     live.after_undo()
 
@@ -354,10 +364,12 @@ def _after_save(*_: Any) -> None:
 _HANDLERS = (
     ("load_pre", _before_load),
     ("load_post", _after_load),
+    ("load_post_fail", _after_failed_load),
     ("undo_post", _after_undo),
     ("redo_post", _after_undo),
     ("save_pre", _before_save),
     ("save_post", _after_save),
+    ("save_post_fail", _after_save),
 )
 
 

@@ -144,7 +144,7 @@ def check_scene_deleted(state: session.Session, ticks: blender_session.Ticks) ->
 
 
 def check_edit_mode(state: session.Session, ticks: blender_session.Ticks) -> None:
-    """A preview in edit mode is left alone; the finished head waits."""
+    """A preview in edit mode is left alone; the finished head waits, also while another file fails to open."""
     job = generate.ask(request("edited", "hold"), frame=False)
     ticks.until(lambda: live.find(job) is not None)
     obj = live.find(job)
@@ -155,6 +155,7 @@ def check_edit_mode(state: session.Session, ticks: blender_session.Ticks) -> Non
     for _ in range(20):
         driver.tick()
     assert driver.importing(job) and not is_head(live.find(job))
+    check_polls.refused(lambda: bpy.ops.wm.open_mainfile(filepath=str(WORK / "nowhere.blend")), "nowhere.blend")
     bpy.ops.object.mode_set(mode="OBJECT")
     ticks.until(lambda: not driver.alive(job))
     assert is_head(bpy.data.objects["edited"])
