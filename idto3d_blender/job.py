@@ -26,6 +26,8 @@ PROTOCOL_VERSION = 1
 
 State = Literal["queued", "starting", "running", "cancelling", "cancelled", "failed", "done"]
 FINAL: tuple[State, ...] = ("cancelled", "failed", "done")
+# Errors of the machine, not of the request: once the user has made room, the same request goes on from its checkpoint.
+_RESUMABLE = ("E_DISK_FULL", "E_OUT_OF_MEMORY")
 
 # A gap between two polls counts as no more than this: Blender renders, or the machine slept, and nobody listened.
 _LONGEST_GAP = 1.0
@@ -258,7 +260,7 @@ class Job:
             self._change(warnings=(*self.snapshot.warnings, warning))
         elif kind == "error":
             error = Problem(str(event["code"]), str(event["message"]), str(event.get("fix") or ""))
-            self._change(state="failed", error=error, eta_seconds=None, resumable=False)
+            self._change(state="failed", error=error, eta_seconds=None, resumable=error.code in _RESUMABLE)
             self._quit()
         elif kind == "cancelled":
             self._change(state="cancelled", resumable=bool(event.get("resumable", True)), eta_seconds=None)

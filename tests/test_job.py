@@ -149,6 +149,12 @@ def test_previews_and_warnings(user: Path) -> None:
     assert snapshot.state == "failed" and snapshot.error == job_module.Problem("E_X", "Broken.", "Mend it.")
 
 
+def test_room_made_on_a_full_disk_is_worth_a_resume(user: Path) -> None:
+    for code, resumable in (("E_DISK_FULL", True), ("E_OUT_OF_MEMORY", True), ("E_NO_FACE", False)):
+        script = f'hello(); say(type="error", job=ask("generate")["job"], code="{code}", message="m", fix="f")'
+        assert finish(started(user, script)).resumable is resumable
+
+
 def test_poll_does_not_wait(user: Path) -> None:
     """Also while the process starts, and with a backlog."""
     job, times = started(user, 'hello(); name = ask("generate")["job"]\nfor i in range(500): step("geometry", i, 500)\n'
