@@ -114,6 +114,11 @@ def check_setup(state: session.Session) -> None:
     assert not bpy.app.online_access
     refused(bpy.ops.idto3d.install, "online access is off")
     assert {"idto3d.install", "idto3d.online_preferences"} <= set(draw_all_panels())
+    assert "idto3d.check_backend" not in draw_all_panels()
+    asked, full = session.plan, Problem("E_DISK_SPACE", "The disk is too small.", "Free some space.")
+    session.plan = lambda: setup_backend.Plan(("All.",), full)
+    assert "idto3d.check_backend" in draw_all_panels(), "what stands in the way cannot be looked at again"
+    session.plan = asked
     state.status = setup_backend.Status("ready", "Ready.", "cpu")
     assert "idto3d.remove_backend" in draw_all_panels()
 
