@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import platform
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 if sys.platform == "win32":
     import msvcrt
@@ -202,15 +204,26 @@ def find_python() -> str | None:
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
     """Only one process at a time; the system lets go of it when that process dies, however it dies.
 
-    Raises OSError at once where another has it and wait is False.
+    Raises BlockingIOError at once where another has it and wait is False, another OSError where there can be no lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        if sys.platform == "win32":
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with path.open("a") as file:
+        _lock(file, wait)
         yield
+
+
+def _lock(file: IO[str], wait: bool) -> None:
+    if sys.platform == "win32":
+        while True:
+            file.seek(0)
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+                return
+            except OSError as error:  # with LK_LOCK after ten seconds
+                if not wait:
+                    raise BlockingIOError(errno.EWOULDBLOCK, "locked by another process") from error
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def missing_system_packages(python: str) -> list[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -149,7 +150,7 @@ def resolve(environment: Environment, target: Path, watch: Watch, wheels: Path |
     except InstallError as error:
         lost = re.findall(r"No matching distribution found for (\S+)", str(error))
         if lost and wheels:
-            raise_missing(wheels, lost)
+            raise_missing(wheels, lost, environment)
         if lost and error.code == "E_INSTALL":
             message = f"There is no {', '.join(lost)} for this computer and Python {platform.python_version()}."
             raise InstallError("E_PACKAGE_MISSING", message, "Name another Python in the preferences.") from error
@@ -253,7 +254,7 @@ def alone(target: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(beside(target, ".lock"), wait=False))
-        except OSError as error:
+        except BlockingIOError as error:
             fix = "Wait for it to end, or close that Blender."
             raise InstallError("E_SETUP_RUNNING", "Another Blender is setting up the backend.", fix) from error
         yield
@@ -316,7 +317,7 @@ class Server:
             self.emit(type="cancelled", job=None, resumable=True)
             return 130
         except OSError as error:
-            full = error.errno in (28, 122)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             code, fix = ("E_DISK_SPACE", "Free some space.") if full else ("E_INSTALL", "Set up again to retry.")
             self.emit(type="error", job=None, code=code, message=f"The set-up stopped: {error}", fix=fix)
             return 1

@@ -106,8 +106,8 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def check_wheels(wheels: Path, pins: Sequence[str]) -> None:
-    """Raises InstallError naming each of the pins that the folder has no file for."""
+def check_wheels(wheels: Path, environment: Environment) -> None:
+    """Raises InstallError naming each package that is asked for and that the folder has no file for."""
     if not wheels.is_dir():
         raise InstallError("E_WHEELS_MISSING", f"The offline folder {wheels} is not there.", "Choose another folder.")
     there = set()
@@ -119,16 +119,18 @@ def check_wheels(wheels: Path, pins: Sequence[str]) -> None:
             name, _, rest = file.name.removesuffix(".tar.gz").removesuffix(".zip").rpartition("-")
             there.add((canonical(name), rest))
     missing = []
-    for pin in pins:
+    for pin in environment.asked():
         name, _, version = pin.partition("==")
         if (canonical(name), version) not in there:
             missing.append(pin)
     if missing:
-        raise_missing(wheels, missing)
+        raise_missing(wheels, missing, environment)
 
 
-def raise_missing(wheels: Path, missing: Sequence[str]) -> None:
-    fix = "Fill the folder on a machine with network: python3 -m pip download -r requirements.txt -d FOLDER."
+def raise_missing(wheels: Path, missing: Sequence[str], environment: Environment) -> None:
+    # requirements-cuda.txt where a GPU was found: filling the folder from the other one would end here again.
+    files = " ".join(f"-r {path.name}" for path in environment.requirements)
+    fix = f"Fill the folder on a machine with network: python3 -m pip download {files} -d FOLDER."
     raise InstallError("E_WHEELS_MISSING", f"The offline folder {wheels} lacks {', '.join(missing)}.", fix)
 
 
@@ -146,7 +148,7 @@ def check(environment: Environment, target: Path, python: str, wheels: Path | No
         check_python(version, able, build_from_source=wheels is None)
     check_online(wheels, online)
     if wheels is not None:
-        check_wheels(wheels, environment.asked())
+        check_wheels(wheels, environment)
     check_disk(environment.size, target, wheels)
 
 

@@ -251,6 +251,12 @@ def test_two_blenders_do_not_set_up_at_once(tmp_path: Path, shelf: Path) -> None
     assert snapshot.error is not None and snapshot.error.code == "E_SETUP_RUNNING"
 
 
+def test_lock_that_cannot_be_made_is_no_other_blender(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError), install.alone(tmp_path / "file" / "venv"):
+        pass
+
+
 # --- faults
 
 
@@ -265,15 +271,16 @@ def test_folder_that_lacks_a_dependency(tmp_path: Path, shelf: Path) -> None:
 
 
 def test_folder_that_lacks_what_is_asked_for(tmp_path: Path, shelf: Path) -> None:
-    preflight.check_wheels(shelf, ["tinyhead==1.0", "TorchLet==1.0"])
-    with pytest.raises(InstallError, match=r"lacks tinyhead==2\.0, no_such==1\.0\.") as caught:
-        preflight.check_wheels(shelf, ["tinyhead==2.0", "torchlet==1.0", "no_such==1.0"])
-    assert caught.value.code == "E_WHEELS_MISSING"
+    preflight.check_wheels(shelf, environment_of(tmp_path, "tinyhead==1.0\nTorchLet==1.0\n"))
+    lacking = environment_of(tmp_path, "tinyhead==2.0\ntorchlet==1.0\nno_such==1.0\n")
+    with pytest.raises(InstallError, match=r"lacks no_such==1\.0, tinyhead==2\.0\.") as caught:
+        preflight.check_wheels(shelf, lacking)
+    assert caught.value.code == "E_WHEELS_MISSING" and f"-r {lacking.requirements[0].name} " in caught.value.fix
     with pytest.raises(InstallError, match="is not there"):
-        preflight.check_wheels(tmp_path / "nowhere", [])
+        preflight.check_wheels(tmp_path / "nowhere", lacking)
     for name in ("torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl", "open_clip_torch-3.3.0.tar.gz"):
         (tmp_path / name).touch()
-    preflight.check_wheels(tmp_path, ["torch==2.13.0", "open_clip-torch==3.3.0"])
+    preflight.check_wheels(tmp_path, environment_of(tmp_path, "torch==2.13.0\nopen_clip-torch==3.3.0\n"))
 
 
 @pytest.mark.usefixtures("quick_venv", "index")
