@@ -49,7 +49,8 @@ class Record:
 
     def photos_exist(self) -> bool:
         photos = self.request.get("photos") or []
-        return bool(photos) and all(Path(photo).is_file() for photo in photos)
+        # Not Path.is_file, which raises where a folder may not be looked into.
+        return bool(photos) and all(os.path.isfile(photo) for photo in photos)
 
 
 class Jobs:
@@ -155,18 +156,25 @@ class Jobs:
         shutil.rmtree(user_folder / "previews" / job_id, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Forget finished jobs after a month, and what of their logs and previews is older than that; heads stay.
+        """Forget jobs that are finished, or failed for good, after a month, and what of logs and previews is older than
+        that; heads stay.
 
         Deletes files, perhaps many: to be called once, from a thread that may take its time.
         """
         oldest, user_folder = time.time() - KEEP_SECONDS, self.folder.parent
         for path in self.folder.glob("*.json"):
             record = _read(path)
-            if record is not None and record.state == "done" and _modified(path) < oldest:
-                path.unlink(missing_ok=True)
+            over = record is not None and (record.state == "done" or not record.resumable)
+            if over and _modified(path) < oldest:
+                with contextlib.suppress(OSError):
+                    path.unlink()
         for path in [*user_folder.glob("logs/*.log"), *user_folder.glob("previews/*")]:
             if _modified(path) < oldest and not (self.folder / f"{path.stem}.json").exists():
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
 
     def release(self) -> None:
         """Blender closes or the extension is disabled: the backend checkpoints and ends; all records stay resumable."""

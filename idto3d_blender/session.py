@@ -8,6 +8,7 @@ a reference to a data-block.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,8 @@ class Session:
     """folder: the user folder; jobs: the queue; status: of the backend, as last looked up; setup: a running set-up;
     setup_ended: the last set-up that ended; resumable: records the panel offers to resume; ended: the last head job
     that ended, until it is dismissed; here: jobs whose head belongs into the open file; ready: finished heads that
-    wait for the user to ask for them, job -> bundle; log_of: job -> log file, for reports."""
+    wait for the user to ask for them, job -> bundle; frame: jobs whose head the viewports are to move to when it first
+    appears."""
 
     folder: Path
     jobs: Jobs
@@ -75,6 +77,7 @@ def start(folder: Path, launch: Callable[[Record], Launch] | None = None) -> Ses
 
     _session = Session(folder, Jobs(folder, launch or worker), setup_backend.status(folder))
     _session.look_up_jobs()
+    threading.Thread(target=_session.jobs.tidy, name="idto3d-tidy", daemon=True).start()
     return _session
 
 
