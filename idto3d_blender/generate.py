@@ -38,7 +38,8 @@ def request_from_settings() -> dict[str, Any]:
     parent = Path(bpy.path.abspath(given.output)) if given.output else preferences.get().heads_folder
     return {
         "photos": photos,
-        "out": str(new_folder(parent, Path(photos[0]).stem)),
+        # Absolute, for a job may be resumed by a Blender that was started elsewhere.
+        "out": str(new_folder(parent.absolute(), Path(photos[0]).stem)),
         "pack": bpy.path.abspath(given.pack_folder) if given.pack == "FOLDER" else None,
         "quality": given.quality,
         "expressions": properties.chosen_expressions(given),

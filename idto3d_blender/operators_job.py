@@ -2,6 +2,7 @@
 """Generate a head, and what can be done with a job: cancel, resume, take out of the queue, import, dismiss."""
 
 # Blender reads the properties from the annotations: no postponed evaluation here.
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class IDTO3D_OT_generate_from_list(bpy.types.Operator):
         return True
 
     def execute(self, context: Any) -> set[str]:
-        lost = [Path(path).name for path in photo_list.used() if not Path(path).is_file()]
+        lost = [Path(path).name for path in photo_list.used() if not os.path.isfile(path)]
         if lost:
             self.report({"ERROR"}, f"{lost[0]} is not there any more. Remove it from the list (E_PHOTO_MISSING)")
             return {"CANCELLED"}
@@ -85,8 +86,9 @@ class IDTO3D_OT_generate(bpy.types.Operator):
         return _ready(cls)
 
     def execute(self, context: Any) -> set[str]:
-        whole = Path(bpy.path.abspath(self.photos))
-        photos = [whole] if self.photos and whole.is_file() else self._split()
+        # Not Path.is_file, which raises where many photos make a text that is too long for a path.
+        whole = bpy.path.abspath(self.photos)
+        photos = [Path(whole).absolute()] if os.path.isfile(whole) else self._split()
         if not photos:
             self.report({"ERROR"}, "Name at least one photo (E_PHOTO_MISSING)")
             return {"CANCELLED"}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -53,6 +54,7 @@ def in_text(text: str) -> list[Path]:
             # file:///C:/photo.jpg
             name = name[1:] if name[2:3] == ":" else name
         path = Path(name)
-        if name and path.suffix.lower() in ENDINGS and path.is_file():
+        # Not Path.is_file, which raises where a pasted text is too long for a path.
+        if name and path.suffix.lower() in ENDINGS and os.path.isfile(path):
             found.append(path)
     return found
