@@ -10,7 +10,7 @@ from typing import Any
 
 import bpy
 
-from . import expressions, report, session
+from . import expressions, preferences, report, session
 from .properties import settings
 
 _HERE = Path(__file__).resolve().parent
@@ -134,7 +134,10 @@ def report_text() -> str:
         "System": f"{platform.system()} {platform.release()} {platform.machine()}",
         "Backend": f"{state.status.state} {state.status.device}".strip(),
     }
-    return report.report(versions, snapshot, record.request if record else None, ())
+    chosen = preferences.get()
+    # Outside of the home folder these may name a studio, a client or a production.
+    folders = [str(Path(folder)) for folder in (chosen.heads_folder, chosen.wheels, chosen.python) if folder]
+    return report.report(versions, snapshot, record.request if record else None, folders)
 
 
 def _version() -> str:

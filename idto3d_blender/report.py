@@ -22,7 +22,7 @@ def report(
     """Markdown for a bug report.
 
     versions: what runs, by name; snapshot: of the job or set-up it is about; request: the head's settings;
-    private: further texts to be taken out, such as file names of photos.
+    private: further texts to be taken out, such as folders that the user has chosen.
     """
     lines = ["### Versions", *(f"- {name}: {value}" for name, value in versions.items())]
     if snapshot is not None:
@@ -42,12 +42,13 @@ def report(
         lines += [f"- lines that were not of the protocol: {snapshot.garbage}"] if snapshot.garbage else []
     if request:
         lines += ["", "### Settings", f"- photos: {len(request.get('photos') or [])}"]
-        lines += [f"- {name}: {request.get(name)}" for name in ("quality", "expressions", "prompt", "seed", "pack")]
+        lines += [f"- {name}: {request.get(name)}" for name in ("quality", "expressions", "prompt", "seed")]
+        lines += [f"- pack: {'own' if request.get('pack') else 'starter'}"]
     if snapshot is not None:
         lines += ["", "### End of the log", "```", *last_lines(snapshot.log, LOG_LINES), "```"]
     names = [name for name in private if name]
     if request:
-        names += [str(request.get("out") or "")]
+        names += [str(request.get(folder) or "") for folder in ("out", "pack")]
         names += [
             name for photo in request.get("photos") or [] for name in (str(photo), Path(photo).name, Path(photo).stem)
         ]

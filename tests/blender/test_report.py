@@ -33,7 +33,8 @@ def test_photo_names_go() -> None:
 
 def test_report_has_what_a_developer_asks(tmp_path: Path) -> None:
     log = tmp_path / "job.log"
-    log.write_text("".join(f"line {number}\n" for number in range(200)) + "in /data/shoot/grandma portrait.png\n")
+    lines = [f"line {number}\n" for number in range(200)]
+    log.write_text("".join(lines) + "in /data/shoot/grandma portrait.png\nfrom /data/studio/pack/unet\n")
     error = Problem("E_NO_FACE", "There is no face in grandma portrait.png.", "Choose another photo.")
     hello = {"torch": "2.0", "device": "cuda", "device_name": "Card", "pid": 3}
     snapshot = Snapshot("j", "failed", log, stage="geometry", step=3, steps=9, error=error, hello=hello)
@@ -44,7 +45,7 @@ def test_report_has_what_a_developer_asks(tmp_path: Path) -> None:
         "expressions": "all",
         "prompt": "old",
         "seed": 4,
-        "pack": None,
+        "pack": "/data/studio/pack",
     }
     text = report({"Blender": "4.2"}, snapshot, request, ["shoot"])
     for wanted in (
@@ -55,10 +56,11 @@ def test_report_has_what_a_developer_asks(tmp_path: Path) -> None:
         "Card",
         "seed: 4",
         "photos: 1",
+        "pack: own",
         "line 199",
     ):
         assert wanted in text, wanted
-    for private in ("grandma", "shoot", "/data", "line 20\n"):
+    for private in ("grandma", "shoot", "studio", "/data", "line 20\n"):
         assert private not in text, private
 
 
