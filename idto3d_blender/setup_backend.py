@@ -119,7 +119,7 @@ def refresh(folder: Path) -> None:
 def _look(folder: Path) -> Status:
     environment = environment_folder(folder)
     if not environment.exists():
-        left = [environment.with_name(environment.name + ending) for ending in (".download", ".new")]
+        left = [environment.with_name(environment.name + ending) for ending in (".download", ".old")]
         if any(path.exists() for path in left):
             return Status("incomplete", "The set-up was interrupted. Set up again to go on.")
         return Status("missing", "The backend is not set up yet.")
@@ -191,7 +191,7 @@ def remove(folder: Path) -> threading.Thread:
     """
     environment = environment_folder(folder)
     rubbish: list[Path] = []
-    for ending in ("", ".new", ".old", ".download"):
+    for ending in ("", ".old", ".download"):
         path = environment.with_name(environment.name + ending)
         if path.is_symlink():
             path.unlink()
