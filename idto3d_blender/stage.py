@@ -75,9 +75,9 @@ def add_lights(scene: Any, framing: Framing) -> list[Any]:
     size = framing.height
     lights = []
     for name, azimuth, elevation, distance, side, watts, colour in (
-        ("Key light", 36.0, 32.0, 3.2, 2.2, 260.0, (1.0, 0.96, 0.91)),
-        ("Fill light", -50.0, 8.0, 3.6, 3.2, 105.0, (0.92, 0.96, 1.0)),
-        ("Rim light", -150.0, 35.0, 3.0, 1.2, 260.0, (1.0, 1.0, 1.0)),
+        ("Key light", 36.0, 32.0, 3.2, 2.2, 150.0, (1.0, 0.96, 0.91)),
+        ("Fill light", -50.0, 8.0, 3.6, 3.2, 60.0, (0.92, 0.96, 1.0)),
+        ("Rim light", -150.0, 35.0, 3.0, 1.2, 180.0, (1.0, 1.0, 1.0)),
     ):
         data = bpy.data.lights.new(name, "AREA")
         data.size = side * size
