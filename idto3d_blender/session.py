@@ -50,7 +50,7 @@ class Session:
 
     def look_up(self) -> None:
         """Read from the disk again what the panel shows of it: backend and resumable jobs."""
-        setup_backend.refresh(self.folder)
+        setup_backend.refresh()
         self.status = setup_backend.status(self.folder)
         self.look_up_jobs()
 

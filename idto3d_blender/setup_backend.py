@@ -56,8 +56,6 @@ SETUP_STAGES = (
 # pip can be silent for long, but install.py beats; deleting gigabytes takes longer than stopping a head does.
 SETUP_TIMEOUTS = Timeouts(start=60.0, silence=60.0, cancel=20.0)
 
-_STATUS_SECONDS = 1.0
-_status_cache: dict[Path, tuple[float, Status]] = {}
 _plans: dict[tuple[str, ...], Plan | None] = {}
 
 
@@ -102,21 +100,7 @@ def environment_python(folder: Path) -> Path:
 
 
 def status(folder: Path) -> Status:
-    """Whether the backend can be run. Cheap enough for a panel's draw: looked up again once a second."""
-    now = time.monotonic()
-    cached = _status_cache.get(folder)
-    if cached is None or now - cached[0] > _STATUS_SECONDS:
-        cached = _status_cache[folder] = (now, _look(folder))
-    return cached[1]
-
-
-def refresh(folder: Path) -> None:
-    """Have the next `status` and `plan` look again: call it when a set-up has ended."""
-    _status_cache.pop(folder, None)
-    _plans.clear()
-
-
-def _look(folder: Path) -> Status:
+    """Whether the backend can be run. Reads the disk: not for a panel's draw."""
     environment = environment_folder(folder)
     if not environment.exists():
         left = [environment.with_name(environment.name + ending) for ending in (".download", ".old")]
@@ -134,6 +118,11 @@ def _look(folder: Path) -> Status:
     if any(_digest(BACKEND / name) != digest for name, digest in files.items()):
         return Status("outdated", "The extension was updated and needs other packages. Update the set-up.", device)
     return Status("ready", f"The backend is ready ({'GPU' if device == 'cuda' else 'CPU'}).", device)
+
+
+def refresh() -> None:
+    """Have the next `plan` look again: call it when a set-up has ended."""
+    _plans.clear()
 
 
 def _digest(path: Path) -> str:
@@ -201,7 +190,7 @@ def remove(folder: Path) -> threading.Thread:
     # What an earlier removal did not finish.
     rubbish += [path for path in environment.parent.glob("removed-*") if path not in rubbish]
     rubbish.append(folder / "cache")
-    refresh(folder)
+    refresh()
 
     def delete() -> None:
         for path in rubbish:
