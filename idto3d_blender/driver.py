@@ -81,14 +81,16 @@ def tick() -> float | None:
     state.jobs.poll()
     _take_note_of_end(work, state)
     _look_at_running(work, state)
-    while _slice(work, state) and time.perf_counter() - begun < BUDGET:
+    rendering = _rendering()
+    while not rendering and _slice(work, state) and time.perf_counter() - begun < BUDGET:
         pass
     asks = state.status.state != "ready" and state.setup is None
     plan = session.plan() if asks else None
     _redraw_if_new(work, state, plan)
-    if work.imports or work.preview is not None:
+    building = bool(work.imports) or work.preview is not None
+    if building and not rendering:
         return _AT_WORK
-    return _AT_REST if state.busy or work.reading is not None or (asks and plan is None) else None
+    return _AT_REST if building or state.busy or work.reading is not None or (asks and plan is None) else None
 
 
 def run_until_idle(job: str | None = None, pause: float = 0.02) -> None:
@@ -107,6 +109,11 @@ def redraw() -> None:
                 for region in area.regions:
                     if region.type == "UI":
                         region.tag_redraw()
+
+
+def _rendering() -> bool:
+    """A thread of Blender reads the scene: data-blocks that come or go meanwhile can crash it."""
+    return any(bpy.app.is_job_running(kind) for kind in ("RENDER", "OBJECT_BAKE"))
 
 
 def _timer() -> float | None:

@@ -157,6 +157,11 @@ def check_edit_mode(state: session.Session, ticks: blender_session.Ticks) -> Non
     assert driver.importing(job) and not is_head(live.find(job))
     check_polls.refused(lambda: bpy.ops.wm.open_mainfile(filepath=str(WORK / "nowhere.blend")), "nowhere.blend")
     bpy.ops.object.mode_set(mode="OBJECT")
+    asked, driver._rendering = driver._rendering, lambda: True
+    for _ in range(20):
+        driver.tick()
+    assert not asked() and driver.importing(job), "data-blocks are made while Blender renders"
+    driver._rendering = asked
     ticks.until(lambda: not driver.alive(job))
     assert is_head(bpy.data.objects["edited"])
 
