@@ -248,8 +248,14 @@ def _import(work: _Work, job: str, folder: Path) -> Slices:
         import_head.thumbnail(obj, prepared)
         yield None
         live.let_go(job)
-        if not bpy.app.background:
+        if _hands_free():
             bpy.ops.ed.undo_push(message="ID-to-3D Head")
+
+
+def _hands_free() -> bool:
+    """An undo step may be put in: nobody is in a mode or a modal operator, whose own steps it would come between."""
+    windows = bpy.context.window_manager.windows
+    return not bpy.app.background and bpy.context.mode == "OBJECT" and not any(w.modal_operators for w in windows)
 
 
 def _end_import(work: _Work, state: session.Session, job: str) -> None:

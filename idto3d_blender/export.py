@@ -152,8 +152,14 @@ def _only_selected(context: Any, obj: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _neutral(obj: Any) -> Iterator[None]:
-    blocks = obj.data.shape_keys.key_blocks[1:]
+    """All keys at 0, and not moved from there by an animation while the exporter evaluates the scene."""
+    keys = obj.data.shape_keys
+    blocks, moving = keys.key_blocks[1:], keys.animation_data
     values = [key.value for key in blocks]
+    action = moving.action if moving is not None else None
+    slot = getattr(moving, "action_slot", None)  # since 4.4
+    if action is not None:
+        moving.action = None
     for key in blocks:
         key.value = 0.0
     try:
@@ -161,6 +167,10 @@ def _neutral(obj: Any) -> Iterator[None]:
     finally:
         for key, value in zip(blocks, values, strict=True):
             key.value = value
+        if action is not None:
+            moving.action = action
+        if slot is not None:
+            moving.action_slot = slot
 
 
 @contextlib.contextmanager

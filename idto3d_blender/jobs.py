@@ -142,12 +142,16 @@ class Jobs:
         )
 
     def forget(self, job_id: str) -> None:
-        """Delete a job's record, log and previews; its bundle and checkpoint stay. Not while it runs or waits."""
+        """Delete a job's record, log, previews and checkpoint; its bundle stays. Not while it runs or waits."""
         if self.current is not None and self.current.id == job_id:
             raise ValueError(f"Job {job_id} is running.")
         if any(record.id == job_id for record in self.waiting):
             raise ValueError(f"Job {job_id} is waiting.")
         self._records.pop(job_id, None)
+        record = _read(self.folder / f"{job_id}.json")
+        if record is not None and record.state != "done" and record.request.get("out"):
+            out = Path(str(record.request["out"]))
+            shutil.rmtree(out.with_name(f"{out.name}.work"), ignore_errors=True)
         for suffix in (".json", ".lock"):
             (self.folder / f"{job_id}{suffix}").unlink(missing_ok=True)
         user_folder = self.folder.parent

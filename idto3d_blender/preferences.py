@@ -35,7 +35,7 @@ class IDTO3D_preferences(bpy.types.AddonPreferences):
         items=(
             ("auto", "Automatic", "The GPU where there is one that works, else the processor"),
             ("cpu", "Processor", "Smaller download, works everywhere"),
-            ("cuda", "NVIDIA GPU", "Larger download, much faster"),
+            ("cuda", "NVIDIA GPU", "Larger download, for packs of larger weights"),
         ),
     )
     solid_colours: bpy.props.BoolProperty(  # type: ignore[valid-type]

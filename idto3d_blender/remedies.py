@@ -23,6 +23,9 @@ FEWER_EXPRESSIONS = Remedy("idto3d.fewer_expressions", "Fewer Expressions", "SHA
 REPAIR = Remedy("idto3d.install", "Repair Set-up...", "TOOL_SETTINGS")
 ONLINE = Remedy("idto3d.online_preferences", "Open Preferences", "PREFERENCES")
 OTHER_FOLDER = Remedy("idto3d.choose_output", "Choose Another Folder...", "FILE_FOLDER")
+CHOOSE_PYTHON = Remedy(
+    "preferences.addon_show", "Choose Another Python...", "PREFERENCES", {"module": __package__ or ""}
+)
 STARTER = Remedy("idto3d.use_starter_pack", "Use the Starter Pack", "PACKAGE")
 
 _BY_CODE: dict[str, tuple[Remedy, ...]] = {
@@ -32,7 +35,7 @@ _BY_CODE: dict[str, tuple[Remedy, ...]] = {
     "E_BACKEND_START": (REPAIR,),
     "E_SETUP": (REPAIR,),
     "E_PROTOCOL_VERSION": (REPAIR,),
-    "E_PYTHON_VERSION": (REPAIR,),
+    "E_PYTHON_VERSION": (CHOOSE_PYTHON,),
     "E_NETWORK": (ONLINE,),
     "E_OUT_NOT_WRITABLE": (OTHER_FOLDER,),
     "E_DISK_FULL": (OTHER_FOLDER,),

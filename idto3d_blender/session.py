@@ -76,9 +76,18 @@ def start(folder: Path, launch: Callable[[Record], Launch] | None = None) -> Ses
         return setup_backend.worker_launch(folder, record.id, record.request)
 
     _session = Session(folder, Jobs(folder, launch or worker), setup_backend.status(folder))
-    _session.look_up_jobs()
-    threading.Thread(target=_session.jobs.tidy, name="idto3d-tidy", daemon=True).start()
-    return _session
+    made = _session
+
+    def look_round() -> None:
+        made.look_up_jobs()
+        made.jobs.tidy()
+
+    # It looks for every photo of every unfinished job, and a network drive may be slow to answer a panel's first draw.
+    looking = threading.Thread(target=look_round, name="idto3d-jobs", daemon=True)
+    looking.start()
+    if bpy.app.background:
+        looking.join()  # a script wants the answer, and has no window to keep moving
+    return made
 
 
 def stop() -> None:

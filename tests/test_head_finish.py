@@ -9,6 +9,7 @@ import pytest
 from idto3d.head.attach import Surface
 from idto3d.head.checks import mesh_topology, self_intersections
 from idto3d.head.eyes import BINS, Eye, cut, part_lids
+from idto3d.head.finish import closed
 from idto3d.head.fit import normals_of, refine, skin_surface
 from idto3d.head.marching_tets import marching_tetrahedra
 from idto3d.head.parts import boundary_loops, with_back, with_lids
@@ -123,3 +124,23 @@ def test_normals_point_outwards(ball: tuple[np.ndarray, np.ndarray]) -> None:
     for rounds in (0, 3):
         n = normals_of(v, f, rounds)
         assert ((n * v).sum(1) / np.linalg.norm(v, axis=1)).min() > 0.97
+
+
+def test_holes_that_touch_in_a_point_are_closed_apart() -> None:
+    """Two open cones whose rims share a vertex, as a cut leaves them where long hair touches the neck."""
+
+    def cone(centre: float) -> tuple[np.ndarray, np.ndarray]:
+        angle = 2 * np.pi * np.arange(6) / 6
+        rim = np.stack([centre + np.cos(angle), np.zeros(6), np.sin(angle)], 1)
+        faces = [(6, (i + 1) % 6, i) for i in range(6)]
+        return np.concatenate([rim, [[centre, 1.0, 0.0]]]), np.array(faces)
+
+    (v, f), (w, g) = cone(0.0), cone(2.0)
+    # vertex 0 of the first, (1, 0, 0), is vertex 3 of the second
+    vertices = np.concatenate([v, w])
+    faces = np.concatenate([f, np.where(g == 3, 0, g + 7)])
+    origin, points, filled = closed(vertices, faces)
+    topology = mesh_topology(filled)
+    assert topology.watertight and topology.components == 2
+    np.testing.assert_array_equal(points[: len(origin)], vertices[origin])
+    assert (origin == 0).sum() == 2

@@ -148,7 +148,7 @@ class Live:
     def _write(self, kind: str, ending: str, save: Callable[[BinaryIO], None]) -> Path:
         """A new file, whole, under a name never used before in this folder; the oldest go."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        there = sorted(self.folder.glob(f"{kind}-*.{ending}"))
+        there = sorted(self.folder.glob(f"{kind}-{'[0-9]' * 6}.{ending}"))
         number = int(there[-1].stem.rpartition("-")[2]) + 1 if there else 1
         path = self.folder / f"{kind}-{number:06d}.{ending}"
         partial = self.folder / f".{kind}.partial"

@@ -18,6 +18,7 @@ from .checks import connected_pieces, flipped_faces, keep_largest_component, mes
 from .decimate import decimate
 from .eyes import cut, find_eye, part_lids
 from .fit import FINEST, fit_to_skin, normals_of, place_on, refine, skin_surface
+from .flatten import without_pinches
 from .geometry_net import GeometryNet, follow
 from .parts import SKIN, boundary_loops, eyeballs, inner_pieces, with_lids
 from .uv import pad_seams, rasterize_uv, unwrap
@@ -124,11 +125,19 @@ def _cut_neck(vertices: Array, faces: Array) -> tuple[Array, Array, Array]:
     height[np.abs(height) < 2e-4] = 0.0
     vertices = np.where((height == 0)[:, None] & [False, True, False], vertices[:, 1].min() + NECK, vertices)
     vertices, faces, height = cut(vertices, faces, height)
-    faces = faces[height[faces].max(1) > 0]
-    vertices, faces = with_lids(vertices, faces, boundary_loops(faces))
-    used, local = np.unique(faces, return_inverse=True)
-    end = np.concatenate([height == 0, np.ones(len(vertices) - len(height), bool)])
-    return vertices[used], local.reshape(-1, 3), end[used]
+    origin, closed_points, closed_faces = closed(vertices, faces[height[faces].max(1) > 0])
+    end = np.concatenate([height[origin] == 0, np.ones(len(closed_points) - len(origin), bool)])
+    return closed_points, closed_faces, end
+
+
+def closed(vertices: Array, faces: Array) -> tuple[Array, Array, Array]:
+    """A surface with its holes closed: the old vertex (n,) of the first n new ones, vertices (V',3), faces (F',3).
+
+    Holes that touch in a point, as where long hair and neck meet in the cut, are parted there first.
+    """
+    origin, parted = without_pinches(faces)
+    points, filled = with_lids(vertices[origin], parted, boundary_loops(parted))
+    return origin, points, filled
 
 
 def _facing(vertices: Array, faces: Array, rims: Array) -> Array:
