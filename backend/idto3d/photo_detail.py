@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from .head.finish import Atlas, HeadMesh, texel_values
 from .head.geometry_net import GeometryNet
-from .head.parts import SKIN
+from .head.parts import EYES, SKIN
 from .photos import align
 from .photos.align import HEAD_CROP
 from .photos.faces import PORTRAIT_SIZE, Face
@@ -62,7 +62,7 @@ class Pose:
 
 def landmarks(net: GeometryNet, surface: Tensor) -> Tensor:
     """(5,3) the points that keypoints stand for, on a posed control surface (P,3): pupils, nose tip, mouth corners."""
-    ball = torch.unique(net.faces[net.part == 1])
+    ball = torch.unique(net.faces[net.part == EYES])
     right = net.control[ball, 0] < 0
     eyes = torch.stack([surface[ball[right]].mean(0), surface[ball[~right]].mean(0)])
     eyes[:, 2] += PUPIL_OFFSET

@@ -25,10 +25,6 @@ _DOMAIN_TEXT: dict[Domain, str] = {
     "normal": "normal map, black background",
     "albedo": "flat albedo texture, no shadows, black background",
 }
-_NEGATIVE: dict[Domain, str] = {
-    "normal": "low quality",
-    "albedo": "shadow, oversaturated, low quality, unrealistic",
-}
 _MIRROR = {"left": "right", "right": "left"}
 
 
@@ -51,11 +47,6 @@ def prompt(domain: Domain, view: str, expression_text: str = "", user_text: str 
         raise ValueError(f"unknown view: {view}")
     middle = [text.strip() for text in (user_text, expression_text) if text.strip()]
     return ", ".join([f"a {view} view of the head of a person", *middle, _DOMAIN_TEXT[domain]])
-
-
-def negative_prompt(domain: Domain) -> str:
-    """What to steer away from (Fantasia3D's lists), in place of the empty prompt."""
-    return _NEGATIVE[domain]
 
 
 def mirror_text(text: str) -> str:

@@ -47,7 +47,7 @@ STAGES = ("render", "faces", "vae", "base", "domains", "geometry", "pack")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Budgets of all stages; the defaults are what the shipped starter pack was trained with."""
+    """Budgets of all stages. What the shipped starter pack was given stands in its model card."""
 
     headkit: str
     work: str
