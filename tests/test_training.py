@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from idto3d.checkpoint import load_checkpoint, save_checkpoint
 from idto3d.photos import align
 from idto3d.training.captions import caption, vocabulary
-from idto3d.training.face_nets import _box, _similarity, arcface_loss
+from idto3d.training.face_nets import box_transforms, _similarity, arcface_loss
 from idto3d.training.nets import Appearance, Keypoints, Recogniser
 from idto3d.training.photos import Renders, camera_light, dye_hair, real_textures, sample_crops, texture_crops
 from idto3d.training.population import similarity
@@ -85,7 +85,7 @@ def test_batched_crop_transforms_equal_those_of_the_photo_reader() -> None:
     keypoints = np.array([[60.0, 70], [95, 66], [80, 92], [66, 112], [96, 108]])
     ours = _similarity(torch.from_numpy(keypoints)[None].float(), torch.from_numpy(align.ARCFACE_TEMPLATE).float())
     np.testing.assert_allclose(ours[0].numpy(), align.crop_transform(keypoints, 112, "arcface"), rtol=1e-4, atol=1e-3)
-    box = _box(torch.tensor([[80.0, 90.0]]), torch.tensor([120.0]), torch.tensor([0.3]), 128)
+    box = box_transforms(torch.tensor([[80.0, 90.0]]), torch.tensor([120.0]), torch.tensor([0.3]), 128)
     expected = align.box_transform((80, 90), 120.0, 128, roll=float(np.degrees(0.3)))
     np.testing.assert_allclose(box[0].numpy(), expected, rtol=1e-4, atol=1e-3)
 

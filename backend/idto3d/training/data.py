@@ -3,12 +3,15 @@
 
 views: whole heads and close-ups from all sides with the pack's expressions: normals and albedo for the priors.
 faces: photo-like frontal views with keypoints and a shadowed light: for the recogniser and the keypoint net.
+landmarks: where many more points of the control surface fall in the pictures of `faces`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..distill.views import make_camera, random_view
+from ..render.cameras import Camera
 from .gbuffer import build_scene, draw, person_look, project
+from .landmarks import SHOWN, choose_landmarks
 from .population import RECIPES, TRAIN_SEED, Population, load_kit
+from .shape import control_vertices
 
 Array = NDArray[Any]
 EXPRESSIONS = list(RECIPES)
@@ -39,8 +45,9 @@ class DataConfig:
     face_people: int = 4000
     faces_per_person: int = 3
     face_size: int = 160
-    # people a shard
+    # people a shard, and the seed of the first one
     shard: int = 100
+    first_seed: int = TRAIN_SEED
     workers: int = 2
 
 
@@ -83,7 +90,7 @@ def _views_shard(config: DataConfig, index: int, path: Path) -> None:
         k: [] for k in ("albedo", "normal", "coverage", "person", "expression", "camera", "close")
     }
     for i in range(index * config.shard, min((index + 1) * config.shard, config.view_people)):
-        seed = TRAIN_SEED + i
+        seed = config.first_seed + i
         rng = np.random.default_rng([seed, 1])
         identity = population.person(seed)
         align = population.alignment(identity)
@@ -105,40 +112,53 @@ def _views_shard(config: DataConfig, index: int, path: Path) -> None:
     _save(path, rows)
 
 
-def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
-    from importlib import import_module
+@dataclass(frozen=True)
+class Shot:
+    """How one picture of `faces` was taken: the kit's expression weights, the camera, unit vector (3,) to the light."""
 
-    population = _population(config)
+    expression: dict[str, float]
+    camera: Camera
+    light: Array
+
+
+def draw_shot(rng: np.random.Generator, kit: Any) -> Shot:
+    """A casual portrait: mostly from the front, often smiling. The same generator state gives the same shot, so that
+    what a picture shows can be told again without drawing it."""
     sample_expression = import_module("headkit").sample_expression
+    expression = sample_expression(rng, kit) if rng.random() < 0.7 else {}
+    if rng.random() < 0.4:
+        expression = {("smile" if rng.random() < 0.5 else "grin"): float(rng.uniform(0.3, 1))}
+    expression.pop("tongue_out", None)
+    azimuth = float(np.clip(rng.normal(0, 20), -55, 55))
+    elevation = float(np.clip(rng.normal(2, 9), -25, 25))
+    fov = float(rng.uniform(8, 32))
+    camera = make_camera(azimuth, elevation, fov, rng.uniform(0.33, 0.36), np.array([0, -0.02, 0.02]))
+    light = np.array([rng.normal(0, 0.9), rng.uniform(-0.2, 1.2), rng.uniform(0.1, 1.2)])
+    return Shot(expression, camera, light / np.linalg.norm(light))
+
+
+def face_people(config: DataConfig, index: int) -> Iterator[tuple[int, np.random.Generator]]:
+    """Seeds of the people in one shard of `faces`, and the generator of each one's shots."""
+    for i in range(index * config.shard, min((index + 1) * config.shard, config.face_people)):
+        yield config.first_seed + i, np.random.default_rng([config.first_seed + i, 2])
+
+
+def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
+    population = _population(config)
     nose, corners = landmark_vertices(population)
     rows: dict[str, list[Any]] = {
         k: [] for k in ("albedo", "normal", "coverage", "lit", "hair", "light", "keypoints", "person", "camera")
     }
-    for i in range(index * config.shard, min((index + 1) * config.shard, config.face_people)):
-        seed = TRAIN_SEED + i
-        rng = np.random.default_rng([seed, 2])
+    for seed, rng in face_people(config, index):
         identity = population.person(seed)
         align = population.alignment(identity)
         look = None
         for _ in range(config.faces_per_person):
-            expression = sample_expression(rng, population.kit) if rng.random() < 0.7 else {}
-            if rng.random() < 0.4:
-                expression = {("smile" if rng.random() < 0.5 else "grin"): float(rng.uniform(0.3, 1))}
-            expression.pop("tongue_out", None)
-            mesh = population.kit.mesh(identity, expression)
+            shot = draw_shot(rng, population.kit)
+            camera = shot.camera
+            mesh = population.kit.mesh(identity, shot.expression)
             look = look or person_look(population.kit, identity, mesh)
-            scene = build_scene(mesh, align, look)
-            azimuth = float(np.clip(rng.normal(0, 20), -55, 55))
-            camera = make_camera(
-                azimuth,
-                float(np.clip(rng.normal(2, 9), -25, 25)),
-                float(rng.uniform(8, 32)),
-                rng.uniform(0.33, 0.36),
-                np.array([0, -0.02, 0.02]),
-            )
-            light = np.array([rng.normal(0, 0.9), rng.uniform(-0.2, 1.2), rng.uniform(0.1, 1.2)])
-            light /= np.linalg.norm(light)
-            picture = draw(scene, camera, config.face_size, light)
+            picture = draw(build_scene(mesh, align, look), camera, config.face_size, shot.light)
             skin = align(mesh.head[0])
             eyes = align(mesh["eyes"].vertices)
             points = np.stack([eyes[eyes[:, 0] < 0].mean(0), eyes[eyes[:, 0] > 0].mean(0), skin[nose], *skin[corners]])
@@ -149,11 +169,26 @@ def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
             rows["coverage"].append(_byte(picture.coverage))
             rows["lit"].append(_byte(picture.lit))
             rows["hair"].append(_byte(picture.hair))
-            rows["light"].append(light)
+            rows["light"].append(shot.light)
             rows["keypoints"].append(pixels)
             rows["person"].append(seed)
             rows["camera"].append((camera.azimuth, camera.elevation, camera.distance, camera.fov, *camera.target))
     _save(path, rows)
+
+
+def _landmarks_shard(config: DataConfig, index: int, path: Path) -> None:
+    """Where the landmarks fall in the pictures of a shard of `faces`: points (N,K,2) pixels."""
+    population = _population(config)
+    chosen = choose_landmarks(population)
+    points = []
+    for seed, rng in face_people(config, index):
+        identity = population.person(seed)
+        align = population.alignment(identity)
+        for _ in range(config.faces_per_person):
+            shot = draw_shot(rng, population.kit)
+            surface = control_vertices(population.kit.mesh(identity, shot.expression, parts=SHOWN), align)
+            points.append(project(surface[chosen].astype(np.float64), shot.camera, config.face_size)[0])
+    _save(path, {"points": points})
 
 
 def _save(path: Path, rows: dict[str, list[Any]]) -> None:
@@ -169,11 +204,11 @@ def _job(args: tuple[DataConfig, str, int]) -> str:
     config, kind, index = args
     path = Path(config.out) / kind / f"{index:04d}.npz"
     if not path.exists():
-        (_views_shard if kind == "views" else _faces_shard)(config, index, path)
+        {"views": _views_shard, "faces": _faces_shard, "landmarks": _landmarks_shard}[kind](config, index, path)
     return str(path)
 
 
-def render_all(config: DataConfig, kinds: tuple[str, ...] = ("faces", "views")) -> None:
+def render_all(config: DataConfig, kinds: tuple[str, ...] = ("faces", "landmarks", "views")) -> None:
     """Render what is missing. Prints one line a shard."""
     jobs = []
     for kind in kinds:

@@ -68,7 +68,7 @@ def _similarity(keypoints: Tensor, target: Tensor) -> Tensor:
     return torch.stack([torch.stack([a.real, -a.imag, b.real], 1), torch.stack([a.imag, a.real, b.imag], 1)], 1).float()
 
 
-def _box(centre: Tensor, side: Tensor, roll: Tensor, size: int) -> Tensor:
+def box_transforms(centre: Tensor, side: Tensor, roll: Tensor, size: int) -> Tensor:
     """As photos.align.box_transform, for batches: centre (B,2), side and roll (radians) (B,) -> (B,2,3)."""
     s = size / side
     c, d = s * roll.cos(), s * roll.sin()
@@ -77,7 +77,8 @@ def _box(centre: Tensor, side: Tensor, roll: Tensor, size: int) -> Tensor:
     return torch.cat([rotation, shift[..., None]], 2)
 
 
-def _upright(keypoints: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def upright(keypoints: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of keypoints (B,5,2): middle of the eyes and of the mouth (B,2), their distance (B,), roll in radians (B,)."""
     eyes, mouth = keypoints[:, :2].mean(1), keypoints[:, 3:].mean(1)
     along = keypoints[:, 1] - keypoints[:, 0]
     return eyes, mouth, (mouth - eyes).norm(dim=1).clamp(min=4), torch.atan2(along[:, 1], along[:, 0])
@@ -164,21 +165,23 @@ def arcface_crops(photos: Tensor, keypoints: Tensor, g: torch.Generator, jitter:
 
 
 def head_crops(photos: Tensor, keypoints: Tensor, g: torch.Generator, jitter: float = 1.0) -> Tensor:
-    eyes, mouth, d, roll = _upright(keypoints)
+    eyes, mouth, d, roll = upright(keypoints)
     b = len(d)
     centre = eyes + HEAD_CROP[1] * (mouth - eyes) + jitter * 0.08 * d[:, None] * torch.randn((b, 2), generator=g)
     side = HEAD_CROP[0] * d * torch.exp(jitter * 0.06 * torch.randn((b,), generator=g))
-    return sample_crops(photos, _box(centre, side, roll + jitter * 0.05 * torch.randn((b,), generator=g), 128), 128)
+    return sample_crops(
+        photos, box_transforms(centre, side, roll + jitter * 0.05 * torch.randn((b,), generator=g), 128), 128
+    )
 
 
 def keypoint_crops(photos: Tensor, keypoints: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
     """Loose, turned crops and where the keypoints fall in them, 0..1."""
-    eyes, mouth, d, roll = _upright(keypoints)
+    eyes, mouth, d, roll = upright(keypoints)
     b = len(d)
     spread = torch.where(torch.rand((b,), generator=g) < 0.5, 0.12, 0.4)[:, None]
     centre = eyes + FACE_CROP[1] * (mouth - eyes) + spread * d[:, None] * torch.randn((b, 2), generator=g)
     side = FACE_CROP[0] * d * torch.exp(0.2 * torch.randn((b,), generator=g)).clamp(0.65, 1.6)
-    transform = _box(centre, side, roll + 0.25 * torch.randn((b,), generator=g), 112)
+    transform = box_transforms(centre, side, roll + 0.25 * torch.randn((b,), generator=g), 112)
     moved = keypoints @ transform[:, :, :2].transpose(1, 2) + transform[:, None, :, 2]
     return sample_crops(photos, transform, 112), (moved + 0.5) / 112
 
@@ -186,14 +189,16 @@ def keypoint_crops(photos: Tensor, keypoints: Tensor, g: torch.Generator) -> tup
 def non_faces(photos: Tensor, keypoints: Tensor, textures: list[Tensor], g: torch.Generator) -> Tensor:
     """Crops that hold no face: backgrounds, real textures, clothes, and pieces of heads (ears, hair, single eyes)."""
     b, size = photos.shape[:2]
-    _, mouth, d, _ = _upright(keypoints)
+    _, mouth, d, _ = upright(keypoints)
     angle = 2 * math.pi * torch.rand((b,), generator=g)
     away = torch.stack([angle.cos(), angle.sin()], 1) * (1.4 + 1.2 * torch.rand((b, 1), generator=g)) * d[:, None]
     side = d * (0.6 + 2.4 * torch.rand((b,), generator=g))
-    pieces = sample_crops(photos, _box(mouth + away, side, 3 * torch.randn((b,), generator=g), 112), 112)
+    pieces = sample_crops(photos, box_transforms(mouth + away, side, 3 * torch.randn((b,), generator=g), 112), 112)
     scenes = sample_crops(
         backdrop(b, size, g),
-        _box(torch.rand((b, 2), generator=g) * size, size * (0.2 + torch.rand((b,), generator=g)), angle, 112),
+        box_transforms(
+            torch.rand((b, 2), generator=g) * size, size * (0.2 + torch.rand((b,), generator=g)), angle, 112
+        ),
         112,
     )
     kind = torch.rand((b,), generator=g)[:, None, None, None]
@@ -207,9 +212,10 @@ def to_net(crops: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Photos:
-    """A batch of photographs (B,S,S,3) uint8 with their keypoints (B,5,2), angles (B,2), people (B,) and hair
-    colours (B,3)."""
+    """A batch of photographs (B,S,S,3) uint8 of some rows (B,) of the data, with their keypoints (B,5,2), angles (B,2),
+    people (B,) and hair colours (B,3)."""
 
+    rows: Array
     pixels: Tensor
     keypoints: Tensor
     angles: Tensor
@@ -218,11 +224,12 @@ class Photos:
 
 
 def make_photos(data: FaceData, batch: int, rng: np.random.Generator, g: torch.Generator) -> Photos:
-    renders, label = batch_of(data, rng.choice(len(data.label), batch, replace=False))
+    rows = rng.choice(len(data.label), batch, replace=False)
+    renders, label = batch_of(data, rows)
     with torch.no_grad():
         renders, colour = dye_hair(renders, torch.from_numpy(data.hair_colour[label]), g)
         pixels = (take_photo(renders, g) * 255).byte()
-    return Photos(pixels, renders.keypoints, torch.stack([renders.azimuth, renders.elevation], 1), label, colour)
+    return Photos(rows, pixels, renders.keypoints, torch.stack([renders.azimuth, renders.elevation], 1), label, colour)
 
 
 def losses(

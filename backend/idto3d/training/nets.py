@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The three small convolutional nets that look at photographs."""
+"""The four small convolutional nets that look at photographs."""
 
 from __future__ import annotations
 
@@ -78,6 +78,23 @@ class Keypoints(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         f = torch.relu(self.trunk(image))
         return 0.5 + 0.25 * self.points(f).view(-1, 5, 2), self.face(f)[:, 0], 30 * self.pose(f)
+
+
+class Landmarks(nn.Module):
+    """Upright face crop (B,3,112,112) -> points (B,K,2) in 0..1, log_sigma (B,K) natural logarithm of each point's
+    standard deviation in the same unit, and shape (B,M): identity coefficients, in the population's deviations."""
+
+    def __init__(self, count: int, modes: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(112, (32, 48, 96, 160), 2, 320)
+        self.points = nn.Linear(320, 2 * count)
+        self.log_sigma = nn.Linear(320, count)
+        self.shape = nn.Linear(320, modes)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        f = torch.relu(self.trunk(image))
+        points = 0.5 + 0.25 * self.points(f).view(len(f), -1, 2)
+        return points, (self.log_sigma(f) - 4.0).clamp(-6.5, -1.0), self.shape(f)
 
 
 # What the appearance net names: outputs in this order.

@@ -3,6 +3,7 @@
 
 render   pictures of synthetic people
 faces    recogniser, keypoint net, appearance net
+landmarks the net that finds dense landmarks
 vae      autoencoder
 base     shared U-Net and text encoder on photographs, normals and albedo
 domains  LoRA sets and branches of phi_g and phi_a
@@ -30,8 +31,9 @@ from ..prior.adapters import AdapterConfig, attach
 from ..prior.prompts import view_name
 from ..prior.starter import build_starter_unet, build_starter_vae
 from ..prior.text import build_starter_text
-from . import captions, data, face_nets
+from . import captions, data, face_nets, landmark_net
 from . import prior as prior_training
+from .nets import Landmarks
 from .population import RECIPES, TRAIN_SEED, Population, load_kit
 from .samples import decoder
 from .shape import ControlTopology, ShapeModel, control_mesh, control_topology
@@ -42,7 +44,7 @@ from .texture import load_or_fit as load_or_fit_texture
 
 Array = NDArray[Any]
 PHOTO_STEP = prior_training.PHOTO_STEP
-STAGES = ("render", "faces", "vae", "base", "domains", "geometry", "pack")
+STAGES = ("render", "faces", "landmarks", "vae", "base", "domains", "geometry", "pack")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class TrainConfig:
     device: str = "cpu"
     people: int = 4000
     faces_steps: int = 2400
+    landmark_steps: int = 4000
     vae_steps: int = 1400
     base_steps: int = 5000
     domain_steps: int = 1500
@@ -114,6 +117,11 @@ class Run:
         nets = face_nets.FaceNets(self.config.people, self.shape.basis.shape[0], self.texture.basis.shape[0])
         load_checkpoint(self.work / "face_nets", nets)
         return nets.eval()
+
+    def landmarks(self) -> Landmarks:
+        config = landmark_net.LandmarkNetConfig(steps=self.config.landmark_steps, seed=self.config.seed)
+        points = data.load_shards(self.work / "landmarks", ("points",))["points"]
+        return landmark_net.train_landmark_net(self.face_data, points, self.work / "landmark_net", config)
 
     def views(self, *names: str) -> dict[str, Array]:
         return data.load_shards(self.work / "views", names, self.config.prior_shards)
