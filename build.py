@@ -38,7 +38,7 @@ from environments import (  # noqa: E402
     locked,
     missing_system_packages,
 )
-from preflight import InstallError  # noqa: E402
+from preflight import InstallError, as_offered  # noqa: E402
 
 BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
 DEMO_BPY = "5.0.1"
@@ -213,7 +213,10 @@ def ensure(*environments: Environment) -> None:
     absent = [environment for environment in environments if not environment.ready()]
     if absent:
         print(f"To be installed once into {cache_folder() / 'envs'}:")
-        print(*(f"  {environment.name:<12} {environment.size}" for environment in absent), sep="\n", flush=True)
+        for environment, note in (as_offered(environment, python) for environment in absent):
+            print(
+                f"  {environment.name:<12} {environment.size}", *([f"    {note}"] if note else []), sep="\n", flush=True
+            )
     for environment in absent:
         with locked(Path(f"{environment.folder()}.lock")):
             if not environment.ready():  # another run may have made it while this one waited
@@ -229,6 +232,7 @@ def make(environment: Environment, python: str) -> None:
     watch = Watch(
         report=lambda stage, step, steps: progress.update(f"{environment.name}: {stage}", step, steps),
         log=lambda line: append(log, line),
+        warn=lambda code, message: progress.say(f"warning {code}: {message}"),
     )
     try:
         install.make(environment, folder, python, watch)

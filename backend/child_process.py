@@ -34,7 +34,7 @@ FAILURES = (
         ),
     ),
     (
-        r"Long Path|path too long",
+        r"Long Path|path too long|WinError 206|filename or extension is too long",
         ("E_PATH_LENGTH", "Windows allows no path that long.", "Enable long paths in Windows, then set up again."),
     ),
 )
@@ -46,10 +46,11 @@ class Cancelled(Exception):
 
 @dataclass
 class Watch:
-    """Who looks on: report(stage, step, steps), log(line), and an event that stops everything."""
+    """Who looks on: report(stage, step, steps), log(line), warn(code, message), and an event that stops everything."""
 
     report: Callable[[str, int, int], None]
     log: Callable[[str], None]
+    warn: Callable[[str, str], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 

@@ -31,11 +31,16 @@ ROOT = Path(__file__).resolve().parents[1]
 BACKEND = Path(__file__).resolve().parent
 PYTHON_VERSION = "3.11"  # the only one for which all three bpy wheels exist
 
-# The Pythons that the backend's pins work with, and what has to be compiled because it comes only as source.
-BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
-SOURCE_ONLY = {(3, 14): ("xatlas",)}
+# The Pythons that all of the backend's pins have wheels for; for 3.14 there is no xatlas. Asked of the package index in
+# November 2026, with `pip install --dry-run --only-binary=:all:` and requirements.txt: all there for 3.11 to 3.13 on
+# Linux (x86-64, glibc 2.28), macOS 14 (arm64) and Windows (x86-64).
+BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13))
 # CUDA 13, which the pinned torch is built for, needs an NVIDIA driver of at least this series.
 OLDEST_DRIVER = 580
+
+# PyTorch's own packages for the processor. On Linux the torch of Python's package index is built for CUDA and brings
+# 3 GB of NVIDIA's packages along; for Windows and macOS that index has the processor's build itself.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 # What bpy and OpenCV load from the system, and the Debian package of each.
 SYSTEM_LIBRARIES = {
@@ -105,13 +110,14 @@ BPY_SIZE = Size(400_000_000, 1_000_000_000)
 @dataclass(frozen=True)
 class Environment:
     """A virtual environment with exact pins; `check` is Python that fails where a part of it cannot be loaded, run with
-    the backend's folder in its path."""
+    the backend's folder in its path; torch_index: where torch's packages are looked for besides pip's own index."""
 
     name: str
     requirements: tuple[Path, ...]
     check: str
     size: Size
     device: str = "cpu"
+    torch_index: str = ""
 
     def files(self) -> list[Path]:
         """The requirements files, with those that they name."""
@@ -120,6 +126,10 @@ class Environment:
     def asked(self) -> list[str]:
         """The pins of the packages that are asked for by name, not through another package."""
         return sorted({pin for path in self.requirements for pin in read_pins(path, ("-r ",))})
+
+    def torch_pins(self) -> list[str]:
+        """Those of torch and of what is built for one torch."""
+        return [pin for pin in self.asked() if pin.startswith("torch")]
 
     def pins(self) -> list[str]:
         return sorted({pin for path in self.requirements for pin in read_pins(path)})
@@ -175,11 +185,11 @@ def choose_device(gpu: Gpu | None) -> str:
 
 def user_environment(device: str) -> Environment:
     """What the backend needs on an artist's machine: no linter, no test tools."""
-    # With CUDA a matched pair of torch and torchvision; otherwise whatever torch pip finds for this machine.
     name = "requirements-cuda.txt" if device == "cuda" else "requirements.txt"
     check = "import idto3d.worker, idto3d.generate, insightface, cv2, onnxruntime, xatlas, numba"
     size = CUDA_SIZE if device == "cuda" else CPU_SIZE
-    return Environment("backend", (BACKEND / name,), check, size, device)
+    index = CPU_INDEX if sys.platform == "linux" and device == "cpu" else ""
+    return Environment("backend", (BACKEND / name,), check, size, device, index)
 
 
 def backend_environment() -> Environment:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from environments import (
     BACKEND_PYTHONS,
+    CUDA_SIZE,
     OLDEST_DRIVER,
-    SOURCE_ONLY,
     Environment,
     Gpu,
     Size,
@@ -29,7 +32,10 @@ from environments import (
 )
 
 SPARE_BYTES = 200_000_000
-CHOOSE_PYTHON = "Name another Python in the extension's preferences."
+CHOOSE_PYTHON = "Name a Python 3.11, 3.12 or 3.13 in the extension's preferences."
+WINDOWS_PATH = 259  # characters, unless a setting allows more
+# Characters below an environment's folder: a licence of torch's, 167 in the wheel for Windows, in Lib\\site-packages.
+LONGEST_INSIDE = len("\\Lib\\site-packages\\") + 167
 
 
 class InstallError(Exception):
@@ -59,7 +65,26 @@ def folder_bytes(folder: Path) -> int:
     return sum(sizes.values())
 
 
-def check_python(version: tuple[int, int], has_ensurepip: bool, build_from_source: bool) -> None:
+def check_machine() -> None:
+    """Raises InstallError on computers for which torch and others of the pinned packages are not offered."""
+    machine = ""
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        machine = "Macs with Intel processors"
+    if sysconfig.get_platform() == "win-arm64":
+        machine = "Windows on ARM"
+    if machine:
+        fix = "Make heads on another computer; they can be imported here."
+        raise InstallError("E_PACKAGE_MISSING", f"PyTorch and others are not offered for {machine}.", fix)
+
+
+def check_device(device: str) -> None:
+    """Raises InstallError where a GPU is asked for that cannot be used."""
+    if device == "cuda" and sys.platform != "linux":
+        fix = "Choose Automatic or Processor as the device in the extension's preferences."
+        raise InstallError("E_PACKAGE_MISSING", "The GPU can be used on Linux only.", fix)
+
+
+def check_python(version: tuple[int, int], has_ensurepip: bool) -> None:
     """Raises InstallError where an interpreter cannot make the backend's environment."""
     name = ".".join(map(str, version))
     if version not in BACKEND_PYTHONS:
@@ -68,10 +93,6 @@ def check_python(version: tuple[int, int], has_ensurepip: bool, build_from_sourc
     if not has_ensurepip:
         fix = f"On Debian and Ubuntu: apt install python{name}-venv. Or name another Python in the preferences."
         raise InstallError("E_VENV", "This Python cannot make environments: venv or ensurepip is missing.", fix)
-    source = SOURCE_ONLY.get(version, ()) if build_from_source else ()
-    if source and not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++", "cl")):
-        message = f"For Python {name}, {' and '.join(source)} has to be compiled, and there is no C++ compiler."
-        raise InstallError("E_PYTHON_VERSION", message, "Name a Python 3.11, 3.12 or 3.13 in the preferences.")
 
 
 def ask_python(python: str) -> tuple[tuple[int, int], bool]:
@@ -86,6 +107,26 @@ def ask_python(python: str) -> tuple[tuple[int, int], bool]:
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise InstallError("E_PYTHON_VERSION", f"{python} does not run: {error}", CHOOSE_PYTHON) from error
     return (major, minor), bool(able)
+
+
+def long_paths() -> bool:
+    """Whether paths may be as long as they like: everywhere but on Windows, and there where a setting allows it."""
+    if sys.platform != "win32":
+        return True
+    import winreg
+
+    with contextlib.suppress(OSError):
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1)
+    return False
+
+
+def check_path_length(target: Path) -> None:
+    """Raises InstallError where Windows would refuse the paths of some packages."""
+    longest = len(str(target)) + LONGEST_INSIDE
+    if longest > WINDOWS_PATH and not long_paths():
+        message = f"Windows allows {WINDOWS_PATH} characters in a path, and {target} makes some {longest} long."
+        raise InstallError("E_PATH_LENGTH", message, "Enable long paths in Windows, then set up again.")
 
 
 def needed_bytes(size: Size, target: Path, wheels: Path | None) -> int:
@@ -145,11 +186,63 @@ def check(environment: Environment, target: Path, python: str, wheels: Path | No
     """All of the above. Raises InstallError with the first thing that stands in the way."""
     version, able = ask_python(python)
     if environment.name == "backend":
-        check_python(version, able, build_from_source=wheels is None)
+        check_machine()
+        check_device(environment.device)
+        check_python(version, able)
+    check_path_length(target)
     check_online(wheels, online)
     if wheels is not None:
         check_wheels(wheels, environment)
     check_disk(environment.size, target, wheels)
+
+
+# --- which torch
+
+
+_FIND_PIP = """
+import importlib.util, pathlib, sysconfig
+if importlib.util.find_spec("pip"):
+    print("-m\\npip")
+else:
+    import ensurepip
+    folder = sysconfig.get_config_var("WHEEL_PKG_DIR") or pathlib.Path(ensurepip.__file__).parent / "_bundled"
+    print(next(pathlib.Path(folder).glob("pip-*.whl")) / "pip")
+"""
+NO_CPU_TORCH = (
+    "PyTorch's smaller build for the processor cannot be had from download.pytorch.org; "
+    "the build for NVIDIA GPUs is taken instead, which works on the processor too."
+)
+
+
+def offers_cpu_torch(environment: Environment, python: str) -> bool | None:
+    """Whether pip would find torch's build for the processor, asked now; None where it cannot be asked.
+
+    python: an interpreter; where it has no pip of its own, the one that venv would install is run out of its wheel.
+    """
+    (version,) = (pin.partition("==")[2] for pin in environment.torch_pins() if pin.startswith("torch=="))
+    try:
+        found = subprocess.run([python, "-I", "-c", _FIND_PIP], capture_output=True, text=True, timeout=30, check=True)
+        pip = [python, "-s", *found.stdout.split("\n")[:-1]]
+        ask = ["index", "versions", "torch", "--only-binary=:all:", f"--extra-index-url={environment.torch_index}"]
+        options = ["--retries=0", "--timeout=8", "--no-input", "--disable-pip-version-check"]
+        done = subprocess.run([*pip, *ask, *options], capture_output=True, text=True, timeout=45, check=True)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    versions = re.findall(r"[^\s,]+", done.stdout.partition("Available versions:")[2])
+    return f"{version}+cpu" in versions if version in {each.partition("+")[0] for each in versions} else None
+
+
+def as_offered(environment: Environment, python: str) -> tuple[Environment, str]:
+    """The environment with the size that it has where torch can only be had with CUDA, and a sentence that says so."""
+    offered = offers_cpu_torch(environment, python) if environment.torch_index else True
+    if offered:
+        return environment, ""
+    if offered is None:
+        return environment, f"Where PyTorch is only offered with CUDA: {CUDA_SIZE}"
+    return replace(environment, size=CUDA_SIZE), NO_CPU_TORCH
+
+
+# --- the plan
 
 
 def device_lines(device: str, gpu: Gpu | None) -> list[str]:
@@ -158,21 +251,32 @@ def device_lines(device: str, gpu: Gpu | None) -> list[str]:
         return [f"Runs on the GPU: {gpu.name}, {gpu.memory:.0f} GB, driver {gpu.driver}" if gpu else "Runs on a GPU"]
     if gpu is None:
         return ["Runs on the CPU: no NVIDIA GPU was found"]
+    if sys.platform != "linux":
+        return [f"Runs on the CPU: so far {gpu.name} can be used on Linux only"]
     if not gpu.usable():
         return [f"Runs on the CPU: {gpu.name} has driver {gpu.driver}, CUDA 13 needs {OLDEST_DRIVER} or newer"]
     return [f"Runs on the CPU, not on {gpu.name}"]
+
+
+def refusal(environment: Environment, target: Path, python: str, wheels: Path | None, online: bool
+            ) -> dict[str, str] | None:  # fmt: skip
+    """What stands in the way of a set-up, or None."""
+    try:
+        check(environment, target, python, wheels, online)
+    except InstallError as error:
+        return {"code": error.code, "message": error.message, "fix": error.fix}
+    return None
 
 
 def plan(target: Path, python: str, device: str, wheels: Path | None, online: bool) -> dict[str, Any]:
     """What a set-up would do: the fields of setup_backend.Plan."""
     gpu = find_gpu()
     device = choose_device(gpu) if device == "auto" else device
-    environment = user_environment(device)
-    problem = None
-    try:
-        check(environment, target, python, wheels, online)
-    except InstallError as error:
-        problem = {"code": error.code, "message": error.message, "fix": error.fix}
+    environment, note = user_environment(device), ""
+    problem = refusal(environment, target, python, wheels, online)
+    if problem is None and wheels is None:
+        environment, note = as_offered(environment, python)
+        problem = refusal(environment, target, python, wheels, online)  # its size may be another
     fetched = 0 if wheels else max(0, environment.size.download - folder_bytes(beside(target, ".download")))
     download = f"{fetched / 1e9:.1f} GB to download from Python's package index" if fetched else "already downloaded"
     source = f"from the folder {wheels}" if wheels else download
@@ -182,9 +286,8 @@ def plan(target: Path, python: str, device: str, wheels: Path | None, online: bo
         f"Into {target}",
         f"With {python} (Python {sys.version.split()[0]})",
         *device_lines(device, gpu),
+        *([note] if note else []),
     ]
-    if sys.platform == "linux" and device == "cpu" and wheels is None:
-        lines.append("Where only PyTorch's CUDA build is offered, as on PyPI: 3.5 GB to download, 6.5 GB on disk")
     return {
         "lines": lines,
         "problem": problem,

@@ -8,7 +8,8 @@ other. Everything lies in the extension's user folder, never in the extension it
     backend/venv.download   packages downloaded so far, while a set-up is unfinished
     jobs, logs, previews, cache
 
-bpy is imported only by `user_folder`; all else takes that folder as an argument.
+On Windows `backend` lies elsewhere, see `environment_folder`. bpy is imported only by `user_folder`; all else takes
+that folder as an argument.
 """
 
 from __future__ import annotations
@@ -56,8 +57,6 @@ SETUP_STAGES = (
 # pip can be silent for long, but install.py beats; deleting gigabytes takes longer than stopping a head does.
 SETUP_TIMEOUTS = Timeouts(start=60.0, silence=60.0, cancel=20.0)
 
-_plans: dict[tuple[str, ...], Plan | None] = {}
-
 
 @dataclass(frozen=True)
 class Status:
@@ -82,6 +81,22 @@ class Plan:
     free_bytes: int = 0
 
 
+class _Question:
+    """One asking of install.py, in a thread of its own. It keeps its answer to itself: one that comes after `refresh`
+    or from an earlier asking is nobody's any more."""
+
+    def __init__(self, folder: Path, command: tuple[str, ...]) -> None:
+        self.answer: Plan | None = None
+        self.thread = threading.Thread(target=self._ask, args=(folder, command), daemon=True)
+        self.thread.start()
+
+    def _ask(self, folder: Path, command: tuple[str, ...]) -> None:
+        self.answer = _ask_plan(folder, command)
+
+
+_questions: dict[tuple[str, ...], _Question] = {}
+
+
 def user_folder(package: str) -> Path:
     """Blender's folder for this extension's files, made if need be. package: ``__package__`` of the extension."""
     import bpy
@@ -90,7 +105,14 @@ def user_folder(package: str) -> Path:
 
 
 def environment_folder(folder: Path) -> Path:
-    """Where the environment lies, whether it is there or not. folder: the user folder, as everywhere here."""
+    """Where the environment lies, whether it is there or not. folder: the user folder, as everywhere here.
+
+    Windows refuses paths beyond 260 characters. torch has files 167 characters deep, and the user folder takes 100 by
+    itself: there the environment lies in a short folder of its own, one for each user folder.
+    """
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        return Path(local) / "idto3d" / hashlib.sha256(str(folder).encode()).hexdigest()[:8] / "venv"
     return folder / "backend" / "venv"
 
 
@@ -122,7 +144,7 @@ def status(folder: Path) -> Status:
 
 def refresh() -> None:
     """Have the next `plan` look again: call it when a set-up has ended."""
-    _plans.clear()
+    _questions.clear()
 
 
 def _digest(path: Path) -> str:
@@ -142,16 +164,12 @@ def plan(
     Looked up once, by a process in the background, until `refresh`: None until it has answered. wait: block (scripts).
     """
     command = _command(folder, python, device, wheels, online)
-    if command not in _plans:
-        _plans[command] = None
-        thread = threading.Thread(target=_ask_plan, args=(folder, command), daemon=True)
-        thread.start()
-        if wait:
-            thread.join()
-    elif wait:
-        while _plans.get(command, _NO_PLAN) is None:
-            time.sleep(0.02)
-    return _plans.get(command)
+    if command not in _questions:
+        _questions[command] = _Question(folder, command)
+    question = _questions[command]
+    if wait:
+        question.thread.join()
+    return question.answer
 
 
 def start(folder: Path, *, python: str = "", device: str = "auto", wheels: str = "", online: bool = True) -> Job:
@@ -213,9 +231,6 @@ def worker_launch(folder: Path, job_id: str, request: Mapping[str, Any]) -> Laun
     )
 
 
-_NO_PLAN = Plan(("What is needed could not be found out.",), None)
-
-
 def _command(folder: Path, python: str, device: str, wheels: str, online: bool) -> tuple[str, ...]:
     command = [python or sys.executable, "-s", str(BACKEND / "install.py"), "--target", str(environment_folder(folder))]
     command += ["--device", device]
@@ -226,7 +241,7 @@ def _command(folder: Path, python: str, device: str, wheels: str, online: bool) 
     return tuple(command)
 
 
-def _ask_plan(folder: Path, command: tuple[str, ...]) -> None:
+def _ask_plan(folder: Path, command: tuple[str, ...]) -> Plan:
     try:
         done = subprocess.run(
             [*command, "--plan"],
@@ -238,9 +253,7 @@ def _ask_plan(folder: Path, command: tuple[str, ...]) -> None:
         )
         values = json.loads(done.stdout.decode("utf-8", "replace"))
         problem = values.pop("problem")
-        made = Plan(**{**values, "lines": tuple(values["lines"])}, problem=Problem(**problem) if problem else None)
+        return Plan(**{**values, "lines": tuple(values["lines"])}, problem=Problem(**problem) if problem else None)
     except (OSError, ValueError, TypeError, KeyError, subprocess.SubprocessError) as error:
         message = f"{command[0]} could not be asked what is needed: {error}"
-        made = Plan((), Problem("E_PYTHON_VERSION", message, "Name another Python in the preferences."))
-    if command in _plans:  # not after a refresh
-        _plans[command] = made
+        return Plan((), Problem("E_PYTHON_VERSION", message, "Name another Python in the preferences."))
