@@ -11,12 +11,14 @@ def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
     from . import (
         driver,
+        file_events,
         operators_head,
         operators_import,
         operators_job,
         operators_photos,
         operators_remedy,
         operators_setup,
+        operators_view,
         panel_generate,
         panel_head,
         panel_jobs,
@@ -36,11 +38,13 @@ def _modules() -> tuple[Any, ...]:
         operators_remedy,
         operators_head,
         operators_import,
+        operators_view,
         panel_setup,
         panel_generate,
         panel_jobs,
         panel_head,
         driver,
+        file_events,
     )
 
 

@@ -13,14 +13,12 @@ import time
 import traceback
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import bpy
-from bpy.app.handlers import persistent
 
-from . import import_head, live, preferences, properties, session, setup_backend, thumbnails, viewport_colours
+from . import import_head, live, preferences, session, setup_backend, thumbnails, view, viewport_colours
 from .bundle import BundleError
 from .job import FINAL, Problem, Snapshot
 from .parts import Interrupted
@@ -39,17 +37,17 @@ Slices = Generator[str | None, None, None]
 @dataclass
 class _Work:
     """reader: the thread that reads files; reading: a preview being read, shown: the newest preview asked for;
-    previews, imports: what is being built, in slices; ended: the last ended job that was taken note of."""
+    preview, imports: what is being built, in slices, the imports by job with their bundles; ended: the last ended job
+    that was taken note of; coloured: viewports show a preview's colours."""
 
     reader: ThreadPoolExecutor
     reading: Future[live.Shape] | None = None
     shown: Path | None = None
     preview: Slices | None = None
-    imports: dict[str, tuple[Path, Slices]] | None = None
+    imports: dict[str, tuple[Path, Slices]] = field(default_factory=dict)
     ended: Snapshot | None = None
     coloured: bool = False
     drawn: object = None
-    file: str = ""
 
 
 _work: _Work | None = None
@@ -64,13 +62,18 @@ def ensure() -> None:
 def import_bundle(job: str, folder: Path) -> None:
     """Import the finished head of a job in slices."""
     work = _get()
-    work.imports = {**(work.imports or {}), job: (folder, _import(work, job, folder))}
+    work.imports[job] = (folder, _import(work, job, folder))
     ensure()
+
+
+def has_worked() -> bool:
+    """There was something to do since the extension was enabled."""
+    return _work is not None
 
 
 def importing(job: str) -> bool:
     """The job's head is being imported."""
-    return _work is not None and job in (_work.imports or {})
+    return _work is not None and job in _work.imports
 
 
 def tick() -> float | None:
@@ -99,6 +102,25 @@ def run_until_idle(job: str | None = None, pause: float = 0.02) -> None:
         if job is not None and not alive(job):
             return
         time.sleep(pause)
+
+
+def halt() -> dict[str, Path]:
+    """Stop what is half-built, leaving nothing of it in the file, and give the viewports their own colours back.
+    Returns the imports that were stopped, job -> bundle, for ``import_bundle``."""
+    work = _work
+    if work is None:
+        return {}
+    work.coloured = False
+    viewport_colours.restore()
+    if work.preview is not None:
+        work.preview.close()
+        work.preview = None
+    stopped = {job: folder for job, (folder, _) in work.imports.items()}
+    for _, slices in work.imports.values():
+        slices.close()
+    work.imports.clear()
+    work.shown = None
+    return stopped
 
 
 def redraw() -> None:
@@ -217,10 +239,11 @@ def _preview(work: _Work, shape: live.Shape) -> Slices:
         return
     if shape.colours is not None and not work.coloured and preferences.get().solid_colours:
         work.coloured = True
-        viewport_colours.show()
-    if new and shape.job in session.get().frame:
+        viewport_colours.show(viewport_colours.PAINTING)
+    obj = live.find(shape.job)
+    if new and obj is not None and shape.job in session.get().frame:
         session.get().frame.discard(shape.job)
-        frame(live.find(shape.job))
+        view.bring_into_sight(obj)
     yield None
 
 
@@ -240,8 +263,10 @@ def _import(work: _Work, job: str, folder: Path) -> Slices:
                 raise
             yield None
     live.finish(job, built)
-    # At once: the finished mesh has maps, and would be white where colours of vertices are shown.
-    _colours_off(work)
+    # At once: the finished mesh has pictures, and shows none of its skin where colours of vertices are shown.
+    work.coloured = False
+    if preferences.get().solid_colours:
+        viewport_colours.show(viewport_colours.FINISHED)
     yield None
     obj = live.find(job)
     if obj is not None:
@@ -259,9 +284,7 @@ def _hands_free() -> bool:
 
 
 def _end_import(work: _Work, state: session.Session, job: str) -> None:
-    imports = dict(work.imports or {})
-    imports.pop(job, None)
-    work.imports = imports or None
+    work.imports.pop(job, None)
     state.here.discard(job)
     state.frame.discard(job)
     if state.running() is None:
@@ -279,26 +302,12 @@ def _fail(state: session.Session, job: str, problem: Problem) -> None:
 def _colours_off(work: _Work) -> None:
     if work.coloured:
         work.coloured = False
-        viewport_colours.restore()
+        viewport_colours.stop_painting()
 
 
 def _name(job: str) -> str:
     record = session.get().jobs.record(job)
     return Path(str(record.request["out"])).name if record else "head"
-
-
-def frame(obj: Any) -> None:
-    """Move the viewports, without turning them, so that ``obj`` fills a good part of each."""
-    if obj is None:
-        return
-    low, high = live.box(obj)
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None:
-                view = area.spaces.active.region_3d
-                if view.view_perspective != "CAMERA":
-                    view.view_location = (low + high) / 2
-                    view.view_distance = 2.6 * float((high - low).max())
 
 
 def _redraw_if_new(work: _Work, state: session.Session, plan: setup_backend.Plan | None) -> None:
@@ -309,102 +318,16 @@ def _redraw_if_new(work: _Work, state: session.Session, plan: setup_backend.Plan
         redraw()
 
 
-# --- what the user does to the file meanwhile
-
-
-@persistent
-def _before_load(*_: Any) -> None:
-    """Another file: what was half-built goes with the old one."""
-    properties.keep()
-    if _work is None:
-        return
-    _colours_off(_work)
-    _work.file = bpy.data.filepath
-    if _work.preview is not None:
-        _work.preview.close()
-        _work.preview = None
-    for _folder, slices in (_work.imports or {}).values():
-        slices.close()
-
-
-@persistent
-def _after_load(*_: Any) -> None:
-    """A head belongs into the file in which it was asked for. The same file read again goes on; in any other the
-    finished head is offered, not put."""
-    properties.restore()
-    live.after_undo()
-    if _work is None:
-        return
-    state = session.get()
-    same = bool(_work.file) and _work.file == bpy.data.filepath
-    unfinished, _work.imports = _work.imports or {}, None
-    if not same:
-        state.here.clear()
-        state.ready.update({job: entry[0] for job, entry in unfinished.items()})
-    else:
-        for job, entry in unfinished.items():
-            import_bundle(job, entry[0])
-    _work.shown = None
-    ensure()
-
-
-@persistent
-def _after_failed_load(*_: Any) -> None:
-    """The other file could not be read and the open one stays: what ``_before_load`` stopped is begun again."""
-    properties.restore()
-    if _work is not None:
-        unfinished, _work.imports = _work.imports or {}, None
-        for job, entry in unfinished.items():
-            import_bundle(job, entry[0])
-
-
-@persistent
-def _after_undo(*_: Any) -> None:
-    live.after_undo()
-
-
-@persistent
-def _before_save(*_: Any) -> None:
-    viewport_colours.restore()
-
-
-@persistent
-def _after_save(*_: Any) -> None:
-    if _work is not None and _work.coloured:
-        viewport_colours.show()
-
-
-_HANDLERS = (
-    ("load_pre", _before_load),
-    ("load_post", _after_load),
-    ("load_post_fail", _after_failed_load),
-    ("undo_post", _after_undo),
-    ("redo_post", _after_undo),
-    ("save_pre", _before_save),
-    ("save_post", _after_save),
-    ("save_post_fail", _after_save),
-)
-
-
 def register() -> None:
-    for name, handler in _HANDLERS:
-        getattr(bpy.app.handlers, name).append(handler)
+    """Nothing runs before there is something to do."""
 
 
 def unregister() -> None:
     global _work
     if bpy.app.timers.is_registered(_timer):
         bpy.app.timers.unregister(_timer)
-    for name, handler in _HANDLERS:
-        handlers = getattr(bpy.app.handlers, name)
-        if handler in handlers:
-            handlers.remove(handler)
     if _work is not None:
-        _colours_off(_work)
-        if _work.preview is not None:
-            _work.preview.close()
-        for _folder, slices in (_work.imports or {}).values():
-            slices.close()
+        halt()
         _work.reader.shutdown(wait=False, cancel_futures=True)
     _work = None
     session.stop()

@@ -13,8 +13,8 @@ from . import driver, live, photo_list, preferences, properties, session
 
 
 def ask(request: dict[str, Any], frame: bool) -> str:
-    """Put a ``generate`` request into the queue for the open file; returns the job's id. frame: move the viewports to
-    the head when it first appears. Raises OSError where the user folder cannot be written."""
+    """Put a ``generate`` request into the queue for the open file; returns the job's id. frame: bring the head
+    into sight when it first appears. Raises OSError where the user folder cannot be written."""
     state = session.get()
     job = state.jobs.submit(request, {"name": Path(request["out"]).name})
     belongs_here(job, frame)
@@ -26,8 +26,9 @@ def belongs_here(job: str, frame: bool) -> None:
     state = session.get()
     state.here.add(job)
     live.note_selection()
-    if frame and preferences.get().frame_view:
+    if frame and job not in state.framed and preferences.get().frame_view:
         state.frame.add(job)
+        state.framed.add(job)
     driver.ensure()
 
 

@@ -20,25 +20,23 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Vector
 from numpy.typing import NDArray
 
-from . import import_head
+from . import import_head, room
 from .parts import Interrupted, Parts
 
 JOB = "idto3d_job"
 COLOURS = "Colour"
 _TOPOLOGY = "idto3d_topology"
 _MATERIAL = "ID-to-3D preview"
-# A head with its air around it, metres.
-_ROOM = 0.34
-_SOLID = {"MESH", "CURVE", "SURFACE", "META", "FONT"}
-# An object as large as this is a room or a ground to stand in, not something to step aside for.
-_ROOM_SIZE = 8.0
+# How rough Solid viewports show skin, before and after the head is finished.
+_ROUGHNESS = 0.6
 
 _shown: set[str] = set()
 _deleted: set[str] = set()
 _names: dict[str, str] = {}
+# Jobs that had no object when the file had so many: going through all of a large file takes milliseconds.
+_missing: dict[str, int] = {}
 _noted: tuple[str, ...] = ()
 
 
@@ -84,14 +82,24 @@ _LINEAR = _linear_table()
 
 def find(job: str) -> Any:
     """The job's object in the open file, or None. Not to be kept beyond the next pause."""
-    known = bpy.data.objects.get(_names.get(job, ""))
-    candidates = [known] if known is not None and known.get(JOB) == job else bpy.data.objects
-    for obj in candidates:
-        # An object whose scene was deleted may still lie in the file.
-        if obj.get(JOB) == job and obj.library is None and obj.type == "MESH" and obj.users_scene:
+    objects = bpy.data.objects
+    known = objects.get(_names.get(job, ""))
+    if known is not None and _is_of(known, job):
+        return known
+    if _missing.get(job) == len(objects):
+        return None
+    for obj in objects:
+        if JOB in obj and _is_of(obj, job):
             _names[job] = obj.name
+            _missing.pop(job, None)
             return obj
+    _missing[job] = len(objects)
     return None
+
+
+def _is_of(obj: Any, job: str) -> bool:
+    # An object whose scene was deleted may still lie in the file.
+    return obj.get(JOB) == job and obj.library is None and obj.type == "MESH" and bool(obj.users_scene)
 
 
 def busy(job: str) -> bool:
@@ -199,7 +207,7 @@ def finish(job: str, built: Any) -> Any:
         _names[job] = built.name
         return built
     preview = [material for material in obj.data.materials if material is not None]
-    _keep_tone(obj.data, built.data)
+    _keep_tone(obj, built.data)
     exchange(obj, built.data)
     obj[import_head.PROPERTY] = built[import_head.PROPERTY].to_dict()
     obj.active_shape_key_index = 0
@@ -210,8 +218,10 @@ def finish(job: str, built: Any) -> Any:
     return obj
 
 
-def _keep_tone(preview: Any, finished: Any) -> None:
-    """Solid viewports go on showing the skin's tone, evenly, when they show materials again."""
+def _keep_tone(obj: Any, finished: Any) -> None:
+    """Give the skin's tone, evenly, to Solid viewports that show materials, and to those that show the colours of
+    vertices, for the next head's sake: there an object without such colours has the object's own."""
+    preview = obj.data
     layer = preview.color_attributes.get(COLOURS)
     if layer is None:
         return
@@ -224,9 +234,10 @@ def _keep_tone(preview: Any, finished: Any) -> None:
     front = flat.reshape(-1, 4)[depth <= np.median(depth)]
     light = front[:, :3].sum(axis=1)
     tone = np.median(front[light >= np.median(light)], axis=0)
+    obj.color = tone
     for material in finished.materials:
         material.diffuse_color = tone
-        material.roughness = 0.6
+        material.roughness = _ROUGHNESS
 
 
 def let_go(job: str) -> None:
@@ -237,6 +248,7 @@ def let_go(job: str) -> None:
     for kept in (_shown, _deleted):
         kept.discard(job)
     _names.pop(job, None)
+    _missing.pop(job, None)
 
 
 def remove(job: str) -> None:
@@ -254,6 +266,7 @@ def after_undo() -> None:
     """What is missing now was undone, or never there in this file, and not deleted by the user."""
     _shown.clear()
     _deleted.clear()
+    _missing.clear()
 
 
 def link(obj: Any) -> None:
@@ -268,7 +281,7 @@ def link(obj: Any) -> None:
     collection = layer.active_layer_collection.collection
     if collection.library is not None or collection.override_library is not None:
         collection = scene.collection
-    obj.location = free_spot(scene)
+    obj.location = room.free_spot(scene)
     collection.objects.link(obj)
     active = layer.objects.active
     undisturbed = _selection(layer) == _noted or not layer.objects.selected
@@ -290,34 +303,10 @@ def _selection(layer: Any) -> tuple[str, ...]:
     return (getattr(layer.objects.active, "name", ""), *sorted(obj.name for obj in layer.objects.selected))
 
 
-def free_spot(scene: Any) -> Vector:
-    """The 3D cursor, or the next place along X where a head stands inside of nothing."""
-    boxes = []
-    for obj in scene.objects:
-        if obj.type in _SOLID and not obj.hide_viewport:
-            low, high = box(obj)
-            if max(high - low) < _ROOM_SIZE:
-                boxes.append((low, high))
-    spot = scene.cursor.location.copy()
-    half = _ROOM / 2
-    for _ in range(200):
-        low, high = np.array(spot) - half, np.array(spot) + half
-        if not any((low < other_high).all() and (high > other_low).all() for other_low, other_high in boxes):
-            break
-        spot.x += _ROOM
-    return spot
-
-
-def box(obj: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """World-space corners. matrix_world of a new object is only right after the next evaluation."""
-    matrix = obj.matrix_world if obj.parent else obj.matrix_basis
-    corners = np.array([matrix @ Vector(corner) for corner in obj.bound_box])
-    return corners.min(axis=0), corners.max(axis=0)
-
-
 def _preview_material() -> Any:
     """Shows the colours in Material Preview and Rendered viewports."""
     material = bpy.data.materials.new(_MATERIAL)
+    material.roughness = _ROUGHNESS
     if bpy.app.version < (5, 0):
         material.use_nodes = True
     tree = material.node_tree

@@ -58,6 +58,8 @@ def skin(parts: Parts, prepared: Prepared) -> Generator[None, None, None]:
     tree.links.new(roughness.outputs["Color"], shader.inputs["Roughness"])
     specular = _image_node(tree, parts.get("specular"), "specular", (-700, -300))
     tree.links.new(specular.outputs["Color"], shader.inputs["Specular IOR Level"])
+    # What Solid viewports show that show textures, and what texture painting begins with.
+    tree.nodes.active = tree.nodes["albedo"]
     yield
 
 

@@ -228,24 +228,6 @@ class IDTO3D_OT_dismiss(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_look_at(bpy.types.Operator):
-    """Move the viewports to the head"""
-
-    bl_idname = "idto3d.look_at"
-    bl_label = "Look at It"
-    bl_options = {"INTERNAL"}
-
-    job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
-
-    def execute(self, context: Any) -> set[str]:
-        obj = live.find(self.job) if self.job else context.object
-        if obj is None:
-            self.report({"INFO"}, "It is not in this file yet")
-            return {"CANCELLED"}
-        driver.frame(obj)
-        return {"FINISHED"}
-
-
 def _submit(operator: Any, request: dict[str, Any], frame: bool, wait: bool = False) -> set[str]:
     try:
         job = generate.ask(request, frame)
@@ -288,6 +270,5 @@ _CLASSES = (
     IDTO3D_OT_forget_job,
     IDTO3D_OT_import_ready,
     IDTO3D_OT_dismiss,
-    IDTO3D_OT_look_at,
 )
 register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -46,20 +46,30 @@ class IDTO3D_PT_generate(panel_parts.SidebarPanel, bpy.types.Panel):
         row.operator("idto3d.generate_from_list", icon="USER")
 
 
+class IDTO3D_MT_photos(bpy.types.Menu):
+    """More ways to fill and empty the list of photos"""
+
+    bl_label = "Photos"
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        layout.operator("idto3d.add_folder", text="Add Folder...", icon="FILE_FOLDER")
+        layout.operator("idto3d.paste_photos", icon="PASTEDOWN")
+        layout.separator()
+        layout.operator("idto3d.clear_photos", icon="TRASH")
+
+
 def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     if given.photos:
         row = layout.row()
+        if 0 <= given.photo_index < len(given.photos):
+            row.template_icon(thumbnails.photo(given.photos[given.photo_index].path), scale=3.4)
         row.template_list(
-            "IDTO3D_UL_photos", "", given, "photos", given, "photo_index", rows=3, maxrows=PHOTOS_USED + 1
+            "IDTO3D_UL_photos", "", given, "photos", given, "photo_index", rows=2, maxrows=PHOTOS_USED + 1
         )
         column = row.column(align=True)
         column.operator("idto3d.add_photos", text="", icon="ADD")
-        column.operator("idto3d.add_folder", text="", icon="FILE_FOLDER")
-        column.operator("idto3d.paste_photos", text="", icon="PASTEDOWN")
-        column.separator()
-        column.operator("idto3d.clear_photos", text="", icon="TRASH")
-        if 0 <= given.photo_index < len(given.photos):
-            layout.template_icon(thumbnails.photo(given.photos[given.photo_index].path), scale=6.0)
+        column.menu("IDTO3D_MT_photos", text="", icon="DOWNARROW_HLT")
         if len(given.photos) > PHOTOS_USED:
             layout.label(text=f"The first {PHOTOS_USED} are used", icon="INFO")
         return
@@ -93,4 +103,4 @@ def _draw_options(layout: Any, given: Any) -> None:
             grid.prop(given, "expressions", index=index, text=expressions.label(name), toggle=True)
 
 
-register, unregister = bpy.utils.register_classes_factory((IDTO3D_UL_photos, IDTO3D_PT_generate))
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_UL_photos, IDTO3D_MT_photos, IDTO3D_PT_generate))

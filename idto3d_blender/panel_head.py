@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import expressions, light_rigs, own_collection, panel_parts
+from . import expressions, light_rigs, own_collection, panel_parts, viewport_colours
 from .import_head import is_head
 
 
@@ -19,11 +19,17 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: Any) -> None:
         layout = self.layout
-        if is_head(context.object):
-            layout.label(text=context.object.name, icon="USER")
-        else:
+        if not is_head(context.object):
             layout.label(text="Select a head to pose it", icon="INFO")
-        layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
+            layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
+            return
+        row = layout.row(align=True)
+        row.label(text=context.object.name, icon="USER")
+        shading = getattr(context.space_data, "shading", None)
+        if shading is not None:
+            shown = viewport_colours.shows_pictures(shading)
+            row.operator("idto3d.show_colours", text="Colours", icon="SHADING_TEXTURE", depress=shown)
+        row.operator("idto3d.look_at", text="", icon="ZOOM_SELECTED")
 
 
 class _HeadPanel(panel_parts.SidebarPanel):
@@ -42,9 +48,10 @@ class IDTO3D_PT_expressions(_HeadPanel, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         blocks = context.object.data.shape_keys.key_blocks
-        for title, names in expressions.grouped(key.name for key in blocks[1:]).items():
-            column = layout.column(align=True)
-            column.label(text=title)
+        column = layout.column(align=True)
+        for number, names in enumerate(expressions.grouped(key.name for key in blocks[1:]).values()):
+            if number:
+                column.separator()
             for name in names:
                 column.prop(blocks[name], "value", text=expressions.label(name), slider=True)
         row = layout.row(align=True)
@@ -62,26 +69,27 @@ class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("idto3d.test_animation", icon="PLAY")
         row.operator("idto3d.clear_animation", text="", icon="X")
-        column = layout.column(align=True)
-        column.label(text="Light")
-        grid = column.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+        row.operator("idto3d.turntable", icon="CAMERA_DATA")
+        row = layout.row(align=True)
+        row.label(icon="LIGHT")
         for rig in light_rigs.RIGS:
-            grid.operator("idto3d.light_rig", text=rig.capitalize()).rig = rig
-        if any(own_collection.is_ours(child, light_rigs.KIND) for child in context.scene.collection.children):
-            column.operator("idto3d.remove_lights", icon="X")
-        layout.operator("idto3d.turntable", icon="CAMERA_DATA")
-        layout.operator("idto3d.look_at", icon="ZOOM_SELECTED")
+            row.operator("idto3d.light_rig", text=rig.capitalize()).rig = rig
+        lit = any(own_collection.is_ours(child, light_rigs.KIND) for child in context.scene.collection.children)
+        last = row.row(align=True)
+        last.enabled = lit
+        last.operator("idto3d.remove_lights", text="", icon="X")
 
 
 class IDTO3D_PT_use(_HeadPanel, bpy.types.Panel):
-    """File it, or take it elsewhere"""
+    """File it, take it elsewhere, bring in another"""
 
-    bl_label = "Asset and Export"
+    bl_label = "Asset, Import and Export"
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Any) -> None:
         layout = self.layout
         layout.operator("idto3d.mark_asset", icon="ASSET_MANAGER")
+        layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
         row = layout.row(align=True)
         for kind, title in (("GLTF", "glTF..."), ("FBX", "FBX..."), ("USD", "USD...")):
             row.operator("idto3d.export", text=title).formats = {kind}

@@ -49,7 +49,7 @@ def _name(record: Record | None, job: str) -> str:
 def _draw_running(layout: Any, context: Any, state: session.Session, running: Snapshot) -> None:
     # The same rows in the same places from beginning to end: what is not known yet is drawn blank.
     layout.label(text=_name(state.jobs.record(running.id), running.id), icon="USER")
-    layout.template_icon(thumbnails.progress(running.picture), scale=8.0)
+    layout.template_icon(thumbnails.progress(running.picture), scale=6.0)
     panel_parts.bar(layout, running.fraction)
     row = layout.row()
     row.label(text=progress_text.stage(running))

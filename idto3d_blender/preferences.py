@@ -40,12 +40,12 @@ class IDTO3D_preferences(bpy.types.AddonPreferences):
     )
     solid_colours: bpy.props.BoolProperty(  # type: ignore[valid-type]
         name="Colours in Solid Viewports",
-        description="While a head takes its colours, Solid viewports that show materials show them; undone afterwards",
+        description="Solid viewports in sight that show plain materials show a new head's skin; not saved with the file",
         default=True,
     )
     frame_view: bpy.props.BoolProperty(  # type: ignore[valid-type]
         name="Look at New Heads",
-        description="Move the viewport to a head when it first appears",
+        description="Move a viewport to a head when it first appears and none shows it",
         default=True,
     )
 

@@ -20,6 +20,7 @@ class Remedy:
 OTHER_PHOTOS = Remedy("idto3d.other_photos", "Choose Other Photos...", "FILE_FOLDER")
 LOWER_QUALITY = Remedy("idto3d.lower_quality", "Lower Quality", "TRIA_DOWN")
 FEWER_EXPRESSIONS = Remedy("idto3d.fewer_expressions", "Fewer Expressions", "SHAPEKEY_DATA")
+FREE_MEMORY = Remedy("idto3d.free_gpu_memory", "Free GPU Memory", "MEMORY")
 REPAIR = Remedy("idto3d.install", "Repair Set-up...", "TOOL_SETTINGS")
 ONLINE = Remedy("idto3d.online_preferences", "Open Preferences", "PREFERENCES")
 OTHER_FOLDER = Remedy("idto3d.choose_output", "Choose Another Folder...", "FILE_FOLDER")
@@ -30,7 +31,7 @@ STARTER = Remedy("idto3d.use_starter_pack", "Use the Starter Pack", "PACKAGE")
 
 _BY_CODE: dict[str, tuple[Remedy, ...]] = {
     "E_NO_FACE": (OTHER_PHOTOS,),
-    "E_OUT_OF_MEMORY": (LOWER_QUALITY, FEWER_EXPRESSIONS),
+    "E_OUT_OF_MEMORY": (FREE_MEMORY, LOWER_QUALITY, FEWER_EXPRESSIONS),
     "E_EXPRESSION": (FEWER_EXPRESSIONS,),
     "E_BACKEND_START": (REPAIR,),
     "E_SETUP": (REPAIR,),

@@ -25,8 +25,8 @@ class Session:
     """folder: the user folder; jobs: the queue; status: of the backend, as last looked up; setup: a running set-up;
     setup_ended: the last set-up that ended; resumable: records the panel offers to resume; ended: the last head job
     that ended, until it is dismissed; here: jobs whose head belongs into the open file; ready: finished heads that
-    wait for the user to ask for them, job -> bundle; frame: jobs whose head the viewports are to move to when it first
-    appears."""
+    wait for the user to ask for them, job -> bundle; frame: jobs whose head is to be brought into sight when it first
+    appears; framed: those for which that was asked once, which is enough."""
 
     folder: Path
     jobs: Jobs
@@ -38,6 +38,7 @@ class Session:
     here: set[str] = field(default_factory=set)
     ready: dict[str, Path] = field(default_factory=dict)
     frame: set[str] = field(default_factory=set)
+    framed: set[str] = field(default_factory=set)
 
     @property
     def busy(self) -> bool:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Vertex colours in Solid viewports while a head is made, and everything as it was afterwards.
+"""Skin colours in Solid viewports: of the vertices while a head is painted, of its picture once it is finished.
 
-Only viewports that show material colours, Blender's default, are switched; one that the user has set up otherwise, or
-changes meanwhile, stays as it is. A saved file gets the user's setting, not ours.
+Only viewports in sight that show material colours, Blender's default, are switched. One that the user has set up
+otherwise, or changes meanwhile, stays as it is; a saved file gets the user's setting, not ours; another file, and a
+head that is not finished, end it. An object without a picture looks as before.
 """
 
 from __future__ import annotations
@@ -12,25 +13,68 @@ from typing import Any
 
 import bpy
 
-_OURS, _THEIRS = "VERTEX", "MATERIAL"
-# Addresses of the areas that we have switched: compared only, never followed.
-_switched: set[int] = set()
+PAINTING, FINISHED = "VERTEX", "TEXTURE"
+_THEIRS = "MATERIAL"
+# Viewports that we have switched, by address, which is compared only and never followed: what they show since, and what
+# they showed before the painting began.
+_switched: dict[int, str] = {}
+_before: dict[int, str] = {}
 
 
-def show() -> None:
-    """Switch the viewports that may be switched."""
+def show(colours: str) -> None:
+    """Switch the viewports that may be switched to PAINTING or FINISHED."""
+    windows = bpy.context.window_manager.windows
+    in_sight = {area.as_pointer() for window in windows for area in window.screen.areas}
     for address, shading in _viewports():
-        if shading.type == "SOLID" and shading.color_type == _THEIRS:
-            shading.color_type = _OURS
-            _switched.add(address)
+        plain = address in in_sight and shading.type == "SOLID" and shading.color_type == _THEIRS
+        if _ours(address, shading) or plain:
+            if colours == PAINTING:
+                _before[address] = shading.color_type
+            shading.color_type = _switched[address] = colours
 
 
-def restore() -> None:
-    """Switch back those that still are as we have left them."""
+def stop_painting() -> None:
+    """The head will not be finished: what shows its colours shows again what it did before."""
     for address, shading in _viewports():
-        if address in _switched and shading.color_type == _OURS:
+        if _ours(address, shading) and shading.color_type == PAINTING:
+            shading.color_type = _switched[address] = _before.get(address, _THEIRS)
+
+
+def restore() -> dict[int, str]:
+    """Give all viewports back to the user, but those that are changed since; returns what ``again`` takes."""
+    were = {}
+    for address, shading in _viewports():
+        if _ours(address, shading) and shading.color_type != _THEIRS:
+            were[address] = shading.color_type
             shading.color_type = _THEIRS
     _switched.clear()
+    return were
+
+
+def again(were: dict[int, str]) -> None:
+    """Undo a ``restore``."""
+    for address, shading in _viewports():
+        if address in were and shading.color_type == _THEIRS:
+            shading.color_type = _switched[address] = were[address]
+
+
+def choose(shading: Any, pictures: bool) -> None:
+    """The user asks for the pictures in a viewport's Solid mode, or for plain materials. It is the user's own setting
+    from now on, saved with the file."""
+    for address, other in _viewports():
+        if other == shading:
+            _switched.pop(address, None)
+    shading.type = "SOLID"
+    shading.color_type = FINISHED if pictures else _THEIRS
+
+
+def shows_pictures(shading: Any) -> bool:
+    """The viewport shows skin pictures, in Solid or otherwise."""
+    return shading.type in ("MATERIAL", "RENDERED") or (shading.type == "SOLID" and shading.color_type == FINISHED)
+
+
+def _ours(address: int, shading: Any) -> bool:
+    return bool(_switched.get(address) == shading.color_type)
 
 
 def _viewports() -> Iterator[tuple[int, Any]]:

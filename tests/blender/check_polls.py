@@ -26,7 +26,6 @@ from idto3d_blender import (
     properties,
     session,
     setup_backend,
-    viewport_colours,
 )
 from idto3d_blender.job import Problem, Snapshot
 from tests.blender import blender_session
@@ -84,7 +83,7 @@ class Layout:
     def __getattr__(self, name: str) -> Any:
         if name in ("row", "column", "box", "grid_flow"):
             return lambda *_, **__: self
-        if name in ("template_icon", "separator"):
+        if name in ("template_icon", "separator", "menu"):
             return lambda *_, **__: None
         raise AttributeError(name)
 
@@ -181,6 +180,7 @@ def check_errors(state: session.Session, work: Path) -> None:
     log.write_text(f"Traceback\n  File {Path.home()}/secret/me.jpg\n", encoding="utf-8")
     for code, button in (
         ("E_OUT_OF_MEMORY", "idto3d.lower_quality"),
+        ("E_OUT_OF_MEMORY", "idto3d.free_gpu_memory"),
         ("E_FACE_TOO_SMALL", "idto3d.other_photos"),
         ("E_BACKEND_START", "idto3d.install"),
     ):
@@ -191,21 +191,6 @@ def check_errors(state: session.Session, work: Path) -> None:
     assert str(Path.home()) not in text and "me.jpg" not in text
     assert bpy.ops.idto3d.copy_report() == {"FINISHED"}
     assert bpy.ops.idto3d.dismiss() == {"FINISHED"} and state.ended is None
-
-
-def check_solid_colours() -> None:
-    """Viewports that show material colours in Solid are switched; what the user has set, or sets meanwhile, stays."""
-    theirs = {address: shading.color_type for address, shading in viewport_colours._viewports()}
-    plain = [s for _, s in viewport_colours._viewports() if (s.type, s.color_type) == ("SOLID", "MATERIAL")]
-    assert len(plain) > 3
-    plain[0].color_type = "RANDOM"
-    viewport_colours.show()
-    assert plain[0].color_type == "RANDOM" and all(shading.color_type == "VERTEX" for shading in plain[1:])
-    plain[1].color_type = "SINGLE"
-    viewport_colours.restore()
-    assert (plain[0].color_type, plain[1].color_type) == ("RANDOM", "SINGLE")
-    plain[0].color_type = plain[1].color_type = "MATERIAL"
-    assert theirs == {address: shading.color_type for address, shading in viewport_colours._viewports()}
 
 
 def main() -> None:
@@ -224,7 +209,6 @@ def main() -> None:
     check_photos(work)
     check_saved_file_is_silent(work)
     check_errors(state, work)
-    check_solid_colours()
     idto3d_blender.unregister()
     blender_session.leave()
 

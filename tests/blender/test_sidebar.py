@@ -17,5 +17,9 @@ def test_job_from_click_to_head(bpy_python: str, tmp_path: Path) -> None:
     print(f"longest of {line['ticks']} ticks: {line['longest_tick_ms']} ms")
 
 
+def test_viewports(bpy_python: str, tmp_path: Path) -> None:
+    run_check(bpy_python, "check_viewports", tmp_path)
+
+
 def test_tools_for_a_head(bpy_python: str, tmp_path: Path) -> None:
     run_check(bpy_python, "check_tools", tmp_path)

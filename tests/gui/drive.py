@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
-from mathutils import Euler
+from mathutils import Euler, Vector
 
 WORK = Path(__file__).resolve().parent
 sys.path.insert(0, str(WORK))
@@ -113,12 +114,10 @@ def install() -> Steps:
     yield 0.5
     note(enabled=MODULE in bpy.context.preferences.addons)
     ext = importlib.import_module(MODULE)
-    for name in ("session", "driver", "live", "setup_backend", "properties", "import_head", "job"):
+    for name in ("session", "driver", "live", "setup_backend", "properties", "import_head", "job", "view"):
         importlib.import_module(f"{MODULE}.{name}")
     if GIVEN["look"]:
         bpy.context.preferences.view.show_tooltips = False
-    for obj in list(bpy.data.objects):
-        bpy.data.objects.remove(obj)
     yield from HANDS.open_tab("ID-to-3D")
     note(category=HANDS.region().active_panel_category, setup_before=ext.session.get().status.state)
     # The size of a set-up is asked from a process of its own.
@@ -163,10 +162,20 @@ def _fake_backend(state: Any) -> None:
     state.status = setup_backend.Status("ready", "The backend is ready (CPU).", "cpu")
 
 
+def drop(photo: Path) -> None:
+    """What Blender does when a file is dropped on the viewport and our name is chosen from the menu of takers."""
+    handler = bpy.types.IDTO3D_FH_photos
+    with HANDS.override("WINDOW"):
+        note(drop_accepted=bool(handler.poll_drop(bpy.context)), drop_endings=handler.bl_file_extensions)
+        group, _, verb = handler.bl_import_operator.partition(".")
+        take = getattr(getattr(bpy.ops, group), verb)
+        take("INVOKE_DEFAULT", directory=f"{photo.parent}{os.sep}", files=[{"name": photo.name}])
+
+
 def choose_photo() -> Steps:
     enter("photo")
     yield from HANDS.shot("02-empty")
-    bpy.ops.idto3d.add_photos(filepath=str(WORK / GIVEN["photo"]))
+    drop(WORK / GIVEN["photo"])
     given = ext.properties.settings()
     given.output = str(WORK / "heads")
     if GIVEN["backend"] == "fake":
@@ -197,7 +206,21 @@ def generate() -> Steps:
     yield from until(lambda: running() is None or ext.live.find(running().id), 300, "the first preview")
     assert running() is not None, ext.session.get().ended
     note(seconds_to_first_preview=round(time.monotonic() - pressed, 1))
+    yield 0.5
     yield from HANDS.shot("05-first-preview", preview=True)
+    head = ext.live.find(running().id)
+    space = HANDS.area().spaces.active
+    note(in_sight=ext.view.shows(HANDS.area(), space, head), degrees_aside=degrees_aside(space.region_3d, head))
+    # What artists do to the scene that Blender starts with; till here it has been in the way.
+    for name in ("Cube", "Camera", "Light"):
+        bpy.data.objects.remove(bpy.data.objects[name])
+
+
+def degrees_aside(region_3d: Any, head: Any) -> float:
+    """How far the view stands beside the face."""
+    eye = region_3d.view_location + region_3d.view_rotation @ Vector((0.0, 0.0, region_3d.view_distance))
+    away = eye - head.location
+    return round(math.degrees(math.atan2(away.x, -away.y)), 1)
 
 
 def kill_worker() -> Steps:
@@ -265,12 +288,13 @@ def see_it_grow() -> Steps:
     enter("import")
     ended = ext.session.get().ended
     assert ended is not None and ended.error is None, ended
-    for frame in range(4):
+    for frame in range(6):
         yield from HANDS.shot(f"09-import-{frame}")
     yield from until(lambda: not ext.driver.alive(ended.id), 120, "the import")
     enter("done")
     yield 1.5
     yield from HANDS.shot("10-done")
+    note(solid_shows=HANDS.area().spaces.active.shading.color_type)
     head = bpy.context.object
     keys = head.data.shape_keys.key_blocks
     images = [
@@ -327,7 +351,7 @@ def animate() -> Steps:
 def light_and_render() -> Steps:
     enter("light")
     yield from HANDS.click_on("idto3d.light_rig", at=0.25)
-    yield from HANDS.click_on("idto3d.turntable")
+    yield from HANDS.click_on("idto3d.turntable", at=0.8)
     scene = bpy.context.scene
     note(lights=len([o for o in scene.objects if o.type == "LIGHT"]), camera=scene.camera is not None)
     yield from HANDS.shot("13-lit")

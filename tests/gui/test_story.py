@@ -76,6 +76,29 @@ def test_viewport_shows_the_head_growing(head_story: Seen) -> None:
     assert seen >= 3
 
 
+def test_photo_can_be_dropped(head_story: Seen) -> None:
+    result = head_story.result
+    assert result["drop_accepted"] and ".jpg" in result["drop_endings"]
+
+
+def test_the_start_scene_shows_the_face(head_story: Seen) -> None:
+    """Generate is pressed beside the cube, in the view that Blender starts with."""
+    result = head_story.result
+    assert result["in_sight"] and abs(result["degrees_aside"]) < 45
+
+
+def test_the_finished_head_is_painted_in_solid(head_story: Seen) -> None:
+    """Not one tone: lips, brows and hair differ from the skin."""
+    assert head_story.result["solid_shows"] == "TEXTURE"
+    shots = {shot["name"]: shot for shot in head_story.result["shots"]}
+    last = max(name for name in shots if name.startswith("08-growing"))
+    before, after = (viewport(head_story, shots[name]).astype(float) for name in (last, "10-done"))
+    middle = np.s_[before.shape[0] // 4 : -before.shape[0] // 4, before.shape[1] // 4 : -before.shape[1] // 4]
+    if "resume_step" in head_story.result:
+        change = np.abs(before[middle] - after[middle]).max(axis=-1)
+        assert np.median(change) < 12, "the finished head looks other than the painted one"
+
+
 def test_finished_head(head_story: Seen) -> None:
     result = head_story.result
     assert result["job_state"] == "done" and result["bundle_there"] and result["is_head"]

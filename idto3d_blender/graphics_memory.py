@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Blender itself holds on the graphics card and can do without for a while.
+
+The program that makes heads holds nothing between two of them: each has a process of its own (see job.py).
+"""
+
+from __future__ import annotations
+
+import bpy
+
+
+def free() -> int:
+    """Let go of it; returns how many viewports were set to Solid."""
+    viewports = 0
+    for screen in bpy.data.screens:
+        for area in screen.areas:
+            if area.type == "VIEW_3D" and area.spaces.active.shading.type in ("MATERIAL", "RENDERED"):
+                area.spaces.active.shading.type = "SOLID"
+                viewports += 1
+    for image in bpy.data.images:
+        image.gl_free()
+    for scene in bpy.data.scenes:
+        if scene.render.use_persistent_data:
+            # Switching it off is what lets go of the last render's data.
+            scene.render.use_persistent_data = False
+            scene.render.use_persistent_data = True
+    return viewports

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands where in a scene, so that a new head stands in nothing and is hidden by nothing.
+
+Read in bulk: a scene may have tens of thousands of objects, and this runs beside the user's work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Vector
+from numpy.typing import NDArray
+
+# A head with its air around it, metres.
+_HEAD = 0.34
+_SOLID = ("MESH", "CURVE", "SURFACE", "META", "FONT")
+# An object as large as this is a room or a ground to stand in, not something to step aside for.
+_LARGEST = 8.0
+_PLACES = 200
+
+Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def free_spot(scene: Any) -> Vector:
+    """The 3D cursor, or the next place along X where a head stands inside of nothing."""
+    lows, highs = boxes(scene)
+    spot = scene.cursor.location.copy()
+    for _ in range(_PLACES):
+        low, high = np.array(spot) - _HEAD / 2, np.array(spot) + _HEAD / 2
+        if not ((low < highs) & (high > lows)).all(axis=1).any():
+            break
+        spot.x += _HEAD
+    return spot
+
+
+def boxes(scene: Any) -> Boxes:
+    """World-space corners, lowest and highest (N,3) each, of the solid objects in ``scene`` that are no larger than a
+    piece of furniture."""
+    objects = scene.objects
+    count = len(objects)
+    kinds, hidden = np.empty(count, np.int32), np.empty(count, bool)
+    matrices, corners = np.empty((count, 4, 4), np.float32), np.empty((count, 8, 3), np.float32)
+    objects.foreach_get("type", kinds)
+    objects.foreach_get("hide_viewport", hidden)
+    objects.foreach_get("matrix_world", matrices.reshape(-1))
+    # Made a moment ago and never evaluated: only its own transform is known.
+    new = (matrices == np.eye(4, dtype=np.float32)).all(axis=(1, 2))
+    if new.any():
+        own = np.empty_like(matrices)
+        objects.foreach_get("matrix_basis", own.reshape(-1))
+        matrices[new] = own[new]
+    objects.foreach_get("bound_box", corners.reshape(-1))
+    solid = bpy.types.Object.bl_rna.properties["type"].enum_items
+    keep = np.isin(kinds, [solid[kind].value for kind in _SOLID]) & ~hidden
+    # Blender hands matrices out by columns.
+    world = corners[keep].astype(np.float64) @ matrices[keep, :3, :3] + matrices[keep, 3:, :3]
+    lows, highs = world.min(axis=1), world.max(axis=1)
+    small = (highs - lows).max(axis=1) < _LARGEST
+    return lows[small], highs[small]
+
+
+def box(obj: Any) -> Boxes:
+    """World-space corners (3,) and (3,) of one object. Its matrix_world is only right after the next evaluation."""
+    matrix = obj.matrix_world if obj.parent else obj.matrix_basis
+    corners = np.array([matrix @ Vector(corner) for corner in obj.bound_box])
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def in_between(start: Vector, end: Vector, lows: NDArray[np.float64], highs: NDArray[np.float64]) -> bool:
+    """A box stands on the straight way from ``start`` to ``end``; one that holds ``end`` does not count."""
+    begin, stop = np.array(start, dtype=np.float64), np.array(end, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near, far = (lows - begin) / (stop - begin), (highs - begin) / (stop - begin)
+    # 0 / 0: the way runs in the face of a box.
+    enter = np.nan_to_num(np.minimum(near, far), nan=0.0).max(axis=1)
+    leave = np.nan_to_num(np.maximum(near, far), nan=1.0).min(axis=1)
+    around_end = ((lows <= stop) & (stop <= highs)).all(axis=1)
+    return bool(((enter < leave) & (enter < 1.0) & (leave > 0.0) & ~around_end).any())
