@@ -40,7 +40,7 @@ class IDTO3D_preferences(bpy.types.AddonPreferences):
     )
     solid_colours: bpy.props.BoolProperty(  # type: ignore[valid-type]
         name="Colours in Solid Viewports",
-        description="Solid viewports in sight that show plain materials show a new head's skin; not saved with the file",
+        description="Solid viewports in sight that show materials show a new head's skin; not saved with the file",
         default=True,
     )
     frame_view: bpy.props.BoolProperty(  # type: ignore[valid-type]
