@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The queue of jobs and its records: what outlives a killed Blender, and what is asked of the backend."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idto3d_blender import setup_backend
+from idto3d_blender.jobs import Jobs, Record
+from tests.scripted_worker import ENDLESS, NORMAL, ROOT, SHORT, launch_of, until
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Path:
+    """A user folder whose name has what breaks careless code."""
+    folder = tmp_path / "Benutzer Ünï 名前"
+    folder.mkdir()
+    return folder
+
+
+def photo(user: Path) -> Path:
+    file = user / "Foto ä.png"
+    file.touch()
+    return file
+
+
+def queue_of(user: Path, script: str) -> Jobs:
+    return Jobs(user, lambda record: launch_of(user, script, record.id, dict(record.request)), SHORT)
+
+
+def drain(jobs: Jobs, seconds: float = 20.0) -> list[dict[str, Any]]:
+    events, end = [], time.monotonic() + seconds
+    while jobs.busy:
+        assert time.monotonic() < end
+        events += jobs.poll()
+        time.sleep(0.005)
+    return events
+
+
+def test_one_at_a_time_in_order(user: Path) -> None:
+    jobs = queue_of(user, NORMAL)
+    request = {"photos": [str(photo(user))], "out": "o"}
+    names = [jobs.submit(request, {"object": f"Head {i}"}) for i in range(3)]
+    assert jobs.current is not None and jobs.current.id == names[0]
+    assert [record.id for record in jobs.waiting] == names[1:]
+    jobs.cancel(names[1])
+    assert [record.id for record in jobs.waiting] == names[2:]
+    done = [event["job"] for event in drain(jobs) if event["type"] == "done"]
+    assert done == [names[0], names[2]]
+    assert jobs.finished is not None and jobs.finished.id == names[2] and jobs.finished.state == "done"
+    assert [record.id for record in jobs.resumable()] == [names[1]]
+    assert [record.state for name in names if (record := jobs.record(name))] == ["done", "cancelled", "done"]
+    assert not list((user / "jobs").glob("*.lock"))
+
+
+def test_next_job_starts_after_a_failure(user: Path) -> None:
+    jobs = queue_of(user, "raise SystemExit(1)")
+    first, second = (jobs.submit({"photos": [str(photo(user))], "out": "o"}) for _ in range(2))
+    drain(jobs)
+    record = jobs.record(second)
+    assert record is not None and record.state == "failed" and record.error is not None
+    assert record.error["code"] == "E_BACKEND_START"
+    assert {each.id for each in jobs.resumable()} == {first, second}
+
+
+def test_resume_asks_for_the_same(user: Path) -> None:
+    jobs = queue_of(user, ENDLESS)
+    request = {"photos": [str(photo(user))], "out": "o", "seed": 7}
+    name = jobs.submit(request, {"object": "Head"})
+    job = jobs.current
+    assert job is not None
+    while job.snapshot.step < 1:
+        jobs.poll()
+        time.sleep(0.005)
+    jobs.cancel(name)
+    drain(jobs)
+    again = queue_of(user, NORMAL)  # another Blender
+    (record,) = again.resumable()
+    assert (record.id, record.state, dict(record.request)) == (name, "cancelled", request)
+    assert record.note == {"object": "Head"}
+    assert again.resume(name) == name
+    drain(again)
+    assert again.resumable() == [] and again.finished is not None and again.finished.state == "done"
+    with pytest.raises(KeyError):
+        again.resume(name)
+
+
+def test_record_of_a_killed_blender_is_offered_again(user: Path) -> None:
+    """A second process submits, and is killed while its job runs."""
+    file = photo(user)
+    launch_of(user, ENDLESS, "w")
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from idto3d_blender.job import Launch, child_environment
+from idto3d_blender.jobs import Jobs
+user = Path({str(user)!r})
+command = ({sys.executable!r}, "-S", str(user / "worker w.py"))
+env = child_environment(user, user)
+jobs = Jobs(user, lambda r: Launch(command, env, user / "logs" / (r.id + ".log"), dict(r.request)))
+for _ in range(2): jobs.submit({{"photos": [{str(file)!r}], "out": "o"}})
+while jobs.current.snapshot.step < 1: jobs.poll(); time.sleep(0.005)
+print("running", flush=True)
+time.sleep(60)
+"""
+    blender = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    assert blender.stdout is not None and blender.stdout.readline() == "running\n"
+    jobs = queue_of(user, NORMAL)
+    assert jobs.resumable() == [], "its jobs are not ours while it lives"
+    blender.kill()
+    blender.wait()
+    left = jobs.resumable()
+    assert sorted(record.state for record in left) == ["queued", "running"]
+    assert left[0].created > left[1].created
+    for record in left:
+        jobs.resume(record.id)
+    drain(jobs)
+    assert jobs.resumable() == []
+
+
+def test_release_leaves_the_jobs_to_be_offered(user: Path) -> None:
+    jobs = queue_of(user, ENDLESS)
+    names = [jobs.submit({"photos": [str(photo(user))], "out": "o"}) for _ in range(2)]
+    job = jobs.current
+    assert job is not None
+    until(job, lambda: job.snapshot.step == 1)
+    jobs.release()
+    assert not jobs.busy
+    until(job, lambda: job._gone)
+    assert {record.id for record in queue_of(user, NORMAL).resumable()} == set(names)
+
+
+def test_only_what_can_be_resumed_is_offered(user: Path) -> None:
+    jobs = queue_of(user, "raise SystemExit(1)")
+    gone = user / "gone.png"
+    gone.touch()
+    jobs.submit({"photos": [str(photo(user)), str(gone)], "out": "o"})
+    drain(jobs)
+    assert len(jobs.resumable()) == 1
+    gone.unlink()
+    assert jobs.resumable() == []
+    folder = user / "jobs"
+    (folder / "cut.json").write_text('{"id": "cut", "requ')
+    (folder / "other.json").write_text(json.dumps({"id": "x", "request": {}, "created": 1.0}))
+    (folder / "future.json").write_text(json.dumps({"id": "future", "request": {}, "created": 1.0, "new": 1}))
+    assert jobs.resumable() == []
+
+
+def test_forget(user: Path) -> None:
+    jobs = queue_of(user, NORMAL)
+    name = jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    waiting = jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    for busy in (name, waiting):
+        with pytest.raises(ValueError):
+            jobs.forget(busy)
+    drain(jobs)
+    jobs.forget(name)
+    assert jobs.record(name) is None
+    assert not (user / "jobs" / f"{name}.json").exists() and not (user / "logs" / f"{name}.log").exists()
+
+
+def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
+    jobs = queue_of(user, NORMAL)
+    old, new = (jobs.submit({"photos": [str(photo(user))], "out": "o"}) for _ in range(2))
+    waiting = jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    jobs.cancel(waiting)
+    drain(jobs)
+    for name in (old, new, waiting):
+        (user / "previews" / name).mkdir(parents=True)
+        (user / "previews" / name / "a.png").touch()
+    for name in (old, waiting):
+        for path in (f"jobs/{name}.json", f"logs/{name}.log", f"previews/{name}"):
+            if (user / path).exists():
+                os.utime(user / path, (1e9, 1e9))
+    jobs.tidy()
+    assert {path.stem for path in (user / "jobs").iterdir()} == {new, waiting}
+    assert {path.name for path in (user / "previews").iterdir()} == {new, waiting}
+    assert not (user / "logs" / f"{old}.log").exists() and (user / "logs" / f"{new}.log").exists()
+
+
+def test_user_folder_that_cannot_be_written(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = queue_of(user, NORMAL)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(PermissionError(13, "read-only")))
+        with pytest.raises(PermissionError):
+            jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    assert not jobs.busy and list((user / "jobs").iterdir()) == []
+
+
+def test_records_are_replaced_whole(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that cannot be written, as on a full disk, leaves the old one and does not stop the job."""
+    jobs = queue_of(user, NORMAL)
+    name = jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    file = user / "jobs" / f"{name}.json"
+    before = json.loads(file.read_text(encoding="utf-8"))
+
+    def full(*arguments: object, **named: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        while not (jobs.current is None or jobs.current.state == "done"):
+            jobs.poll()
+            time.sleep(0.005)
+    assert json.loads(file.read_text(encoding="utf-8"))["request"] == before["request"]
+    drain(jobs)
+    assert jobs.finished is not None and jobs.finished.state == "done"
+    assert [path.suffix for path in (user / "jobs").iterdir()] == [".json"]
+
+
+def test_worker_launch(user: Path) -> None:
+    launch = setup_backend.worker_launch(user, "7", {"photos": ["a"], "out": "o", "previews": None})
+    assert launch.command[1:] == ("-s", "-m", "idto3d", "worker")
+    assert launch.request is not None and launch.request["previews"] == str(user / "previews" / "7")
+    assert Path(launch.env["PYTHONPATH"]).name == "backend"
+
+
+def test_stages_are_the_generators() -> None:
+    """A stage without a share would hold the bar still."""
+    text = "".join(
+        (ROOT / "backend" / "idto3d" / name).read_text(encoding="utf-8")
+        for name in ("generate.py", "distill/geometry_stage.py", "distill/texture_stage.py")
+    )
+    named = set(re.findall(r'(?:clock|progress)\("([a-z ]+)"', text))
+    assert named == {stage for stage, _ in setup_backend.GENERATE_STAGES}
+
+
+def test_record_knows_its_photos(user: Path) -> None:
+    assert not Record("a", {"photos": []}, 0.0).photos_exist()
+    assert Record("a", {"photos": [str(photo(user))]}, 0.0).photos_exist()
