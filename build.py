@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -38,6 +37,7 @@ from environments import (  # noqa: E402
     locked,
     missing_system_packages,
 )
+from extension_package import contents, fill_repository, stage_extension  # noqa: E402
 from preflight import InstallError, as_offered  # noqa: E402
 
 BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
@@ -311,26 +311,20 @@ def test() -> int:
 def package() -> None:
     """The extension as a zip that Blender installs, and a static repository that Blender updates from.
 
-    In the zip the add-on lies at the top, as Blender wants it, and the backend beside it. out/repository can be put on
-    any web server as it is.
+    out/repository can be put on any web server as it is.
     """
     blender, target = bpy_environment(DEMO_BPY), ROOT / "out"
     ensure(blender)
     tool = next(blender.packages().glob("bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
 
-    def blender_ext(*arguments: str | Path) -> None:
+    def blender_ext(*arguments: str) -> None:
         if run([blender.python(), "-I", tool, *arguments]):
             raise BuildError("Blender's extension tool refused the package; its reason stands above.")
 
     with tempfile.TemporaryDirectory(prefix="idto3d-") as folder:
         stage, repository = Path(folder) / "idto3d", Path(folder) / "repository"
         stage_extension(stage)
-        repository.mkdir()
-        blender_ext("validate", stage)
-        blender_ext("build", "--source-dir", stage, "--output-dir", repository)
-        (archive,) = repository.glob("*.zip")
-        blender_ext("validate", archive)
-        blender_ext("server-generate", "--repo-dir", repository, "--html")
+        archive = fill_repository(stage, repository, blender_ext)
         target.mkdir(exist_ok=True)
         shutil.copy2(archive, target)
         shutil.rmtree(target / "repository", ignore_errors=True)
@@ -338,25 +332,6 @@ def package() -> None:
     print(contents(target / archive.name))
     print(f"{target / archive.name}\n    in Blender: Preferences > Get Extensions > Install from Disk")
     print(f"{target / 'repository'}\n    goes on any web server; drag the link in its index.html into Blender")
-
-
-def stage_extension(stage: Path) -> None:
-    """Lay out in a new folder what goes into the zip: no tests, no pins of tools, no caches, nothing hidden."""
-    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "requirements-bpy-*", "requirements-dev.txt")
-    shutil.copytree(ROOT / "idto3d_blender", stage, ignore=unwanted)
-    shutil.copytree(ROOT / "backend", stage / "backend", ignore=unwanted)
-    for name in ("blender_manifest.toml", "LICENSE"):
-        shutil.copy2(ROOT / name, stage)
-
-
-def contents(archive: Path) -> str:
-    """What a zip holds: files and size by folder, down to the second level."""
-    folders: dict[str, list[int]] = {}
-    with zipfile.ZipFile(archive) as opened:
-        for each in opened.infolist():
-            folders.setdefault("/".join(each.filename.split("/")[:-1][:2]), []).append(each.compress_size)
-    lines = [f"  {sum(sizes) / 1e6:7.2f} MB  {len(sizes):3} files  {name or '.'}" for name, sizes in folders.items()]
-    return "\n".join([*sorted(lines, reverse=True), f"  {archive.stat().st_size / 1e6:7.2f} MB  in all"])
 
 
 def parser() -> argparse.ArgumentParser:

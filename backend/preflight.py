@@ -21,6 +21,7 @@ from typing import Any
 
 from environments import (
     BACKEND_PYTHONS,
+    CPU_INDEX,
     CUDA_SIZE,
     OLDEST_DRIVER,
     Environment,
@@ -248,7 +249,9 @@ def as_offered(environment: Environment, python: str) -> tuple[Environment, str]
 def device_lines(device: str, gpu: Gpu | None) -> list[str]:
     """What the backend will run on, and why."""
     if device == "cuda":
-        return [f"Runs on the GPU: {gpu.name}, {gpu.memory:.0f} GB, driver {gpu.driver}" if gpu else "Runs on a GPU"]
+        if gpu is None:
+            return ["For an NVIDIA GPU, as chosen in the preferences; none was found, so it will run on the CPU"]
+        return [f"Runs on the GPU: {gpu.name}, {gpu.memory:.0f} GB, driver {gpu.driver}"]
     if gpu is None:
         return ["Runs on the CPU: no NVIDIA GPU was found"]
     if sys.platform != "linux":
@@ -278,7 +281,8 @@ def plan(target: Path, python: str, device: str, wheels: Path | None, online: bo
         environment, note = as_offered(environment, python)
         problem = refusal(environment, target, python, wheels, online)  # its size may be another
     fetched = 0 if wheels else max(0, environment.size.download - folder_bytes(beside(target, ".download")))
-    download = f"{fetched / 1e9:.1f} GB to download from Python's package index" if fetched else "already downloaded"
+    indexes = "Python's package index" + (f" and {CPU_INDEX.split('/')[2]}" if environment.torch_index else "")
+    download = f"{fetched / 1e9:.1f} GB to download from {indexes}" if fetched else "already downloaded"
     source = f"from the folder {wheels}" if wheels else download
     lines = [
         f"PyTorch and {len(environment.asked()) - 1} other Python packages, {source}",

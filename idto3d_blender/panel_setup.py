@@ -24,7 +24,7 @@ class IDTO3D_PT_setup(panel_parts.SidebarPanel, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         state = session.get()
         if state.setup is not None:
-            _draw_running(self.layout, state)
+            _draw_running(self.layout, context, state)
             return
         panel_parts.text(self.layout, context, state.status.message, "INFO")
         _draw_plan(self.layout, context)
@@ -85,13 +85,15 @@ def _draw_plan(layout: Any, context: Any) -> None:
         layout.operator("idto3d.remove_backend", text="Remove...", icon="TRASH")
 
 
-def _draw_running(layout: Any, state: session.Session) -> None:
+def _draw_running(layout: Any, context: Any, state: session.Session) -> None:
     assert state.setup is not None
     snapshot = state.setup.snapshot
     column = layout.column()
     column.label(text=progress_text.stage(snapshot), icon="SORTTIME")
     panel_parts.bar(column, snapshot.fraction)
     column.label(text=progress_text.time_left(snapshot, setup_backend.SETUP_STAGES))
+    for warning in snapshot.warnings:
+        panel_parts.text(layout, context, warning.message, "INFO")
     row = layout.row(align=True)
     row.operator("idto3d.cancel_install", icon="CANCEL")
     row.operator("idto3d.open_log", icon="TEXT").path = str(snapshot.log)
