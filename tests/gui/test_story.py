@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An artist's first head in a Blender with a window: see drive.py for the story, conftest.py for when it is played."""
+"""An artist's first head in a Blender with a window. The story: first_head.py; when it is played: conftest.py."""
 
 from __future__ import annotations
 

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the stories of drive.py share: the extension, the hands, the notes, waiting, installing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bpy
+
+WORK = Path(__file__).resolve().parent
+
+if TYPE_CHECKING:
+    from tests.gui.hands import Hands, Steps
+else:
+    from hands import Hands, Steps
+
+MODULE = "bl_ext.user_default.idto3d"
+GIVEN: dict[str, Any] = json.loads((WORK / "given.json").read_text(encoding="utf-8"))
+RESULT: dict[str, Any] = {"blender": bpy.app.version_string, "steps": [], "longest_gap": {}, "longest_tick": {}}
+HANDS = Hands(WORK, GIVEN["simulate"])
+BEGUN = time.monotonic()
+
+
+class Extension:
+    """The modules of the installed extension, by name."""
+
+    def __getattr__(self, name: str) -> Any:
+        return importlib.import_module(f"{MODULE}.{name}")
+
+
+ext: Any = Extension()
+phase = "start"
+_last_turn = 0.0
+
+
+def note(**facts: Any) -> None:
+    """Keep facts for the test and the log."""
+    RESULT.update(facts)
+    print(f"DRIVE {time.monotonic() - BEGUN:6.1f}", facts, flush=True)
+
+
+def enter(name: str) -> None:
+    """A new part of the story begins."""
+    global phase, _last_turn
+    phase, _last_turn = name, 0.0
+    RESULT["steps"].append([name, round(time.monotonic() - BEGUN, 1)])
+    print(f"DRIVE {time.monotonic() - BEGUN:6.1f} == {name}", flush=True)
+
+
+def until(condition: Callable[[], Any], seconds: float, what: str) -> Steps:
+    """Wait for a condition. Raises TimeoutError naming ``what``."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s; ended: {ext.session.get().ended}")
+        yield 0.05
+    return value
+
+
+def watch() -> float:
+    """Beats as often as Blender lets it; keeps the longest pause of each part of the story, in seconds."""
+    global _last_turn
+    now = time.monotonic()
+    if _last_turn:
+        RESULT["longest_gap"][phase] = round(max(RESULT["longest_gap"].get(phase, 0.0), now - _last_turn), 3)
+    _last_turn = now
+    return 0.01
+
+
+def measure_ticks() -> None:
+    """Keep the longest turn of the extension's own timer."""
+    real = ext.driver.tick
+
+    def tick() -> Any:
+        begun = time.monotonic()
+        try:
+            return real()
+        finally:
+            longest = max(RESULT["longest_tick"].get(phase, 0.0), time.monotonic() - begun)
+            RESULT["longest_tick"][phase] = round(longest, 3)
+
+    ext.driver.tick = tick
+
+
+def running() -> Any:
+    return ext.session.get().running()
+
+
+def install() -> Steps:
+    enter("install")
+    yield 1.0
+    bpy.ops.extensions.package_install_files(
+        filepath=str(WORK / GIVEN["zip"]), repo="user_default", enable_on_install=True, overwrite=True
+    )
+    yield 0.5
+    note(enabled=MODULE in bpy.context.preferences.addons)
+    measure_ticks()
+    if GIVEN["look"]:
+        bpy.context.preferences.view.show_tooltips = False
+    yield from HANDS.open_tab("ID-to-3D")
+    note(category=HANDS.region().active_panel_category, setup_before=ext.session.get().status.state)
+    # The size of a set-up is asked from a process of its own.
+    yield from until(lambda: ext.session.plan() is not None, 60, "the set-up's plan")
+    yield 1.0
+    yield from HANDS.away()
+    yield from HANDS.shot("01-set-up")
