@@ -28,6 +28,7 @@ from .expressions import parse_expressions
 from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report
 from .head.geometry_net import GeometryNet
 from .head.own_albedo import own_albedo
+from .head.progress import between
 from .head.texture_net import TextureNet
 from .identity import agreement, disagreement, embed, load_recogniser, pool
 from .live import Live
@@ -196,7 +197,11 @@ def make_head(
     del normal_prior
     if live is not None:
         live.sculpt(sculpture, now=True)
-    clock("finishing the mesh", 0, 3)
+
+    def finishing(share: float) -> None:
+        clock("finishing the mesh", round(100 * share), 100)
+
+    finishing(0)
     with torch.no_grad():
         others = torch.arange(1, len(names))
         motion, warps = sculpture.identity_motion(), sculpture.expression_motion(others)
@@ -208,17 +213,17 @@ def make_head(
             motion,
             warps,
             config.faces,
+            between(finishing, 0.0, 0.35),
         )
         start_motion = net.identity_field(coefficients)
         start_warps = net.expression_field(net.warp.codes[others], coefficients)
         start_mesh = carry_fields(net, mesh, start_motion, start_warps)
         skins = net.control + motion, net.control + start_motion
-    clock("finishing the mesh", 1, 3)
-    atlas = make_atlas(mesh, config.texture_size)
-    clock("finishing the mesh", 2, 3)
-    first = bake_start(texture_net, net, mesh, atlas, look, skins[0], subject.faces)
+    atlas = make_atlas(mesh, config.texture_size, between(finishing, 0.35, 0.65))
+    texels = between(finishing, 0.65, 0.9)
+    first = bake_start(texture_net, net, mesh, atlas, look, skins[0], subject.faces, texels)
     albedo_prior = load_prior(pack, "albedo")
-    clock("finishing the mesh", 3, 3)
+    finishing(1)
     painting = run_texture_stage(
         mesh,
         atlas,

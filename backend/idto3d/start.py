@@ -14,6 +14,7 @@ from torch import Tensor
 from .appearance import Appearance, measure_hair
 from .head.finish import Atlas, HeadMesh, texel_attachment
 from .head.geometry_net import GeometryNet, follow
+from .head.progress import Progress, ignored
 from .head.texture_net import TextureNet, start_maps
 from .photo_detail import add_photo_detail
 from .photos.faces import Face
@@ -63,6 +64,7 @@ def bake_start(
     look: Appearance,
     surface: Tensor,
     faces: Sequence[Face],
+    progress: Progress = ignored,
 ) -> Tensor:
     """The maps (S,S,5) that the texture stage starts from, carried over the seams: the networks' guess with the
     photographs' detail. surface (P,3): this person's neutral control surface."""
@@ -71,7 +73,7 @@ def bake_start(
         distance = torch.einsum("s,sn->n", look.style, geometry.hair_distance(points))
         return torch.sigmoid((HAIR_EDGE - distance) / 0.0006)
 
-    points, index, attachment = texel_attachment(geometry, mesh, atlas)
+    points, index, attachment = texel_attachment(geometry, mesh, atlas, progress)
     values = start_maps(texture, geometry, attachment, texture.skin(look.texture), hair_at(points), look.hair, points)
     size = atlas.tri.shape[0]
     image = torch.zeros(size * size, values.shape[1])

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from .progress import Progress, ignored
+
 Array = NDArray[Any]
 SAMPLES_PER_TRIANGLE = 16
+AT_ONCE = 30_000  # points: a tenth of a second
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,20 @@ class Surface:
             samples = np.concatenate([samples, turn * normals], 1)
         self._tree = cKDTree(samples)
 
-    def attach(self, points: Array, normals: Array | None = None, neighbours: int = 3) -> Attachment:
+    def attach(
+        self, points: Array, normals: Array | None = None, neighbours: int = 3, progress: Progress = ignored
+    ) -> Attachment:
         """Nearest places of points (N,3): exact on the triangles of the nearest few surface samples. normals (N,3)
         belong to the points; only for a surface with `turn`."""
         points = np.asarray(points, np.float64)
         where = points if normals is None else np.concatenate([points, self._turn * np.asarray(normals)], 1)
+        parts = []
+        for start in range(0, max(1, len(points)), AT_ONCE):
+            progress(start / max(1, len(points)))
+            parts.append(self._attach(points[start : start + AT_ONCE], where[start : start + AT_ONCE], neighbours))
+        return Attachment(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def _attach(self, points: Array, where: Array, neighbours: int) -> tuple[Tensor, Tensor, Tensor]:
         _, near = self._tree.query(where, k=neighbours)
         best_face, best_bary, best_gap = None, None, np.full(len(points), np.inf)
         for k in range(neighbours):
@@ -97,9 +109,7 @@ class Surface:
                 best_face, best_bary = np.where(better, face, best_face), np.where(better[:, None], bary, best_bary)
             best_gap = np.minimum(gap, best_gap)
         assert best_face is not None and best_bary is not None
-        return Attachment(
-            torch.from_numpy(best_face), torch.from_numpy(best_bary).float(), torch.from_numpy(best_gap).float()
-        )
+        return torch.from_numpy(best_face), torch.from_numpy(best_bary).float(), torch.from_numpy(best_gap).float()
 
 
 def face_normals(vertices: Array, faces: Array) -> Array:

@@ -9,38 +9,46 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from idto3d.head.progress import Progress, communicated, ignored
+
 Array = NDArray[Any]
 PACKAGES = Path(__file__).resolve().parents[2]
+TYPICAL = 4.0  # seconds
 
 
-def pack(uv: Array, faces: Array, resolution: int, padding: int) -> dict[str, Array]:
+def pack(uv: Array, faces: Array, resolution: int, padding: int, progress: Progress = ignored) -> dict[str, Array]:
     """Moves charts, uv (T,2) float32 and faces (F,3) uint32, apart into one square: vertex (T',) index into uv,
     faces_uv (F,3), uv (T',2) in 0..1 of each side, texels (2,) width and height of the packing, charts (),
     utilization ().
 
-    Raises MemoryError where the process was ended from outside, RuntimeError where it failed otherwise.
+    Raises MemoryError where the process was ended from outside, RuntimeError where it failed otherwise. When `progress`
+    raises, the process is ended.
     """
-    request = io.BytesIO()
-    np.savez(request, uv=uv, faces=faces, resolution=resolution, padding=padding)
     paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "idto3d.head.charts"],
-        input=request.getvalue(),
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
-    if done.returncode == -9:  # what a system does that has run out of memory
+    with tempfile.TemporaryFile() as request:  # a pipe would have to be filled while its other end is waited for
+        np.savez(request, uv=uv, faces=faces, resolution=resolution, padding=padding)
+        request.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "idto3d.head.charts"],
+            stdin=request,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        answer, log = communicated(process, TYPICAL, progress)
+    if process.returncode == -9:  # what a system does that has run out of memory
         raise MemoryError("packing was ended from outside")
-    if done.returncode:
-        raise RuntimeError(f"packing failed: {done.stderr.decode(errors='replace').strip()[-2000:]}")
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as stored:
+    if process.returncode:
+        raise RuntimeError(f"packing failed: {log.decode(errors='replace').strip()[-2000:]}")
+    with np.load(io.BytesIO(answer), allow_pickle=False) as stored:
         return dict(stored)
 
 

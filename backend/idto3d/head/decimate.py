@@ -14,6 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .progress import Progress, ignored, threaded
+
 Array = NDArray[Any]
 
 TURN = 0.3  # cosine: a collapse may not turn a face's normal further than this
@@ -27,6 +29,7 @@ def decimate(
     target: int,
     weight: ArrayLike | None = None,
     held: ArrayLike | None = None,
+    progress: Progress = ignored,
 ) -> tuple[Array, Array]:
     """vertices (V,3) and faces (F,3) with at most `target` faces where that is possible: (V',3) float32, (F',3) int64.
 
@@ -44,7 +47,14 @@ def decimate(
         fixed = _boundary(triangles, len(points))
         if held is not None:
             fixed |= np.asarray(held, dtype=bool)
-        alive = _collapse(unit, triangles, w, target, _edges(triangles), fixed)
+        edges, count = _edges(triangles), len(triangles)
+        state = np.array([count, 0])  # faces left; whether to stop
+        alive = threaded(
+            lambda: _collapse(unit, triangles, w, target, edges, fixed, state),
+            lambda: float((count - state[0]) / (count - target)),
+            lambda: state.__setitem__(1, 1),
+            progress,
+        )
         points, triangles = np.where(fixed[:, None], points, unit * size + low), triangles[alive]
     used, local = np.unique(triangles, return_inverse=True)
     return points[used].astype(np.float32), local.reshape(-1, 3)
@@ -224,8 +234,9 @@ def _link_holds(faces, alive, first, following, u, v, mark, token):  # type: ign
 
 
 @numba.njit(cache=True, nogil=True)
-def _collapse(points, faces, weight, target, edges, fixed):  # type: ignore[no-untyped-def]
-    """Collapses in place, cheapest first; returns the mask (F,) of the faces that are left."""
+def _collapse(points, faces, weight, target, edges, fixed, state):  # type: ignore[no-untyped-def]
+    """Collapses in place, cheapest first; returns the mask (F,) of the faces that are left. state (2,): how
+    many those are, and 1 from outside to stop."""
     n = len(points)
     q = _quadrics(points, faces, weight)
     # corners of each vertex as linked lists: joining two vertices joins their lists
@@ -250,7 +261,8 @@ def _collapse(points, faces, weight, target, edges, fixed):  # type: ignore[no-u
             queue.append((_best_place(q[u] + q[v], points[u], points[v], place), u, v, np.int64(0)))
     heapify(queue)
     left = len(faces)
-    while left > target and len(queue) > 0:
+    while left > target and len(queue) > 0 and state[1] == 0:
+        state[0] = left
         _, u, v, when = heappop(queue)
         if first[u] < 0 or first[v] < 0 or stamp[u] + stamp[v] != when:
             continue

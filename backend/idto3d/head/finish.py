@@ -21,6 +21,7 @@ from .fit import FINEST, fit_to_skin, normals_of, place_on, refine, skin_surface
 from .flatten import without_pinches
 from .geometry_net import GeometryNet, follow
 from .parts import SKIN, boundary_loops, eyeballs, inner_pieces, with_lids
+from .progress import Progress, between, ignored
 from .uv import pad_seams, rasterize_uv, unwrap
 
 Array = NDArray[Any]
@@ -66,38 +67,43 @@ def finish_mesh(
     motion: Tensor,
     warps: Tensor,
     target_faces: int,
+    progress: Progress = ignored,
 ) -> HeadMesh:
     """Lay the canonical surface on the skin, part lids from eyes, decimate (detail stays at lids, lips and ears), add
     eyeballs, teeth and tongue, and carry the fields to it.
 
-    motion (P,3) and warps (E,P,3) live on the control surface.
+    motion (P,3) and warps (E,P,3) live on the control surface. What `progress` raises ends it.
     """
     largest, triangles, _ = keep_largest_component(canonical.detach(), faces)
     base, base_faces, part = control.vertices, net.faces.numpy(), net.part.numpy()
     skin_faces = np.nonzero(part == SKIN)[0]
     skin = skin_surface(base, base_faces[skin_faces])
-    v, f = _refined(largest.numpy().astype(np.float64), triangles.numpy(), skin)
+    v, f = _refined(largest.numpy().astype(np.float64), triangles.numpy(), skin, between(progress, 0.0, 0.1))
     v, f, end = _cut_neck(v, f)
     side = np.ones(len(v))
     balls = []
     for ball in eyeballs(base, base_faces, part):
+        progress(0.1)
         eye = find_eye(base, skin.faces, ball)
+        progress(0.1)
         parted = None if eye is None else part_lids(v, f, eye)
         if parted is not None:
             v, f, new = parted
             side = np.minimum(np.concatenate([side, np.zeros(len(v) - len(side))]), new)
             balls.append(ball)
     end = np.concatenate([end, np.zeros(len(v) - len(end), bool)])
-    v = fit_to_skin(v, f, skin, held=(side <= 0) | end)
-    inner = inner_pieces(base, base_faces, part, balls, target_faces)
-    _, share, size = place_on(skin, v, normals_of(v, f))
+    v = fit_to_skin(v, f, skin, held=(side <= 0) | end, progress=between(progress, 0.15, 0.5))
+    inner = inner_pieces(base, base_faces, part, balls, target_faces, between(progress, 0.5, 0.6))
+    _, share, size = place_on(skin, v, normals_of(v, f), between(progress, 0.6, 0.7))
     fine = np.clip((COARSE / size) ** 2, 1.0, FINE)
     weight = np.where(side < 0, HIDDEN, 1 + share * (fine - 1))
     rims = v[side == 0].astype(np.float32)
-    v, f = decimate(v, f, target_faces - sum(len(p.faces) for p in inner), weight, held=side == 0)
-    at = skin.attach(v, _facing(v, f, rims))
+    shell_faces = target_faces - sum(len(p.faces) for p in inner)
+    v, f = decimate(v, f, shell_faces, weight, held=side == 0, progress=between(progress, 0.7, 0.9))
+    at = skin.attach(v, _facing(v, f, rims), progress=between(progress, 0.9, 0.92))
     attached = [(skin_faces[at.face.numpy()], at.bary, at.gap)]
-    for piece in inner:
+    for n, piece in enumerate(inner):
+        progress(0.92 + 0.06 * n / len(inner))
         source = np.nonzero(part == piece.part)[0]
         at = Surface(base, base_faces[source]).attach(piece.vertices)
         attached.append((source[at.face.numpy()], at.bary, at.gap))
@@ -150,14 +156,16 @@ def _facing(vertices: Array, faces: Array, rims: Array) -> Array:
     return normals
 
 
-def _refined(vertices: Array, faces: Array, skin: Surface) -> tuple[Array, Array]:
+def _refined(vertices: Array, faces: Array, skin: Surface, progress: Progress) -> tuple[Array, Array]:
     """The surface with edges halved where the skin's own triangles are smaller than the grid's."""
-    _, share, size = place_on(skin, vertices, normals_of(vertices, faces))
+    _, share, size = place_on(skin, vertices, normals_of(vertices, faces), progress)
     longest = np.where(share > 0.5, np.maximum(size, FINEST) * 2, np.inf)
     return refine(vertices, faces, longest)
 
 
-def texel_attachment(net: GeometryNet, mesh: HeadMesh, atlas: Atlas) -> tuple[Tensor, Tensor, Attachment]:
+def texel_attachment(
+    net: GeometryNet, mesh: HeadMesh, atlas: Atlas, progress: Progress = ignored
+) -> tuple[Tensor, Tensor, Attachment]:
     """Of the covered texels: canonical points (N,3), flat indices (N,), and where they lie on the control surface, each
     on the part, and on the side of the skin, that its face belongs to."""
     normals = torch.from_numpy(normals_of(mesh.canonical.numpy(), mesh.faces.numpy(), rounds=0)).float()
@@ -166,12 +174,15 @@ def texel_attachment(net: GeometryNet, mesh: HeadMesh, atlas: Atlas) -> tuple[Te
     part_of = torch.where(mesh.zone < HAIR, mesh.zone, SKIN)
     of_texel = part_of[torch.from_numpy(atlas.tri.reshape(-1))[index]]
     face, bary, gap = torch.zeros(len(index), dtype=torch.long), torch.zeros(len(index), 3), torch.zeros(len(index))
+    done = 0
     for part in torch.unique(of_texel).tolist():
         rows = of_texel == part
+        share = between(progress, done / len(index), (done + int(rows.sum())) / len(index))
+        done += int(rows.sum())
         source = (net.part == part).nonzero()[:, 0]
         faces = net.faces[source].numpy()
         surface = skin_surface(net.control.numpy(), faces)
-        at = surface.attach(points[rows].numpy(), directions[rows].numpy())
+        at = surface.attach(points[rows].numpy(), directions[rows].numpy(), progress=share)
         face[rows], bary[rows], gap[rows] = source[at.face], at.bary, at.gap
     return points, index, Attachment(face, bary, gap)
 
@@ -220,10 +231,12 @@ class Atlas:
         return padded
 
 
-def make_atlas(mesh: HeadMesh, size: int) -> Atlas:
+def make_atlas(mesh: HeadMesh, size: int, progress: Progress = ignored) -> Atlas:
     """Unwrap the canonical head once; all expressions share it."""
     zone = mesh.zone.numpy()
-    unwrapped = unwrap(mesh.canonical.numpy(), mesh.faces.numpy(), size, group=zone, density=DENSITY[zone])
+    unwrapped = unwrap(
+        mesh.canonical.numpy(), mesh.faces.numpy(), size, group=zone, density=DENSITY[zone], progress=progress
+    )
     tri, bary = rasterize_uv(unwrapped.uv, unwrapped.faces_uv, size)
     return Atlas(unwrapped.uv, unwrapped.faces_uv, tri, bary)
 

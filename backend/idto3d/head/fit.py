@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from .attach import Surface
+from .progress import Progress, between, ignored
 
 Array = NDArray[Any]
 
@@ -42,10 +43,10 @@ def normals_of(vertices: Array, faces: Array, rounds: int = 3) -> Array:
     return out
 
 
-def place_on(skin: Surface, points: Array, normals: Array) -> tuple[Array, Array, Array]:
+def place_on(skin: Surface, points: Array, normals: Array, progress: Progress = ignored) -> tuple[Array, Array, Array]:
     """Nearest places (N,3) on the skin, the share (N,) to which points are skin rather than hair, and the size (N,) of
     the skin's triangles there, metres."""
-    at = skin.attach(points, normals)
+    at = skin.attach(points, normals, progress=progress)
     corners = skin.vertices[skin.faces[at.face.numpy()]]
     place = np.einsum("nk,nkc->nc", at.bary.numpy(), corners)
     plane = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -60,7 +61,7 @@ def place_on(skin: Surface, points: Array, normals: Array) -> tuple[Array, Array
     return place, share, np.sqrt(area)
 
 
-def fit_to_skin(vertices: Array, faces: Array, skin: Surface, held: Array) -> Array:
+def fit_to_skin(vertices: Array, faces: Array, skin: Surface, held: Array, progress: Progress = ignored) -> Array:
     """Positions (V,3) on the skin where the surface is skin. held (V,) bool: do not move.
 
     Between the rounds vertices slide along the surface to the middle of their neighbours, which unfolds what the
@@ -68,11 +69,12 @@ def fit_to_skin(vertices: Array, faces: Array, skin: Surface, held: Array) -> Ar
     """
     average = _averages(faces, len(vertices))
     points = vertices.astype(np.float64)
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
+        part = between(progress, turn / ROUNDS, (turn + 1) / ROUNDS)
         normals = normals_of(points, faces)
         step = average @ points - points
         along = points + 0.5 * (step - (step * normals).sum(1, keepdims=True) * normals)
-        place, share, _ = place_on(skin, along, normals)
+        place, share, _ = place_on(skin, along, normals, part)
         share = np.where(held, 0.0, share)[:, None]
         points = points * (1 - share) + place * share
     return points

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import splu
 
 from .fit import normals_of
 from .parts import boundary_loops, with_lids
+from .progress import Progress, ignored
 
 Array = NDArray[Any]
 
@@ -87,7 +88,9 @@ def _merge_small(chart: Array, pairs: Array, small: int, closed: bool = True) ->
             return out
 
 
-def flatten(vertices: Array, faces: Array, group: Array) -> tuple[Array, Array, Array, Array]:
+def flatten(
+    vertices: Array, faces: Array, group: Array, progress: Progress = ignored
+) -> tuple[Array, Array, Array, Array]:
     """Lay a mesh flat chart by chart: uv (T,2) in the units of vertices (V,3), each chart about its own origin and as
     large as its surface; faces_uv (F,3); vertex (T,): the mesh vertex of each uv; chart (F,).
 
@@ -99,6 +102,7 @@ def flatten(vertices: Array, faces: Array, group: Array) -> tuple[Array, Array, 
     chart = np.zeros(len(faces), np.int64)
     count = number = 0
     while todo:
+        progress(1 - sum(len(rows) for rows in todo) / len(faces))
         rows = todo.pop()
         used, local = without_pinches(faces[rows])
         flat = _flatten_chart(points, used, local)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .checks import connected_pieces
 from .decimate import decimate
+from .progress import Progress, between, ignored
 
 Array = NDArray[Any]
 
@@ -53,27 +54,32 @@ def eyeballs(vertices: Array, faces: Array, part: Array) -> list[Array]:
     return outer
 
 
-def inner_pieces(vertices: Array, faces: Array, part: Array, balls: list[Array], target: int) -> list[Piece]:
+def inner_pieces(
+    vertices: Array, faces: Array, part: Array, balls: list[Array], target: int, progress: Progress = ignored
+) -> list[Piece]:
     """The given eyeballs, the teeth, gums and tongue, decimated for a mesh of `target` faces and closed."""
     share = min(1.0, target / FULL)
-    out = [_piece(vertices, ball, EYES, max(120, round(BALL * share))) for ball in balls]
+    todo = [(ball, EYES, max(120, round(BALL * share))) for ball in balls]
     for sheet in pieces(faces[part == TEETH]):
         crown = len(sheet) < 500
-        out.append(_piece(vertices, sheet, TEETH, max(24, round(CROWN * share)) if crown else round(GUMS * share)))
-    for body in pieces(faces[part == TONGUE]):
-        out.append(_piece(vertices, body, TONGUE, max(100, round(TONGUE_FACES * share))))
+        todo.append((sheet, TEETH, max(24, round(CROWN * share)) if crown else round(GUMS * share)))
+    todo += [(body, TONGUE, max(100, round(TONGUE_FACES * share))) for body in pieces(faces[part == TONGUE])]
+    out = []
+    for n, (source, kind, count) in enumerate(todo):
+        part = between(progress, n / len(todo), (n + 1) / len(todo))
+        out.append(_piece(vertices, source, kind, count, part))
     return out
 
 
-def _piece(vertices: Array, source: Array, part: int, target: int) -> Piece:
+def _piece(vertices: Array, source: Array, part: int, target: int, progress: Progress) -> Piece:
     used, local = np.unique(source, return_inverse=True)
     v, f = vertices[used].astype(np.float64), local.reshape(-1, 3)
     holes = boundary_loops(f)
     if all(len(hole) <= LARGEST_LID for hole in holes):
         v, f = with_lids(v, f, holes)
-        v, f = decimate(v, f, target)
+        v, f = decimate(v, f, target, progress=progress)
     else:
-        v, f = decimate(v, f, target)
+        v, f = decimate(v, f, target, progress=progress)
         v, f = with_back(v.astype(np.float64), f, THICKNESS)
     return Piece(v.astype(np.float32), f, part, source)
 

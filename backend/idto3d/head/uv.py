@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from idto3d.head.charts import pack
 from idto3d.head.flatten import face_neighbours, flatten
+from idto3d.head.progress import Progress, between, ignored
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -43,6 +44,7 @@ def unwrap(
     padding: int = 4,
     group: ArrayLike | None = None,
     density: ArrayLike | None = None,
+    progress: Progress = ignored,
 ) -> Unwrap:
     """Cut a mesh, vertices (V,3) and faces (F,3), into charts (`flatten`) and pack them into one square (xatlas).
 
@@ -55,14 +57,14 @@ def unwrap(
     if not len(triangles):
         raise ValueError("unwrap: the mesh has no faces")
     groups = np.zeros(len(triangles), np.int64) if group is None else np.asarray(group, dtype=np.int64)
-    uv, faces_uv, vertex, chart = flatten(points, triangles, groups)
+    uv, faces_uv, vertex, chart = flatten(points, triangles, groups, between(progress, 0.0, 0.3))
     if density is not None:
         mean = np.bincount(chart, np.asarray(density)) / np.bincount(chart)
         of_uv = np.zeros(len(uv), np.int64)
         of_uv[faces_uv] = chart[:, None]
         uv = uv * mean[of_uv][:, None]
     uv = uv / np.ptp(uv)  # metres are too small for the packer's tolerances
-    packed = pack(uv.astype(np.float32), faces_uv.astype(np.uint32), resolution, padding)
+    packed = pack(uv.astype(np.float32), faces_uv.astype(np.uint32), resolution, padding, between(progress, 0.3, 1.0))
     texels = packed["uv"].astype(np.float64) * packed["texels"]
     moved, faces_uv, origin, charts = _moved_charts(uv, faces_uv, chart, texels, packed["faces_uv"].astype(np.int64))
     return Unwrap(
