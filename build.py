@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -39,6 +40,7 @@ from environments import (  # noqa: E402
 )
 from extension_package import contents, fill_repository, stage_extension  # noqa: E402
 from preflight import InstallError, as_offered  # noqa: E402
+from progress_bar import Progress, clock  # noqa: E402
 
 BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
 DEMO_BPY = "5.0.1"
@@ -52,47 +54,6 @@ FORWARDED = {
 
 class BuildError(Exception):
     """An expected failure; the message says what happened and what to do."""
-
-
-def clock(seconds: float) -> str:
-    """75 -> '1:15', 3700 -> '1:01:40'."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def format_bar(stage: str, step: int, steps: int, eta_seconds: float | None, glyphs: str = "█░") -> str:
-    """One line: stage, bar, share done, steps, time left if known. steps <= 0 means that their number is unknown."""
-    done = min(max(step / steps, 0.0), 1.0) if steps > 0 else 0.0
-    cells = 24
-    filled = int(done * cells)
-    left = "" if eta_seconds is None else f"  {clock(eta_seconds)} left"
-    return f"{stage:<22} {glyphs[0] * filled}{glyphs[1] * (cells - filled)} {done:4.0%}  {step}/{steps}{left}"
-
-
-class Progress:
-    """A bar that redraws itself on a terminal; elsewhere a plain line per stage and tenth."""
-
-    def __init__(self) -> None:
-        self.live = sys.stdout.isatty()
-        self.glyphs = "█░" if "utf" in (sys.stdout.encoding or "").lower() else "#-"
-        self.last: tuple[str, int] | None = None
-
-    def update(self, stage: str, step: int, steps: int, eta_seconds: float | None = None) -> None:
-        line = format_bar(stage, step, steps, eta_seconds, glyphs=self.glyphs)
-        tenth = (stage, 10 * step // steps if steps > 0 else 0)
-        if self.live:
-            print(f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K", end="", flush=True)
-        elif tenth != self.last:
-            print(line, flush=True)
-        self.last = tenth
-
-    def say(self, *lines: str) -> None:
-        """Leave the bar, if one is drawn, and print below it."""
-        if self.live and self.last:
-            print()
-        self.last = None
-        print(*lines, sep="\n", end="\n" if lines else "", flush=True)
 
 
 def stop(process: subprocess.Popen[str]) -> None:
@@ -141,7 +102,7 @@ def new_log(name: str) -> Path:
 
 
 def append(log: Path, line: str) -> None:
-    with log.open("a", encoding="utf-8") as file:
+    with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:  # no log is worth a head
         file.write(line + "\n")
 
 
@@ -378,12 +339,24 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def command_line(argv: Sequence[str]) -> int:
+    """Run a command; what was to be expected is said in words, without a traceback."""
+    try:
+        return main(argv)
+    except BuildError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        again = "Free some space, then run the same command again; it goes on from there."
+        print(f"\nE_DISK_FULL: The disk is full. {again}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nStopped. To go on from there: python3 build.py {shlex.join(argv)}", file=sys.stderr)
+        return 130
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except BuildError as error:
-        sys.exit(f"\n{error}")
-    except KeyboardInterrupt:
-        print(f"\nStopped. To go on from there: python3 build.py {shlex.join(sys.argv[1:])}", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(command_line(sys.argv[1:]))

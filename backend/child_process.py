@@ -7,6 +7,7 @@ Standard library only.
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import re
 import subprocess
@@ -87,7 +88,8 @@ def run(
     def read() -> None:
         for line in process.stdout or ():
             last.append(line.rstrip("\n"))
-            watch.log(last[-1])
+            with contextlib.suppress(OSError):  # on a full disk; a child that nobody reads would wait for ever
+                watch.log(last[-1])
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()

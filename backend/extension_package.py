@@ -22,7 +22,7 @@ def extension_version() -> str:
 
 def stage_extension(stage: Path) -> None:
     """Lay out in a new folder what goes into the zip: no tests, no tools and their pins, no caches, nothing hidden."""
-    tools = ("requirements-bpy-*", "requirements-dev.txt", Path(__file__).name)
+    tools = ("requirements-bpy-*", "requirements-dev.txt", Path(__file__).name, "progress_bar.py")
     unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", *tools)
     shutil.copytree(ROOT / "idto3d_blender", stage, ignore=unwanted)
     shutil.copytree(ROOT / "backend", stage / "backend", ignore=unwanted)

@@ -187,7 +187,8 @@ def problem(error: Exception) -> dict[str, str]:
     """Code, message and fix of anything that went wrong; what nobody foresaw leaves its traceback in the log."""
     if isinstance(error, InstallError):
         return {"code": error.code, "message": error.message, "fix": error.fix}
-    traceback.print_exception(error)
+    with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+        traceback.print_exception(error)
     if isinstance(error, OSError):
         message = f"The set-up stopped: {error.strerror or error}."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

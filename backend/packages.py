@@ -117,10 +117,13 @@ def get(target: Path, asked: Sequence[str], size: Size, watch: Watch, *options: 
     temporary.mkdir(exist_ok=True)
     env = {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
     command = pip(target, "download", "--no-deps", "--no-cache-dir", "--progress-bar=off", "--dest", str(temporary))
-    run([*command, *options, *asked], watch, "E_INSTALL", "A download failed.", env, tick)
-    for file in temporary.iterdir():
-        if file.is_file():
-            os.replace(file, folder / file.name)
+    try:
+        run([*command, *options, *asked], watch, "E_INSTALL", "A download failed.", env, tick)
+        for file in temporary.iterdir():
+            if file.is_file():
+                os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # half a package would only take the space that may be missing
 
 
 def fetch_torch(environment: Environment, target: Path, watch: Watch) -> None:

@@ -10,6 +10,7 @@ code, message and fix, and exit status 2. What Blender itself prints goes to sta
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -20,6 +21,8 @@ from typing import Any, TextIO
 import bpy
 
 from . import bundle, import_head, stage, tiles
+
+PNG_END = b"IEND\xaeB`\x82"
 
 
 def save_blend(file: Path) -> None:
@@ -50,6 +53,11 @@ def build_scene(folder: Path) -> tuple[Any, stage.Framing]:
     return head, framing
 
 
+def disk_is_full(error: Exception) -> bool:
+    """Whether that is why something failed: Blender's operators say it in words only."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
 def run(folder: Path, blend: Path, tiles_folder: Path, samples: int, size: int, events: TextIO) -> None:
     """Import, save, render; writes an event a line to ``events``. Raises bundle.BundleError."""
 
@@ -67,6 +75,8 @@ def run(folder: Path, blend: Path, tiles_folder: Path, samples: int, size: int, 
 
     def done(tile: tiles.Tile, file: Path, seconds: float) -> None:
         nonlocal finished
+        if not file.read_bytes().endswith(PNG_END):  # of a picture that it cannot save Blender says nothing
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
         finished += 1
         emit(type="tile", name=tile.name, path=str(file), step=finished, steps=steps, seconds=round(seconds, 2))
 
@@ -88,8 +98,14 @@ def main(arguments: list[str] | None = None) -> int:
     os.dup2(2, 1)
     try:
         run(options.bundle, options.blend, options.tiles, options.samples, options.size, events)
-    except bundle.BundleError as error:
-        event = {"type": "error", "code": error.code, "message": error.message, "fix": error.fix}
+    except (bundle.BundleError, OSError, RuntimeError) as error:
+        if isinstance(error, bundle.BundleError):
+            event = {"type": "error", "code": error.code, "message": error.message, "fix": error.fix}
+        elif disk_is_full(error):
+            fix = "Free some space, then try again; the bundle is whole."
+            event = {"type": "error", "code": "E_DISK_FULL", "message": "The disk is full.", "fix": fix}
+        else:
+            raise
         events.write(json.dumps(event) + "\n")
         return 2
     finally:

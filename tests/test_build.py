@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import build
 import child_process
 import environments
 import install
+import progress_bar
 
 ROOT = Path(build.__file__).resolve().parent
 
@@ -138,19 +140,21 @@ def test_without_root_and_password_the_command_is_printed(monkeypatch: pytest.Mo
 
 
 def test_clock() -> None:
-    assert [build.clock(seconds) for seconds in (0, 59.6, 75, 3700)] == ["0:00", "1:00", "1:15", "1:01:40"]
+    assert [progress_bar.clock(seconds) for seconds in (0, 59.6, 75, 3700)] == ["0:00", "1:00", "1:15", "1:01:40"]
 
 
 def test_bar() -> None:
-    line = build.format_bar("geometry", 105, 250, 83.4, glyphs="#-")
+    line = progress_bar.format_bar("geometry", 105, 250, 83.4, glyphs="#-")
     assert line == "geometry               " + "#" * 10 + "-" * 14 + "  42%  105/250  1:23 left"
-    assert "left" not in build.format_bar("x", 1, 2, None)
-    assert "#" * 24 in build.format_bar("x", 9, 3, None, glyphs="#-"), "more steps than announced: full, not longer"
-    assert "  0%" in build.format_bar("x", 0, 0, None)
+    assert "left" not in progress_bar.format_bar("x", 1, 2, None)
+    assert "#" * 24 in progress_bar.format_bar("x", 9, 3, None, glyphs="#-"), (
+        "more steps than announced: full, not longer"
+    )
+    assert "  0%" in progress_bar.format_bar("x", 0, 0, None)
 
 
 def test_plain_output_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = build.Progress()
+    progress = progress_bar.Progress()
     progress.live = False
     for step in range(101):
         progress.update("geometry", step, 100)
@@ -168,7 +172,7 @@ def test_events_become_progress_and_warnings(capsys: pytest.CaptureFixture[str])
     progress = {"type": "progress", "stage": "geometry", "step": 1, "steps": 2, "eta_seconds": 61.0}
     warning = {"type": "warning", "code": "W_SEVERAL_FACES", "message": "Several faces."}
     events = child({"type": "hello"}, progress, "not JSON", "3", {"type": "unheard of"}, warning)
-    build.run_reporting("t", events, {}, build.Progress())
+    build.run_reporting("t", events, {}, progress_bar.Progress())
     out = capsys.readouterr().out
     assert "geometry" in out and "1:01 left" in out and "W_SEVERAL_FACES: Several faces." in out
     log = (environments.cache_folder() / "logs" / "t.log").read_text()
@@ -178,9 +182,9 @@ def test_events_become_progress_and_warnings(capsys: pytest.CaptureFixture[str])
 def test_error_event_and_crash_are_told_apart() -> None:
     error = {"type": "error", "code": "E_NO_FACE", "message": "No face.", "fix": "Take another photo."}
     with pytest.raises(build.BuildError, match=r"^E_NO_FACE: No face. Take another photo.$"):
-        build.run_reporting("t", child(error, status=2), {}, build.Progress())
+        build.run_reporting("t", child(error, status=2), {}, progress_bar.Progress())
     with pytest.raises(build.BuildError, match=r"status 3(.|\n)*last words"):
-        build.run_reporting("t", child("last words", status=3), {}, build.Progress())
+        build.run_reporting("t", child("last words", status=3), {}, progress_bar.Progress())
 
 
 # --- interrupting
@@ -212,6 +216,20 @@ def test_interrupt_reaches_the_child_once_and_waits_for_its_checkpoint(tmp_path:
 
 
 # --- command line
+
+
+def test_full_disk_is_said_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(build, "main", full)
+    assert build.command_line(["demo"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("\nE_DISK_FULL: ") and "run the same command again" in said and "Traceback" not in said
+    monkeypatch.setattr(Path, "open", full)
+    build.append(tmp_path / "log", "a line that the log has no room for")
 
 
 def test_generate_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

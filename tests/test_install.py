@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +24,7 @@ import environments
 import install
 import packages
 import preflight
-from child_process import Cancelled, run
+from child_process import Cancelled, Watch, run
 from environments import Environment
 from idto3d_blender import setup_backend
 from idto3d_blender.job import Job, Launch, child_environment
@@ -241,6 +243,54 @@ def test_anything_unexpected_is_an_error_with_a_remedy(
     assert "\n" not in snapshot.error.message and "Traceback" not in snapshot.error.message
     log = snapshot.log.read_text(encoding="utf-8")
     assert "Traceback" in log and "in make" in log
+
+
+def test_log_that_cannot_be_written_stops_nobody() -> None:
+    """On a full disk: a child that talks more than a pipe holds would wait for its reader for ever."""
+
+    def log(line: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    code = "for i in range(20000): print('many words')\nprint('[Errno 28] No space left'); raise SystemExit(1)"
+    seen = Seen()
+    watch = Watch(seen.report, log, seen.watch.warn)
+    giving_up = threading.Timer(60, watch.cancelled.set)
+    giving_up.start()
+    with pytest.raises(InstallError, match="E_DISK_SPACE"):
+        run([sys.executable, "-S", "-c", code], watch, "E_INSTALL", "It failed.")
+    giving_up.cancel()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_error_arrives_where_the_log_has_no_room(tmp_path: Path, shelf: Path) -> None:
+    before = "def make(*arguments): raise OSError(28, 'No space left on device')\ninstall.make = make"
+    command = server_script(tmp_path, environment_of(tmp_path), tmp_path / "venv", shelf, before)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == 1
+    assert json.loads(done.stdout.splitlines()[-1])["code"] == "E_DISK_SPACE"
+
+
+@pytest.mark.usefixtures("quick_venv", "index")
+def test_full_disk_keeps_what_is_whole_and_frees_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk becomes full in the second download; with space again the set-up goes on from the first."""
+    real = child_process.run
+    target, download = tmp_path / "venv", tmp_path / "venv.download"
+
+    def pip(command: list[str], *rest: Any) -> None:
+        if "download" in command and any("torchlet" in part for part in command):
+            (download / "tmp" / "half.whl").write_bytes(b"half")
+            command = [sys.executable, "-c", "raise OSError(28, 'No space left on device')"]
+        real(command, *rest)
+
+    monkeypatch.setattr(packages, "run", pip)
+    with pytest.raises(InstallError, match="E_DISK_SPACE"):
+        install.make(environment_of(tmp_path), target, sys.executable, Seen().watch)
+    assert not target.exists() and {path.name.split("-")[0] for path in download.iterdir()} == {"tinyhead", "tinyneck"}
+    monkeypatch.setattr(packages, "run", real)
+    seen = Seen()
+    install.make(environment_of(tmp_path), target, sys.executable, seen.watch)
+    assert sum(line.startswith("Saved") for line in seen.lines) == 1 and (target / "complete").exists()
 
 
 def test_plan_of_a_damaged_extension(tmp_path: Path) -> None:
