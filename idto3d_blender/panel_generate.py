@@ -61,9 +61,10 @@ class IDTO3D_MT_photos(bpy.types.Menu):
 
 def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     if given.photos:
-        row = layout.row()
-        if 0 <= given.photo_index < len(given.photos):
-            row.template_icon(thumbnails.photo(given.photos[given.photo_index].path), scale=3.4)
+        split = layout.split(factor=0.24)
+        shown = given.photos[min(max(given.photo_index, 0), len(given.photos) - 1)]
+        split.template_icon(thumbnails.photo(shown.path), scale=3.0)
+        row = split.row()
         row.template_list(
             "IDTO3D_UL_photos", "", given, "photos", given, "photo_index", rows=2, maxrows=PHOTOS_USED + 1
         )

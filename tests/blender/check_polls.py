@@ -81,7 +81,7 @@ class Layout:
         assert options.get("icon", "NONE") in icons, options
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("row", "column", "box", "grid_flow"):
+        if name in ("row", "column", "box", "grid_flow", "split"):
             return lambda *_, **__: self
         if name in ("template_icon", "separator", "menu"):
             return lambda *_, **__: None

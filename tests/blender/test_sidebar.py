@@ -3,9 +3,16 @@
 
 from __future__ import annotations
 
+import ctypes.util
+import sys
+import time
 from pathlib import Path
 
-from tests.blender.bpy_process import run_check
+import psutil
+import pytest
+
+from tests.blender.bpy_process import HERE, run, run_check
+from tests.blender.conftest import PYTHONS
 
 
 def test_panels_and_their_reasons(bpy_python: str, tmp_path: Path) -> None:
@@ -23,3 +30,31 @@ def test_viewports(bpy_python: str, tmp_path: Path) -> None:
 
 def test_tools_for_a_head(bpy_python: str, tmp_path: Path) -> None:
     run_check(bpy_python, "check_tools", tmp_path)
+
+
+def test_blender_closes_while_a_head_is_made(bpy_python: str, tmp_path: Path) -> None:
+    """The program ends by itself, and the next Blender goes on, in the preview's place."""
+    work = tmp_path / "work"
+    work.mkdir()
+    left = run(bpy_python, [str(HERE / "check_quit.py"), "begin", str(work)], tmp_path)[-1]
+    end = time.monotonic() + 20
+    while _lives(left["worker"]):
+        assert time.monotonic() < end, "the backend lives on without Blender"
+        time.sleep(0.05)
+    assert run(bpy_python, [str(HERE / "check_quit.py"), "again", str(work)], tmp_path)[-1]["result"] == "ok"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_turntable_in_eevee(tmp_path: Path) -> None:
+    """With one Blender only: nearly all of its minute is the compiling of shaders."""
+    if not PYTHONS:
+        pytest.skip("IDTO3D_BPY_PYTHONS is not set: no Python with bpy to test in")
+    if sys.platform == "linux" and not ctypes.util.find_library("EGL"):
+        pytest.skip("EEVEE needs libEGL here, and Blender ends without it")
+    run_check(PYTHONS[-1], "check_eevee", tmp_path)

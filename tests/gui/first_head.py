@@ -171,6 +171,20 @@ def cancel() -> Steps:
     yield from HANDS.away()
 
 
+def undo() -> Steps:
+    """Undo while the head is made: its preview goes, and the next one brings it back."""
+    if GIVEN["backend"] == "fake":
+        return
+    job = running().id
+    yield from until(lambda: ext.live.find(job), 120, "a preview after Resume")
+    with HANDS.override("WINDOW"):
+        bpy.ops.ed.undo_push(message="Something of the artist's")
+        bpy.ops.ed.undo()
+    note(gone_after_undo=ext.live.find(job) is None)
+    yield from until(lambda: ext.live.find(job) or running() is None, 120, "the preview after the undo")
+    note(back_after_undo=running() is not None)
+
+
 def see_it_grow() -> Steps:
     """A screenshot at each of some previews, until the head is there."""
     seen: set[Any] = set()
@@ -289,6 +303,6 @@ def look_around() -> Steps:
 
 
 PARTS = (
-    install, borrow, choose_photo, generate, kill_worker, cancel, see_it_grow, pose, animate, light_and_render,
+    install, borrow, choose_photo, generate, kill_worker, cancel, undo, see_it_grow, pose, animate, light_and_render,
     look_around,
 )  # fmt: skip

@@ -68,6 +68,12 @@ def test_cancel_and_resume(head_story: Seen) -> None:
         assert result["resume_step"] >= result["cancel_step"], "the resumed job began again"
 
 
+def test_preview_comes_again_after_an_undo(head_story: Seen) -> None:
+    if "resume_step" not in head_story.result:
+        pytest.skip("the worker that computes nothing is done too soon")
+    assert head_story.result["gone_after_undo"] and head_story.result["back_after_undo"]
+
+
 def test_viewport_shows_the_head_growing(head_story: Seen) -> None:
     seen = changes(head_story)
     print(f"\nthe viewport changed {seen} times")
