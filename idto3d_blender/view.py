@@ -89,13 +89,13 @@ def _turn(view: Any, obj: Any, middle: Vector, distance: float) -> None:
 
 
 def _viewports(obj: Any) -> list[tuple[Any, Any]]:
-    """(area, space) of the visible viewports that could show the object."""
+    """(area, space) of the viewports in windows that could show the object: in local view they show other things."""
     return [
         (area, area.spaces.active)
         for window in bpy.context.window_manager.windows
         if obj.name in window.view_layer.objects
         for area in window.screen.areas
-        if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None
+        if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None and area.spaces.active.local_view is None
     ]
 
 
