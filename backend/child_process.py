@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from environments import NO_WINDOW
 from preflight import InstallError
 
 TICK_SECONDS = 0.25
@@ -80,7 +81,7 @@ def run(
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            creationflags=NO_WINDOW,
         )
     except OSError as error:
         raise InstallError(code, f"{message} {error}") from error

@@ -37,6 +37,7 @@ PYTHON_VERSION = "3.11"  # the only one for which all three bpy wheels exist
 BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13))
 # CUDA 13, which the pinned torch is built for, needs an NVIDIA driver of at least this series.
 OLDEST_DRIVER = 580
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open a console for each child
 
 # PyTorch's own packages for the processor. On Linux the torch of Python's package index is built for CUDA and brings
 # 3 GB of NVIDIA's packages along; for Windows and macOS that index has the processor's build itself.
@@ -169,7 +170,7 @@ def find_gpu() -> Gpu | None:
         return None
     query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True, creationflags=NO_WINDOW)
         name, driver, memory = done.stdout.splitlines()[0].rsplit(",", 2)
         gpu = Gpu(name.strip(), driver.strip(), float(memory) / 1024)
         gpu.usable()  # a driver without a number is no driver

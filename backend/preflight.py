@@ -23,6 +23,7 @@ from environments import (
     BACKEND_PYTHONS,
     CPU_INDEX,
     CUDA_SIZE,
+    NO_WINDOW,
     OLDEST_DRIVER,
     Environment,
     Gpu,
@@ -103,7 +104,8 @@ def ask_python(python: str) -> tuple[tuple[int, int], bool]:
         "print(*sys.version_info[:2], int(bool(u.find_spec('venv') and u.find_spec('ensurepip'))))"
     )
     try:
-        done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        ask = [python, "-I", "-c", code]
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True, creationflags=NO_WINDOW)
         major, minor, able = map(int, done.stdout.split())
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise InstallError("E_PYTHON_VERSION", f"{python} does not run: {error}", CHOOSE_PYTHON) from error

@@ -21,6 +21,8 @@ import pytest
 import torch
 from PIL import Image
 
+import environments
+from idto3d import worker as worker_module
 from idto3d.bundle import validate
 from idto3d.errors import Cancelled, UserError
 from idto3d.generate import QUALITIES, GenerateConfig, with_quality
@@ -262,6 +264,14 @@ def serve(run: Callable[[Generate, Callable[[Event], None]], Path], *jobs: str) 
     thread.join(PATIENCE)
     assert not thread.is_alive()
     return events
+
+
+def test_hello_names_the_gpu_only_where_torch_can_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "_needs_cuda", lambda: True)
+    for driver, device in (("580.65", "cuda"), ("535.1", "cpu")):
+        monkeypatch.setattr(worker_module, "find_gpu", lambda driver=driver: environments.Gpu("A GPU", driver, 16.0))
+        said = worker_module.hello()
+        assert said["device"] == device and (said["device_name"] == "A GPU") == (device == "cuda")
 
 
 def chained(error: Exception, cause: Exception) -> Exception:

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import psutil
+
+from environments import find_gpu
 
 from . import __version__
 from .errors import Cancelled, UserError, as_user_error
@@ -191,7 +192,9 @@ def hello() -> Event:
         torch = importlib.metadata.version("torch")  # importing it would take seconds
     except importlib.metadata.PackageNotFoundError:
         torch = None
-    gpu = _gpu_name() if torch and _needs_cuda() else ""
+    gpu = find_gpu() if torch and _needs_cuda() else None
+    if gpu is not None and not gpu.usable():  # torch will not use it either
+        gpu = None
     return {
         "type": "hello",
         "protocol": PROTOCOL_VERSION,
@@ -199,7 +202,7 @@ def hello() -> Event:
         "python": platform.python_version(),
         "torch": torch,
         "device": "cuda" if gpu else "cpu",
-        "device_name": gpu or _cpu_name(),
+        "device_name": gpu.name if gpu else _cpu_name(),
         "memory_gb": round(psutil.virtual_memory().available / 1e9, 1),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
@@ -210,16 +213,6 @@ def _needs_cuda() -> bool:
     asked = importlib.metadata.requires("torch") or []
     version = importlib.metadata.version("torch")
     return "+cu" in version or ("+cpu" not in version and any(line.startswith(("nvidia-", "cuda-")) for line in asked))
-
-
-def _gpu_name() -> str:
-    """The first NVIDIA GPU's name, "" where there is none that answers."""
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return answer.splitlines()[0].strip() if answer.strip() else ""
 
 
 def _cpu_name() -> str:
