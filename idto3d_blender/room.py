@@ -20,7 +20,7 @@ _SOLID = ("MESH", "CURVE", "SURFACE", "META", "FONT")
 _LARGEST = 8.0
 _PLACES = 200
 
-Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
+Boxes = tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
 
 
 def free_spot(scene: Any) -> Vector:
@@ -54,9 +54,12 @@ def boxes(scene: Any) -> Boxes:
     objects.foreach_get("bound_box", corners.reshape(-1))
     solid = bpy.types.Object.bl_rna.properties["type"].enum_items
     keep = np.isin(kinds, [solid[kind].value for kind in _SOLID]) & ~hidden
-    # Blender hands matrices out by columns.
-    world = corners[keep].astype(np.float64) @ matrices[keep, :3, :3] + matrices[keep, 3:, :3]
-    lows, highs = world.min(axis=1), world.max(axis=1)
+    # Of the eight corners the first is the lowest, the seventh the highest. Blender hands matrices out by columns.
+    low, high = corners[keep, 0], corners[keep, 6]
+    axes, places = matrices[keep, :3, :3], matrices[keep, 3, :3]
+    middles = np.einsum("na,nab->nb", (low + high) / 2, axes) + places
+    halves = np.einsum("na,nab->nb", (high - low) / 2, np.abs(axes))
+    lows, highs = middles - halves, middles + halves
     small = (highs - lows).max(axis=1) < _LARGEST
     return lows[small], highs[small]
 
@@ -68,7 +71,7 @@ def box(obj: Any) -> Boxes:
     return corners.min(axis=0), corners.max(axis=0)
 
 
-def in_between(start: Vector, end: Vector, lows: NDArray[np.float64], highs: NDArray[np.float64]) -> bool:
+def in_between(start: Vector, end: Vector, lows: NDArray[Any], highs: NDArray[Any]) -> bool:
     """A box stands on the straight way from ``start`` to ``end``; one that holds ``end`` does not count."""
     begin, stop = np.array(start, dtype=np.float64), np.array(end, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
