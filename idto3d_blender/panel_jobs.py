@@ -48,8 +48,11 @@ def _name(record: Record | None, job: str) -> str:
 
 def _draw_running(layout: Any, context: Any, state: session.Session, running: Snapshot) -> None:
     # The same rows in the same places from beginning to end: what is not known yet is drawn blank.
-    layout.label(text=_name(state.jobs.record(running.id), running.id), icon="USER")
-    layout.template_icon(thumbnails.progress(running.picture), scale=6.0)
+    record = state.jobs.record(running.id)
+    layout.label(text=_name(record, running.id), icon="USER")
+    # Until there is a picture of the head, the photo that it is made from.
+    photo = str(record.request["photos"][0]) if record is not None and record.request.get("photos") else ""
+    layout.template_icon(thumbnails.progress(running.picture) or thumbnails.photo(photo), scale=6.0)
     panel_parts.bar(layout, running.fraction)
     row = layout.row()
     row.label(text=progress_text.stage(running))
