@@ -19,6 +19,8 @@ _THEIRS = "MATERIAL"
 # they showed before the painting began.
 _switched: dict[int, str] = {}
 _before: dict[int, str] = {}
+# Viewports in which the user has asked for plain materials while Blender is open.
+_refused: set[int] = set()
 
 
 def show(colours: str) -> None:
@@ -26,7 +28,8 @@ def show(colours: str) -> None:
     windows = bpy.context.window_manager.windows
     in_sight = {area.as_pointer() for window in windows for area in window.screen.areas}
     for address, shading in _viewports():
-        plain = address in in_sight and shading.type == "SOLID" and shading.color_type == _THEIRS
+        asked = address in in_sight and address not in _refused
+        plain = asked and shading.type == "SOLID" and shading.color_type == _THEIRS
         if _ours(address, shading) or plain:
             if colours == PAINTING:
                 _before[address] = shading.color_type
@@ -64,6 +67,7 @@ def choose(shading: Any, pictures: bool) -> None:
     for address, other in _viewports():
         if other == shading:
             _switched.pop(address, None)
+            (_refused.discard if pictures else _refused.add)(address)
     shading.type = "SOLID"
     shading.color_type = FINISHED if pictures else _THEIRS
 

@@ -141,6 +141,8 @@ def check_colours() -> None:
     show(viewport_colours.FINISHED)
     for wanted in ("MATERIAL", "TEXTURE"):
         assert bpy.ops.idto3d.show_colours() == {"FINISHED"} and mine.color_type == wanted
+        show(viewport_colours.FINISHED)
+        assert mine.color_type == wanted, "what the button said does not last"
     viewport_colours.restore()
     assert mine.color_type == "TEXTURE"
     bpy.ops.wm.open_mainfile(filepath=str(file))
