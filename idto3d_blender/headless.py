@@ -22,17 +22,26 @@ import bpy
 
 from . import bundle, import_head, stage, tiles
 
+# What a whole file ends with: where a full disk cuts off a picture or the end of a .blend, Blender says nothing.
 PNG_END = b"IEND\xaeB`\x82"
+BLEND_END = b"\xb1\xea\x92\x8f"  # of zstd's seek table
+
+
+def check_whole(file: Path, end: bytes) -> None:
+    """Raises OSError (full disk) where a file that Blender has written does not end as it should."""
+    if not file.is_file() or not file.read_bytes().endswith(end):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
 def save_blend(file: Path) -> None:
-    """Save the open file as ``file``, compressed, whole or not at all."""
+    """Save the open file as ``file``, compressed, whole or not at all. Raises OSError or Blender's RuntimeError."""
     file = file.resolve()
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.stem}.tmp-{os.getpid()}.blend")
     try:
         # relative_remap would turn the packed images' "//albedo.png" into a path of this machine.
         bpy.ops.wm.save_as_mainfile(filepath=str(temporary), compress=True, copy=True, relative_remap=False)
+        check_whole(temporary, BLEND_END)
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
@@ -75,8 +84,7 @@ def run(folder: Path, blend: Path, tiles_folder: Path, samples: int, size: int, 
 
     def done(tile: tiles.Tile, file: Path, seconds: float) -> None:
         nonlocal finished
-        if not file.read_bytes().endswith(PNG_END):  # of a picture that it cannot save Blender says nothing
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        check_whole(file, PNG_END)
         finished += 1
         emit(type="tile", name=tile.name, path=str(file), step=finished, steps=steps, seconds=round(seconds, 2))
 

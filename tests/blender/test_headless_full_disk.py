@@ -14,7 +14,14 @@ SAVING = """
 def save(file): raise RuntimeError("Error: No space left on device\\n")
 headless.save_blend = save
 """
-# What was seen on a disk that really was full: rendering ends well and leaves a file that is empty or cut off.
+# What was seen on disks that really were full: Blender saves or renders, says nothing, and leaves half a file.
+CUTTING = """
+from types import SimpleNamespace as Names
+def save(filepath, **options): open(filepath, "wb").write(b"half a file")
+real = headless.bpy
+wm = Names(save_as_mainfile=save, read_factory_settings=real.ops.wm.read_factory_settings)
+headless.bpy = Names(ops=Names(wm=wm), context=real.context)
+"""
 RENDERING = """
 def render(scene, head, framing, folder, done):
     file = folder / "front.png"
@@ -25,7 +32,7 @@ headless.tiles.render_tiles = render
 """
 
 
-@pytest.mark.parametrize("fault", [SAVING, RENDERING])
+@pytest.mark.parametrize("fault", [SAVING, CUTTING, RENDERING], ids=["refused", "cut off", "picture"])
 def test_full_disk(fault: str, bpy_python: str, tmp_path: Path) -> None:
     folder, blend = synthetic.write(tmp_path / "head"), tmp_path / "head.blend"
     blend.write_text("the one before")
@@ -33,4 +40,4 @@ def test_full_disk(fault: str, bpy_python: str, tmp_path: Path) -> None:
     code = f"import os, sys\nfrom idto3d_blender import headless\n{fault}\nos._exit(headless.main(sys.argv[1:]))"
     error = run(bpy_python, ["-c", code, *arguments], tmp_path, code=2)[-1]
     assert error["type"] == "error" and error["code"] == "E_DISK_FULL" and error["fix"]
-    assert fault != SAVING or blend.read_text() == "the one before"
+    assert fault == RENDERING or blend.read_text() == "the one before"
