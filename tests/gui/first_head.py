@@ -114,7 +114,11 @@ def generate() -> Steps:
     head = ext.live.find(running().id)
     space = HANDS.area().spaces.active
     note(in_sight=ext.view.shows(HANDS.area(), space, head), degrees_aside=degrees_aside(space.region_3d, head))
-    # What artists do to the scene that Blender starts with; till here it has been in the way.
+    clear_start_scene()
+
+
+def clear_start_scene() -> None:
+    """What artists do to the scene that Blender starts with; till here it has been in the way."""
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
 
@@ -183,6 +187,11 @@ def undo() -> Steps:
     note(gone_after_undo=ext.live.find(job) is None)
     yield from until(lambda: ext.live.find(job) or running() is None, 120, "the preview after the undo")
     note(back_after_undo=running() is not None)
+    # The undo brought all of the start scene back, and selected the cube again.
+    clear_start_scene()
+    head = ext.live.find(job)
+    head.select_set(True)
+    bpy.context.view_layer.objects.active = head
 
 
 def see_it_grow() -> Steps:
