@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import photo_list
+from . import driver, photo_list
 from .properties import PHOTOS_USED, settings
 
 
@@ -15,6 +15,8 @@ def _tell(operator: Any, added: int, nothing: str) -> set[str]:
     if not added:
         operator.report({"WARNING"}, nothing)
         return {"CANCELLED"}
+    # A drop on the viewport does not draw the sidebar beside it.
+    driver.redraw()
     count = len(settings().photos)
     more = f"; the first {PHOTOS_USED} are used" if count > PHOTOS_USED else ""
     operator.report({"INFO"}, f"{added} photo{'s' if added > 1 else ''} added{more}")
@@ -25,7 +27,8 @@ class IDTO3D_OT_add_photos(bpy.types.Operator):
     """Add photos of the person. Frontal, evenly lit ones work best; all must show the same person"""
 
     bl_idname = "idto3d.add_photos"
-    bl_label = "Add Photos"
+    # The name in the menu that Blender shows when a photo is dropped.
+    bl_label = "Add Photos to ID-to-3D"
     bl_options = {"INTERNAL"}
 
     filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
@@ -137,7 +140,7 @@ class IDTO3D_FH_photos(bpy.types.FileHandler):
     """Photos dropped on a 3D viewport whose sidebar shows our tab; any other viewport keeps its reference images"""
 
     bl_idname = "IDTO3D_FH_photos"
-    bl_label = "Photos for ID-to-3D"
+    bl_label = IDTO3D_OT_add_photos.bl_label
     bl_import_operator = IDTO3D_OT_add_photos.bl_idname
     bl_file_extensions = ";".join(photo_list.ENDINGS)
 
