@@ -274,6 +274,24 @@ def test_hello_names_the_gpu_only_where_torch_can_use_it(monkeypatch: pytest.Mon
         assert said["device"] == device and (said["device_name"] == "A GPU") == (device == "cuda")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_log_without_room_ends_no_job() -> None:
+    """Seen on a full disk: a library's progress bar failed, then the traceback that was to tell of it."""
+    code = (
+        "import os, sys, traceback, warnings\nfrom idto3d import worker\n"
+        "stdin, stdout = worker.take_over_streams()\n"
+        "print('x' * 100_000); print('bar', end='\\r', file=sys.stderr, flush=True); warnings.warn('w')\n"
+        "try: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()\n"
+        "worker.sender(stdout)({'type': 'done'}); sys.stderr.flush(); os._exit(0)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(environments.__file__).parent)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=full, timeout=PATIENCE
+        )
+    assert (done.returncode, done.stdout) == (0, b'{"type": "done"}\n')
+
+
 def chained(error: Exception, cause: Exception) -> Exception:
     error.__cause__ = cause
     return error

@@ -152,9 +152,12 @@ class Live:
         number = int(there[-1].stem.rpartition("-")[2]) + 1 if there else 1
         path = self.folder / f"{kind}-{number:06d}.{ending}"
         partial = self.folder / f".{kind}.partial"
-        with partial.open("wb") as file:
-            save(file)
-        os.replace(partial, path)
+        try:
+            with partial.open("wb") as file:
+                save(file)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)  # half a preview only takes the space that is missing
         for old in [*there, path][:-KEPT]:
             with contextlib.suppress(OSError):  # Windows keeps a file that Blender is reading; the next round gets it
                 old.unlink()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -246,6 +247,16 @@ def read_lines(stdin: BinaryIO, worker: Worker) -> None:
             worker.take(line)
 
 
+class _Log(io.FileIO):
+    """A file that loses what it has no room for: no print of a library, and no traceback, ends a job on a full disk."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
+
+
 def take_over_streams() -> tuple[BinaryIO, BinaryIO]:
     """(stdin, stdout) for the protocol alone: prints of libraries go to stderr, and children get no stdin of ours."""
     stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -253,8 +264,8 @@ def take_over_streams() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    log = io.BufferedWriter(_Log(2, "wb", closefd=False))
+    sys.stdout = sys.stderr = io.TextIOWrapper(log, "utf-8", "backslashreplace", line_buffering=True)
     return stdin, stdout
 
 
