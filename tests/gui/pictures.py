@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The user guide's pictures, cut out of what the GUI stories have seen.
 
-``python -m tests.gui.pictures out/gui/head out/gui/set-up``
+``python -m tests.gui.pictures out/gui/head [out/gui/set-up]``; without the second the set-up's picture stays as it is.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 _LONGEST = 1200  # pixels
 
 
-def main(head: Path, set_up: Path, target: Path) -> None:
+def main(head: Path, set_up: Path | None, target: Path) -> None:
     """Write the pictures as JPEG. head, set_up: where the two stories were played."""
     seen = {
         shot["name"]: (folder, shot)
-        for folder in (set_up, head)
+        for folder in ((set_up, head) if set_up else (head,))
         for shot in json.loads((folder / "result.json").read_text(encoding="utf-8"))["shots"]
     }
     shots = {name: shot for name, (_, shot) in seen.items()}
@@ -50,13 +50,14 @@ def main(head: Path, set_up: Path, target: Path) -> None:
     best = "20-material" if "20-material" in shots else "11-expression"
     x, y, width, height = shots[best]["viewport"]
     pictures = {
-        "set-up": sidebar("32-download", 0.6),
         "photo": sidebar("03-photo", 0.62),
         "growing": strip,
         "head": shot(best).crop((x, y, x + width, y + height)),
         "rendered": PIL.Image.open(head / "rendered.png").convert("RGB"),
         "error": sidebar("06-error", 0.8),
     }
+    if set_up:
+        pictures["set-up"] = sidebar("32-download", 0.6)
     target.mkdir(exist_ok=True)
     for name, picture in pictures.items():
         picture.thumbnail((_LONGEST, _LONGEST))
@@ -64,4 +65,4 @@ def main(head: Path, set_up: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), ROOT / "docs" / "pictures")
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2:] else None, ROOT / "docs" / "pictures")
