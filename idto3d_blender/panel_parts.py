@@ -41,14 +41,19 @@ def problem(layout: Any, context: Any, what: Problem) -> None:
     text(layout, context, first, "ERROR")
     if what.fix:
         text(layout, context, what.fix, "BLANK1")
+    remedy_buttons(layout, what)
+    row = layout.row()
+    row.label(text=what.code)
+    row.operator("idto3d.copy_report", icon="COPYDOWN")
+
+
+def remedy_buttons(layout: Any, what: Problem) -> None:
+    """The buttons that help against an error, if there are any."""
     column = layout.column()
     for remedy in remedies(what.code):
         button = column.operator(remedy.operator, text=remedy.text, icon=remedy.icon)
         for name, value in remedy.values.items():
             setattr(button, name, value)
-    row = layout.row()
-    row.label(text=what.code)
-    row.operator("idto3d.copy_report", icon="COPYDOWN")
 
 
 def bar(layout: Any, fraction: float) -> None:

@@ -68,6 +68,7 @@ def _draw_plan(layout: Any, context: Any) -> None:
         # That the network is off is said below, with the button that helps.
         if plan.problem is not None and plan.problem.code != "E_NETWORK":
             panel_parts.text(box, context, f"{plan.problem.message} {plan.problem.fix}", "ERROR")
+            panel_parts.remedy_buttons(box, plan.problem)
             # The plan is asked for once: without this, Install would stay grey after the user has mended it.
             box.operator("idto3d.check_backend", icon="FILE_REFRESH")
     if not panel_parts.online() and not preferences.get().wheels:
