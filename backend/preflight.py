@@ -174,7 +174,8 @@ def check_wheels(wheels: Path, environment: Environment) -> None:
 def raise_missing(wheels: Path, missing: Sequence[str], environment: Environment) -> None:
     # requirements-cuda.txt where a GPU was found: filling the folder from the other one would end here again.
     files = " ".join(f"-r {path.name}" for path in environment.requirements)
-    fix = f"Fill the folder on a machine with network: python3 -m pip download {files} -d FOLDER."
+    index = f" --extra-index-url {environment.torch_index}" if environment.torch_index else ""
+    fix = f"Fill the folder on a machine with network: python3 -m pip download {files}{index} -d FOLDER"
     raise InstallError("E_WHEELS_MISSING", f"The offline folder {wheels} lacks {', '.join(missing)}.", fix)
 
 

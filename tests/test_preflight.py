@@ -34,6 +34,8 @@ def test_folder_that_lacks_what_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InstallError, match=r"lacks no_such==1\.0, tinyhead==2\.0\.") as caught:
         preflight.check_wheels(shelf, lacking)
     assert caught.value.code == "E_WHEELS_MISSING" and f"-r {lacking.requirements[0].name} " in caught.value.fix
+    with pytest.raises(InstallError, match="--extra-index-url https://cpu -d FOLDER"):
+        preflight.check_wheels(shelf, replace(lacking, torch_index="https://cpu"))
     with pytest.raises(InstallError, match="is not there"):
         preflight.check_wheels(tmp_path / "nowhere", lacking)
     for name in ("torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl", "open_clip_torch-3.3.0.tar.gz"):
