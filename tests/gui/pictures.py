@@ -47,14 +47,13 @@ def main(head: Path, set_up: Path | None, target: Path) -> None:
     strip = PIL.Image.new("RGB", (sum(frame.width for frame in frames), frames[0].height))
     for number, frame in enumerate(frames):
         strip.paste(frame, (number * frame.width, 0))
-    best = "20-material" if "20-material" in shots else "11-expression"
-    x, y, width, height = shots[best]["viewport"]
+    x, y, width, height = shots["12-animation"]["viewport"]
     pictures = {
-        "photo": sidebar("03-photo", 0.62),
+        "photo": sidebar("03-photo", 0.28),
         "growing": strip,
-        "head": shot(best).crop((x, y, x + width, y + height)),
+        "head": shot("12-animation").crop((x, y, x + width, y + height)),
         "rendered": PIL.Image.open(head / "rendered.png").convert("RGB"),
-        "error": sidebar("06-error", 0.8),
+        "error": sidebar("06-error", 0.56),
     }
     if set_up:
         pictures["set-up"] = sidebar("32-download", 0.6)
