@@ -90,7 +90,7 @@ def test_a_large_request_reaches_the_packer_and_cancel_ends_it(monkeypatch: pyte
         started.append(popen(*arguments, **options))  # type: ignore[call-overload]
         return started[-1]
 
-    monkeypatch.setattr(charts.subprocess, "Popen", remembered)
+    monkeypatch.setattr(subprocess, "Popen", remembered)
 
     def cancel(share: float) -> None:
         raise Cancelled

@@ -208,7 +208,7 @@ def make_head(
         mesh = finish_mesh(
             net,
             sculpture.control,
-            sculpture.canonical_vertices(),
+            sculpture.grid_vertices(),  # not yet on the skin: that folds thin walls, and `finish_mesh` does it better
             sculpture.extraction.faces,
             motion,
             warps,

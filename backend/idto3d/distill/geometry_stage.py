@@ -131,13 +131,18 @@ class Sculpture:
             snap = (attachment.gap < SNAP).float()[:, None]
         return Extraction(faces, edges, attachment, snap)
 
-    def canonical_vertices(self) -> Tensor:
-        """(V,3) on the canonical head; differentiable in the hair."""
+    def grid_vertices(self) -> Tensor:
+        """(V,3) where the canonical head's distances are zero on the grid's edges; differentiable in the hair."""
         sdf = self.sdf()
+        edges = self.extraction.edges
+        if bool(((sdf[edges[:, 0]] < 0) == (sdf[edges[:, 1]] < 0)).any()):
+            self.extraction = self.extract()
+        return surface_vertices(self.canonical.band.points, sdf, self.extraction.edges)
+
+    def canonical_vertices(self) -> Tensor:
+        """(V,3) on the canonical head, close to the skin laid on it; differentiable in the hair."""
+        v = self.grid_vertices()
         e = self.extraction
-        if bool(((sdf[e.edges[:, 0]] < 0) == (sdf[e.edges[:, 1]] < 0)).any()):
-            self.extraction = e = self.extract()
-        v = surface_vertices(self.canonical.band.points, sdf, e.edges)
         on_skin = follow(self.net, e.attachment, self.net.control, fade=False)
         return v + e.snap * (on_skin - v)
 

@@ -20,8 +20,10 @@ from .eyes import cut, find_eye, part_lids
 from .fit import FINEST, fit_to_skin, normals_of, place_on, refine, skin_surface
 from .flatten import without_pinches
 from .geometry_net import GeometryNet, follow
-from .parts import SKIN, boundary_loops, eyeballs, inner_pieces, with_lids
+from .lids import closed_lids, lids_of
+from .parts import EYES, SKIN, boundary_loops, eyeballs, inner_pieces, inside_mouth, with_lids
 from .progress import Progress, between, ignored
+from .untangle import untangled
 from .uv import pad_seams, rasterize_uv, unwrap
 
 Array = NDArray[Any]
@@ -33,14 +35,6 @@ HIDDEN = 0.02  # and less in the eye's socket
 NECK = 0.005  # metres above the lowest point: there the neck is cut, because the grid frays its edge
 HAIR, MOUTH = 4, 5
 DENSITY = np.array([1.2, 1.5, 1.2, 0.8, 0.8, 0.5])  # texels along a metre, by zone, relative
-
-
-def inside_mouth(uv: Array) -> Array:
-    """(T,) which triangles of the skin, by their corners' uv (T,3,2), are the mouth's inside: an island of the control
-    surface's own UV layout."""
-    u, v = uv.mean(1).T
-    out: Array = (v <= 0.463) & (u > 0.503) & (u < 0.771)
-    return out
 
 
 @dataclass(frozen=True)
@@ -92,16 +86,20 @@ def finish_mesh(
             side = np.minimum(np.concatenate([side, np.zeros(len(v) - len(side))]), new)
             balls.append(ball)
     end = np.concatenate([end, np.zeros(len(v) - len(end), bool)])
-    v = fit_to_skin(v, f, skin, held=(side <= 0) | end, progress=between(progress, 0.15, 0.5))
+    # The grid keeps the mouth's inside off the cheeks; on the skin's own, which may touch them, it would come through.
+    bag = inside_mouth(net.uv.numpy()[net.uv_faces.numpy()[skin_faces]])
+    v = fit_to_skin(v, f, skin, (side <= 0) | end, bag, between(progress, 0.15, 0.5))
     inner = inner_pieces(base, base_faces, part, balls, target_faces, between(progress, 0.5, 0.6))
-    _, share, size = place_on(skin, v, normals_of(v, f), between(progress, 0.6, 0.7))
+    _, share, size, _ = place_on(skin, v, normals_of(v, f), between(progress, 0.6, 0.7))
     fine = np.clip((COARSE / size) ** 2, 1.0, FINE)
     weight = np.where(side < 0, HIDDEN, 1 + share * (fine - 1))
     rims = v[side == 0].astype(np.float32)
     shell_faces = target_faces - sum(len(p.faces) for p in inner)
-    v, f = decimate(v, f, shell_faces, weight, held=side == 0, progress=between(progress, 0.7, 0.9))
+    v, f = decimate(v, f, shell_faces, weight, held=side == 0, progress=between(progress, 0.7, 0.8))
+    v = untangled(v, f, _on(rims, v), between(progress, 0.8, 0.9)).astype(np.float32)
     at = skin.attach(v, _facing(v, f, rims), progress=between(progress, 0.9, 0.92))
-    attached = [(skin_faces[at.face.numpy()], at.bary, at.gap)]
+    of_skin = at.face.numpy()
+    attached = [(skin_faces[of_skin], at.bary, at.gap)]
     for n, piece in enumerate(inner):
         progress(0.92 + 0.06 * n / len(inner))
         source = np.nonzero(part == piece.part)[0]
@@ -115,14 +113,31 @@ def finish_mesh(
     counts = np.cumsum([0, len(v), *(len(p.vertices) for p in inner)])
     points = torch.from_numpy(np.concatenate([v, *(p.vertices for p in inner)]))
     all_faces = np.concatenate([f, *(p.faces + n for p, n in zip(inner, counts[1:], strict=False))])
-    _, share, _ = place_on(skin, v, normals_of(v, f, rounds=0))
+    share = place_on(skin, v, normals_of(v, f, rounds=0))[1]
     hair = share[f].mean(1) < 0.5
-    bag = inside_mouth(net.uv.numpy()[net.uv_faces.numpy()])[attached[0][0]][f].sum(1) > 1
-    shell = np.where(hair, HAIR, np.where(bag, MOUTH, SKIN))
+    inside = bag[of_skin][f].sum(1) > 1
+    shell = np.where(hair, HAIR, np.where(inside, MOUTH, SKIN))
     zone = np.concatenate([shell, *(np.full(len(p.faces), p.part) for p in inner)])
     neutral = points + follow(net, attachment, motion, fade=False)
     offsets = follow(net, attachment, warps, fade=True)
+    rim = np.nonzero(_on(rims, v))[0]
+    for n, piece in enumerate(inner):
+        if piece.part == EYES:
+            ball = neutral[counts[n + 1] : counts[n + 2]].numpy()
+            own = rim[(v[rim, 0] > 0) == (piece.vertices[:, 0].mean() > 0)]
+            _close(neutral, offsets, f, own, ball[ball[:, 2] > ball[:, 2].mean()])
     return HeadMesh(points, neutral, offsets, torch.from_numpy(all_faces), attachment, torch.from_numpy(zone))
+
+
+def _close(neutral: Tensor, offsets: Tensor, faces: Array, rim: Array, ball: Array) -> None:
+    """Offsets (E,V,3), in place: the lids with the rim (R,) over the ball (B,3) meet where they are closed."""
+    lids = lids_of(neutral[: faces.max() + 1].numpy(), faces, rim, ball)
+    for offset in offsets:
+        offset[: faces.max() + 1] = torch.from_numpy(
+            closed_lids(
+                neutral[: faces.max() + 1].double().numpy(), offset[: faces.max() + 1].double().numpy(), faces, lids
+            )
+        ).float()
 
 
 def _cut_neck(vertices: Array, faces: Array) -> tuple[Array, Array, Array]:
@@ -150,15 +165,21 @@ def _facing(vertices: Array, faces: Array, rims: Array) -> Array:
     """Unit normals (V,3), on the lids' rims (R,3) straight ahead: there the surface turns over, and only what can be
     seen of a lid moves like it."""
     normals = normals_of(vertices, faces, rounds=0)
-    if len(rims):
-        on_rim = cKDTree(rims).query(vertices, distance_upper_bound=1e-6)[0] < 1e-6
-        normals[on_rim] = 0.0, 0.0, 1.0
+    normals[_on(rims, vertices)] = 0.0, 0.0, 1.0
     return normals
+
+
+def _on(rims: Array, vertices: Array) -> Array:
+    """(V,) which vertices (V,3) are among rims (R,3)."""
+    if not len(rims):
+        return np.zeros(len(vertices), bool)
+    out: Array = cKDTree(rims).query(vertices, distance_upper_bound=1e-6)[0] < 1e-6
+    return out
 
 
 def _refined(vertices: Array, faces: Array, skin: Surface, progress: Progress) -> tuple[Array, Array]:
     """The surface with edges halved where the skin's own triangles are smaller than the grid's."""
-    _, share, size = place_on(skin, vertices, normals_of(vertices, faces), progress)
+    _, share, size, _ = place_on(skin, vertices, normals_of(vertices, faces), progress)
     longest = np.where(share > 0.5, np.maximum(size, FINEST) * 2, np.inf)
     return refine(vertices, faces, longest)
 

@@ -36,16 +36,18 @@ def normals_of(vertices: Array, faces: Array, rounds: int = 3) -> Array:
         for axis in range(3):
             normals[:, axis] += np.bincount(faces[:, k], n[:, axis], minlength=len(vertices))
     if rounds:
-        average = _averages(faces, len(vertices))
+        average = neighbour_means(faces, len(vertices))
         for _ in range(rounds):
             normals += average @ normals
     out: Array = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
     return out
 
 
-def place_on(skin: Surface, points: Array, normals: Array, progress: Progress = ignored) -> tuple[Array, Array, Array]:
-    """Nearest places (N,3) on the skin, the share (N,) to which points are skin rather than hair, and the size (N,) of
-    the skin's triangles there, metres."""
+def place_on(
+    skin: Surface, points: Array, normals: Array, progress: Progress = ignored
+) -> tuple[Array, Array, Array, Array]:
+    """Nearest places (N,3) on the skin, the share (N,) to which points are skin rather than hair, the size (N,) of the
+    skin's triangles there, metres, and which they are (N,)."""
     at = skin.attach(points, normals, progress=progress)
     corners = skin.vertices[skin.faces[at.face.numpy()]]
     place = np.einsum("nk,nkc->nc", at.bary.numpy(), corners)
@@ -58,29 +60,33 @@ def place_on(skin: Surface, points: Array, normals: Array, progress: Progress = 
         np.clip((1.5 * DEEPEST - gap) / (0.5 * DEEPEST), 0, 1),
         np.clip((SKIN[1] - gap) / (SKIN[1] - SKIN[0]), 0, 1),
     )
-    return place, share, np.sqrt(area)
+    return place, share, np.sqrt(area), at.face.numpy()
 
 
-def fit_to_skin(vertices: Array, faces: Array, skin: Surface, held: Array, progress: Progress = ignored) -> Array:
-    """Positions (V,3) on the skin where the surface is skin. held (V,) bool: do not move.
+def fit_to_skin(
+    vertices: Array, faces: Array, skin: Surface, held: Array, loose: Array, progress: Progress = ignored
+) -> Array:
+    """Positions (V,3) on the skin where the surface is skin. held (V,) bool: do not move; loose (T,) bool: triangles of
+    the skin on which nothing is laid.
 
     Between the rounds vertices slide along the surface to the middle of their neighbours, which unfolds what the
     nearest point alone would fold.
     """
-    average = _averages(faces, len(vertices))
+    average = neighbour_means(faces, len(vertices))
     points = vertices.astype(np.float64)
     for turn in range(ROUNDS):
         part = between(progress, turn / ROUNDS, (turn + 1) / ROUNDS)
         normals = normals_of(points, faces)
         step = average @ points - points
         along = points + 0.5 * (step - (step * normals).sum(1, keepdims=True) * normals)
-        place, share, _ = place_on(skin, along, normals, part)
+        place, share, _, on = place_on(skin, along, normals, part)
+        share = np.where(loose[on], 0.0, share)
         share = np.where(held, 0.0, share)[:, None]
         points = points * (1 - share) + place * share
     return points
 
 
-def _averages(faces: Array, n: int) -> csr_array:
+def neighbour_means(faces: Array, n: int) -> csr_array:
     """(V,V) rows that give the mean of a vertex's neighbours."""
     i, j = faces.reshape(-1), np.roll(faces, -1, axis=1).reshape(-1)
     links = csr_array(coo_array((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(n, n)))

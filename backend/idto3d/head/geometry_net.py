@@ -25,10 +25,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attach import Attachment, Surface, carry
+from .parts import inside_mouth
 from .tetgrid import TetGrid, kuhn_grid, narrow_band
 
 WARP_UNIT = 0.01  # metres that an output of 1 moves a point
 HAIR_FAR = 0.03  # metres that 127 stands for in the stored distances to hair
+WALL, WALL_REACH = 0.0012, 0.012  # metres that the wall to the mouth gains, and how far from the teeth that is
+LIPS_END = -0.05  # metres: height of the canonical head above which there are no lips
 HAIR_REACH = 0.012  # metres off the skin beyond which hair does not follow an expression
 # Some styles fall over an eye, and a carved slab there hides more than hair does: fringes end above the eyes.
 CLEAR_HALF_WIDTH, CLEAR_ABOVE_EYES, CLEAR_ROUNDING = 0.047, 0.034, 0.012  # metres
@@ -217,10 +220,24 @@ class Canonical:
         return torch.minimum(self.skin, hair)
 
 
+def _walled(net: GeometryNet, points: Tensor) -> Tensor:
+    """(N,) distances to the skin at grid points (N,3), the mouth's inside drawn off the face: between them the grid's
+    wall is in places thinner than a cell, and has a hole beside the nose. Not at the lips, which are to stay apart."""
+    out = net.skin_sdf.reshape(-1).float().clone()
+    low, high = net.control[torch.unique(net.faces[net.part == 2])].aminmax(dim=0)
+    inside = (points > low - WALL_REACH) & (points < high + WALL_REACH)
+    rows = (inside.all(1) & (out.abs() < 2 * WALL) & (points[:, 1] > LIPS_END)).nonzero()[:, 0]
+    skin = (net.part == 0).nonzero()[:, 0]
+    bag = torch.from_numpy(inside_mouth(net.uv[net.uv_faces[skin]].numpy()))
+    near = Surface(net.control.numpy(), net.faces[skin].numpy()).attach(points[rows].numpy())
+    out[rows[bag[near.face]]] -= WALL
+    return out
+
+
 def canonical_of(net: GeometryNet, style: Tensor, width: float = 0.006) -> Canonical:
     """The narrow band around a head with a mixture of hair styles, style (S,) summing to 1."""
     grid = net.grid()
-    skin = net.skin_sdf.reshape(-1).float()
+    skin = _walled(net, grid.points)
     hair = torch.einsum("s,sn->n", style, net.hair_distance(grid.points))
     band, index = narrow_band(grid, torch.minimum(skin, hair), width)
     return Canonical(band, skin[index], hair[index])

@@ -36,6 +36,14 @@ class Piece:
     source: Array
 
 
+def inside_mouth(uv: Array) -> Array:
+    """(T,) which triangles of the skin, by their corners' uv (T,3,2), are the mouth's inside: an island of the control
+    surface's own UV layout."""
+    u, v = uv.mean(1).T
+    out: Array = (v <= 0.463) & (u > 0.503) & (u < 0.771)
+    return out
+
+
 def pieces(faces: Array) -> list[Array]:
     """The connected pieces of faces (T,3): a list of face lists, in the order of their first face."""
     of_face = connected_pieces(faces)
@@ -58,16 +66,16 @@ def inner_pieces(
     vertices: Array, faces: Array, part: Array, balls: list[Array], target: int, progress: Progress = ignored
 ) -> list[Piece]:
     """The given eyeballs, the teeth, gums and tongue, decimated for a mesh of `target` faces and closed."""
-    share = min(1.0, target / FULL)
-    todo = [(ball, EYES, max(120, round(BALL * share))) for ball in balls]
+    size = min(1.0, target / FULL)
+    todo = [(ball, EYES, max(120, round(BALL * size))) for ball in balls]
     for sheet in pieces(faces[part == TEETH]):
         crown = len(sheet) < 500
-        todo.append((sheet, TEETH, max(24, round(CROWN * share)) if crown else round(GUMS * share)))
-    todo += [(body, TONGUE, max(100, round(TONGUE_FACES * share))) for body in pieces(faces[part == TONGUE])]
+        todo.append((sheet, TEETH, max(24, round(CROWN * size)) if crown else round(GUMS * size)))
+    todo += [(body, TONGUE, max(100, round(TONGUE_FACES * size))) for body in pieces(faces[part == TONGUE])]
     out = []
     for n, (source, kind, count) in enumerate(todo):
-        part = between(progress, n / len(todo), (n + 1) / len(todo))
-        out.append(_piece(vertices, source, kind, count, part))
+        share = between(progress, n / len(todo), (n + 1) / len(todo))
+        out.append(_piece(vertices, source, kind, count, share))
     return out
 
 

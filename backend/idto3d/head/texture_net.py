@@ -96,11 +96,16 @@ def sample_picture(picture: Tensor, uv: Tensor) -> Tensor:
     return out[0, :, 0].T
 
 
+def gaze_angle(points: Tensor, centres: Tensor) -> Tensor:
+    """(N,) radians between straight ahead and points (N,3) as seen from the nearer of the eyes' centres (2,3)."""
+    direction = F.normalize(points - centres[torch.cdist(points, centres).argmin(1)], dim=1)
+    return torch.acos(direction[:, 2].clamp(-1, 1))
+
+
 def paint_eyes(points: Tensor, centres: Tensor) -> Tensor:
     """(N,3) sRGB of points (N,3) on eyeballs with the given centres (2,3), looking ahead: by the angle off the gaze."""
-    nearest = torch.cdist(points, centres).argmin(1)
-    direction = F.normalize(points - centres[nearest], dim=1)
-    angle = torch.acos(direction[:, 2].clamp(-1, 1))
+    angle = gaze_angle(points, centres)
+    direction = points - centres[torch.cdist(points, centres).argmin(1)]
     spoke = torch.atan2(direction[:, 1], direction[:, 0])
     fibres = 0.85 + 0.3 * _value_noise(spoke * 60 / (2 * torch.pi) + 60, angle * 12, period=60, seed=7)
 

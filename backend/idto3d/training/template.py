@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from ..head.attach import Surface
-from ..head.finish import inside_mouth
+from ..head.parts import inside_mouth
 from .nets import HAIR_STYLES
 from .population import CANONICAL, Population, triangulate
 from .shape import ControlTopology, ShapeModel
