@@ -76,7 +76,8 @@ class IDTO3D_OT_free_gpu_memory(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         viewports = graphics_memory.free()
-        self.report({"INFO"}, f"Pictures are let go, and {viewports} viewports set to Solid. Now resume the head")
+        set_to_solid = f", and {viewports} viewport{'s' * (viewports > 1)} set to Solid" if viewports else ""
+        self.report({"INFO"}, f"Pictures are let go{set_to_solid}. Now resume the head")
         return {"FINISHED"}
 
 

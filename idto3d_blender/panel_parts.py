@@ -42,9 +42,9 @@ def problem(layout: Any, context: Any, what: Problem) -> None:
     if what.fix:
         text(layout, context, what.fix, "BLANK1")
     remedy_buttons(layout, what)
-    row = layout.row()
-    row.label(text=what.code)
-    row.operator("idto3d.copy_report", icon="COPYDOWN")
+    layout.operator("idto3d.copy_report", icon="COPYDOWN")
+    # In a row of its own: beside a button the longest codes are cut off.
+    layout.label(text=what.code)
 
 
 def remedy_buttons(layout: Any, what: Problem) -> None:
