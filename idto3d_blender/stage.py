@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A portrait studio round a head: camera, three lights, a grey gradient behind."""
+"""A portrait studio round a head: camera, four lights, a grey gradient behind."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mathutils import Vector
 
 LENS = 85.0
 SENSOR = 36.0
+MOVED = 0.02  # of the head's height: what moves less is no longer the face
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,29 @@ def frame_head(obj: Any) -> Framing:
     return Framing(target, distance, height)
 
 
+def frame_face(obj: Any) -> Framing:
+    """Frame what the shape keys of ``obj`` move, before and after: the face, closer than ``frame_head``. Hair may be
+    cut off. Falls back on the head where nothing moves."""
+    framing = frame_head(obj)
+    blocks = obj.data.shape_keys.key_blocks if obj.data.shape_keys else ()
+    poses = np.empty((len(blocks), 3 * len(obj.data.vertices)), dtype=np.float32)
+    for pose, block in zip(poses, blocks, strict=True):
+        block.data.foreach_get("co", pose)
+    points = poses.reshape(len(blocks), -1, 3)
+    moved = np.linalg.norm(points[1:] - points[:1], axis=2) > MOVED * framing.height
+    seen = np.concatenate([points[1:][moved], points[0][moved.any(axis=0)]]) if len(blocks) else points.reshape(-1, 3)
+    if not len(seen):
+        return framing
+    matrix = np.array(obj.matrix_world)
+    world = seen @ matrix[:3, :3].T + matrix[:3, 3]
+    low, high = world.min(axis=0), world.max(axis=0)
+    field = 1.06 * float(max(high[0] - low[0], high[2] - low[2]))
+    target = (float(low[0] + high[0]) / 2, framing.target[1], float(low[2] + high[2]) / 2)
+    # The face lies before the plane of the target by about as much as it is high.
+    distance = field / 2 / math.tan(math.atan(SENSOR / 2 / LENS)) + framing.target[1] - float(low[1])
+    return Framing(target, distance, framing.height)
+
+
 def direction(azimuth: float, elevation: float) -> Vector:
     """Unit vector from the head; degrees, azimuth 0 is before the face, +90 the person's left."""
     a, e = math.radians(azimuth), math.radians(elevation)
@@ -71,12 +95,14 @@ def place(obj: Any, framing: Framing, azimuth: float, elevation: float, distance
 
 
 def add_lights(scene: Any, framing: Framing) -> list[Any]:
-    """Soft key light, fill and rim; powers follow the square of the head's size."""
+    """Soft key light, fill, front and rim; powers follow the square of the head's size."""
     size = framing.height
     lights = []
     for name, azimuth, elevation, distance, side, watts, colour in (
-        ("Key light", 36.0, 32.0, 3.2, 2.2, 150.0, (1.0, 0.96, 0.91)),
-        ("Fill light", -50.0, 8.0, 3.6, 3.2, 60.0, (0.92, 0.96, 1.0)),
+        ("Key light", 36.0, 32.0, 3.2, 2.2, 140.0, (1.0, 0.96, 0.91)),
+        ("Fill light", -50.0, 8.0, 3.6, 3.2, 50.0, (0.92, 0.96, 1.0)),
+        # From just below the camera: else no light passes between open lips.
+        ("Front light", 0.0, -8.0, 3.2, 1.2, 40.0, (1.0, 0.98, 0.96)),
         ("Rim light", -150.0, 35.0, 3.0, 1.2, 180.0, (1.0, 1.0, 1.0)),
     ):
         data = bpy.data.lights.new(name, "AREA")

@@ -14,29 +14,31 @@ import bpy
 from . import stage
 from .material import base_colour_socket
 
-Look = Literal["skin", "clay", "normals", "albedo"]
+Look = Literal["skin", "normals", "albedo"]
 THREE_QUARTER = 40.0
 DATA_SAMPLES = 8
 
 
 @dataclass(frozen=True)
 class Tile:
-    """name: file name without ending; azimuth: degrees, positive shows the person's left; expression: the key at 1."""
+    """name: file name without ending; azimuth: degrees, positive shows the person's left; expression: the key at 1;
+    large: twice the size; close: the face alone."""
 
     name: str
     azimuth: float = 0.0
     look: Look = "skin"
     expression: str = ""
+    large: bool = False
+    close: bool = False
 
 
 def tiles(expressions: list[str]) -> list[Tile]:
     """The tiles of a head with these shape keys. Those without denoising come last: switching it on costs seconds."""
     return [
         Tile("neutral_right", -THREE_QUARTER),
-        Tile("neutral_front"),
+        Tile("neutral_front", large=True),
         Tile("neutral_left", THREE_QUARTER),
-        Tile("clay", look="clay"),
-        *(Tile(f"expr_{name}", expression=name) for name in expressions),
+        *(Tile(f"expr_{name}", expression=name, close=True) for name in expressions),
         Tile("normals", look="normals"),
         Tile("albedo", look="albedo"),
     ]
@@ -71,16 +73,18 @@ def render_tiles(
 ) -> None:
     """Render every tile of ``head`` into ``folder``; ``done`` gets the tile, its file and the seconds it took.
 
-    The scene, which needs a camera, lights and a world, is left with other materials and worlds: save before.
+    The scene, which needs a camera, lights and a world, is left with other materials, worlds and sizes: save before.
     """
     blocks = head.data.shape_keys.key_blocks
-    looks = _looks(scene, head)
+    looks, face, size = _looks(scene, head), stage.frame_face(head), scene.render.resolution_x
     folder.mkdir(parents=True, exist_ok=True)
     for tile in tiles([key.name for key in blocks[1:]]):
         start = time.monotonic()
         for key in blocks[1:]:
             key.value = 1.0 if key.name == tile.expression else 0.0
-        stage.place(scene.camera, framing, tile.azimuth, 0.0, framing.distance)
+        seen = face if tile.close else framing
+        stage.place(scene.camera, seen, tile.azimuth, 0.0, seen.distance)
+        scene.render.resolution_x = scene.render.resolution_y = size * 2 if tile.large else size
         look = looks[tile.look]
         head.data.materials[0] = look.material
         scene.world = look.world
@@ -116,19 +120,9 @@ def _looks(scene: Any, head: Any) -> dict[Look, _Look]:
     albedo.node_tree.links.new(base_colour_socket(albedo), output.inputs["Surface"])
     return {
         "skin": _Look(skin, scene.world, samples, denoise, 1.0, view.view_transform, view.look),
-        "clay": _Look(_clay(), scene.world, samples, denoise, 1.0, view.view_transform, view.look),
         "normals": _Look(_normals(), black, DATA_SAMPLES, False, 0.0, "Raw", "None"),
         "albedo": _Look(albedo, black, DATA_SAMPLES, False, 0.0, "Standard", "None"),
     }
-
-
-def _clay() -> Any:
-    material = bpy.data.materials.new("Clay")
-    material.use_nodes = True
-    shader = material.node_tree.nodes["Principled BSDF"]
-    shader.inputs["Base Color"].default_value = (0.27, 0.26, 0.25, 1.0)
-    shader.inputs["Roughness"].default_value = 0.6
-    return material
 
 
 def _normals() -> Any:

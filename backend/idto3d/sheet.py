@@ -20,16 +20,12 @@ COLUMNS = 6
 BACKGROUND = (24, 25, 28)
 INK = (235, 235, 235)
 FAINT = (165, 168, 175)
-_VIEWS = {
-    "neutral_right": "right",
-    "neutral_front": "front",
-    "neutral_left": "left",
-    "clay": "geometry",
-    "normals": "normals",
-    "albedo": "albedo",
-}
+_FRONT = "neutral_front"
+_VIEWS = {"neutral_right": "right", "neutral_left": "left", "normals": "normals", "albedo": "albedo"}
 
 _Entry = tuple[str, Image.Image]
+_Box = tuple[int, int, int, int]
+"""left, top, width, height"""
 
 
 def compose_sheet(
@@ -41,24 +37,25 @@ def compose_sheet(
 ) -> Path:
     """Compose the tiles that idto3d_blender.headless rendered, and the input photos, into the PNG ``out``.
 
-    Rows: photos (whole, not cropped), views of the neutral head, expressions in the order in which they were rendered.
-    ``out`` is replaced only by a complete picture. Raises UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE
-    when an image cannot be read.
+    Above: the photos (whole, not cropped), as large beside them the head from the front, and its other views. Below:
+    the expressions in the order in which they were rendered. ``out`` is replaced only by a complete picture. Raises
+    UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE when an image cannot be read.
     """
     folder = Path(tiles_dir)
+    front = [folder / f"{_FRONT}.png"] if (folder / f"{_FRONT}.png").is_file() else []
     views = [(label, folder / f"{name}.png") for name, label in _VIEWS.items() if (folder / f"{name}.png").is_file()]
     files = sorted(folder.glob("expr_*.png"), key=lambda file: (file.stat().st_mtime_ns, file.name))
     expressions = [(file.stem.removeprefix("expr_").replace("_", " "), file) for file in files]
-    if not views and not expressions:
+    if not front and not views and not expressions:
         raise UserError("E_SHEET_TILES", f"There are no pictures in {folder.name}.", "Render the head first.")
-    photos = [("" if len(photo_paths) == 1 else str(n), Path(path)) for n, path in enumerate(photo_paths, 1)]
-    sections = [
-        ("Photo" if len(photos) == 1 else "Photos", [(label, _open(file)) for label, file in photos]),
-        ("Neutral", [(label, _open(file)) for label, file in views]),
-        ("Expressions", [(label, _open(file)) for label, file in expressions]),
-    ]
-    size = (sections[1][1] or sections[2][1])[0][1].width
-    sheet = _draw([section for section in sections if section[1]], size, title, subtitle)
+    sheet = _draw(
+        [_open(Path(path)) for path in photo_paths],
+        [("front", _open(file)) for file in front],
+        [(label, _open(file)) for label, file in views],
+        [(label, _open(file)) for label, file in expressions],
+        title,
+        subtitle,
+    )
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
@@ -79,27 +76,84 @@ def _open(file: Path) -> Image.Image:
         raise UserError("E_SHEET_IMAGE", f"{file.name} cannot be read as an image.", "Check the file.") from error
 
 
-def _draw(sections: Sequence[tuple[str, Sequence[_Entry]]], size: int, title: str, subtitle: str) -> Image.Image:
-    columns = min(COLUMNS, max(len(entries) for _, entries in sections))
-    rows = [-(-len(entries) // columns) for _, entries in sections]
-    width = 2 * MARGIN + columns * size + (columns - 1) * GAP
-    height = 2 * MARGIN + TITLE + len(sections) * HEADING + sum(rows) * (size + LABEL + GAP)
-    sheet = Image.new("RGB", (width, height), BACKGROUND)
+def _draw(
+    photos: Sequence[Image.Image],
+    front: Sequence[_Entry],
+    views: Sequence[_Entry],
+    expressions: Sequence[_Entry],
+    title: str,
+    subtitle: str,
+) -> Image.Image:
+    size = (views or expressions)[0][1].width if views or expressions else front[0][1].width // 2
+    cell, step = size + LABEL, size + GAP
+    # Two rows of cells: two columns of photos, two of the front, two of views, each where there is one.
+    blocks = [len(group) > 0 for group in (photos, front, views)]
+    columns = max(2 * sum(blocks), min(COLUMNS, len(expressions)))
+    width = 2 * MARGIN + columns * step - GAP
+    above = HEADING + 2 * cell + 2 * GAP if any(blocks) else 0
+    rows = -(-len(expressions) // columns)
+    below = HEADING + rows * (cell + GAP) if expressions else 0
+    sheet = Image.new("RGB", (width, 2 * MARGIN + TITLE + above + below), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, INK, ImageFont.load_default(34))
     if subtitle:
         draw.text((width - MARGIN, MARGIN + 20), subtitle, FAINT, _fit(draw, subtitle, width // 2, 20), anchor="rm")
-    y = MARGIN + TITLE
-    for (heading, entries), count in zip(sections, rows, strict=True):
-        draw.text((MARGIN, y + HEADING // 2), heading, FAINT, ImageFont.load_default(22), anchor="lm")
-        y += HEADING
-        for n, (label, image) in enumerate(entries):
-            x = MARGIN + (n % columns) * (size + GAP)
-            top = y + n // columns * (size + LABEL + GAP)
-            sheet.paste(ImageOps.pad(image, (size, size), color=BACKGROUND), (x, top))
-            draw.text((x + size // 2, top + size + 17), label, INK, _fit(draw, label, size, 20), anchor="mm")
-        y += count * (size + LABEL + GAP)
+    left, y = MARGIN, MARGIN + TITLE
+    large = (2 * step - GAP, 2 * cell + GAP - LABEL)
+    if photos:
+        _heading(draw, left, y, "Photo" if len(photos) == 1 else "Photos")
+        _photos(sheet, photos, (left, y + HEADING, large[0], large[1] + LABEL))
+        left += 2 * step
+    if front or views:
+        _heading(draw, left, y, "Neutral")
+    for label, image in front:
+        _paste(sheet, image, (left, y + HEADING, *large), label)
+        left += 2 * step
+    for n, (label, image) in enumerate(views):
+        _paste(sheet, image, (left + n % 2 * step, y + HEADING + n // 2 * (cell + GAP), size, size), label)
+    if expressions:
+        y += above
+        _heading(draw, MARGIN, y, "Expressions")
+        for n, (label, image) in enumerate(expressions):
+            top = y + HEADING + n // columns * (cell + GAP)
+            _paste(sheet, image, (MARGIN + n % columns * step, top, size, size), label)
     return sheet
+
+
+def _heading(draw: ImageDraw.ImageDraw, x: int, y: int, text: str) -> None:
+    draw.text((x, y + HEADING // 2), text, FAINT, ImageFont.load_default(22), anchor="lm")
+
+
+def _paste(sheet: Image.Image, image: Image.Image, box: _Box, label: str) -> None:
+    """A render, which fills its box, over its label."""
+    x, y, width, height = box
+    sheet.paste(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS), (x, y))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((x + width // 2, y + height + 17), label, INK, _fit(draw, label, width, 20), anchor="mm")
+
+
+def _photos(sheet: Image.Image, photos: Sequence[Image.Image], box: _Box) -> None:
+    """Whole photos in rows that are filled from side to side, as large as the box allows."""
+    left, y, width, height = box
+    shapes = [photo.width / photo.height for photo in photos]
+
+    def heights(columns: int) -> list[float]:
+        """Of the rows with so many photos each."""
+        rows = [shapes[n : n + columns] for n in range(0, len(photos), columns)]
+        wanted = [(width - (len(row) - 1) * GAP) / sum(row) for row in rows]
+        return [h * min(1.0, (height - (len(rows) - 1) * GAP) / sum(wanted)) for h in wanted]
+
+    def covered(columns: int) -> float:
+        return sum(shape * heights(columns)[n // columns] ** 2 for n, shape in enumerate(shapes))
+
+    columns = max(range(1, len(photos) + 1), key=covered)
+    for row, h in enumerate(heights(columns)):
+        x = left
+        for photo in photos[row * columns : (row + 1) * columns]:
+            size = (max(1, round(h * photo.width / photo.height)), max(1, round(h)))
+            sheet.paste(photo.resize(size, Image.Resampling.LANCZOS), (x, y))
+            x += size[0] + GAP
+        y += round(h) + GAP
 
 
 def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

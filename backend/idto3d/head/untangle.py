@@ -22,8 +22,8 @@ FOLDED = -0.5  # cosine between the normals of neighbouring faces: no skin is as
 
 
 def untangled(vertices: Array, faces: Array, held: Array, progress: Progress = ignored) -> Array:
-    """Positions (V,3) of the surface, vertices (V,3) and faces (F,3), with next to no faces that cross or are folded over
-    their neighbour.
+    """Positions (V,3) of the surface, vertices (V,3) and faces (F,3), with next to no faces that cross or are folded
+    over their neighbour.
 
     held (V,) bool: do not move. Where that is so already, nothing moves. A third of a second a round.
     """
