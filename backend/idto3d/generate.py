@@ -24,7 +24,7 @@ from .bundle import Bundle, PhotoScore, to_blender_frame, to_uint8, write_bundle
 from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryVariables, Sculpture, run_geometry_stage
 from .distill.texture_stage import TextureStageConfig, run_texture_stage
 from .errors import FULL, UserError
-from .expressions import parse_expressions
+from .expressions import STRENGTH, parse_expressions
 from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report
 from .head.geometry_net import GeometryNet
 from .head.own_albedo import own_albedo
@@ -204,7 +204,8 @@ def make_head(
     finishing(0)
     with torch.no_grad():
         others = torch.arange(1, len(names))
-        motion, warps = sculpture.identity_motion(), sculpture.expression_motion(others)
+        strength = torch.tensor([STRENGTH.get(name, 1.0) for name in names[1:]])[:, None, None]
+        motion, warps = sculpture.identity_motion(), strength * sculpture.expression_motion(others)
         mesh = finish_mesh(
             net,
             sculpture.control,
@@ -216,7 +217,7 @@ def make_head(
             between(finishing, 0.0, 0.35),
         )
         start_motion = net.identity_field(coefficients)
-        start_warps = net.expression_field(net.warp.codes[others], coefficients)
+        start_warps = strength * net.expression_field(net.warp.codes[others], coefficients)
         start_mesh = carry_fields(net, mesh, start_motion, start_warps)
         skins = net.control + motion, net.control + start_motion
     atlas = make_atlas(mesh, config.texture_size, between(finishing, 0.35, 0.65))

@@ -29,23 +29,6 @@ def uniform_laplacian(faces: Tensor, n_vertices: int) -> Tensor:
     return _laplacian(edges, torch.ones(len(edges), device=faces.device), n_vertices)
 
 
-def cotan_laplacian(vertices: Tensor, faces: Tensor, largest: float = 20.0) -> Tensor:
-    """Cotangent Laplacian, sparse (V,V) positive semi-definite: edge weight = half the sum of the opposite cotangents.
-
-    vertices (V,3), faces (F,3). Each cotangent is clamped to 0..largest: slivers, which marching tetrahedra make many
-    of, would else give huge or negative weights. Differentiable in vertices (Pinkall and Polthier 1993).
-    """
-    edges, weights = [], []
-    for k in range(3):
-        apex, i, j = faces[:, k], faces[:, (k + 1) % 3], faces[:, (k + 2) % 3]
-        u, v = vertices[i] - vertices[apex], vertices[j] - vertices[apex]
-        sine = torch.linalg.cross(u, v).norm(dim=1)
-        cotangent = (u * v).sum(1) / sine.clamp_min(torch.finfo(vertices.dtype).tiny)
-        edges.append(torch.stack([i, j], 1))
-        weights.append(0.5 * cotangent.clamp(0.0, largest))
-    return _laplacian(torch.cat(edges), torch.cat(weights), len(vertices))
-
-
 class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rhs: Tensor, factors: SuperLU) -> Tensor:
@@ -75,11 +58,6 @@ class LargeSteps:
         matrix = _scipy_csc(laplacian, lambda_)
         # The matrix is symmetric and diagonally dominant: no pivoting, and an ordering for symmetric patterns.
         self._factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-        self._matrix = matrix
-
-    def to_differential(self, vertices: Tensor) -> Tensor:
-        """u (V,C) = (I + lambda L) v for the start of an optimisation; not differentiable."""
-        return torch.from_numpy(self._matrix @ vertices.detach().cpu().numpy().astype(np.float64)).to(vertices)
 
     def from_differential(self, differential: Tensor) -> Tensor:
         """v (V,C) = (I + lambda L)^-1 u, differentiable in u (V,C)."""

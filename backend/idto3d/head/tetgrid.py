@@ -97,12 +97,3 @@ def narrow_band(grid: TetGrid, sdf: Tensor, width: float) -> tuple[TetGrid, Tens
     index = used.nonzero()[:, 0]
     local = torch.cumsum(used, 0) - 1
     return TetGrid(grid.points[index], local[tets]), index
-
-
-def tet_volumes(points: Tensor, tets: Tensor) -> Tensor:
-    """Signed volumes (...,M) of tetrahedra, differentiable in points (...,N,3); negative = turned inside out.
-
-    Divided by the volumes at rest this is the determinant of a warp's Jacobian on each tetrahedron.
-    """
-    a, b, c, d = (points.index_select(-2, tets[:, i]) for i in range(4))
-    return ((b - a) * torch.linalg.cross(c - a, d - a)).sum(-1) / 6.0
