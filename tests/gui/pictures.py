@@ -53,7 +53,7 @@ def main(head: Path, set_up: Path | None, target: Path) -> None:
         "growing": strip,
         "head": shot("12-animation").crop((x, y, x + width, y + height)),
         "rendered": PIL.Image.open(head / "rendered.png").convert("RGB"),
-        "error": sidebar("06-error", 0.56),
+        "error": sidebar("06-error", 0.59),
     }
     if set_up:
         pictures["set-up"] = sidebar("32-download", 0.6)
