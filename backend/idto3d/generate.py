@@ -32,8 +32,11 @@ from .head.progress import between
 from .head.texture_net import TextureNet
 from .identity import agreement, disagreement, embed, load_recogniser, pool
 from .live import Live
+from .photo_fit import FaceModel, fit_photos
+from .photo_overlay import Sitting
 from .photos.detect import load_detector
 from .photos.faces import Face, read_faces
+from .photos.landmarks import LANDMARKS_FILE, read_landmarks
 from .photos.load import Notice
 from .preview import preview_sheet
 from .prior.clip_text import expression_vectors
@@ -174,8 +177,8 @@ def make_head(
     who = Conditioning(subject.y_id, y_exp, names, tuple(pack.expressions[n] for n in names), config.prompt)
     net = GeometryNet.load(pack.file("geometry.safetensors"))
     keep_expressions(net, rows)
-    with torch.no_grad():
-        coefficients = net.shape(subject.y_id[None])[0]
+    sitting = sit(net, pack, subject)
+    coefficients = sitting.fit.coefficients
     variables = GeometryVariables(net, coefficients)
     clock("preparing", 0, 1)
     texture_net = TextureNet.load(pack.file("texture.safetensors"))
@@ -222,7 +225,7 @@ def make_head(
         skins = net.control + motion, net.control + start_motion
     atlas = make_atlas(mesh, config.texture_size, between(finishing, 0.35, 0.65))
     texels = between(finishing, 0.65, 0.9)
-    first = bake_start(texture_net, net, mesh, atlas, look, skins[0], subject.faces, texels)
+    first = bake_start(texture_net, net, mesh, atlas, look, skins[0], sitting, texels)
     albedo_prior = load_prior(pack, "albedo")
     finishing(1)
     painting = run_texture_stage(
@@ -251,6 +254,16 @@ def make_head(
     report = {"moved": moved, "painted": painting.report, "mesh": mesh_report(mesh, list(names[1:]))}
     clock.close()
     return Head(mesh, atlas, painting.maps, seen, *skins, *start_mesh, first, names, report)
+
+
+def sit(net: GeometryNet, pack: Pack, subject: Subject) -> Sitting:
+    """The feed-forward guess that y_id gives, fitted to what the photographs show."""
+    model = FaceModel.load(pack.file("landmarks.safetensors"), len(net.control))
+    landmarks = read_landmarks(pack.file(LANDMARKS_FILE), subject.faces)
+    with torch.no_grad():
+        guess = net.shape(subject.y_id[None])[0]
+    fit = fit_photos(net, model, guess, subject.appearance.masculine, subject.faces, landmarks)
+    return Sitting(subject.faces, landmarks, model, fit)
 
 
 def load_prior(pack: Pack, domain: Domain) -> Prior:

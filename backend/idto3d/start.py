@@ -17,6 +17,7 @@ from .head.geometry_net import GeometryNet, follow
 from .head.progress import Progress, ignored
 from .head.texture_net import TextureNet, start_maps
 from .photo_detail import add_photo_detail
+from .photo_overlay import Sitting, lay_over
 from .photos.faces import Face
 
 HAIR_EDGE = 0.0015  # metres from the hair volume within which the surface is hair
@@ -63,7 +64,7 @@ def bake_start(
     atlas: Atlas,
     look: Appearance,
     surface: Tensor,
-    faces: Sequence[Face],
+    sitting: Sitting,
     progress: Progress = ignored,
 ) -> Tensor:
     """The maps (S,S,5) that the texture stage starts from, carried over the seams: the networks' guess with the
@@ -79,4 +80,6 @@ def bake_start(
     image = torch.zeros(size * size, values.shape[1])
     image[index] = values
     maps = torch.from_numpy(atlas.pad(image.view(size, size, -1).numpy()))
-    return add_photo_detail(geometry, mesh, atlas, maps, surface, hair_at(mesh.canonical), faces)
+    hair = hair_at(mesh.canonical)
+    views = lay_over(geometry, mesh, atlas, maps, surface, hair, sitting)
+    return add_photo_detail(geometry, mesh, atlas, maps, hair, views)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -23,6 +25,7 @@ from ..prior.adapters import AdapterConfig, attach, domain_parameters, save_doma
 from ..prior.pack import write_pack_json
 from ..prior.starter import IMAGE_SIZE, build_starter_unet
 from ..prior.text import save_text
+from .face_model import write_face_model
 from .geometry import load_geometry
 from .population import TRAIN_SEED
 
@@ -40,7 +43,8 @@ SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.01
 
 
 def export_onnx(net: nn.Module, size: int, path: Path, outputs: list[str]) -> None:
-    """One net with a free batch size; `image` (N,3,size,size) in [-1,1]."""
+    """One net with a free batch size; `image` (N,3,size,size) in [-1,1]. Weights are stored in half precision, and
+    widened when the net is loaded: a file of half the size that computes as before."""
     torch.onnx.export(
         net.eval().float(),
         (torch.zeros(1, 3, size, size),),
@@ -51,6 +55,14 @@ def export_onnx(net: nn.Module, size: int, path: Path, outputs: list[str]) -> No
         opset_version=17,
         dynamo=False,
     )
+    model = onnx.load(path)
+    for i, weight in enumerate(model.graph.initializer):
+        values = numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size > 1000:
+            name, half = weight.name, f"{weight.name}.half"
+            model.graph.initializer[i].CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+            model.graph.node.insert(0, helper.make_node("Cast", [half], [name], to=TensorProto.FLOAT))
+    onnx.save(model, path)
 
 
 def load_domain_unet(run: Run, domain: str, exp_dim: int) -> Any:
@@ -115,6 +127,8 @@ def write_pack(run: Run) -> Path:
     export_onnx(nets.recogniser, 112, out / "recognition.onnx", ["embedding"])
     export_onnx(nets.keypoints, 112, out / "keypoints.onnx", ["keypoints", "face", "yaw_pitch"])
     export_onnx(nets.appearance, 128, out / "appearance.onnx", ["texture", "hair_style", "hair_colour", "person"])
+    export_onnx(run.load_landmarks(), 112, out / "landmarks.onnx", ["points", "log_sigma", "shape"])
+    write_face_model(run, out / "landmarks.safetensors")
     geometry = load_geometry(run)
     geometry.save(out / "geometry.safetensors")
     build_texture_net(run, geometry).save(out / "texture.safetensors")
@@ -148,7 +162,7 @@ def _final_losses(run: Run) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if run.config.init:
         out = json.loads((Path(run.config.init) / "training.json").read_text())["last_log_line"]
-    for stage in ("face_nets", "vae", "base", "normal", "albedo", "geometry"):
+    for stage in ("face_nets", "landmark_net", "vae", "base", "normal", "albedo", "geometry"):
         log = run.work / stage / "log.jsonl"
         if log.exists():
             out[stage] = json.loads(log.read_text().splitlines()[-1])

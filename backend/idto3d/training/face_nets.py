@@ -84,6 +84,10 @@ def upright(keypoints: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return eyes, mouth, (mouth - eyes).norm(dim=1).clamp(min=4), torch.atan2(along[:, 1], along[:, 0])
 
 
+# What a shard of `faces` holds.
+ARRAYS = ("albedo", "normal", "coverage", "lit", "hair", "light", "keypoints", "person", "camera")
+
+
 @dataclass
 class FaceData:
     """The rendered faces and what is known of their people."""
@@ -99,8 +103,7 @@ class FaceData:
 
 
 def load_faces(folder: str | Path, population: Any, shape: Array, texture: Array) -> FaceData:
-    names = ("albedo", "normal", "coverage", "lit", "hair", "light", "keypoints", "person", "camera")
-    arrays = load_shards(folder, names)
+    arrays = load_shards(folder, ARRAYS)
     seeds = arrays["person"]
     first = int(seeds.min())
     label = (seeds - first).astype(np.int64)
@@ -124,26 +127,30 @@ def load_faces(folder: str | Path, population: Any, shape: Array, texture: Array
     )
 
 
-def batch_of(data: FaceData, rows: Array) -> tuple[Renders, Array]:
-    a = data.arrays
+def renders_of(arrays: dict[str, Array], rows: Array) -> Renders:
+    """Rows of the `faces` data set."""
 
     def image(name: str) -> Tensor:
-        return torch.from_numpy(a[name][rows].astype(np.float32) / 255)
+        return torch.from_numpy(arrays[name][rows].astype(np.float32) / 255)
 
     coverage = image("coverage")
-    camera = torch.from_numpy(a["camera"][rows])
-    renders = Renders(
+    camera = torch.from_numpy(arrays["camera"][rows])
+    return Renders(
         image("albedo"),
         image("normal") * 2 - coverage[..., None],
         coverage,
         image("lit"),
-        torch.from_numpy(a["light"][rows]),
+        torch.from_numpy(arrays["light"][rows]),
         camera[:, 0],
         camera[:, 1],
-        torch.from_numpy(a["keypoints"][rows]) - 0.5,
+        torch.from_numpy(arrays["keypoints"][rows]) - 0.5,
         image("hair"),
     )
-    return renders, data.label[rows]
+
+
+def batch_of(data: FaceData, rows: Array) -> tuple[Renders, Array]:
+    """Renders and people (B,) of some rows."""
+    return renders_of(data.arrays, rows), data.label[rows]
 
 
 class FaceNets(nn.Module):

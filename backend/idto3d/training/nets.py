@@ -93,7 +93,7 @@ class Landmarks(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         f = torch.relu(self.trunk(image))
-        points = 0.5 + 0.25 * self.points(f).view(len(f), -1, 2)
+        points = 0.5 + 0.25 * self.points(f).unflatten(1, (-1, 2))
         return points, (self.log_sigma(f) - 4.0).clamp(-6.5, -1.0), self.shape(f)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from ..prior.starter import build_starter_unet, build_starter_vae
 from ..prior.text import build_starter_text
 from . import captions, data, face_nets, landmark_net
 from . import prior as prior_training
+from .face_model import CALIBRATION_PEOPLE, CALIBRATION_SEED
+from .landmarks import COUNT
 from .nets import Landmarks
 from .population import RECIPES, TRAIN_SEED, Population, load_kit
 from .samples import decoder
@@ -99,9 +101,17 @@ class Run:
         mean = self.population.mean_identity
         return load_or_build(self.work / "template.npz", self.population, self.shape, self.topology, mean)
 
+    @property
+    def calibration(self) -> Path:
+        """Pictures of people that no net is trained on."""
+        return self.work / "calibration"
+
     # ------------------------------------------------------------------ stages
     def render(self) -> None:
-        data.render_all(data.DataConfig(self.config.headkit, str(self.work), face_people=self.config.people))
+        config = data.DataConfig(self.config.headkit, str(self.work), face_people=self.config.people)
+        data.render_all(config)
+        strangers = replace(config, out=str(self.calibration), face_people=CALIBRATION_PEOPLE)
+        data.render_all(replace(strangers, first_seed=CALIBRATION_SEED), ("faces",))
 
     @cached_property
     def face_data(self) -> face_nets.FaceData:
@@ -122,6 +132,11 @@ class Run:
         config = landmark_net.LandmarkNetConfig(steps=self.config.landmark_steps, seed=self.config.seed)
         points = data.load_shards(self.work / "landmarks", ("points",))["points"]
         return landmark_net.train_landmark_net(self.face_data, points, self.work / "landmark_net", config)
+
+    def load_landmarks(self) -> Landmarks:
+        net = Landmarks(COUNT, self.shape.basis.shape[0])
+        load_checkpoint(self.work / "landmark_net", net)
+        return net.eval()
 
     def views(self, *names: str) -> dict[str, Array]:
         return data.load_shards(self.work / "views", names, self.config.prior_shards)

@@ -69,6 +69,22 @@ class ShapeModel:
     fields: Array
 
 
+def importance(population: Population, points: int) -> Array:
+    """(P,) what a point of the control surface weighs in the PCA: the face is what photos show."""
+    weight = np.full(points, 0.5, np.float32)
+    weight[population.face] = 1.0
+    weight[len(population.mean_head) :] = 0.2
+    return weight
+
+
+def coefficients_of(population: Population, model: ShapeModel, neutral: Array) -> Array:
+    """(K,) of an aligned neutral control surface (P,3): its projection on the modes, orthogonal when so weighted."""
+    weight = importance(population, len(neutral))[:, None]
+    modes = (model.basis * weight).reshape(len(model.basis), -1)
+    out: Array = modes @ ((neutral - model.neutral) * weight).ravel() / (modes**2).sum(1)
+    return out
+
+
 def fit_shape(population: Population, people: int, modes: int = 64, field_people: int = 150) -> ShapeModel:
     """PCA of aligned neutral heads, the face weighted twice as much as the rest (it is what photos show)."""
     heads, canonical, fields = [], [], []
@@ -88,9 +104,7 @@ def fit_shape(population: Population, people: int, modes: int = 64, field_people
             )
     stack = np.stack(heads)
     mean = stack.mean(0)
-    weight = np.full(len(mean), 0.5, np.float32)
-    weight[population.face] = 1.0
-    weight[len(population.mean_head) :] = 0.2
+    weight = importance(population, len(mean))
     centred = ((stack - mean) * weight[:, None]).reshape(people, -1)
     from scipy.sparse.linalg import eigsh
 
