@@ -251,7 +251,12 @@ def make_head(
         for name, change in zip(names[1:], painting.changes, strict=True)
     }
     seen = {name: image for name, image in own.items() if image is not None}
-    report = {"moved": moved, "painted": painting.report, "mesh": mesh_report(mesh, list(names[1:]))}
+    report = {
+        "fitted": {"landmarks_missed": round(sitting.fit.missed, 4)},
+        "moved": moved,
+        "painted": painting.report,
+        "mesh": mesh_report(mesh, list(names[1:])),
+    }
     clock.close()
     return Head(mesh, atlas, painting.maps, seen, *skins, *start_mesh, first, names, report)
 
