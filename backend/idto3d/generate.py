@@ -31,9 +31,9 @@ from .head.own_albedo import own_albedo
 from .head.progress import between
 from .head.texture_net import TextureNet
 from .identity import agreement, disagreement, embed, load_recogniser, pool
+from .likeness.fit import FaceModel, fit_photos
+from .likeness.overlay import Sitting
 from .live import Live
-from .photo_fit import FaceModel, fit_photos
-from .photo_overlay import Sitting
 from .photos.detect import load_detector
 from .photos.faces import Face, read_faces
 from .photos.landmarks import LANDMARKS_FILE, read_landmarks

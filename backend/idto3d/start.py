@@ -16,8 +16,8 @@ from .head.finish import Atlas, HeadMesh, texel_attachment
 from .head.geometry_net import GeometryNet, follow
 from .head.progress import Progress, ignored
 from .head.texture_net import TextureNet, start_maps
-from .photo_detail import add_photo_detail
-from .photo_overlay import Sitting, lay_over
+from .likeness.detail import add_photo_detail
+from .likeness.overlay import Sitting, lay_over
 from .photos.faces import Face
 
 HAIR_EDGE = 0.0015  # metres from the hair volume within which the surface is hair

@@ -9,10 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from idto3d.photo_fit import FaceModel, fit_photos
+from idto3d.likeness.fit import FaceModel, fit_photos
+from idto3d.likeness.pose import Pose, turned_axes
 from idto3d.photos.faces import PORTRAIT_SIZE, Face
 from idto3d.photos.landmarks import Landmarks
-from idto3d.pose import Pose, turned_axes
 
 POINTS, MODES, EXPRESSIONS = 60, 5, 3
 EMPTY = np.zeros((1, 1, 3), np.uint8)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .head.finish import Atlas, HeadMesh, texel_values
-from .head.geometry_net import GeometryNet
-from .head.parts import EYES, SKIN
-from .head.texture_net import IRIS_ANGLE, PUPIL_ANGLE, eye_centres, gaze_angle
-from .photo_overlay import Texels, View, blur, fit_irradiance
-from .render.lights import sh_basis
-from .render.shading import linear_to_srgb, srgb_to_linear
+from ..head.finish import Atlas, HeadMesh, texel_values
+from ..head.geometry_net import GeometryNet
+from ..head.parts import EYES, SKIN
+from ..head.texture_net import IRIS_ANGLE, PUPIL_ANGLE, eye_centres, gaze_angle
+from ..render.lights import sh_basis
+from ..render.shading import linear_to_srgb, srgb_to_linear
+from .overlay import Texels, View, blur, fit_irradiance
 
 # Lengths in units of d, the distance from eyes to mouth.
 # Gaussian blurs that tell light and tone from detail: broad at brows and lips; elsewhere fine detail (spots, stubble)

@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from .head.geometry_net import GeometryNet
-from .photos import align
-from .photos.faces import PORTRAIT_SIZE, Face
-from .photos.landmarks import Landmarks
+from ..head.geometry_net import GeometryNet
+from ..photos import align
+from ..photos.faces import PORTRAIT_SIZE, Face
+from ..photos.landmarks import Landmarks
 from .pose import Pose, turned_axes
 
 Array = NDArray[np.float64]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from idto3d.photo_detail import detail_of
-from idto3d.photo_overlay import Overlay, Texels, View, blur, fit_irradiance, warp_to
+from idto3d.likeness.detail import detail_of
+from idto3d.likeness.overlay import Overlay, Texels, View, blur, fit_irradiance, warp_to
 from idto3d.photos.faces import PORTRAIT_SIZE
 from idto3d.render.lights import lobe, sh_basis
 from idto3d.render.shading import linear_to_srgb

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .head.finish import Atlas, HeadMesh, texel_values
-from .head.geometry_net import GeometryNet, follow
-from .head.parts import EYES, SKIN
-from .head.texture_net import eye_centres, gaze_angle
-from .photo_fit import FaceModel, Fitted
-from .photos.align import HEAD_CROP, eye_mouth_distance
-from .photos.faces import PORTRAIT_SIZE, Face
-from .photos.landmarks import Landmarks
+from ..head.finish import Atlas, HeadMesh, texel_values
+from ..head.geometry_net import GeometryNet, follow
+from ..head.parts import EYES, SKIN
+from ..head.texture_net import eye_centres, gaze_angle
+from ..photos.align import HEAD_CROP, eye_mouth_distance
+from ..photos.faces import PORTRAIT_SIZE, Face
+from ..photos.landmarks import Landmarks
+from ..render.lights import sh_basis
+from ..render.normals import vertex_normals
+from ..render.raster import interpolate, rasterize
+from ..render.shading import srgb_to_linear
+from .fit import FaceModel, Fitted
 from .pose import Pose
-from .render.lights import sh_basis
-from .render.normals import vertex_normals
-from .render.raster import interpolate, rasterize
-from .render.shading import srgb_to_linear
 
 # Lengths in units of d, the distance from eyes to mouth.
 REACH, WARP_CELL = 0.2, 8  # of the warp around each landmark, and pixels between which it is interpolated

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .render.cameras import Camera, view_matrix
+from ..render.cameras import Camera, view_matrix
 
 
 @dataclass(frozen=True)
