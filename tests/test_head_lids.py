@@ -83,7 +83,9 @@ def test_a_spike_through_the_surface_goes_and_the_rest_stays() -> None:
     v[10 * n + 12] += [0.0, 0.0, 0.6]
     assert len(self_intersections(v, f))
     held = np.zeros(len(v), bool)
-    out = untangled(v, f, held)
+    out = untangled(v, f, held, 5.0)
     assert not len(self_intersections(out, f))
     assert np.array_equal(out[: 5 * n], v[: 5 * n])
-    assert np.array_equal(untangled(out, f, held), out)
+    near = untangled(v, f, held, 0.1)
+    assert 0 < np.linalg.norm(near - v, axis=1).max() < 0.1001
+    assert np.array_equal(untangled(out, f, held, 5.0), out)

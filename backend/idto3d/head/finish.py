@@ -33,6 +33,7 @@ COARSE = 0.006  # metres: skin triangles this large need no detail
 FINE = 12.0  # most that a collapse costs more where they are small
 HIDDEN = 0.02  # and less in the eye's socket
 NECK = 0.005  # metres above the lowest point: there the neck is cut, because the grid frays its edge
+UNTANGLING = 0.0025  # metres that a vertex may move to take the surface out of itself
 HAIR, MOUTH = 4, 5
 DENSITY = np.array([1.2, 1.5, 1.2, 0.8, 0.8, 0.5])  # texels along a metre, by zone, relative
 
@@ -73,6 +74,7 @@ def finish_mesh(
     skin_faces = np.nonzero(part == SKIN)[0]
     skin = skin_surface(base, base_faces[skin_faces])
     v, f = _refined(largest.numpy().astype(np.float64), triangles.numpy(), skin, between(progress, 0.0, 0.1))
+    progress(0.1)
     v, f, end = _cut_neck(v, f)
     side = np.ones(len(v))
     balls = []
@@ -96,7 +98,7 @@ def finish_mesh(
     rims = v[side == 0].astype(np.float32)
     shell_faces = target_faces - sum(len(p.faces) for p in inner)
     v, f = decimate(v, f, shell_faces, weight, held=side == 0, progress=between(progress, 0.7, 0.8))
-    v = untangled(v, f, _on(rims, v), between(progress, 0.8, 0.9)).astype(np.float32)
+    v = untangled(v, f, _on(rims, v), UNTANGLING, between(progress, 0.8, 0.9)).astype(np.float32)
     at = skin.attach(v, _facing(v, f, rims), progress=between(progress, 0.9, 0.92))
     of_skin = at.face.numpy()
     attached = [(skin_faces[of_skin], at.bary, at.gap)]
@@ -113,6 +115,7 @@ def finish_mesh(
     counts = np.cumsum([0, len(v), *(len(p.vertices) for p in inner)])
     points = torch.from_numpy(np.concatenate([v, *(p.vertices for p in inner)]))
     all_faces = np.concatenate([f, *(p.faces + n for p, n in zip(inner, counts[1:], strict=False))])
+    progress(0.98)
     share = place_on(skin, v, normals_of(v, f, rounds=0))[1]
     hair = share[f].mean(1) < 0.5
     inside = bag[of_skin][f].sum(1) > 1
@@ -125,19 +128,19 @@ def finish_mesh(
         if piece.part == EYES:
             ball = neutral[counts[n + 1] : counts[n + 2]].numpy()
             own = rim[(v[rim, 0] > 0) == (piece.vertices[:, 0].mean() > 0)]
-            _close(neutral, offsets, f, own, ball[ball[:, 2] > ball[:, 2].mean()])
+            _close(neutral, offsets, f, own, ball[ball[:, 2] > ball[:, 2].mean()], lambda _: progress(0.98))
     return HeadMesh(points, neutral, offsets, torch.from_numpy(all_faces), attachment, torch.from_numpy(zone))
 
 
-def _close(neutral: Tensor, offsets: Tensor, faces: Array, rim: Array, ball: Array) -> None:
-    """Offsets (E,V,3), in place: the lids with the rim (R,) over the ball (B,3) meet where they are closed."""
-    lids = lids_of(neutral[: faces.max() + 1].numpy(), faces, rim, ball)
-    for offset in offsets:
-        offset[: faces.max() + 1] = torch.from_numpy(
-            closed_lids(
-                neutral[: faces.max() + 1].double().numpy(), offset[: faces.max() + 1].double().numpy(), faces, lids
-            )
-        ).float()
+def _close(neutral: Tensor, offsets: Tensor, faces: Array, rim: Array, ball: Array, progress: Progress) -> None:
+    """Offsets (E,V,3), in place: the lids with the rim (R,) over the ball (B,3) meet where they are closed. faces (F,3)
+    of the skin, which comes first among the vertices."""
+    count = int(faces.max()) + 1
+    rest = neutral[:count].double().numpy()
+    lids = lids_of(rest, faces, rim, ball)
+    for n, offset in enumerate(offsets):
+        progress(n / len(offsets))
+        offset[:count] = torch.from_numpy(closed_lids(rest, offset[:count].double().numpy(), faces, lids)).float()
 
 
 def _cut_neck(vertices: Array, faces: Array) -> tuple[Array, Array, Array]:

@@ -21,11 +21,12 @@ WIDER = 4  # rounds after which neighbours move along
 FOLDED = -0.5  # cosine between the normals of neighbouring faces: no skin is as sharp as that
 
 
-def untangled(vertices: Array, faces: Array, held: Array, progress: Progress = ignored) -> Array:
+def untangled(vertices: Array, faces: Array, held: Array, farthest: float, progress: Progress = ignored) -> Array:
     """Positions (V,3) of the surface, vertices (V,3) and faces (F,3), with next to no faces that cross or are folded
     over their neighbour.
 
-    held (V,) bool: do not move. Where that is so already, nothing moves. A third of a second a round.
+    held (V,) bool: do not move; farthest: that a vertex moves, in the unit of the vertices. Where the surface is so
+    already, nothing moves. A third of a second a round.
     """
     points = vertices.astype(np.float64)
     average, neighbours = neighbour_means(faces, len(points)), face_neighbours(faces)
@@ -43,4 +44,6 @@ def untangled(vertices: Array, faces: Array, held: Array, progress: Progress = i
             moving = np.maximum(moving, average @ moving > 0)
         moving[held] = 0.0
         points += 0.5 * moving[:, None] * (average @ points - points)
+        way = points - vertices
+        points = vertices + way * np.minimum(1.0, farthest / np.maximum(np.linalg.norm(way, axis=1), 1e-12))[:, None]
     return points
