@@ -24,7 +24,7 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
     )
     filter_glob: bpy.props.StringProperty(default="head.json", options={"HIDDEN"})  # type: ignore[valid-type]
     add_stage: bpy.props.BoolProperty(  # type: ignore[valid-type]
-        name="Camera and Lights", description="Also add a portrait camera and three lights", default=False
+        name="Camera and Lights", description="Also add a portrait camera and lights", default=False
     )
 
     @classmethod
