@@ -52,13 +52,14 @@ class Launch:
 @dataclass(frozen=True)
 class Timeouts:
     """Seconds, counted only while somebody polls. start: until hello; silence: without any line; cancel: from the
-    request until the process is told to end; terminate: from there until it is killed; finish: from done or error
-    until a process that does not end by itself is told to."""
+    request until the process is told to end; terminate: from there until it is killed, both together less than the
+    second within which a cancel has to act; finish: from done or error until a process that does not end by itself is
+    told to."""
 
     start: float = 120.0
     silence: float = 20.0
-    cancel: float = 10.0
-    terminate: float = 3.0
+    cancel: float = 0.7
+    terminate: float = 0.2
     finish: float = 10.0
 
 
@@ -171,7 +172,8 @@ class Job:
         return events
 
     def cancel(self) -> None:
-        """Ask for a stop at the next step; the checkpoint stays. Who does not listen is terminated, then killed."""
+        """Ask for a stop at the next step, which is kept. Who does not get there within a second is terminated, then
+        killed: the last checkpoint is a few steps old, and nobody waits for more."""
         if self.state == "queued":
             self._gone = True
             self._change(state="cancelled", resumable=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from idto3d.checkpoint import load_checkpoint, save_checkpoint
 from idto3d.photos import align
 from idto3d.training.captions import caption, vocabulary
-from idto3d.training.face_nets import box_transforms, _similarity, arcface_loss
+from idto3d.training.face_nets import _similarity, arcface_loss, box_transforms
 from idto3d.training.nets import Appearance, Keypoints, Recogniser
 from idto3d.training.photos import Renders, camera_light, dye_hair, real_textures, sample_crops, texture_crops
 from idto3d.training.population import similarity

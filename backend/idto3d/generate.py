@@ -25,7 +25,7 @@ from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryV
 from .distill.texture_stage import TextureStageConfig, run_texture_stage
 from .errors import FULL, UserError
 from .expressions import STRENGTH, parse_expressions
-from .head.finish import Atlas, HeadMesh, finish_mesh, make_atlas, mesh_report
+from .head.finish import Atlas, HeadMesh, carry_fields, finish_mesh, make_atlas, mesh_report
 from .head.geometry_net import GeometryNet
 from .head.own_albedo import own_albedo
 from .head.progress import between
@@ -42,7 +42,7 @@ from .preview import preview_sheet
 from .prior.clip_text import expression_vectors
 from .prior.model import Domain, Prior
 from .prior.pack import Pack, read_pack
-from .start import bake_start, carry_fields, keep_expressions, settle_hair
+from .start import bake_start, keep_expressions, settle_hair
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .appearance import Appearance, measure_hair
 from .head.finish import Atlas, HeadMesh, texel_attachment
-from .head.geometry_net import GeometryNet, follow
+from .head.geometry_net import GeometryNet
 from .head.progress import Progress, ignored
 from .head.texture_net import TextureNet, start_maps
 from .likeness.detail import add_photo_detail
@@ -47,13 +47,6 @@ def settle_hair(look: Appearance, faces: Sequence[Face], texture: TextureNet) ->
     if style[0]:
         return replace(look, style=style)
     return replace(look, style=style, hair=0.75 * seen + 0.25 * look.hair)
-
-
-def carry_fields(net: GeometryNet, mesh: HeadMesh, motion: Tensor, warps: Tensor) -> tuple[Tensor, Tensor]:
-    """Neutral (V,3) and offsets (E,V,3) that other control fields give on a finished mesh."""
-    return mesh.canonical + follow(net, mesh.attachment, motion, fade=False), follow(
-        net, mesh.attachment, warps, fade=True
-    )
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,8 @@ class HeadMesh:
     """One mesh for all expressions, head frame, metres. canonical and neutral (V,3), offsets (E,V,3), faces (F,3);
     zone (F,): SKIN, EYES, TEETH, TONGUE as in the control surface's parts, and of the skin HAIR and MOUTH (its inside).
 
-    Closed pieces: the head first, then eyeballs, gums and teeth, tongue.
+    Closed pieces: the head first, then eyeballs, gums and teeth, tongue. eyes: of each, the vertices of the lids' rim
+    (R,) and of the front of the ball (B,), and how many vertices of the head come before all others.
     """
 
     canonical: Tensor
@@ -52,6 +53,8 @@ class HeadMesh:
     faces: Tensor
     attachment: Attachment
     zone: Tensor
+    eyes: tuple[tuple[Array, Array], ...]
+    shell: int
 
 
 def finish_mesh(
@@ -121,26 +124,36 @@ def finish_mesh(
     inside = bag[of_skin][f].sum(1) > 1
     shell = np.where(hair, HAIR, np.where(inside, MOUTH, SKIN))
     zone = np.concatenate([shell, *(np.full(len(p.faces), p.part) for p in inner)])
-    neutral = points + follow(net, attachment, motion, fade=False)
-    offsets = follow(net, attachment, warps, fade=True)
-    rim = np.nonzero(_on(rims, v))[0]
+    rim, canonical_points = np.nonzero(_on(rims, v))[0], points.numpy()
+    eyes = []
     for n, piece in enumerate(inner):
         if piece.part == EYES:
-            ball = neutral[counts[n + 1] : counts[n + 2]].numpy()
             own = rim[(v[rim, 0] > 0) == (piece.vertices[:, 0].mean() > 0)]
-            _close(neutral, offsets, f, own, ball[ball[:, 2] > ball[:, 2].mean()], lambda _: progress(0.98))
-    return HeadMesh(points, neutral, offsets, torch.from_numpy(all_faces), attachment, torch.from_numpy(zone))
+            ball = np.arange(counts[n + 1], counts[n + 2])
+            z = canonical_points[ball, 2]
+            eyes.append((own, ball[z > z.mean()]))
+    whole, zones = torch.from_numpy(all_faces), torch.from_numpy(zone)
+    mesh = HeadMesh(points, points, points[None][:0], whole, attachment, zones, tuple(eyes), len(v))
+    neutral, offsets = carry_fields(net, mesh, motion, warps, between(progress, 0.98, 1.0))
+    return replace(mesh, neutral=neutral, offsets=offsets)
 
 
-def _close(neutral: Tensor, offsets: Tensor, faces: Array, rim: Array, ball: Array, progress: Progress) -> None:
-    """Offsets (E,V,3), in place: the lids with the rim (R,) over the ball (B,3) meet where they are closed. faces (F,3)
-    of the skin, which comes first among the vertices."""
-    count = int(faces.max()) + 1
-    rest = neutral[:count].double().numpy()
-    lids = lids_of(rest, faces, rim, ball)
-    for n, offset in enumerate(offsets):
-        progress(n / len(offsets))
-        offset[:count] = torch.from_numpy(closed_lids(rest, offset[:count].double().numpy(), faces, lids)).float()
+def carry_fields(
+    net: GeometryNet, mesh: HeadMesh, motion: Tensor, warps: Tensor, progress: Progress = ignored
+) -> tuple[Tensor, Tensor]:
+    """Neutral (V,3) and offsets (E,V,3) that control fields, motion (P,3) and warps (E,P,3), give on a finished mesh,
+    with lids that meet where they are closed."""
+    neutral = mesh.canonical + follow(net, mesh.attachment, motion, fade=False)
+    offsets = follow(net, mesh.attachment, warps, fade=True)
+    shell = mesh.faces[(mesh.faces < mesh.shell).all(1)].numpy()
+    rest = neutral[: mesh.shell].double().numpy()
+    for rim, ball in mesh.eyes:
+        lids = lids_of(rest, shell, rim, neutral[ball].numpy())
+        for offset in offsets:
+            progress(0)
+            closed_by = closed_lids(rest, offset[: mesh.shell].double().numpy(), shell, lids)
+            offset[: mesh.shell] = torch.from_numpy(closed_by).float()
+    return neutral, offsets
 
 
 def _cut_neck(vertices: Array, faces: Array) -> tuple[Array, Array, Array]:
