@@ -12,7 +12,7 @@ from idto3d.distill.geometry_stage import GeometryVariables, Sculpture
 from idto3d.generate import STARTER_PACK, read_subject
 from idto3d.head.checks import mesh_topology
 from idto3d.head.geometry_net import GeometryNet
-from idto3d.head.texture_net import TextureNet, eye_centres, paint_eyes, quantise_basis
+from idto3d.head.texture_net import TextureNet, clean_teeth, eye_centres, paint_eyes, quantise_basis
 from idto3d.photos.detect import detect_faces, load_detector
 from idto3d.prior.adapters import trainable_share
 from idto3d.prior.model import Prior
@@ -108,6 +108,16 @@ def test_texture_net_gives_skin(tmp_path: Path) -> None:
     assert skin.shape[2] == 3 and 0 < float(skin.min()) and float(skin.max()) < 1
     face = skin[60:90, 100:155].mean((0, 1))
     assert float(face[0]) > float(face[1]) > float(face[2])  # skin is redder than it is blue
+
+
+def test_teeth_are_bright_and_nothing_black_bleeds_into_them() -> None:
+    picture = TextureNet.load(STARTER_PACK / "texture.safetensors").teeth.float() / 255
+    clean = clean_teeth(picture)
+    spread = (picture.amax(-1) - picture.amin(-1)) / picture.amax(-1).clamp(min=1e-3)
+    teeth, gums = (spread < 0.15) & (picture.amax(-1) > 0.4), (spread > 0.4) & (picture.amax(-1) > 0.4)
+    assert float(picture[teeth].mean()) < 0.6 and float(clean[teeth].mean()) > 0.7  # they came grey
+    torch.testing.assert_close(clean[gums], picture[gums])
+    assert float((picture.amax(-1) < 0.05).float().mean()) > 0.2 and float(clean.amax(-1).min()) > 0.2
 
 
 def test_faces_are_found_and_other_things_are_not() -> None:

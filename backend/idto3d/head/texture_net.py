@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,6 +30,7 @@ ROUGHNESS = (0.52, 0.12, 0.25, 0.35, 0.6)
 SPECULAR = (0.38, 0.5, 0.5, 0.45, 0.3)
 # Eyes are painted by the angle off the gaze (radians); the photo is too small to tell more than that they are eyes.
 PUPIL_ANGLE, IRIS_ANGLE = 0.17, 0.47
+ENAMEL, ENAMEL_SPREAD = (0.86, 0.82, 0.75), 0.2  # sRGB of clean teeth; saturation up to which a texel is of a tooth
 PUPIL, IRIS, SCLERA = (0.03, 0.025, 0.025), (0.33, 0.20, 0.11), (0.78, 0.75, 0.72)
 
 
@@ -96,6 +98,19 @@ def sample_picture(picture: Tensor, uv: Tensor) -> Tensor:
     return out[0, :, 0].T
 
 
+def clean_teeth(picture: Tensor) -> Tensor:
+    """(S,S,3) 0..1 of a picture of teeth and gums on black: the kit's teeth are grey, and its black would bleed into
+    them. Teeth are brought to ENAMEL, with their own shading; black takes the nearest colour."""
+    value = picture.amax(-1)
+    tooth = ((value - picture.amin(-1)) / value.clamp(min=1e-3) < ENAMEL_SPREAD) & (value > 0.2)
+    if not bool(tooth.any()):
+        return picture
+    gain = torch.tensor(ENAMEL) / picture[tooth].quantile(0.75, 0)
+    out = torch.where(tooth[..., None], (picture * gain).clamp(max=0.95), picture)
+    nearest = distance_transform_edt((value < 0.3).numpy(), return_distances=False, return_indices=True)
+    return out[torch.from_numpy(nearest[0]), torch.from_numpy(nearest[1])]
+
+
 def gaze_angle(points: Tensor, centres: Tensor) -> Tensor:
     """(N,) radians between straight ahead and points (N,3) as seen from the nearer of the eyes' centres (2,3)."""
     direction = F.normalize(points - centres[torch.cdist(points, centres).argmin(1)], dim=1)
@@ -140,7 +155,7 @@ def start_maps(
     uv = (corners * attachment.bary[..., None]).sum(1)
     part = geometry.part[attachment.face]
     out = torch.zeros(len(uv), CHANNELS)
-    for index, picture in ((0, skin), (2, net.teeth.float() / 255), (3, net.tongue.float() / 255)):
+    for index, picture in ((0, skin), (2, clean_teeth(net.teeth.float() / 255)), (3, net.tongue.float() / 255)):
         rows = (part == index).nonzero()[:, 0]
         out[rows, :3] = sample_picture(picture, uv[rows])
         out[rows, 3], out[rows, 4] = ROUGHNESS[index], SPECULAR[index]
