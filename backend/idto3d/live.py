@@ -167,7 +167,8 @@ class Live:
 @torch.no_grad()
 def light_mesh(sculpture: Sculpture) -> LightMesh:
     """The sculpture's canonical surface with about FACES faces, attached to the control surface."""
-    vertices, faces = sculpture.canonical_vertices().numpy(), sculpture.extraction.faces.numpy()
+    # the grid's own surface: laid on the skin, thin walls fold, and would show as specks
+    vertices, faces = sculpture.grid_vertices().numpy(), sculpture.extraction.faces.numpy()
     if len(faces) > FACES:
         vertices, faces = fast_simplification.simplify(
             vertices.astype(np.float32), faces.astype(np.int32), target_reduction=1 - FACES / len(faces), agg=2.0
