@@ -111,6 +111,7 @@ def halt() -> dict[str, Path]:
     if work is None:
         return {}
     work.coloured = False
+    work.reading = None  # of a head that belongs into the file that goes
     viewport_colours.restore()
     if work.preview is not None:
         work.preview.close()

@@ -21,8 +21,9 @@ _coloured: dict[int, str] = {}
 @persistent
 def _before_load(*_: Any) -> None:
     """Another file: what was half-built goes with the old one."""
-    global _file, _stopped
+    global _coloured, _file, _stopped
     properties.keep()
+    _coloured = viewport_colours.restore()
     _file, _stopped = bpy.data.filepath, driver.halt()
 
 
@@ -51,6 +52,7 @@ def _after_failed_load(*_: Any) -> None:
     """The other file could not be read and the open one stays: what ``_before_load`` stopped is begun again."""
     global _stopped
     properties.restore()
+    viewport_colours.again(_coloured)
     unfinished, _stopped = _stopped, {}
     for job, folder in unfinished.items():
         driver.import_bundle(job, folder)

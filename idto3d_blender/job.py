@@ -325,7 +325,9 @@ class Job:
             message = f"The backend has not answered for {limits.silence:.0f} seconds and was stopped."
             self._fail("E_BACKEND_HUNG", message, "Resume the job; it goes on from its last checkpoint.", kill=True)
         elif self._stop_since is not None:
-            patience = limits.finish if self.state in FINAL else limits.cancel
+            # Saving takes moments and ends in two renames, between which nobody should be killed.
+            patient = self.state in FINAL or self.snapshot.stage == "saving"
+            patience = limits.finish if patient else limits.cancel
             if self._terminated_at is None and self._watched - self._stop_since > patience:
                 self._terminated_at = self._watched
                 self._process.terminate()

@@ -113,7 +113,7 @@ class Jobs:
         return self._records.get(job_id)
 
     def cancel(self, job_id: str) -> None:
-        """Stop a running job at its next step, or take a waiting one out of the queue. Its record stays resumable."""
+        """Stop a running job within a second, or take a waiting one out of the queue. Its record stays resumable."""
         if self.current is not None and self.current.id == job_id:
             self.current.cancel()
             self._keep(self.current.snapshot)

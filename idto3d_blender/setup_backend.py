@@ -55,7 +55,7 @@ SETUP_STAGES = (
     ("check", 0.05),
 )
 # pip can be silent for long, but install.py beats; deleting gigabytes takes longer than stopping a head does.
-SETUP_TIMEOUTS = Timeouts(start=60.0, silence=60.0, cancel=20.0)
+SETUP_TIMEOUTS = Timeouts(start=60.0, silence=60.0, cancel=20.0, terminate=4.0)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _refused: set[int] = set()
 def show(colours: str) -> None:
     """Switch the viewports that may be switched to PAINTING or FINISHED."""
     windows = bpy.context.window_manager.windows
-    in_sight = {area.as_pointer() for window in windows for area in window.screen.areas}
+    in_sight = {area.spaces.active.as_pointer() for window in windows for area in window.screen.areas}
     for address, shading in _viewports():
         asked = address in in_sight and address not in _refused
         plain = asked and shading.type == "SOLID" and shading.color_type == _THEIRS
@@ -85,4 +85,5 @@ def _viewports() -> Iterator[tuple[int, Any]]:
     for screen in bpy.data.screens:
         for area in screen.areas:
             if area.type == "VIEW_3D":
-                yield area.as_pointer(), area.spaces.active.shading
+                space = area.spaces.active  # which a maximised area takes over, while the area is another
+                yield space.as_pointer(), space.shading

@@ -134,6 +134,33 @@ def test_replacing_keeps_files_that_are_not_the_bundles(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["head"]
 
 
+@pytest.mark.parametrize("renames", [1, 2])
+def test_a_kill_between_the_renames_loses_nothing(
+    renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed with the old bundle aside and the new one not yet in place, or in place without the user's own files."""
+    path = tmp_path / "head [1]"
+    bundle.write_bundle(example(), path)
+    (path / "mine.blend").write_text("mine")
+    rename = os.rename
+    done: list[Any] = []
+
+    def killed(source: Any, target: Any) -> None:
+        if len(done) == renames:
+            raise KeyboardInterrupt  # no handler for OSError mends this, as none mends a kill
+        rename(source, target)
+        done.append(target)
+
+    monkeypatch.setattr(os, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bundle.write_bundle(example(), path)
+    monkeypatch.undo()
+    bundle.write_bundle(example(), path)
+    bundle.validate(path)
+    assert (path / "mine.blend").read_text() == "mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
 def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("chapter 1")
     with pytest.raises(UserError) as error:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fitting a head to landmarks, on a linear face model whose answer is known."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
+from idto3d.errors import UserError
 from idto3d.likeness.fit import FaceModel, fit_photos
 from idto3d.likeness.pose import Pose, turned_axes
 from idto3d.photos.faces import PORTRAIT_SIZE, Face
@@ -119,3 +122,21 @@ def test_both_guesses_make_the_prior() -> None:
     )
     guess = mixed.guess(torch.ones(5), torch.full((5,), 2.0))
     torch.testing.assert_close(guess, torch.full((5,), 1.1))
+
+
+@pytest.mark.parametrize("damage", ["no file", "no safetensors", "a key is missing", "more points than there are"])
+def test_another_file_is_refused(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "landmarks.safetensors"
+    _, model = toy()
+    if damage == "no safetensors":
+        path.write_bytes(b"something else")
+    elif damage != "no file":
+        expression = torch.zeros((2, POINTS + 5, 3), dtype=torch.int8)
+        stored = {"vertices": model.vertices.int(), "expression": expression, "scale": torch.ones(2)}
+        if damage == "more points than there are":
+            rest = {n: getattr(model, n).clone() for n in ("from_id", "from_image", "sigma", "sex", "sex_logit")}
+            stored |= rest
+        save_file(stored, path)
+    with pytest.raises(UserError) as info:
+        FaceModel.load(path, POINTS)
+    assert info.value.code == "E_PACK_FORMAT"

@@ -13,6 +13,7 @@ E_BUNDLE_INDEX an index out of range or a degenerate face; E_BUNDLE_MAP an unusa
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -128,6 +129,7 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Path:
     token = uuid.uuid4().hex[:8]
     temporary = path.with_name(f".{path.name}.tmp-{token}")
     try:
+        _recover(path)
         temporary.mkdir(parents=True)
         _write_files(bundle, temporary)
         validate(temporary)
@@ -233,6 +235,27 @@ def _read_png(path: Path, mode: str) -> NDArray[np.uint8]:
         return np.asarray(image.convert(mode), dtype=np.uint8)
 
 
+def _recover(path: Path) -> None:
+    """Bring back what a process that was killed while it replaced ``path`` has left aside, and sweep the rest."""
+    name = glob.escape(path.name)
+    for old in path.parent.glob(f".{name}.old-*"):
+        if path.exists():
+            _keep_others(old, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, path)
+    for partial in path.parent.glob(f".{name}.tmp-*"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _keep_others(old: Path, path: Path) -> None:
+    """Move the files of ``old`` that are not a bundle's, such as a saved .blend, to ``path``."""
+    for entry in old.iterdir():
+        if entry.name not in _REQUIRED and not re.fullmatch(r"albedo_.*\.png", entry.name):
+            if not (path / entry.name).exists():
+                os.rename(entry, path / entry.name)
+
+
 def _publish(temporary: Path, path: Path, token: str) -> None:
     """Rename ``temporary`` to ``path``; what was there comes back if that fails."""
     if not path.exists():
@@ -245,9 +268,7 @@ def _publish(temporary: Path, path: Path, token: str) -> None:
     except OSError:
         os.rename(old, path)
         raise
-    for entry in old.iterdir():
-        if entry.name not in _REQUIRED and not re.fullmatch(r"albedo_.*\.png", entry.name):
-            os.rename(entry, path / entry.name)
+    _keep_others(old, path)
     shutil.rmtree(old, ignore_errors=True)
 
 

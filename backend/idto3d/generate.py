@@ -111,8 +111,8 @@ class Subject:
 @dataclass(frozen=True)
 class Head:
     """A generated head and how it came about. maps (S,S,5) 0..1; own_albedo (S/2,S/2,3) uint8 sRGB of the expressions
-    that visibly have one; skin (P,3): neutral control surface, without hair; start_*: the feed-forward guess on the
-    same mesh."""
+    that visibly have one; skin (P,3): neutral control surface, without hair; start_*: what the photographs gave
+    before distillation, on the same mesh."""
 
     mesh: HeadMesh
     atlas: Atlas

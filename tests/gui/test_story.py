@@ -62,8 +62,8 @@ def test_cancel_and_resume(head_story: Seen) -> None:
     result = head_story.result
     print(f"\ncancelled within {result['seconds_to_cancel']} s")
     assert result["cancelled_state"] == "cancelled" and result["cancelled_resumable"]
-    # The limit after which the process is told to end, and what that may take on a busy machine.
-    assert result["seconds_to_cancel"] < 20
+    # A second, and what a busy machine may take to end a process and to draw.
+    assert result["seconds_to_cancel"] < 5
     if result.get("resume_stage") == result["cancel_stage"]:
         assert result["resume_step"] >= result["cancel_step"], "the resumed job began again"
 

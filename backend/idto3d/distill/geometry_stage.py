@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Geometry stage: SDS through phi_g shapes Psi_g(Gamma, k_exp) (Babiloni et al. 2024, section 3).
 
-Starts from the feed-forward guess that y_id gives and stays within a trust region of it. Each step draws one expression
-and a few views; all expressions are one mesh, because only the canonical signs decide its faces.
+Starts from the guess that was fitted to the photographs and stays within a trust region of it. Each step draws one
+expression and a few views; all expressions are one mesh, because only the canonical signs decide its faces.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attach import Attachment, Surface, carry
-from .parts import inside_mouth
+from .parts import SKIN, TEETH, inside_mouth
 from .tetgrid import TetGrid, kuhn_grid, narrow_band
 
 WARP_UNIT = 0.01  # metres that an output of 1 moves a point
@@ -224,10 +224,10 @@ def _walled(net: GeometryNet, points: Tensor) -> Tensor:
     """(N,) distances to the skin at grid points (N,3), the mouth's inside drawn off the face: between them the grid's
     wall is in places thinner than a cell, and has a hole beside the nose. Not at the lips, which are to stay apart."""
     out = net.skin_sdf.reshape(-1).float().clone()
-    low, high = net.control[torch.unique(net.faces[net.part == 2])].aminmax(dim=0)
+    low, high = net.control[torch.unique(net.faces[net.part == TEETH])].aminmax(dim=0)
     inside = (points > low - WALL_REACH) & (points < high + WALL_REACH)
     rows = (inside.all(1) & (out.abs() < 2 * WALL) & (points[:, 1] > LIPS_END)).nonzero()[:, 0]
-    skin = (net.part == 0).nonzero()[:, 0]
+    skin = (net.part == SKIN).nonzero()[:, 0]
     bag = torch.from_numpy(inside_mouth(net.uv[net.uv_faces[skin]].numpy()))
     near = Surface(net.control.numpy(), net.faces[skin].numpy()).attach(points[rows].numpy())
     out[rows[bag[near.face]]] -= WALL

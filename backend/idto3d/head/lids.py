@@ -79,7 +79,7 @@ def closed_lids(neutral: Array, offset: Array, faces: Array, lids: Lids) -> Arra
     moved = offset.copy()
     moved[lids.rim] = goal - rest
     skin = np.setdiff1d(lids.skin, lids.rim)
-    moved[skin] = _evenly(neutral, moved, faces, skin)
+    moved[skin] = _evenly(moved, faces, skin)
     before = skin[neutral[skin, 2] + moved[skin, 2] > lids.centre[2]]
     outside = before[np.linalg.norm(neutral[before] - lids.centre, axis=1) > lids.radius]
     moved[outside] = _off_ball((neutral + moved)[outside], lids) - neutral[outside]
@@ -94,7 +94,7 @@ def _off_ball(points: Array, lids: Lids) -> Array:
     return out
 
 
-def _evenly(neutral: Array, moved: Array, faces: Array, free: Array) -> Array:
+def _evenly(moved: Array, faces: Array, free: Array) -> Array:
     """(S,3) for the vertices `free` (S,): motion between that of the others, as even as a bent plate's."""
     near = np.isin(faces, free).any(1)
     near = np.isin(faces, np.unique(faces[near])).any(1)  # a plate needs two rings of what holds it

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from scipy.optimize import least_squares
 from torch import Tensor
 
+from ..errors import UserError
 from ..head.geometry_net import GeometryNet
 from ..photos import align
 from ..photos.faces import PORTRAIT_SIZE, Face
@@ -56,13 +58,20 @@ class FaceModel:
 
     @classmethod
     def load(cls, path: Path, points: int) -> FaceModel:
-        """For a control surface of so many points; those that the file leaves out do not move."""
-        stored = load_file(path)
-        modes = stored["expression"].float() * stored["scale"][:, None, None]
-        expression = torch.zeros(len(modes), points, 3)
-        expression[:, : modes.shape[1]] = modes
-        rest = ("from_id", "from_image", "sigma", "sex", "sex_logit")
-        return cls(stored["vertices"].long(), expression, *(stored[name] for name in rest))
+        """For a control surface of so many points; those that the file leaves out do not move.
+
+        Raises UserError E_PACK_FORMAT when the file is something else.
+        """
+        try:
+            stored = load_file(path)
+            modes = stored["expression"].float() * stored["scale"][:, None, None]
+            expression = torch.zeros(len(modes), points, 3)
+            expression[:, : modes.shape[1]] = modes
+            rest = ("from_id", "from_image", "sigma", "sex", "sex_logit")
+            return cls(stored["vertices"].long(), expression, *(stored[name] for name in rest))
+        except (SafetensorError, KeyError, RuntimeError, OSError) as error:
+            message = f"{path.name} cannot be used ({error})."
+            raise UserError("E_PACK_FORMAT", message, "Install the pack again.") from error
 
     def guess(self, from_id: Tensor, from_image: Tensor) -> Tensor:
         """(M,) identity coefficients before any landmark is looked at."""

@@ -47,11 +47,11 @@ def read_landmarks(path: Path, faces: Sequence[Face]) -> list[Landmarks]:
         session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         batch = np.stack(crops).astype(np.float32).transpose(0, 3, 1, 2) / 127.5 - 1
         points, log_sigma, shape = session.run(["points", "log_sigma", "shape"], {"image": batch})
+        out = []
+        for p, s, c, back in zip(points.astype(np.float64), log_sigma, shape, to_portrait, strict=True):
+            scale = float(np.sqrt(abs(np.linalg.det(back[:, :2]))))
+            at = align.apply(back, align.unit_to_pixels(p, NET_SIZE))
+            out.append(Landmarks(at, np.exp(s.astype(np.float64)) * NET_SIZE * scale, c.astype(np.float64)))
     except Exception as error:  # onnxruntime's exceptions have no common base
         raise UserError("E_PACK_FORMAT", f"{path.name} cannot be used ({error}).", "Install the pack again.") from error
-    out = []
-    for p, s, c, back in zip(points.astype(np.float64), log_sigma, shape, to_portrait, strict=True):
-        scale = float(np.sqrt(abs(np.linalg.det(back[:, :2]))))
-        at = align.apply(back, align.unit_to_pixels(p, NET_SIZE))
-        out.append(Landmarks(at, np.exp(s.astype(np.float64)) * NET_SIZE * scale, c.astype(np.float64)))
     return out
