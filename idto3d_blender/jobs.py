@@ -231,6 +231,7 @@ class Jobs:
     def _let_go(self, job_id: str) -> None:
         file = self._locks.pop(job_id, None)
         if file is not None:
+            _drop_lock(file)
             file.close()
             with contextlib.suppress(OSError):
                 (self.folder / f"{job_id}.lock").unlink(missing_ok=True)
@@ -239,7 +240,10 @@ class Jobs:
         """The system lets go of a lock when its process dies, however it dies."""
         try:
             with (self.folder / f"{job_id}.lock").open("r+b") as file:
-                return not _take_lock(file)
+                taken = _take_lock(file)
+                if taken:
+                    _drop_lock(file)
+                return not taken
         except OSError:
             return False
 
@@ -262,6 +266,16 @@ def _take_lock(file: BinaryIO) -> bool:
     except OSError:
         return False
     return True
+
+
+def _drop_lock(file: BinaryIO) -> None:
+    """To close the file is not enough: a process that is just being started has a copy of it for a moment."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _read(path: Path) -> Record | None:
