@@ -222,7 +222,7 @@ def test_a_cancelled_job_goes_on_where_it_was(session: Session) -> None:
     at = events.index(cancelled)
     last = max(e["step"] for e in events[:at] if e.get("stage") == "geometry")
     resumed = next(e["step"] for e in events[at:] if e.get("stage") == "geometry")
-    assert last <= resumed <= last + 1 and resumed >= 2  # not a step is lost, though ten lie between checkpoints
+    assert last <= resumed <= last + 1 and resumed >= 2  # not a step is lost, though four lie between checkpoints
 
 
 def test_closed_stdin_ends_the_worker_with_a_checkpoint(session: Session) -> None:

@@ -65,7 +65,8 @@ def test_cancel_and_resume(head_story: Seen) -> None:
     # A second, and what a busy machine may take to end a process and to draw.
     assert result["seconds_to_cancel"] < 5
     if result.get("resume_stage") == result["cancel_stage"]:
-        assert result["resume_step"] >= result["cancel_step"], "the resumed job began again"
+        # Where a step takes longer than a cancel may, the process is killed: four steps lie between checkpoints.
+        assert result["resume_step"] >= result["cancel_step"] - 4, "the resumed job began again"
 
 
 def test_preview_comes_again_after_an_undo(head_story: Seen) -> None:

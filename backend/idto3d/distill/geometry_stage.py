@@ -65,7 +65,7 @@ class GeometryStageConfig:
     neutral_share: float = 0.25
     # large steps (Nicolet et al. 2021): smoothness of the point offsets
     smoothing: float = 30.0
-    checkpoint_every: int = 10
+    checkpoint_every: int = 4
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class TextureStageConfig:
     # trust region: greatest change of a map's logit
     trust: float = 0.04
     start_weight: float = 0.5
-    checkpoint_every: int = 10
+    checkpoint_every: int = 4
 
 
 class TextureVariables(nn.Module):
