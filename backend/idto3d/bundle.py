@@ -13,7 +13,6 @@ E_BUNDLE_INDEX an index out of range or a degenerate face; E_BUNDLE_MAP an unusa
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import re
@@ -33,6 +32,7 @@ from PIL import Image
 
 from . import __version__
 from .errors import UserError
+from .replace_folder import publish, recover
 
 FORMAT_VERSION = 1
 UNITS = "metres"
@@ -129,11 +129,11 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Path:
     token = uuid.uuid4().hex[:8]
     temporary = path.with_name(f".{path.name}.tmp-{token}")
     try:
-        _recover(path)
+        recover(path, _is_ours)
         temporary.mkdir(parents=True)
         _write_files(bundle, temporary)
         validate(temporary)
-        _publish(temporary, path, token)
+        publish(temporary, path, token, _is_ours)
     except OSError as error:
         raise UserError(
             "E_BUNDLE_WRITE",
@@ -235,41 +235,8 @@ def _read_png(path: Path, mode: str) -> NDArray[np.uint8]:
         return np.asarray(image.convert(mode), dtype=np.uint8)
 
 
-def _recover(path: Path) -> None:
-    """Bring back what a process that was killed while it replaced ``path`` has left aside, and sweep the rest."""
-    name = glob.escape(path.name)
-    for old in path.parent.glob(f".{name}.old-*"):
-        if path.exists():
-            _keep_others(old, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.rename(old, path)
-    for partial in path.parent.glob(f".{name}.tmp-*"):
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _keep_others(old: Path, path: Path) -> None:
-    """Move the files of ``old`` that are not a bundle's, such as a saved .blend, to ``path``."""
-    for entry in old.iterdir():
-        if entry.name not in _REQUIRED and not re.fullmatch(r"albedo_.*\.png", entry.name):
-            if not (path / entry.name).exists():
-                os.rename(entry, path / entry.name)
-
-
-def _publish(temporary: Path, path: Path, token: str) -> None:
-    """Rename ``temporary`` to ``path``; what was there comes back if that fails."""
-    if not path.exists():
-        os.rename(temporary, path)
-        return
-    old = path.with_name(f".{path.name}.old-{token}")
-    os.rename(path, old)
-    try:
-        os.rename(temporary, path)
-    except OSError:
-        os.rename(old, path)
-        raise
-    _keep_others(old, path)
-    shutil.rmtree(old, ignore_errors=True)
+def _is_ours(name: str) -> bool:
+    return name in _REQUIRED or re.fullmatch(r"albedo_.*\.png", name) is not None
 
 
 def _check(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
