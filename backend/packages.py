@@ -131,11 +131,14 @@ def fetch_torch(environment: Environment, target: Path, watch: Watch) -> None:
 
     Not with the index for all packages: an index that does not answer costs pip its patience for each of them.
     """
-    if offers_cpu_torch(environment, str(interpreter(target))) is False:
+    offered = offers_cpu_torch(environment, str(interpreter(target)), watch.cancelled)
+    if offered is False:
         return
+    # A wheel for CUDA, left by a run that was offered no other, is not the one that is offered now.
+    build = "+cpu" if offered else "*"
     for pin in environment.torch_pins():
         name, _, version = pin.partition("==")
-        if not any(download(target).glob(f"{name}-{version}*.whl")):
+        if not any(download(target).glob(f"{name}-{version}{build}-*.whl")):
             index = f"--extra-index-url={environment.torch_index}"
             get(target, [pin], environment.size, watch, index, "--retries=2")
 

@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,7 @@ from environments import (
 
 SPARE_BYTES = 200_000_000
 CHOOSE_PYTHON = "Name a Python 3.11, 3.12 or 3.13 in the extension's preferences."
+LISTEN_SECONDS = 0.25  # between two looks at whether somebody has cancelled
 WINDOWS_PATH = 259  # characters, unless a setting allows more
 # Characters below an environment's folder: a licence of torch's, 167 in the wheel for Windows, in Lib\\site-packages.
 LONGEST_INSIDE = len("\\Lib\\site-packages\\") + 167
@@ -218,22 +221,48 @@ NO_CPU_TORCH = (
 )
 
 
-def offers_cpu_torch(environment: Environment, python: str) -> bool | None:
-    """Whether pip would find torch's build for the processor, asked now; None where it cannot be asked.
+def offers_cpu_torch(environment: Environment, python: str, cancelled: threading.Event | None = None) -> bool | None:
+    """Whether pip would find torch's build for the processor, asked now; None where it cannot be asked, or not any more
+    since `cancelled` was set.
 
     python: an interpreter; where it has no pip of its own, the one that venv would install is run out of its wheel.
     """
+    cancelled = cancelled or threading.Event()
     (version,) = (pin.partition("==")[2] for pin in environment.torch_pins() if pin.startswith("torch=="))
     try:
-        found = subprocess.run([python, "-I", "-c", _FIND_PIP], capture_output=True, text=True, timeout=30, check=True)
-        pip = [python, "-s", *found.stdout.split("\n")[:-1]]
+        pip = [python, "-s", *_answer([python, "-I", "-c", _FIND_PIP], 30.0, cancelled).split("\n")[:-1]]
         ask = ["index", "versions", "torch", "--only-binary=:all:", f"--extra-index-url={environment.torch_index}"]
         options = ["--retries=0", "--timeout=8", "--no-input", "--disable-pip-version-check"]
-        done = subprocess.run([*pip, *ask, *options], capture_output=True, text=True, timeout=45, check=True)
+        answer = _answer([*pip, *ask, *options], 45.0, cancelled)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    versions = re.findall(r"[^\s,]+", done.stdout.partition("Available versions:")[2])
+    versions = re.findall(r"[^\s,]+", answer.partition("Available versions:")[2])
     return f"{version}+cpu" in versions if version in {each.partition("+")[0] for each in versions} else None
+
+
+def _answer(command: Sequence[str], seconds: float, cancelled: threading.Event) -> str:
+    """What a child prints. Raises SubprocessError where it fails, takes longer, or is not waited for any more."""
+    end = time.monotonic() + seconds
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        creationflags=NO_WINDOW,
+    ) as process:
+        while True:
+            try:
+                answer, _ = process.communicate(timeout=LISTEN_SECONDS)
+                break
+            except BaseException as error:
+                waiting = isinstance(error, subprocess.TimeoutExpired) and time.monotonic() < end
+                if not waiting or cancelled.is_set():
+                    process.kill()
+                    raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return answer
 
 
 def as_offered(environment: Environment, python: str) -> tuple[Environment, str]:

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +171,16 @@ def test_torch_that_cannot_be_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
     environment = replace(environment_of(tmp_path, "torch==1.0\n"), torch_index="http://127.0.0.1:9/cpu")
     assert preflight.offers_cpu_torch(environment, sys.executable) is None
     assert preflight.offers_cpu_torch(environment, "/no/such/python") is None
+
+
+def test_question_for_torch_hears_a_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_FIND_PIP", "import time; time.sleep(600)")
+    cancelled = threading.Event()
+    threading.Timer(0.5, cancelled.set).start()
+    began = time.monotonic()
+    environment = environment_of(tmp_path, "torch==1.0\n")
+    assert preflight.offers_cpu_torch(environment, sys.executable, cancelled) is None
+    assert time.monotonic() - began < 20  # nobody would wait longer than 30
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the usual index has torch for the processor")
