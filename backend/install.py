@@ -163,10 +163,14 @@ class Server:
         if piped:
             self.watch.cancelled.set()
 
+    def on_signal(self, *_: object) -> None:
+        # In a thread of its own: the interrupted main thread may hold the lock inside the event.
+        threading.Thread(target=self.watch.cancelled.set, daemon=True).start()
+
     def serve(self, environment: Environment, target: Path, wheels: Path | None, online: bool) -> int:
         """Make the environment with this interpreter and say how it goes. Returns the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.watch.cancelled.set())
+            signal.signal(number, self.on_signal)
         self.emit(type="hello", protocol=PROTOCOL_VERSION, python=platform.python_version(), device=environment.device)
         for work in (self.heartbeat, self.listen):
             threading.Thread(target=work, daemon=True).start()

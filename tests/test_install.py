@@ -139,12 +139,16 @@ def test_stopped_download_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick_venv")
-@pytest.mark.parametrize("offered", [True, False])
+@pytest.mark.parametrize(("offered", "left"), [(True, False), (True, True), (False, False)])
 def test_torch_for_the_processor_where_it_is_offered(
-    offered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    offered: bool, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The usual index has torch for CUDA only; another has one for the processor, or does not answer."""
-    make_wheel(tmp_path / "usual", "torch", needs=("nvidia_cublas",))
+    """The usual index has torch for CUDA only; another has one for the processor, or does not answer. left: it did not
+    answer an earlier set-up, which was stopped."""
+    for_cuda = make_wheel(tmp_path / "usual", "torch", needs=("nvidia_cublas",))
+    if left:
+        (tmp_path / "venv.download").mkdir()
+        shutil.copy(for_cuda, tmp_path / "venv.download")
     make_wheel(tmp_path / "usual", "nvidia_cublas")
     make_wheel(tmp_path / "usual", "torchlet", needs=("torch==1.0",))
     make_wheel(tmp_path / "other", "torch", "1.0+cpu")
@@ -206,6 +210,22 @@ def test_stop_leaves_nothing_half_made(how: str, tmp_path: Path, shelf: Path) ->
         getattr(job, how)()
     assert job.wait(0.02).state == "cancelled" and job.snapshot.resumable
     assert not target.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_signal_while_the_event_is_locked(tmp_path: Path, shelf: Path) -> None:
+    """A handler runs between any two steps of the main thread, also of those that look at the event."""
+    before = (
+        "import signal, child_process\n"
+        "def make(environment, target, python, watch, *rest):\n"
+        "    with watch.cancelled._cond: signal.raise_signal(signal.SIGTERM)\n"
+        "    watch.cancelled.wait()\n"
+        "    raise child_process.Cancelled\n"
+        "install.make = make"
+    )
+    command = server_script(tmp_path, environment_of(tmp_path), tmp_path / "venv", shelf, before)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == 130 and json.loads(done.stdout.splitlines()[-1])["type"] == "cancelled"
 
 
 def test_two_blenders_do_not_set_up_at_once(tmp_path: Path, shelf: Path) -> None:
