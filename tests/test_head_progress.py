@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +102,7 @@ def test_a_large_request_reaches_the_packer_and_cancel_ends_it(monkeypatch: pyte
     assert started[0].poll() is not None
 
 
-def test_decimation_stops_within_a_few_calls() -> None:
+def test_decimation_stops_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
     points, faces = wavy(400)
     decimate(*wavy(12), 100)  # compiled, where it was not yet
     shares: list[float] = []
@@ -110,12 +112,22 @@ def test_decimation_stops_within_a_few_calls() -> None:
     assert shares == sorted(shares) and 0 <= shares[0] and shares[-1] <= 1
     assert len(shares) > whole / 0.5  # more often than every half second
 
+    came_to: list[float] = []
+
+    def watched(work: Callable[[], Any], share: Callable[[], float], *rest: Any) -> Any:
+        try:
+            return threaded(work, share, *rest)
+        finally:
+            came_to.append(share())
+
     def cancel(share: float) -> None:
         if share > 0:
             raise Cancelled
 
+    monkeypatch.setattr("idto3d.head.decimate.threaded", watched)
     with pytest.raises(Cancelled):
         decimate(points, faces, 2000, progress=cancel)
+    assert came_to[0] < 0.9  # it is awaited: were it not stopped, it would come to its end
 
 
 def test_attaching_in_parts_changes_nothing() -> None:
