@@ -217,15 +217,15 @@ def make_head(
             motion,
             warps,
             config.faces,
-            between(finishing, 0.0, 0.35),
+            between(finishing, 0.0, 0.33),
         )
         start_motion = net.identity_field(coefficients)
         start_warps = strength * net.expression_field(net.warp.codes[others], coefficients)
-        start_mesh = carry_fields(net, mesh, start_motion, start_warps)
+        start_mesh = carry_fields(net, mesh, start_motion, start_warps, between(finishing, 0.33, 0.35))
         skins = net.control + motion, net.control + start_motion
-    atlas = make_atlas(mesh, config.texture_size, between(finishing, 0.35, 0.65))
-    texels = between(finishing, 0.65, 0.9)
-    first = bake_start(texture_net, net, mesh, atlas, look, skins[0], sitting, texels)
+    atlas = make_atlas(mesh, config.texture_size, between(finishing, 0.35, 0.6))
+    baking = between(finishing, 0.6, 0.97)
+    first = bake_start(texture_net, net, mesh, atlas, look, skins[0], sitting, baking)
     albedo_prior = load_prior(pack, "albedo")
     finishing(1)
     painting = run_texture_stage(

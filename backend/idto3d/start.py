@@ -14,7 +14,7 @@ from torch import Tensor
 from .appearance import Appearance, measure_hair
 from .head.finish import Atlas, HeadMesh, texel_attachment
 from .head.geometry_net import GeometryNet
-from .head.progress import Progress, ignored
+from .head.progress import Progress, between, ignored
 from .head.texture_net import TextureNet, start_maps
 from .likeness.detail import add_photo_detail
 from .likeness.overlay import Sitting, lay_over
@@ -67,12 +67,13 @@ def bake_start(
         distance = torch.einsum("s,sn->n", look.style, geometry.hair_distance(points))
         return torch.sigmoid((HAIR_EDGE - distance) / 0.0006)
 
-    points, index, attachment = texel_attachment(geometry, mesh, atlas, progress)
+    points, index, attachment = texel_attachment(geometry, mesh, atlas, between(progress, 0.0, 0.7))
     values = start_maps(texture, geometry, attachment, texture.skin(look.texture), hair_at(points), look.hair, points)
     size = atlas.tri.shape[0]
     image = torch.zeros(size * size, values.shape[1])
     image[index] = values
+    progress(0.72)
     maps = torch.from_numpy(atlas.pad(image.view(size, size, -1).numpy()))
     hair = hair_at(mesh.canonical)
-    views = lay_over(geometry, mesh, atlas, maps, surface, hair, sitting)
-    return add_photo_detail(geometry, mesh, atlas, maps, hair, views)
+    views = lay_over(geometry, mesh, atlas, maps, surface, hair, sitting, between(progress, 0.75, 0.8))
+    return add_photo_detail(geometry, mesh, atlas, maps, hair, views, between(progress, 0.8, 1.0))

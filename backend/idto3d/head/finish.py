@@ -147,10 +147,10 @@ def carry_fields(
     offsets = follow(net, mesh.attachment, warps, fade=True)
     shell = mesh.faces[(mesh.faces < mesh.shell).all(1)].numpy()
     rest = neutral[: mesh.shell].double().numpy()
-    for rim, ball in mesh.eyes:
+    for n, (rim, ball) in enumerate(mesh.eyes):
         lids = lids_of(rest, shell, rim, neutral[ball].numpy())
-        for offset in offsets:
-            progress(0)
+        for k, offset in enumerate(offsets):
+            progress((n + k / len(offsets)) / len(mesh.eyes))
             closed_by = closed_lids(rest, offset[: mesh.shell].double().numpy(), shell, lids)
             offset[: mesh.shell] = torch.from_numpy(closed_by).float()
     return neutral, offsets

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..head.finish import Atlas, HeadMesh, texel_values
 from ..head.geometry_net import GeometryNet
 from ..head.parts import EYES, SKIN
+from ..head.progress import Progress, ignored
 from ..head.texture_net import IRIS_ANGLE, PUPIL_ANGLE, eye_centres, gaze_angle
 from ..render.lights import sh_basis
 from ..render.shading import linear_to_srgb, srgb_to_linear
@@ -149,10 +150,20 @@ def _at(details: Sequence[Detail], texels: Sequence[Texels]) -> tuple[Tensor, Te
 
 @torch.no_grad()
 def add_photo_detail(
-    net: GeometryNet, mesh: HeadMesh, atlas: Atlas, maps: Tensor, hair: Tensor, views: list[View]
+    net: GeometryNet,
+    mesh: HeadMesh,
+    atlas: Atlas,
+    maps: Tensor,
+    hair: Tensor,
+    views: list[View],
+    progress: Progress = ignored,
 ) -> Tensor:
     """Maps (S,S,5) 0..1, padded, whose albedo carries the photographs' detail. hair (V,): its share at the vertices."""
-    details = [detail_of(view) for view in views]
+    details = []
+    for n, view in enumerate(views):
+        progress(0.8 * n / len(views))
+        details.append(detail_of(view))
+    progress(0.8)
     vertex_fields = torch.stack([hair, gaze_angle(mesh.canonical, eye_centres(net))], 1)
     fields, texels = texel_values(atlas, vertex_fields, mesh.faces)
     zone = mesh.zone[torch.from_numpy(atlas.tri.reshape(-1))[texels]]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..head.finish import Atlas, HeadMesh, texel_values
 from ..head.geometry_net import GeometryNet, follow
 from ..head.parts import EYES, SKIN
+from ..head.progress import Progress, ignored
 from ..head.texture_net import eye_centres, gaze_angle
 from ..photos.align import HEAD_CROP, eye_mouth_distance
 from ..photos.faces import PORTRAIT_SIZE, Face
@@ -181,7 +182,14 @@ class View:
 
 @torch.no_grad()
 def lay_over(
-    net: GeometryNet, mesh: HeadMesh, atlas: Atlas, maps: Tensor, surface: Tensor, hair: Tensor, sitting: Sitting
+    net: GeometryNet,
+    mesh: HeadMesh,
+    atlas: Atlas,
+    maps: Tensor,
+    surface: Tensor,
+    hair: Tensor,
+    sitting: Sitting,
+    progress: Progress = ignored,
 ) -> list[View]:
     """Every photograph over the head.
 
@@ -191,7 +199,8 @@ def lay_over(
     gaze = gaze_angle(mesh.canonical, eye_centres(net))
     views = []
     shown = zip(sitting.faces, sitting.landmarks, sitting.fit.poses, sitting.fit.expressions, strict=True)
-    for face, found, pose, expression in shown:
+    for n, (face, found, pose, expression) in enumerate(shown):
+        progress(n / len(sitting.faces))
         posed = mesh.neutral + follow(net, mesh.attachment, expression, fade=True)
         seen = overlay(mesh, posed, atlas, maps, hair, gaze, pose, size)
         marks = pose.project((surface + expression)[sitting.model.vertices])[0].float()
