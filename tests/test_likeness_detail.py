@@ -81,6 +81,21 @@ def test_detail_is_what_the_lit_guess_does_not_explain() -> None:
     assert float(detail.albedo[plain].abs().mean()) < 0.03
 
 
+def test_a_brow_has_no_halo() -> None:
+    detail = detail_of(portrait_case(brow=0.4))
+    around = torch.zeros(PORTRAIT_SIZE, PORTRAIT_SIZE, dtype=torch.bool)
+    around[214:220, 165:225] = True  # right below the strip, where the band of features reaches
+    around &= detail.weight > 0.3
+    assert int(around.sum()) > 100
+    assert float(detail.albedo[around].mean()) < 0.04  # measured against an average with the brow in it: 0.13
+
+
+def test_a_fringe_over_the_forehead_is_not_painted_on() -> None:
+    view = portrait_case()
+    view.picture[176:194, :, :3] *= 0.5  # hair that the guess does not have there
+    assert float(detail_of(view).weight[184, 220:290].mean()) < 0.2
+
+
 def test_a_photograph_that_agrees_adds_nothing() -> None:
     detail = detail_of(portrait_case())
     assert float(detail.albedo[detail.weight > 0.5].abs().max()) < 0.1

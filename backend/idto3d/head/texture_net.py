@@ -31,6 +31,8 @@ SPECULAR = (0.38, 0.5, 0.5, 0.45, 0.3)
 # Eyes are painted by the angle off the gaze (radians); the photo is too small to tell more than that they are eyes.
 PUPIL_ANGLE, IRIS_ANGLE = 0.17, 0.47
 ENAMEL, ENAMEL_SPREAD = (0.86, 0.82, 0.75), 0.2  # sRGB of clean teeth; saturation up to which a texel is of a tooth
+# of hair: locks and strands around the head, changes per metre along them, weight
+STRANDS = ((24.0, 8.0, 0.8), (70.0, 14.0, 1.0), (180.0, 26.0, 1.0), (420.0, 45.0, 0.9))
 PUPIL, IRIS, SCLERA = (0.03, 0.025, 0.025), (0.33, 0.20, 0.11), (0.78, 0.75, 0.72)
 
 
@@ -162,22 +164,26 @@ def start_maps(
     rows = (part == 1).nonzero()[:, 0]
     out[rows, :3] = paint_eyes(points[rows], eye_centres(geometry))
     out[rows, 3], out[rows, 4] = ROUGHNESS[1], SPECULAR[1]
-    strands = hair_colour * (0.72 + 0.5 * strand_noise(points))[:, None]
+    strands = hair_colour * (0.64 + 0.66 * strand_noise(points))[:, None]
     share = hair[:, None]
     tail = torch.tensor([ROUGHNESS[4], SPECULAR[4]]).expand(len(uv), 2)
     return out * (1 - share) + share * torch.cat([strands.clamp(0.01, 0.98), tail], 1)
 
 
 def strand_noise(points: Tensor) -> Tensor:
-    """(N,) 0..1 noise drawn out along the fall of hair: fine around the head, slow from crown to tips."""
+    """(N,) 0..1 noise drawn out along the fall of hair, from locks to strands; slow from crown to tips."""
     x, y, z = (points - torch.tensor([0.0, 0.02, -0.01])).unbind(-1)
     around = torch.atan2(x, z)
     down = torch.sqrt(x * x + z * z) - y
+    # Locks wander: strands that run straight down look combed by a machine.
+    bend = 0.12 * (_value_noise(around * 9 / (2 * torch.pi), down * 14.0, period=9, seed=5) - 0.5)
     total = torch.zeros_like(x)
-    for octave, (fine, slow) in enumerate(((40.0, 12.0), (90.0, 25.0), (190.0, 60.0))):
-        u, v = around * fine / (2 * torch.pi), down * slow
-        total = total + _value_noise(u, v, period=int(fine), seed=octave) / (1.5**octave)
-    return total / (1 + 1 / 1.5 + 1 / 2.25)
+    for octave, (fine, slow, weight) in enumerate(STRANDS):
+        u, v = (around + bend) * fine / (2 * torch.pi), down * slow
+        total = total + weight * _value_noise(u, v, period=int(fine), seed=octave)
+    mean = total / sum(weight for _, _, weight in STRANDS)
+    # The mean of several noises crowds around the middle.
+    return (0.5 + 1.7 * (mean - 0.5)).clamp(0, 1)
 
 
 def _value_noise(u: Tensor, v: Tensor, period: int, seed: int) -> Tensor:

@@ -31,6 +31,7 @@ FEWEST_PIXELS = 500  # of skin, of a portrait's quarter million, that a photogra
 STRENGTH = 0.85
 # limits of the detail, natural logarithm of albedo
 FEATURES, SPOTS, FOLDS = (-1.1, 0.5), (-0.3, 0.15), (-0.13, 0.1)
+LEVEL = 0.15  # natural logarithm by which skin around a feature may differ from the average around
 SHADOW = 0.35  # natural logarithm of light by which the fit may miss over a broad patch
 FOLDED = 0.004  # metres of an expression's motion within which a line of the skin is thought the person's own
 # Colours of hair and irises: fewest pixels to measure them by, how far they may be corrected (natural logarithm), and
@@ -64,7 +65,7 @@ def brow_window(keypoints: Tensor, size: int) -> Tensor:
     d = float((mouth - eyes).norm())
     x, y = (xs - eyes[0]) / d, (ys - eyes[1]) / d
     across = ((0.95 - x.abs()) / 0.2 + 0.5).clamp(0, 1)
-    return across * ((0.2 - (y + 0.3).abs()) / 0.15 + 0.5).clamp(0, 1)
+    return across * ((0.17 - (y + 0.27).abs()) / 0.12 + 0.5).clamp(0, 1)
 
 
 def lip_window(keypoints: Tensor, size: int) -> Tensor:
@@ -104,19 +105,21 @@ def detail_of(view: View) -> Detail:
     shading = (sh_basis(seen.normal) @ light).clamp(min=0.02)
     whole = (photo.clamp(min=0.004) / (seen.albedo * shading).clamp(min=0.004)).log()
     missed = whole.clamp(-1.5, 1.0)
-    layers = torch.cat([missed * weight[..., None], weight[..., None]], -1)
 
-    def slow(sigma: float) -> Tensor:
-        blurred = blur(layers, sigma * d)
+    def slow(sigma: float, weight: Tensor) -> Tensor:
+        blurred = blur(torch.cat([missed * weight[..., None], weight[..., None]], -1), sigma * d)
         return blurred[..., :3] / blurred[..., 3:].clamp(min=1e-4)
 
     # Where the light's model fails, there is a shadow's edge; where the expression folds the skin, its lines are not
     # this person's own. Neither belongs to the neutral head.
-    broadest, broad, spots = slow(SLOW_FEATURES), slow(SLOW_SKIN), slow(SLOW_SPOTS)
-    steady = torch.exp(-((broadest.mean(-1) / SHADOW) ** 2) - (seen.moved / FOLDED) ** 2)
+    broadest, broad, spots = (slow(sigma, weight) for sigma in (SLOW_FEATURES, SLOW_SKIN, SLOW_SPOTS))
     features = torch.maximum(brow_window(keypoints, size), lip_window(keypoints, size))[..., None]
+    missing = torch.maximum(broadest.mean(-1).abs(), (1 - features[..., 0]) * broad.mean(-1).abs())
+    steady = torch.exp(-((missing / SHADOW) ** 2) - (seen.moved / FOLDED) ** 2)
+    # The skin around a brow is what the brow is measured by; the brow, the photo's or the guess's, is none of it.
+    level = slow(SLOW_FEATURES, weight * ((missed - broadest).mean(-1).abs() < LEVEL))
     fine = (missed - spots).clamp(*SPOTS) + (spots - broad).clamp(*FOLDS)
-    detail = features * (missed - broadest).clamp(*FEATURES) + (1 - features) * fine
+    detail = features * (missed - level).clamp(*FEATURES) + (1 - features) * fine
     grey = detail.mean(-1, keepdim=True)
     albedo = grey + 0.6 * (detail - grey)  # colours are surer of the guess than of a camera
     hair, iris = (seen.hair > 0.9) & inside, (seen.gaze > PUPIL_ANGLE + 0.04) & (seen.gaze < IRIS_ANGLE - 0.06) & inside
