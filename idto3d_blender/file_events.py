@@ -33,6 +33,7 @@ def _after_load(*_: Any) -> None:
     finished head is offered, not put."""
     global _stopped
     properties.restore()
+    viewport_colours.forget()
     live.after_undo()
     unfinished, _stopped = _stopped, {}
     if not driver.has_worked():

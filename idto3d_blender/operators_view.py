@@ -39,7 +39,7 @@ class IDTO3D_OT_look_at(bpy.types.Operator):
 
 
 class IDTO3D_OT_show_colours(bpy.types.Operator):
-    """Show the skin in this viewport's Solid mode (Shading > Color > Texture), or plain materials again"""
+    """Show the skin in this viewport's Solid mode (Shading > Color > Texture), or the colours it had before"""
 
     bl_idname = "idto3d.show_colours"
     bl_label = "Colours in Solid View"
@@ -51,7 +51,7 @@ class IDTO3D_OT_show_colours(bpy.types.Operator):
             return {"CANCELLED"}
         shown = viewport_colours.shows_pictures(areas[0].spaces.active.shading)
         for area in areas:
-            viewport_colours.choose(area.spaces.active.shading, not shown)
+            viewport_colours.choose(area.spaces.active, not shown)
         return {"FINISHED"}
 
 

@@ -19,8 +19,9 @@ _THEIRS = "MATERIAL"
 # they showed before the painting began.
 _switched: dict[int, str] = {}
 _before: dict[int, str] = {}
-# Viewports in which the user has asked for plain materials while Blender is open.
+# Viewports in which the user has asked for plain colours, and what those were where they were not the materials'.
 _refused: set[int] = set()
+_plain: dict[int, str] = {}
 
 
 def show(colours: str) -> None:
@@ -61,15 +62,30 @@ def again(were: dict[int, str]) -> None:
             shading.color_type = _switched[address] = were[address]
 
 
-def choose(shading: Any, pictures: bool) -> None:
-    """The user asks for the pictures in a viewport's Solid mode, or for plain materials. It is the user's own setting
-    from now on, saved with the file."""
-    for address, other in _viewports():
-        if other == shading:
-            _switched.pop(address, None)
-            (_refused.discard if pictures else _refused.add)(address)
+def choose(space: Any, pictures: bool) -> None:
+    """The user asks for the pictures in a viewport's Solid mode, or for what it showed before. It is the user's own
+    setting from now on, saved with the file."""
+    address, shading = space.as_pointer(), space.shading
+    own = not _ours(address, shading) and shading.color_type != FINISHED
+    _switched.pop(address, None)
     shading.type = "SOLID"
-    shading.color_type = FINISHED if pictures else _THEIRS
+    if pictures:
+        _refused.discard(address)
+        if own:
+            _plain[address] = shading.color_type
+        shading.color_type = FINISHED
+    else:
+        _refused.add(address)
+        plain = _plain.pop(address, _THEIRS)
+        if not own:
+            shading.color_type = plain
+
+
+def forget() -> None:
+    """Another file was read: its viewports are others, which may well lie at the same addresses."""
+    for known in (_switched, _before, _plain):
+        known.clear()
+    _refused.clear()
 
 
 def shows_pictures(shading: Any) -> bool:

@@ -145,8 +145,24 @@ def check_colours() -> None:
         assert mine.color_type == wanted, "what the button said does not last"
     viewport_colours.restore()
     assert mine.color_type == "TEXTURE"
+    # And goes back to what the user had there, also where Solid was not even in sight.
+    for theirs_here in ("RANDOM", "OBJECT", "MATERIAL"):
+        mine.color_type = theirs_here
+        for wanted in ("TEXTURE", theirs_here):
+            bpy.ops.idto3d.show_colours()
+            assert mine.color_type == wanted, f"{mine.color_type} for {wanted}"
+        mine.type = "MATERIAL"
+        bpy.ops.idto3d.show_colours()
+        assert (mine.type, mine.color_type) == ("SOLID", theirs_here)
+    # What was asked for in one file says nothing about the viewports of the next.
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    assert viewport()[1].shading.color_type == "MATERIAL"
+    mine = viewport()[1].shading
+    assert mine.color_type == "MATERIAL"
+    known = (viewport_colours._refused, viewport_colours._plain, viewport_colours._before, viewport_colours._switched)
+    assert not any(known), known
+    show(viewport_colours.FINISHED)
+    assert mine.color_type == "TEXTURE"
+    viewport_colours.restore()
 
 
 def check_gpu_memory(state: session.Session) -> None:
