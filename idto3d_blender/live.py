@@ -281,7 +281,7 @@ def link(obj: Any) -> None:
     collection = layer.active_layer_collection.collection
     if collection.library is not None or collection.override_library is not None:
         collection = scene.collection
-    obj.location = room.free_spot(scene)
+    obj.location = room.free_spot(scene, layer)
     collection.objects.link(obj)
     active = layer.objects.active
     undisturbed = _selection(layer) == _noted or not layer.objects.selected

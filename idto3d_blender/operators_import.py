@@ -44,7 +44,7 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
     def execute(self, context: Any) -> set[str]:
         folder = bundle.bundle_folder(bpy.path.abspath(self.filepath))
         # Beside what is there already, another head for example.
-        spot = room.free_spot(context.scene)
+        spot = room.free_spot(context.scene, context.view_layer)
         try:
             head = import_head.import_head(folder, context.collection)
         except bundle.BundleError as error:

@@ -70,7 +70,7 @@ def shows(area: Any, space: Any, obj: Any) -> bool:
     aside = abs(seen.x) * pixels > 0.45 * width - _sidebar(area) * (seen.x > 0)
     if aside or abs(seen.y) * pixels > 0.45 * height or not _SMALLEST < large < _LARGEST:
         return False
-    return not room.in_between(eye, middle, *room.boxes(bpy.context.scene))
+    return not room.in_between(eye, middle, *room.boxes(bpy.context.scene, bpy.context.view_layer))
 
 
 def _turn(view: Any, obj: Any, middle: Vector, distance: float) -> None:
@@ -81,7 +81,7 @@ def _turn(view: Any, obj: Any, middle: Vector, distance: float) -> None:
     azimuth = (azimuth + 180.0) % 360.0 - 180.0
     if abs(azimuth) <= _TURNED and abs(math.degrees(math.asin(max(-1.0, min(1.0, to_eye.z))))) <= _TURNED:
         return
-    lows, highs = room.boxes(bpy.context.scene)
+    lows, highs = room.boxes(bpy.context.scene, bpy.context.view_layer)
     side = math.copysign(1.0, azimuth)
     ways = [stage.direction(side * place + facing, _ELEVATION) for place in _PLACES]
     free = (way for way in ways if not room.in_between(middle + way * distance, middle, lows, highs))
