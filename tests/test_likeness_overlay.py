@@ -18,7 +18,6 @@ from idto3d.head.geometry_net import HAIR_REACH
 from idto3d.head.parts import EYES, SKIN
 from idto3d.head.uv import rasterize_uv
 from idto3d.likeness.detail import STRENGTH, add_photo_detail
-from idto3d.likeness.fit import Fitted
 from idto3d.likeness.overlay import Sitting, View, lay_over
 from idto3d.likeness.pose import Pose
 from idto3d.photos.faces import PORTRAIT_SIZE, Face
@@ -115,7 +114,8 @@ def sitting_for(net: Any, picture: np.ndarray, motion: Tensor, moved: float = 0.
     keypoints = np.array([[200.0, 227], [308, 227], [255, 279], [214, 343.6], [297, 343.6]])
     face = Face("ball", keypoints, EMPTY, EMPTY, picture, 0.0, 0.0, 9.0, ())
     model: Any = SimpleNamespace(vertices=vertices)
-    return Sitting([face], [landmarks], model, Fitted(torch.zeros(1), (pose,), (expression,), 0.0))
+    fit: Any = SimpleNamespace(poses=(pose,), expressions=(expression,))
+    return Sitting([face], [landmarks], model, fit)
 
 
 def laid(picture: np.ndarray, motion: Tensor | None = None, moved: float = 0.0) -> tuple[Any, ...]:
@@ -206,12 +206,8 @@ def test_hair_takes_its_colour_from_the_photograph_all_round() -> None:
 def test_progress_of_each_photograph() -> None:
     mesh, atlas, net = ball_and_plate()
     one = sitting_for(net, photograph([]), torch.zeros(3))
-    three = Sitting(
-        [*one.faces] * 3,
-        [*one.landmarks] * 3,
-        one.model,
-        Fitted(one.fit.coefficients, one.fit.poses * 3, one.fit.expressions * 3, 0.0),
-    )
+    fit: Any = SimpleNamespace(poses=one.fit.poses * 3, expressions=one.fit.expressions * 3)
+    three = Sitting([*one.faces] * 3, [*one.landmarks] * 3, one.model, fit)
     hair, shares = torch.zeros(len(mesh.canonical)), list[float]()
     views = lay_over(net, mesh, atlas, flat_maps(), net.control, hair, three, shares.append)
     assert shares == pytest.approx([0, 1 / 3, 2 / 3])
