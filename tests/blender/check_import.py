@@ -129,7 +129,7 @@ def main() -> None:
     assert bpy.ops.idto3d.import_head(filepath=str(folder / "head.json"), add_stage=True) == {"FINISHED"}
     head = bpy.context.object
     assert head.name == "head" and head.select_get() and head["idto3d"]["seed"] == str(2**40)
-    assert bpy.context.scene.camera is not None and len(bpy.data.lights) >= 3
+    assert bpy.context.scene.camera is not None and len(bpy.data.lights) == 4
     check_geometry(head)
     check_material(head)
 

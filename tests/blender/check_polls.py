@@ -70,6 +70,10 @@ class Layout:
         for number, item in enumerate(getattr(data, items)):
             photos.draw_item(None, None, self, data, item, 0, active, index, number)
 
+    def menu(self, name: str, **options: Any) -> None:
+        self._check_icon(options)
+        getattr(bpy.types, name).draw(SimpleNamespace(layout=self), bpy.context)
+
     def panel(self, _: str, **__: Any) -> tuple[Layout, Layout]:
         return self, self
 
@@ -83,7 +87,7 @@ class Layout:
     def __getattr__(self, name: str) -> Any:
         if name in ("row", "column", "box", "grid_flow", "split"):
             return lambda *_, **__: self
-        if name in ("template_icon", "separator", "menu"):
+        if name in ("template_icon", "separator"):
             return lambda *_, **__: None
         raise AttributeError(name)
 
@@ -144,7 +148,8 @@ def check_photos(work: Path) -> None:
     assert idto3d_blender.photo_list.in_text(text) == [photos / "0.png", photos / "1.png"]
     assert len(idto3d_blender.photo_list.used()) == 5
     assert bpy.ops.idto3d.remove_photo(index=0) == {"FINISHED"} and len(given.photos) == 5
-    assert "idto3d.remove_photo" in draw_all_panels()
+    in_list, in_menu = "idto3d.remove_photo", "idto3d.clear_photos"
+    assert {in_list, in_menu} <= set(draw_all_panels())
     (photos / "1.png").unlink()
     given.consent = True
     refused(bpy.ops.idto3d.generate_from_list, "1.png is not there any more")

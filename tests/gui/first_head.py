@@ -207,7 +207,8 @@ def see_it_grow() -> Steps:
             yield 0.6
             if number < 12 or now.stage == "texture":
                 number += 1
-                yield from HANDS.shot(f"08-growing-{number:02d}", preview=True, stage=now.stage)
+                solid = HANDS.area().spaces.active.shading.color_type
+                yield from HANDS.shot(f"08-growing-{number:02d}", preview=True, stage=now.stage, solid=solid)
         else:
             yield 0.1
     note(previews_seen=len(seen))
