@@ -26,9 +26,9 @@ class Framing:
 
 
 def frame_head(obj: Any) -> Framing:
-    """Frame the neutral head of ``obj`` for the square picture of an 85 mm lens, the cut of the neck just outside."""
-    keys = obj.data.shape_keys
-    points = keys.key_blocks[0].data if keys else obj.data.vertices
+    """Frame the neutral head of ``obj``, which has shape keys, for the square picture of an 85 mm lens, the cut of the
+    neck just outside."""
+    points = obj.data.shape_keys.key_blocks[0].data
     flat = np.empty(3 * len(points), dtype=np.float32)
     points.foreach_get("co", flat)
     local = flat.reshape(-1, 3)
@@ -49,13 +49,13 @@ def frame_face(obj: Any) -> Framing:
     """Frame what the shape keys of ``obj`` move, before and after: the face, closer than ``frame_head``. Hair may be
     cut off. Falls back on the head where nothing moves."""
     framing = frame_head(obj)
-    blocks = obj.data.shape_keys.key_blocks if obj.data.shape_keys else ()
+    blocks = obj.data.shape_keys.key_blocks
     poses = np.empty((len(blocks), 3 * len(obj.data.vertices)), dtype=np.float32)
     for pose, block in zip(poses, blocks, strict=True):
         block.data.foreach_get("co", pose)
     points = poses.reshape(len(blocks), -1, 3)
     moved = np.linalg.norm(points[1:] - points[:1], axis=2) > MOVED * framing.height
-    seen = np.concatenate([points[1:][moved], points[0][moved.any(axis=0)]]) if len(blocks) else points.reshape(-1, 3)
+    seen = np.concatenate([points[1:][moved], points[0][moved.any(axis=0)]])
     if not len(seen):
         return framing
     matrix = np.array(obj.matrix_world)
