@@ -12,7 +12,7 @@ from idto3d.checkpoint import load_checkpoint, save_checkpoint
 from idto3d.photos import align
 from idto3d.training.captions import caption, vocabulary
 from idto3d.training.face_nets import _similarity, arcface_loss, box_transforms
-from idto3d.training.nets import Appearance, Keypoints, Recogniser
+from idto3d.training.nets import AppearanceNet, Keypoints, Recogniser
 from idto3d.training.photos import Renders, camera_light, dye_hair, real_textures, sample_crops, texture_crops
 from idto3d.training.population import similarity
 from idto3d.training.prior import StageConfig, run_stage
@@ -118,7 +118,7 @@ def test_nets_have_the_shapes_that_the_pack_promises() -> None:
         assert Recogniser().eval()(torch.zeros(2, 3, 112, 112)).shape == (2, 512)
         points, face, pose = Keypoints().eval()(torch.zeros(2, 3, 112, 112))
         assert points.shape == (2, 5, 2) and face.shape == (2,) and pose.shape == (2, 2)
-        texture, style, colour, person = Appearance(7).eval()(torch.zeros(2, 3, 128, 128))
+        texture, style, colour, person = AppearanceNet(7).eval()(torch.zeros(2, 3, 128, 128))
     assert texture.shape == (2, 7) and style.shape == (2, 9) and colour.shape == (2, 3) and person.shape == (2, 3)
 
 

@@ -12,7 +12,7 @@ from idto3d.photos import align
 from idto3d.training.export import export_onnx
 from idto3d.training.face_model import Guesses, sex_logit, trust
 from idto3d.training.landmark_net import CROP, landmark_crops
-from idto3d.training.nets import Landmarks
+from idto3d.training.nets import LandmarkNet
 
 
 def test_the_better_guess_is_trusted_more() -> None:
@@ -50,7 +50,7 @@ def test_crops_are_those_of_a_users_run() -> None:
 
 def test_stored_nets_are_half_as_large_and_compute_the_same(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = Landmarks(20, 8).eval()
+    net = LandmarkNet(20, 8).eval()
     path = tmp_path / "net.onnx"
     export_onnx(net, 112, path, ["points", "log_sigma", "shape"])
     weights = sum(p.numel() for p in net.parameters())

@@ -22,33 +22,24 @@ from torch.nn import functional as F
 from ..head.geometry_net import ShapeHead
 from ..photos.align import ARCFACE_TEMPLATE, FACE_CROP, HEAD_CROP
 from .data import load_shards
-from .nets import Appearance, Keypoints, Recogniser
+from .nets import AppearanceNet, Keypoints, Recogniser
 from .photos import Renders, backdrop, degrade, dye_hair, real_textures, sample_crops, take_photo, texture_crops
 from .prior import StageConfig, run_stage
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class FaceNetsConfig:
-    """How the three nets are trained."""
+ARC_SCALE, ARC_MARGIN = 24.0, 0.3  # ArcFace: feature scale and additive angular margin (radians)
+# ArcFace's loss is two orders larger than a regression's, and would drown the shape.
+ARC_WEIGHT, SHAPE_WEIGHT = 0.08, 3.0
+# Photographs cost as much as a step: new ones every third step, kept in a pool of so many batches.
+FRESH_EVERY, POOL = 3, 60
 
-    steps: int = 3000
-    batch: int = 48
-    lr: float = 2e-3
-    weight_decay: float = 2e-2
-    # ArcFace: feature scale and additive angular margin (radians)
-    arc_scale: float = 24.0
-    arc_margin: float = 0.3
-    # weights: ArcFace's loss is two orders larger than a regression's, and would drown the shape
-    arc_weight: float = 0.08
-    shape_weight: float = 3.0
-    # photographs cost as much as a step: new ones every third step, kept in a pool of so many batches
-    pool: int = 60
-    fresh_every: int = 3
-    seed: int = 0
-    # seconds between checkpoints
-    checkpoint_every: float = 120.0
+
+def photo_stage(steps: int, seed: int) -> StageConfig:
+    """How nets that look at photographs are trained."""
+    # ArcFace's gradients are large before the classes have parted.
+    return StageConfig(steps, batch=48, lr=2e-3, weight_decay=2e-2, clip=8.0, seed=seed, checkpoint_every=120.0)
 
 
 def arcface_loss(cosine: Tensor, label: Tensor, scale: float, margin: float) -> Tensor:
@@ -162,7 +153,7 @@ class FaceNets(nn.Module):
         self.shape = ShapeHead(shape_modes)
         self.classes = nn.Parameter(torch.randn(people, 512) * 0.05)
         self.keypoints = Keypoints()
-        self.appearance = Appearance(texture_modes)
+        self.appearance = AppearanceNet(texture_modes)
 
 
 def arcface_crops(photos: Tensor, keypoints: Tensor, g: torch.Generator, jitter: float = 1.0) -> Tensor:
@@ -239,9 +230,29 @@ def make_photos(data: FaceData, batch: int, rng: np.random.Generator, g: torch.G
     return Photos(rows, pixels, renders.keypoints, torch.stack([renders.azimuth, renders.elevation], 1), label, colour)
 
 
-def losses(
-    nets: FaceNets, data: FaceData, taken: Photos, config: FaceNetsConfig, g: torch.Generator, small_nets: bool
-) -> dict[str, Tensor]:
+class PhotoPool:
+    """What a step learns from: photographs made for it, or some of an earlier step's."""
+
+    def __init__(self, data: FaceData, batch: int) -> None:
+        self.data, self.batch = data, batch
+        self._batches: deque[Photos] = deque(maxlen=POOL)
+
+    def draw(self, step: int, rng: np.random.Generator, g: torch.Generator) -> Photos:
+        if len(self._batches) < POOL // 4 or step % FRESH_EVERY == 0:
+            self._batches.append(make_photos(self.data, self.batch, rng, g))
+            return self._batches[-1]
+        return self._batches[int(rng.integers(len(self._batches)))]
+
+
+def shape_missed(shape: Tensor, data: FaceData, taken: Photos) -> Tensor:
+    """Mean square by which identity coefficients (B,K) miss those of the photographs' people."""
+    # Modes weigh by what they move: the first carry most of a face's millimetres.
+    weight = 1.0 / (1.0 + torch.arange(shape.shape[1]) / 8.0)
+    missed = (shape - torch.from_numpy(data.shape[taken.label])).square()
+    return (missed * weight).sum(1).mean() / weight.sum()
+
+
+def losses(nets: FaceNets, data: FaceData, taken: Photos, g: torch.Generator, small_nets: bool) -> dict[str, Tensor]:
     photos, label = taken.pixels.float() / 255, taken.label
     with torch.no_grad():
         id_in = to_net(degrade(arcface_crops(photos, taken.keypoints, g), g))
@@ -250,13 +261,9 @@ def losses(
         embedding = nets.recogniser(id_in).float()
     y_id = F.normalize(embedding, dim=1)
     cosine = y_id @ F.normalize(nets.classes, dim=1).T
-    modes = data.shape.shape[1]
-    # Modes weigh by what they move: the first carry most of a face's millimetres.
-    weight = 1.0 / (1.0 + torch.arange(modes) / 8.0)
-    wanted = torch.from_numpy(data.shape[label])
     out = {
-        "arcface": config.arc_weight * arcface_loss(cosine, labels, config.arc_scale, config.arc_margin),
-        "shape": config.shape_weight * ((nets.shape(y_id) - wanted) ** 2 * weight).sum(1).mean() / weight.sum(),
+        "arcface": ARC_WEIGHT * arcface_loss(cosine, labels, ARC_SCALE, ARC_MARGIN),
+        "shape": SHAPE_WEIGHT * shape_missed(nets.shape(y_id), data, taken),
     }
     if not small_nets:
         return out
@@ -285,27 +292,15 @@ def losses(
     return out
 
 
-def train_face_nets(data: FaceData, folder: Path, config: FaceNetsConfig, people: int) -> FaceNets:
+def train_face_nets(data: FaceData, folder: Path, stage: StageConfig, people: int) -> FaceNets:
     """Train, or go on from the folder's checkpoint."""
-    torch.manual_seed(config.seed)
+    torch.manual_seed(stage.seed)
     nets = FaceNets(people, data.shape.shape[1], data.texture.shape[1])
     nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pool: deque[Photos] = deque(maxlen=config.pool)
+    pool = PhotoPool(data, stage.batch)
 
     def loss_of(step: int, rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
-        if fresh := len(pool) < config.pool // 4 or step % config.fresh_every == 0:
-            pool.append(make_photos(data, config.batch, rng, g))
-        taken = pool[-1] if fresh else pool[int(rng.integers(len(pool)))]
-        return losses(nets, data, taken, config, g, small_nets=step % config.fresh_every == 0)
+        return losses(nets, data, pool.draw(step, rng, g), g, small_nets=step % FRESH_EVERY == 0)
 
-    stage = StageConfig(
-        config.steps,
-        config.batch,
-        config.lr,
-        config.weight_decay,
-        clip=8.0,  # ArcFace's gradients are large before the classes have parted
-        seed=config.seed,
-        checkpoint_every=config.checkpoint_every,
-    )
     run_stage("faces", folder, nets, list(nets.parameters()), stage, loss_of, autocast=False)
     return nets.eval()

@@ -80,7 +80,7 @@ class Keypoints(nn.Module):
         return 0.5 + 0.25 * self.points(f).view(-1, 5, 2), self.face(f)[:, 0], 30 * self.pose(f)
 
 
-class Landmarks(nn.Module):
+class LandmarkNet(nn.Module):
     """Upright face crop (B,3,112,112) -> points (B,K,2) in 0..1, log_sigma (B,K) natural logarithm of each point's
     standard deviation in the same unit, and shape (B,M): identity coefficients, in the population's deviations."""
 
@@ -101,7 +101,7 @@ class Landmarks(nn.Module):
 HAIR_STYLES = 9  # none, then the head kit's eight
 
 
-class Appearance(nn.Module):
+class AppearanceNet(nn.Module):
     """Head crop (B,3,128,128) -> texture modes (B,T), hair style logits (B,9), hair colour (B,3) sRGB,
     person (B,3): sex 0 female..1 male, age / 100, stubble."""
 

@@ -35,7 +35,7 @@ from . import captions, data, face_nets, landmark_net
 from . import prior as prior_training
 from .face_model import CALIBRATION_PEOPLE, CALIBRATION_SEED
 from .landmarks import COUNT
-from .nets import Landmarks
+from .nets import LandmarkNet
 from .population import RECIPES, TRAIN_SEED, Population, load_kit
 from .samples import decoder
 from .shape import ControlTopology, ShapeModel, control_mesh, control_topology
@@ -120,21 +120,21 @@ class Run:
         )
 
     def faces(self) -> face_nets.FaceNets:
-        config = face_nets.FaceNetsConfig(steps=self.config.faces_steps, seed=self.config.seed)
-        return face_nets.train_face_nets(self.face_data, self.work / "face_nets", config, people=self.config.people)
+        stage = face_nets.photo_stage(self.config.faces_steps, self.config.seed)
+        return face_nets.train_face_nets(self.face_data, self.work / "face_nets", stage, people=self.config.people)
 
     def load_faces(self) -> face_nets.FaceNets:
         nets = face_nets.FaceNets(self.config.people, self.shape.basis.shape[0], self.texture.basis.shape[0])
         load_checkpoint(self.work / "face_nets", nets)
         return nets.eval()
 
-    def landmarks(self) -> Landmarks:
-        config = landmark_net.LandmarkNetConfig(steps=self.config.landmark_steps, seed=self.config.seed)
+    def landmarks(self) -> LandmarkNet:
+        stage = face_nets.photo_stage(self.config.landmark_steps, self.config.seed)
         points = data.load_shards(self.work / "landmarks", ("points",))["points"]
-        return landmark_net.train_landmark_net(self.face_data, points, self.work / "landmark_net", config)
+        return landmark_net.train_landmark_net(self.face_data, points, self.work / "landmark_net", stage)
 
-    def load_landmarks(self) -> Landmarks:
-        net = Landmarks(COUNT, self.shape.basis.shape[0])
+    def load_landmarks(self) -> LandmarkNet:
+        net = LandmarkNet(COUNT, self.shape.basis.shape[0])
         load_checkpoint(self.work / "landmark_net", net)
         return net.eval()
 
