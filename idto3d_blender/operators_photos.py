@@ -23,6 +23,13 @@ def _tell(operator: Any, added: int, nothing: str) -> set[str]:
     return {"FINISHED"}
 
 
+def _has_photos(operator: Any) -> bool:
+    if settings().photos:
+        return True
+    operator.poll_message_set("The list is empty")
+    return False
+
+
 class IDTO3D_OT_add_photos(bpy.types.Operator):
     """Add photos of the person. Frontal, evenly lit ones work best; all must show the same person"""
 
@@ -100,10 +107,7 @@ class IDTO3D_OT_remove_photo(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        if not settings().photos:
-            cls.poll_message_set("The list is empty")
-            return False
-        return True
+        return _has_photos(cls)
 
     def execute(self, context: Any) -> set[str]:
         given = settings()
@@ -124,10 +128,7 @@ class IDTO3D_OT_clear_photos(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        if not settings().photos:
-            cls.poll_message_set("The list is empty")
-            return False
-        return True
+        return _has_photos(cls)
 
     def execute(self, context: Any) -> set[str]:
         settings().photos.clear()

@@ -16,15 +16,6 @@ from idto3d_blender import job as job_module
 from idto3d_blender.job import Job, Launch, Timeouts, child_environment
 from tests.scripted_worker import ENDLESS, NORMAL, SHORT, finish, launch_of, started, until
 
-
-@pytest.fixture
-def user(tmp_path: Path) -> Path:
-    """A user folder whose name has what breaks careless code."""
-    folder = tmp_path / "Benutzer Ünï 名前"
-    folder.mkdir()
-    return folder
-
-
 # --- the good case
 
 

@@ -19,14 +19,6 @@ from idto3d_blender.jobs import Jobs, Record
 from tests.scripted_worker import ENDLESS, NORMAL, ROOT, SHORT, launch_of, until
 
 
-@pytest.fixture
-def user(tmp_path: Path) -> Path:
-    """A user folder whose name has what breaks careless code."""
-    folder = tmp_path / "Benutzer Ünï 名前"
-    folder.mkdir()
-    return folder
-
-
 def photo(user: Path) -> Path:
     file = user / "Foto ä.png"
     file.touch()
