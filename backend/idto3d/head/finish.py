@@ -20,6 +20,7 @@ from .eyes import cut, find_eye, part_lids
 from .fit import FINEST, fit_to_skin, normals_of, place_on, refine, skin_surface
 from .flatten import without_pinches
 from .geometry_net import GeometryNet, follow
+from .hair import carve_locks
 from .lids import closed_lids, lids_of
 from .parts import EYES, SKIN, boundary_loops, eyeballs, inner_pieces, inside_mouth, with_lids
 from .progress import Progress, between, ignored
@@ -98,6 +99,7 @@ def finish_mesh(
     _, share, size, _ = place_on(skin, v, normals_of(v, f), between(progress, 0.6, 0.7))
     fine = np.clip((COARSE / size) ** 2, 1.0, FINE)
     weight = np.where(side < 0, HIDDEN, 1 + share * (fine - 1))
+    v = carve_locks(v, f, np.where(side > 0, 1 - share, 0.0))
     rims = v[side == 0].astype(np.float32)
     shell_faces = target_faces - sum(len(p.faces) for p in inner)
     v, f = decimate(v, f, shell_faces, weight, held=side == 0, progress=between(progress, 0.7, 0.8))

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from .attach import Attachment
 from .geometry_net import ExpressionField, GeometryConfig, GeometryNet
+from .hair import LOCKS, STRANDS, lattice_noise, strand_noise
 
 CHEEKS = (0.29, 0.37, 0.42, 0.58)  # top, bottom, left, right of that region, shares of the side
 CHANNELS = 5  # red, green, blue, roughness, specular
@@ -31,9 +32,7 @@ SPECULAR = (0.38, 0.5, 0.5, 0.45, 0.3)
 # Eyes are painted by the angle off the gaze (radians); the photo is too small to tell more than that they are eyes.
 PUPIL_ANGLE, IRIS_ANGLE = 0.17, 0.47
 ENAMEL, ENAMEL_SPREAD = (0.86, 0.82, 0.75), 0.2  # sRGB of clean teeth; saturation up to which a texel is of a tooth
-# of hair: locks and strands around the head, changes per metre along them, weight
-STRANDS = ((24.0, 8.0, 0.8), (70.0, 14.0, 1.0), (180.0, 26.0, 1.0), (420.0, 45.0, 0.9))
-PUPIL, IRIS, SCLERA = (0.03, 0.025, 0.025), (0.33, 0.20, 0.11), (0.78, 0.75, 0.72)
+PUPIL, IRIS, SCLERA = (0.03, 0.025, 0.025), (0.33, 0.20, 0.11), (0.70, 0.66, 0.63)
 
 
 class TextureNet(nn.Module):
@@ -124,7 +123,7 @@ def paint_eyes(points: Tensor, centres: Tensor) -> Tensor:
     angle = gaze_angle(points, centres)
     direction = points - centres[torch.cdist(points, centres).argmin(1)]
     spoke = torch.atan2(direction[:, 1], direction[:, 0])
-    fibres = 0.85 + 0.3 * _value_noise(spoke * 60 / (2 * torch.pi) + 60, angle * 12, period=60, seed=7)
+    fibres = 0.85 + 0.3 * lattice_noise(spoke * 60 / (2 * torch.pi) + 60, angle * 12, period=60, seed=7)
 
     def above(edge: float, width: float) -> Tensor:
         return torch.sigmoid((angle - edge) / width)[:, None]
@@ -164,35 +163,7 @@ def start_maps(
     rows = (part == 1).nonzero()[:, 0]
     out[rows, :3] = paint_eyes(points[rows], eye_centres(geometry))
     out[rows, 3], out[rows, 4] = ROUGHNESS[1], SPECULAR[1]
-    strands = hair_colour * (0.64 + 0.66 * strand_noise(points))[:, None]
+    strands = hair_colour * (0.64 + 0.66 * strand_noise(points, (*LOCKS, *STRANDS)))[:, None]
     share = hair[:, None]
     tail = torch.tensor([ROUGHNESS[4], SPECULAR[4]]).expand(len(uv), 2)
     return out * (1 - share) + share * torch.cat([strands.clamp(0.01, 0.98), tail], 1)
-
-
-def strand_noise(points: Tensor) -> Tensor:
-    """(N,) 0..1 noise drawn out along the fall of hair, from locks to strands; slow from crown to tips."""
-    x, y, z = (points - torch.tensor([0.0, 0.02, -0.01])).unbind(-1)
-    around = torch.atan2(x, z)
-    down = torch.sqrt(x * x + z * z) - y
-    # Locks wander: strands that run straight down look combed by a machine.
-    bend = 0.12 * (_value_noise(around * 9 / (2 * torch.pi), down * 14.0, period=9, seed=5) - 0.5)
-    total = torch.zeros_like(x)
-    for octave, (fine, slow, weight) in enumerate(STRANDS):
-        u, v = (around + bend) * fine / (2 * torch.pi), down * slow
-        total = total + weight * _value_noise(u, v, period=int(fine), seed=octave)
-    mean = total / sum(weight for _, _, weight in STRANDS)
-    # The mean of several noises crowds around the middle.
-    return (0.5 + 1.7 * (mean - 0.5)).clamp(0, 1)
-
-
-def _value_noise(u: Tensor, v: Tensor, period: int, seed: int) -> Tensor:
-    """Lattice noise, periodic in u."""
-    table = torch.rand((period, 64), generator=torch.Generator().manual_seed(seed))
-    i, j = u.floor().long(), v.floor().long()
-    fu, fv = u - i, v - j
-    fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
-    i0, i1, j0, j1 = i % period, (i + 1) % period, j % 64, (j + 1) % 64
-    a = table[i0, j0] * (1 - fu) + table[i1, j0] * fu
-    b = table[i0, j1] * (1 - fu) + table[i1, j1] * fu
-    return a * (1 - fv) + b * fv

@@ -30,7 +30,7 @@ SLOW_FEATURES, SLOW_SKIN, SLOW_SPOTS = 0.32, 0.11, 0.035
 FEWEST_PIXELS = 500  # of skin, of a portrait's quarter million, that a photograph must show
 STRENGTH = 0.85
 # limits of the detail, natural logarithm of albedo
-FEATURES, SPOTS, FOLDS = (-1.1, 0.5), (-0.3, 0.15), (-0.13, 0.1)
+FEATURES, SPOTS, FOLDS = (-1.1, 1.0), (-0.3, 0.15), (-0.13, 0.1)
 LEVEL = 0.15  # natural logarithm by which skin around a feature may differ from the average around
 SHADOW = 0.35  # natural logarithm of light by which the fit may miss over a broad patch
 FOLDED = 0.004  # metres of an expression's motion within which a line of the skin is thought the person's own
