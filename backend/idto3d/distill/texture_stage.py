@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,19 @@ def run_texture_stage(
         residual = config.trust * torch.tanh(variables.residual(size) / config.trust)
         return torch.sigmoid(base + residual)[0].permute(1, 2, 0)
 
+    @cache  # codes and person stay as they are; only the readout is distilled
+    def attended(expression: int) -> Tensor:
+        """(P,W) by how much the control points' features differ from neutral."""
+        with torch.no_grad():
+            codes = torch.stack([net.field.codes[0], net.field.codes[expression]])
+            neutral, other = net.field.hidden(codes, coefficients)
+        return other - neutral
+
+    def added(expression: int) -> Tensor:
+        """(V,5) logits that an expression adds at the mesh's vertices."""
+        change = 0.3 * attended(expression) @ (variables.field - net.field.readout.weight.detach()).T
+        return carry(change, geometry.faces, mesh.attachment)
+
     while step < config.steps:
         try:
             progress("texture", step, config.steps)
@@ -130,7 +144,7 @@ def run_texture_stage(
         light = random_light(g)
         vertices = mesh.neutral if expression == 0 else mesh.neutral + mesh.offsets[expression - 1]
         maps = small + config.trust * torch.tanh(variables.residual(config.residual) / config.trust)
-        extra = _expression_logits(variables, net, geometry, mesh, coefficients, expression)
+        extra = added(expression) if expression else None
 
         def channels(covered: Covered, maps: Tensor = maps, extra: Tensor | None = extra) -> Tensor:
             at = sample_map(maps, covered(uv, uv_faces))
@@ -154,26 +168,7 @@ def run_texture_stage(
     with torch.no_grad():
         final = current(start.shape[0])
         moved = (final - start)[..., :3].abs()
-        own = [_expression_logits(variables, net, geometry, mesh, coefficients, e) for e in range(1, len(who.names))]
-    changes = torch.stack([o for o in own if o is not None]) if own else torch.zeros(0, len(mesh.neutral), CHANNELS)
+        own = [added(e) for e in range(1, len(who.names))]
+    changes = torch.stack(own) if own else torch.zeros(0, len(mesh.neutral), CHANNELS)
     report = {"albedo_mean_change": float(moved.mean()), "albedo_max_change": float(moved.max())}
     return Painting(final, changes, report)
-
-
-def _expression_logits(
-    variables: TextureVariables,
-    net: TextureNet,
-    geometry: GeometryNet,
-    mesh: HeadMesh,
-    coefficients: Tensor,
-    expression: int,
-) -> Tensor | None:
-    """(V,5) what an expression adds at the mesh's vertices; None for neutral."""
-    if expression == 0:
-        return None
-    readout = net.field.readout
-    with torch.no_grad():
-        codes = torch.stack([net.field.codes[0], net.field.codes[expression]])
-        hidden = net.field.hidden(codes, coefficients)
-    change = 0.3 * (hidden[1] - hidden[0]) @ (variables.field - readout.weight.detach()).T
-    return carry(change, geometry.faces, mesh.attachment)

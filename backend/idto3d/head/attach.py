@@ -27,6 +27,17 @@ class Attachment:
     bary: Tensor
     gap: Tensor
 
+    def __getitem__(self, rows: Tensor) -> Attachment:
+        """The points at the indices rows (M,)."""
+        return Attachment(self.face[rows], self.bary[rows], self.gap[rows])
+
+    def replaced(self, rows: Tensor, by: Attachment) -> Attachment:
+        """The same with other places for the points of the mask rows (N,)."""
+        columns = (self.face.clone(), self.bary.clone(), self.gap.clone())
+        for column, new in zip(columns, (by.face, by.bary, by.gap), strict=True):
+            column[rows] = new
+        return Attachment(*columns)
+
 
 def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
     """Barycentric coordinates (N,3) of the point of triangle (a,b,c) closest to p, all (N,3) (Ericson 2004, 5.1.5)."""

@@ -103,18 +103,20 @@ class ExpressionField(nn.Module):
         self.blocks = nn.ModuleList(CrossAttention(config.width, config.heads) for _ in range(config.blocks))
         self.readout = nn.Linear(config.width, outputs)
 
-    def hidden(self, codes: Tensor, coefficients: Tensor) -> Tensor:
-        """codes (B,d), coefficients (K,) or (B,K) -> (B,P,W): every control point after attending to the code."""
+    def hidden(self, codes: Tensor, coefficients: Tensor, points: Tensor | None = None) -> Tensor:
+        """codes (B,d), coefficients (K,) or (B,K) -> (B,P,W): every control point, or those of the indices points (P,),
+        after attending to the code."""
         joint = codes + 0.3 * torch.tanh(self.identity(0.3 * coefficients))
         tokens = self.tokens(joint).view(len(codes), -1, self.query.out_features)
-        x = self.query(self.features).expand(len(codes), -1, -1)
+        features = self.features if points is None else self.features[points]
+        x = self.query(features).expand(len(codes), -1, -1)
         for block in self.blocks:
             x = block(x, tokens)
         return x
 
-    def forward(self, codes: Tensor, coefficients: Tensor) -> Tensor:
-        """codes (B,d), coefficients (K,) or (B,K) -> (B,P,outputs)."""
-        out: Tensor = self.readout(self.hidden(codes, coefficients))
+    def forward(self, codes: Tensor, coefficients: Tensor, points: Tensor | None = None) -> Tensor:
+        """codes (B,d), coefficients (K,) or (B,K) -> (B,P,outputs) of all control points, or of the indices points."""
+        out: Tensor = self.readout(self.hidden(codes, coefficients, points))
         return out
 
 
@@ -143,8 +145,10 @@ class GeometryNet(nn.Module):
 
     def expression_field(self, codes: Tensor, coefficients: Tensor) -> Tensor:
         """(B,P,3) metres from neutral, zero for the neutral code (row 0) and where nothing may move."""
-        both = self.warp(torch.cat([self.warp.codes[:1], codes]), coefficients)
-        return WARP_UNIT * (both[1:] - both[:1]) * (1 - self.still)[None, :, None]
+        moving = (self.still < 1).nonzero()[:, 0]  # half of the points: the others need not be asked
+        both = self.warp(torch.cat([self.warp.codes[:1], codes]), coefficients, moving)
+        field = WARP_UNIT * (both[1:] - both[:1]) * (1 - self.still[moving])[None, :, None]
+        return torch.zeros(len(field), *self.control.shape).index_copy(1, moving, field)
 
     # ---------------------------------------------------------------- the grid
     def grid(self) -> TetGrid:
