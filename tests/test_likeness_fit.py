@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from idto3d.errors import UserError
-from idto3d.likeness.fit import FaceModel, fit_photos
+from idto3d.likeness.fit import SEX_SPREAD, FaceModel, fit_photos, marginal_precision
 from idto3d.likeness.pose import Pose, turned_axes
 from idto3d.photos.faces import PORTRAIT_SIZE, Face
 from idto3d.photos.landmarks import Landmarks
@@ -83,6 +83,26 @@ def test_identity_expression_and_camera_are_told_apart(nearness: float) -> None:
     assert fit.missed < 0.01
     looked = fit.poses[1].axes[2] @ poses[1].axes[2]
     assert np.degrees(np.arccos(min(1.0, looked))) < 2
+
+
+def test_marginal_precision_by_hand() -> None:
+    # x0 and x1 pull at each other: not knowing x1 makes x0 less certain, 2 - 1 * 1 / 4
+    assert marginal_precision(np.array([[2.0, 1.0], [1.0, 4.0]]), 1).tolist() == [[1.75]]
+
+
+def test_precision_is_the_guesss_without_landmarks_and_more_with_them() -> None:
+    net, model = toy()
+    zero = torch.zeros(MODES)
+
+    def precision(sigma: float) -> torch.Tensor:
+        seen = [picture(net, model, zero, torch.zeros(EXPRESSIONS), pose(0, 0, 1.0), sigma)]
+        return fit_photos(net, model, zero, masculine(net, model, zero), [face()], seen).precision
+
+    blind, sure = precision(1e4), precision(0.3)
+    direction = model.sex[:-1]
+    of_sex = torch.outer(direction, direction) / SEX_SPREAD**2  # the likeliest sex counts as something seen
+    torch.testing.assert_close(blind, torch.eye(MODES) + of_sex, atol=0.05, rtol=0.02)
+    assert float(torch.linalg.eigvalsh(sure - blind).min()) > 1.0
 
 
 def test_unsure_landmarks_leave_the_guess() -> None:

@@ -30,7 +30,9 @@ def sculpture() -> Sculpture:
     net = GeometryNet.load(STARTER_PACK / "geometry.safetensors")
     style = torch.zeros(len(net.hair_sdf))
     style[0] = 1.0
-    return Sculpture(net, GeometryVariables(net, torch.zeros(net.config.modes)), style, smoothing=30.0)
+    return Sculpture(
+        net, GeometryVariables(net, torch.zeros(net.config.modes)), torch.eye(net.config.modes), style, smoothing=30.0
+    )
 
 
 class Watch:
@@ -75,7 +77,7 @@ def test_the_light_mesh_follows_the_sculpture(sculpture: Sculpture, tmp_path: Pa
 def test_another_head_is_another_topology(sculpture: Sculpture) -> None:
     style = torch.zeros(len(sculpture.net.hair_sdf))
     style[-1] = 1.0
-    hairy = Sculpture(sculpture.net, sculpture.variables, style, smoothing=30.0)
+    hairy = Sculpture(sculpture.net, sculpture.variables, sculpture.precision, style, smoothing=30.0)
     assert light_mesh(sculpture).topology == light_mesh(sculpture).topology != light_mesh(hairy).topology
 
 

@@ -8,9 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from idto3d.distill.geometry_stage import GeometryVariables, Sculpture
 from idto3d.generate import STARTER_PACK, read_subject
-from idto3d.head.checks import mesh_topology
 from idto3d.head.geometry_net import GeometryNet
 from idto3d.head.texture_net import TextureNet, clean_teeth, eye_centres, paint_eyes, quantise_basis
 from idto3d.photos.detect import detect_faces, load_detector
@@ -45,22 +43,6 @@ def test_the_priors_denoise_better_than_chance(domain: str) -> None:
     eps = prior.predict(z_t, t, prior.encode_text(["", ""]), torch.zeros(2, 512), torch.zeros(2, 128), off, off)
     assert float((eps - noise).square().mean()) < 0.5
     assert 0.0 < trainable_share(prior.unet) < 0.3
-
-
-def test_neutral_is_zero_and_the_face_list_is_one(net: GeometryNet) -> None:
-    variables = GeometryVariables(net, torch.zeros(net.config.modes))
-    style = torch.zeros(net.hair_sdf.shape[0])
-    style[0] = 1
-    sculpture = Sculpture(net, variables, style, 30.0)
-    with torch.no_grad():
-        codes = net.warp.codes
-        assert float(net.expression_field(codes[:1], variables.coefficients).abs().max()) == 0.0
-        before = sculpture.extraction.faces
-        variables.codes.data.add_(0.1)
-        variables.coefficients.data.add_(0.5)
-        sculpture.canonical_vertices()
-        assert sculpture.extraction.faces is before
-    assert mesh_topology(before).watertight
 
 
 def test_scalp_and_neck_do_not_move(net: GeometryNet) -> None:

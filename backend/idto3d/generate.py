@@ -170,6 +170,8 @@ def make_head(
     torch.manual_seed(config.seed)
     # Threads add up gradients of shared vertices in any order otherwise. On a GPU it is a wish: cuBLAS may refuse it.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # A help for finding bugs, which costs 4 % of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     names = tuple(parse_expressions(config.expressions, pack.expressions))
     every = list(pack.expressions)
     rows = torch.tensor([every.index(n) for n in names])
@@ -184,7 +186,7 @@ def make_head(
     texture_net = TextureNet.load(pack.file("texture.safetensors"))
     keep_expressions(texture_net, rows)
     look = settle_hair(subject.appearance, subject.faces, texture_net)
-    sculpture = Sculpture(net, variables, look.style, config.geometry.smoothing)
+    sculpture = Sculpture(net, variables, sitting.fit.precision, look.style, config.geometry.smoothing)
     if live is not None:
         live.sculpt(sculpture, now=True)
 

@@ -29,6 +29,7 @@ from ..prior.prompts import prompt, view_name
 from ..render.normals import normal_map
 from .schedule import annealed_range, sample_t
 from .sds import sds_loss
+from .uniform_adam import UniformAdam
 from .views import View, draw_expression, fade, sample_views
 
 Progress = Callable[[str, int, int], None]
@@ -48,7 +49,8 @@ class GeometryStageConfig:
     # t / T is drawn below these, from start to end of the stage
     t_max_start: float = 0.6
     t_max_end: float = 0.25
-    # Adam's learning rates: identity coefficients (standard deviations), points (m), codes, hair thickness (m)
+    # learning rates, of the largest entry: identity coefficients (standard deviations), points (m), codes, hair
+    # thickness (m)
     lr_identity: float = 0.02
     lr_points: float = 2e-5
     lr_codes: float = 4e-3
@@ -57,7 +59,9 @@ class GeometryStageConfig:
     trust: float = 1.0e-3
     # and the most that hair may thicken or thin, metres
     hair_trust: float = 1.5e-3
-    # weights of: pull towards the start, smooth surface normals, expression fields near their start
+    # weights of: what the photographs say of the identity, points near their start, smooth surface normals, expression
+    # fields near their start
+    evidence_weight: float = 0.3
     start_weight: float = 0.3
     normal_weight: float = 2.0
     warp_weight: float = 1.0
@@ -103,8 +107,12 @@ class Extraction:
 class Sculpture:
     """A head between steps: Psi_g, its variables, and the surface extracted from them."""
 
-    def __init__(self, net: GeometryNet, variables: GeometryVariables, style: Tensor, smoothing: float) -> None:
-        self.net, self.variables = net, variables
+    def __init__(
+        self, net: GeometryNet, variables: GeometryVariables, precision: Tensor, style: Tensor, smoothing: float
+    ) -> None:
+        """precision (M,M): inverse covariance of the coefficients that the photographs leave; style (S,): shares of
+        hair styles."""
+        self.net, self.variables, self.precision = net, variables, precision
         self.start = variables.coefficients.detach().clone()
         self.canonical = canonical_of(net, style)
         self.control = net.surface()
@@ -121,22 +129,28 @@ class Sculpture:
         delta = F.grid_sample(self.variables.hair[None, None], self.where, align_corners=True)[0, 0, 0, 0]
         return self.canonical.sdf(delta)
 
-    def extract(self) -> Extraction:
-        """Faces from the signs; attachments from the vertices' canonical places."""
-        with torch.no_grad():
-            sdf = self.sdf()
-            faces, edges = topology(self.canonical.band.tets, sdf < 0)
-            vertices = surface_vertices(self.canonical.band.points, sdf, edges)
+    @torch.no_grad()
+    def extract(self, before: Extraction | None = None) -> Extraction:
+        """Faces from the signs; attachments from the vertices' canonical places, or from the extraction before, as a
+        change of hair leaves most grid edges crossed as they were and moves their vertices by parts of a cell."""
+        sdf, points = self.sdf(), self.canonical.band.points
+        faces, edges = topology(self.canonical.band.tets, sdf < 0)
+        vertices = surface_vertices(points, sdf, edges)
+        if before is None:
             attachment = self.control.attach(vertices.numpy())
-            snap = (attachment.gap < SNAP).float()[:, None]
-        return Extraction(faces, edges, attachment, snap)
+        else:
+            keys, known = (e[:, 0] * len(points) + e[:, 1] for e in (edges, before.edges))
+            at = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
+            new = known[at] != keys
+            attachment = before.attachment[at].replaced(new, self.control.attach(vertices[new].numpy()))
+        return Extraction(faces, edges, attachment, (attachment.gap < SNAP).float()[:, None])
 
     def grid_vertices(self) -> Tensor:
         """(V,3) where the canonical head's distances are zero on the grid's edges; differentiable in the hair."""
         sdf = self.sdf()
         edges = self.extraction.edges
         if bool(((sdf[edges[:, 0]] < 0) == (sdf[edges[:, 1]] < 0)).any()):
-            self.extraction = self.extract()
+            self.extraction = self.extract(self.extraction)
         return surface_vertices(self.canonical.band.points, sdf, self.extraction.edges)
 
     def canonical_vertices(self) -> Tensor:
@@ -151,6 +165,12 @@ class Sculpture:
         return self.net.identity_field(self.variables.coefficients) + self.solver.from_differential(
             self.variables.points
         )
+
+    def disbelief(self) -> Tensor:
+        """Half the squared Mahalanobis distance per coefficient from the identity that the photographs gave: how much
+        less likely they make this one."""
+        moved = self.variables.coefficients - self.start
+        return 0.5 * moved @ self.precision @ moved / len(moved)
 
     def expression_motion(self, rows: Tensor) -> Tensor:
         """(B,P,3) offsets from neutral of expressions `rows`, on the control surface."""
@@ -204,7 +224,7 @@ def run_geometry_stage(
         {"params": [variables.codes], "lr": config.lr_codes},
         {"params": [variables.hair], "lr": config.lr_hair},
     ]
-    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
+    optimiser = UniformAdam(groups)
     step = load_checkpoint(folder, variables, optimiser)
     with torch.no_grad():
         rows = torch.arange(1, len(who.names))
@@ -235,6 +255,7 @@ def run_geometry_stage(
         condition = conditions(prior, who, expression, views, "normal")
         t_range = annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end)
         loss = prior_loss(prior, normals, condition, t_range, config.guidance, g)
+        loss = loss + config.evidence_weight * sculpture.disbelief()
         loss = loss + config.start_weight * ((motion - start_neutral) / config.trust).square().mean()
         loss = loss + config.normal_weight * _roughness(motion - start_neutral, net.faces, net.control)
         if warp is not None:

@@ -120,7 +120,8 @@ def albedo_error(head: Head, vertices: torch.Tensor, maps: torch.Tensor, truth: 
 def evaluate_pack(
     pack: Pack, population: Population, people: int, config: GenerateConfig, folder: Path
 ) -> dict[str, Any]:
-    """Every figure of the protocol, start and distilled, per person and on average."""
+    """Every figure of the protocol, per person and on average: guess, what y_id alone says; start, with the fit to the
+    photograph; result, distilled."""
     net = GeometryNet.load(pack.file("geometry.safetensors"))
     face = visible_face(net, population)
     mean = Surface(population_mean(net), net.faces.numpy())
@@ -142,6 +143,7 @@ def evaluate_pack(
             surfaces.append(None)
             continue
         head = make_head(subject, pack, config, folder / f"work{i}", Clock(lambda event: None))
+        guess = net.control + net.identity_field(net.shape(subject.y_id[None])[0])
         result = Surface(head.skin.numpy(), net.faces.numpy())
         start = Surface(head.start_skin.numpy(), net.faces.numpy())
         shipped = Surface(head.mesh.neutral.numpy(), head.mesh.faces.numpy())
@@ -150,6 +152,7 @@ def evaluate_pack(
         row = {
             "person": i,
             "mean_mm": surface_error(points, mean),
+            "guess_mm": surface_error(points, Surface(guess.numpy(), net.faces.numpy())),
             "start_mm": surface_error(points, start),
             "result_mm": surface_error(points, result),
             "mesh_mm": surface_error(points, shipped),
@@ -210,6 +213,7 @@ def summary(rows: list[dict[str, Any]], right: int, people: int) -> dict[str, An
         "failed": [r for r in rows if "error" in r],
         "nearest_right": right,
         "mean_head_mm": mean("mean_mm"),
+        "guess_mm": mean("guess_mm"),
         "start_mm": mean("start_mm"),
         "result_mm": mean("result_mm"),
         "mesh_mm": mean("mesh_mm"),

@@ -87,9 +87,11 @@ class FaceModel:
 @dataclass(frozen=True)
 class Fitted:
     """The identity (M,), and of each photograph its camera and the (P,3) metres by which its expression moves the
-    control surface. missed: root mean square distance of landmarks, in distances from eyes to mouth."""
+    control surface. precision (M,M): inverse covariance of the identity, whatever cameras and expressions are;
+    missed: root mean square distance of landmarks, in distances from eyes to mouth."""
 
     coefficients: Tensor
+    precision: Tensor
     poses: tuple[Pose, ...]
     expressions: tuple[Tensor, ...]
     missed: float
@@ -144,7 +146,8 @@ def fit_photos(
         start.append(np.array([face.yaw, face.pitch, 0, 0, 0, 0, TYPICAL_NEARNESS]))
         start.append(np.zeros(len(moves)))
     # A landmark that is wrong altogether (a hand, a strand of hair) must not pull the face.
-    solved = least_squares(residuals, np.concatenate(start), loss="soft_l1", f_scale=2.0, max_nfev=60).x
+    result = least_squares(residuals, np.concatenate(start), loss="soft_l1", f_scale=2.0, max_nfev=60)
+    solved = result.x
     poses, fields, errors = [], [], []
     coefficients = torch.from_numpy(solved[:modes]).to(from_id)
     for i, (found, unit) in enumerate(zip(seen, units, strict=True)):
@@ -154,7 +157,15 @@ def fit_photos(
         posed = mean + np.tensordot(solved[:modes], basis, 1) + np.tensordot(own[POSE:], moves, 1)
         at = poses[-1].project(torch.from_numpy(posed))[0].numpy()
         errors.append((((at - found.points) / unit) ** 2).sum(1).mean())
-    return Fitted(coefficients, tuple(poses), tuple(fields), float(np.sqrt(np.mean(errors))))
+    precision = torch.from_numpy(marginal_precision(result.jac.T @ result.jac, modes)).to(from_id)
+    return Fitted(coefficients, precision, tuple(poses), tuple(fields), float(np.sqrt(np.mean(errors))))
+
+
+def marginal_precision(hessian: Array, count: int) -> Array:
+    """(count,count) inverse covariance of a Gaussian's first variables when nothing is known of the others: the Schur
+    complement of theirs in the inverse covariance of all, hessian (N,N)."""
+    own, cross, others = hessian[:count, :count], hessian[:count, count:], hessian[count:, count:]
+    return own - cross @ np.linalg.solve(others, cross.T)
 
 
 def portrait_unit(face: Face) -> float:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adam that keeps a gradient's direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class UniformAdam(torch.optim.Optimizer):
+    """Adam with one second moment a tensor, that of its largest entry (Nicolet, Jacobson, Jakob 2021, "UniformAdam").
+
+    Adam's own scaling moves every entry alike, those of which a noisy gradient says nothing as far as those of which it
+    says much: a displacement becomes rough, and a face wanders along shapes that hardly anybody has. No entry moves by
+    more than about lr a step.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-12
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step along the gradients; parameters without one stay."""
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["step"], state["mean"], state["square"] = (
+                        torch.tensor(0.0),
+                        torch.zeros_like(p),
+                        p.new_zeros(()),
+                    )
+                mean: Tensor = state["mean"]
+                square: Tensor = state["square"]
+                state["step"] += 1
+                steps = float(state["step"])
+                mean.lerp_(p.grad, 1 - beta1)
+                square.lerp_(p.grad.square().max(), 1 - beta2)
+                scale = (square / (1 - beta2**steps)).sqrt() + group["eps"]
+                p.sub_(group["lr"] / (1 - beta1**steps) * mean / scale)
