@@ -21,8 +21,9 @@ from idto3d.bundle import read_bundle, validate
 from idto3d.distill.geometry_stage import GeometryStageConfig
 from idto3d.distill.texture_stage import TextureStageConfig
 from idto3d.errors import Cancelled, UserError
-from idto3d.generate import STARTER_PACK, Clock, GenerateConfig, checkpoint_folder, generate, make_head, read_subject
+from idto3d.generate import STARTER_PACK, Clock, GenerateConfig, checkpoint_folder, generate, make_head
 from idto3d.prior.pack import read_pack
+from idto3d.subject import read_subject
 
 QUICK = GenerateConfig(
     seed=3,

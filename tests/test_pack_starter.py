@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from idto3d.generate import STARTER_PACK, read_subject
+from idto3d.generate import STARTER_PACK
 from idto3d.head.geometry_net import GeometryNet
 from idto3d.head.texture_net import TextureNet, clean_teeth, eye_centres, paint_eyes, quantise_basis
 from idto3d.photos.detect import detect_faces, load_detector
 from idto3d.prior.adapters import trainable_share
 from idto3d.prior.model import Prior
 from idto3d.prior.pack import read_expressions, read_pack
+from idto3d.subject import read_subject
 
 
 @pytest.fixture(scope="module")

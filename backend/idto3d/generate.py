@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,33 +16,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from .appearance import Appearance, read_appearance
 from .bundle import Bundle, PhotoScore, to_blender_frame, to_uint8, write_bundle
 from .distill.geometry_stage import Conditioning, GeometryStageConfig, GeometryVariables, Sculpture, run_geometry_stage
 from .distill.texture_stage import TextureStageConfig, run_texture_stage
 from .errors import FULL, UserError
 from .expressions import STRENGTH, parse_expressions
-from .head.finish import Atlas, HeadMesh, carry_fields, finish_mesh, make_atlas, mesh_report
+from .generated import Head
+from .head.finish import carry_fields, finish_mesh, make_atlas, mesh_report
 from .head.geometry_net import GeometryNet
 from .head.own_albedo import own_albedo
 from .head.progress import between
 from .head.texture_net import TextureNet
-from .identity import agreement, disagreement, embed, load_recogniser, pool
 from .likeness.fit import FaceModel, fit_photos
 from .likeness.overlay import Sitting
 from .live import Live
-from .photos.detect import load_detector
-from .photos.faces import Face, read_faces
 from .photos.landmarks import LANDMARKS_FILE, read_landmarks
-from .photos.load import Notice
 from .preview import preview_sheet
 from .prior.clip_text import expression_vectors
 from .prior.model import Domain, Prior
 from .prior.pack import Pack, read_pack
 from .start import bake_start, keep_expressions, settle_hair
+from .subject import Subject, read_subject
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
 
@@ -95,46 +90,6 @@ def with_quality(config: GenerateConfig, name: str) -> GenerateConfig:
         geometry=replace(config.geometry, steps=chosen.geometry_steps),
         texture=replace(config.texture, steps=chosen.texture_steps),
     )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What the photos say."""
-
-    faces: list[Face]
-    notices: list[Notice]
-    scores: list[float]
-    y_id: Tensor
-    appearance: Appearance
-
-
-@dataclass(frozen=True)
-class Head:
-    """A generated head and how it came about. maps (S,S,5) 0..1; own_albedo (S/2,S/2,3) uint8 sRGB of the expressions
-    that visibly have one; skin (P,3): neutral control surface, without hair; start_*: what the photographs gave
-    before distillation, on the same mesh."""
-
-    mesh: HeadMesh
-    atlas: Atlas
-    maps: Tensor
-    own_albedo: Mapping[str, NDArray[np.uint8]]
-    skin: Tensor
-    start_skin: Tensor
-    start_neutral: Tensor
-    start_offsets: Tensor
-    start_maps: Tensor
-    names: tuple[str, ...]
-    report: dict[str, Any]
-
-
-def read_subject(photos: Sequence[str | Path], pack: Pack) -> Subject:
-    """Find the face in every photo, embed and pool. Raises the photos' own errors (E_NO_FACE, E_PHOTO_...)."""
-    faces, notices = read_faces([str(p) for p in photos], load_detector(pack.path))
-    vectors = embed(load_recogniser(pack.path), np.stack([f.crop for f in faces]))
-    scores = agreement(vectors)
-    notices = [*notices, *disagreement([f.name for f in faces], scores)]
-    appearance = read_appearance(pack.file("appearance.onnx"), np.stack([f.head for f in faces]))
-    return Subject(faces, notices, [float(s) for s in scores], torch.from_numpy(pool(vectors)), appearance)
 
 
 class Clock:

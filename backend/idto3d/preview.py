@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,14 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .distill.views import make_camera
+from .generated import Head
+from .photos.faces import Face
 from .render.cameras import Camera
 from .render.lights import EnvironmentLight, FlatLight, Light, lobe
 from .render.normals import normal_map
 from .render.skin import Covered, render_skin, sample_map
-
-if TYPE_CHECKING:
-    from .generate import Head
-    from .photos.faces import Face
 
 GREY = 0.16
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from ..generate import STARTER_PACK, Clock, GenerateConfig, make_head, read_subject
+from ..generate import STARTER_PACK, Clock, GenerateConfig, make_head
 from ..prior.adapters import Condition
 from ..prior.model import Prior, cfg_pair
 from ..prior.pack import Pack, read_pack
+from ..subject import read_subject
 
 
 def unet_seconds(pack: Pack, views: int, repeats: int = 5) -> float:

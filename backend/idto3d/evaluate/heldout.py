@@ -20,13 +20,15 @@ from ..distill.geometry_stage import GeometryStageConfig
 from ..distill.texture_stage import TextureStageConfig
 from ..distill.views import make_camera
 from ..errors import UserError
-from ..generate import STARTER_PACK, Clock, GenerateConfig, Head, make_head, read_subject
+from ..generate import STARTER_PACK, Clock, GenerateConfig, make_head
+from ..generated import Head
 from ..head.attach import Surface, carry
 from ..head.geometry_net import GeometryNet, canonical_of
 from ..head.marching_tets import surface_vertices, topology
 from ..preview import render_head
 from ..prior.pack import Pack, read_pack
 from ..render.lights import FlatLight
+from ..subject import read_subject
 from ..training.gbuffer import build_scene, draw, person_look
 from ..training.photos import Renders, degrade, take_photo
 from ..training.population import EVAL_SEED, RECIPES, Population, load_kit
