@@ -9,7 +9,6 @@ from torch import Tensor
 
 from idto3d.distill.geometry_stage import GeometryVariables, Sculpture
 from idto3d.generate import STARTER_PACK
-from idto3d.head.attach import Attachment, carry
 from idto3d.head.checks import mesh_topology
 from idto3d.head.geometry_net import GeometryNet
 
@@ -68,11 +67,7 @@ def test_where_hair_grows_only_new_vertices_are_attached_anew(
     assert torch.equal(got.faces, fresh.faces) and torch.equal(got.edges, fresh.edges)
     assert 0 < asked[0] < 0.3 * len(got.edges)
 
-    def place(at: Attachment) -> Tensor:
-        return carry(net.control, net.faces, at)
-
-    # Nobody's place is further off than the hair has grown, along the grid's edge and then along the skin.
-    apart = (place(got.attachment) - place(fresh.attachment)).norm(dim=1)
-    assert float(apart.quantile(0.99)) < 0.004
-    before = place(sculpture.extraction.attachment)
-    assert float((torch.cdist(place(got.attachment)[:200], before).amin(1) < 1e-6).float().mean()) > 0.5
+    # A run that is resumed must find the same.
+    assert torch.equal(got.attachment.face, fresh.attachment.face)
+    assert torch.equal(got.attachment.bary, fresh.attachment.bary)
+    assert torch.equal(got.snap, fresh.snap)

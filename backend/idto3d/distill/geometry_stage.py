@@ -21,7 +21,7 @@ from ..checkpoint import load_checkpoint, save_checkpoint
 from ..errors import Cancelled
 from ..head.attach import Attachment
 from ..head.geometry_net import GeometryNet, canonical_of, follow
-from ..head.marching_tets import surface_vertices, topology
+from ..head.marching_tets import edge_weight, surface_vertices, topology
 from ..head.smooth import large_steps, uniform_laplacian
 from ..prior.adapters import Condition
 from ..prior.model import Domain, Prior, cfg_pair
@@ -52,7 +52,7 @@ class GeometryStageConfig:
     # learning rates, of the largest entry: identity coefficients (standard deviations), points (m), codes, hair
     # thickness (m)
     lr_identity: float = 0.02
-    lr_points: float = 2e-5
+    lr_points: float = 5e-6
     lr_codes: float = 4e-3
     lr_hair: float = 5e-5
     # trust region: root mean square motion of the neutral surface away from the start, metres
@@ -131,18 +131,20 @@ class Sculpture:
 
     @torch.no_grad()
     def extract(self, before: Extraction | None = None) -> Extraction:
-        """Faces from the signs; attachments from the vertices' canonical places, or from the extraction before, as a
-        change of hair leaves most grid edges crossed as they were and moves their vertices by parts of a cell."""
-        sdf, points = self.sdf(), self.canonical.band.points
-        faces, edges = topology(self.canonical.band.tets, sdf < 0)
-        vertices = surface_vertices(points, sdf, edges)
+        """Faces from the signs; attachments from the place on each crossed grid edge that is nearest to the surface as
+        hair was at the start. They depend on nothing else, so that those of the extraction before serve again, and a
+        run that is resumed finds the same."""
+        points = self.canonical.band.points
+        faces, edges = topology(self.canonical.band.tets, self.sdf() < 0)
+        share = edge_weight(self.canonical.sdf(), edges).nan_to_num(0.5).clamp(0, 1)[:, None]
+        places = torch.lerp(points[edges[:, 0]], points[edges[:, 1]], share).numpy()
         if before is None:
-            attachment = self.control.attach(vertices.numpy())
+            attachment = self.control.attach(places)
         else:
             keys, known = (e[:, 0] * len(points) + e[:, 1] for e in (edges, before.edges))
             at = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
             new = known[at] != keys
-            attachment = before.attachment[at].replaced(new, self.control.attach(vertices[new].numpy()))
+            attachment = before.attachment[at].replaced(new, self.control.attach(places[new.numpy()]))
         return Extraction(faces, edges, attachment, (attachment.gap < SNAP).float()[:, None])
 
     def grid_vertices(self) -> Tensor:
