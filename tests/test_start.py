@@ -31,6 +31,11 @@ def test_one_style_is_left() -> None:
     assert settled.style.tolist() == [0, 1, 0]
 
 
+def test_hair_whose_style_is_unsure_is_hair() -> None:
+    settled = settle_hair(look(0.3, 0.24, 0.26, 0.2), crop(SKIN), TEXTURE)
+    assert settled.style.tolist() == [0, 0, 1, 0]
+
+
 def test_dark_strip_overrules_bald() -> None:
     settled = settle_hair(look(0.9, 0.04, 0.06), crop((0.1, 0.08, 0.07)), TEXTURE)
     assert settled.style.tolist() == [0, 0, 1]

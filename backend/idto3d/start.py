@@ -40,7 +40,8 @@ def settle_hair(look: Appearance, faces: Sequence[Face], texture: TextureNet) ->
     seen = measure_hair(np.stack([f.head for f in faces]), skin)
     contrast = float(np.linalg.norm(rgb2lab(seen.numpy()) - rgb2lab(skin.numpy())))
     shares = look.style.clone()
-    if contrast > HAIR_CONTRAST:
+    # Bald must be likelier than all styles of hair together, not than each of them.
+    if contrast > HAIR_CONTRAST or shares[0] < 0.5:
         shares[0] = 0.0
     style = torch.zeros_like(shares)
     style[shares.argmax()] = 1.0
