@@ -116,6 +116,14 @@ def test_colours_of_hair_and_iris_are_measured() -> None:
     assert detail_of(portrait_case(iris=2.0, unit=25.0)).iris[1] == 0.0  # a smudge in so small a picture
 
 
+def test_a_picture_in_black_and_white_changes_no_hue() -> None:
+    view = portrait_case(hair=0.5)
+    view.picture[..., :3] = view.picture[..., :3].mean(-1, keepdim=True)
+    detail = detail_of(view)
+    assert float(detail.hair[0].max() - detail.hair[0].min()) < 1e-5
+    torch.testing.assert_close(detail.hair[0][0], torch.tensor(math.log(0.5)), atol=0.2, rtol=0)
+
+
 def test_nothing_is_taken_from_where_the_photo_has_ended() -> None:
     view = portrait_case(brow=0.4)
     view.picture[..., 3] = 0

@@ -60,6 +60,7 @@ def test_hair_thickens_the_head(net: GeometryNet) -> None:
     assert float(distance[0].min()) > 0.02  # bald: no hair anywhere near
     assert int((distance[1:, 0] < 0.004).sum()) >= 5  # most styles cover the crown
     assert float(distance[:, 1].min()) > 0.004  # none the mouth
+    assert net.long_hair().tolist() == [False] * 5 + [True] * 4
 
 
 def test_geometry_round_trip(net: GeometryNet, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from .likeness.detail import add_photo_detail
 from .likeness.overlay import Sitting, lay_over
 from .photos.faces import Face
 
-HAIR_EDGE = 0.0015  # metres from the hair volume within which the surface is hair
+HAIR_EDGE = 0.003  # metres from the hair volume within which the surface is hair: short styles are thin, and skin shows through
+LONG_ON_MEN = 0.15  # how likely long hair is on a man, by what it is on a woman
 HAIR_CONTRAST = 22.0  # CIE 1976 difference from the skin above which the strip over the forehead must be hair
 
 
@@ -30,24 +31,27 @@ def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:
     field.codes = torch.nn.Parameter(field.codes[rows], requires_grad=False)
 
 
-def settle_hair(look: Appearance, faces: Sequence[Face], texture: TextureNet) -> Appearance:
-    """The appearance with one hair style and the hair's colour as the photographs show it.
+def settle_hair(look: Appearance, faces: Sequence[Face], texture: TextureNet, long: Tensor) -> Appearance:
+    """The appearance with one hair style and the hair's colour as the photographs show it. long (S,) bool: the styles
+    that `GeometryNet.long_hair` names.
 
     The net knows only average colours, and errs towards bald on photographs: a strip over the forehead that is no skin
-    overrules it. One style, because a mixture of two volumes is neither: it frays.
+    overrules it. Its people wear any hair, of photographed men few wear it long: it has to be seen there. One style,
+    because a mixture of two volumes is neither: it frays.
     """
     skin = texture.cheeks(look.texture)
     seen = measure_hair(np.stack([f.head for f in faces]), skin)
     contrast = float(np.linalg.norm(rgb2lab(seen.numpy()) - rgb2lab(skin.numpy())))
-    shares = look.style.clone()
+    shares = look.style * torch.where(long, 1 - look.masculine * (1 - LONG_ON_MEN), 1.0)
     # Bald must be likelier than all styles of hair together, not than each of them.
-    if contrast > HAIR_CONTRAST or shares[0] < 0.5:
+    if contrast > HAIR_CONTRAST or look.style[0] < 0.5:
         shares[0] = 0.0
     style = torch.zeros_like(shares)
     style[shares.argmax()] = 1.0
     if style[0]:
         return replace(look, style=style)
-    return replace(look, style=style, hair=0.75 * seen + 0.25 * look.hair)
+    shown = 0.75 if contrast > HAIR_CONTRAST else 0.25  # else the strip may well be skin
+    return replace(look, style=style, hair=shown * seen + (1 - shown) * look.hair)
 
 
 @torch.no_grad()

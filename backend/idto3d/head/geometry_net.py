@@ -32,6 +32,7 @@ WARP_UNIT = 0.01  # metres that an output of 1 moves a point
 HAIR_FAR = 0.03  # metres that 127 stands for in the stored distances to hair
 WALL, WALL_REACH = 0.0012, 0.012  # metres that the wall to the mouth gains, and how far from the teeth that is
 LIPS_END = -0.05  # metres: height of the canonical head above which there are no lips
+MOUTH_HEIGHT, WISPS = -0.06, 5e-5  # metres on the canonical head; cubic metres
 HAIR_REACH = 0.012  # metres off the skin beyond which hair does not follow an expression
 # Some styles fall over an eye, and a carved slab there hides more than hair does: fringes end above the eyes.
 CLEAR_HALF_WIDTH, CLEAR_ABOVE_EYES, CLEAR_ROUNDING = 0.047, 0.034, 0.012  # metres
@@ -167,6 +168,12 @@ class GeometryNet(nn.Module):
         )
         hair = values[0, :, 0, 0] + HAIR_FAR
         return torch.maximum(hair, -self._before_the_face(points))
+
+    def long_hair(self) -> Tensor:
+        """(S,) bool: which styles fall below the mouth, with more than a strand or two."""
+        height = self.hair_low[1] + self.hair_step * torch.arange(self.hair_sdf.shape[2])
+        cells = (self.hair_sdf[:, :, height < MOUTH_HEIGHT] < 0).sum((1, 2, 3))
+        return cells * self.hair_step**3 > WISPS
 
     def _before_the_face(self, points: Tensor) -> Tensor:
         """(N,) metres to the region that hair leaves free, negative inside: from the eyes down and forward."""
