@@ -20,7 +20,8 @@ from .likeness.detail import add_photo_detail
 from .likeness.overlay import Sitting, lay_over
 from .photos.faces import Face
 
-HAIR_EDGE = 0.003  # metres from the hair volume within which the surface is hair: short styles are thin, and skin shows through
+# metres from the hair volume within which the surface is hair: short styles are thin, and skin would show through
+HAIR_EDGE = 0.003
 LONG_ON_MEN = 0.15  # how likely long hair is on a man, by what it is on a woman
 HAIR_CONTRAST = 22.0  # CIE 1976 difference from the skin above which the strip over the forehead must be hair
 
