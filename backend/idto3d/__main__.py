@@ -113,9 +113,9 @@ def reporting(work: Callable[[Callable[[dict[str, Any]], None]], None], as_json:
 
 
 def share_cores() -> None:
-    """Let threads that wait for each other soon go to sleep, before torch is imported and its OpenMP (GNU's; Intel's and
-    LLVM's) reads this. By default they spin for long: where another program uses one of the cores, they keep the last
-    thread of their own from its work, and a step that takes 0.2 s took 7 (`bench` beside a training run)."""
+    """Let threads that wait for each other soon go to sleep, before torch is imported and its OpenMP (GNU's; Intel's
+    and LLVM's) reads this. By default they spin for long: where another program uses one of the cores, they keep the
+    last thread of their own from its work, and a step of 0.2 s took over 7 beside a training run on two cores."""
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
 
