@@ -140,7 +140,7 @@ def make_head(
     clock("preparing", 0, 1)
     texture_net = TextureNet.load(pack.file("texture.safetensors"))
     keep_expressions(texture_net, rows)
-    look = settle_hair(subject.appearance, subject.faces, texture_net, net.long_hair())
+    look = settle_hair(subject.appearance, subject.faces, texture_net, net.long_hair(), sitting.masculine)
     sculpture = Sculpture(net, variables, sitting.fit.precision, look.style, config.geometry.smoothing)
     if live is not None:
         live.sculpt(sculpture, now=True)

@@ -32,9 +32,11 @@ def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:
     field.codes = torch.nn.Parameter(field.codes[rows], requires_grad=False)
 
 
-def settle_hair(look: Appearance, faces: Sequence[Face], texture: TextureNet, long: Tensor) -> Appearance:
+def settle_hair(
+    look: Appearance, faces: Sequence[Face], texture: TextureNet, long: Tensor, masculine: float
+) -> Appearance:
     """The appearance with one hair style and the hair's colour as the photographs show it. long (S,) bool: the styles
-    that `GeometryNet.long_hair` names.
+    that `GeometryNet.long_hair` names; masculine: 0..1, what the fit says.
 
     The net knows only average colours, and errs towards bald on photographs: a strip over the forehead that is no skin
     overrules it. Its people wear any hair, of photographed men few wear it long: it has to be seen there. One style,
@@ -43,7 +45,7 @@ def settle_hair(look: Appearance, faces: Sequence[Face], texture: TextureNet, lo
     skin = texture.cheeks(look.texture)
     seen = measure_hair(np.stack([f.head for f in faces]), skin)
     contrast = float(np.linalg.norm(rgb2lab(seen.numpy()) - rgb2lab(skin.numpy())))
-    shares = look.style * torch.where(long, 1 - look.masculine * (1 - LONG_ON_MEN), 1.0)
+    shares = look.style * torch.where(long, 1 - masculine * (1 - LONG_ON_MEN), 1.0)
     # Bald must be likelier than all styles of hair together, not than each of them.
     if contrast > HAIR_CONTRAST or look.style[0] < 0.5:
         shares[0] = 0.0

@@ -45,16 +45,17 @@ class GeometryStageConfig:
 
     steps: int = 100
     views: int = 2
-    guidance: float = 4.0
-    # t / T is drawn below these, from start to end of the stage
-    t_max_start: float = 0.6
-    t_max_end: float = 0.25
+    # little: more of it pulls towards what y_id alone says, and the start has seen more than that
+    guidance: float = 1.5
+    # t / T is drawn below these, from start to end of the stage; where there is much noise the starter pack knows most
+    t_max_start: float = 0.7
+    t_max_end: float = 0.5
     # learning rates, of the largest entry: identity coefficients (standard deviations), points (m), codes, hair
     # thickness (m)
     lr_identity: float = 0.02
     lr_points: float = 5e-6
-    lr_codes: float = 4e-3
-    lr_hair: float = 5e-5
+    lr_codes: float = 1.2e-2
+    lr_hair: float = 2e-4
     # trust region: root mean square motion of the neutral surface away from the start, metres
     trust: float = 1.0e-3
     # and the most that hair may thicken or thin, metres
@@ -66,7 +67,7 @@ class GeometryStageConfig:
     normal_weight: float = 2.0
     warp_weight: float = 1.0
     # share of the steps that show neutral
-    neutral_share: float = 0.25
+    neutral_share: float = 0.4
     # large steps (Nicolet et al. 2021): smoothness of the point offsets
     smoothing: float = 30.0
     checkpoint_every: int = 4
@@ -176,7 +177,7 @@ class Sculpture:
 
     def expression_motion(self, rows: Tensor) -> Tensor:
         """(B,P,3) offsets from neutral of expressions `rows`, on the control surface."""
-        return self.net.expression_field(self.variables.codes[rows], self.variables.coefficients)
+        return self.net.expression_field(self.variables.codes[rows], self.variables.coefficients.detach())
 
 
 def conditions(prior: Prior, who: Conditioning, expression: int, views: list[View], domain: Domain) -> Condition:
@@ -247,21 +248,25 @@ def run_geometry_stage(
         g = torch.Generator().manual_seed(int(rng.integers(2**62)))
         expression = draw_expression(rng, len(who.names), config.neutral_share)
         views = sample_views(rng, config.views)
-        motion = sculpture.identity_motion()
-        warp = sculpture.expression_motion(torch.tensor([expression]))[0] if expression else None
         vertices = sculpture.canonical_vertices()
         e = sculpture.extraction
-        neutral = vertices + follow(net, e.attachment, motion, fade=False)
-        posed = neutral if warp is None else neutral + follow(net, e.attachment, warp, fade=True)
+        # An expression's pictures move its code, the neutral ones the person: where a warp is a little wrong, no other
+        # face must make it good.
+        with torch.set_grad_enabled(expression == 0):
+            motion = sculpture.identity_motion()
+        posed = vertices + follow(net, e.attachment, motion, fade=False)
+        if expression:
+            warp = sculpture.expression_motion(torch.tensor([expression]))[0]
+            posed = posed + follow(net, e.attachment, warp, fade=True)
+            held = config.warp_weight * ((warp - start_fields[expression - 1]) / 0.002).square().mean()
+        else:
+            held = config.evidence_weight * sculpture.disbelief()
+            held = held + config.start_weight * ((motion - start_neutral) / config.trust).square().mean()
+            held = held + config.normal_weight * _roughness(motion - start_neutral, net.faces, net.control)
         normals, _ = normal_map(posed, e.faces, [v.camera for v in views], size)
         condition = conditions(prior, who, expression, views, "normal")
         t_range = annealed_range(step / config.steps, 0.02, config.t_max_start, config.t_max_end)
-        loss = prior_loss(prior, normals, condition, t_range, config.guidance, g)
-        loss = loss + config.evidence_weight * sculpture.disbelief()
-        loss = loss + config.start_weight * ((motion - start_neutral) / config.trust).square().mean()
-        loss = loss + config.normal_weight * _roughness(motion - start_neutral, net.faces, net.control)
-        if warp is not None:
-            loss = loss + config.warp_weight * ((warp - start_fields[expression - 1]) / 0.002).square().mean()
+        loss = prior_loss(prior, normals, condition, t_range, config.guidance, g) + held
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         for p in variables.parameters():

@@ -33,11 +33,8 @@ class UniformAdam(torch.optim.Optimizer):
                     continue
                 state = self.state[p]
                 if not state:
-                    state["step"], state["mean"], state["square"] = (
-                        torch.tensor(0.0),
-                        torch.zeros_like(p),
-                        p.new_zeros(()),
-                    )
+                    state["step"] = torch.tensor(0.0)
+                    state["mean"], state["square"] = torch.zeros_like(p), p.new_zeros(())
                 mean: Tensor = state["mean"]
                 square: Tensor = state["square"]
                 state["step"] += 1

@@ -30,8 +30,8 @@ from .pose import Pose, turned_axes
 Array = NDArray[np.float64]
 
 # Neighbouring landmarks err together: what one of them is worth, of an independent one.
-WORTH = 0.2
-FLOOR = 0.04  # smallest standard deviation of a landmark, in distances from eyes to mouth
+WORTH = 0.4
+FLOOR = 0.03  # smallest standard deviation of a landmark, in distances from eyes to mouth
 TYPICAL_NEARNESS, NEARNESS_SPREAD = 1.0, 0.4  # 1 / metres
 SEX_DECIDED = 2.5  # times the logit: a mean of woman and man is likelier than neither, but nobody's face
 SEX_SPREAD = 0.15  # of the shapes of one sex, where 0 is the mean woman and 1 the mean man
@@ -77,10 +77,13 @@ class FaceModel:
         """(M,) identity coefficients before any landmark is looked at."""
         return self.from_id * from_id + self.from_image * from_image
 
+    def sex_of(self, coefficients: Tensor) -> float:
+        """What a shape says: about 0 female, 1 male."""
+        return float(coefficients @ self.sex[:-1] + self.sex[-1])
+
     def likeliest_sex(self, guess: Tensor, masculine: float) -> float:
         """0 female to 1 male, from the guessed coefficients and from the appearance net's own 0 to 1."""
-        shape = guess @ self.sex[:-1] + self.sex[-1]
-        logit = self.sex_logit @ torch.stack([torch.tensor(1.0), torch.tensor(masculine), shape])
+        logit = self.sex_logit @ torch.tensor([1.0, masculine, self.sex_of(guess)])
         return float(torch.sigmoid(SEX_DECIDED * logit))
 
 

@@ -43,6 +43,11 @@ class Sitting:
     model: FaceModel
     fit: Fitted
 
+    @property
+    def masculine(self) -> float:
+        """0 female to 1 male: what the fitted shape says, in which all the photographs' evidence has gone."""
+        return min(1.0, max(0.0, self.model.sex_of(self.fit.coefficients)))
+
 
 def keypoints_of(net: GeometryNet, surface: Tensor) -> Tensor:
     """(5,3) the points that keypoints stand for, on a posed control surface (P,3): pupils, nose tip, mouth corners."""
