@@ -32,7 +32,7 @@ from .head.finish import Atlas, HeadMesh
 from .head.geometry_net import follow
 from .preview import portrait_camera, portrait_light, render_head
 
-MESH_SECONDS, PICTURE_SECONDS = 3.0, 6.0
+MESH_SECONDS, PICTURE_SECONDS = 2.0, 4.0
 SHARE = 0.03  # of the running time that previews may take: slow machines get fewer
 FACES = 14_000
 PICTURE_SIZE = 384
