@@ -66,7 +66,8 @@ def choose(space: Any, pictures: bool) -> None:
     """The user asks for the pictures in a viewport's Solid mode, or for what it showed before. It is the user's own
     setting from now on, saved with the file."""
     address, shading = space.as_pointer(), space.shading
-    own = not _ours(address, shading) and shading.color_type != FINISHED
+    ours = _ours(address, shading)
+    own = not ours and shading.color_type != FINISHED
     _switched.pop(address, None)
     shading.type = "SOLID"
     if pictures:
@@ -77,8 +78,8 @@ def choose(space: Any, pictures: bool) -> None:
     else:
         _refused.add(address)
         plain = _plain.pop(address, _THEIRS)
-        if not own:
-            shading.color_type = plain
+        if not own:  # what we had switched by ourselves were the materials' colours
+            shading.color_type = _THEIRS if ours else plain
 
 
 def forget() -> None:

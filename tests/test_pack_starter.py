@@ -61,6 +61,10 @@ def test_hair_thickens_the_head(net: GeometryNet) -> None:
     assert int((distance[1:, 0] < 0.004).sum()) >= 5  # most styles cover the crown
     assert float(distance[:, 1].min()) > 0.004  # none the mouth
     assert net.long_hair().tolist() == [False] * 5 + [True] * 4
+    face = net.control[(net.control[:, 2] > 0.06) & (net.control[:, 1] < 0.0)]
+    bald, short = (net.hair_share(styles[s], points).max() for s, points in ((0, net.control), (2, face)))
+    assert float(bald) < 0.01 and float(short) < 0.01  # no locks are carved there, at the lips for example
+    assert float(net.hair_share(styles[2], torch.tensor([[0.0, 0.1, 0.0]]))) > 0.9
 
 
 def test_geometry_round_trip(net: GeometryNet, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from idto3d.distill.geometry_stage import GeometryVariables, Sculpture
 from idto3d.generate import STARTER_PACK
 from idto3d.head.checks import mesh_topology
-from idto3d.head.geometry_net import GeometryNet
+from idto3d.head.geometry_net import WARP_UNIT, GeometryNet
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +71,11 @@ def test_where_hair_grows_only_new_vertices_are_attached_anew(
     assert torch.equal(got.attachment.face, fresh.attachment.face)
     assert torch.equal(got.attachment.bary, fresh.attachment.bary)
     assert torch.equal(got.snap, fresh.snap)
+
+
+def test_points_that_never_move_need_not_be_asked(net: GeometryNet) -> None:
+    coefficients, codes = torch.linspace(-1, 1, net.config.modes), net.warp.codes
+    with torch.no_grad():
+        whole = WARP_UNIT * (net.warp(codes, coefficients) - net.warp(codes[:1], coefficients))
+        wanted = whole * (1 - net.still)[None, :, None]
+        torch.testing.assert_close(net.expression_field(codes, coefficients), wanted, atol=1e-7, rtol=1e-4)

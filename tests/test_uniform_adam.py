@@ -42,6 +42,13 @@ def test_two_steps_by_hand() -> None:
     torch.testing.assert_close(variables.moved.detach(), wanted)
 
 
+def test_a_huge_gradient_does_not_spoil_the_steps_after_it() -> None:
+    variables = Variables()
+    huge = torch.tensor([[3e38, 0.0, 0.0]])
+    descend(variables, UniformAdam(variables.parameters(), lr=0.1), torch.cat([huge, GRADIENTS]))
+    assert bool(torch.isfinite(variables.moved).all())
+
+
 @pytest.mark.parametrize("done", [1, 2])
 def test_a_checkpoint_goes_on_as_if_nothing_had_been(done: int, tmp_path: Path) -> None:
     whole, first, second = Variables(), Variables(), Variables()

@@ -173,6 +173,7 @@ def make_head(
             sculpture.extraction.faces,
             motion,
             warps,
+            look.style,
             config.faces,
             between(finishing, 0.0, 0.33),
         )

@@ -20,8 +20,6 @@ from .likeness.detail import add_photo_detail
 from .likeness.overlay import Sitting, lay_over
 from .photos.faces import Face
 
-# metres from the hair volume within which the surface is hair: short styles are thin, and skin would show through
-HAIR_EDGE = 0.003
 LONG_ON_MEN = 0.15  # how likely long hair is on a man, by what it is on a woman
 HAIR_CONTRAST = 22.0  # CIE 1976 difference from the skin above which the strip over the forehead must be hair
 
@@ -53,7 +51,7 @@ def settle_hair(
     style[shares.argmax()] = 1.0
     if style[0]:
         return replace(look, style=style)
-    shown = 0.75 if contrast > HAIR_CONTRAST else 0.25  # else the strip may well be skin
+    shown = 0.75 if contrast > HAIR_CONTRAST else 0.0  # else the strip may well be skin
     return replace(look, style=style, hair=shown * seen + (1 - shown) * look.hair)
 
 
@@ -70,18 +68,14 @@ def bake_start(
 ) -> Tensor:
     """The maps (S,S,5) that the texture stage starts from, carried over the seams: the networks' guess with the
     photographs' detail. surface (P,3): this person's neutral control surface."""
-
-    def hair_at(points: Tensor) -> Tensor:
-        distance = torch.einsum("s,sn->n", look.style, geometry.hair_distance(points))
-        return torch.sigmoid((HAIR_EDGE - distance) / 0.0006)
-
     points, index, attachment = texel_attachment(geometry, mesh, atlas, between(progress, 0.0, 0.7))
-    values = start_maps(texture, geometry, attachment, texture.skin(look.texture), hair_at(points), look.hair, points)
+    hair = geometry.hair_share(look.style, points)
+    values = start_maps(texture, geometry, attachment, texture.skin(look.texture), hair, look.hair, points)
     size = atlas.tri.shape[0]
     image = torch.zeros(size * size, values.shape[1])
     image[index] = values
     progress(0.72)
     maps = torch.from_numpy(atlas.pad(image.view(size, size, -1).numpy()))
-    hair = hair_at(mesh.canonical)
+    hair = geometry.hair_share(look.style, mesh.canonical)
     views = lay_over(geometry, mesh, atlas, maps, surface, hair, sitting, between(progress, 0.75, 0.8))
     return add_photo_detail(geometry, mesh, atlas, maps, hair, views, between(progress, 0.8, 1.0))

@@ -271,7 +271,7 @@ def run_geometry_stage(
         loss.backward()
         for p in variables.parameters():
             if p.grad is not None:
-                p.grad.nan_to_num_(0.0)
+                p.grad.nan_to_num_(0.0, 0.0, 0.0)
         optimiser.step()
         _stay_trusted(sculpture, start_neutral, config)
         step += 1

@@ -160,7 +160,7 @@ def run_texture_stage(
         loss.backward()
         for p in variables.parameters():
             if p.grad is not None:
-                p.grad.nan_to_num_(0.0)
+                p.grad.nan_to_num_(0.0, 0.0, 0.0)
         optimiser.step()
         step += 1
         if step % config.checkpoint_every == 0 or step == config.steps:

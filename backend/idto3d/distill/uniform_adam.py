@@ -40,6 +40,6 @@ class UniformAdam(torch.optim.Optimizer):
                 state["step"] += 1
                 steps = float(state["step"])
                 mean.lerp_(p.grad, 1 - beta1)
-                square.lerp_(p.grad.square().max(), 1 - beta2)
+                square.mul_(beta2).add_((1 - beta2) * p.grad.square().max())
                 scale = (square / (1 - beta2**steps)).sqrt() + group["eps"]
                 p.sub_(group["lr"] / (1 - beta1**steps) * mean / scale)

@@ -65,13 +65,15 @@ def finish_mesh(
     faces: Tensor,
     motion: Tensor,
     warps: Tensor,
+    style: Tensor,
     target_faces: int,
     progress: Progress = ignored,
 ) -> HeadMesh:
     """Lay the canonical surface on the skin, part lids from eyes, decimate (detail stays at lids, lips and ears), add
     eyeballs, teeth and tongue, and carry the fields to it.
 
-    motion (P,3) and warps (E,P,3) live on the control surface. What `progress` raises ends it.
+    motion (P,3) and warps (E,P,3) live on the control surface; style (S,): shares of hair styles. What `progress`
+    raises ends it.
     """
     largest, triangles, _ = keep_largest_component(canonical.detach(), faces)
     base, base_faces, part = control.vertices, net.faces.numpy(), net.part.numpy()
@@ -99,7 +101,8 @@ def finish_mesh(
     _, share, size, _ = place_on(skin, v, normals_of(v, f), between(progress, 0.6, 0.7))
     fine = np.clip((COARSE / size) ** 2, 1.0, FINE)
     weight = np.where(side < 0, HIDDEN, 1 + share * (fine - 1))
-    v = carve_locks(v, f, np.where(side > 0, 1 - share, 0.0))
+    hair = net.hair_share(style, torch.from_numpy(v).float()).numpy() * (1 - share)
+    v = carve_locks(v, f, np.where((side <= 0) | end, 0.0, hair))
     rims = v[side == 0].astype(np.float32)
     shell_faces = target_faces - sum(len(p.faces) for p in inner)
     v, f = decimate(v, f, shell_faces, weight, held=side == 0, progress=between(progress, 0.7, 0.8))

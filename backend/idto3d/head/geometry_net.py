@@ -33,6 +33,8 @@ HAIR_FAR = 0.03  # metres that 127 stands for in the stored distances to hair
 WALL, WALL_REACH = 0.0012, 0.012  # metres that the wall to the mouth gains, and how far from the teeth that is
 LIPS_END = -0.05  # metres: height of the canonical head above which there are no lips
 MOUTH_HEIGHT, WISPS = -0.06, 5e-5  # metres on the canonical head; cubic metres
+# metres from the hair volume within which the surface is hair: short styles are thin, and skin would show through
+HAIR_EDGE, HAIR_BLUR = 0.003, 0.0006
 HAIR_REACH = 0.012  # metres off the skin beyond which hair does not follow an expression
 # Some styles fall over an eye, and a carved slab there hides more than hair does: fringes end above the eyes.
 CLEAR_HALF_WIDTH, CLEAR_ABOVE_EYES, CLEAR_ROUNDING = 0.047, 0.034, 0.012  # metres
@@ -168,6 +170,11 @@ class GeometryNet(nn.Module):
         )
         hair = values[0, :, 0, 0] + HAIR_FAR
         return torch.maximum(hair, -self._before_the_face(points))
+
+    def hair_share(self, style: Tensor, points: Tensor) -> Tensor:
+        """(N,) 0..1 to which the surface is hair of a style, shares (S,), at canonical points (N,3)."""
+        distance = torch.einsum("s,sn->n", style, self.hair_distance(points))
+        return torch.sigmoid((HAIR_EDGE - distance) / HAIR_BLUR)
 
     def long_hair(self) -> Tensor:
         """(S,) bool: which styles fall below the mouth, with more than a strand or two."""

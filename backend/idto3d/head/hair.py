@@ -20,7 +20,7 @@ Octave = tuple[int, float, float]
 LOCKS: Sequence[Octave] = ((24, 8.0, 0.8), (70, 14.0, 1.0))
 STRANDS: Sequence[Octave] = ((180, 26.0, 1.0), (420, 45.0, 0.9))
 CROWN = (0.0, 0.02, -0.01)  # metres, head frame: hair falls from above this point
-GROOVE, RIDGE = 0.0016, 0.0004  # metres by which locks go into the carved surface, and come out of it
+RELIEF = 0.0018  # metres from a lock's groove to its ridge, half of it into the carved surface
 HAIRLINE = 6  # rounds of averaging over neighbours within which locks begin
 
 
@@ -48,7 +48,7 @@ def carve_locks(vertices: Array, faces: Array, share: Array) -> Array:
     for _ in range(HAIRLINE):
         hair = np.minimum(hair, average @ hair)
     noise = strand_noise(torch.from_numpy(vertices), LOCKS).numpy()
-    height = hair * (noise * (GROOVE + RIDGE) - GROOVE)
+    height = hair * RELIEF * (noise - 0.5)
     out: Array = vertices + height[:, None] * normals_of(vertices, faces)
     return out
 

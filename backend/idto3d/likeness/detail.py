@@ -27,7 +27,7 @@ from .overlay import Texels, View, blur, fit_irradiance
 # Gaussian blurs that tell light and tone from detail: broad at brows and lips; elsewhere fine detail (spots, stubble)
 # is the person's own, while broader marks are mostly folds and shadows of one moment, of which little is taken
 SLOW_FEATURES, SLOW_SKIN, SLOW_SPOTS = 0.32, 0.11, 0.035
-GREY = 0.03  # of 1: median saturation of a face in black and white
+GREY = 0.04  # median saturation (0..1) up to which a face is in black and white
 FEWEST_PIXELS = 500  # of skin, of a portrait's quarter million, that a photograph must show
 STRENGTH = 0.85
 # limits of the detail, natural logarithm of albedo
@@ -105,7 +105,8 @@ def detail_of(view: View) -> Detail:
     light = fit_irradiance(photo[rows], seen.albedo[rows], seen.normal[rows], weight[rows])
     shading = (sh_basis(seen.normal) @ light).clamp(min=0.02)
     whole = (photo.clamp(min=0.004) / (seen.albedo * shading).clamp(min=0.004)).log()
-    saturation = view.picture[..., :3].amax(-1) - view.picture[..., :3].amin(-1)
+    high, low = view.picture[..., :3].amax(-1), view.picture[..., :3].amin(-1)
+    saturation = (high - low) / high.clamp(min=0.02)
     if float(saturation[rows].median()) < GREY:  # a picture in black and white says nothing of colours
         whole = whole.mean(-1, keepdim=True).expand_as(whole)
     missed = whole.clamp(-1.5, 1.0)
