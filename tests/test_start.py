@@ -53,6 +53,13 @@ def test_dark_strip_overrules_bald() -> None:
     assert float(settled.hair[0]) == pytest.approx(0.15, abs=0.03)  # three parts of what is seen, one of the guess
 
 
+def test_fair_hair_is_fairer_than_the_nets_guess() -> None:
+    settled = settle_hair(look(0.1, 0.9, 0.0), crop(SKIN), TEXTURE, NONE_LONG, 0.5)
+    assert settled.hair.tolist() == pytest.approx(
+        [0.75 * h + 0.25 * s for h, s in zip((0.3, 0.2, 0.1), SKIN, strict=True)], abs=0.02
+    )
+
+
 def test_skin_over_the_forehead_stays_bald() -> None:
     before = look(0.9, 0.04, 0.06)
     settled = settle_hair(before, crop(SKIN), TEXTURE, NONE_LONG, 0.5)

@@ -51,7 +51,8 @@ def settle_hair(
     style[shares.argmax()] = 1.0
     if style[0]:
         return replace(look, style=style)
-    shown = 0.75 if contrast > HAIR_CONTRAST else 0.0  # else the strip may well be skin
+    # The strip may well be skin where it looks like it; but fair hair does too, which the net takes for too dark.
+    shown = 0.75 if contrast > HAIR_CONTRAST else 0.25
     return replace(look, style=style, hair=shown * seen + (1 - shown) * look.hair)
 
 
