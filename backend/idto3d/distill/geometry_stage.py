@@ -60,8 +60,8 @@ class GeometryStageConfig:
     trust: float = 1.0e-3
     # and the most that hair may thicken or thin, metres
     hair_trust: float = 1.5e-3
-    # weights of: what the photographs say of the identity, points near their start, smooth surface normals, expression
-    # fields near their start
+    # weights of: what the photographs say of the identity, the neutral surface near its start, smooth surface normals,
+    # expression fields near their start
     evidence_weight: float = 0.3
     start_weight: float = 0.3
     normal_weight: float = 2.0
