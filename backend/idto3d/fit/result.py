@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a fit is: one identity, and of each photograph the camera, the expression and the light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..headmodel import HeadModel
+from .camera import PhotoCamera
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoFit:
+    """One photograph. expression (E,) coefficients; light (9,3): irradiance over pi in `render.lights.sh_basis`, linear
+    RGB, head frame, so that colour = albedo * basis(normal) @ light; residual: root mean square distance of trusted
+    landmarks, metres on the face; weight: how much this photo counts beside others, 0..1."""
+
+    name: str
+    camera: PhotoCamera
+    expression: Array
+    light: Array
+    residual: float
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class HeadFit:
+    """identity (M,) standard deviations; displacement (P,3) metres: what the modes cannot say, smooth, only where seen."""
+
+    identity: Array
+    displacement: Array
+    photos: tuple[PhotoFit, ...]
+
+    def neutral(self, model: HeadModel) -> Array:
+        """(P,3) float64, head frame."""
+        out: Array = model.shape(self.identity) + self.displacement
+        return out
+
+    def posed(self, model: HeadModel, photo: PhotoFit) -> Array:
+        """(P,3) float64: the head as on a photograph."""
+        moved = np.tensordot(photo.expression.astype(np.float32), model.expression, 1)
+        out: Array = self.neutral(model) + moved
+        return out

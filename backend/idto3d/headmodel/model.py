@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The head model of a pack: one topology, what people differ in, what faces can do, and what each place is.
+
+Nothing outside this room knows a vertex number, a part's place in the UV or a length of one particular model: another
+model is another file. Head frame: metres, right handed, +Y up, +Z out of the face, +X the person's left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..errors import UserError
+
+Array = NDArray[Any]
+
+LANDMARKS = 478
+"""MediaPipe's face mesh (468) and irises (10)."""
+SKIN_PARTS = ("face", "back_head")
+_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "neutral": ("P", 3),
+    "quads": ("T", 4),
+    "uv": ("N", 2),
+    "quads_uv": ("T", 4),
+    "part": ("T",),
+    "material": ("T",),
+    "identity": ("M", "P", 3),
+    "expression": ("E", "P", 3),
+    "landmark_triangle": (LANDMARKS, 3),
+    "landmark_barycentric": (LANDMARKS, 3),
+    "landmark_trust": (LANDMARKS,),
+    "mirror": ("P",),
+    "rigid": ("P",),
+    "scalp": ("P",),
+}
+_INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror")
+_FIX = "Install the pack again."
+
+
+@dataclass(frozen=True)
+class Material:
+    """How a group of parts looks where nothing better is known: albedo sRGB 0..1, roughness, specular (Principled
+    BSDF's scale), and whether the photographs' evidence is laid on it."""
+
+    name: str
+    albedo: tuple[float, float, float]
+    roughness: float
+    specular: float
+    evidence: bool
+
+
+@dataclass(frozen=True, eq=False)
+class HeadModel:
+    """neutral (P,3) metres; quads (T,4), -1 last in a triangle; uv (N,2) 0..1 in its material's map, v up; quads_uv
+    (T,4); part (T,) into part_names; material (T,) into materials; identity (M,P,3), one standard deviation a mode;
+    expression (E,P,3) at full strength, named as ARKit's with _L and _R; landmark_*: where each of the 478 landmarks
+    lies, trust 0..1, 0 where it has no place; mirror (P,) the vertex on the other side; rigid (P,) 1 where expressions
+    may not move the skin; scalp (P,) 0..1 where hair may grow.
+    """
+
+    neutral: Array
+    quads: Array
+    uv: Array
+    quads_uv: Array
+    part: Array
+    material: Array
+    identity: Array
+    expression: Array
+    landmark_triangle: Array
+    landmark_barycentric: Array
+    landmark_trust: Array
+    mirror: Array
+    rigid: Array
+    scalp: Array
+    part_names: tuple[str, ...]
+    expression_names: tuple[str, ...]
+    materials: tuple[Material, ...]
+
+    @cached_property
+    def triangles(self) -> Array:
+        """(F,3) int64: every quad as two triangles."""
+        return _split(self.quads, self.quads)
+
+    @cached_property
+    def triangles_uv(self) -> Array:
+        """(F,3) int64, corners of `triangles` in `uv`."""
+        return _split(self.quads_uv, self.quads)
+
+    @cached_property
+    def triangle_quad(self) -> Array:
+        """(F,) the quad that each of `triangles` is half of."""
+        return np.concatenate([np.arange(len(self.quads)), np.flatnonzero(self.quads[:, 3] >= 0)])
+
+    def faces_of(self, *parts: str) -> Array:
+        """(T,) bool: quads of the named parts. A part that the model does not have has none."""
+        wanted = [n for n, name in enumerate(self.part_names) if name in parts]
+        out: Array = np.isin(self.part, wanted)
+        return out
+
+    def vertices_of(self, *parts: str) -> Array:
+        """(P,) bool: vertices of the named parts."""
+        used = self.quads[self.faces_of(*parts)]
+        out: Array = np.zeros(len(self.neutral), bool)
+        out[used[used >= 0]] = True
+        return out
+
+    def triangles_of(self, *parts: str) -> Array:
+        """(F',3) triangles of the named parts."""
+        out: Array = self.triangles[self.faces_of(*parts)[self.triangle_quad]]
+        return out
+
+    def expression_vector(self, weights: Mapping[str, float]) -> Array:
+        """(E,) coefficients of named weights; a name without _L or _R that the model has on both sides means both.
+
+        Raises KeyError for a name that the model does not have.
+        """
+        index = {name: n for n, name in enumerate(self.expression_names)}
+        out = np.zeros(len(index), np.float64)
+        for name, weight in weights.items():
+            for own in (name,) if name in index else (f"{name}_L", f"{name}_R"):
+                out[index[own]] = weight
+        return out
+
+    def shape(self, identity: Array, expression: Array | None = None) -> Array:
+        """(P,3) float64: neutral + identity (M,) and, where given, expression (E,) coefficients."""
+        out = self.neutral + np.tensordot(np.asarray(identity, np.float32), self.identity, 1)
+        if expression is not None:
+            out = out + np.tensordot(np.asarray(expression, np.float32), self.expression, 1)
+        return out.astype(np.float64)
+
+
+def load_head_model(path: Path) -> HeadModel:
+    """Read head.safetensors. Raises UserError E_PACK_FORMAT where it is no head model."""
+    try:
+        with safe_open(path, "numpy") as stored:
+            metadata = stored.metadata() or {}
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}
+        names = json.loads(metadata["part_names"]), json.loads(metadata["expression_names"])
+        materials = tuple(
+            Material(m["name"], tuple(m["albedo"]), m["roughness"], m["specular"], m["evidence"])
+            for m in json.loads(metadata["materials"])
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError("E_PACK_FORMAT", f"{path.name} is not a head model ({error}).", _FIX) from error
+    for name, array in arrays.items():
+        arrays[name] = array.astype(np.int64 if name in _INTEGERS else np.float32)
+    _check(path.name, arrays, names)
+    return HeadModel(
+        **{f.name: arrays[f.name] for f in fields(HeadModel) if f.name in _SHAPES},
+        part_names=tuple(names[0]),
+        expression_names=tuple(names[1]),
+        materials=materials,
+    )
+
+
+def save_head_model(model: HeadModel, path: Path) -> None:
+    """Write head.safetensors; displacements in half precision (steps of under a hundredth of a millimetre)."""
+    arrays = {}
+    for name in _SHAPES:
+        kind: Any = np.int32 if name in _INTEGERS else np.float16 if name in ("identity", "expression") else np.float32
+        arrays[name] = np.ascontiguousarray(getattr(model, name).astype(kind))
+    metadata = {
+        "part_names": json.dumps(model.part_names),
+        "expression_names": json.dumps(model.expression_names),
+        "materials": json.dumps([m.__dict__ for m in model.materials]),
+    }
+    save_file(arrays, path, metadata)
+
+
+def _split(corners: Array, quads: Array) -> Array:
+    whole = quads[:, 3] >= 0
+    out: Array = np.concatenate([corners[:, :3], corners[whole][:, [0, 2, 3]]]).astype(np.int64)
+    return out
+
+
+def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
+    def refuse(what: str) -> UserError:
+        return UserError("E_PACK_FORMAT", f"{file} is not a head model: {what}.", _FIX)
+
+    sizes: dict[str, int] = {}
+    for name, shape in _SHAPES.items():
+        if name not in arrays:
+            raise refuse(f"it has no {name}")
+        array = arrays[name]
+        if array.ndim != len(shape) or any(
+            n != (sizes.setdefault(s, n) if isinstance(s, str) else s)
+            for s, n in zip(shape, array.shape, strict=True)
+        ):
+            raise refuse(f"{name} has the shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise refuse(f"{name} holds values that are not finite")
+    for name, target in (("quads", "P"), ("quads_uv", "N"), ("landmark_triangle", "P"), ("mirror", "P")):
+        low = -1 if name.startswith("quads") else 0
+        if arrays[name].min(initial=0) < low or arrays[name].max(initial=0) >= sizes[target]:
+            raise refuse(f"{name} points outside")
+    if len(names[1]) != sizes["E"] or len(set(names[1])) != sizes["E"]:
+        raise refuse("the names of the expressions do not fit")
+    if arrays["part"].min() < 0 or arrays["part"].max() >= len(names[0]):
+        raise refuse("a face belongs to no part")
