@@ -1,36 +1,54 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The 13 expressions by name, each with the text that conditions the priors.
+"""The 13 expressions by name: the text that conditions the priors, and the ARKit weights of the head model.
 
-Names follow FaceWarehouse / FaceScape; which 13 ID-to-3D uses is not published.
+Names follow FaceWarehouse and FaceScape; which 13 ID-to-3D uses is not published.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from .errors import UserError
 
-EXPRESSIONS: dict[str, str] = {
-    "neutral": "relaxed neutral expression, closed mouth",
-    "smile": "smiling with closed lips",
-    "grin": "big grin showing teeth",
-    "mouth_stretch": "mouth wide open",
-    "anger": "angry, frowning brows, pressed lips",
-    "sadness": "sad, inner brows raised, mouth corners down",
-    "brow_raiser": "surprised, raised eyebrows, wide eyes",
-    "lip_puckerer": "puckered lips, kissing",
-    "lip_funneler": "lips in an O shape",
-    "cheek_blowing": "puffed cheeks",
-    "eye_closed": "eyes closed",
-    "mouth_left": "mouth pulled to the left side",
-    "jaw_right": "lower jaw shifted to the right",
+
+@dataclass(frozen=True)
+class Expression:
+    """text: what the priors are told; weights: see `HeadModel.expression_vector`, 0..1 each."""
+
+    text: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+EXPRESSIONS: dict[str, Expression] = {
+    "neutral": Expression("relaxed neutral expression, closed mouth"),
+    "smile": Expression("smiling with closed lips", {"mouthSmile": 0.9, "cheekRaiser": 0.5}),
+    "grin": Expression(
+        "big grin showing teeth",
+        {"mouthSmile": 0.9, "mouthUpperUp": 0.6, "mouthLowerDown": 0.5, "cheekRaiser": 0.6},
+    ),
+    "mouth_stretch": Expression("mouth wide open", {"jawOpen": 0.9, "mouthStretch": 0.3}),
+    "anger": Expression(
+        "angry, frowning brows, pressed lips",
+        {"browDown": 1.0, "noseSneer": 0.6, "mouthPress": 0.6, "eyeSquint": 0.5},
+    ),
+    "sadness": Expression("sad, inner brows raised, mouth corners down", {"browInnerUp": 1.0, "mouthFrown": 0.9}),
+    "brow_raiser": Expression(
+        "surprised, raised eyebrows, wide eyes", {"browInnerUp": 1.0, "browOuterUp": 1.0, "eyeWide": 0.8}
+    ),
+    "lip_puckerer": Expression("puckered lips, kissing", {"mouthPucker": 1.0}),
+    "lip_funneler": Expression("lips in an O shape", {"mouthFunnel": 1.0, "jawOpen": 0.25}),
+    "cheek_blowing": Expression("puffed cheeks", {"cheekPuff": 1.0, "mouthClose": 0.3}),
+    "eye_closed": Expression("eyes closed", {"eyeBlink": 1.0}),
+    "mouth_left": Expression("mouth pulled to the left side", {"mouthLeft": 1.0}),
+    "jaw_right": Expression("lower jaw shifted to the right", {"jawRight": 1.0}),
 }
 
-
+# Of the first shape's head kit alone, whose sideways motion is small; goes with generate.py.
 STRENGTH = {"mouth_left": 1.6, "jaw_right": 1.6}
-"""How much further than its recipe in the training data an expression goes; 1 where it is not named. At 1 these two
-move the mouth by 8 mm, of which one sees little. Direction and shape of the motion stay as they were learnt."""
 
 
-def parse_expressions(choice: str, available: dict[str, str]) -> list[str]:
+def parse_expressions(choice: str, available: Mapping[str, object]) -> list[str]:
     """ "all" or a comma-separated list -> names in the pack's order, neutral always among them. Raises E_EXPRESSION."""
     if choice == "all":
         return list(available)
