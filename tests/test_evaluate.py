@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from idto3d.evaluate.metrics import colour_difference, correlation, surface_error
-from idto3d.head.attach import Surface
+from idto3d.mesh.attach import Surface
 
 
 def _bumpy(seed: int, height: float) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from idto3d.head.checks import area_ratio, flipped_faces, keep_largest_component, mesh_topology, self_intersections
-from idto3d.head.marching_tets import marching_tetrahedra
-from idto3d.head.tetgrid import kuhn_grid
+from idto3d.volume.marching_tets import marching_tetrahedra
+from idto3d.volume.tetgrid import kuhn_grid
 
 TETRA = torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
 TETRA_POINTS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from idto3d.head.attach import Surface
 from idto3d.head.checks import mesh_topology, self_intersections
 from idto3d.head.decimate import decimate
-from idto3d.head.marching_tets import marching_tetrahedra
-from idto3d.head.tetgrid import kuhn_grid
+from idto3d.mesh.attach import Surface
+from idto3d.volume.marching_tets import marching_tetrahedra
+from idto3d.volume.tetgrid import kuhn_grid
 
 
 @pytest.fixture(scope="module")

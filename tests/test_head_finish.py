@@ -6,14 +6,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from idto3d.head.attach import Surface
 from idto3d.head.checks import mesh_topology, self_intersections
 from idto3d.head.eyes import BINS, Eye, cut, part_lids
 from idto3d.head.finish import closed
 from idto3d.head.fit import normals_of, refine, skin_surface
-from idto3d.head.marching_tets import marching_tetrahedra
 from idto3d.head.parts import boundary_loops, with_back, with_lids
-from idto3d.head.tetgrid import kuhn_grid
+from idto3d.mesh.attach import Surface
+from idto3d.volume.marching_tets import marching_tetrahedra
+from idto3d.volume.tetgrid import kuhn_grid
 
 
 @pytest.fixture(scope="module")

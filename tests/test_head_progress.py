@@ -15,9 +15,9 @@ import pytest
 
 from idto3d.errors import Cancelled
 from idto3d.head import charts
-from idto3d.head.attach import AT_ONCE, Surface
 from idto3d.head.decimate import decimate
 from idto3d.head.progress import between, communicated, threaded
+from idto3d.mesh.attach import AT_ONCE, Surface
 
 
 def wavy(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import torch
 
-from idto3d.head.marching_tets import marching_tetrahedra
 from idto3d.head.smooth import large_steps, uniform_laplacian
-from idto3d.head.tetgrid import kuhn_grid
+from idto3d.volume.marching_tets import marching_tetrahedra
+from idto3d.volume.tetgrid import kuhn_grid
 
 SQUARE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
 SQUARE_FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from idto3d.head.marching_tets import marching_tetrahedra
-from idto3d.head.tetgrid import kuhn_grid
 from idto3d.head.uv import Unwrap, overlap_share, pad_seams, rasterize_uv, unwrap
+from idto3d.volume.marching_tets import marching_tetrahedra
+from idto3d.volume.tetgrid import kuhn_grid
 
 QUAD_UV = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 QUAD = np.array([[0, 1, 2], [0, 2, 3]])

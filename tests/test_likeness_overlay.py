@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from idto3d.head.attach import Surface
 from idto3d.head.finish import Atlas, HeadMesh, carry_fields, texel_values
 from idto3d.head.geometry_net import HAIR_REACH
 from idto3d.head.parts import EYES, SKIN
@@ -20,6 +19,7 @@ from idto3d.head.uv import rasterize_uv
 from idto3d.likeness.detail import STRENGTH, add_photo_detail
 from idto3d.likeness.overlay import Sitting, View, lay_over
 from idto3d.likeness.pose import Pose
+from idto3d.mesh.attach import Surface
 from idto3d.photos.faces import PORTRAIT_SIZE, Face
 from idto3d.photos.landmarks import Landmarks
 from idto3d.render.shading import linear_to_srgb, srgb_to_linear

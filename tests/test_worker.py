@@ -26,7 +26,7 @@ from idto3d import worker as worker_module
 from idto3d.bundle import validate
 from idto3d.errors import Cancelled, UserError
 from idto3d.generate import QUALITIES, GenerateConfig, with_quality
-from idto3d.head.attach import Surface
+from idto3d.mesh.attach import Surface
 from idto3d.protocol import PROTOCOL_VERSION, QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, parse_request
 from idto3d.worker import Worker
 

@@ -27,9 +27,9 @@ from torch.nn import functional as F
 
 from .bundle import to_blender_frame, to_uint8
 from .distill.geometry_stage import Sculpture
-from .head.attach import Attachment, Surface
 from .head.finish import Atlas, HeadMesh
 from .head.geometry_net import follow
+from .mesh.attach import Attachment, Surface
 from .preview import portrait_camera, portrait_light, render_head
 
 MESH_SECONDS, PICTURE_SECONDS = 2.0, 4.0

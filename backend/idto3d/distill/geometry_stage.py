@@ -19,14 +19,14 @@ from torch.nn import functional as F
 
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..errors import Cancelled
-from ..head.attach import Attachment
 from ..head.geometry_net import GeometryNet, canonical_of, follow
-from ..head.marching_tets import edge_weight, surface_vertices, topology
 from ..head.smooth import large_steps, uniform_laplacian
+from ..mesh.attach import Attachment
 from ..prior.adapters import Condition
 from ..prior.model import Domain, Prior, cfg_pair
 from ..prior.prompts import prompt, view_name
 from ..render.normals import normal_map
+from ..volume.marching_tets import edge_weight, surface_vertices, topology
 from .schedule import annealed_range, sample_t
 from .sds import sds_loss
 from .uniform_adam import UniformAdam

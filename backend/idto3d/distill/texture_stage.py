@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..errors import Cancelled
-from ..head.attach import carry
 from ..head.finish import Atlas, HeadMesh
 from ..head.geometry_net import GeometryNet
 from ..head.texture_net import CHANNELS, TextureNet
+from ..mesh.attach import carry
 from ..prior.model import Prior
 from ..render.lights import random_light
 from ..render.skin import Covered, render_skin, sample_map

@@ -22,9 +22,8 @@ from ..distill.views import make_camera
 from ..errors import UserError
 from ..generate import STARTER_PACK, Clock, GenerateConfig, make_head
 from ..generated import Head
-from ..head.attach import Surface, carry
 from ..head.geometry_net import GeometryNet, canonical_of
-from ..head.marching_tets import surface_vertices, topology
+from ..mesh.attach import Surface, carry
 from ..preview import render_head
 from ..prior.pack import Pack, read_pack
 from ..render.lights import FlatLight
@@ -33,6 +32,7 @@ from ..training.gbuffer import build_scene, draw, person_look
 from ..training.photos import Renders, degrade, take_photo
 from ..training.population import EVAL_SEED, RECIPES, Population, load_kit
 from ..training.shape import control_mesh, control_vertices
+from ..volume.marching_tets import surface_vertices, topology
 from .metrics import align, closest, colour_difference, correlation, surface_error
 
 Array = NDArray[Any]

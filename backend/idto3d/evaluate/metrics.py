@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
-from ..head.attach import Surface
+from ..mesh.attach import Surface
 from ..training.population import similarity
 
 Array = NDArray[Any]

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional as F
 
-from .attach import Attachment, Surface
+from ..mesh.attach import Attachment, Surface
 from .checks import connected_pieces, flipped_faces, keep_largest_component, mesh_topology, self_intersections
 from .decimate import decimate
 from .eyes import cut, find_eye, part_lids

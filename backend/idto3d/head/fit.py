@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from .attach import Surface
+from ..mesh.attach import Surface
 from .progress import Progress, between, ignored
 
 Array = NDArray[Any]

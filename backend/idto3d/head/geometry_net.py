@@ -24,9 +24,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attach import Attachment, Surface, carry
+from ..mesh.attach import Attachment, Surface, carry
+from ..volume.tetgrid import TetGrid, kuhn_grid, narrow_band
 from .parts import SKIN, TEETH, inside_mouth
-from .tetgrid import TetGrid, kuhn_grid, narrow_band
 
 WARP_UNIT = 0.01  # metres that an output of 1 moves a point
 HAIR_FAR = 0.03  # metres that 127 stands for in the stored distances to hair

@@ -20,7 +20,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attach import Attachment
+from ..mesh.attach import Attachment
 from .geometry_net import ExpressionField, GeometryConfig, GeometryNet
 from .hair import LOCKS, STRANDS, lattice_noise, strand_noise
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .attach import face_normals
+from ..mesh.attach import face_normals
 from .checks import self_intersections
 from .fit import neighbour_means
 from .flatten import face_neighbours

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from ..head.attach import Surface
 from ..head.parts import inside_mouth
+from ..mesh.attach import Surface
 from .nets import HAIR_STYLES
 from .population import CANONICAL, Population, triangulate
 from .shape import ControlTopology, ShapeModel

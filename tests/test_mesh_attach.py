@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from idto3d.head.attach import Surface, carry, closest_on_triangles
+from idto3d.mesh.attach import Surface, carry, closest_on_triangles
 
 TRIANGLE = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
 

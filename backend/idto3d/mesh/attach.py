@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from .progress import Progress, ignored
+from ..head.progress import Progress, ignored
 
 Array = NDArray[Any]
 SAMPLES_PER_TRIANGLE = 16

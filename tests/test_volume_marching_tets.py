@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from idto3d.head.marching_tets import marching_tetrahedra, surface_vertices, topology
-from idto3d.head.tetgrid import TetGrid, graded_axis, kuhn_grid, narrow_band
+from idto3d.volume.marching_tets import marching_tetrahedra, surface_vertices, topology
+from idto3d.volume.tetgrid import TetGrid, graded_axis, kuhn_grid, narrow_band
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
