@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos: load, orient, find the face, align; or refuse with a reason that has a stable code."""
+"""Photos: load, find the face and what it does, cut out the head; or refuse with a reason that has a stable code."""
 
-from idto3d.photos.align import arcface_crop, crop_transform, head_crop
-from idto3d.photos.detect import Detector, load_detector
-from idto3d.photos.faces import Face, find_face, read_faces
-from idto3d.photos.load import Notice, Photo, read_photo
+from .faces import Face, find_face, five_points, read_faces
+from .load import Notice, Photo, read_photo
+from .nets import FaceNets, load_face_nets
 
 __all__ = [
-    "Detector",
     "Face",
+    "FaceNets",
     "Notice",
     "Photo",
-    "arcface_crop",
-    "crop_transform",
     "find_face",
-    "head_crop",
-    "load_detector",
+    "five_points",
+    "load_face_nets",
     "read_faces",
     "read_photo",
 ]

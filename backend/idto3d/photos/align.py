@@ -31,8 +31,8 @@ HEAD_CROP = (4.4, 0.1)
 # What 1.6 x the box of the LBP frontal cascade comes to on photographs.
 FACE_CROP = (3.7, 0.2)
 
-# Beyond this reduction an area average needs no more samples to look the same.
-_MAX_SUPERSAMPLING = 32
+# Reduction that bicubic samples still bear.
+_SHARP = 1.25
 
 
 def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -124,37 +124,36 @@ def unit_to_pixels(points: npt.ArrayLike, size: int) -> npt.NDArray[np.float64]:
     return np.asarray(points, dtype=np.float64) * size - 0.5
 
 
-def warp(image: npt.NDArray, transform: npt.ArrayLike, size: int, padding: Padding = "replicate") -> npt.NDArray:
-    """Crop (size, size[, C]) of image (H, W[, C]) uint8 or float32 under an image-to-crop transform (2, 3).
+def warp(
+    image: npt.NDArray[np.uint8], transform: npt.ArrayLike, size: int, padding: Padding = "replicate"
+) -> npt.NDArray[np.uint8]:
+    """Crop (size, size, 3) of image (H, W, 3) under an image-to-crop transform (2, 3).
 
-    Bilinear; a reduction is an area average (bilinear samples alone would alias: a 2000-pixel face falls to 112).
-    Outside the image the nearest edge pixel is repeated, or black as in insightface's ``norm_crop``.
+    Bicubic; before a reduction the image is averaged by area to nearly the crop's resolution, as samples alone would
+    alias. Outside the image the nearest edge pixel is repeated, or black as in insightface's ``norm_crop``.
     """
-    m = np.asarray(transform, dtype=np.float64)
+    m = np.array(transform, dtype=np.float64)
     if not np.isfinite(m).all():
         raise ValueError("the crop transform is not finite")
-    step = 1.0 / float(np.sqrt(abs(np.linalg.det(m[:, :2]))))  # image pixels per crop pixel
-    factor = int(np.clip(np.ceil(step - 1e-6), 1, _MAX_SUPERSAMPLING))
-    fine = size * factor
-    m = m * factor
-    m[:, 2] += (factor - 1) / 2.0
     # Only the needed part of the image: OpenCV's warps refuse sources over 32767 pixels a side.
-    corners = apply(invert(m), [[0, 0], [fine, 0], [0, fine], [fine, fine]])
+    corners = apply(invert(m), [[0, 0], [size, 0], [0, size], [size, size]])
     limits = np.array([image.shape[1], image.shape[0]])
-    low = np.clip(np.floor(corners.min(axis=0)) - 3, 0, limits - 1).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0)) + 4, low + 1, limits).astype(int)
-    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    low = np.clip(np.floor(corners.min(axis=0)) - 4, 0, limits - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + 5, low + 1, limits).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
     m[:, 2] += m[:, :2] @ low
+    step = 1.0 / float(np.sqrt(abs(np.linalg.det(m[:, :2]))))  # image pixels per crop pixel
+    if step > _SHARP:
+        fewer = np.maximum(np.round((high - low) * _SHARP / step), 1).astype(int)
+        part = np.asarray(cv2.resize(part, (int(fewer[0]), int(fewer[1])), interpolation=cv2.INTER_AREA), np.uint8)
+        ratio = (high - low) / fewer  # old x = ratio new x + (ratio - 1) / 2
+        m[:, 2] += m[:, :2] @ ((ratio - 1) / 2)
+        m[:, :2] *= ratio
     border = cv2.BORDER_REPLICATE if padding == "replicate" else cv2.BORDER_CONSTANT
-    crop = cv2.warpAffine(part, m, (fine, fine), flags=cv2.INTER_LINEAR, borderMode=border)
-    return crop if factor == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+    crop = cv2.warpAffine(np.ascontiguousarray(part), m, (size, size), flags=cv2.INTER_CUBIC, borderMode=border)
+    return np.asarray(crop, np.uint8)
 
 
 def arcface_crop(image: npt.NDArray, keypoints: npt.ArrayLike, size: int = 112) -> npt.NDArray:
     """Aligned face crop (size, size, 3) for a recogniser; black outside, as recognisers were trained."""
     return warp(image, crop_transform(keypoints, size, "arcface"), size, "black")
-
-
-def head_crop(image: npt.NDArray, keypoints: npt.ArrayLike, size: int = 128) -> npt.NDArray:
-    """Upright crop (size, size, 3) of the whole head with hair (see crop_transform); edges repeated outside."""
-    return warp(image, crop_transform(keypoints, size, "head"), size, "replicate")

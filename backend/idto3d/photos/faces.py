@@ -1,113 +1,95 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From photos to the faces that an identity is made of."""
+"""From photos to faces: what each of one person's photos shows, or why it cannot be used."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from idto3d.errors import UserError
-from idto3d.photos import align
-from idto3d.photos.detect import Detector, detect_faces
-from idto3d.photos.load import Notice, Photo, read_photo
 
-HEAD_SIZE = 128
-PORTRAIT_SIZE = 512
+from . import align
+from .blendshapes import score_blendshapes
+from .detect import detect
+from .landmarks import find_landmarks
+from .load import Notice, Photo, read_photo
+from .mask import find_person
+from .nets import FaceNets
+from .picture import frame, inside, is_grey
 
-# Eye-mouth distance in pixels; it is 41 in the recogniser's own 112-pixel crop.
-_TOO_SMALL, _SMALL = 10.0, 24.0
-_SMALLEST_PHOTO = 32
-# Degrees. A recogniser and the frontal cascade both fade beyond half profile.
-_TOO_TURNED_YAW, _TURNED_YAW = 60.0, 35.0
-_TOO_TURNED_PITCH, _TURNED_PITCH = 45.0, 25.0
+_NO_FACE_FIX = "Choose a photo that shows the face, uncovered and evenly lit."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
-    """The face of one photo.
+    """What one photo shows of a person.
 
-    name: the photo's file name; keypoints: (5, 2) float64 pixels of the photo (order and convention: align.py);
-    crop: (112, 112, 3) uint8 sRGB for the recogniser; head: (128, 128, 3) uint8 sRGB; portrait: the same square,
-    (512, 512, 4), alpha 0 where the photo has ended; yaw, pitch: degrees; logit: the net's logit of being a face;
-    notices: those of reading the photo and of the face.
+    name: the file's name; picture (S,S,3) uint8 sRGB: the whole head with hair and neck, upright by the eyes, the
+    photo's edges repeated outside it; inside (S,S): where the picture lies in the photo; to_picture (2,3): photo
+    pixels to picture pixels; landmarks (478,2) in pixels of the picture, 468 to 477 irises; landmark_depth (478,): the
+    net's z in the same scale, larger is farther; blendshapes: ARKit names and ``_neutral`` to 0..1; person (S,S) 0..1:
+    the mask of the person with hair; presence 0..1: the net's opinion that this is a face; crop (112,112,3): aligned
+    for a recogniser; grey: the photo has no colour.
     """
 
     name: str
-    keypoints: npt.NDArray[np.float64]
-    crop: npt.NDArray[np.uint8]
-    head: npt.NDArray[np.uint8]
-    portrait: npt.NDArray[np.uint8]
-    yaw: float
-    pitch: float
-    logit: float
+    picture: NDArray[np.uint8]
+    inside: NDArray[np.bool_]
+    to_picture: NDArray[np.float64]
+    landmarks: NDArray[np.float64]
+    landmark_depth: NDArray[np.float64]
+    blendshapes: dict[str, float]
+    person: NDArray[np.float32]
+    presence: float
+    crop: NDArray[np.uint8]
+    grey: bool
     notices: tuple[Notice, ...]
 
 
-def find_face(photo: Photo, detector: Detector) -> Face:
-    """The largest face of a photo, with its crops.
+def five_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
+    """(5,2) of landmarks (478,2), as ArcFace's alignment wants them: eyes, nose tip, corners of the mouth."""
+    eyes = [landmarks[list(corners)].mean(0) for corners in ((33, 133), (362, 263))]
+    return np.stack([*eyes, landmarks[4], landmarks[61], landmarks[291]])
 
-    Raises UserError: E_NO_FACE, E_FACE_TOO_SMALL (also for photos under 32 pixels), E_FACE_TOO_TURNED.
-    Notices: W_SEVERAL_FACES, W_FACE_SMALL, W_FACE_TURNED.
-    """
-    height, width = photo.image.shape[:2]
-    if min(height, width) < _SMALLEST_PHOTO:
-        raise UserError(
-            "E_FACE_TOO_SMALL", f"{photo.name} is only {width} x {height} pixels.", "Choose a photo of more pixels."
-        )
-    found = detect_faces(photo.image, detector)
-    if not found:
-        raise UserError(
-            "E_NO_FACE",
-            f"No face was found in {photo.name}.",
-            "Choose a photo that shows the face from the front, uncovered and evenly lit.",
-        )
-    face, notices = found[0], list(photo.notices)
-    if len(found) > 1:
+
+def find_face(photo: Photo, nets: FaceNets) -> Face:
+    """The largest face of a photo. Raises UserError: E_NO_FACE."""
+    image, notices = photo.image, list(photo.notices)
+    boxes = sorted(detect(image, nets), key=lambda box: -box.side)
+    if not boxes:
+        raise UserError("E_NO_FACE", f"No face was found in {photo.name}.", _NO_FACE_FIX)
+    if len(boxes) > 1:
         notices.append(
-            Notice("W_SEVERAL_FACES", f"{photo.name} shows {len(found)} faces; the largest is used. Crop to choose.")
+            Notice("W_SEVERAL_FACES", f"{photo.name} shows {len(boxes)} faces; the largest is used. Crop to choose.")
         )
-    distance = align.eye_mouth_distance(face.keypoints)
-    if distance < _TOO_SMALL:
-        raise UserError(
-            "E_FACE_TOO_SMALL",
-            f"The face in {photo.name} is too small: {distance:.0f} pixels from eyes to mouth.",
-            f"Choose a photo where that is {_SMALL:.0f} pixels or more.",
-        )
-    if distance < _SMALL:
-        notices.append(
-            Notice("W_FACE_SMALL", f"The face in {photo.name} is small: {distance:.0f} pixels from eyes to mouth.")
-        )
-    turn = f"turned by {face.yaw:.0f} degrees sideways and {face.pitch:.0f} up or down"
-    if abs(face.yaw) > _TOO_TURNED_YAW or abs(face.pitch) > _TOO_TURNED_PITCH:
-        raise UserError(
-            "E_FACE_TOO_TURNED", f"The face in {photo.name} is {turn}.", "Choose a photo that looks at the camera."
-        )
-    if abs(face.yaw) > _TURNED_YAW or abs(face.pitch) > _TURNED_PITCH:
-        notices.append(Notice("W_FACE_TURNED", f"The face in {photo.name} is {turn}; likeness may suffer."))
+    found = find_landmarks(image, boxes[0], nets)
+    to_picture, size = frame(found.points)
+    scale = float(np.sqrt(abs(np.linalg.det(to_picture[:, :2]))))
+    landmarks = align.apply(to_picture, found.points)
+    picture = align.warp(image, to_picture, size)
+    within = inside((image.shape[0], image.shape[1]), to_picture, size)
     return Face(
         name=photo.name,
-        keypoints=face.keypoints,
-        crop=align.arcface_crop(photo.image, face.keypoints),
-        head=align.head_crop(photo.image, face.keypoints, HEAD_SIZE),
-        portrait=_portrait(photo.image, face.keypoints),
-        yaw=face.yaw,
-        pitch=face.pitch,
-        logit=face.logit,
+        picture=picture,
+        inside=within,
+        to_picture=to_picture,
+        landmarks=landmarks,
+        landmark_depth=found.depth * scale,
+        blendshapes=score_blendshapes(landmarks, nets),
+        person=find_person(picture, nets),
+        presence=found.presence,
+        crop=align.arcface_crop(image, five_points(found.points)),
+        grey=is_grey(picture, within),
         notices=tuple(notices),
     )
 
 
-def _portrait(image: npt.NDArray[np.uint8], keypoints: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    to_crop = align.crop_transform(keypoints, PORTRAIT_SIZE, "head")
-    inside = align.warp(np.full(image.shape[:2], 255, np.uint8), to_crop, PORTRAIT_SIZE, "black")
-    return np.dstack([align.head_crop(image, keypoints, PORTRAIT_SIZE), inside])
-
-
-def read_faces(paths: Sequence[str | os.PathLike[str]], detector: Detector) -> tuple[list[Face], list[Notice]]:
+def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple[list[Face], list[Notice]]:
     """The faces of one person's photos, one per usable photo, and all notices.
 
     A photo that cannot be used is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used,
@@ -120,7 +102,7 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], detector: Detector) -> t
     first: UserError | None = None
     for path in paths:
         try:
-            face = find_face(read_photo(path), detector)
+            face = find_face(read_photo(path), nets)
         except UserError as error:
             first = first or error
             notices.append(Notice("W_PHOTO_SKIPPED", f"Photo left out. {error}"))

@@ -1,57 +1,87 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dense landmarks of a face, with how sure the net is of each (Wood et al. 2022)."""
+"""478 landmarks of a face, and whether they can be trusted: the net must give the same answer from another crop."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
 from . import align
-from .faces import PORTRAIT_SIZE, Face
+from .detect import Box
+from .nets import LANDMARK_SIZE, FaceNets
 
-LANDMARKS_FILE = "landmarks.onnx"
-NET_SIZE = 112
+Array = NDArray[Any]
+
+MESH = 468
+"""Landmarks of the face mesh; the irises follow."""
+EYE_CORNERS = (33, 263)
+FOREHEAD, CHIN = 10, 152
+
+# The net was trained on squares of 1.5 times the box, upright by the eyes.
+_MARGIN = 1.5
+# (shift in sides, scale, degrees) of the crops whose answers are compared and averaged.
+_LOOKS = (((0.0, 0.0), 1.0, 0.0), ((0.02, 0.02), 1.1, 6.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Of one photograph: points (K,2) and sigma (K,), their standard deviation, in pixels of the portrait; shape (M,):
-    the net's own guess of the identity coefficients."""
+    """points (478,2) and depth (478,), larger is farther, pixels of the photo; presence 0..1: the net's own opinion;
+    spread: how far its answers from two crops are apart, root mean square over the face's height."""
 
-    points: NDArray[np.float64]
-    sigma: NDArray[np.float64]
-    shape: NDArray[np.float64]
+    points: Array
+    depth: Array
+    presence: float
+    spread: float
 
 
-def read_landmarks(path: Path, faces: Sequence[Face]) -> list[Landmarks]:
-    """What the pack's landmarks.onnx finds in each face's portrait.
+def find_landmarks(image: NDArray[np.uint8], box: Box, nets: FaceNets) -> Landmarks:
+    """Landmarks of the face in a box, refined from the crops that a first answer gives."""
+    first = align.box_transform(box.centre, _MARGIN * box.side, LANDMARK_SIZE, box.roll)
+    points, presence = _measure(image, [first], nets)
+    if presence[0] < 0.1:
+        return Landmarks(points[0, :, :2], points[0, :, 2], float(presence[0]), 1.0)
+    points, presence = _measure(image, [_look(points[0, :, :2], *look) for look in _LOOKS], nets)
+    apart = points[0, :MESH, :2] - points[1, :MESH, :2]
+    spread = float(np.sqrt((apart**2).sum(1).mean())) / extent(points[0, :, :2])[1]
+    mean = points.mean(0)
+    return Landmarks(mean[:, :2], mean[:, 2], float(presence.min()), spread)
 
-    Raises UserError E_PACK_FORMAT when the file is not such a net.
+
+def upright(points: Array) -> float:
+    """Roll of landmarks (478,2) in degrees, clockwise as seen.
+
+    By the outer corners of the eyes; and by forehead and chin, which count more the more a profile hides one eye.
     """
-    import onnxruntime
+    across = points[EYE_CORNERS[1]] - points[EYE_CORNERS[0]]
+    down = points[CHIN] - points[FOREHEAD]
+    dx, dy = across + 0.3 * np.array([down[1], -down[0]])
+    return float(np.degrees(np.arctan2(dy, dx)))
 
-    to_portrait, crops = [], []
-    for face in faces:
-        portrait = align.crop_transform(face.keypoints, PORTRAIT_SIZE, "head")
-        keypoints = align.apply(portrait, face.keypoints)
-        crop = align.crop_transform(keypoints, NET_SIZE, "face")
-        to_portrait.append(align.invert(crop))
-        crops.append(align.warp(np.ascontiguousarray(face.portrait[..., :3]), crop, NET_SIZE))
-    try:
-        session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        batch = np.stack(crops).astype(np.float32).transpose(0, 3, 1, 2) / 127.5 - 1
-        points, log_sigma, shape = session.run(["points", "log_sigma", "shape"], {"image": batch})
-        out = []
-        for p, s, c, back in zip(points.astype(np.float64), log_sigma, shape, to_portrait, strict=True):
-            scale = float(np.sqrt(abs(np.linalg.det(back[:, :2]))))
-            at = align.apply(back, align.unit_to_pixels(p, NET_SIZE))
-            out.append(Landmarks(at, np.exp(s.astype(np.float64)) * NET_SIZE * scale, c.astype(np.float64)))
-    except Exception as error:  # onnxruntime's exceptions have no common base
-        raise UserError("E_PACK_FORMAT", f"{path.name} cannot be used ({error}).", "Install the pack again.") from error
-    return out
+
+def extent(points: Array) -> tuple[Array, float]:
+    """Centre (2,) of landmarks' bounding box as it stands upright, and its longer side, pixels."""
+    roll = upright(points)
+    turn = align.box_transform((0.0, 0.0), 1.0, 1, roll)
+    turned = align.apply(turn, points[:MESH])
+    low, high = turned.min(0), turned.max(0)
+    return align.apply(align.invert(turn), (low + high) / 2), float((high - low).max())
+
+
+def _look(points: Array, shift: tuple[float, float], scale: float, turn: float) -> Array:
+    centre, side = extent(points)
+    return align.box_transform(
+        centre + np.array(shift) * side, _MARGIN * scale * side, LANDMARK_SIZE, upright(points) + turn
+    )
+
+
+def _measure(image: NDArray[np.uint8], transforms: list[Array], nets: FaceNets) -> tuple[Array, Array]:
+    """Points (N,478,3) in pixels of the image and presence (N,), each seen through one transform (2,3)."""
+    points, presence = nets.find_landmarks(np.stack([align.warp(image, m, LANDMARK_SIZE) for m in transforms]))
+    for found, transform in zip(points, transforms, strict=True):
+        back = align.invert(transform)
+        found[:, :2] = align.apply(back, found[:, :2])
+        found[:, 2] *= np.sqrt(abs(np.linalg.det(back[:, :2])))
+    return points, presence

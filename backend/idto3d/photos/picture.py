@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The square of a photo that shows the whole head, upright, as everything after this room sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from . import align
+from .landmarks import MESH, extent, upright
+
+Array = NDArray[Any]
+
+LARGEST, SMALLEST = 1536, 512
+# In heights of the face: the side, and how far the centre lies over the landmarks' mean, so that high hair fits.
+_SIDE, _UP = 3.2, 0.15
+
+
+def frame(points: Array) -> tuple[Array, int]:
+    """(2,3) from photo pixels to the picture of landmarks (478,2), and the picture's size."""
+    height, roll = extent(points)[1], upright(points)
+    angle = np.deg2rad(roll)
+    up = np.array([np.sin(angle), -np.cos(angle)])
+    side = _SIDE * height
+    size = int(np.clip(round(side), SMALLEST, LARGEST))
+    return align.box_transform(points[:MESH].mean(0) + _UP * height * up, side, size, roll), size
+
+
+def inside(shape: tuple[int, int], to_picture: Array, size: int) -> NDArray[np.bool_]:
+    """(size,size): where a picture's pixel centres lie within a photo of the shape (H,W)."""
+    height, width = shape
+    back = align.invert(to_picture)
+    rows, columns = np.arange(size)[:, None], np.arange(size)[None, :]
+    x = back[0, 0] * columns + back[0, 1] * rows + back[0, 2]
+    y = back[1, 0] * columns + back[1, 1] * rows + back[1, 2]
+    out: NDArray[np.bool_] = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    return out
+
+
+def is_grey(picture: NDArray[np.uint8], within: NDArray[np.bool_]) -> bool:
+    """Whether a picture has no colour: its pixels' channels hardly differ (JPEG leaves a little)."""
+    small = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
+    real = cv2.resize(within.astype(np.uint8), (128, 128), interpolation=cv2.INTER_NEAREST) > 0
+    channels = small[real].astype(int)
+    return bool(np.percentile(channels.max(1) - channels.min(1), 98) < 12) if len(channels) else False
