@@ -1,104 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packs, and a whole prior loaded from one: tiny networks of Stable Diffusion's classes with random weights."""
+"""A whole prior loaded from a pack: tiny networks of Stable Diffusion's classes with random weights."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import save_file
-from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import AutoTokenizer
 
 from idto3d.distill.sds import sds_loss
-from idto3d.errors import UserError
-from idto3d.prior.adapters import AdapterConfig, Condition, attach, domain_parameters, save_domain
+from idto3d.prior.adapters import Condition
 from idto3d.prior.model import Prior, cfg_pair, cfg_predict, predict_condition
-from idto3d.prior.pack import read_expressions, read_pack, write_pack_json
 from idto3d.prior.starter import build_starter_unet, build_starter_vae
-from idto3d.prior.text import build_starter_text, save_text
-
-SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-EXPRESSIONS = {"neutral": "relaxed, closed mouth", "smile": "smiling"}
-DIM = 16
-
-
-def write_clip_text(folder: Path) -> None:
-    """A tokenizer and text encoder as Stable Diffusion 1.5 has them: byte pairs, end marker also as padding."""
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    entries = [*letters, *(c + "</w>" for c in letters), "th", "the</w>", "<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: i for i, token in enumerate(entries)}
-    folder.mkdir(parents=True)
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n")
-    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=9)
-    tokenizer.save_pretrained(folder)
-    config = CLIPTextConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=DIM,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=9,
-        bos_token_id=vocabulary["<|startoftext|>"],
-        eos_token_id=vocabulary["<|endoftext|>"],
-    )
-    CLIPTextModel(config).save_pretrained(folder)
-
-
-def make_pack(folder: Path, prediction_type: str = "epsilon", clip: bool = False) -> Path:
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=DIM,
-        attention_head_dim=2,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        latent_channels=4,
-        sample_size=16,
-    )
-    unet.half().save_pretrained(folder / "unet")
-    vae.half().save_pretrained(folder / "vae")
-    if clip:
-        write_clip_text(folder / "text")
-    else:
-        save_text(*build_starter_text(["a front view smiling"], DIM, 1, 2, 9), folder / "text")
-    attach(unet.float(), AdapterConfig(exp_dim=DIM, lora_rank=2, hidden=8))
-    for domain in ("normal", "albedo"):
-        for p in domain_parameters(unet):
-            torch.nn.init.normal_(p, std=0.2)
-        save_domain(unet, folder / f"{domain}.safetensors")
-    save_file({n: torch.full((DIM,), float(i)) for i, n in enumerate(EXPRESSIONS)}, folder / "expressions.safetensors")
-    write(folder, prediction_type)
-    return folder
-
-
-def write(folder: Path, prediction_type: str = "epsilon", **changes: Any) -> None:
-    values: dict[str, Any] = {
-        "name": "tiny",
-        "licence": "CC0-1.0",
-        "provenance": "random weights",
-        "image_size": 16,
-        "latent_scale": 0.5,
-        "schedule": SCHEDULE,
-        "prediction_type": prediction_type,
-        "expressions": EXPRESSIONS,
-    }
-    write_pack_json(folder, **{**values, **changes})
+from tests.tiny_pack import DIM, make_pack
 
 
 @pytest.fixture(scope="module")
@@ -124,77 +39,6 @@ def condition(prior: Prior, batch: int) -> Condition:
 
 def latents(batch: int) -> torch.Tensor:
     return torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(2))
-
-
-def test_pack_round_trip(pack_dir: Path) -> None:
-    pack = read_pack(pack_dir)
-    assert (pack.name, pack.image_size, pack.latent_scale, pack.schedule) == ("tiny", 16, 0.5, SCHEDULE)
-    assert pack.expressions == EXPRESSIONS
-    assert {"unet/config.json", "normal.safetensors", "text/tokenizer.json"} <= pack.files.keys()
-    assert "pack.json" not in pack.files
-    vectors = read_expressions(pack)
-    assert list(vectors) == ["neutral", "smile"]
-    np.testing.assert_array_equal(vectors["smile"], np.ones(DIM, np.float32))
-    with pytest.raises(UserError, match="E_PACK_MISSING"):
-        pack.file("geometry.safetensors")
-
-
-def test_pack_refusals(pack_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="E_PACK_MISSING"):
-        read_pack(tmp_path)
-    folder = tmp_path / "pack"
-    shutil.copytree(pack_dir, folder)
-    manifest = folder / "pack.json"
-    good = manifest.read_text()
-
-    def code(text: str) -> str:
-        manifest.write_text(text)
-        with pytest.raises(UserError) as caught:
-            read_pack(folder, verify=False)
-        return caught.value.code
-
-    def changed(**changes: Any) -> str:
-        return code(json.dumps({**json.loads(good), **changes}))
-
-    assert code("{") == "E_PACK_FORMAT"
-    assert code("[]") == "E_PACK_FORMAT"
-    assert changed(format_version=2) == "E_PACK_FORMAT"
-    assert changed(latent_scale="1") == "E_PACK_FORMAT"
-    assert changed(latent_scale=float("nan")) == "E_PACK_FORMAT"
-    assert changed(latent_scale=0) == "E_PACK_FORMAT"
-    assert changed(image_size=True) == "E_PACK_FORMAT"
-    assert changed(prediction_type="sample") == "E_PACK_FORMAT"
-    assert changed(schedule={**SCHEDULE, "beta_schedule": "cosine"}) == "E_PACK_FORMAT"
-    assert changed(schedule={**SCHEDULE, "beta_start": 0.5}) == "E_PACK_FORMAT"
-    assert changed(schedule={**SCHEDULE, "more": 1}) == "E_PACK_FORMAT"
-    assert changed(expressions={"smile": 1}) == "E_PACK_FORMAT"
-    files = json.loads(good)["files"]
-    for path in ("../x", "/x", "a/../../x", "C:x", "a\\x"):
-        assert changed(files={**files, path: "00"}) == "E_PACK_FORMAT"
-    assert changed(files={**files, "absent.onnx": "00"}) == "E_PACK_MISSING"
-    assert changed(files={}) == "E_PACK_MISSING"
-
-    manifest.write_text(good)
-    weights = folder / "normal.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(data)
-    assert read_pack(folder, verify=False).name == "tiny"
-    with pytest.raises(UserError, match="E_PACK_HASH"):
-        Prior.load(folder, "normal")
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"junk")
-    with pytest.raises(UserError, match="E_PACK_FORMAT"):
-        Prior.load(folder, "normal", verify=False)
-    with pytest.raises(UserError, match="E_PACK_FORMAT"):
-        write(folder, prediction_type="sample")
-    assert manifest.read_text() == good
-
-
-def test_expressions_must_fit(pack_dir: Path, tmp_path: Path) -> None:
-    shutil.copytree(pack_dir, tmp_path, dirs_exist_ok=True)
-    save_file({"neutral": torch.zeros(DIM)}, tmp_path / "expressions.safetensors")
-    with pytest.raises(UserError, match="E_PACK_FORMAT"):
-        read_expressions(read_pack(tmp_path, verify=False))
 
 
 def test_prior_is_frozen_and_loads_its_domain(pack_dir: Path, prior: Prior) -> None:

@@ -1,28 +1,50 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pack: the folder of weights that a prior is loaded from (architecture.md, contract 1)."""
+"""A pack: the folder of weights that a prior is loaded from (docs/architecture.md, contract 1)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
 
-from idto3d.errors import UserError
+from ..errors import UserError
+from ..expressions import Expression
+from ..headmodel import HeadModel
 
-FORMAT_VERSION = 1
+Array = NDArray[Any]
+
+FORMAT_VERSION = 2
 MANIFEST = "pack.json"
-REQUIRED = ("normal.safetensors", "albedo.safetensors", "unet/config.json", "vae/config.json", "text/config.json")
-"""Files without which no prior can be loaded; the others are looked for where they are used."""
+HEAD_MODEL = "head.safetensors"
+VECTORS = "expressions.safetensors"
+REQUIRED = (
+    HEAD_MODEL,
+    "photos/detector.onnx",
+    "photos/landmarks.onnx",
+    "photos/blendshapes.onnx",
+    "photos/mask.onnx",
+    "recognition.onnx",
+    "unet/config.json",
+    "vae/config.json",
+    "text/config.json",
+    "normal.safetensors",
+    "albedo.safetensors",
+    VECTORS,
+)
 
 _FIX = "Install the pack again."
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")  # a bundle makes file names and shape keys of it
+_RESERVED = ("basis",)  # Blender's name of the rest shape
 _SCHEDULE_TYPES: dict[str, type] = {
     "num_train_timesteps": int,
     "beta_start": float,
@@ -36,8 +58,9 @@ class Pack:
     """A pack's manifest.
 
     image_size: pixels of a side; latent_scale: what latents are multiplied by after encoding; schedule: the arguments
-    of `distill.schedule.make_schedule`; prediction_type: "epsilon" or "v_prediction"; expressions: name to text, in
-    the pack's order; files: path relative to the folder, to SHA-256 in hexadecimal.
+    of `prior.schedule.make_schedule`; prediction_type: "epsilon" or "v_prediction"; expressions: by name, in the pack's
+    order, neutral first; distillation: what `distill.config` reads; files: path relative to the folder, to SHA-256 in
+    hexadecimal.
     """
 
     path: Path
@@ -48,7 +71,8 @@ class Pack:
     latent_scale: float
     schedule: dict[str, Any]
     prediction_type: Any
-    expressions: dict[str, str]
+    expressions: dict[str, Expression]
+    distillation: dict[str, Any]
     files: dict[str, str]
 
     def file(self, name: str) -> Path:
@@ -62,7 +86,8 @@ def read_pack(path: Path | str, verify: bool = True) -> Pack:
     """Read and check a pack's manifest; with `verify`, every listed file's SHA-256 too.
 
     Raises UserError E_PACK_MISSING (no folder, manifest or listed file), E_PACK_FORMAT (not a manifest of this format,
-    or a path that leaves the folder), E_PACK_HASH (a file is not the one that was listed).
+    a path that leaves the folder, or nets that do not fit each other), E_PACK_HASH (a file is not the one that was
+    listed, or is not listed at all; hidden files do not count).
     """
     root = Path(path)
     manifest = root / MANIFEST
@@ -79,6 +104,12 @@ def read_pack(path: Path | str, verify: bool = True) -> Pack:
             raise UserError("E_PACK_MISSING", f"The pack {pack.name} lacks its file {name}.", _FIX)
         if verify and sha256(file) != digest:
             raise UserError("E_PACK_HASH", f"The file {name} of the pack {pack.name} is damaged or altered.", _FIX)
+    for name in _files(root):
+        if name not in pack.files:
+            raise UserError(
+                "E_PACK_HASH", f"The pack {pack.name} does not list its file {name}.", f"Remove {name}. {_FIX}"
+            )
+    _check_nets(pack)
     return pack
 
 
@@ -92,16 +123,15 @@ def write_pack_json(
     latent_scale: float,
     schedule: Mapping[str, Any],
     prediction_type: str,
-    expressions: Mapping[str, str],
+    expressions: Mapping[str, Expression],
+    distillation: Mapping[str, Any],
 ) -> Pack:
     """Hash every file in the folder `path` and write its pack.json; returns what was written.
 
-    The arguments are `Pack`'s fields. Hidden files are left out. Raises UserError E_PACK_FORMAT for values that
-    `read_pack` would refuse, before anything is written.
+    The arguments are `Pack`'s fields. Hidden files are left out. Raises UserError E_PACK_FORMAT or E_PACK_MISSING for
+    what `read_pack` would refuse, before anything is written.
     """
     root = Path(path)
-    names = sorted(f.relative_to(root).as_posix() for f in root.rglob("*") if f.is_file())
-    listed = [n for n in names if n != MANIFEST and not any(part.startswith(".") for part in PurePosixPath(n).parts)]
     data = {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -111,8 +141,9 @@ def write_pack_json(
         "latent_scale": latent_scale,
         "schedule": dict(schedule),
         "prediction_type": prediction_type,
-        "expressions": dict(expressions),
-        "files": {n: sha256(root / n) for n in listed},
+        "expressions": {n: asdict(e) for n, e in expressions.items()},
+        "distillation": dict(distillation),
+        "files": {n: sha256(root / n) for n in sorted(_files(root))},
     }
     pack = _parse(root, data)
     temporary = root / f".{MANIFEST}.new"
@@ -121,26 +152,96 @@ def write_pack_json(
     return pack
 
 
-def read_expressions(pack: Pack) -> dict[str, np.ndarray]:
+def normalise_expressions(vectors: Array) -> Array:
+    """y_exp (E,D) of text embeddings (E,D), whatever encoder they are of: centred, of unit variance over all entries.
+
+    The one normalisation there is: training sees these vectors, and a pack carries them.
+    """
+    centred = vectors - vectors.mean(0)
+    out: Array = (centred / max(float(centred.std()), 1e-12)).astype(np.float32)
+    return out
+
+
+def write_expressions(path: Path, names: tuple[str, ...], vectors: Array) -> None:
+    """Write expressions.safetensors: y_exp (E,D) as `normalise_expressions` gives them."""
+    save_file({n: np.ascontiguousarray(v, np.float32) for n, v in zip(names, vectors, strict=True)}, path)
+
+
+def read_expressions(pack: Pack) -> dict[str, Array]:
     """y_exp of each of the pack's expressions: name to (D,) float32, in the pack's order.
 
     Raises UserError E_PACK_MISSING without expressions.safetensors, E_PACK_FORMAT if it does not hold exactly one
-    vector per expression, all of one length.
+    finite vector per expression, all of one length.
     """
     try:
-        vectors = load_file(pack.file("expressions.safetensors"))
+        vectors = load_file(pack.file(VECTORS))
     except SafetensorError as error:
-        raise UserError("E_PACK_FORMAT", f"expressions.safetensors cannot be read ({error}).", _FIX) from error
-    lengths = {v.shape for v in vectors.values()}
-    if vectors.keys() != pack.expressions.keys() or len(lengths) != 1 or len(next(iter(lengths))) != 1:
-        raise UserError("E_PACK_FORMAT", "expressions.safetensors does not fit the pack's list of expressions.", _FIX)
+        raise UserError("E_PACK_FORMAT", f"{VECTORS} cannot be read ({error}).", _FIX) from error
+    shapes = {v.shape for v in vectors.values()}
+    fits = vectors.keys() == pack.expressions.keys() and len(shapes) == 1 and len(next(iter(shapes))) == 1
+    if not fits or not all(np.isfinite(v).all() for v in vectors.values()):
+        raise UserError("E_PACK_FORMAT", f"{VECTORS} does not fit the pack's list of expressions.", _FIX)
     return {name: vectors[name].astype(np.float32) for name in pack.expressions}
+
+
+def check_expressions(pack: Pack, model: HeadModel) -> None:
+    """Raises UserError E_PACK_FORMAT where an expression has a weight for what the head model cannot do."""
+    for name, expression in pack.expressions.items():
+        try:
+            model.expression_vector(expression.weights)
+        except KeyError as error:
+            raise _malformed(f"the expression {name} needs {error}, which {HEAD_MODEL} does not have") from error
 
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(root: Path) -> Iterator[str]:
+    """What a pack must list: every file in its folder but the manifest and hidden ones."""
+    for file in root.rglob("*"):
+        name = file.relative_to(root)
+        if name != Path(MANIFEST) and not any(part.startswith(".") for part in name.parts) and file.is_file():
+            yield name.as_posix()
+
+
+def _check_nets(pack: Pack) -> None:
+    """That the nets' sizes belong together, from configurations and headers alone: torch need not be there."""
+
+    def size(file: str, key: str) -> int:
+        try:
+            value = json.loads(pack.file(file).read_text(encoding="utf-8")).get(key)
+        except (ValueError, AttributeError) as error:
+            raise UserError("E_PACK_FORMAT", f"{file} is not a network's configuration ({error}).", _FIX) from error
+        if not isinstance(value, int):
+            raise UserError("E_PACK_FORMAT", f"{file} has no {key}.", _FIX)
+        return value
+
+    width, channels = size("unet/config.json", "cross_attention_dim"), size("vae/config.json", "latent_channels")
+    pairs = [
+        ("the U-Net and the text encoder", width, size("text/config.json", "hidden_size")),
+        ("the U-Net's input and the autoencoder", size("unet/config.json", "in_channels"), channels),
+        ("the U-Net's output and the autoencoder", size("unet/config.json", "out_channels"), channels),
+    ]
+    length = len(next(iter(read_expressions(pack).values())))
+    for domain in ("normal", "albedo"):
+        pairs.append(
+            (f"the adapters {domain} and {VECTORS}", _adapter_length(pack.file(f"{domain}.safetensors")), length)
+        )
+    for names, one, other in pairs:
+        if one != other:
+            raise UserError("E_PACK_FORMAT", f"The pack's nets do not fit: {names} have {one} and {other}.", _FIX)
+
+
+def _adapter_length(path: Path) -> int:
+    """Length of y_exp that a domain's adapters take."""
+    try:
+        with safe_open(path, "numpy") as stored:
+            return int(json.loads(stored.metadata()["adapter_config"])["exp_dim"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError("E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", _FIX) from error
 
 
 def _malformed(what: str) -> UserError:
@@ -156,7 +257,27 @@ def _parse(root: Path, data: object) -> Pack:
             f"The pack has format version {data.get('format_version')!r}; this program reads {FORMAT_VERSION}.",
             "Install the pack and the program in versions that belong together.",
         )
-    schedule = _field(data, "schedule", dict)
+    if data.get("prediction_type") not in ("epsilon", "v_prediction"):
+        raise _malformed(f"the prediction type {data.get('prediction_type')!r} is unknown")
+    image_size, latent_scale = _field(data, "image_size", int), float(_field(data, "latent_scale", float))
+    if image_size < 8 or not latent_scale > 0.0:
+        raise _malformed("image_size or latent_scale is out of range")
+    return Pack(
+        path=root,
+        name=_field(data, "name", str),
+        licence=_field(data, "licence", str),
+        provenance=_field(data, "provenance", str),
+        image_size=image_size,
+        latent_scale=latent_scale,
+        schedule=_schedule(_field(data, "schedule", dict)),
+        prediction_type=data["prediction_type"],
+        expressions=_expressions(_field(data, "expressions", dict)),
+        distillation=dict(_field(data, "distillation", dict)),
+        files=_listed(_field(data, "files", dict)),
+    )
+
+
+def _schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:
     for key, kind in _SCHEDULE_TYPES.items():
         _field(schedule, key, kind)
     if set(schedule) != set(_SCHEDULE_TYPES):
@@ -166,31 +287,35 @@ def _parse(root: Path, data: object) -> Pack:
         raise _malformed("the schedule's numbers are out of range")
     if schedule["beta_schedule"] not in ("linear", "scaled_linear"):
         raise _malformed(f"the beta schedule {schedule['beta_schedule']!r} is unknown")
-    if data.get("prediction_type") not in ("epsilon", "v_prediction"):
-        raise _malformed(f"the prediction type {data.get('prediction_type')!r} is unknown")
-    image_size, latent_scale = _field(data, "image_size", int), float(_field(data, "latent_scale", float))
-    if image_size < 8 or not latent_scale > 0.0:
-        raise _malformed("image_size or latent_scale is out of range")
-    files = _texts(data, "files")
+    return dict(schedule)
+
+
+def _expressions(data: Mapping[str, Any]) -> dict[str, Expression]:
+    if next(iter(data), None) != "neutral":
+        raise _malformed("the first expression is not neutral")
+    out: dict[str, Expression] = {}
+    for name, value in data.items():
+        if not _NAME.fullmatch(name) or name.lower() in _RESERVED or name.lower() in (n.lower() for n in out):
+            raise _malformed(f"an expression cannot be named {name!r}")
+        if not isinstance(value, dict) or set(value) != {"text", "weights"}:
+            raise _malformed(f"the expression {name} is not a text with weights")
+        weights = _field(value, "weights", dict)
+        out[name] = Expression(_field(value, "text", str), {k: float(_field(weights, k, float)) for k in weights})
+    if out["neutral"].weights:
+        raise _malformed("neutral has weights")
+    return out
+
+
+def _listed(files: Mapping[str, Any]) -> dict[str, str]:
     for name in files:
+        _field(files, name, str)
         parts = PurePosixPath(name).parts
         if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name or ":" in name:
             raise _malformed(f"the file path {name!r} leaves the folder")
     absent = [name for name in REQUIRED if name not in files]
     if absent:
         raise UserError("E_PACK_MISSING", f"The pack does not list {', '.join(absent)}.", _FIX)
-    return Pack(
-        path=root,
-        name=_field(data, "name", str),
-        licence=_field(data, "licence", str),
-        provenance=_field(data, "provenance", str),
-        image_size=image_size,
-        latent_scale=latent_scale,
-        schedule=dict(schedule),
-        prediction_type=data["prediction_type"],
-        expressions=_texts(data, "expressions"),
-        files=files,
-    )
+    return dict(files)
 
 
 def _field(data: Mapping[str, Any], key: str, kind: type) -> Any:
@@ -201,10 +326,3 @@ def _field(data: Mapping[str, Any], key: str, kind: type) -> Any:
     if not isinstance(value, allowed) or isinstance(value, bool) or infinite:
         raise _malformed(f"{key} is absent or not a {kind.__name__}")
     return value
-
-
-def _texts(data: Mapping[str, Any], key: str) -> dict[str, str]:
-    value = _field(data, key, dict)
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
-        raise _malformed(f"{key} must map texts to texts")
-    return dict(value)
