@@ -25,7 +25,7 @@ _FACE_MESH = 468  # landmarks with a place of their own; the rest are irises
 _RIGHT_IRIS, _LEFT_IRIS = 468, 473  # of the person: MediaPipe counts the eye of landmarks 33 and 133 first
 # The kit's resting lips reach into each other. With this little of mouthClose taken back they just touch no more: the
 # mean head's skin has no self-intersection.
-_LIPS_APART = -0.03
+_LIPS_APART = -0.008
 _STILL = 5e-5  # metres that an expression may move a vertex that counts as rigid
 
 PARTS = (
