@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import struct
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 from PIL.Image import Exif
+from skimage import data
 
 from idto3d.errors import UserError
 from idto3d.photos import load, read_photo
@@ -49,6 +53,20 @@ BINARY = {k: 255 if v >= 128 else 0 for k, v in GREYS.items()}
 OVER_GREY = {"tl": (220, 30, 30), "tr": (128, 128, 128), "bl": (84, 89, 169), "br": (240, 240, 235)}
 
 
+# The quadrants as HEIC by x265 (pi_heif only decodes), stored turned by 90 degrees, with the turn in its header.
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9jAAAA"
+    "AERAAAIAAQAAAAAB7AABAAAAAAAAANAAAgAAAAACvAABAAAAAAAAACQAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZl"
+    "AgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcnAAAADmaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH/"
+    "/wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29s"
+    "cm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAADAAAAABAAAAQAAAAAH////wAAAAAgAAAAAAAAACAAAAEHBpeGkAAAAA"
+    "AwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEAAQaBAgMFhIYAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAAPxtZGF0AAAAzCgBrwY48ZDe"
+    "9euQb///QW7//46F5skJfoOC5Hzszm/hidq+RhidCZDvOhHeMRpW329oYq53CvLY2dZ917WAFJ5unUhN4VflQZS8xv5bOPOFDlAV7NLlqLlFsG3u"
+    "EdwigI+rTbxNgcUBDecdbuqqjYY6hH6pAeNsNE2xHQuJiDAgC9lfXLbm1G2/K6uRuXNXn6CJOhTsOkosfXFaY/vQEv80Tj+klEuew7kAHhbl1jco"
+    "taoVjaJ/zSppAviSJX53OnMQ0KfAAYvid2Ef/AAAAAZFeGlmAABNTQAqAAAACAABARIAAwAAAAEABgAAAAAAAA=="
+)
+
+
 def alpha() -> Image.Image:
     """Opaque but for the top right (clear) and the bottom left (half)."""
     a = np.full((48, 64), 255, np.uint8)
@@ -76,6 +94,19 @@ def png_rgb16(path: Path) -> None:
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 16, 2, 0, 0, 0))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def twelve_bits(path: Path) -> None:
+    """Colours of 12 bits in 16: 4080 is white."""
+    samples = np.asarray(quadrants(), np.uint16)[..., ::-1] * 16
+    samples[0, 0] = 4095
+    path.write_bytes(cv2.imencode(path.suffix, samples)[1].tobytes())
+
+
+def ten_bits_with_alpha(path: Path) -> None:
+    samples = np.dstack([np.asarray(quadrants(), np.uint16)[..., ::-1] * 4, np.asarray(alpha(), np.uint16) * 257])
+    samples[0, 0, :3] = 1023
+    path.write_bytes(cv2.imencode(path.suffix, samples)[1].tobytes())
 
 
 def premultiplied(path: Path) -> None:
@@ -119,6 +150,14 @@ READABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], float]] =
     "rgb.tif": (lambda p: quadrants().save(p, compression="tiff_lzw"), dict(COLOURS), 0),
     "rgb.jp2": (lambda p: quadrants().save(p), dict(COLOURS), 6),
     "rgb.avif": (lambda p: quadrants().save(p, quality=95), dict(COLOURS), 10),
+    "phone.heic": (lambda p: p.write_bytes(HEIC), dict(COLOURS), 4),
+    "heic_called.jpg": (lambda p: p.write_bytes(HEIC), dict(COLOURS), 4),
+    "avif_called.png": (lambda p: quadrants().save(p, format="AVIF", quality=95), dict(COLOURS), 10),
+    "rgb12.png": (twelve_bits, dict(COLOURS), 1),
+    "rgb12.tif": (twelve_bits, dict(COLOURS), 1),
+    "rgba10.png": (ten_bits_with_alpha, dict(OVER_GREY), 2),
+    "i12.png": (lambda p: Image.fromarray(greys().astype(np.uint16) * 16).save(p), dict(GREYS), 1),
+    "i14.tif": (lambda p: Image.fromarray(greys().astype(np.uint16) * 64).save(p), dict(GREYS), 1),
     "rgb.ppm": (lambda p: quadrants().save(p), dict(COLOURS), 0),
     "rgb.tga": (lambda p: quadrants().save(p), dict(COLOURS), 0),
     "rgb16.png": (png_rgb16, dict(COLOURS), 0),
@@ -269,6 +308,12 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:9000])
 
 
+def header_only(path: Path) -> None:
+    quadrants().save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"\xff\xda") + 14])
+
+
 def corrupted_png(path: Path) -> None:
     quadrants().save(path)
     data = bytearray(path.read_bytes())
@@ -285,7 +330,7 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "signature_only.png": lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"),
     "signature_only.jpg": lambda p: p.write_bytes(b"\xff\xd8\xff\xe0"),
     "truncated.png": truncated,
-    "truncated.jpg": truncated,
+    "header_only.jpg": header_only,
     "truncated.webp": truncated,
     "truncated.tif": truncated,
     "truncated.bmp": truncated,
@@ -294,7 +339,8 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "page.pdf": lambda p: p.write_bytes(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n"),
     "script.eps": lambda p: p.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"),
     "vector.svg": lambda p: p.write_text("<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"),
-    "phone.heic": lambda p: p.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40),
+    "cut.heic": lambda p: p.write_bytes(HEIC[:600]),
+    "broken.heic": lambda p: p.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40),
     "archive.zip": lambda p: p.write_bytes(b"PK\x03\x04" + b"\0" * 60),
     "array.npy": lambda p: np.save(p, np.zeros(4)),
 }
@@ -311,10 +357,36 @@ def test_unreadable(name: str, tmp_path: Path) -> None:
 
 
 def test_reason_is_named(tmp_path: Path) -> None:
-    for name, word in {"empty.jpg": "empty", "phone.heic": "HEIC", "folder.jpg": "not a file"}.items():
+    for name, word in {"empty.jpg": "empty", "broken.heic": "damaged", "folder.jpg": "not a file"}.items():
         UNREADABLE[name](tmp_path / name)
         with pytest.raises(UserError, match=word):
             read_photo(tmp_path / name)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("kept", [0.98, 0.6])
+def test_jpeg_without_its_end(progressive: bool, kept: float, tmp_path: Path) -> None:
+    """Its rows up to the cut are read, and none of the grey that a decoder leaves below; a progressive one is whole."""
+    image = data.astronaut()
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=90, progressive=progressive)
+    (tmp_path / "cut.jpg").write_bytes(buffer.getvalue()[: int(kept * buffer.tell())])
+    photo = read_photo(tmp_path / "cut.jpg")
+    assert [n.code for n in photo.notices] == ["W_PHOTO_INCOMPLETE"]
+    height, width = photo.image.shape[:2]
+    assert width == 512 and (height == 512 if progressive else abs(height / 512 - kept) < 0.07)
+    assert np.abs(photo.image.astype(int) - image[:height]).mean(axis=(1, 2)).max() < 8
+
+
+def test_orientation_of_a_jpeg_without_its_end(tmp_path: Path) -> None:
+    exif = Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(data.astronaut()).transpose(Image.Transpose.ROTATE_90).save(buffer, "JPEG", quality=90, exif=exif)
+    (tmp_path / "cut.jpg").write_bytes(buffer.getvalue()[: int(0.9 * buffer.tell())])
+    image = read_photo(tmp_path / "cut.jpg").image
+    assert image.shape[0] == 512 and image.shape[1] < 512  # the missing rows are columns at the left
+    assert np.abs(image.astype(int) - data.astronaut()[:, 512 - image.shape[1] :]).mean() < 5
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

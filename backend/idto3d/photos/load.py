@@ -8,11 +8,13 @@ import os
 import struct
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from idto3d.errors import UserError
 
@@ -21,7 +23,7 @@ MAX_PIXELS = 8192 * 6144
 
 # Raster formats only: Pillow hands EPS to Ghostscript, and stubs such as WMF need a system's own handler.
 FORMATS = (
-    "JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "PCX", "SGI", "PSD",
+    "JPEG", "PNG", "HEIF", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "PCX", "SGI", "PSD",
     "ICO", "ICNS", "IM", "QOI", "SPIDER", "DDS", "XBM", "MSP",
 )  # fmt: skip
 
@@ -37,7 +39,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_END_OF_JPEG = b"\xff\xd9"
+# Largest values of 8, 10, 12, 14 and 16 bits: what a sensor's samples are stored with in 16.
+_WHITES = (255, 1023, 4095, 16383, 65535)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     deeper samples are scaled to 8 bits, and of an animation the first frame is taken.
 
     Raises UserError: E_PHOTO_MISSING (no such file), E_PHOTO_UNREADABLE (a folder, no permission, empty, not an image,
-    damaged), E_PHOTO_TOO_LARGE (more than MAX_PIXELS). Notice: W_COLOUR_PROFILE (unusable profile, ignored).
+    damaged), E_PHOTO_TOO_LARGE (more than MAX_PIXELS). Notices: W_COLOUR_PROFILE (unusable profile, ignored),
+    W_PHOTO_INCOMPLETE (a JPEG without its end; what is there is used).
     """
     file = Path(path)
     try:
@@ -85,8 +90,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
                     raise _too_large(file)
                 if opened.width * opened.height == 0:
                     raise OSError("the image is empty")
-                opened.load()
-                rgb = _upright(_to_rgb(opened, file.name, notices), _orientation(opened))
+                image = _decode(opened, file, notices)
+                rgb = _upright(_to_rgb(image, file.name, notices), _orientation(opened))
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -100,8 +105,57 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     return Photo(rgb, file.name, tuple(notices))
 
 
+def _decode(opened: ImageFile.ImageFile, file: Path, notices: list[Notice]) -> Image.Image:
+    """The image's pixels: of a JPEG without its end the rows that are there, of 16-bit colours all their bits."""
+    try:
+        deep = any("16" in str(tile[3]) for tile in opened.tile)
+        opened.load()
+    except OSError as error:
+        if opened.format not in ("JPEG", "MPO") or "truncated" not in str(error):
+            raise
+        notices.append(Notice("W_PHOTO_INCOMPLETE", f"{file.name} is incomplete; what is there is used."))
+        return _decode_cut_jpeg(file)
+    # Pillow keeps the upper 8 of 16 bits: of 12 bits stored in 16 that is next to nothing.
+    if deep and opened.mode in ("RGB", "RGBA") and int(np.asarray(opened)[..., :3].max()) <= _WHITES[-2] >> 8:
+        return _decode_deep(file, opened)
+    return opened
+
+
+def _decode_cut_jpeg(file: Path) -> Image.Image:
+    """A JPEG that stops too early, without the rows that are not there."""
+    # With an end put on, libjpeg decodes all it has, of a progressive file too, and leaves the rest at middle grey.
+    image = Image.open(io.BytesIO(file.read_bytes() + _END_OF_JPEG), formats=("JPEG",))
+    image.load()
+    last_column = np.asarray(image).reshape(image.height, image.width, -1)[:, -1]
+    there = np.flatnonzero(~np.isin(last_column, (127, 128)).all(axis=1))
+    if not there.any():
+        raise OSError("it has no picture")
+    # The last row is mixed with the grey under it, as colours have half the rows.
+    rows = image.height if there[-1] == image.height - 1 else int(there[-1])
+    cut = image.crop((0, 0, image.width, rows))
+    cut.info = image.info
+    return cut
+
+
+def _decode_deep(file: Path, opened: Image.Image) -> Image.Image:
+    """16-bit colours by OpenCV, scaled to 8 bits; the opened image where OpenCV cannot read it."""
+    samples = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != np.uint16 or samples.ndim != 3 or samples.shape[2] not in (3, 4):
+        return opened
+    colours = _integer_to_8_bits(samples[..., 2::-1].astype(np.int32))
+    if samples.shape[2] == 4:
+        colours = np.dstack([colours, (samples[..., 3].astype(np.int32) >> 8).astype(np.uint8)])
+    image = Image.fromarray(colours)
+    image.info = opened.info
+    return image
+
+
+@cache
 def _formats() -> tuple[str, ...]:
     """FORMATS that this Pillow has: it raises KeyError on an unknown name."""
+    import pi_heif
+
+    pi_heif.register_heif_opener()
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -122,11 +176,9 @@ def _unreadable(file: Path, why: str) -> UserError:
 
 def _why_unidentified(file: Path) -> str:
     with file.open("rb") as stream:
-        head = stream.read(64)
+        head = stream.read(1)
     if not head:
         return "the file is empty"
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return "HEIC is not supported"
     return "its format is not a known image format, or it is damaged"
 
 
@@ -196,12 +248,11 @@ def _to_srgb(image: Image.Image, name: str, notices: list[Notice]) -> Image.Imag
 
 
 def _integer_to_8_bits(values: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """16- or 32-bit grey: the range is 0..255, 0..65535 (by the largest value) or, failing that, what is there."""
+    """16- or 32-bit samples: the range is the least of _WHITES that holds all or, failing that, what is there."""
     low, high = int(values.min()), int(values.max())
-    if low >= 0 and high <= 255:
-        return values.astype(np.uint8)
-    if low >= 0 and high <= 65535:
-        return ((values + 128) // 257).astype(np.uint8)
+    for white in _WHITES:
+        if low >= 0 and high <= white:
+            return ((values * 255 + white // 2) // white).astype(np.uint8)
     return _stretch(values.astype(np.float32))
 
 
