@@ -14,7 +14,7 @@ from .errors import UserError
 
 @dataclass(frozen=True)
 class Expression:
-    """text: what the priors are told; weights: see `HeadModel.expression_vector`, 0..1 each."""
+    """text: what the priors are told; weights: see `HeadModel.expression_vector`, mostly 0..1."""
 
     text: str
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class Expression:
 
 EXPRESSIONS: dict[str, Expression] = {
     "neutral": Expression("relaxed neutral expression, closed mouth"),
-    "smile": Expression("smiling with closed lips", {"mouthSmile": 0.9, "cheekRaiser": 0.5}),
+    "smile": Expression("smiling with closed lips", {"mouthSmile": 0.9, "cheekRaiser": 0.5, "mouthClose": 0.03}),
     "grin": Expression(
         "big grin showing teeth",
         {"mouthSmile": 0.9, "mouthUpperUp": 0.6, "mouthLowerDown": 0.5, "cheekRaiser": 0.6},
@@ -30,7 +30,7 @@ EXPRESSIONS: dict[str, Expression] = {
     "mouth_stretch": Expression("mouth wide open", {"jawOpen": 0.9, "mouthStretch": 0.3}),
     "anger": Expression(
         "angry, frowning brows, pressed lips",
-        {"browDown": 1.0, "noseSneer": 0.6, "mouthPress": 0.6, "eyeSquint": 0.5},
+        {"browDown": 1.0, "noseSneer": 0.4, "mouthPress": 0.8, "eyeSquint": 0.5, "mouthClose": 0.04},
     ),
     "sadness": Expression("sad, inner brows raised, mouth corners down", {"browInnerUp": 1.0, "mouthFrown": 0.9}),
     "brow_raiser": Expression(
@@ -38,10 +38,10 @@ EXPRESSIONS: dict[str, Expression] = {
     ),
     "lip_puckerer": Expression("puckered lips, kissing", {"mouthPucker": 1.0}),
     "lip_funneler": Expression("lips in an O shape", {"mouthFunnel": 1.0, "jawOpen": 0.25}),
-    "cheek_blowing": Expression("puffed cheeks", {"cheekPuff": 1.0, "mouthClose": 0.3}),
+    "cheek_blowing": Expression("puffed cheeks", {"cheekPuff": 1.0, "mouthClose": 0.03}),
     "eye_closed": Expression("eyes closed", {"eyeBlink": 1.0}),
     "mouth_left": Expression("mouth pulled to the left side", {"mouthLeft": 1.0}),
-    "jaw_right": Expression("lower jaw shifted to the right", {"jawRight": 1.0}),
+    "jaw_right": Expression("lower jaw shifted to the right", {"jawRight": 1.8}),
 }
 
 # Of the first shape's head kit alone, whose sideways motion is small; goes with generate.py.
