@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..headmodel import HeadModel
@@ -17,13 +16,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class PhotoFit:
-    """One photograph. expression (E,) coefficients; light (9,3): irradiance over pi in `render.lights.sh_basis`, linear
+    """One photograph. expression (E,) coefficients; correction (P,3) metres: what they missed of the face in it; light (9,3): irradiance over pi in `render.lights.sh_basis`, linear
     RGB, head frame, so that colour = albedo * basis(normal) @ light; residual: root mean square distance of trusted
     landmarks, metres on the face; weight: how much this photo counts beside others, 0..1."""
 
     name: str
     camera: PhotoCamera
     expression: Array
+    correction: Array
     light: Array
     residual: float
     weight: float
@@ -44,6 +44,5 @@ class HeadFit:
 
     def posed(self, model: HeadModel, photo: PhotoFit) -> Array:
         """(P,3) float64: the head as on a photograph."""
-        moved = np.tensordot(photo.expression.astype(np.float32), model.expression, 1)
-        out: Array = self.neutral(model) + moved
+        out: Array = self.neutral(model) + model.motion(photo.expression) + photo.correction
         return out

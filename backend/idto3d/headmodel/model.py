@@ -130,12 +130,14 @@ class HeadModel:
                 out[index[own]] = weight
         return out
 
-    def shape(self, identity: Array, expression: Array | None = None) -> Array:
-        """(P,3) float64: neutral + identity (M,) and, where given, expression (E,) coefficients."""
+    def shape(self, identity: Array) -> Array:
+        """(P,3) float64: the neutral head of identity (M,)."""
         out = self.neutral + np.tensordot(np.asarray(identity, np.float32), self.identity, 1)
-        if expression is not None:
-            out = out + np.tensordot(np.asarray(expression, np.float32), self.expression, 1)
         return out.astype(np.float64)
+
+    def motion(self, expression: Array) -> Array:
+        """(P,3) float64: how expression (E,) moves a head from neutral."""
+        return np.tensordot(np.asarray(expression, np.float32), self.expression, 1).astype(np.float64)
 
 
 def load_head_model(path: Path) -> HeadModel:

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Eyes from the irises in the photographs: colour by distance from the pupil, size, and the white around them.
+
+The picture itself is never laid on an eyeball: lids, lashes and highlights would be smeared over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..headmodel import HeadModel
+from ..mesh.texels import Texels
+from ..photos.faces import Face
+from .camera import PhotoCamera
+from .projection import EYES, Projected, polygon_mask
+
+Array = NDArray[Any]
+
+IRIS = ((468, (469, 470, 471, 472)), (473, (474, 475, 476, 477)))
+RADIUS = 0.0059  # metres; people's irises differ by 5 % only
+RADIUS_LIMITS = (0.0052, 0.0066)
+PUPIL = 0.36  # of the iris
+BINS = 12
+PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
+PLAIN_SCLERA = (0.60, 0.56, 0.53)
+ENOUGH = 25  # pixels of iris from which its own colour is believed in full
+
+
+@dataclass(frozen=True, eq=False)
+class EyeLook:
+    """radius: of the iris, metres; profile (BINS,3) linear albedo from the pupil's rim to the white; sclera (3,) linear."""
+
+    radius: float
+    profile: Array
+    sclera: Array
+
+
+def measure_eyes(faces: Sequence[Face], cameras: Sequence[PhotoCamera], photos: Sequence[Projected]) -> EyeLook:
+    """Pooled over photographs and both eyes, by the number of pixels that show them."""
+    radii, rings, whites = [], [], []
+    for face, camera, photo in zip(faces, cameras, photos, strict=True):
+        size = len(face.picture)
+        level = float(np.median(photo.shade[photo.facing > 0.7])) if (photo.facing > 0.7).any() else 1.0
+        for (centre, rim), outline in zip(IRIS, EYES, strict=True):
+            open_ = polygon_mask(size, face.landmarks, outline)
+            middle = face.landmarks[centre]
+            radius = float(np.linalg.norm(face.landmarks[list(rim)] - middle, axis=1).mean())
+            reach = int(3 * radius) + 2
+            x, y = np.rint(middle).astype(int)
+            window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+            rows, columns = np.nonzero(open_[window])
+            if len(rows) < 6:
+                continue
+            rows, columns = rows + window[0].start, columns + window[1].start
+            away = np.hypot(columns - middle[0], rows - middle[1]) / radius
+            colour = photo.linear[rows, columns] / level
+            radii.append((radius / camera.scale, len(rows)))
+            rings.append(np.c_[away, colour][away < 1.0])
+            whites.append(colour[away > 1.25])
+    return _pooled(radii, rings, whites)
+
+
+def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Array]) -> EyeLook:
+    plain, white = np.tile(PLAIN_IRIS, (BINS, 1)), np.array(PLAIN_SCLERA)
+    if not radii:
+        return EyeLook(RADIUS, plain, white)
+    measured = float(np.average([r for r, _ in radii], weights=[n for _, n in radii]))
+    radius = float(np.clip(0.5 * (measured + RADIUS), *RADIUS_LIMITS))
+    ring, seen = np.concatenate(rings), np.concatenate(whites)
+    bins = np.clip(((ring[:, 0] - PUPIL) / (1 - PUPIL) * BINS).astype(int), -1, BINS - 1)
+    light = ring[:, 1:] @ [0.2126, 0.7152, 0.0722]
+    profile = plain.copy()
+    trust = min(1.0, len(ring) / ENOUGH)
+    everything = _without_highlights(ring[ring[:, 0] > PUPIL], light[ring[:, 0] > PUPIL])
+    for k in range(BINS):
+        rows = np.abs(bins - k) <= 1
+        own = _without_highlights(ring[rows], light[rows]) if rows.sum() > 8 else everything
+        profile[k] = trust * np.clip(own, 0.008, 0.6) + (1 - trust) * plain[k]
+    if len(seen) > 12:
+        # lids shade the white: the brighter half is the nearer to what it is
+        bright = seen[seen.mean(1) >= np.median(seen.mean(1))]
+        found = np.median(bright, 0)
+        grey = found.mean()
+        found = grey + 0.5 * (found - grey)
+        white = 0.5 * white + 0.5 * np.clip(found, 0.35, 0.72)
+    return EyeLook(radius, profile, white)
+
+
+def _without_highlights(ring: Array, light: Array) -> Array:
+    """Mean colour of the darker three fifths: highlights lie on the iris, lashes shade only its top."""
+    if not len(ring):
+        return np.array(PLAIN_IRIS)
+    low, high = np.quantile(light, (0.1, 0.7))
+    rows = (light >= low) & (light <= high)
+    out: Array = ring[rows, 1:].mean(0)
+    return out
+
+
+def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
+    """(N,3) linear albedo of the eye map's texels: pupil, iris, its dark rim and the white, by the distance on the ball
+    from where the iris's centre lies."""
+    points = texels.at(model.neutral)
+    out = np.zeros((len(points), 3))
+    rng = np.random.default_rng(0)
+    streaks = np.interp(np.linspace(0, 1, 720), np.linspace(0, 1, 90), rng.normal(1, 0.16, 90))
+    for centre, _ in IRIS:
+        if model.landmark_trust[centre] <= 0:
+            continue
+        pole = model.landmark_barycentric[centre] @ model.neutral[model.landmark_triangle[centre]]
+        side = np.sign(points[:, 0]) == np.sign(pole[0])
+        p = points[side]
+        if not len(p):
+            continue
+        ball = (p.max(0) + p.min(0)) / 2
+        axis = pole - ball
+        radius = float(np.linalg.norm(axis))
+        unit = (p - ball) / np.linalg.norm(p - ball, axis=1, keepdims=True)
+        away = np.arccos(np.clip(unit @ (axis / radius), -1, 1)) * radius / look.radius
+        up = np.arctan2(unit[:, 1], unit[:, 0] * np.sign(pole[0]))
+        fibre = streaks[((up / (2 * np.pi) + 0.5) * 719).astype(int)]
+        at = np.clip((away - PUPIL) / (1 - PUPIL), 0, 1) * (BINS - 1)
+        iris = np.stack([np.interp(at, np.arange(BINS), look.profile[:, c]) for c in range(3)], 1) * fibre[:, None]
+        iris *= (1 - 0.45 * np.clip((away - 0.86) / 0.14, 0, 1))[:, None]
+        pink = np.clip((away - 1.3) / 2.5, 0, 1)[:, None]
+        white = look.sclera * (1 - pink * [0.06, 0.2, 0.22])
+        edge = np.clip((away - 0.97) / 0.1, 0, 1)[:, None]
+        pupil = np.clip((away - (PUPIL - 0.04)) / 0.06, 0, 1)[:, None]
+        out[side] = (1 - edge) * (pupil * iris + (1 - pupil) * 0.006) + edge * white
+    return out

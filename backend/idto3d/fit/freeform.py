@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modes cannot say: a smooth displacement that brings landmarks where the photographs show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csc_array, eye_array
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+
+from ..headmodel import HeadModel
+from ..headmodel.model import SKIN_PARTS
+from ..mesh.surface import uniform_laplacian
+from ..photos.faces import Face
+from .landmarks import LandmarkFit, LandmarkModel
+
+Array = NDArray[Any]
+
+SMOOTHNESS = 0.5  # of the bi-Laplacian, against a landmark's trust: half of what is finer than some two centimetres
+LIMIT = 0.004  # metres
+EXPRESSIVE = 0.003  # metres of expression at a landmark from which on its residual is taken for the expression's
+DEPTH_RIDGE = 0.3  # keeps a landmark's depth where no photograph says anything of it
+
+
+def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tuple[Array, tuple[Array, ...]]:
+    """displacement (P,3) of the person's neutral, and of each photo the correction (P,3) of what its expression missed.
+
+    Minimises trust |A d - r|^2 + SMOOTHNESS |L d|^2 with A the landmarks' barycentric rows and r their residuals in the
+    picture's plane. Where an expression moves the skin much, the residual is the expression's and not the person's.
+    """
+    at = LandmarkModel.of(model)
+    residuals, planes, own = [], [], []
+    for face, state in zip(faces, fit.states, strict=True):
+        camera = state.camera
+        motion = np.tensordot(state.expression, at.expression, 1)
+        x = at.neutral + np.tensordot(fit.identity, at.identity, 1) + motion
+        pixel, height = camera.project(x)
+        flat = (face.landmarks[at.index] - pixel) * [1.0, -1.0] * (1 - camera.inverse_distance * height)[:, None]
+        residuals.append(np.c_[flat / camera.scale, np.zeros(len(x))] @ camera.rotation)
+        planes.append(camera.rotation[:2].T @ camera.rotation[:2])
+        own.append(1 / (1 + (np.linalg.norm(motion, axis=1) / EXPRESSIVE) ** 2))
+    normal = np.full((len(at.index), 3, 3), 0.0) + DEPTH_RIDGE * np.eye(3)
+    right = np.zeros((len(at.index), 3))
+    for r, plane, share in zip(residuals, planes, own, strict=True):
+        normal += share[:, None, None] * plane
+        right += share[:, None] * r
+    shared = np.linalg.solve(normal, right[..., None])[..., 0]
+    left = [r - shared @ plane for r, plane in zip(residuals, planes, strict=True)]
+    fields = _spread(model, at, [shared, *left])
+    return fields[0], tuple(fields[1:])
+
+
+def _spread(model: HeadModel, at: LandmarkModel, targets: Sequence[Array]) -> list[Array]:
+    """Vertex fields (P,3) from values at the landmarks, each (K,3)."""
+    triangles = model.triangles_of(*SKIN_PARTS)
+    skin, local = np.unique(triangles, return_inverse=True)
+    place = np.full(len(model.neutral), -1)
+    place[skin] = np.arange(len(skin))
+    corners, weights = place[model.landmark_triangle[at.index]], model.landmark_barycentric[at.index]
+    on_skin = (corners >= 0).all(1)
+    k = int(on_skin.sum())
+    rows = np.repeat(np.arange(k), 3)
+    interpolate = coo_array((weights[on_skin].ravel(), (rows, corners[on_skin].ravel())), shape=(k, len(skin))).tocsr()
+    laplacian = uniform_laplacian(local.reshape(-1, 3), len(skin))
+    trust = at.trust[on_skin]
+    weighted = interpolate.T.multiply(trust[None]).tocsr()
+    matrix = weighted @ interpolate + SMOOTHNESS * (laplacian @ laplacian) + 1e-5 * eye_array(len(skin))
+    solver = splu(csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    right = np.concatenate([weighted @ t[on_skin] for t in targets], 1)
+    solved = solver.solve(right).reshape(len(skin), -1, 3).transpose(1, 0, 2)
+    return [_to_all(model, skin, _limited(field)) for field in solved]
+
+
+def _limited(field: Array) -> Array:
+    length = np.linalg.norm(field, axis=1, keepdims=True)
+    out: Array = field * np.minimum(1.0, LIMIT / np.maximum(length, 1e-12))
+    return out
+
+
+def _to_all(model: HeadModel, skin: Array, field: Array) -> Array:
+    """(P,3): other parts follow the skin nearest to them; whole pieces such as eyes and teeth as rigid ones."""
+    out = np.zeros((len(model.neutral), 3))
+    out[skin] = field
+    tree = cKDTree(model.neutral[skin])
+    for name in model.part_names:
+        rows = np.flatnonzero(model.vertices_of(name))
+        if name in SKIN_PARTS or not len(rows):
+            continue
+        near = field[tree.query(model.neutral[rows], k=8)[1]].mean(1)
+        if name in ("sclera", "iris", "teeth", "gums", "tongue"):
+            for side in (model.neutral[rows, 0] > 0, model.neutral[rows, 0] <= 0):
+                if name in ("sclera", "iris") and side.any():
+                    near[side] = near[side].mean(0)
+            if name not in ("sclera", "iris"):
+                near = np.zeros_like(near)
+        out[rows] = near
+    out[skin] = field
+    return out

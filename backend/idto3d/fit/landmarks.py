@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Landmarks of one person's photographs to one identity and, for each photo, camera and expression.
+
+Gauss-Newton on a linear head model under a pinhole camera. The loss of the data is Huber's, so that a wrong landmark
+pulls no harder than a doubtful one; the priors stay quadratic, so that nothing makes an implausible head cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from ..headmodel import HeadModel
+from ..photos.faces import Face
+from .camera import PhotoCamera
+
+Array = NDArray[Any]
+
+POSE = 7
+"""Rotation (3), log scale, shift (2), inverse distance."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How landmarks are weighed against what faces are like."""
+
+    # standard deviation of a landmark that the model trusts fully, metres on the face; larger than the nets' own
+    # scatter, because neighbouring landmarks err together
+    sigma: float = 0.003
+    # where Huber's loss turns from square to straight, in sigmas
+    huber: float = 2.0
+    # of the expression's coefficients around what the blendshape net says
+    sigma_expression: float = 0.3
+    # how much of the blendshape net's scores is believed; neutral faces score up to 0.2 in some
+    score_floor: float = 0.15
+    score_share: float = 0.7
+    expression_limits: tuple[float, float] = (-0.25, 1.2)
+    # 1 over metres: photographs of people are taken from 40 cm to some metres
+    inverse_distance: float = 1.5
+    sigma_inverse_distance: float = 0.6
+    inverse_distance_limits: tuple[float, float] = (0.2, 3.3)
+    pose_steps: int = 8
+    steps: int = 12
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkModel:
+    """The head model at its landmarks only. index (K,): which of the 478; neutral (K,3), identity (M,K,3), expression
+    (E,K,3) metres; trust (K,)."""
+
+    index: Array
+    neutral: Array
+    identity: Array
+    expression: Array
+    trust: Array
+    centre: Array
+
+    @classmethod
+    def of(cls, model: HeadModel) -> LandmarkModel:
+        index = np.flatnonzero(model.landmark_trust > 0)
+        corners, weights = model.landmark_triangle[index], model.landmark_barycentric[index].astype(np.float64)
+
+        def at(values: Array) -> Array:
+            out: Array = np.einsum("...kjc,kj->...kc", values[..., corners, :].astype(np.float64), weights)
+            return out
+
+        neutral = at(model.neutral)
+        trust = model.landmark_trust[index].astype(np.float64)
+        return cls(index, neutral, at(model.identity), at(model.expression), trust, neutral.mean(0))
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoState:
+    """Camera, and expression (E,) with the mean of its prior (E,)."""
+
+    camera: PhotoCamera
+    expression: Array
+    expected: Array
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkFit:
+    """identity (M,); states, one a photo; residual: of each photo, trusted root mean square, metres on the face; cost."""
+
+    identity: Array
+    states: tuple[PhotoState, ...]
+    residual: tuple[float, ...]
+    cost: float
+
+
+def fit_landmarks(model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()) -> LandmarkFit:
+    """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
+    at = LandmarkModel.of(model)
+    points = [face.landmarks[at.index] for face in faces]
+    starts = tuple(_start(model, at, face, q, config) for face, q in zip(faces, points, strict=True))
+    return _gauss_newton(at, points, starts, config)
+
+
+def refit_with(
+    model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig = FitConfig()
+) -> LandmarkFit:
+    """Go on from another fit, for example of fewer photos."""
+    at = LandmarkModel.of(model)
+    return _gauss_newton(at, [face.landmarks[at.index] for face in faces], before.states, config, before.identity)
+
+
+def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
+    """The expression that the blendshape net reads in the photo, by ARKit's names in the model's."""
+    out = np.zeros(len(model.expression_names))
+    for n, name in enumerate(model.expression_names):
+        side = {"_L": "Left", "_R": "Right"}.get(name[-2:], "")
+        stem = name[:-2] if side else name
+        score = face.blendshapes.get(stem + side, face.blendshapes.get(stem, 0.0))
+        out[n] = config.score_share * max(0.0, score - config.score_floor) / (1 - config.score_floor)
+    return out
+
+
+def _start(model: HeadModel, at: LandmarkModel, face: Face, q: Array, config: FitConfig) -> PhotoState:
+    """The camera that fits the mean face best from three guesses of how the head is turned."""
+    expected = _expected(model, face, config)
+    shape = at.neutral + np.tensordot(expected, at.expression, 1)
+    flat = q * [1.0, -1.0]
+    deep = np.c_[flat, -face.landmark_depth[at.index]]
+    turns = [np.eye(3), _procrustes(shape, deep, at.trust), _procrustes(shape, deep * [1, 1, -1], at.trust)]
+    best: tuple[float, PhotoState] | None = None
+    for turn in turns:
+        y = (shape - at.centre) @ turn.T
+        scale = float(np.linalg.norm(flat - flat.mean(0)) / np.linalg.norm((y - y.mean(0))[:, :2]))
+        shift = q.mean(0) - scale * y[:, :2].mean(0) * [1.0, -1.0]
+        camera = PhotoCamera(turn, at.centre, scale, shift, config.inverse_distance)
+        state = PhotoState(camera, expected, expected)
+        posed = _gauss_newton(at, [q], (state,), replace(config, steps=0))
+        if best is None or posed.cost < best[0]:
+            best = posed.cost, posed.states[0]
+    assert best is not None
+    return best[1]
+
+
+def _procrustes(source: Array, target: Array, weight: Array) -> Array:
+    """Rotation (3,3) that turns source (K,3) to target (K,3) best under weights (K,) (Kabsch 1976)."""
+    w = weight / weight.sum()
+    a, b = source - w @ source, target - w @ target
+    u, _, vt = np.linalg.svd((b * w[:, None]).T @ a)
+    out: Array = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
+    return out
+
+
+def _gauss_newton(
+    at: LandmarkModel, points: Sequence[Array], states: tuple[PhotoState, ...], config: FitConfig,
+    identity: Array | None = None,
+) -> LandmarkFit:  # fmt: skip
+    """Cameras alone for `pose_steps` where no identity is given, then everything for `steps`."""
+    m, e = len(at.identity), len(at.expression)
+    a = np.zeros(m) if identity is None else identity
+    pose_steps = config.pose_steps if identity is None else 0
+    for step in range(pose_steps + config.steps):
+        free = step >= pose_steps
+        block = POSE + (e if free else 0)
+        first = m if free else 0
+        size = first + block * len(points)
+        normal, gradient = np.zeros((size, size)), np.zeros(size)
+        if free:
+            normal[:m, :m] += np.eye(m)
+            gradient[:m] += a
+        for k, (q, state) in enumerate(zip(points, states, strict=True)):
+            jac, res = _linearise(at, a, state, q, free)
+            w = np.repeat(_weights(at, res, state.camera, config), 2)
+            rows = np.r_[0:first, first + k * block : first + (k + 1) * block]
+            j = jac.reshape(-1, jac.shape[-1])
+            normal[np.ix_(rows, rows)] += j.T @ (j * w[:, None])
+            gradient[rows] += j.T @ (w * res.ravel())
+            near = first + k * block + POSE - 1
+            normal[near, near] += config.sigma_inverse_distance**-2
+            offset = state.camera.inverse_distance - config.inverse_distance
+            gradient[near] += offset * config.sigma_inverse_distance**-2
+            if free:
+                own = slice(near + 1, near + 1 + e)
+                normal[own, own] += np.eye(e) * config.sigma_expression**-2
+                gradient[own] += (state.expression - state.expected) * config.sigma_expression**-2
+        normal[np.diag_indices(size)] += 1e-9
+        delta = -np.linalg.solve(normal, gradient)
+        if free:
+            a = a + delta[:m]
+        states = tuple(
+            _moved(state, delta[first + k * block : first + (k + 1) * block], config)
+            for k, state in enumerate(states)
+        )
+    return _finished(at, points, a, states, config)
+
+
+def _linearise(
+    at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool
+) -> tuple[Array, Array]:
+    """Jacobian (K,2,C) of the pixels by identity and expression (if free), with the camera's between; residual (K,2)."""
+    cam = state.camera
+    x = at.neutral + np.tensordot(a, at.identity, 1) + np.tensordot(state.expression, at.expression, 1)
+    y = (x - cam.centre) @ cam.rotation.T
+    d = 1.0 - cam.inverse_distance * y[:, 2]
+    flat = y[:, :2] / d[:, None] * [1.0, -1.0]
+    res = cam.shift + cam.scale * flat - q
+    # by the point in camera axes (K,2,3)
+    by_point = np.zeros((len(x), 2, 3))
+    by_point[:, 0, 0], by_point[:, 1, 1] = cam.scale / d, -cam.scale / d
+    by_point[:, :, 2] = cam.scale * flat * (cam.inverse_distance / d)[:, None]
+    # turned by w, a point moves by w x y
+    cross = np.zeros((len(x), 3, 3))
+    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = y[:, 2], -y[:, 1], y[:, 0]
+    cross -= cross.transpose(0, 2, 1)
+    camera = np.concatenate(
+        [
+            by_point @ cross,
+            (cam.scale * flat)[:, :, None],
+            np.broadcast_to(np.eye(2), (len(x), 2, 2)),
+            (cam.scale * flat * (y[:, 2] / d)[:, None])[:, :, None],
+        ],
+        2,
+    )
+    if not free:
+        return camera, res
+    to_camera = by_point @ cam.rotation
+    identity = np.einsum("kpc,mkc->kpm", to_camera, at.identity)
+    expression = np.einsum("kpc,ekc->kpe", to_camera, at.expression)
+    return np.concatenate([identity, camera, expression], 2), res
+
+
+def _weights(at: LandmarkModel, res: Array, camera: PhotoCamera, config: FitConfig) -> Array:
+    """(K,) inverse variances in pixels, Huber's by iterative reweighting."""
+    sigma = config.sigma * camera.scale
+    distance = np.linalg.norm(res, axis=1) / sigma
+    out: Array = at.trust / sigma**2 * np.minimum(1.0, config.huber / np.maximum(distance, 1e-9))
+    return out
+
+
+def _moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:
+    """A photo's state after a step, turned by half a radian at most."""
+    cam = state.camera
+    turn = delta[:3] * min(1.0, 0.5 / max(1e-9, float(np.linalg.norm(delta[:3]))))
+    near = float(np.clip(cam.inverse_distance + delta[6], *config.inverse_distance_limits))
+    camera = PhotoCamera(
+        Rotation.from_rotvec(turn).as_matrix() @ cam.rotation,
+        cam.centre,
+        cam.scale * float(np.exp(np.clip(delta[3], -0.5, 0.5))),
+        cam.shift + delta[4:6],
+        near,
+    )
+    if len(delta) == POSE:
+        return replace(state, camera=camera)
+    expression = np.clip(state.expression + delta[POSE:], *config.expression_limits)
+    return PhotoState(camera, expression, state.expected)
+
+
+def _finished(
+    at: LandmarkModel, points: Sequence[Array], a: Array, states: tuple[PhotoState, ...], config: FitConfig
+) -> LandmarkFit:
+    cost, residual = 0.5 * float(a @ a), []
+    for q, state in zip(points, states, strict=True):
+        _, res = _linearise(at, a, state, q, False)
+        distance = np.linalg.norm(res, axis=1) / (config.sigma * state.camera.scale)
+        huber = np.where(
+            distance < config.huber, 0.5 * distance**2, config.huber * (distance - 0.5 * config.huber)
+        )
+        cost += float(at.trust @ huber)
+        cost += 0.5 * float(((state.expression - state.expected) ** 2).sum()) / config.sigma_expression**2
+        near = state.camera.inverse_distance - config.inverse_distance
+        cost += 0.5 * (near / config.sigma_inverse_distance) ** 2
+        square = (res**2).sum(1) / state.camera.scale**2
+        residual.append(float(np.sqrt(at.trust @ square / at.trust.sum())))
+    return LandmarkFit(a, states, tuple(residual), cost)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The light of a photograph, from skin whose shape is known: second-order spherical harmonics (Ramamoorthi and
+Hanrahan 2001) times one skin colour. On measured skin the higher orders hold a few per cent of the constant, so that one
+colour is enough to tell the light by; shadows, highlights, brows and beards are outliers and lose their vote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+RIDGE = (0.0, 0.02, 0.3)
+"""Regularization of bands 0, 1 and 2, as shares of the sum of the weights: what the visible half of the normals leaves open."""
+OUTLIER = 0.3  # of the logarithm of colour over prediction, where a pixel's weight has halved
+FLOOR = 0.25  # of the mean shading: no visible skin is taken to be lit less
+ROUNDS = 6
+
+
+def harmonics(normals: Array) -> Array:
+    """`render.lights.sh_basis` of unit normals (N,3), in numpy: (N,9)."""
+    x, y, z = normals.T
+    return np.stack(
+        [
+            np.full_like(x, 0.28209479),
+            0.48860251 * y,
+            0.48860251 * z,
+            0.48860251 * x,
+            1.09254843 * x * y,
+            1.09254843 * y * z,
+            0.31539157 * (3.0 * z * z - 1.0),
+            1.09254843 * x * z,
+            0.54627422 * (x * x - y * y),
+        ],
+        -1,
+    )
+
+
+def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Array]:
+    """The skin's tone (3,) linear RGB, its median colour, and the light (9,3) that shades it, so that colour = albedo *
+    harmonics(normal) @ light and a skin of just this tone is lit as the pixels are.
+
+    colours (N,3) linear, normals (N,3) in the head frame, weights (N,).
+    """
+    order = np.argsort(colours @ [0.2126, 0.7152, 0.0722])
+    share = np.cumsum(weights[order]) / weights.sum()
+    middle = order[(share > 0.4) & (share < 0.6)]
+    tone = np.maximum(np.median(colours[middle], 0), 1e-3)
+    basis = harmonics(normals)
+    target = colours / tone
+    light = np.zeros((9, 3))
+    light[0] = 1 / 0.28209479
+    w = weights.copy()
+    bands = np.repeat(RIDGE, (1, 3, 5))
+    for _ in range(ROUNDS):
+        shade = np.maximum(basis @ light, 0.05)
+        off = np.abs(np.log(np.maximum(target, 0.01) / shade)).max(1)
+        w = weights / (1 + (off / OUTLIER) ** 2) / np.maximum(shade.mean(1), 0.2)
+        normal = basis.T @ (basis * w[:, None]) + np.diag(bands * w.sum() * 0.08)
+        light = np.linalg.solve(normal, basis.T @ (target * w[:, None]))
+    return tone, light
+
+
+def shading(light: Array, normals: Array) -> Array:
+    """Irradiance over pi (N,3) of normals (N,3) under light (9,3), kept away from zero."""
+    mean = 0.28209479 * light[0]
+    out: Array = np.maximum(harmonics(normals) @ light, FLOOR * np.maximum(mean, 1e-3))
+    return out

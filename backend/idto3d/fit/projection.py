@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A photograph laid on the head: for every vertex how well it is seen, for every texel its de-lit colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..headmodel import HeadModel
+from ..mesh.surface import vertex_normals
+from ..mesh.texels import Texels
+from ..photos.faces import Face
+from .camera import PhotoCamera
+from .light import fit_light, shading
+from .visibility import draw_depth, resized
+
+Array = NDArray[Any]
+
+FACING = (0.12, 0.45)  # cosine to the camera where a surface begins to count, and where it counts fully
+BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still seen, no longer seen
+DEPTH_SIZE = 512
+# outlines in MediaPipe's mesh: of the eyes' openings and the mouth's
+EYES = (
+    (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+)
+MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """A posed head in its photograph. Per vertex: pixel (P,2), height (P,), facing (P,) the cosine to the camera,
+    normal (P,3), shade (P,3) irradiance over pi. linear (S,S,3): the picture in linear light; usable (S,S) 0..1: where it
+    shows the person's outside, neither the openings of eyes and mouth nor what lies beyond the person; tone (3,) linear:
+    the median skin; light (9,3); height_buffer (D,D)."""
+
+    pixel: Array
+    height: Array
+    facing: Array
+    normal: Array
+    shade: Array
+    linear: Array
+    usable: Array
+    tone: Array
+    light: Array
+    height_buffer: Array
+
+
+def srgb_to_linear(values: Array) -> Array:
+    """uint8 sRGB to linear float32."""
+    levels = np.arange(256) / 255.0
+    table = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    out: Array = table[values]
+    return out
+
+
+def linear_to_srgb(values: Array) -> Array:
+    """Linear to sRGB code values 0..1, float32."""
+    v = np.clip(values, 0.0, 1.0)
+    out: Array = np.where(v <= 0.0031308, 12.92 * v, 1.055 * np.maximum(v, 1e-8) ** (1 / 2.4) - 0.055)
+    return out.astype(np.float32)
+
+
+def polygon_mask(size: int, landmarks: Array, outline: tuple[int, ...]) -> Array:
+    """(S,S) bool: inside the outline through the named landmarks (478,2)."""
+    image = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(image, [np.rint(landmarks[list(outline)] * 16).astype(np.int32)], 1, shift=4)
+    return image.astype(bool)
+
+
+def project_photo(
+    model: HeadModel, face: Face, camera: PhotoCamera, posed: Array, covering: tuple[Array, Array] | None = None
+) -> Projected:
+    """Lay a posed head (P,3) into its photograph and find the light there.
+
+    covering: vertices (V,3) and triangles (F,3) of what may stand in front of the skin, such as hair.
+    """
+    size = len(face.picture)
+    normal = vertex_normals(posed, model.triangles)
+    pixel, height = camera.project(posed)
+    facing = (normal * camera.towards(posed)).sum(1)
+    solid = [part for part in model.part_names if part not in FILMS]
+    triangles = model.triangles_of(*solid)
+    vertices = posed
+    if covering is not None:
+        triangles = np.concatenate([triangles, covering[1] + len(posed)])
+        vertices = np.concatenate([posed, covering[0]])
+    buffer = draw_depth(resized(camera, DEPTH_SIZE / size), vertices, triangles, DEPTH_SIZE)
+    linear = srgb_to_linear(face.picture)
+    usable = usable_pixels(face)
+    tone, light = _light(model, face, pixel, normal, facing, linear, usable)
+    shade = shading(light, normal)
+    return Projected(pixel, height, facing, normal, shade, linear, usable, tone, light, buffer.height)
+
+
+FILMS = ("lacrimal", "eye_blend", "eye_occlusion", "lashes")
+"""Parts that one sees through."""
+
+
+def usable_pixels(face: Face) -> Array:
+    """(S,S) float32: 1 where the picture shows the person's outside."""
+    size = len(face.picture)
+    unit = max(1.0, float(np.ptp(face.landmarks[:468, 1])) / 150)
+    person = np.clip((face.person - 0.5) / 0.3, 0, 1) * face.inside
+    person = cv2.erode(person.astype(np.float32), np.ones((3, 3), np.uint8), iterations=int(np.ceil(unit)))
+    openings = np.zeros((size, size), np.uint8)
+    for outline in (*EYES, MOUTH):
+        openings |= polygon_mask(size, face.landmarks, outline).astype(np.uint8)
+    openings = cv2.dilate(openings, np.ones((3, 3), np.uint8), iterations=max(1, int(round(0.7 * unit))))
+    return cv2.GaussianBlur(person * (1.0 - openings), (0, 0), 0.7 * unit)
+
+
+def _light(
+    model: HeadModel, face: Face, pixel: Array, normal: Array, facing: Array, linear: Array, usable: Array
+) -> tuple[Array, Array]:
+    """Tone and light from the skin between brows, eyes, lips and the face's outline."""
+    size = len(linear)
+    skin = polygon_mask(size, face.landmarks, OVAL)
+    for outline in (*BROWS, *EYES, LIPS):
+        skin &= ~polygon_mask(size, face.landmarks, outline)
+    soft = cv2.GaussianBlur(skin.astype(np.float32) * (usable > 0.5), (0, 0), size / 300)
+    rows = np.flatnonzero(model.vertices_of("face") & (facing > 0.25) & _within(pixel, size))
+    blurred = cv2.GaussianBlur(linear, (0, 0), size / 300)
+    colours = sample(blurred, pixel[rows])
+    weights = sample(soft, pixel[rows]) * facing[rows]
+    if weights.sum() < 20:  # hardly any skin is seen: one even light
+        weights = np.maximum(weights, 1e-3)
+    return fit_light(colours.astype(np.float64), normal[rows], weights.astype(np.float64))
+
+
+def sample(image: Array, pixel: Array) -> Array:
+    """Bilinear values of image (S,S[,C]) at pixels (N,2): (N[,C]) float32, edges repeated."""
+    at = np.asarray(pixel, np.float32)
+    rows = -(-len(at) // 16384)  # remap takes images of at most 32767 a side
+    padded = np.zeros((rows * 16384, 2), np.float32)
+    padded[: len(at)] = at
+    grid = padded.reshape(rows, 16384, 2)
+    out = cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    flat: Array = out.reshape(rows * 16384, *image.shape[2:])[: len(at)]
+    return flat
+
+
+def _within(pixel: Array, size: int) -> Array:
+    out: Array = ((pixel > 0.5) & (pixel < size - 1.5)).all(-1)
+    return out
+
+
+def _smoothstep(values: Array, low: float, high: float) -> Array:
+    t = np.clip((values - low) / (high - low), 0.0, 1.0)
+    out: Array = t * t * (3 - 2 * t)
+    return out
+
+
+def seen_weights(photo: Projected, pixel: Array, height: Array, facing: Array) -> Array:
+    """(N,) 0..1: how well points of the surface are seen: turned to the camera, frontmost, on the person."""
+    size, small = len(photo.linear), len(photo.height_buffer)
+    factor = small / size
+    front = photo.height_buffer[
+        np.clip(np.rint((pixel[:, 1] + 0.5) * factor - 0.5), 0, small - 1).astype(int),
+        np.clip(np.rint((pixel[:, 0] + 0.5) * factor - 0.5), 0, small - 1).astype(int),
+    ]
+    behind = front - height
+    weight = _smoothstep(facing, *FACING) * (1 - np.clip((behind - BEHIND[0]) / (BEHIND[1] - BEHIND[0]), 0, 1))
+    weight *= _within(pixel, size)
+    out: Array = (weight * sample(photo.usable, pixel)).astype(np.float32)
+    return out
+
+
+def vertex_seen(model: HeadModel, photo: Projected) -> Array:
+    """(P,) 0..1: how well each vertex of the skin is seen, 0 for other parts."""
+    skin = model.vertices_of("face", "back_head")
+    weight = seen_weights(photo, photo.pixel, photo.height, photo.facing)
+    out: Array = np.where(skin, weight, 0.0)
+    return out
+
+
+def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None) -> tuple[Array, Array]:
+    """De-lit colours (N,3) linear and weights (N,) of a map's texels; with `mirror` (P,), of the other side's."""
+    values = np.c_[photo.pixel, photo.height, photo.facing, photo.shade]
+    at = texels.at(values) if mirror is None else texels.at_mirrored(values, mirror)
+    weight = seen_weights(photo, at[:, :2], at[:, 2], at[:, 3])
+    colour = sample(photo.linear, at[:, :2]) / at[:, 4:7]
+    return colour, weight

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a mesh to the texels of one of its maps: which point of the surface each texel's centre is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Texels:
+    """The covered texels of a size x size map. index (N,) flat, row 0 at the top; triangle (N,) rows of what was
+    rasterised; corners (N,3) vertices of the mesh; weights (N,3) barycentric, float32."""
+
+    size: int
+    index: Array
+    triangle: Array
+    corners: Array
+    weights: Array
+
+    def at(self, values: Array) -> Array:
+        """Vertex values (V,C) at the texels (N,C), float32."""
+        return _interpolate(np.ascontiguousarray(values, np.float32), self.corners, self.weights)
+
+    def at_mirrored(self, values: Array, mirror: Array) -> Array:
+        """The same of the mirrored place; mirror (V,) the vertex on the other side."""
+        return _interpolate(np.ascontiguousarray(values, np.float32), mirror[self.corners], self.weights)
+
+    def image(self, values: Array, fill: float = 0.0) -> Array:
+        """Texel values (N,C) or (N,) as an image (S,S[,C]) with `fill` elsewhere."""
+        out = np.full((self.size * self.size, *values.shape[1:]), fill, values.dtype)
+        out[self.index] = values
+        return out.reshape(self.size, self.size, *values.shape[1:])
+
+    def of_image(self, image: Array) -> Array:
+        """The texels (N,C) or (N,) of an image (S,S[,C])."""
+        out: Array = image.reshape(self.size * self.size, *image.shape[2:])[self.index]
+        return out
+
+    @cached_property
+    def nearest(self) -> tuple[Array, Array]:
+        """Rows and columns (S,S) of the nearest covered texel."""
+        covered = self.image(np.ones(len(self.index), bool))
+        return tuple(distance_transform_edt(~covered, return_distances=False, return_indices=True))  # type: ignore[return-value]
+
+    def padded(self, image: Array) -> Array:
+        """A copy of image (S,S[,C]) whose empty texels take the nearest covered one's value, so that filtering brings
+        no background in at the seams."""
+        out: Array = image[self.nearest]
+        return out
+
+
+def make_texels(uv: Array, triangles_uv: Array, triangles: Array, size: int) -> Texels:
+    """uv (N,2) 0..1, v up; triangles_uv and triangles (F,3) the corners in uv and in the mesh. Where triangles overlap
+    the first one wins."""
+    rows = np.full((size, size), -1, np.int64)
+    weights = np.zeros((size, size, 3), np.float32)
+    _rasterize(np.asarray(uv, np.float64), np.asarray(triangles_uv, np.int64), size, rows, weights)
+    index = np.flatnonzero(rows.ravel() >= 0)
+    triangle = rows.ravel()[index]
+    return Texels(size, index, triangle, np.asarray(triangles)[triangle], weights.reshape(-1, 3)[index])
+
+
+@njit(cache=True, nogil=True)
+def _interpolate(values, corners, weights):  # type: ignore[no-untyped-def]
+    out = np.empty((corners.shape[0], values.shape[1]), np.float32)
+    for n in range(corners.shape[0]):
+        for c in range(values.shape[1]):
+            out[n, c] = (
+                values[corners[n, 0], c] * weights[n, 0]
+                + values[corners[n, 1], c] * weights[n, 1]
+                + values[corners[n, 2], c] * weights[n, 2]
+            )
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _rasterize(uv, faces, size, rows, weights):  # type: ignore[no-untyped-def]
+    for f in range(len(faces)):
+        # in units of texels with centres on whole numbers; rows go down while v goes up
+        x0, y0 = uv[faces[f, 0], 0] * size - 0.5, (1.0 - uv[faces[f, 0], 1]) * size - 0.5
+        x1, y1 = uv[faces[f, 1], 0] * size - 0.5, (1.0 - uv[faces[f, 1], 1]) * size - 0.5
+        x2, y2 = uv[faces[f, 2], 0] * size - 0.5, (1.0 - uv[faces[f, 2], 1]) * size - 0.5
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if area == 0.0:
+            continue
+        left, right = max(0, int(np.ceil(min(x0, x1, x2)))), min(size - 1, int(np.floor(max(x0, x1, x2))))
+        top, bottom = max(0, int(np.ceil(min(y0, y1, y2)))), min(size - 1, int(np.floor(max(y0, y1, y2))))
+        for row in range(top, bottom + 1):
+            for column in range(left, right + 1):
+                a = ((x1 - column) * (y2 - row) - (x2 - column) * (y1 - row)) / area
+                b = ((x2 - column) * (y0 - row) - (x0 - column) * (y2 - row)) / area
+                c = 1.0 - a - b
+                if a >= 0.0 and b >= 0.0 and c >= 0.0 and rows[row, column] < 0:
+                    rows[row, column] = f
+                    weights[row, column, 0], weights[row, column, 1], weights[row, column, 2] = a, b, c
