@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Ours = Callable[[str], bool]
-"""Whether a file of this name is replaced; any other is kept."""
+"""Whether what has this name, with slashes below the folder, is replaced; all else is kept."""
 
 
 def recover(path: Path, ours: Ours) -> None:
@@ -42,8 +42,12 @@ def publish(temporary: Path, path: Path, token: str, ours: Ours) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _keep_others(old: Path, path: Path, ours: Ours) -> None:
-    """Move the files of ``old`` that are not replaced, such as a saved .blend, to ``path``."""
+def _keep_others(old: Path, path: Path, ours: Ours, below: str = "") -> None:
+    """Move what is not replaced in ``old``, such as a saved .blend, to ``path``."""
     for entry in old.iterdir():
-        if not ours(entry.name) and not (path / entry.name).exists():
-            os.rename(entry, path / entry.name)
+        name, target = below + entry.name, path / entry.name
+        if ours(name):
+            if entry.is_dir() and target.is_dir():
+                _keep_others(entry, target, ours, f"{name}/")
+        elif not target.exists():
+            os.rename(entry, target)

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bundle as binary glTF 2.0, for all programs that are not Blender.
+
+https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html. One mesh, a primitive for each material, a morph target for
+each expression, pictures inside. What glTF cannot say is left out: light under the skin, an expression's own albedo.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .format import Bundle, BundleMaterial, Bytes, to_head_frame
+
+Array = NDArray[Any]
+
+_FLOAT, _USHORT, _UINT = 5126, 5123, 5125
+_VERTICES, _INDICES = 34962, 34963
+_LINEAR, _MIPMAPPED, _CLAMP = 9729, 9987, 33071
+_NUMBERS = {_FLOAT: "<f4", _USHORT: "<u2", _UINT: "<u4"}
+_KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3"}
+# Less than a thousandth of a millimetre, and of a normal's length, is no motion.
+_MOVES, _TURNS = 1e-6, 1e-3
+_JPEG = 92
+_SPECULAR = "KHR_materials_specular"
+# Principled BSDF's specular of 0.5 and glTF's factor of 1 are both the 4 % of refractive index 1.5.
+_FULL_SPECULAR = 0.5
+
+
+def write_glb(bundle: Bundle, file: Path) -> None:
+    """Write a bundle whose arrays fit each other (`check_mesh`) as `file`. Raises OSError."""
+    out = _Gltf()
+    vertices = to_head_frame(bundle.vertices)
+    corners, corners_uv, face = triangulate(bundle.faces, bundle.faces_uv)
+    poses = [vertices, *(vertices + to_head_frame(offset) for offset in bundle.offsets)]
+    normals = [vertex_normals(pose, corners) for pose in poses]
+    primitives = []
+    for number, material in enumerate(bundle.materials):
+        own = bundle.material[face] == number
+        if not own.any():
+            continue
+        # A vertex is split where its faces have different places in the picture.
+        pairs, index = np.unique(
+            np.stack([corners[own], corners_uv[own]], axis=-1).reshape(-1, 2), axis=0, return_inverse=True
+        )
+        vertex, place = pairs.T
+        uv = np.clip(bundle.uv[place], 0, 1) * (1, -1) + (0, 1)
+        primitives.append(
+            {
+                "attributes": {
+                    "POSITION": out.accessor(vertices[vertex], _FLOAT, bounds=True),
+                    "NORMAL": out.accessor(normals[0][vertex], _FLOAT),
+                    "TEXCOORD_0": out.accessor(uv, _FLOAT),
+                },
+                "indices": out.indices(index.ravel()),
+                "material": out.material(material),
+                "targets": [
+                    {
+                        "POSITION": out.sparse((pose - vertices)[vertex], _MOVES),
+                        "NORMAL": out.sparse((normal - normals[0])[vertex], _TURNS),
+                    }
+                    for pose, normal in zip(poses[1:], normals[1:], strict=True)
+                ],
+            }
+        )
+    mesh: dict[str, Any] = {"name": "head", "primitives": primitives}
+    if bundle.expressions:
+        mesh |= {"weights": [0.0] * len(poses[1:]), "extras": {"targetNames": list(bundle.expressions)}}
+    else:
+        for primitive in primitives:
+            del primitive["targets"]
+    out.write(file, mesh, bundle)
+
+
+def triangulate(faces: Array, faces_uv: Array) -> tuple[Array, Array, Array]:
+    """Faces (F,4), -1 last in a triangle, as triangles (N,3) of vertices and of uv, and the face (N,) of each."""
+    quad = np.flatnonzero(faces[:, 3] >= 0)
+    both = [np.concatenate([given[:, :3], given[quad][:, [0, 2, 3]]]) for given in (faces, faces_uv)]
+    return both[0], both[1], np.concatenate([np.arange(len(faces)), quad])
+
+
+def vertex_normals(vertices: Array, triangles: Array) -> Array:
+    """Unit normals (V,3) float32, each triangle weighted by its angle at the vertex, as Blender does; +Y where a vertex
+    has none."""
+    edges = vertices[np.roll(triangles, -1, axis=1)] - vertices[triangles]
+    normal = np.cross(edges[:, 0], -edges[:, 2])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
+    unit = edges / np.maximum(np.linalg.norm(edges, axis=2, keepdims=True), 1e-20)
+    angles = np.arccos(np.clip(-(unit * np.roll(unit, 1, axis=1)).sum(axis=2), -1, 1))
+    weighted = (angles[..., None] * normal[:, None]).reshape(-1, 3)
+    total = np.stack(
+        [np.bincount(triangles.ravel(), weighted[:, axis], minlength=len(vertices)) for axis in range(3)], axis=1
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 1e-12, total / np.maximum(length, 1e-12), (0.0, 1.0, 0.0)).astype(np.float32)
+
+
+class _Gltf:
+    """The lists of a glTF in the making, and its one buffer."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
+        self.materials: list[dict[str, Any]] = []
+
+    def view(self, data: bytes, target: int | None = None) -> int:
+        """Append to the buffer; the number of the new view."""
+        self.buffer += bytes(-len(self.buffer) % 4)
+        view = {"buffer": 0, "byteOffset": len(self.buffer), "byteLength": len(data)}
+        self.views.append(view if target is None else {**view, "target": target})
+        self.buffer += data
+        return len(self.views) - 1
+
+    def accessor(self, values: Array, kind: int, bounds: bool = False, target: int = _VERTICES) -> int:
+        values = np.ascontiguousarray(values, _NUMBERS[kind])
+        made = _described(values, kind, bounds)
+        self.accessors.append({"bufferView": self.view(values.tobytes(), target), **made})
+        return len(self.accessors) - 1
+
+    def indices(self, index: Array) -> int:
+        return self.accessor(index, _USHORT if index.max() < 0xFFFF else _UINT, target=_INDICES)
+
+    def sparse(self, values: Array, threshold: float) -> int:
+        """Rows (N,3) of which most are zero: what is less than the threshold is left out."""
+        moved = np.flatnonzero(np.abs(values).max(axis=1) > threshold)
+        kept = np.zeros(values.shape, np.float32)
+        kept[moved] = values[moved]
+        accessor = _described(kept, _FLOAT, bounds=True)
+        if len(moved):
+            kind = _USHORT if len(values) <= 0xFFFF else _UINT
+            accessor["sparse"] = {
+                "count": len(moved),
+                "indices": {"bufferView": self.view(moved.astype(_NUMBERS[kind]).tobytes()), "componentType": kind},
+                "values": {"bufferView": self.view(kept[moved].tobytes())},
+            }
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+    def texture(self, image: Image.Image, name: str) -> dict[str, int]:
+        """A picture as JPEG, or as PNG where it can be seen through."""
+        encoded = io.BytesIO()
+        clear = image.mode == "RGBA"
+        if clear:
+            image.save(encoded, "PNG")
+        else:
+            # Colours at full resolution: of a normal map they are directions.
+            image.save(encoded, "JPEG", quality=_JPEG, subsampling=0)
+        view = self.view(encoded.getvalue())
+        self.images.append({"bufferView": view, "mimeType": f"image/{'png' if clear else 'jpeg'}", "name": name})
+        return {"index": len(self.images) - 1}
+
+    def material(self, given: BundleMaterial) -> int:
+        surface: dict[str, Any] = {
+            "baseColorTexture": self.texture(Image.fromarray(given.albedo), f"{given.name}_albedo"),
+            "metallicFactor": 0.0,
+        }
+        if isinstance(given.roughness, np.ndarray):
+            # Green is the roughness. Blue is how metallic, times a factor of zero.
+            grey = Image.fromarray(given.roughness).convert("RGB")
+            surface["metallicRoughnessTexture"] = self.texture(grey, f"{given.name}_roughness")
+        else:
+            surface["roughnessFactor"] = float(given.roughness)
+        made: dict[str, Any] = {"name": given.name, "pbrMetallicRoughness": surface}
+        if given.normal is not None:
+            made["normalTexture"] = self.texture(Image.fromarray(given.normal), f"{given.name}_normal")
+        made["extensions"] = {_SPECULAR: self._specular(given)}
+        if given.alpha != "opaque":
+            made |= {"alphaMode": "MASK" if given.alpha == "clip" else "BLEND", "doubleSided": True}
+        self.materials.append(made)
+        return len(self.materials) - 1
+
+    def _specular(self, given: BundleMaterial) -> dict[str, Any]:
+        if not isinstance(given.specular, np.ndarray):
+            return {"specularFactor": min(float(given.specular) / _FULL_SPECULAR, 1.0)}
+        alpha = np.clip(given.specular / (255 * _FULL_SPECULAR), 0, 1)
+        white: Bytes = np.full((*alpha.shape, 4), 255, np.uint8)
+        white[..., 3] = np.round(255 * alpha)
+        return {"specularTexture": self.texture(Image.fromarray(white), f"{given.name}_specular")}
+
+    def write(self, file: Path, mesh: dict[str, Any], bundle: Bundle) -> None:
+        content = {
+            "asset": {"version": "2.0", "generator": bundle.generator, "copyright": bundle.licence},
+            "extensionsUsed": [_SPECULAR],
+            "scene": 0,
+            "scenes": [{"nodes": [0]}],
+            "nodes": [{"name": "head", "mesh": 0}],
+            "meshes": [mesh],
+            "materials": self.materials,
+            "textures": [{"source": number, "sampler": 0} for number in range(len(self.images))],
+            "images": self.images,
+            "samplers": [{"magFilter": _LINEAR, "minFilter": _MIPMAPPED, "wrapS": _CLAMP, "wrapT": _CLAMP}],
+            "accessors": self.accessors,
+            "bufferViews": self.views,
+            "buffers": [{"byteLength": len(self.buffer) + -len(self.buffer) % 4}],
+        }
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+        text += b" " * (-len(text) % 4)
+        self.buffer += bytes(-len(self.buffer) % 4)
+        with file.open("wb") as stream:
+            stream.write(struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(self.buffer)))
+            stream.write(struct.pack("<I4s", len(text), b"JSON") + text)
+            stream.write(struct.pack("<I4s", len(self.buffer), b"BIN\0"))
+            stream.write(self.buffer)
+
+
+def _described(values: Array, kind: int, bounds: bool) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "componentType": kind,
+        "count": len(values),
+        "type": _KINDS[1 if values.ndim == 1 else values.shape[1]],
+    }
+    if bounds:
+        made |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
+    return made
