@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which pixels of a photograph are hair, from the person's mask, the fitted head and the colours.
+
+Three kinds of pixel lie within the person's mask: hair, skin, and anything else (clothes, hands, other people). Each
+has a probability by place, which the fitted head gives, and a histogram of colours, learnt from where place makes it
+sure and then, as in expectation maximisation, from what was found. Hair that hangs is believed where it passes the jaw
+in one piece; else what has its colour below the chin are clothes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from ..fit.camera import PhotoCamera
+from ..headmodel import HeadModel
+from .guided_filter import guided_upsample
+from .head_view import HeadView, SeenFace, head_view
+
+Array = NDArray[Any]
+
+SIZE = 256  # pixels of the picture in which kinds are told apart
+ROUNDS = 6
+HAIR, SKIN, OTHER = 0, 1, 2
+_BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
+_COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
+
+
+def hair_mask(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCamera) -> Array:
+    """(S,S) float32, 0..1: how far each pixel of the face's picture shows hair of the head.
+
+    vertices (P,3): the fitted head as on the photo; camera: of the picture.
+    """
+    view = head_view(face, model, vertices, camera, SIZE)
+    if not (view.person & view.skin).any():
+        return np.zeros(face.picture.shape[:2], np.float32)
+    kinds = tell_kinds(view)
+    sharp = np.clip((kinds[..., HAIR] - 0.3) / 0.4, 0.0, 1.0)
+    small = cv2.resize(face.picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    out = guided_upsample(small, face.picture.astype(np.float32) / 255.0, sharp, 3, 1e-3)
+    whole = face.picture.shape[0]
+    person = cv2.resize(view.person.astype(np.float32), (whole, whole)) * np.clip(face.person * 2.0 - 0.5, 0.0, 1.0)
+    mask: Array = (out * person * face.inside).astype(np.float32)
+    return mask
+
+
+def tell_kinds(view: HeadView) -> Array:
+    """(size,size,3) probabilities of hair, skin and other; zero off the person."""
+    weight = view.person.astype(np.float32)
+    histogram = _Histogram(view.colour)
+    long = np.ones(view.person.shape, bool)
+    place, far = place_prior(view, long)
+    skin_0 = histogram.learn(view.sure_skin * weight, 1.5)
+    like_skin = _share_of_peak(skin_0, 0.9)[histogram.index]
+    ring = np.exp(-view.outside / 0.012) * (view.outside > 0.004) * (view.above > view.brow + 0.02)
+    sure_hair = (ring + 0.6 * (view.scalp > 0.9)) * weight * (1.0 - 0.8 * like_skin)
+    hair_0, every = histogram.learn(sure_hair, 1.3), histogram.learn(weight, 1.3)
+    unlike_hair = 1.0 - _share_of_peak(hair_0, 0.85)[histogram.index]
+    below = view.above < view.chin
+    shoulder = below * _ramp(np.abs(view.across - view.middle), 0.14, 0.18)
+    other_0 = histogram.learn(weight * (below * far * np.maximum(unlike_hair, shoulder) + 1e-6), 1.3)
+    hair, skin, other = hair_0, skin_0, 0.6 * other_0 + 0.4 * every
+    # Until it is known whether hair hangs, its colour is learnt near the skull only: it would drift to what is beside.
+    near = (view.outside < 0.04) & (view.above > view.eye)
+    kinds = place
+    for step in range(ROUNDS):
+        likely = np.stack([hair, skin, other], -1)[histogram.index] + np.array([2e-5, 2e-5, 5e-5])
+        kinds = _normalised(np.log(place) + _COLOUR_WEIGHT * np.log(likely))
+        kinds = cv2.blur(kinds * weight[..., None], (3, 3)) / np.maximum(cv2.blur(weight, (3, 3)), 1e-3)[..., None]
+        kinds *= weight[..., None]
+        loose = (kinds[..., HAIR] > 0.5) & ~_grown_from_head(view, kinds[..., HAIR] > 0.5)
+        kinds[loose, OTHER] += kinds[loose, HAIR]
+        kinds[loose, HAIR] = 0.0
+        if step == 1:
+            long = hangs(view, kinds[..., HAIR] > 0.5)
+            place, far = place_prior(view, long)
+            near = near | (long & (view.outside < 0.04) & (view.above > view.chin - 0.06))
+        hair = 0.6 * hair_0 + 0.4 * histogram.learn(kinds[..., HAIR] * near)
+        skin = 0.5 * skin_0 + 0.5 * histogram.learn(kinds[..., SKIN])
+        other = 0.4 * other_0 + 0.3 * every + 0.3 * histogram.learn(kinds[..., OTHER] * (0.2 + 0.8 * unlike_hair))
+    return kinds
+
+
+def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
+    """(size,size,3) probabilities of hair, skin, other by place, and (size,size) 0..1 how surely too far for hair.
+
+    long (size,size) bool: hair may hang below the chin there. Lengths in metres.
+    """
+    over_chin = view.above - view.chin
+    high = _ramp(over_chin, 0.0, 0.05)
+    ear = _ramp(-view.outside, -0.02, -0.005) * _ramp(-view.above, -view.brow - 0.01, -view.brow) * _ramp(over_chin, 0, 0.03)
+    hair = high * (0.88 - 0.5 * ear - 0.3 * _ramp(view.outside, 0.02, 0.06)) + (1 - high) * np.where(long, 0.55, 0.08)
+    skin = high * (0.04 + 0.45 * ear) + (1 - high) * 0.12
+    start = np.where(long, 0.12, 0.02)
+    below = _ramp(-over_chin - start, 0.0, 0.20)
+    beside = _ramp(np.abs(view.across - view.middle), 0.13, 0.21) * (over_chin < 0.03)
+    away = _ramp(view.outside, 0.06, 0.11) * _ramp(over_chin, 0.0, 0.03)
+    far = 1.0 - (1.0 - below) * (1.0 - beside) * (1.0 - away)
+    hair = hair * (1 - far) + far * np.where(away > 0.5, 0.03, np.where(long, 0.2, 0.02))
+    skin = skin * (1 - far) + far * 0.1
+    out = np.stack([hair, skin, 1.0 - hair - skin], -1)
+
+    neck_hair = np.where(long, 0.3, 0.05)
+    low = np.stack([neck_hair, np.full_like(neck_hair, 0.5), 0.5 - neck_hair], -1)
+    t = _ramp(over_chin, 0.01, 0.03)[..., None]
+    neck = view.skin & ~view.face
+    out[neck] = (t * np.array([0.45, 0.5, 0.05]) + (1 - t) * low)[neck]
+
+    depth_in_scalp = view.metres_into(view.scalp >= 0.5) - view.metres_into(view.scalp < 0.5)
+    fringe = np.where(view.above > view.brow + 0.004, 0.2 + 0.6 * np.clip(0.5 + depth_in_scalp / 0.04, 0, 1), 0.02)
+    rim = 0.3 * _ramp(-view.within, -0.02, 0.0) * (over_chin > 0)
+    fringe = np.maximum(fringe, rim)
+    out[view.face] = np.stack([fringe, 0.97 - fringe, np.full_like(fringe, 0.03)], -1)[view.face]
+    out = np.clip(out, 0.01, 1.0)
+    return out / out.sum(-1, keepdims=True), far
+
+
+def hangs(view: HeadView, hair: Array) -> Array:
+    """(size,size) bool: on which half of the picture hair (size,size) bool comes down past the jaw without a gap."""
+    rows = 8
+    height = max(view.mouth - view.chin, 1e-3)
+    row = np.floor((view.mouth - view.above) / height * rows).astype(int)
+    beside = hair & (view.outside < 0.05) & (~view.skin | (view.face & (view.within < 0.015)))
+    out = np.zeros(hair.shape, bool)
+    for half in (view.across > view.middle, view.across <= view.middle):
+        count = np.array([(beside & half & (row == k)).sum() for k in range(rows)])
+        width = np.sort(count)[rows // 4] / view.camera.scale**2 / (height / rows)
+        if width > 0.006:
+            out |= half
+    return out
+
+
+def _grown_from_head(view: HeadView, hair: Array) -> Array:
+    """The part of hair (size,size) bool that is connected, not by a thread, to hair close to the head; ears may part
+    it from hair on top."""
+    solid = cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, label = cv2.connectedComponents(solid, connectivity=4)
+    close = (label > 0) & (view.above > view.mouth) & (view.outside < 0.015)
+    kept = np.isin(label, np.unique(label[close]))
+    grown: Array = cv2.dilate((kept & (label > 0)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return grown | (view.outside == 0)
+
+
+class _Histogram:
+    """Smoothed histograms of a picture's colours (h,w,3) L*a*b*; index (h,w): the bin of each pixel."""
+
+    def __init__(self, colour: Array) -> None:
+        bins = [np.clip((colour[..., k] + (60.0 if k else 0.0)) / 4.0, 0, n - 1).astype(int) for k, n in enumerate(_BINS)]
+        self.index = (bins[0] * _BINS[1] + bins[1]) * _BINS[2] + bins[2]
+
+    def learn(self, weight: Array, blur: float = 1.0) -> Array:
+        """(bins,) density, which sums to 1; weight (h,w); blur in bins."""
+        count = np.bincount(self.index.ravel(), weight.ravel(), int(np.prod(_BINS))).reshape(_BINS)
+        out: Array = gaussian_filter(count, blur).ravel()
+        return out / max(float(out.sum()), 1e-6)
+
+
+def _share_of_peak(density: Array, mass: float) -> Array:
+    """0..1 by bin: 1 in the densest bins that together hold `mass`, falling towards 0 in proportion elsewhere."""
+    order = np.sort(density)[::-1]
+    level = order[min(int(np.searchsorted(np.cumsum(order), mass * order.sum())), len(order) - 1)]
+    out: Array = np.clip(density / max(float(level), 1e-12), 0.0, 1.0)
+    return out
+
+
+def _ramp(x: Array, low: float | Array, high: float) -> Array:
+    """0 at low, 1 at high, linear between."""
+    out: Array = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return out
+
+
+def _normalised(logarithm: Array) -> Array:
+    out: Array = np.exp(logarithm - logarithm.max(-1, keepdims=True))
+    out /= out.sum(-1, keepdims=True)
+    return out

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the parts of a fitted head lie in its photograph: what can be told of a pixel by its place alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes
+
+from ..fit.camera import PhotoCamera
+from ..fit.visibility import draw_depth, resized
+from ..headmodel import HeadModel
+
+Array = NDArray[Any]
+
+# MediaPipe's numbers
+CHIN, LEFT_EDGE, RIGHT_EDGE = 152, 454, 234
+BROWS, EYES, MOUTH = (105, 334, 66, 296), (33, 263), (61, 291)
+CHEEKS_AND_NOSE = (116, 345, 117, 346, 118, 347, 50, 280, 205, 425, 6, 168, 4, 1, 2, 98, 327, 164, 119, 348, 187, 411)
+
+
+class SeenFace(Protocol):
+    """What this room needs of a `Face`: picture (S,S,3) uint8, inside (S,S) bool, person (S,S) 0..1, landmarks (478,2)."""
+
+    picture: Any
+    inside: Any
+    person: Any
+    landmarks: Any
+
+
+@dataclass(frozen=True, eq=False)
+class HeadView:
+    """A photo of `size` x `size` pixels and the head fitted to it, (size,size) each.
+
+    colour (...,3) float32 CIE L*a*b*, L 0..100; person: mask of this person alone; skin: the model's face and neck are
+    seen there; face: its face part or scalp; scalp 0..1; outside, within: metres to the head's outline, 0 on the other
+    side; across, above: metres along the head's axes in the picture's plane, at the head's depth; sure_skin: cheeks
+    and nose; chin, mouth, eye, brow, middle: where these lie on `above` and, the last, on `across`.
+    """
+
+    camera: PhotoCamera
+    colour: Array
+    person: Array
+    skin: Array
+    face: Array
+    scalp: Array
+    outside: Array
+    within: Array
+    across: Array
+    above: Array
+    sure_skin: Array
+    chin: float
+    mouth: float
+    eye: float
+    brow: float
+    middle: float
+
+    def metres_into(self, region: Array) -> Array:
+        """Metres to the border of region (size,size) bool from within, 0 outside."""
+        return distance(region, self.camera.scale)
+
+
+def distance(region: Array, scale: float) -> Array:
+    """Metres from each pixel of region (h,w) bool to the nearest pixel outside; scale: pixels a metre."""
+    out: Array = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3) / scale
+    return out
+
+
+def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCamera, size: int) -> HeadView:
+    """vertices (P,3): the head as on the photo; camera: of the face's picture; size: of the view, at most that."""
+    whole = face.picture.shape[0]
+    small = resized(camera, size / whole)
+    picture = cv2.resize(face.picture, (size, size), interpolation=cv2.INTER_AREA)
+    colour = cv2.cvtColor(picture.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
+    skin, front, scalp = _draw(model, vertices, small, size)
+
+    up = small.rotation[:2, 1] / max(float(np.linalg.norm(small.rotation[:2, 1])), 1e-6)
+    right = np.array([up[1], -up[0]])
+    rows, columns = np.mgrid[:size, :size]
+    place = np.stack([columns - small.shift[0], small.shift[1] - rows], -1) / small.scale
+    marks = (face.landmarks + 0.5) * (size / whole) - 0.5
+    mark = np.stack([marks[:, 0] - small.shift[0], small.shift[1] - marks[:, 1]], -1) / small.scale
+    cheeks = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(cheeks, cv2.convexHull(np.rint(marks[list(CHEEKS_AND_NOSE)]).astype(np.int32)), 1)
+    inside = cv2.resize(face.inside.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.99
+    person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    return HeadView(
+        camera=small,
+        colour=colour,
+        person=_touching(inside & (person > 0.5), skin),
+        skin=skin,
+        face=front | (scalp > 0.02),
+        scalp=scalp,
+        outside=distance(~skin, small.scale),
+        within=distance(skin, small.scale),
+        across=place @ right,
+        above=place @ up,
+        sure_skin=cheeks > 0,
+        chin=float(mark[CHIN] @ up),
+        mouth=float((mark[list(MOUTH)] @ up).mean()),
+        eye=float((mark[list(EYES)] @ up).mean()),
+        brow=float((mark[list(BROWS)] @ up).mean()),
+        middle=float((mark[[LEFT_EDGE, RIGHT_EDGE]] @ right).mean()),
+    )
+
+
+def _draw(model: HeadModel, vertices: Array, camera: PhotoCamera, size: int) -> tuple[Array, Array, Array]:
+    triangles = model.triangles_of("face", "back_head")
+    seen = draw_depth(camera, vertices, triangles, size).triangle
+    hit = seen >= 0
+    corners = triangles[seen[hit]]
+    scalp, front = np.zeros((size, size), np.float32), np.zeros((size, size), bool)
+    scalp[hit] = model.scalp[corners].mean(1)
+    front[hit] = model.vertices_of("face")[corners].all(1)
+    # Open mouths and eyes are holes in these parts.
+    skin, front = binary_fill_holes(hit), binary_fill_holes(front)
+    return skin, front, scalp
+
+
+def _touching(mask: Array, place: Array) -> Array:
+    """The connected part of mask that covers most of place."""
+    _, label = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    count = np.bincount(label[place & mask], minlength=2)
+    out: Array = label == max(int(count.argmax()), 1)
+    return out
