@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from idto3d.distill.config import Score
 from idto3d.distill.sds import sds_loss
 from idto3d.prior.adapters import Condition
 from idto3d.prior.model import Prior, cfg_pair, cfg_predict, predict_condition
@@ -89,7 +90,7 @@ def test_score_distillation_reaches_the_image(prior: Prior) -> None:
         prior.schedule,
         torch.tensor([200, 500]),
         latents(2),
-        7.5,
+        Score("eps", "sigma2", 7.5, 0.02, 0.9, 0.3),
     )
     loss.backward()
     assert images.grad is not None and bool(torch.isfinite(images.grad).all()) and images.grad.abs().max() > 0

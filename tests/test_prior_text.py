@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer, CLIPTextModel
 
 from idto3d.prior.model import tokenize
-from idto3d.prior.prompts import OVERHEAD, VIEWS, mirror_text, prompt, view_name
+from idto3d.prior.prompts import OVERHEAD, VIEWS, fill_prompt, mirror_text, view_name
 from idto3d.prior.text import build_starter_text, save_text, split_words
 
 
@@ -37,16 +37,18 @@ def test_view_name(azimuth: float, elevation: float, view: str) -> None:
     assert view_name(azimuth, elevation) == view
 
 
+TEMPLATE = "a {view} view of a head, {words}, {expression}, normal map"
+
+
 def test_prompt() -> None:
-    assert (
-        prompt("normal", "front left", "smiling", "an old man")
-        == "a front left view of the head of a person, an old man, smiling, normal map, black background"
+    assert fill_prompt(TEMPLATE, "front left", "smiling", " an old man,") == (
+        "a front left view of a head, an old man, smiling, normal map"
     )
-    assert prompt("albedo", "back") == (
-        "a back view of the head of a person, flat albedo texture, no shadows, black background"
-    )
+    assert fill_prompt(TEMPLATE, "back") == "a back view of a head, normal map"
     with pytest.raises(ValueError, match="view"):
-        prompt("normal", "sideways")
+        fill_prompt(TEMPLATE, "sideways")
+    with pytest.raises(KeyError):
+        fill_prompt("a {camera} view", "back")
 
 
 def test_mirror() -> None:
@@ -56,7 +58,7 @@ def test_mirror() -> None:
 
 def test_starter_text_round_trip(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    prompts = [prompt("normal", view, "smiling") for view in VIEWS]
+    prompts = [fill_prompt(TEMPLATE, view, "smiling") for view in VIEWS]
     tokenizer, encoder = build_starter_text(prompts, hidden=16, layers=1, heads=2, max_length=32)
     encoder.eval()
     save_text(tokenizer, encoder, tmp_path)

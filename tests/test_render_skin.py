@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idto3d.distill.views import make_camera
+from idto3d.render.cameras import make_camera
 from idto3d.render.lights import EnvironmentLight, FlatLight, Light
 from idto3d.render.skin import Covered, render_skin, sample_map
 

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from idto3d.distill.schedule import Schedule, annealed_range, make_schedule, sample_t
-from idto3d.distill.sds import ddim_sample, guide, sds_loss
+from idto3d.distill.config import Form, Score
+from idto3d.distill.sds import annealed_range, ddim_sample, sample_t, sds_loss, weight
+from idto3d.prior.schedule import Schedule, make_schedule
 
 SCHEDULE = make_schedule()
+SCORE = Score("eps", "sigma2", guidance=7.5, t_min=0.02, t_max_start=0.98, t_max_end=0.3)
 
 
 def mixture_eps(z_t: torch.Tensor, t: torch.Tensor, means: torch.Tensor, std: float) -> torch.Tensor:
@@ -40,31 +43,21 @@ def test_conversions_by_hand() -> None:
     z_t = schedule.add_noise(z0, eps, t)
     assert z_t.item() == pytest.approx(0.8 * 2 - 0.6)
     assert schedule.x0_from_eps(z_t, eps, t).item() == pytest.approx(2.0)
-    assert schedule.eps_from_x0(z_t, z0, t).item() == pytest.approx(-1.0)
-    v = schedule.velocity(z0, eps, t)
-    assert v.item() == pytest.approx(-0.8 - 1.2)
+    v = torch.full_like(z0, 0.8 * -1 - 0.6 * 2)
     assert schedule.eps_from_v(z_t, v, t).item() == pytest.approx(-1.0)
-    assert schedule.weight(t, "sigma2").item() == pytest.approx(0.36)
-    assert schedule.weight(t, "snr_root").item() == pytest.approx(0.288)
-    assert schedule.weight(t, "inverse_sigma2").item() == pytest.approx(1 / 0.36)
-    assert schedule.weight(t, "uniform").item() == 1.0
+    assert weight(schedule, t, "sigma2").item() == pytest.approx(0.36)
+    assert weight(schedule, t, "uniform").item() == 1.0
 
 
 def test_annealing_and_sampling_of_t() -> None:
-    assert annealed_range(0.0) == (0.02, 0.98)
-    assert annealed_range(0.5)[1] == pytest.approx(0.64)
-    assert annealed_range(2.0) == (0.02, pytest.approx(0.3))
+    score = replace(SCORE, t_max_start=0.98, t_max_end=0.3)
+    assert annealed_range(0.0, score) == (0.02, 0.98)
+    assert annealed_range(0.5, score)[1] == pytest.approx(0.64)
+    assert annealed_range(2.0, score) == (0.02, pytest.approx(0.3))
     small = make_schedule(10)
     drawn = sample_t(2000, (0.2, 0.5), small, torch.Generator().manual_seed(0))
     assert drawn.unique().tolist() == [2, 3, 4, 5]
-    assert sample_t(5, (1.0, 1.0), small).tolist() == [9] * 5
-
-
-def test_guidance_and_rescale() -> None:
-    eps_u, eps_c = torch.zeros(2, 1, 2, 2), torch.randn(2, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(guide(eps_u, eps_c, 3.0), 3 * eps_c)
-    torch.testing.assert_close(guide(eps_u, eps_c, 3.0, rescale=1.0), eps_c)
-    torch.testing.assert_close(guide(eps_u, eps_c, 3.0, rescale=0.5), 2 * eps_c)
+    assert sample_t(5, (1.0, 1.0), small, torch.Generator()).tolist() == [9] * 5
 
 
 def test_gradient_is_the_stated_one_and_stays_out_of_predict() -> None:
@@ -79,21 +72,40 @@ def test_gradient_is_the_stated_one_and_stays_out_of_predict() -> None:
         return eps_u, eps_c
 
     combined = eps_u + 7.5 * (eps_c - eps_u)
-    sds_loss(z0, predict, SCHEDULE, t, noise, 7.5).backward()
-    expected = (1 - SCHEDULE.alphas_cumprod[t]).view(2, 1, 1, 1) * (combined - noise)
+    sds_loss(z0, predict, SCHEDULE, t, noise, SCORE).backward()
+    # half: the mean over two views
+    expected = 0.5 * (1 - SCHEDULE.alphas_cumprod[t]).view(2, 1, 1, 1) * (combined - noise)
     assert z0.grad is not None
     torch.testing.assert_close(z0.grad, expected, rtol=1e-5, atol=1e-5)
     z0.grad = None
-    sds_loss(z0, predict, SCHEDULE, t, noise, 7.5, weighting="uniform", form="x0").backward()
+    sds_loss(z0, predict, SCHEDULE, t, noise, replace(SCORE, form="x0", weighting="uniform")).backward()
     alpha, sigma = SCHEDULE.alpha_sigma(t)
-    torch.testing.assert_close(z0.grad, sigma / alpha * (combined - noise), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(z0.grad, 0.5 * sigma / alpha * (combined - noise), rtol=1e-4, atol=1e-4)
     assert inside == [False, False]
+
+
+def test_more_views_are_not_more_weight() -> None:
+    """A view shown twice weighs as if it had been shown once."""
+    z0, noise = (torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(k)) for k in (1, 2))
+    t = torch.tensor([500])
+    losses = [
+        sds_loss(
+            z0.expand(n, -1, -1, -1),
+            lambda z, t: (z * 0, z * 0),
+            SCHEDULE,
+            t.expand(n),
+            noise.expand(n, -1, -1, -1),
+            SCORE,
+        )
+        for n in (1, 2, 4)
+    ]
+    torch.testing.assert_close(losses[1:], [losses[0]] * 2)
 
 
 def test_non_finite_predictions_do_not_reach_the_gradient() -> None:
     z0 = torch.zeros(1, 1, 1, 2, requires_grad=True)
     bad = torch.tensor([[[[float("nan"), 1.0]]]])
-    sds_loss(z0, lambda z, t: (bad, bad), SCHEDULE, torch.tensor([500]), torch.zeros_like(bad), 7.5).backward()
+    sds_loss(z0, lambda z, t: (bad, bad), SCHEDULE, torch.tensor([500]), torch.zeros_like(bad), SCORE).backward()
     assert z0.grad is not None
     assert z0.grad[0, 0, 0, 0] == 0
     assert z0.grad[0, 0, 0, 1] > 0
@@ -101,7 +113,7 @@ def test_non_finite_predictions_do_not_reach_the_gradient() -> None:
 
 @pytest.mark.parametrize("form", ["eps", "x0"])
 @pytest.mark.parametrize("scale", [1.0, 7.5])
-def test_sds_reaches_the_near_mode_of_a_mixture(form: str, scale: float) -> None:
+def test_sds_reaches_the_near_mode_of_a_mixture(form: Form, scale: float) -> None:
     """Two sharp modes; the condition names the first, the unconditional score knows both."""
     generator = torch.Generator().manual_seed(2)
     means = torch.stack([torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), -1.0)])
@@ -111,14 +123,14 @@ def test_sds_reaches_the_near_mode_of_a_mixture(form: str, scale: float) -> None
         return mixture_eps(z_t, t, means, 0.05), mixture_eps(z_t, t, means[:1], 0.05)
 
     # The x0 form's gradient is a distance to walk, and Adam would forget its size.
-    optimiser = torch.optim.SGD([z], lr=0.1) if form == "x0" else torch.optim.Adam([z], lr=0.05, betas=(0.9, 0.99))
-    weighting = "uniform" if form == "x0" else "sigma2"
+    optimiser = torch.optim.SGD([z], lr=0.4) if form == "x0" else torch.optim.Adam([z], lr=0.05, betas=(0.9, 0.99))
+    score = replace(SCORE, form=form, weighting="uniform" if form == "x0" else "sigma2", guidance=scale, t_max_end=0.1)
     steps = 300
     for step in range(steps):
-        t = sample_t(4, annealed_range(1.5 * step / steps, t_max_end=0.1), SCHEDULE, generator)
+        t = sample_t(4, annealed_range(1.5 * step / steps, score), SCHEDULE, generator)
         noise = torch.randn(z.shape, generator=generator)
         optimiser.zero_grad()
-        sds_loss(z, predict, SCHEDULE, t, noise, scale, weighting, form).backward()  # type: ignore[arg-type]
+        sds_loss(z, predict, SCHEDULE, t, noise, score).backward()
         optimiser.step()
     assert (z.detach() - means[0]).abs().max() < 0.15
 

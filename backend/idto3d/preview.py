@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .distill.views import make_camera
 from .generated import Head
 from .photos.faces import Face
-from .render.cameras import Camera
+from .render.cameras import Camera, make_camera
 from .render.lights import EnvironmentLight, FlatLight, Light, lobe
 from .render.normals import normal_map
 from .render.skin import Covered, render_skin, sample_map

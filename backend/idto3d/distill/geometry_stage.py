@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# ruff: noqa
 """Geometry stage: SDS through phi_g shapes Psi_g(Gamma, k_exp) (Babiloni et al. 2024, section 3).
 
 Starts from the guess that was fitted to the photographs and stays within a trust region of it. Each step draws one
@@ -24,13 +25,12 @@ from ..head.smooth import large_steps, uniform_laplacian
 from ..mesh.attach import Attachment
 from ..prior.adapters import Condition
 from ..prior.model import Domain, Prior, cfg_pair
-from ..prior.prompts import prompt, view_name
+from ..prior.prompts import view_name
 from ..render.normals import normal_map
 from ..volume.marching_tets import edge_weight, surface_vertices, topology
-from .schedule import annealed_range, sample_t
 from .sds import sds_loss
 from .uniform_adam import UniformAdam
-from .views import View, draw_expression, fade, sample_views
+from .views import View, draw_expression, sample_views
 
 Progress = Callable[[str, int, int], None]
 """(stage, step, steps), called once before each step; raises Cancelled to stop, with the state kept for resuming."""
@@ -178,35 +178,6 @@ class Sculpture:
     def expression_motion(self, rows: Tensor) -> Tensor:
         """(B,P,3) offsets from neutral of expressions `rows`, on the control surface."""
         return self.net.expression_field(self.variables.codes[rows], self.variables.coefficients.detach())
-
-
-def conditions(prior: Prior, who: Conditioning, expression: int, views: list[View], domain: Domain) -> Condition:
-    """The prior's inputs for a batch of views of one expression; identity and expression fade away from the face."""
-    texts = [
-        prompt(domain, view_name(v.camera.azimuth, v.camera.elevation), who.texts[expression], v.words(who.words))
-        for v in views
-    ]
-    gate = torch.tensor([fade(v.camera.azimuth) for v in views], device=prior.device)
-    y_id, y_exp = (y.to(prior.device).expand(len(views), -1) for y in (who.y_id, who.y_exp[expression]))
-    return Condition(prior.encode_text(texts), y_id, y_exp, gate, gate)
-
-
-def prior_loss(
-    prior: Prior,
-    images: Tensor,
-    condition: Condition,
-    t_range: tuple[float, float],
-    guidance: float,
-    generator: torch.Generator,
-) -> Tensor:
-    """Score distillation of images (B,H,W,3) 0..1, per entry of a latent. The prior may live on another device than the
-    images; all draws come from the generator, on the CPU, so that devices differ by rounding only."""
-    z0 = prior.encode(images.to(prior.device))
-    t = sample_t(len(images), t_range, prior.schedule, generator)
-    noise = torch.randn(z0.shape, generator=generator).to(z0)
-    pair = partial(cfg_pair, prior, cond=condition)
-    loss = sds_loss(z0, pair, prior.schedule, t, noise, guidance, "sigma2", "x0") / z0[0].numel()
-    return loss.to(images.device)
 
 
 def run_geometry_stage(

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from idto3d.distill.schedule import Schedule, Weighting
+from ..prior.schedule import Schedule
+from .config import Score, Weighting
 
 PredictPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(z_t (B, C, h, w), t (B,)) to the unconditional and the conditional noise, as `prior.model.cfg_pair` gives."""
@@ -17,50 +17,51 @@ PredictPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Predict = Callable[[Tensor, Tensor], Tensor]
 """(z_t (B, C, h, w), t (B,)) to the noise, guidance included."""
 
-Form = Literal["eps", "x0"]
+
+def guide(eps_u: Tensor, eps_c: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans 2022): eps_u + scale (eps_c - eps_u)."""
+    return eps_u + scale * (eps_c - eps_u)
 
 
-def guide(eps_u: Tensor, eps_c: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
-    """Classifier-free guidance: eps_u + scale (eps_c - eps_u).
-
-    rescale in 0..1 blends towards the same with the standard deviation of eps_c, sample by sample (Lin et al. 2023,
-    equation 16), which tames the saturation of scales above about 30.
-    """
-    eps = eps_u + scale * (eps_c - eps_u)
-    if rescale == 0.0:
-        return eps
-    dims = tuple(range(1, eps.ndim))
-    matched = eps * (eps_c.std(dim=dims, keepdim=True) / eps.std(dim=dims, keepdim=True).clamp_min(1e-8))
-    return rescale * matched + (1.0 - rescale) * eps
+def weight(schedule: Schedule, t: Tensor, kind: Weighting) -> Tensor:
+    """omega(t), (B, 1, 1, 1). sigma2: 1 - abar (DreamFusion); uniform: 1."""
+    _, sigma = schedule.alpha_sigma(t)
+    return sigma.square() if kind == "sigma2" else torch.ones_like(sigma)
 
 
-def sds_loss(
-    z0: Tensor,
-    predict: PredictPair,
-    schedule: Schedule,
-    t: Tensor,
-    noise: Tensor,
-    guidance_scale: float,
-    weighting: Weighting = "sigma2",
-    form: Form = "eps",
-    rescale: float = 0.0,
-) -> Tensor:
-    """A scalar whose gradient with respect to z0 (B, C, h, w) is that of score distillation.
+def annealed_range(progress: float, score: Score) -> tuple[float, float]:
+    """The range of t / T to draw from at `progress` in 0..1: the upper end falls linearly, the lower end stays."""
+    s = min(max(progress, 0.0), 1.0)
+    return score.t_min, score.t_max_start + s * (score.t_max_end - score.t_max_start)
+
+
+def sample_t(batch: int, t_range: tuple[float, float], schedule: Schedule, generator: torch.Generator) -> Tensor:
+    """Uniform integer timesteps (B,) in t_range * T, both ends possible; drawn where the generator lives, then on the
+    schedule's device."""
+    steps = len(schedule)
+    low = min(int(t_range[0] * steps), steps - 1)
+    high = max(low, min(int(t_range[1] * steps), steps - 1))
+    drawn = torch.randint(low, high + 1, (batch,), generator=generator, device=generator.device)
+    return drawn.to(schedule.alphas_cumprod.device)
+
+
+def sds_loss(z0: Tensor, predict: PredictPair, schedule: Schedule, t: Tensor, noise: Tensor, score: Score) -> Tensor:
+    """A scalar whose gradient with respect to each sample of z0 (B, C, h, w) is that of score distillation over B.
 
     form "eps": omega(t) (eps_hat - eps). form "x0": omega(t) (z0 - x0_hat), a reconstruction towards the prior's clean
     estimate; it is the former times sqrt(1 - abar) / sqrt(abar). eps_hat has guidance included; z_t is made from z0,
-    t (B,) and noise (like z0). The sum over the batch, so that no sample's gradient depends on the batch's size. No
-    gradient goes through `predict`. Gradient entries that half precision made non-finite become 0.
+    t (B,) and noise (like z0). The mean over the batch: how many views a step has does not change what they count
+    beside other losses. No gradient goes through `predict`. Entries that half precision made non-finite become 0.
     """
     with torch.no_grad():
         clean = z0.float()
         z_t = schedule.add_noise(clean, noise, t)
         eps_u, eps_c = predict(z_t, t)
-        eps = guide(eps_u.float(), eps_c.float(), guidance_scale, rescale)
-        difference = eps - noise if form == "eps" else clean - schedule.x0_from_eps(z_t, eps, t)
-        gradient = torch.nan_to_num(schedule.weight(t, weighting) * difference, nan=0.0, posinf=0.0, neginf=0.0)
+        eps = guide(eps_u.float(), eps_c.float(), score.guidance)
+        difference = eps - noise if score.form == "eps" else clean - schedule.x0_from_eps(z_t, eps, t)
+        gradient = torch.nan_to_num(weight(schedule, t, score.weighting) * difference, nan=0.0, posinf=0.0, neginf=0.0)
         target = clean - gradient
-    return 0.5 * (z0.float() - target).square().sum()
+    return 0.5 * (z0.float() - target).square().sum() / len(z0)
 
 
 @torch.no_grad()

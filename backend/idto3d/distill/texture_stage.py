@@ -26,8 +26,7 @@ from ..mesh.attach import carry
 from ..prior.model import Prior
 from ..render.lights import random_light
 from ..render.skin import Covered, render_skin, sample_map
-from .geometry_stage import Conditioning, Progress, conditions, prior_loss
-from .schedule import annealed_range
+from .geometry_stage import Conditioning, Progress
 from .views import draw_expression, sample_views
 
 

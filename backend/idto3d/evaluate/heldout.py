@@ -18,7 +18,6 @@ from PIL import Image
 
 from ..distill.geometry_stage import GeometryStageConfig
 from ..distill.texture_stage import TextureStageConfig
-from ..distill.views import make_camera
 from ..errors import UserError
 from ..generate import STARTER_PACK, Clock, GenerateConfig, make_head
 from ..generated import Head
@@ -26,6 +25,7 @@ from ..head.geometry_net import GeometryNet, canonical_of
 from ..mesh.attach import Surface, carry
 from ..preview import render_head
 from ..prior.pack import Pack, read_pack
+from ..render.cameras import make_camera
 from ..render.lights import FlatLight
 from ..subject import read_subject
 from ..training.gbuffer import build_scene, draw, person_look

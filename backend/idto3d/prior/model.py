@@ -11,10 +11,10 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel
 
-from idto3d.distill.schedule import Schedule, make_schedule
 from idto3d.errors import UserError
 from idto3d.prior.adapters import Condition, attach_saved, denoise
 from idto3d.prior.pack import Pack, read_pack
+from idto3d.prior.schedule import Schedule, make_schedule
 
 Domain = Literal["normal", "albedo"]
 PredictionType = Literal["epsilon", "v_prediction"]

@@ -1,16 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The camera c and the domain, said in words.
-
-The form is HumanNorm's ("... view, normal map, black background", Huang et al. 2024) with eight 45-degree sectors
-instead of four, on which our priors are trained.
-"""
+"""The camera c, said in words: eight 45-degree sectors and a view from above."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
-
-Domain = Literal["normal", "albedo"]
 
 OVERHEAD = "overhead"
 OVERHEAD_ELEVATION = 60.0
@@ -21,10 +14,6 @@ SECTORS = ("front", "front left", "left side", "back left", "back", "back right"
 
 VIEWS = (*SECTORS, OVERHEAD)
 
-_DOMAIN_TEXT: dict[Domain, str] = {
-    "normal": "normal map, black background",
-    "albedo": "flat albedo texture, no shadows, black background",
-}
 _MIRROR = {"left": "right", "right": "left"}
 
 
@@ -38,15 +27,16 @@ def view_name(azimuth: float, elevation: float) -> str:
     return SECTORS[math.floor((azimuth % 360.0) / 45.0 + 0.5) % 8]
 
 
-def prompt(domain: Domain, view: str, expression_text: str = "", user_text: str = "") -> str:
-    """The prompt of one view, such as "a front view of the head of a person, smiling, normal map, black background".
+def fill_prompt(template: str, view: str, expression: str = "", words: str = "") -> str:
+    """The prompt of one view: a pack's template, parts set off by commas, with {view}, {expression} and {words} filled
+    in. Parts that are then empty go.
 
-    view: one of VIEWS. Raises ValueError for another.
+    view: one of VIEWS. Raises ValueError for another, KeyError for another place in the template.
     """
     if view not in VIEWS:
         raise ValueError(f"unknown view: {view}")
-    middle = [text.strip() for text in (user_text, expression_text) if text.strip()]
-    return ", ".join([f"a {view} view of the head of a person", *middle, _DOMAIN_TEXT[domain]])
+    parts = template.format(view=view, expression=expression.strip(), words=words.strip()).split(",")
+    return ", ".join(part.strip() for part in parts if part.strip())
 
 
 def mirror_text(text: str) -> str:

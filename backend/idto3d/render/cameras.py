@@ -34,6 +34,14 @@ class Camera:
     target: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
+def make_camera(azimuth: float, elevation: float, fov: float, frame: float, target: Sequence[float]) -> Camera:
+    """A camera at the distance where `frame` metres at the target fill the picture's height."""
+    distance = frame / 2 / math.tan(math.radians(fov) / 2)
+    azimuth = (float(azimuth) + 180) % 360 - 180
+    x, y, z = (float(t) for t in target)
+    return Camera(azimuth, float(elevation), float(distance), float(fov), (x, y, z))
+
+
 def _axes(cam: Camera) -> tuple[list[float], list[float], list[float]]:
     """Right, up and backward (target to camera) unit vectors; written out so that the poles need no special case."""
     az, el = math.radians(cam.azimuth), math.radians(cam.elevation)

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..distill.views import CLOSE_UP
 from ..expressions import EXPRESSIONS
-from ..prior.prompts import VIEWS, mirror_text, prompt
+from ..prior.prompts import VIEWS, fill_prompt, mirror_text
+from .distillation import STARTER
 
 PictureDomain = Literal["photo", "normal", "albedo"]
 _SEX = ("woman", "man")
@@ -45,10 +45,10 @@ def describe(kit: Any, identity: Any) -> str:
 
 def caption(domain: PictureDomain, view: str, expression: str, person: str, close: bool) -> str:
     """The prompt that distillation will use, with a person's description in the user's place."""
-    words = ", ".join([person, CLOSE_UP] if close else [person])
+    words = ", ".join([person, STARTER.prompts.close_up] if close else [person])
     if domain == "photo":
-        return f"a {view} view of the head of a person, {words}, {EXPRESSIONS[expression]}, photograph"
-    return prompt(domain, view, EXPRESSIONS[expression], words)
+        return f"a {view} view of the head of a person, {words}, {EXPRESSIONS[expression].text}, photograph"
+    return fill_prompt(getattr(STARTER.prompts, domain), view, EXPRESSIONS[expression].text, words)
 
 
 def vocabulary() -> list[str]:

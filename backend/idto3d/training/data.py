@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..distill.views import make_camera, random_view
-from ..render.cameras import Camera
+from ..distill.views import random_view
+from ..render.cameras import Camera, make_camera
+from .distillation import STARTER
 from .gbuffer import build_scene, draw, person_look, project
 from .landmarks import SHOWN, choose_landmarks
 from .population import RECIPES, TRAIN_SEED, Population, load_kit
@@ -99,7 +100,7 @@ def _views_shard(config: DataConfig, index: int, path: Path) -> None:
             e = 0 if rng.random() < 0.15 else int(rng.integers(len(EXPRESSIONS)))
             mesh = population.kit.mesh(identity, RECIPES[EXPRESSIONS[e]])
             look = look or person_look(population.kit, identity, mesh)
-            view = random_view(rng)
+            view = random_view(rng, STARTER.views)
             camera = view.camera
             picture = draw(build_scene(mesh, align, look), camera, config.view_size)
             rows["albedo"].append(_byte(picture.albedo))

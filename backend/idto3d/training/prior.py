@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checkpoint import load_checkpoint, save_checkpoint
-from ..distill.schedule import make_schedule
+from ..prior.schedule import make_schedule
 from ..prior.adapters import Condition, denoise, domain_parameters
 from .samples import COLUMNS, EpsPair, sample_sheet
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..distill.schedule import make_schedule
+from ..prior.schedule import make_schedule
 from ..distill.sds import ddim_sample, guide
 
 COLUMNS = 8

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a prior wants of the stages: the `distillation` block of a pack. There are no defaults: another prior is another
+block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from ..errors import UserError
+from ..prior.prompts import VIEWS, fill_prompt
+
+Form = Literal["eps", "x0"]
+Weighting = Literal["sigma2", "uniform"]
+Quality = Literal["draft", "standard", "fine"]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Templates with {view}, {expression} and {words} (`prior.prompts.fill_prompt`), one a domain; close_up: what is
+    said besides the user's words where only the face is in the picture."""
+
+    normal: str
+    albedo: str
+    close_up: str
+
+
+@dataclass(frozen=True)
+class Views:
+    """The cameras that the prior has learnt from. Degrees and metres, head frame; ranges are drawn from evenly."""
+
+    # [share, from, to] azimuths; the shares add up to 1
+    azimuth: tuple[tuple[float, float, float], ...]
+    elevation: Range
+    fov: Range
+    # what fills the picture's height at the target, and the target itself
+    frame: Range
+    target: tuple[float, float, float]
+    # close-ups: their share among views up to this far from the front
+    close_share: float
+    close_within: float
+    close_frame: Range
+    close_target: tuple[float, float, float]
+    # standard deviation of the target
+    jitter: float
+    # identity and expression speak in full up to the first angle from the front, and no more from the second on
+    gate: Range
+    # views drawn for each one that is shown: the more of these, the rarer one that shows only what was seen
+    candidates: int
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of a stage at each quality."""
+
+    draft: int
+    standard: int
+    fine: int
+
+    def of(self, quality: Quality) -> int:
+        out: int = getattr(self, quality)
+        return out
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score distillation: see `sds.sds_loss`. t / T is drawn between t_min and a bound that falls during the stage."""
+
+    form: Form
+    weighting: Weighting
+    guidance: float
+    t_min: float
+    t_max_start: float
+    t_max_end: float
+
+
+@dataclass(frozen=True)
+class GeometryConfig:
+    """How the head is sculpted."""
+
+    score: Score
+    steps: Steps
+    # pictures a step
+    views: int
+    # share of the steps that show neutral
+    neutral_share: float
+    # learning rates, of the largest entry: neutral (m), expression coefficients, expression residuals (m), hair (m)
+    lr_neutral: float
+    lr_expression: float
+    lr_residual: float
+    lr_hair: float
+    # large steps (Nicolet et al. 2021): smoothness of what moves the skin
+    smoothing: float
+    # standard deviations that a vertex may move: one wholly seen, one unseen, by an expression, of hair (m)
+    held: float
+    trust: float
+    expression_trust: float
+    hair_trust: float
+    # weights: staying within them; squared strain of the motion; unseen skin like the other side's
+    hold_weight: float
+    strain_weight: float
+    symmetry_weight: float
+    checkpoint_every: int
+
+
+@dataclass(frozen=True)
+class TextureConfig:
+    """How the head is painted."""
+
+    score: Score
+    steps: Steps
+    views: int
+    neutral_share: float
+    # share of the steps under a random light; 0 for a prior that knows flat albedo only: gloss then stays as it is
+    lit_share: float
+    # Adam's learning rate of the residual maps (logits)
+    lr: float
+    # side of the finest residual map; the coarsest is an eighth
+    residual: int
+    # standard deviations of a texel's logit: one wholly seen, one unseen
+    held: float
+    trust: float
+    # weights: staying within them; squared slope of the change between neighbouring texels and across seams
+    hold_weight: float
+    smooth_weight: float
+    checkpoint_every: int
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """The whole block."""
+
+    prompts: Prompts
+    views: Views
+    geometry: GeometryConfig
+    texture: TextureConfig
+
+    @classmethod
+    def from_pack(cls, block: Mapping[str, Any]) -> DistillationConfig:
+        """Raises UserError E_PACK_FORMAT for a key that is unknown or absent and for a value that makes no sense."""
+        config: DistillationConfig = _read(cls, block, "distillation")
+        _check(config)
+        return config
+
+    def to_pack(self) -> dict[str, Any]:
+        """The block, as `write_pack_json` takes it."""
+        return asdict(self)
+
+
+def _refuse(what: str) -> UserError:
+    return UserError(
+        "E_PACK_FORMAT", f"The pack's distillation block cannot be used: {what}.", "Install the pack again."
+    )
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """`value` of JSON as the type that a field was declared with."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        names = {f.name for f in fields(kind)}
+        if not isinstance(value, Mapping) or set(value) != names:
+            wrong = sorted(set(value) ^ names) if isinstance(value, Mapping) else ["it is no object"]
+            raise _refuse(f"{where} has other keys than it should ({', '.join(wrong)})")
+        return kind(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in sorted(names)})  # type: ignore[operator]
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise _refuse(f"{where} is none of {', '.join(get_args(kind))}")
+        return value
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if not isinstance(value, (list, tuple)) or (Ellipsis not in inner and len(value) != len(inner)):
+            raise _refuse(f"{where} is not a list of the right length")
+        each = [inner[0]] * len(value) if Ellipsis in inner else inner
+        return tuple(_read(k, v, f"{where}[{n}]") for n, (k, v) in enumerate(zip(each, value, strict=True)))
+    allowed = (int, float) if kind is float else (kind,)
+    if not isinstance(value, allowed) or isinstance(value, bool) or (kind is float and not math.isfinite(value)):
+        raise _refuse(f"{where} is not a {kind.__name__}")
+    return float(value) if kind is float else value
+
+
+def _check(config: DistillationConfig) -> None:
+    views, geometry, texture = config.views, config.geometry, config.texture
+    for template in (config.prompts.normal, config.prompts.albedo):
+        try:
+            fill_prompt(template, VIEWS[0])
+        except (KeyError, IndexError, ValueError) as error:
+            raise _refuse(f"a prompt's template has an unknown place ({error})") from error
+    positive = {
+        "views.fov": views.fov[0],
+        "views.frame": views.frame[0],
+        "views.close_frame": views.close_frame[0],
+        "views.candidates": views.candidates,
+        **{
+            f"{name}.{key}": getattr(stage, key)
+            for name, stage in (("geometry", geometry), ("texture", texture))
+            for key in ("views", "held", "trust", "checkpoint_every")
+        },
+        "geometry.expression_trust": geometry.expression_trust,
+        "geometry.hair_trust": geometry.hair_trust,
+        "texture.residual": texture.residual // 8,
+    }
+    for name, value in positive.items():
+        if not value > 0:
+            raise _refuse(f"{name} is too small")
+    for name, steps in (("geometry", geometry.steps), ("texture", texture.steps)):
+        if not 0 <= steps.draft <= steps.standard <= steps.fine:
+            raise _refuse(f"{name}.steps do not rise with quality")
+    for name, score in (("geometry", geometry.score), ("texture", texture.score)):
+        if not 0 <= score.t_min <= score.t_max_end <= score.t_max_start <= 1:
+            raise _refuse(f"the range of t in {name}.score is none")
+    for name, limits in (
+        ("elevation", views.elevation),
+        ("fov", views.fov),
+        ("frame", views.frame),
+        ("gate", views.gate),
+    ):
+        if limits[0] > limits[1]:
+            raise _refuse(f"views.{name} runs backwards")
+    if not math.isclose(sum(share for share, _, _ in views.azimuth), 1.0, abs_tol=1e-6):
+        raise _refuse("the shares of views.azimuth do not add up to 1")

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the starter pack's priors want of the stages. Training draws its pictures and captions from the same."""
+
+from ..distill.config import DistillationConfig, GeometryConfig, Prompts, Score, Steps, TextureConfig, Views
+
+_PERSON = "a {view} view of the head of a person, {words}, {expression}"
+
+STARTER = DistillationConfig(
+    prompts=Prompts(
+        normal=f"{_PERSON}, normal map, black background",
+        albedo=f"{_PERSON}, flat albedo texture, no shadows, black background",
+        close_up="close up of the face",
+    ),
+    views=Views(
+        azimuth=((0.5, -45, 45), (0.35, -110, 110), (0.15, 110, 250)),
+        elevation=(-15, 30),
+        fov=(16, 30),
+        frame=(0.33, 0.38),
+        target=(0.0, -0.025, 0.0),
+        close_share=0.4,
+        close_within=80,
+        close_frame=(0.13, 0.2),
+        close_target=(0.0, -0.055, 0.05),
+        jitter=0.006,
+        gate=(45, 90),
+        candidates=3,
+    ),
+    geometry=GeometryConfig(
+        score=Score("x0", "sigma2", guidance=1.5, t_min=0.02, t_max_start=0.7, t_max_end=0.5),
+        steps=Steps(24, 100, 300),
+        views=2,
+        neutral_share=0.4,
+        lr_neutral=4e-4,
+        lr_expression=1e-2,
+        lr_residual=1e-4,
+        lr_hair=4e-4,
+        smoothing=30.0,
+        held=1e-4,
+        trust=8e-3,
+        expression_trust=2e-3,
+        hair_trust=1e-2,
+        hold_weight=0.03,
+        strain_weight=1.0,
+        symmetry_weight=0.03,
+        checkpoint_every=4,
+    ),
+    texture=TextureConfig(
+        score=Score("x0", "sigma2", guidance=4.0, t_min=0.02, t_max_start=0.5, t_max_end=0.2),
+        steps=Steps(16, 60, 180),
+        views=2,
+        neutral_share=0.6,
+        lit_share=0.0,
+        lr=0.02,
+        residual=256,
+        held=0.01,
+        trust=0.7,
+        hold_weight=0.03,
+        smooth_weight=0.03,
+        checkpoint_every=4,
+    ),
+)
