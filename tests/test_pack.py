@@ -170,7 +170,10 @@ def test_nets_must_fit_each_other(folder: Path, whole: Path) -> None:
     unet = load_networks(pack)[0]
     save_domain(attach(unet, AdapterConfig(exp_dim=DIM + 1, lora_rank=2, hidden=8)), folder / "albedo.safetensors")
     write(folder)
-    assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"
+    assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"  # one base serves both domains
+    shutil.copy(folder / "albedo.safetensors", folder / "normal.safetensors")
+    write(folder)
+    assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"  # y_exp is shorter
     shutil.copy(folder / "expressions.safetensors", folder / "albedo.safetensors")
     write(folder)
     assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"
@@ -179,7 +182,7 @@ def test_nets_must_fit_each_other(folder: Path, whole: Path) -> None:
 def test_a_net_that_is_none_is_refused(folder: Path) -> None:
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"junk")
     write(folder)
-    assert refused(lambda: Prior.load(folder, "normal")) == "E_PACK_FORMAT"
+    assert refused(lambda: Prior.load(read_pack(folder))) == "E_PACK_FORMAT"
 
 
 def test_what_the_head_cannot_do_is_refused(folder: Path) -> None:

@@ -12,7 +12,8 @@ from transformers import AutoTokenizer
 from idto3d.distill.config import Score
 from idto3d.distill.sds import sds_loss
 from idto3d.prior.adapters import Condition
-from idto3d.prior.model import Prior, cfg_pair, cfg_predict, predict_condition
+from idto3d.prior.model import Prior, cfg_pair, predict_condition
+from idto3d.prior.pack import read_pack
 from idto3d.prior.starter import build_starter_unet, build_starter_vae
 from tests.tiny_pack import DIM, make_pack
 
@@ -24,7 +25,7 @@ def pack_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def prior(pack_dir: Path) -> Prior:
-    return Prior.load(pack_dir, "normal")
+    return Prior.load(read_pack(pack_dir))
 
 
 def condition(prior: Prior, batch: int) -> Condition:
@@ -47,8 +48,8 @@ def test_prior_is_frozen_and_loads_its_domain(pack_dir: Path, prior: Prior) -> N
     z, t, cond = latents(2), torch.tensor([10, 900]), condition(prior, 2)
     out = predict_condition(prior, z, t, cond)
     assert out.shape == z.shape and out.dtype == torch.float32
-    assert torch.equal(out, predict_condition(Prior.load(pack_dir, "normal"), z, t, cond))
-    assert (out - predict_condition(Prior.load(pack_dir, "albedo"), z, t, cond)).abs().max() > 1e-3
+    assert torch.equal(out, predict_condition(Prior.load(read_pack(pack_dir)), z, t, cond))
+    assert (out - predict_condition(Prior.load(read_pack(pack_dir), "albedo"), z, t, cond)).abs().max() > 1e-3
 
 
 def test_encode_is_differentiable_and_scaled(prior: Prior) -> None:
@@ -75,9 +76,44 @@ def test_guidance_is_the_two_halves(prior: Prior) -> None:
     eps_u, eps_c = cfg_pair(prior, z, t, cond)
     torch.testing.assert_close(eps_u, unconditional, rtol=0, atol=1e-5)
     torch.testing.assert_close(eps_c, conditional, rtol=0, atol=1e-5)
-    expected = unconditional + 4 * (conditional - unconditional)
-    torch.testing.assert_close(cfg_predict(prior, z, t, cond, 4.0), expected, rtol=0, atol=1e-4)
-    assert torch.equal(cfg_predict(prior, z, t, cond, 1.0), conditional)
+
+
+def test_one_base_serves_both_domains(pack_dir: Path) -> None:
+    pack = read_pack(pack_dir)
+    prior = Prior.load(pack)
+    z, t, cond = latents(2), torch.tensor([10, 900]), condition(prior, 2)
+    normal = predict_condition(prior, z, t, cond)
+    prior.use("albedo")
+    albedo = predict_condition(prior, z, t, cond)
+    assert torch.equal(albedo, predict_condition(Prior.load(pack, "albedo"), z, t, cond))
+    prior.use("normal")
+    assert torch.equal(normal, predict_condition(prior, z, t, cond)) and not torch.equal(normal, albedo)
+    assert not any(p.requires_grad for p in prior.parameters())
+
+
+def test_a_prompt_is_encoded_once(pack_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = Prior.load(read_pack(pack_dir))
+    alone = [prior.encode_text([text]) for text in ("front", "smiling")]
+    monkeypatch.setattr(prior, "tokenizer", None)
+    torch.testing.assert_close(prior.encode_text(["smiling", "front", "smiling"]), torch.cat([*alone[::-1], alone[1]]))
+
+
+def test_a_step_is_left_in_its_middle(pack_dir: Path) -> None:
+    prior = Prior.load(read_pack(pack_dir))
+    z, t, cond = latents(1), torch.tensor([500]), condition(prior, 1)
+    asked = 0
+
+    def poll() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), prior.interrupted_by(poll):
+        predict_condition(prior, z, t, cond)
+    assert asked == 4
+    predict_condition(prior, z, t, cond)  # nobody asks any more
+    assert asked == 4
 
 
 def test_score_distillation_reaches_the_image(prior: Prior) -> None:
@@ -99,8 +135,8 @@ def test_score_distillation_reaches_the_image(prior: Prior) -> None:
 def test_velocity_priors_give_noise(tmp_path: Path) -> None:
     """The same weights read as velocity: eps = alpha v + sigma z_t."""
     z, t = latents(1), torch.tensor([400])
-    eps_prior = Prior.load(make_pack(tmp_path / "eps"), "normal")
-    v_prior = Prior.load(make_pack(tmp_path / "v", "v_prediction"), "normal")
+    eps_prior = Prior.load(read_pack(make_pack(tmp_path / "eps")))
+    v_prior = Prior.load(read_pack(make_pack(tmp_path / "v", "v_prediction")))
     raw = predict_condition(eps_prior, z, t, condition(eps_prior, 1))
     alpha, sigma = v_prior.schedule.alpha_sigma(t)
     got = predict_condition(v_prior, z, t, condition(v_prior, 1))
@@ -110,13 +146,11 @@ def test_velocity_priors_give_noise(tmp_path: Path) -> None:
 def test_stable_diffusions_text_side_loads_too(tmp_path: Path) -> None:
     """Byte-pair CLIPTokenizer and CLIPTextModel in one folder, as a full pack has them."""
     folder = make_pack(tmp_path / "clip", clip=True)
-    prior = Prior.load(folder, "albedo")
+    prior = Prior.load(read_pack(folder))
     ids = AutoTokenizer.from_pretrained(folder / "text", local_files_only=True)("the cat").input_ids
     assert ids == [54, 53, 2, 0, 45, 55]  # start, the</w>, c, a, t</w>, end
     text = prior.encode_text(["the cat", ""])
     assert text.shape == (2, 9, DIM)
-    pooled = prior.embed_text(["the cat", ""])
-    torch.testing.assert_close(pooled, torch.stack([text[0, 5], text[1, 1]]))
 
 
 def test_starter_networks_have_the_stated_shapes() -> None:

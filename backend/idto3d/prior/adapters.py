@@ -272,11 +272,8 @@ def save_domain(unet: UNet2DConditionModel, path: Path, dtype: torch.dtype = tor
     save_file(state, str(path), metadata={_METADATA_KEY: json.dumps(asdict(adapter_config(unet)))})
 
 
-def attach_saved(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
-    """`attach` with the configuration and weights that `save_domain` wrote.
-
-    Raises UserError E_PACK_FORMAT if the file is not such a file or does not fit the U-Net.
-    """
+def read_domain(path: Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
+    """The configuration and weights that `save_domain` wrote. Raises UserError E_PACK_FORMAT for another file."""
     try:
         with safe_open(str(path), framework="pt") as file:
             config = AdapterConfig(**json.loads(file.metadata()[_METADATA_KEY]))
@@ -285,6 +282,12 @@ def attach_saved(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel
         raise UserError(
             "E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", "Install the pack again."
         ) from error
+    return config, state
+
+
+def attach_saved(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
+    """`attach` with what `read_domain` reads. Raises UserError E_PACK_FORMAT if it does not fit the U-Net."""
+    config, state = read_domain(path)
     attach(unet, config)
     load_domain_state(unet, state)
     return unet

@@ -3,25 +3,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel
 
-from idto3d.errors import UserError
-from idto3d.prior.adapters import Condition, attach_saved, denoise
-from idto3d.prior.pack import Pack, read_pack
-from idto3d.prior.schedule import Schedule, make_schedule
+from ..errors import UserError
+from .adapters import Condition, attach_saved, denoise, load_domain_state, read_domain
+from .pack import Pack
+from .schedule import Schedule, make_schedule
 
 Domain = Literal["normal", "albedo"]
-PredictionType = Literal["epsilon", "v_prediction"]
 
 
 class Prior(nn.Module):
-    """One domain's adapted U-Net with its autoencoder and text encoder, frozen and in eval mode.
+    """The adapted U-Net with its autoencoder and text encoder, frozen and in eval mode. One base serves both domains:
+    `use` changes the adapters.
 
     Only `encode` carries gradients, and only to the images: everything else runs without.
     """
@@ -32,51 +35,55 @@ class Prior(nn.Module):
         vae: AutoencoderKL,
         text_encoder: CLIPTextModel,
         tokenizer: Any,
-        schedule: Schedule,
-        latent_scale: float,
-        prediction_type: PredictionType = "epsilon",
+        pack: Pack,
     ) -> None:
-        """unet: with adapters (`prior.adapters.attach`). latent_scale: what the encoder's latents are multiplied by."""
+        """unet: with adapters (`prior.adapters.attach`)."""
         super().__init__()
         self.unet = unet
         self.vae = vae
         self.text_encoder = text_encoder
         self.tokenizer = tokenizer
-        self.latent_scale = latent_scale
-        self.prediction_type = prediction_type
+        self.pack = pack
         self.alphas_cumprod: Tensor
-        self.register_buffer("alphas_cumprod", schedule.alphas_cumprod.clone(), persistent=False)
-        self._empty_text: Tensor | None = None
+        self.register_buffer("alphas_cumprod", make_schedule(**pack.schedule).alphas_cumprod, persistent=False)
+        self._texts: dict[str, Tensor] = {}
+        self._poll: Callable[[], None] = _ignore
+        for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks, *vae.encoder.down_blocks]:
+            for part in block.modules():
+                if isinstance(part, (ResnetBlock2D, Transformer2DModel)):
+                    part.register_forward_pre_hook(lambda _module, _inputs: self._poll())
         self.requires_grad_(False)
         self.eval()
 
     @classmethod
     def load(
         cls,
-        pack_dir: Path | str,
-        domain: Domain,
+        pack: Pack,
+        domain: Domain = "normal",
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        verify: bool = True,
     ) -> Prior:
-        """The prior of `domain` from a pack folder (architecture.md, contract 1). Reads local files only.
+        """The prior of a pack, set to `domain`. Reads local files only.
 
         dtype: of the U-Net and text encoder; the autoencoder stays float32, whose image gradient half precision spoils.
-        Raises UserError E_PACK_MISSING, E_PACK_FORMAT, E_PACK_HASH.
+        Raises UserError E_PACK_FORMAT where a net cannot be read or does not fit.
         """
-        pack = read_pack(pack_dir, verify=verify)
         unet, vae, text_encoder, tokenizer = load_networks(pack)
         attach_saved(unet, pack.file(f"{domain}.safetensors"))
-        prior = cls(
-            unet.to(dtype=dtype),
-            vae,
-            text_encoder.to(dtype=dtype),
-            tokenizer,
-            make_schedule(**pack.schedule),
-            pack.latent_scale,
-            pack.prediction_type,
-        )
-        return prior.to(device)
+        return cls(unet.to(dtype=dtype), vae, text_encoder.to(dtype=dtype), tokenizer, pack).to(device)
+
+    def use(self, domain: Domain) -> None:
+        """Change to a domain's adapters. Raises UserError E_PACK_FORMAT where they do not fit."""
+        load_domain_state(self.unet, read_domain(self.pack.file(f"{domain}.safetensors"))[1])
+
+    @contextlib.contextmanager
+    def interrupted_by(self, poll: Callable[[], None]) -> Iterator[None]:
+        """Within, `poll` is called before every block of the nets and may raise: a step of a large net takes long."""
+        self._poll = poll
+        try:
+            yield
+        finally:
+            self._poll = _ignore
 
     @property
     def schedule(self) -> Schedule:
@@ -90,32 +97,26 @@ class Prior(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, H, W, 3) in 0..1 to scaled latents (B, 4, h, w): the posterior's mean. Differentiable."""
         x = images.permute(0, 3, 1, 2).to(self.vae.dtype) * 2.0 - 1.0
-        return self.vae.encode(x).latent_dist.mean * self.latent_scale
+        return self.vae.encode(x).latent_dist.mean * self.pack.latent_scale
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, 4, h, w) to images (B, H, W, 3), clamped to 0..1."""
-        x = self.vae.decode(latents.to(self.vae.dtype) / self.latent_scale).sample
+        x = self.vae.decode(latents.to(self.vae.dtype) / self.pack.latent_scale).sample
         return (x * 0.5 + 0.5).clamp(0.0, 1.0).permute(0, 2, 3, 1).contiguous()
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Prompts to token embeddings (B, L, C), padded or cut to the tokenizer's length L."""
-        return self.text_encoder(self._tokens(texts)).last_hidden_state
-
-    @torch.no_grad()
-    def embed_text(self, texts: list[str]) -> Tensor:
-        """Prompts to one vector each (B, C), CLIP's pooled output: what y_exp is made of."""
-        return self.text_encoder(self._tokens(texts)).pooler_output
+        """Prompts to token embeddings (B, L, C), padded or cut to the tokenizer's length L. Each is encoded once."""
+        for text in texts:
+            if text not in self._texts:
+                tokens = tokenize(self.tokenizer, [text]).to(self.device)
+                self._texts[text] = self.text_encoder(tokens).last_hidden_state
+        return torch.cat([self._texts[text] for text in texts])
 
     def empty_text(self) -> Tensor:
-        """The empty prompt's token embeddings (1, L, C), encoded once."""
-        if self._empty_text is None or self._empty_text.device != self.device:
-            self._empty_text = self.encode_text([""])
-        return self._empty_text
-
-    def _tokens(self, texts: list[str]) -> Tensor:
-        return tokenize(self.tokenizer, texts).to(self.device)
+        """The empty prompt's token embeddings (1, L, C)."""
+        return self.encode_text([""])
 
     @torch.no_grad()
     def predict(
@@ -135,7 +136,11 @@ class Prior(nn.Module):
         dtype = self.unet.dtype
         cond = Condition(text.to(dtype), y_id.to(dtype), y_exp.to(dtype), lambda_id.to(dtype), lambda_exp.to(dtype))
         out = denoise(self.unet, z_t.to(dtype), t, cond).float()
-        return self.schedule.eps_from_v(z_t.float(), out, t) if self.prediction_type == "v_prediction" else out
+        return self.schedule.eps_from_v(z_t.float(), out, t) if self.pack.prediction_type == "v_prediction" else out
+
+
+def _ignore() -> None:
+    pass
 
 
 def tokenize(tokenizer: Any, texts: list[str]) -> Tensor:
@@ -153,15 +158,6 @@ def cfg_pair(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition) -> tuple[Ten
     both = cond.unconditional(prior.empty_text()).cat(cond)
     eps_u, eps_c = predict_condition(prior, torch.cat([z_t, z_t]), torch.cat([t, t]), both).chunk(2)
     return eps_u, eps_c
-
-
-@torch.no_grad()
-def cfg_predict(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition, guidance_scale: float) -> Tensor:
-    """Classifier-free guidance (Ho and Salimans 2022): eps_u + s (eps_c - eps_u); at s = 1 only eps_c is computed."""
-    if guidance_scale == 1.0:
-        return predict_condition(prior, z_t, t, cond)
-    eps_u, eps_c = cfg_pair(prior, z_t, t, cond)
-    return eps_u + guidance_scale * (eps_c - eps_u)
 
 
 def predict_condition(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:

@@ -225,21 +225,22 @@ def _check_nets(pack: Pack) -> None:
         ("the U-Net's input and the autoencoder", size("unet/config.json", "in_channels"), channels),
         ("the U-Net's output and the autoencoder", size("unet/config.json", "out_channels"), channels),
     ]
+    normal, albedo = (_adapters(pack.file(f"{domain}.safetensors")) for domain in ("normal", "albedo"))
+    if normal != albedo:  # one base U-Net serves both
+        raise UserError("E_PACK_FORMAT", "The pack's nets do not fit: its two domains' adapters differ in size.", _FIX)
     length = len(next(iter(read_expressions(pack).values())))
-    for domain in ("normal", "albedo"):
-        pairs.append(
-            (f"the adapters {domain} and {VECTORS}", _adapter_length(pack.file(f"{domain}.safetensors")), length)
-        )
+    pairs.append((f"the adapters and {VECTORS}", int(normal["exp_dim"]), length))
     for names, one, other in pairs:
         if one != other:
             raise UserError("E_PACK_FORMAT", f"The pack's nets do not fit: {names} have {one} and {other}.", _FIX)
 
 
-def _adapter_length(path: Path) -> int:
-    """Length of y_exp that a domain's adapters take."""
+def _adapters(path: Path) -> dict[str, Any]:
+    """The sizes of a domain's adapters."""
     try:
         with safe_open(path, "numpy") as stored:
-            return int(json.loads(stored.metadata()["adapter_config"])["exp_dim"])
+            config: dict[str, Any] = json.loads(stored.metadata()["adapter_config"])
+        return {**config, "exp_dim": int(config["exp_dim"])}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError("E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", _FIX) from error
 
