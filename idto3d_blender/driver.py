@@ -15,12 +15,13 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from . import import_head, live, preferences, session, setup_backend, thumbnails, view, viewport_colours
 from .bundle import BundleError
-from .job import FINAL, Problem, Snapshot
+from .job import Problem, Snapshot
 from .parts import Interrupted
 from .prepare import Prepared, prepare
 
@@ -36,14 +37,17 @@ Slices = Generator[str | None, None, None]
 
 @dataclass
 class _Work:
-    """reader: the thread that reads files; reading: a preview being read, shown: the newest preview asked for;
-    preview, imports: what is being built, in slices, the imports by job with their bundles; ended: the last ended job
+    """reader: the thread that reads files; reading: a preview being read, shown: the newest preview asked for,
+    sketched: the newest sketch; preview, sketch, imports: what is being built, in slices, the imports by job with their
+    bundles; ended: the last ended job
     that was taken note of; coloured: viewports show a preview's colours."""
 
     reader: ThreadPoolExecutor
     reading: Future[live.Shape] | None = None
     shown: Path | None = None
+    sketched: Path | None = None
     preview: Slices | None = None
+    sketch: Slices | None = None
     imports: dict[str, tuple[Path, Slices]] = field(default_factory=dict)
     ended: Snapshot | None = None
     coloured: bool = False
@@ -62,8 +66,23 @@ def ensure() -> None:
 def import_bundle(job: str, folder: Path) -> None:
     """Import the finished head of a job in slices."""
     work = _get()
+    _drop_sketch(work)
     work.imports[job] = (folder, _import(work, job, folder))
     ensure()
+
+
+def use_sketch(job: str, folder: Path) -> None:
+    """The job was cancelled, and its head is to stay as it is: in its place, or out of its bundle."""
+    work = _get()
+    work.reading = None
+    if work.preview is not None:
+        work.preview.close()
+        work.preview = None
+    _drop_sketch(work)
+    if import_head.is_head(live.find(job)):
+        live.let_go(job)
+    else:
+        import_bundle(job, folder)
 
 
 def has_worked() -> bool:
@@ -90,7 +109,7 @@ def tick() -> float | None:
     asks = state.status.state != "ready" and state.setup is None
     plan = session.plan() if asks else None
     _redraw_if_new(work, state, plan)
-    building = bool(work.imports) or work.preview is not None
+    building = bool(work.imports) or work.preview is not None or work.sketch is not None
     if building and not rendering:
         return _AT_WORK
     return _AT_REST if building or state.busy or work.reading is not None or (asks and plan is None) else None
@@ -116,11 +135,12 @@ def halt() -> dict[str, Path]:
     if work.preview is not None:
         work.preview.close()
         work.preview = None
+    _drop_sketch(work)
     stopped = {job: folder for job, (folder, _) in work.imports.items()}
     for _, slices in work.imports.values():
         slices.close()
     work.imports.clear()
-    work.shown = None
+    work.shown = work.sketched = None
     return stopped
 
 
@@ -178,6 +198,7 @@ def _take_note_of_end(work: _Work, state: session.Session) -> None:
     if ended is None or ended is work.ended:
         return
     work.ended = state.ended = ended
+    _drop_sketch(work)
     state.look_up_jobs()
     if ended.state == "done" and ended.bundle is not None:
         if ended.id in state.here:
@@ -190,7 +211,7 @@ def _take_note_of_end(work: _Work, state: session.Session) -> None:
 
 
 def _look_at_running(work: _Work, state: session.Session) -> None:
-    """Begin to read, or to show, the running job's newest preview."""
+    """Begin to read, or to show, the running job's newest preview or sketch."""
     running = state.running()
     if running is not None and running.picture is not None and not bpy.app.background:
         thumbnails.load_progress(running.picture)
@@ -198,10 +219,17 @@ def _look_at_running(work: _Work, state: session.Session) -> None:
         reading, work.reading = work.reading, None
         # Too late for a file that the worker has deleted meanwhile; the next one comes in seconds.
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError):
-            work.preview = _preview(work, reading.result())
-    if running is None or running.state in FINAL or running.id not in state.here or running.mesh is None:
+            shape = reading.result()
+            if running is not None and running.id == shape.job:
+                work.preview = _preview(work, shape)
+    if running is None or running.state != "running" or running.id not in state.here:
         return
-    if running.mesh != work.shown and work.reading is None and work.preview is None and not work.imports:
+    if work.reading is not None or work.preview is not None or work.sketch is not None or work.imports:
+        return
+    if running.sketch is not None and running.sketch != work.sketched:
+        work.sketched = running.sketch
+        work.sketch = _sketch(work, running.id, running.sketch, running.sketch_topology)
+    elif running.mesh is not None and running.mesh != work.shown:
         work.shown = running.mesh
         work.reading = work.reader.submit(live.read, running.mesh, running.id, running.topology or 0)
 
@@ -214,6 +242,16 @@ def _slice(work: _Work, state: session.Session) -> bool:
         except (StopIteration, Interrupted):
             work.preview = None
             return True
+    if work.sketch is not None:
+        try:
+            return next(work.sketch) != _WAIT
+        except (StopIteration, Interrupted):
+            work.sketch = None
+        except Exception:
+            # The head goes on without it.
+            traceback.print_exc()
+            work.sketch = None
+        return True
     if work.imports:
         job, (_, slices) = next(iter(work.imports.items()))
         try:
@@ -238,21 +276,57 @@ def _preview(work: _Work, shape: live.Shape) -> Slices:
     name = _name(shape.job)
     if not (yield from live.show(shape, name)):
         return
-    if shape.colours is not None and not work.coloured and preferences.get().solid_colours:
+    obj = live.find(shape.job)
+    painted = shape.colours is not None and not import_head.is_head(obj)
+    if painted and not work.coloured and preferences.get().solid_colours:
         work.coloured = True
         viewport_colours.show(viewport_colours.PAINTING)
-    obj = live.find(shape.job)
-    if new and obj is not None and shape.job in session.get().frame:
-        session.get().frame.discard(shape.job)
-        view.bring_into_sight(obj)
+    if new and obj is not None:
+        _frame(shape.job, obj)
     yield None
 
 
-def _import(work: _Work, job: str, folder: Path) -> Slices:
+def _frame(job: str, obj: Any) -> None:
+    if job in session.get().frame:
+        session.get().frame.discard(job)
+        view.bring_into_sight(obj)
+
+
+def _sketch(work: _Work, job: str, folder: Path, topology: int | None) -> Slices:
+    prepared = yield from _read(work, job, folder)
+    while live.busy(job):
+        yield _WAIT
+    built = yield from import_head.build(prepared)
+    obj = live.sketch(job, built, topology)
+    if obj is not None:
+        _show_pictures(work)
+        _frame(job, obj)
+    yield None
+
+
+def _drop_sketch(work: _Work) -> None:
+    if work.sketch is not None:
+        work.sketch.close()
+        work.sketch = None
+
+
+def _read(work: _Work, job: str, folder: Path) -> Generator[str | None, None, Prepared]:
     future: Future[Prepared] = work.reader.submit(prepare, folder)
     while not future.done():
         yield _WAIT
-    prepared = future.result()
+    # As its previews are called, whatever its folder is.
+    return replace(future.result(), name=_name(job))
+
+
+def _show_pictures(work: _Work) -> None:
+    """At once: the mesh has pictures, and shows none of its skin where colours of vertices are shown."""
+    work.coloured = False
+    if preferences.get().solid_colours:
+        viewport_colours.show(viewport_colours.FINISHED)
+
+
+def _import(work: _Work, job: str, folder: Path) -> Slices:
+    prepared = yield from _read(work, job, folder)
     for attempt in range(_TRIES):
         while live.busy(job):
             yield _WAIT
@@ -264,10 +338,7 @@ def _import(work: _Work, job: str, folder: Path) -> Slices:
                 raise
             yield None
     live.finish(job, built)
-    # At once: the finished mesh has pictures, and shows none of its skin where colours of vertices are shown.
-    work.coloured = False
-    if preferences.get().solid_colours:
-        viewport_colours.show(viewport_colours.FINISHED)
+    _show_pictures(work)
     yield None
     obj = live.find(job)
     if obj is not None:

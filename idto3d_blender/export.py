@@ -53,7 +53,7 @@ def export(context: Any, obj: Any, folder: Path, kinds: list[str]) -> dict[str, 
     files = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_selected(context, obj), _neutral(obj), _plain_materials(obj):
+        with _only_selected(context, obj), _neutral(obj), _plain_colours(obj):
             for kind in kinds:
                 if reason := unavailable(kind):
                     raise ExportError("E_EXPORT_ADDON", f"{reason}.")
@@ -62,7 +62,9 @@ def export(context: Any, obj: Any, folder: Path, kinds: list[str]) -> dict[str, 
                 parent = folder / f"{name}_usd" if kind == "USD" else folder
                 parent.mkdir(exist_ok=True)
                 files[kind] = parent / f"{name}{ENDINGS[kind]}"
-                _write_whole(writers[kind], files[kind])
+                # glTF knows what is there or not from what is half there; to the others only a picture is plain.
+                with contextlib.nullcontext() if kind == "GLTF" else _plain_alphas(obj):
+                    _write_whole(writers[kind], files[kind])
     except OSError as error:
         raise ExportError("E_EXPORT_WRITE", f"{folder.name} cannot be written: {error.strerror}.") from error
     except RuntimeError as error:
@@ -174,14 +176,28 @@ def _neutral(obj: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _plain_materials(obj: Any) -> Iterator[None]:
+def _plain_colours(obj: Any) -> Iterator[None]:
     """Exporters follow a picture that is plugged in directly, not one behind mixes that drivers control."""
+    trees = [tree for tree in _trees(obj) if _own_albedo(tree)]
+    with _plugged([(tree, "Base Color", "Color") for tree in trees]):
+        yield
+
+
+@contextlib.contextmanager
+def _plain_alphas(obj: Any) -> Iterator[None]:
+    trees = [tree for tree in _trees(obj) if _linked_to(tree, "Alpha", "MATH")]
+    with _plugged([(tree, "Alpha", "Alpha") for tree in trees]):
+        yield
+
+
+@contextlib.contextmanager
+def _plugged(wanted: list[tuple[Any, str, str]]) -> Iterator[None]:
+    """(tree, input of its shader, output of its albedo that is plugged in there meanwhile)."""
     changed = []
-    for tree in _trees(obj):
-        if _own_albedo(tree):
-            socket = material.principled(tree).inputs["Base Color"]
-            changed.append((tree, socket, socket.links[0].from_socket))
-            tree.links.new(tree.nodes["albedo"].outputs["Color"], socket)
+    for tree, name, output in wanted:
+        socket = material.principled(tree).inputs[name]
+        changed.append((tree, socket, socket.links[0].from_socket))
+        tree.links.new(tree.nodes["albedo"].outputs[output], socket)
     try:
         yield
     finally:
@@ -198,6 +214,10 @@ def _trees(obj: Any) -> list[Any]:
 
 
 def _own_albedo(tree: Any) -> bool:
+    return _linked_to(tree, "Base Color", "MIX")
+
+
+def _linked_to(tree: Any, socket: str, kind: str) -> bool:
     shaders = [node for node in tree.nodes if node.type == "BSDF_PRINCIPLED"]
-    links: Any = shaders[0].inputs["Base Color"].links if shaders else []
-    return bool(links) and links[0].from_node.type == "MIX"
+    links: Any = shaders[0].inputs[socket].links if shaders else []
+    return bool(links) and links[0].from_node.type == kind

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head bundle becomes one mesh object: UV, smooth shading, a shape key for each expression, a material.
+"""A head bundle becomes one mesh object: UV, smooth shading, a shape key for each expression, its materials.
+
+Faces have the integer attribute ``part``, into the names in the object's own property; points have ``seen``, 0..1: how
+well the photographs showed that place.
 
 The work is a generator that yields between steps of some milliseconds, so that a timer can spread it over ticks while
 the user goes on working; ``import_head`` runs it to its end at once.
@@ -16,6 +19,7 @@ import bpy
 import numpy as np
 
 from . import material
+from .bundle import PREVIEW
 from .parts import Parts
 from .prepare import Prepared, prepare
 
@@ -58,13 +62,15 @@ def build(prepared: Prepared) -> Steps:
     try:
         yield from _mesh(parts, prepared)
         yield from _shape_keys(parts, prepared)
-        yield from material.skin(parts, prepared)
-        parts.get("mesh").materials.append(parts.get("material"))
-        yield
+        yield from material.add_materials(parts, prepared)
         obj = parts.get("object")
+        obj.color = obj.data.materials[0].diffuse_color
         # As text: a custom property holds no integer above 32 bits, as a seed may be.
         info = prepared.head.info
-        obj[PROPERTY] = {key: str(info.get(key, "")) for key in ("generator", "pack", "seed", "licence", "consent")}
+        obj[PROPERTY] = {
+            **{key: str(info[key]) for key in ("generator", "pack", "seed", "licence", "consent")},
+            "parts": ",".join(prepared.head.parts),
+        }
         parts.release()
         return obj
     except (Exception, GeneratorExit):
@@ -79,19 +85,26 @@ def is_head(obj: Any) -> bool:
 
 def _mesh(parts: Parts, prepared: Prepared) -> Steps:
     head = prepared.head
-    mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(head.name))
+    mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(prepared.name))
     add_vertices(mesh, head.vertices)
     yield
-    add_corners(parts.get("mesh"), head.faces)
+    add_corners(parts.get("mesh"), prepared.corners)
     yield
-    add_faces(parts.get("mesh"), len(head.faces))
+    add_faces(parts.get("mesh"), prepared.starts)
     yield
     parts.get("mesh").update(calc_edges=True)
     yield
     mesh = parts.get("mesh")
     layer = mesh.uv_layers.new(name="UVMap")
-    layer.uv.foreach_set("vector", prepared.loop_uv.ravel())
-    parts.add("object", "objects", bpy.data.objects.new(head.name, mesh))
+    layer.uv.foreach_set("vector", prepared.corner_uv.ravel())
+    for name, kind, domain, values in (
+        ("material_index", "INT", "FACE", head.material),
+        ("part", "INT", "FACE", head.part),
+        ("seen", "FLOAT", "POINT", head.seen),
+    ):
+        if values is not None:
+            mesh.attributes.new(name, kind, domain).data.foreach_set("value", values)
+    parts.add("object", "objects", bpy.data.objects.new(prepared.name, mesh))
     yield
 
 
@@ -101,16 +114,16 @@ def add_vertices(mesh: Any, vertices: np.ndarray) -> None:
     mesh.attributes["position"].data.foreach_set("vector", vertices.ravel())
 
 
-def add_corners(mesh: Any, faces: np.ndarray) -> None:
-    """The corners of triangles (F,3) int32."""
-    mesh.loops.add(faces.size)
-    mesh.attributes[".corner_vert"].data.foreach_set("value", faces.ravel())
+def add_corners(mesh: Any, corners: np.ndarray) -> None:
+    """The vertices (C,) int32 of all faces, one face after the other."""
+    mesh.loops.add(len(corners))
+    mesh.attributes[".corner_vert"].data.foreach_set("value", corners)
 
 
-def add_faces(mesh: Any, count: int) -> None:
-    """The triangles of the corners that are there. They are smooth, as all faces are unless marked sharp."""
-    mesh.polygons.add(count)
-    mesh.polygons.foreach_set("loop_start", np.arange(0, 3 * count, 3, dtype=np.int32))
+def add_faces(mesh: Any, starts: np.ndarray) -> None:
+    """The faces that begin at these corners (F,) int32. They are smooth, as all faces are unless marked sharp."""
+    mesh.polygons.add(len(starts))
+    mesh.polygons.foreach_set("loop_start", starts)
 
 
 def _shape_keys(parts: Parts, prepared: Prepared) -> Steps:
@@ -128,9 +141,10 @@ def _shape_keys(parts: Parts, prepared: Prepared) -> Steps:
 
 def thumbnail(obj: Any, prepared: Prepared) -> None:
     """Give the object its thumbnail, which shows as soon as the user marks it as an asset."""
-    if prepared.preview is None:
+    if prepared.front is None:
         return
-    file, left, width = prepared.preview
+    left, width = prepared.front
+    file = prepared.head.folder / PREVIEW
     with contextlib.suppress(RuntimeError):  # A head without a thumbnail is still a head.
         image = bpy.data.images.load(str(file), check_existing=False)
         try:

@@ -18,13 +18,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .backend_process import BackendProcess, Event, last_lines
 
 PROTOCOL_VERSION = 1
 
 State = Literal["queued", "starting", "running", "cancelling", "cancelled", "failed", "done"]
+Verdict = Literal["good", "fair", "poor"]
 FINAL: tuple[State, ...] = ("cancelled", "failed", "done")
 # Errors of the machine, not of the request: once the user has made room, the same request goes on from its checkpoint.
 _RESUMABLE = ("E_DISK_FULL", "E_OUT_OF_MEMORY")
@@ -73,11 +74,28 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How well a photo was understood. photo: its path, as asked; verdict: "good", "fair" or "poor"; residual_mm: how
+    far the head's landmarks lie from the photo's; yaw, pitch: degrees, positive to the picture's right and up;
+    expression: in words; overlay: a picture of the mesh laid over the photo, or None."""
+
+    photo: str
+    verdict: Verdict
+    residual_mm: float
+    yaw: float
+    pitch: float
+    expression: str = ""
+    overlay: Path | None = None
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Where a job stands. Frozen: each poll that learns something makes a new one.
 
     step, steps and eta_seconds (or None) are of the stage; fraction is of the whole work, 0 to 1, never falling.
-    mesh and picture are the newest preview files, topology the mesh's (None before the first); hello is the backend's
+    mesh and picture are the newest preview files, topology the mesh's (None before the first); fits: of the photos so
+    far; sketch: bundle of the head as it stands before it is finished, and the topology of the previews that have its
+    vertices, both None before; hello is the backend's
     first event (device, device_name, memory_gb, ...). error stands in the state "failed" only; bundle in "done" only,
     and is None for a set-up. resumable: asking again goes on from a checkpoint.
     """
@@ -93,6 +111,9 @@ class Snapshot:
     mesh: Path | None = None
     topology: int | None = None
     picture: Path | None = None
+    fits: tuple[Fit, ...] = ()
+    sketch: Path | None = None
+    sketch_topology: int | None = None
     warnings: tuple[Problem, ...] = ()
     error: Problem | None = None
     bundle: Path | None = None
@@ -257,6 +278,12 @@ class Job:
                 self._change(mesh=path, topology=int(event["topology"]))
             else:
                 self._change(picture=path)
+        elif kind == "fit":
+            fit = _fit(event)
+            self._change(fits=(*(f for f in self.snapshot.fits if f.photo != fit.photo), fit))
+        elif kind == "sketch":
+            topology = event.get("topology")
+            self._change(sketch=Path(event["bundle"]), sketch_topology=None if topology is None else int(topology))
         elif kind == "warning":
             warning = Problem(str(event["code"]), str(event["message"]), str(event.get("fix") or ""))
             self._change(warnings=(*self.snapshot.warnings, warning))
@@ -353,6 +380,21 @@ class Job:
     def _kill(self) -> None:
         if self._process:
             self._process.kill()
+
+
+def _fit(event: Event) -> Fit:
+    verdict, overlay = event["verdict"], event.get("overlay")
+    if verdict not in get_args(Verdict):
+        raise ValueError(f"there is no verdict {str(verdict)[:20]!r}")
+    return Fit(
+        str(event["photo"]),
+        verdict,
+        float(event["residual_mm"]),
+        float(event["yaw"]),
+        float(event["pitch"]),
+        str(event.get("expression") or ""),
+        Path(overlay) if overlay else None,
+    )
 
 
 def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The head that sculpts itself in the viewport while a job runs, and becomes the finished head in its place.
 
+Seconds after the beginning there may be a sketch: a whole head already, with keys and pictures, that takes the object's
+place like the finished one and is still moved by what the previews say.
+
 The object is found by its job's id in a custom property, at every step anew: between two steps the user may undo, or
 open another file. What happens to it decides what we do:
 
@@ -23,13 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import import_head, room
+from .material import linear
 from .parts import Interrupted, Parts
+from .prepare import corners_of
 
 JOB = "idto3d_job"
 COLOURS = "Colour"
 _TOPOLOGY = "idto3d_topology"
 _MATERIAL = "ID-to-3D preview"
-# How rough Solid viewports show skin, before and after the head is finished.
+_SKETCH = "idto3d_sketch"  # marks a sketch's materials and pictures, which go when the finished head comes
 _ROUGHNESS = 0.6
 
 _shown: set[str] = set()
@@ -42,8 +47,8 @@ _noted: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class Shape:
-    """A preview as it comes from the worker: vertices (V,3) float32 metres, faces (F,3) int32, colours (V,4) float32
-    linear or None; topology: while it stays, so do faces and the order of the vertices."""
+    """A preview as it comes from the worker: vertices (V,3) float32 metres, faces (F,4) int32, -1 last in a triangle,
+    colours (V,4) float32 linear or None; topology: while it stays, so do faces and the order of the vertices."""
 
     job: str
     topology: int
@@ -58,9 +63,17 @@ def read(path: Path, job: str, topology: int) -> Shape:
         vertices = np.ascontiguousarray(stored["vertices"], dtype=np.float32)
         faces = np.ascontiguousarray(stored["faces"], dtype=np.int32)
         stored_colours = stored["colours"] if "colours" in stored.files else None
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3 or not len(faces):
+    if (
+        vertices.ndim != 2
+        or vertices.shape[1] != 3
+        or faces.ndim != 2
+        or faces.shape[1] not in (3, 4)
+        or not len(faces)
+    ):
         raise ValueError(f"{path.name} holds no mesh.")
-    if faces.min() < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():
+    faces = np.pad(faces, ((0, 0), (0, 4 - faces.shape[1])), constant_values=-1)
+    low = min(faces[:, :3].min(), faces[:, 3].min() + 1)
+    if low < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():
         raise ValueError(f"{path.name} holds a broken mesh.")
     colours = None
     if stored_colours is not None:
@@ -71,13 +84,7 @@ def read(path: Path, job: str, topology: int) -> Shape:
     return Shape(job, topology, vertices, faces, colours)
 
 
-def _linear_table() -> NDArray[np.float32]:
-    """sRGB byte -> linear value."""
-    s = np.arange(256) / 255
-    return np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-_LINEAR = _linear_table()
+_LINEAR = np.array([linear(byte / 255) for byte in range(256)], dtype=np.float32)
 
 
 def find(job: str) -> Any:
@@ -138,9 +145,22 @@ def _same_topology(mesh: Any, shape: Shape) -> bool:
 
 
 def _move(mesh: Any, shape: Shape) -> None:
+    """Put the vertices to their new places; a sketch's keys move along, and its pictures stay."""
+    if mesh.shape_keys is None:
+        _colour(mesh, shape)
+    else:
+        blocks = mesh.shape_keys.key_blocks
+        shift = shape.vertices.ravel() - _places(blocks[0])
+        for block in blocks:
+            block.points.foreach_set("co", _places(block) + shift)
     mesh.attributes["position"].data.foreach_set("vector", shape.vertices.ravel())
-    _colour(mesh, shape)
     mesh.update()
+
+
+def _places(key: Any) -> NDArray[np.float32]:
+    flat = np.empty(3 * len(key.points), dtype=np.float32)
+    key.points.foreach_get("co", flat)
+    return flat
 
 
 def _colour(mesh: Any, shape: Shape) -> None:
@@ -158,9 +178,10 @@ def _new_mesh(parts: Parts, shape: Shape, name: str) -> import_head.Steps:
     mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(name))
     import_head.add_vertices(mesh, shape.vertices)
     yield
-    import_head.add_corners(parts.get("mesh"), shape.faces)
+    corners, starts = corners_of(shape.faces)
+    import_head.add_corners(parts.get("mesh"), corners)
     yield
-    import_head.add_faces(parts.get("mesh"), len(shape.faces))
+    import_head.add_faces(parts.get("mesh"), starts)
     yield
     parts.get("mesh").update(calc_edges=True)
     yield
@@ -179,6 +200,7 @@ def _place(shape: Shape, name: str, parts: Parts) -> None:
     parts.release()
     if obj is not None:
         exchange(obj, mesh)
+        obj.pop(import_head.PROPERTY, None)  # it may have been a sketch
         return
     obj = bpy.data.objects.new(name, mesh)
     obj[JOB] = shape.job
@@ -189,12 +211,44 @@ def _place(shape: Shape, name: str, parts: Parts) -> None:
 
 def exchange(obj: Any, mesh: Any) -> None:
     """Give ``obj`` another mesh, under the old mesh's name; the old one goes if nothing else uses it."""
-    old = obj.data
+    old, name = obj.data, obj.data.name
     obj.data = mesh
-    if old.users == 0:
-        name = old.name
-        bpy.data.meshes.remove(old)
+    if _remove_mesh(old):
         mesh.name = name
+
+
+def _remove_mesh(mesh: Any) -> bool:
+    """Remove a mesh that nothing uses, with the materials and pictures that previews and sketches have of their own.
+    False when something uses it."""
+    if mesh.users:
+        return False
+    materials = {material for material in mesh.materials if material is not None}
+    bpy.data.meshes.remove(mesh)
+    for material in materials:
+        if material.users == 0 and (material.name.startswith(_MATERIAL) or _SKETCH in material):
+            images = {node.image for node in material.node_tree.nodes if node.type == "TEX_IMAGE"}
+            bpy.data.materials.remove(material)
+            bpy.data.batch_remove([image for image in images if image is not None and image.users == 0])
+    return True
+
+
+def sketch(job: str, built: Any, topology: int | None) -> Any:
+    """The unlinked object ``built``, a whole head that is not finished, takes the place of the job's object. Previews
+    of ``topology`` have its vertices. Returns the object that stays, or None, with nothing left of ``built``, when the
+    user does not want it or is working on the object."""
+    if find(job) is None and job in _shown:
+        _deleted.add(job)
+    for material in built.data.materials:
+        material[_SKETCH] = True
+    if job in _deleted or busy(job):
+        mesh = built.data
+        bpy.data.objects.remove(built)
+        _remove_mesh(mesh)
+        return None
+    if topology is not None:
+        built.data[_TOPOLOGY] = str(topology)
+    _shown.add(job)
+    return finish(job, built)
 
 
 def finish(job: str, built: Any) -> Any:
@@ -206,38 +260,16 @@ def finish(job: str, built: Any) -> Any:
         built[JOB] = job
         _names[job] = built.name
         return built
-    preview = [material for material in obj.data.materials if material is not None]
-    _keep_tone(obj, built.data)
+    posed = {key.name: key.value for key in obj.data.shape_keys.key_blocks[1:]} if obj.data.shape_keys else {}
     exchange(obj, built.data)
+    for key in obj.data.shape_keys.key_blocks[1:]:
+        key.value = posed.get(key.name, 0.0)
     obj[import_head.PROPERTY] = built[import_head.PROPERTY].to_dict()
+    # For viewports that show the colours of vertices, for the next head's sake: there it has none.
+    obj.color = built.color
     obj.active_shape_key_index = 0
     bpy.data.objects.remove(built)
-    for material in preview:
-        if material.users == 0 and material.name.startswith(_MATERIAL):
-            bpy.data.materials.remove(material)
     return obj
-
-
-def _keep_tone(obj: Any, finished: Any) -> None:
-    """Give the skin's tone, evenly, to Solid viewports that show materials, and to those that show the colours of
-    vertices, for the next head's sake: there an object without such colours has the object's own."""
-    preview = obj.data
-    layer = preview.color_attributes.get(COLOURS)
-    if layer is None:
-        return
-    flat = np.empty(4 * len(preview.vertices), dtype=np.float32)
-    layer.data.foreach_get("color", flat)
-    places = np.empty(3 * len(preview.vertices), dtype=np.float32)
-    preview.vertices.foreach_get("co", places)
-    # The face looks to -Y; its lighter half is the skin, without hair, lips and the inside of the mouth.
-    depth = places[1::3]
-    front = flat.reshape(-1, 4)[depth <= np.median(depth)]
-    light = front[:, :3].sum(axis=1)
-    tone = np.median(front[light >= np.median(light)], axis=0)
-    obj.color = tone
-    for material in finished.materials:
-        material.diffuse_color = tone
-        material.roughness = _ROUGHNESS
 
 
 def let_go(job: str) -> None:
@@ -245,6 +277,9 @@ def let_go(job: str) -> None:
     obj = find(job)
     if obj is not None:
         del obj[JOB]
+        for material in obj.data.materials:
+            if material is not None:
+                material.pop(_SKETCH, None)
     for kept in (_shown, _deleted):
         kept.discard(job)
     _names.pop(job, None)
@@ -257,8 +292,7 @@ def remove(job: str) -> None:
     if obj is not None and obj.mode == "OBJECT":
         mesh = obj.data
         bpy.data.objects.remove(obj)
-        if mesh.users == 0:
-            bpy.data.meshes.remove(mesh)
+        _remove_mesh(mesh)
     let_go(job)
 
 

@@ -1,66 +1,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The maps of a bundle as a Principled BSDF."""
+"""The materials of a bundle, each as a Principled BSDF."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import bpy
 
-from .bundle import BundleError
+from .bundle import SKIN, BundleError, MaterialHeader
 from .parts import Parts
 from .prepare import Prepared
 
-# Light scatters some millimetres under skin, red the farthest. The weight is small because the albedo also covers hair.
-SUBSURFACE_WEIGHT = 0.12
-SUBSURFACE_SCALE = 0.004
-SUBSURFACE_RADIUS = (1.0, 0.35, 0.2)
+# What Principled BSDF has of its own for a material of this name, in metres where it is a length.
+_LOOKS: dict[str, dict[str, Any]] = {
+    # Light scatters some millimetres under skin, red the farthest. Little of it: brows and stubble are painted on.
+    SKIN: {"Subsurface Weight": 0.12, "Subsurface Scale": 0.004, "Subsurface Radius": (1.0, 0.35, 0.2)},
+    # The film of tears.
+    "eyes": {"Coat Weight": 1.0, "Coat Roughness": 0.03, "Coat IOR": 1.34},
+    # Strands hang down: their highlight is a band around the head, as Blender's own tangent runs.
+    "hair": {"Anisotropic": 0.6},
+}
+_BLANK = ("seen",)  # maps that are no part of how it looks
 
 
-def skin(parts: Parts, prepared: Prepared) -> Generator[None, None, None]:
-    """Steps that make a node material with the three base maps, packed, as ``parts.get("material")``.
+def add_materials(parts: Parts, prepared: Prepared) -> Generator[None, None, None]:
+    """Steps that make a node material for each of the bundle's, with its maps packed, and give them to
+    ``parts.get("mesh")`` in their order.
 
-    An expression that has its own albedo is mixed in by its shape key's value, through a driver on
-    the Key data-block of ``parts.get("mesh")``.
+    An expression that has its own albedo is mixed in by its shape key's value, through a driver on the mesh's keys.
     """
-    head = prepared.head
-    material = parts.add("material", "materials", bpy.data.materials.new(f"{head.name} skin"))
-    # Always on from Blender 5.0 on, where the property will go.
-    if bpy.app.version < (5, 0):
-        material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
-    output = tree.nodes.new("ShaderNodeOutputMaterial")
-    output.location = (320, 0)
-    shader = tree.nodes.new("ShaderNodeBsdfPrincipled")
-    tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
-    shader.inputs["Subsurface Weight"].default_value = SUBSURFACE_WEIGHT
-    shader.inputs["Subsurface Scale"].default_value = SUBSURFACE_SCALE
-    shader.inputs["Subsurface Radius"].default_value = SUBSURFACE_RADIUS
-    yield
-    files = {
-        **head.maps,
-        **{f"albedo_{name}": file for name, file in head.expression_albedo.items()},
-    }
-    for name, file in files.items():
-        _load_packed(parts, file, name, prepared.images[file])
+    for given in prepared.head.materials:
+        yield from _material(parts, prepared, given)
+        parts.get("mesh").materials.append(parts.get(given.name))
         yield
-    tree = parts.get("material").node_tree
-    shader = principled(tree)
-    colour = _image_node(tree, parts.get("albedo"), "albedo", (-700, 300)).outputs["Color"]
-    for row, name in enumerate(head.expression_albedo):
-        own = _image_node(tree, parts.get(f"albedo_{name}"), f"albedo_{name}", (-1000, 300 - 320 * (row + 1)))
-        colour = _mix(tree, colour, own.outputs["Color"], parts.get("mesh").shape_keys, name)
-    tree.links.new(colour, shader.inputs["Base Color"])
-    roughness = _image_node(tree, parts.get("roughness"), "roughness", (-700, 0))
-    tree.links.new(roughness.outputs["Color"], shader.inputs["Roughness"])
-    specular = _image_node(tree, parts.get("specular"), "specular", (-700, -300))
-    tree.links.new(specular.outputs["Color"], shader.inputs["Specular IOR Level"])
-    # What Solid viewports show that show textures, and what texture painting begins with.
-    tree.nodes.active = tree.nodes["albedo"]
-    yield
 
 
 def principled(tree: Any) -> Any:
@@ -73,19 +46,104 @@ def base_colour_socket(material: Any) -> Any:
     return principled(material.node_tree).inputs["Base Color"].links[0].from_socket
 
 
-def _load_packed(parts: Parts, file: Path, name: str, data: bytes) -> None:
-    """An image data-block whose PNG ``data`` is packed; nothing is decoded before something shows it."""
+def alpha_socket(material: Any) -> Any:
+    """The output socket that feeds the Principled BSDF's alpha, or None where nothing can be seen through."""
+    links = principled(material.node_tree).inputs["Alpha"].links
+    return links[0].from_socket if links else None
+
+
+def linear(value: float) -> float:
+    """An sRGB value 0..1 as Blender counts light."""
+    return value / 12.92 if value <= 0.04045 else float(((value + 0.055) / 1.055) ** 2.4)
+
+
+def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Generator[None, None, None]:
+    material = parts.add(given.name, "materials", bpy.data.materials.new(f"{prepared.name} {given.name}"))
+    # Always on from Blender 5.0 on, where the property will go.
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
+    tree = material.node_tree
+    tree.nodes.clear()
+    output = tree.nodes.new("ShaderNodeOutputMaterial")
+    output.location = (320, 0)
+    shader = tree.nodes.new("ShaderNodeBsdfPrincipled")
+    tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
+    for socket, value in _LOOKS.get(given.name, {}).items():
+        shader.inputs[socket].default_value = value
+    if given.colour is not None:
+        # What Solid viewports show of it, where they show no pictures.
+        *colour, alpha = given.colour
+        material.diffuse_color = (*map(linear, colour), alpha)
+    yield
+    files = {kind: file for kind, file in given.maps.items() if kind not in _BLANK}
+    for kind, file in files.items():
+        _load_packed(parts, prepared, f"{given.name}_{kind}", file)
+        yield
+    material = parts.get(given.name)
+    images = {kind: parts.get(f"{given.name}_{kind}") for kind in files}
+    _link_maps(material, images, parts.get("mesh").shape_keys)
+    shader = principled(material.node_tree)
+    for value, socket in ((given.roughness, "Roughness"), (given.specular, "Specular IOR Level")):
+        if value is not None:
+            shader.inputs[socket].default_value = value
+    _link_alpha(material, given.alpha)
+    # What Solid viewports show that show textures, and what texture painting begins with.
+    material.node_tree.nodes.active = material.node_tree.nodes["albedo"]
+    yield
+
+
+def _link_maps(material: Any, images: Mapping[str, Any], shape_keys: Any) -> None:
+    tree = material.node_tree
+    shader = principled(tree)
+    colour = _image_node(tree, images["albedo"], "albedo", (-700, 300)).outputs["Color"]
+    own = [kind for kind in images if kind.startswith("albedo_")]
+    for row, kind in enumerate(own):
+        node = _image_node(tree, images[kind], kind, (-1000, 300 - 320 * (row + 1)))
+        colour = _mix(tree, colour, node.outputs["Color"], shape_keys, kind.removeprefix("albedo_"))
+    tree.links.new(colour, shader.inputs["Base Color"])
+    for kind, socket, height in (("roughness", "Roughness", 0), ("specular", "Specular IOR Level", -300)):
+        if kind in images:
+            node = _image_node(tree, images[kind], kind, (-700, height))
+            tree.links.new(node.outputs["Color"], shader.inputs[socket])
+    if "normal" in images:
+        node = _image_node(tree, images["normal"], "normal", (-700, -600))
+        turn = tree.nodes.new("ShaderNodeNormalMap")
+        turn.location = (-360, -600)
+        tree.links.new(node.outputs["Color"], turn.inputs["Color"])
+        tree.links.new(turn.outputs["Normal"], shader.inputs["Normal"])
+
+
+def _link_alpha(material: Any, alpha: str) -> None:
+    """Nodes for Cycles and EEVEE alike; what EEVEE wants besides, since 4.2, is how it draws what is behind."""
+    if alpha == "opaque":
+        return
+    tree = material.node_tree
+    clear = tree.nodes["albedo"].outputs["Alpha"]
+    if alpha == "clip":
+        # There or not: the one way that the exporter to glTF recognises, too.
+        cut = tree.nodes.new("ShaderNodeMath")
+        cut.operation = "ROUND"
+        cut.location = (-360, 100)
+        tree.links.new(clear, cut.inputs[0])
+        clear = cut.outputs[0]
+    tree.links.new(clear, principled(tree).inputs["Alpha"])
+    material.surface_render_method = "DITHERED" if alpha == "clip" else "BLENDED"
+
+
+def _load_packed(parts: Parts, prepared: Prepared, name: str, file: str) -> None:
+    """An image data-block with the checked PNG packed; nothing is decoded before something shows it."""
+    path, data = prepared.head.folder / file, prepared.head.images[file]
     try:
-        image = parts.add(name, "images", bpy.data.images.load(str(file), check_existing=False))
+        image = parts.add(name, "images", bpy.data.images.load(str(path), check_existing=False))
     except RuntimeError as error:
-        raise BundleError("E_BUNDLE_MAP", f"Blender cannot read {file.name}.") from error
+        raise BundleError("E_BUNDLE_MAP", f"Blender cannot read {path.name}.") from error
     image.name = name
     parts.add(name, "images", image)
     # Before packing: a change of the colour space reloads from the file.
-    image.colorspace_settings.name = "sRGB" if name.startswith("albedo") else "Non-Color"
+    image.colorspace_settings.name = "sRGB" if "_albedo" in name else "Non-Color"
     image.pack(data=data, data_len=len(data))
     # A saved file does not tell where on a person's disk the bundle lay. The raw path does not reload.
-    image.filepath_raw = f"//{file.name}"
+    image.filepath_raw = f"//{path.name}"
 
 
 def _image_node(tree: Any, image: Any, name: str, location: tuple[int, int]) -> Any:

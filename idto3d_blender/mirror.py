@@ -2,7 +2,8 @@
 """The missing side of one-sided expressions: mouth_right from mouth_left, jaw_left from jaw_right.
 
 The mesh is not symmetric, so Blender's own mirroring, which looks for a twin vertex at the mirrored place, finds none.
-Here each vertex takes the mirrored motion of the surface at its mirrored place: of the nearest vertices there.
+Here each vertex takes the mirrored motion of the surface at its mirrored place: of the nearest vertices there that are
+of the same part, so that no lip follows the teeth behind it.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ def missing(obj: Any) -> dict[str, str]:
 def add_missing(obj: Any) -> list[str]:
     """Make the keys that are missing; returns their names."""
     made = []
+    parts = _parts(obj.data)
     for name, other in missing(obj).items():
         blocks = obj.data.shape_keys.key_blocks
         basis = _points(blocks[0])
-        offsets = mirrored(basis, _points(blocks[name]) - basis)
+        offsets = mirrored(basis, _points(blocks[name]) - basis, parts)
         key = obj.shape_key_add(name=other, from_mix=False)
         key.points.foreach_set("co", (basis + offsets).ravel())
         key.slider_min, key.slider_max = blocks[name].slider_min, blocks[name].slider_max
@@ -41,8 +43,19 @@ def add_missing(obj: Any) -> list[str]:
     return made
 
 
-def mirrored(vertices: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Offsets (V,3) of the expression that is ``offsets`` (V,3) seen in a mirror at x = 0; both in metres."""
+def mirrored(
+    vertices: NDArray[np.float32], offsets: NDArray[np.float32], parts: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Offsets (V,3) of the expression that is ``offsets`` (V,3) seen in a mirror at x = 0; both in metres. parts (V,)
+    int32: vertices of one number have their twins among themselves."""
+    out = np.zeros_like(offsets)
+    for part in np.unique(parts):
+        own = np.flatnonzero(parts == part)
+        out[own] = _mirrored(vertices[own], offsets[own])
+    return out
+
+
+def _mirrored(vertices: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
     out = np.zeros_like(offsets)
     moving = np.flatnonzero(np.abs(offsets).max(axis=1) > _MOVES)
     if not len(moving):
@@ -69,3 +82,18 @@ def _points(key: Any) -> NDArray[np.float32]:
     flat = np.empty(3 * len(key.points), dtype=np.float32)
     key.points.foreach_get("co", flat)
     return flat.reshape(-1, 3)
+
+
+def _parts(mesh: Any) -> NDArray[np.int32]:
+    """(V,) the part of each vertex: of any face that it belongs to; 0 where the mesh does not say."""
+    out = np.zeros(len(mesh.vertices), dtype=np.int32)
+    layer = mesh.attributes.get("part")
+    if layer is None:
+        return out
+    of_face, count = (np.empty(len(mesh.polygons), dtype=np.int32) for _ in range(2))
+    layer.data.foreach_get("value", of_face)
+    mesh.polygons.foreach_get("loop_total", count)
+    corners = np.empty(len(mesh.loops), dtype=np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    out[corners] = np.repeat(of_face, count)
+    return out

@@ -142,6 +142,37 @@ class IDTO3D_OT_cancel_job(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class IDTO3D_OT_use_sketch(bpy.types.Operator):
+    """Take the head as it stands, fitted to the photos but not finished, and stop. Resume finishes it all the same"""
+
+    bl_idname = "idto3d.use_sketch"
+    bl_label = "Use Head as It Is"
+    bl_options = {"INTERNAL"}
+
+    job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        running = session.get().running()
+        if running is None or running.state != "running" or running.sketch is None:
+            cls.poll_message_set("There is no head to be used yet")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        state = session.get()
+        running = state.running()
+        if running is None or running.sketch is None or self.job not in ("", running.id):
+            return {"CANCELLED"}
+        state.jobs.cancel(running.id)
+        driver.use_sketch(running.id, running.sketch)
+        state.look_up_jobs()
+        driver.redraw()
+        if bpy.app.background:
+            driver.run_until_idle(running.id, _POLL_SECONDS)
+        return {"FINISHED"}
+
+
 class IDTO3D_OT_resume_job(bpy.types.Operator):
     """Go on from where this head was stopped"""
 
@@ -266,6 +297,7 @@ _CLASSES = (
     IDTO3D_OT_generate_from_list,
     IDTO3D_OT_generate,
     IDTO3D_OT_cancel_job,
+    IDTO3D_OT_use_sketch,
     IDTO3D_OT_resume_job,
     IDTO3D_OT_forget_job,
     IDTO3D_OT_import_ready,

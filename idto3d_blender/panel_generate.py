@@ -8,8 +8,10 @@ from typing import Any
 
 import bpy
 
-from . import expressions, panel_parts, thumbnails
+from . import expressions, panel_parts, progress_text, session, thumbnails
 from .properties import PHOTOS_USED, settings
+
+_VERDICTS = {"good": "CHECKMARK", "fair": "INFO", "poor": "ERROR"}
 
 
 class IDTO3D_UL_photos(bpy.types.UIList):
@@ -21,6 +23,9 @@ class IDTO3D_UL_photos(bpy.types.UIList):
         row = layout.row(align=True)
         row.active = index < PHOTOS_USED
         row.label(text=Path(item.path).name, icon_value=thumbnails.photo(item.path))
+        fit = session.get().fits().get(item.path)
+        if fit is not None:
+            row.label(icon=_VERDICTS[fit.verdict])
         row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
 
 
@@ -73,6 +78,7 @@ def _draw_photos(layout: Any, context: Any, given: Any) -> None:
         column.menu("IDTO3D_MT_photos", text="", icon="DOWNARROW_HLT")
         if len(given.photos) > PHOTOS_USED:
             layout.label(text=f"The first {PHOTOS_USED} are used", icon="INFO")
+        _draw_fits(layout, given)
         return
     box = layout.box()
     panel_parts.text(
@@ -85,6 +91,23 @@ def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     row.operator("idto3d.add_folder", text="Folder...", icon="FILE_FOLDER")
     row.operator("idto3d.paste_photos", text="Paste", icon="PASTEDOWN")
     panel_parts.text(box, context, "Or drop photos on this viewport.")
+
+
+def _draw_fits(layout: Any, given: Any) -> None:
+    """What the running or last head has understood of each photo: the mesh laid over it, and whether it fits."""
+    fits = session.get().fits()
+    for index, photo in enumerate(given.photos):
+        fit = fits.get(photo.path)
+        if fit is None:
+            continue
+        split = layout.box().split(factor=0.3)
+        split.template_icon(thumbnails.photo(str(fit.overlay or photo.path)), scale=3.2)
+        column = split.column(align=True)
+        row = column.row()
+        row.label(text=Path(photo.path).name)
+        row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
+        column.label(text=progress_text.verdict(fit), icon=_VERDICTS[fit.verdict])
+        column.label(text=progress_text.details(fit))
 
 
 def _draw_options(layout: Any, given: Any) -> None:

@@ -62,6 +62,7 @@ def _draw_running(layout: Any, context: Any, state: session.Session, running: Sn
     row = layout.row(align=True)
     row.operator("idto3d.cancel_job", icon="CANCEL").job = running.id
     row.operator("idto3d.look_at", icon="ZOOM_SELECTED").job = running.id
+    layout.operator("idto3d.use_sketch", icon="CHECKMARK").job = running.id
     for warning in running.warnings[-2:]:
         panel_parts.text(layout, context, f"{warning.message} {warning.fix}".strip(), "INFO")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .job import Snapshot
+from .job import Fit, Snapshot
 
 _STAGES = {
     "reading photos": "Looking at the photos",
@@ -51,6 +51,24 @@ def time_left(snapshot: Snapshot, shares: Sequence[tuple[str, float]]) -> str:
     if left_in_stage > 0.02:
         eta += later / by_name[snapshot.stage] * eta / left_in_stage
     return f"{duration(eta)} left"
+
+
+_VERDICTS = {"good": "Understood well", "fair": "Understood in part", "poor": "Hardly understood"}
+_STRAIGHT = 5.0  # degrees that nobody would call turned
+
+
+def verdict(fit: Fit) -> str:
+    """How well a photo was understood, in a few words."""
+    return _VERDICTS[fit.verdict]
+
+
+def details(fit: Fit) -> str:
+    """ "1.2 mm off, 23° left, smile": what was understood, as the viewer of the photo sees it."""
+    seen = [f"{fit.residual_mm:.1f} mm off"]
+    for angle, ways in ((fit.yaw, ("left", "right")), (fit.pitch, ("down", "up"))):
+        if abs(angle) >= _STRAIGHT:
+            seen.append(f"{abs(angle):.0f}° {ways[angle > 0]}")
+    return ", ".join([*seen, *([fit.expression] if fit.expression else [])])
 
 
 def duration(seconds: float) -> str:

@@ -37,6 +37,9 @@ def report(
             for name in ("version", "python", "torch", "device", "device_name", "memory_gb", "cores")
             if name in hello
         ]
+        lines += [
+            f"- photo {number}: {fit.verdict}, {fit.residual_mm:.2f} mm" for number, fit in enumerate(snapshot.fits, 1)
+        ]
         problems = (*snapshot.warnings, *((snapshot.error,) if snapshot.error else ()))
         lines += [f"- {problem.code}: {problem.message} {problem.fix}".rstrip() for problem in problems]
         lines += [f"- lines that were not of the protocol: {snapshot.garbage}"] if snapshot.garbage else []

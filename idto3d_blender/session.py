@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
 
 from . import preferences, setup_backend
-from .job import Job, Launch, Snapshot
+from .job import Fit, Job, Launch, Snapshot
 from .jobs import Jobs, Record
 
 
@@ -48,6 +48,11 @@ class Session:
     def running(self) -> Snapshot | None:
         """The head job that runs now."""
         return self.jobs.current.snapshot if self.jobs.current else None
+
+    def fits(self) -> Mapping[str, Fit]:
+        """How well each photo of the running job, or of the last that ended, was understood, by its path."""
+        latest = self.running() or self.jobs.finished
+        return {fit.photo: fit for fit in latest.fits} if latest is not None else {}
 
     def look_up(self) -> None:
         """Read from the disk again what the panel shows of it: backend and resumable jobs."""

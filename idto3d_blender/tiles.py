@@ -12,7 +12,7 @@ from typing import Any, Literal
 import bpy
 
 from . import stage
-from .material import base_colour_socket
+from .material import alpha_socket, base_colour_socket
 
 Look = Literal["skin", "normals", "albedo"]
 THREE_QUARTER = 40.0
@@ -86,7 +86,8 @@ def render_tiles(
         stage.place(scene.camera, seen, tile.azimuth, 0.0, seen.distance)
         scene.render.resolution_x = scene.render.resolution_y = size * 2 if tile.large else size
         look = looks[tile.look]
-        head.data.materials[0] = look.material
+        for slot, material in enumerate(look.materials):
+            head.data.materials[slot] = material
         scene.world = look.world
         scene.cycles.samples, scene.cycles.use_denoising = look.samples, look.denoise
         scene.render.dither_intensity = look.dither
@@ -101,7 +102,7 @@ def render_tiles(
 
 @dataclass(frozen=True)
 class _Look:
-    material: Any
+    materials: list[Any]
     world: Any
     samples: int
     denoise: bool
@@ -113,24 +114,38 @@ class _Look:
 def _looks(scene: Any, head: Any) -> dict[Look, _Look]:
     """How each look is rendered. Data is shown as it is: albedo as sRGB, normals unchanged; both free of noise."""
     view, samples, denoise = scene.view_settings, scene.cycles.samples, scene.cycles.use_denoising
-    skin, black = head.data.materials[0], stage.black_world()
-    albedo = skin.copy()
-    output = next(node for node in albedo.node_tree.nodes if node.type == "OUTPUT_MATERIAL")
-    # A colour in a shader socket is an emission.
-    albedo.node_tree.links.new(base_colour_socket(albedo), output.inputs["Surface"])
+    own, black = list(head.data.materials), stage.black_world()
+    normals, albedo = ([material.copy() for material in own] for _ in range(2))
+    for material in normals:
+        _show(material, _normals(material.node_tree))
+    for material in albedo:
+        _show(material, base_colour_socket(material))
     return {
-        "skin": _Look(skin, scene.world, samples, denoise, 1.0, view.view_transform, view.look),
-        "normals": _Look(_normals(), black, DATA_SAMPLES, False, 0.0, "Raw", "None"),
+        "skin": _Look(own, scene.world, samples, denoise, 1.0, view.view_transform, view.look),
+        "normals": _Look(normals, black, DATA_SAMPLES, False, 0.0, "Raw", "None"),
         "albedo": _Look(albedo, black, DATA_SAMPLES, False, 0.0, "Standard", "None"),
     }
 
 
-def _normals() -> Any:
-    """Camera-space normals, x right, y up, z to the camera, as colours (n + 1) / 2."""
-    material = bpy.data.materials.new("Normals")
-    material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
+def _show(material: Any, colour: Any) -> None:
+    """The material glows in ``colour``, an output socket of its tree, and is seen through where it was before."""
+    tree, clear = material.node_tree, alpha_socket(material)
+    output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
+    if clear is None:
+        # A colour in a shader socket is an emission.
+        tree.links.new(colour, output.inputs["Surface"])
+        return
+    emission = tree.nodes.new("ShaderNodeEmission")
+    mix = tree.nodes.new("ShaderNodeMixShader")
+    tree.links.new(colour, emission.inputs["Color"])
+    tree.links.new(clear, mix.inputs["Fac"])
+    tree.links.new(tree.nodes.new("ShaderNodeBsdfTransparent").outputs["BSDF"], mix.inputs[1])
+    tree.links.new(emission.outputs["Emission"], mix.inputs[2])
+    tree.links.new(mix.outputs["Shader"], output.inputs["Surface"])
+
+
+def _normals(tree: Any) -> Any:
+    """A socket with camera-space normals, x right, y up, z to the camera, as colours (n + 1) / 2."""
     geometry = tree.nodes.new("ShaderNodeNewGeometry")
     transform = tree.nodes.new("ShaderNodeVectorTransform")
     transform.vector_type = "NORMAL"
@@ -140,10 +155,6 @@ def _normals() -> Any:
     # Cycles' camera looks along +Z.
     encode.inputs[1].default_value = (0.5, 0.5, -0.5)
     encode.inputs[2].default_value = (0.5, 0.5, 0.5)
-    emission = tree.nodes.new("ShaderNodeEmission")
-    output = tree.nodes.new("ShaderNodeOutputMaterial")
     tree.links.new(geometry.outputs["Normal"], transform.inputs["Vector"])
     tree.links.new(transform.outputs["Vector"], encode.inputs[0])
-    tree.links.new(encode.outputs["Vector"], emission.inputs["Color"])
-    tree.links.new(emission.outputs["Emission"], output.inputs["Surface"])
-    return material
+    return encode.outputs["Vector"]

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKEND = sorted((ROOT / "backend").rglob("*.py"))
+SHARED = sorted((ROOT / "backend" / "idto3d_shared").rglob("*.py"))
 EXTENSION = sorted((ROOT / "idto3d_blender").rglob("*.py"))
 
 
@@ -43,6 +44,15 @@ def test_backend_does_not_know_blender(file: Path) -> None:
 @pytest.mark.parametrize("file", EXTENSION, ids=lambda file: file.name)
 def test_extension_uses_only_blenders_python(file: Path) -> None:
     allowed = {"bpy", "mathutils", "numpy"} | set(sys.stdlib_module_names)
+    # For the type checker; it is loaded as a part of the extension.
+    allowed |= {"idto3d_shared"} if file.name == "bundle.py" else set()
+    for name, level in imports(file.read_text(encoding="utf-8")):
+        assert level == 1 or (level == 0 and name in allowed), f"{file.name} imports {'.' * level}{name}"
+
+
+@pytest.mark.parametrize("file", SHARED, ids=lambda file: file.name)
+def test_what_is_shared_needs_neither_side(file: Path) -> None:
+    allowed = {"numpy"} | set(sys.stdlib_module_names)
     for name, level in imports(file.read_text(encoding="utf-8")):
         assert level == 1 or (level == 0 and name in allowed), f"{file.name} imports {'.' * level}{name}"
 

@@ -15,9 +15,15 @@ queued    job, position: it waits behind so many others; 0: its turn has come. S
           its position changes
 progress  job, stage, step, steps, eta_seconds (of the stage, or null)
 preview   job, kind "mesh": path of a .npz with vertices (V,3) float32 in the bundle's frame (metres, Z up, facing -Y),
-          faces (F,3) int32 and, from the texture stage on, colours (V,3) uint8 sRGB. topology: an integer; while it
-          stays, so do faces and the order of the vertices. kind "picture": path of a PNG. Files are written whole and
-          never changed; the worker deletes all but the last three of a kind
+          faces (F,3) or (F,4) int32, -1 last in a triangle, and, from the texture stage on, colours (V,3) uint8 sRGB.
+          topology: an integer; while it stays, so do faces and the order of the vertices. kind "picture": path of a
+          PNG. Files are written whole and never changed; the worker deletes all but the last three of a kind
+fit       job, photo (its path, as in the request), verdict "good" | "fair" | "poor", residual_mm (root mean square of
+          the landmarks' distances), yaw, pitch (degrees, positive to the picture's right and up), expression (a few
+          words, or ""), overlay: path of a PNG, the mesh laid over the photo, or null. One for each photo
+sketch    job, bundle: folder of the head as the photos alone make it, a whole bundle, which stays until the job is done
+          or forgotten; topology: of the mesh previews that have this bundle's vertices in their order, or null. Blender
+          shows it in place, moves it by those previews (others replace it), and offers to keep it as it is
 warning   job, code, message
 error     job (or null: the line was no good request), code, message, fix. Ends the job
 cancelled job, resumable: asking for the same job again goes on from its checkpoint

@@ -39,13 +39,13 @@ _TYPES: dict[str, type] = {
 
 @dataclass(frozen=True)
 class MaterialHeader:
-    """A material. alpha: what the albedo's fourth channel means; colour: of the whole, sRGB 0..1, or None in format 1;
-    roughness, specular: one value, or None where there is a map; maps: albedo, roughness, specular, normal, seen and
-    albedo_<expression> -> file name below the bundle's folder."""
+    """A material. alpha: what the albedo's fourth channel means; colour: of the whole, sRGB and opacity 0..1, or None
+    in format 1; roughness, specular: one value, or None where there is a map; maps: albedo, roughness, specular,
+    normal, seen and albedo_<expression> -> file name below the bundle's folder."""
 
     name: str
     alpha: Alpha
-    colour: tuple[float, float, float] | None
+    colour: tuple[float, float, float, float] | None
     roughness: float | None
     specular: float | None
     maps: Mapping[str, str]
@@ -162,7 +162,7 @@ def _material(given: dict[str, Any], expressions: Sequence[str]) -> MaterialHead
     if not (
         alpha in ALPHAS
         and isinstance(colour, list)
-        and len(colour) == 3
+        and len(colour) == 4
         and all(_unit(one) is not None for one in colour)
         and isinstance(maps, list)
         and "albedo" in maps
@@ -179,7 +179,7 @@ def _material(given: dict[str, Any], expressions: Sequence[str]) -> MaterialHead
         if kind != expression and expression not in expressions:
             raise BundleError("E_BUNDLE_EXPRESSIONS", f"{name}_{kind[:70]}.png belongs to no expression.")
     files = {kind: f"{MAPS}/{name}_{kind}.png" for kind in maps}
-    tone = cast(tuple[float, float, float], tuple(map(float, colour)))
+    tone = cast(tuple[float, float, float, float], tuple(map(float, colour)))
     return MaterialHeader(str(name), cast(Alpha, alpha), tone, values["roughness"], values["specular"], files)
 
 

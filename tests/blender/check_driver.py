@@ -56,16 +56,19 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     ticks.until(lambda: live.find(job) is not None)
     obj = live.find(job)
     assert bpy.context.view_layer.objects.active == obj and obj.select_get()
-    name, mesh = obj.name, obj.data.name
+    name, mesh_name = obj.name, obj.data.name
     obj.location.x += 0.5
     placed = tuple(obj.location)
     first = points(obj)
     ticks.until(lambda: not np.array_equal(points(live.find(job)), first))
-    assert live.find(job).data.name == mesh, "the same topology made another mesh"
+    assert live.find(job).data.name == mesh_name, "the same topology made another mesh"
     assert live.find(job).data.polygons[0].use_smooth
     ticks.until(lambda: live.COLOURS in live.find(job).data.color_attributes)
-    truth = synthetic.ellipsoid(16, 30)
-    assert len(live.find(job).data.vertices) == len(truth["vertices"])
+    truth = synthetic.ellipsoid(16, 30, quads=True)
+    mesh = live.find(job).data
+    assert len(mesh.vertices) == len(truth["vertices"])
+    corners = [[corner for corner in face if corner >= 0] for face in truth["faces"].tolist()]
+    assert [list(polygon.vertices) for polygon in mesh.polygons] == corners
     ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
     out = Path(state.jobs.record(job).request["out"])  # type: ignore[union-attr]
     assert out.parent == WORK / "heads" and out.name == "photo-of-anna"
@@ -79,7 +82,10 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     assert [key.name for key in keys] == ["Basis", *expressions.EXPRESSIONS] and not any(k.value for k in keys[1:])
     assert not leftovers(), leftovers()
     assert min(head.preview.image_size) > 0
-    assert np.allclose(head.active_material.diffuse_color[1:3], (0.305, 0.188), atol=0.01), "not the previews' tone"
+    assert np.allclose(head.color[1:3], (0.305, 0.188), atol=0.01), "not the skin's tone"
+    (fit,) = state.fits().values()
+    assert (fit.verdict, fit.yaw, fit.expression) == ("good", -23.4, "smile")
+    assert "idto3d.remove_photo" in check_polls.draw_all_panels()
     return name
 
 
@@ -110,6 +116,50 @@ def check_undo(state: session.Session, ticks: blender_session.Ticks) -> None:
     heads = [obj for obj in bpy.data.objects if is_head(obj) and obj.name.startswith("undone")]
     ended = state.ended
     assert ended is not None and ended.state == "done" and len(heads) == 1 and not leftovers(), (ended, leftovers())
+
+
+def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """A whole head within seconds, in place: previews move it, keys and all, and it is kept, or finished."""
+    before = [len(blocks) for blocks in (bpy.data.meshes, bpy.data.materials, bpy.data.images)]
+    for use in (True, False):
+        job = generate.ask(request("used" if use else "unused", "sketch"), frame=False)
+        ticks.until(lambda j=job: is_head(live.find(j)))  # type: ignore[misc]
+        head = live.find(job)
+        with np.load(LARGE / "head.npz") as stored:
+            basis, smile = stored["vertices"] * np.float32(1.0), stored["vertices"] + stored["offsets"][0]
+        ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
+        wanted = basis * np.float32(0.9 + 0.02 * 5)
+        ticks.until(lambda j=job, w=wanted: np.allclose(points(live.find(j)), w, atol=1e-6))  # type: ignore[misc]
+        assert live.find(job) == head and is_head(head) and live.COLOURS not in head.data.color_attributes
+        keys = head.data.shape_keys.key_blocks
+        keys["smile"].value = 1.0
+        bpy.context.view_layer.update()
+        posed = points(head.evaluated_get(bpy.context.evaluated_depsgraph_get()))
+        assert np.allclose(posed, smile + wanted - basis, atol=1e-6), "the keys stayed behind"
+        if use:
+            assert "idto3d.use_sketch" in check_polls.draw_all_panels()
+            assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
+            ticks.until(lambda: state.running() is None)
+            assert live.JOB not in head and is_head(head) and live.find(job) is None
+            assert not any(live._SKETCH in material for material in head.data.materials)
+            assert state.ended is not None and state.ended.state == "cancelled"
+        else:
+            (WORK / "heads" / "unused.go").touch()
+            ticks.until(lambda j=job: not driver.alive(j))  # type: ignore[misc]
+            assert is_head(head) and np.allclose(points(head), basis, atol=1e-6)
+            assert head.data.shape_keys.key_blocks["smile"].value == 1.0, "the pose is lost"
+        assert not leftovers(), leftovers()
+    counts = [len(blocks) for blocks in (bpy.data.meshes, bpy.data.materials, bpy.data.images)]
+    assert counts == [b + 2 * n for b, n in zip(before, (1, 4, 8), strict=True)], (before, counts)
+    # In another file there is no such object: the bundle is imported.
+    job = generate.ask(request("elsewhere-used", "sketch"), frame=False)
+    ticks.until(lambda: (now := state.running()) is not None and now.sketch is not None)
+    state.here.discard(job)
+    if live.find(job) is not None:
+        live.remove(job)
+    assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
+    ticks.until(lambda: not driver.alive(job))
+    assert is_head(bpy.data.objects["elsewhere-used"]) and not leftovers(), leftovers()
 
 
 def check_deleted(state: session.Session, ticks: blender_session.Ticks) -> None:
@@ -240,6 +290,7 @@ def main() -> None:
     spot = tuple(round(x, 3) for x in bpy.context.scene.cursor.location)
     assert spot == (0, 0, 0)
     check_undo(state, ticks)
+    check_sketch(state, ticks)
     check_deleted(state, ticks)
     check_scene_deleted(state, ticks)
     check_edit_mode(state, ticks)

@@ -24,9 +24,9 @@ bpy.ops.extensions.package_install_files(filepath=str(ZIP), repo="user_default",
 assert MODULE in bpy.context.preferences.addons
 importlib.import_module(MODULE)
 assert "idto3d_blender" not in sys.modules
-folder = synthetic.write(WORK / "head")
-assert bpy.ops.idto3d.import_head(filepath=str(folder)) == {"FINISHED"}
-assert len(bpy.context.object.data.shape_keys.key_blocks) == 4
+for folder in (synthetic.write(WORK / "head"), synthetic.write_format_1(WORK / "old")):
+    assert bpy.ops.idto3d.import_head(filepath=str(folder)) == {"FINISHED"}
+    assert len(bpy.context.object.data.shape_keys.key_blocks) == 4
 bpy.ops.preferences.addon_disable(module=MODULE)
 assert "IDTO3D_PT_head" not in dir(bpy.types)
 print(json.dumps({"result": "ok", "blender": bpy.app.version_string}))

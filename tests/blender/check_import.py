@@ -21,7 +21,8 @@ import idto3d_blender
 from tests.blender import synthetic_bundle as synthetic
 
 WORK = Path(sys.argv[-1])
-TRUTH = synthetic.ellipsoid()
+TRUTH = synthetic.head()
+OLD = synthetic.ellipsoid()
 
 
 def read_floats(items: Any, name: str, width: int) -> np.ndarray:
@@ -38,36 +39,49 @@ def evaluated(obj: Any) -> np.ndarray:
     return read_floats(mesh.vertices, "co", 3)
 
 
-def check_geometry(obj: Any) -> None:
+def check_geometry(obj: Any, truth: dict[str, Any]) -> None:
     mesh = obj.data
     blocks = mesh.shape_keys.key_blocks
     assert [key.name for key in blocks] == ["Basis", *synthetic.EXPRESSIONS]
     for key in blocks[1:]:
         assert key.value == 0.0, f"{key.name} starts at {key.value}"
         assert (key.slider_min, key.slider_max, key.mute) == (0.0, 1.0, False)
-    assert np.array_equal(evaluated(obj), TRUTH["vertices"]), "all keys 0 is not the neutral head"
-    for name, offset in zip(synthetic.EXPRESSIONS, TRUTH["offsets"], strict=True):
+    assert np.array_equal(evaluated(obj), truth["vertices"]), "all keys 0 is not the neutral head"
+    for name, offset in zip(synthetic.EXPRESSIONS, truth["offsets"], strict=True):
         for weight in (1.0, 0.5):
             blocks[name].value = weight
-            moved = np.abs(evaluated(obj) - (TRUTH["vertices"] + weight * offset)).max()
+            moved = np.abs(evaluated(obj) - (truth["vertices"] + weight * offset)).max()
             assert moved < 1e-6, f"{name} at {weight} is {moved} m off"
         blocks[name].value = 0.0
-    assert np.array_equal(evaluated(obj), TRUTH["vertices"])
-    faces = np.empty(3 * len(mesh.polygons), dtype=np.int32)
-    mesh.loops.foreach_get("vertex_index", faces)
-    assert np.array_equal(faces.reshape(-1, 3), TRUTH["faces"])
+    assert np.array_equal(evaluated(obj), truth["vertices"])
+    corners = [[corner for corner in face if corner >= 0] for face in truth["faces"].tolist()]
+    assert [list(polygon.vertices) for polygon in mesh.polygons] == corners
     uv = read_floats(mesh.uv_layers.active.uv, "vector", 2)
-    assert np.allclose(uv, TRUTH["uv"][TRUTH["faces_uv"]].reshape(-1, 2), atol=1e-6)
+    assert np.allclose(uv, truth["uv"][truth["faces_uv"][truth["faces_uv"] >= 0]], atol=1e-6)
     assert all(polygon.use_smooth for polygon in mesh.polygons)
     normals, centres = read_floats(mesh.polygons, "normal", 3), read_floats(mesh.polygons, "center", 3)
-    assert ((normals * centres).sum(axis=1) > 0).all(), "faces point inwards"
+    skin = np.array([polygon.material_index == 0 for polygon in mesh.polygons])
+    assert ((normals * centres).sum(axis=1) > 0)[skin].all(), "faces point inwards"
+    assert not mesh.validate(), "Blender had to mend the mesh"
     # Z up, facing -Y, real metres.
     assert math.isclose(obj.dimensions.z, 0.26, rel_tol=0.03)
-    assert TRUTH["vertices"][:, 1].min() < -TRUTH["vertices"][:, 1].max()
+    assert truth["vertices"][:, 1].min() < -truth["vertices"][:, 1].max()
+
+
+def check_parts(obj: Any) -> None:
+    mesh = obj.data
+    assert [material.name for material in mesh.materials] == [f"head {name}" for name in synthetic.MATERIALS]
+    assert [polygon.material_index for polygon in mesh.polygons] == TRUTH["material"].tolist()
+    part, seen = mesh.attributes["part"], mesh.attributes["seen"]
+    assert (part.data_type, part.domain, seen.data_type, seen.domain) == ("INT", "FACE", "FLOAT", "POINT")
+    assert [one.value for one in part.data] == TRUTH["part"].tolist()
+    assert [one.value for one in seen.data] == TRUTH["seen"].tolist()
+    assert obj["idto3d"]["parts"].split(",") == list(synthetic.PARTS)
 
 
 def check_material(obj: Any) -> None:
-    tree = obj.active_material.node_tree
+    """The skin, which is all there is in format 1."""
+    tree = obj.material_slots[0].material.node_tree
     shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
     output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
     assert output.inputs["Surface"].links[0].from_node == shader
@@ -80,16 +94,39 @@ def check_material(obj: Any) -> None:
     check_image(sockets["B_Color"], "sRGB", synthetic.OWN_ALBEDO)
     check_image(shader.inputs["Roughness"], "Non-Color", (synthetic.ROUGHNESS,) * 3)
     check_image(shader.inputs["Specular IOR Level"], "Non-Color", (synthetic.SPECULAR,) * 3)
-    assert len(bpy.data.images) == 4
+    assert tree.nodes.active.name == "albedo"
 
     keys = obj.data.shape_keys.key_blocks
     for value in (0.75, 0.0):
         keys["mouth_stretch"].value = value
         bpy.context.view_layer.update()
         graph = bpy.context.evaluated_depsgraph_get()
-        nodes = obj.active_material.evaluated_get(graph).node_tree.nodes
+        nodes = obj.material_slots[0].material.evaluated_get(graph).node_tree.nodes
         factor = next(s for s in nodes[mix.name].inputs if s.identifier == "Factor_Float").default_value
         assert math.isclose(factor, value, abs_tol=1e-6), f"the driver gives {factor} for {value}"
+
+
+def check_other_materials(obj: Any) -> None:
+    skin, eyes, lashes, film = (slot.material for slot in obj.material_slots)
+    shaders = [next(n for n in m.node_tree.nodes if n.type == "BSDF_PRINCIPLED") for m in (skin, eyes, lashes, film)]
+    turn = shaders[0].inputs["Normal"].links[0].from_node
+    assert turn.type == "NORMAL_MAP" and turn.space == "TANGENT"
+    check_image(turn.inputs["Color"], "Non-Color", synthetic.NORMAL)
+    for shader, colour in zip(shaders[1:], (synthetic.EYES, None, synthetic.FILM[:3]), strict=True):
+        assert math.isclose(shader.inputs["Roughness"].default_value, synthetic.EYES_ROUGHNESS, abs_tol=1e-6)
+        assert not shader.inputs["Normal"].links and shader.inputs["Subsurface Weight"].default_value == 0
+        if colour is not None:
+            check_image(shader.inputs["Base Color"], "sRGB", colour)
+    assert [shader.inputs["Coat Weight"].default_value > 0 for shader in shaders] == [False, True, False, False]
+    assert [bool(shader.inputs["Alpha"].links) for shader in shaders] == [False, False, True, True]
+    assert shaders[2].inputs["Alpha"].links[0].from_node.type == "MATH"
+    assert shaders[3].inputs["Alpha"].links[0].from_socket.name == "Alpha"
+    assert [m.surface_render_method for m in (skin, lashes, film)] == ["DITHERED", "DITHERED", "BLENDED"]
+    # As light, and the film is hardly there: Solid viewports show the eyes behind it.
+    assert np.allclose(skin.diffuse_color, (0.578, 0.305, 0.188, 1.0), atol=1e-3)
+    assert skin.diffuse_color[:] == obj.color[:]
+    assert film.diffuse_color[3] < 0.2
+    assert len(bpy.data.images) == 8
 
 
 def check_image(socket: Any, colour_space: str, colour: tuple[int, ...]) -> None:
@@ -108,7 +145,8 @@ def check_image(socket: Any, colour_space: str, colour: tuple[int, ...]) -> None
 def check_refusal(folder: Path) -> None:
     """A bad bundle is refused with its code and leaves no data-block."""
     bad = shutil.copytree(folder, folder.with_name("bad"))
-    (bad / "roughness.png").write_bytes((bad / "roughness.png").read_bytes()[:-20])
+    roughness = bad / "maps" / "skin_roughness.png"
+    roughness.write_bytes(roughness.read_bytes()[:-20])
     before = [len(blocks) for blocks in (bpy.data.objects, bpy.data.meshes, bpy.data.materials, bpy.data.images)]
     try:
         bpy.ops.idto3d.import_head(filepath=str(bad))
@@ -130,8 +168,7 @@ def main() -> None:
     head = bpy.context.object
     assert head.name == "head" and head.select_get() and head["idto3d"]["seed"] == str(2**40)
     assert bpy.context.scene.camera is not None and len(bpy.data.lights) == 4
-    check_geometry(head)
-    check_material(head)
+    check_all(head)
 
     # The bundle may be gone when the file is opened again.
     shutil.rmtree(folder)
@@ -140,12 +177,25 @@ def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     assert "head" not in bpy.data.objects
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    head = bpy.data.objects["head"]
-    check_geometry(head)
-    check_material(head)
+    check_all(bpy.data.objects["head"])
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    old = synthetic.write_format_1(WORK / "old")
+    assert bpy.ops.idto3d.import_head(filepath=str(old)) == {"FINISHED"}
+    truth = {**OLD, **{name: np.pad(OLD[name], ((0, 0), (0, 1)), constant_values=-1) for name in ("faces", "faces_uv")}}
+    check_geometry(bpy.context.object, truth)
+    check_material(bpy.context.object)
+    assert len(bpy.data.images) == 4 and "seen" not in bpy.context.object.data.attributes
     idto3d_blender.unregister()
     assert "IDTO3D_PT_head" not in dir(bpy.types)
     print(json.dumps({"result": "ok", "blender": bpy.app.version_string}))
+
+
+def check_all(head: Any) -> None:
+    check_geometry(head, TRUTH)
+    check_parts(head)
+    check_material(head)
+    check_other_materials(head)
 
 
 main()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,12 @@ def two_heads() -> tuple[Any, Any]:
     bpy.context.view_layer.update()
     anna, ben = heads
     assert ben.location.x - anna.location.x > 0.2, "they stand in each other"
-    assert anna.active_material != ben.active_material
-    images = [
-        {node.image for node in head.active_material.node_tree.nodes if node.type == "TEX_IMAGE"} for head in heads
-    ]
+    assert not set(anna.data.materials) & set(ben.data.materials)
+    trees = [[material.node_tree for material in head.data.materials] for head in heads]
+    images = [{n.image for tree in of_head for n in tree.nodes if n.type == "TEX_IMAGE"} for of_head in trees]
     assert not images[0] & images[1]
     for head in heads:
-        drivers = head.active_material.node_tree.animation_data.drivers
+        drivers = head.material_slots[0].material.node_tree.animation_data.drivers
         assert [d.driver.variables[0].targets[0].id for d in drivers] == [head.data.shape_keys]
     return anna, ben
 
@@ -98,6 +98,8 @@ def check_mirror(anna: Any, ben: Any) -> None:
     # The ellipsoid is symmetric (24 columns): the true mirror image is known.
     twin = [int(np.argmin(np.linalg.norm(basis - p * (-1, 1, 1), axis=1))) for p in basis]
     assert np.abs(made - offset[twin] * (-1, 1, 1)).max() < 3e-4
+    still = anna.data.attributes["part"]
+    assert len(still.data) == len(anna.data.polygons)
     assert made[:, 0].min() < -0.005, made[:, 0].min()
     assert blocks["mouth_right"].value == 0.0
     assert "mouth_right" not in ben.data.shape_keys.key_blocks
@@ -110,7 +112,12 @@ def check_mirror(anna: Any, ben: Any) -> None:
         return (weight[:, None] * (0.01, 0.0, 0.002)).astype(np.float32)
 
     wanted = field(cloud * (-1, 1, 1)) * (-1, 1, 1)
-    assert np.abs(mirror.mirrored(cloud, field(cloud)) - wanted).max() < 0.001
+    one = np.zeros(len(cloud), np.int32)
+    assert np.abs(mirror.mirrored(cloud, field(cloud), one) - wanted).max() < 0.001
+    # Two parts in the same place, of which one moves: its motion is not the other's.
+    both, of = np.concatenate([cloud, cloud]), np.repeat(np.array([0, 5], np.int32), len(cloud))
+    made = mirror.mirrored(both, np.concatenate([field(cloud), 0 * cloud]), of)
+    assert np.abs(made[: len(cloud)] - wanted).max() < 0.001 and not made[len(cloud) :].any()
 
 
 def check_light(anna: Any, ben: Any) -> None:
@@ -168,7 +175,7 @@ def check_asset(anna: Any) -> None:
 def check_export(anna: Any, ben: Any) -> None:
     select(ben)
     anna.data.shape_keys.key_blocks["smile"].value = 0.5
-    own = anna.active_material.node_tree
+    own, lashes = (anna.material_slots[slot].material.node_tree for slot in (0, 2))
     select(anna)
     ben.select_set(True)
     folder = WORK / "exported äöü"
@@ -176,6 +183,8 @@ def check_export(anna: Any, ben: Any) -> None:
     assert abs(anna.data.shape_keys.key_blocks["smile"].value - 0.5) < 1e-6 and ben.select_get()
     shader = next(node for node in own.nodes if node.type == "BSDF_PRINCIPLED")
     assert shader.inputs["Base Color"].links[0].from_node.type == "MIX"
+    shader = next(node for node in lashes.nodes if node.type == "BSDF_PRINCIPLED")
+    assert shader.inputs["Alpha"].links[0].from_node.type == "MATH"
     limits = "; ".join(export.limits(anna, ["GLTF", "FBX", "USD"]))
     assert "USD" in limits and "own skin colour" in limits
     assert not list(folder.glob(".*")), "something half-written is left"
@@ -204,8 +213,16 @@ def check_export(anna: Any, ben: Any) -> None:
         assert colour_spaces.get(synthetic.ALBEDO) == "sRGB", f"{file}: {colour_spaces}"
         rough = [name for colour, name in colour_spaces.items() if abs(colour[1] - synthetic.ROUGHNESS) <= 1]
         assert rough == ["Non-Color"], f"{file} carries no roughness: {colour_spaces}"
-        shader = next(node for node in head.active_material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+        assert len(head.data.materials) == 4, file
+        names = [re.split("[ _]", material.name)[-1] for material in head.data.materials]
+        shaders = {
+            name: next(node for node in made.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+            for name, made in zip(names, head.data.materials, strict=True)
+        }
+        shader = shaders["skin"]
         assert shader.inputs["Base Color"].links and shader.inputs["Roughness"].links, file
+        clear = {name for name, shader in shaders.items() if shader.inputs["Alpha"].links}
+        assert clear == {"lashes", "film"}, f"{file}: {clear}"
         # The UsdPreviewSurface that USD carries has no such input, and export.limits says so.
         assert bool(shader.inputs["Specular IOR Level"].links) == (not file.endswith(".usdc")), file
 

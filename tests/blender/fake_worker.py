@@ -2,7 +2,8 @@
 """A worker that speaks the protocol and computes nothing: ``python fake_worker.py BUNDLE`` makes copies of BUNDLE.
 
 What happens is steered by the request's text: "hold" waits, before the end, until the file OUT.go is there; "fail"
-ends in an error; any other goes to its end. Previews are of two topologies, the second with colours.
+ends in an error; "sketch" is "hold" with a sketch, a copy of BUNDLE, whose vertices the last previews move; any other
+goes to its end. Previews are of two topologies, triangles and then quads with colours.
 """
 
 from __future__ import annotations
@@ -50,7 +51,12 @@ def preview(request: dict[str, Any], job: str, step: int) -> None:
     folder = Path(request["previews"])
     folder.mkdir(parents=True, exist_ok=True)
     second = step >= STEPS // 2
-    shape = synthetic.ellipsoid(16, 30) if second else synthetic.ellipsoid()
+    topology = 2**32 - 1 if second or request["prompt"] == "sketch" else 2**31
+    if request["prompt"] == "sketch":
+        with np.load(Path(sys.argv[1]) / "head.npz") as stored:
+            shape = {name: stored[name] for name in ("vertices", "faces")}
+    else:
+        shape = synthetic.ellipsoid(16, 30, quads=True) if second else synthetic.ellipsoid()
     arrays: dict[str, Any] = {"vertices": shape["vertices"] * (0.9 + 0.02 * step), "faces": shape["faces"]}
     if second:
         arrays["colours"] = np.tile(np.array([40 * step, 150, 120], np.uint8), (len(arrays["vertices"]), 1))
@@ -58,10 +64,21 @@ def preview(request: dict[str, Any], job: str, step: int) -> None:
     with file.with_suffix(".part").open("wb") as stream:
         np.savez(stream, **arrays)
     file.with_suffix(".part").rename(file)
-    say(type="preview", job=job, kind="mesh", path=str(file), topology=2**32 - 1 if second else 2**31)
+    say(type="preview", job=job, kind="mesh", path=str(file), topology=topology)
     picture = folder / f"picture-{step}.png"
     synthetic.write_png(picture, np.full((32, 32, 3), 20 * step, dtype=np.uint8))
     say(type="preview", job=job, kind="picture", path=str(picture))
+
+
+def understand(request: dict[str, Any], job: str) -> None:
+    """What comes of the photos before anything is sculpted."""
+    for number, photo in enumerate(request["photos"]):
+        seen = {"verdict": ("good", "fair", "poor")[number % 3], "residual_mm": 0.8, "yaw": -23.4, "pitch": 2.0}
+        say(type="fit", job=job, photo=photo, **seen, expression="smile", overlay=None, another_day="ignored")
+    if request["prompt"] == "sketch":
+        sketch = Path(request["out"]).with_suffix(".work") / "sketch"
+        shutil.copytree(sys.argv[1], sketch, dirs_exist_ok=True)
+        say(type="sketch", job=job, bundle=str(sketch), topology=2**32 - 1)
 
 
 def wait(condition: Any) -> bool:
@@ -85,6 +102,7 @@ def main() -> None:
     if request["prompt"] == "fail":
         say(type="error", job=job, code="E_NO_FACE", message="There is no face in a.png.", fix="Choose another photo.")
         return
+    understand(request, job)
     for step in range(STEPS):
         pause = time.monotonic() + 0.08
         if not wait(lambda until=pause: time.monotonic() > until):
@@ -93,7 +111,7 @@ def main() -> None:
         stage = "geometry" if step < STEPS // 2 else "texture"
         say(type="progress", job=job, stage=stage, step=step % 3 + 1, steps=STEPS // 2, eta_seconds=2.0)
         preview(request, job, step)
-    if request["prompt"] == "hold" and not wait(lambda: out.with_suffix(".go").exists()):
+    if request["prompt"] in ("hold", "sketch") and not wait(lambda: out.with_suffix(".go").exists()):
         say(type="cancelled", job=job, resumable=True)
         return
     shutil.copytree(sys.argv[1], out)

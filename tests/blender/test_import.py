@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from extension_package import stage_extension
 from tests.blender import synthetic_bundle as synthetic
-from tests.blender.bpy_process import HERE, ROOT, blender_ext, run, run_check
+from tests.blender.bpy_process import HERE, blender_ext, run, run_check
 
 
 def test_import_save_and_reopen(bpy_python: str, tmp_path: Path) -> None:
@@ -19,8 +20,8 @@ def test_import_save_and_reopen(bpy_python: str, tmp_path: Path) -> None:
 
 def test_extension_installs_from_its_zip(bpy_python: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    shutil.copytree(ROOT / "idto3d_blender", source, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "blender_manifest.toml", source)
+    stage_extension(source)
+    shutil.rmtree(source / "backend" / "packs")
     package = tmp_path / "idto3d.zip"
     blender_ext(bpy_python, "validate", str(source))
     blender_ext(bpy_python, "build", "--source-dir", str(source), "--output-filepath", str(package))

@@ -165,16 +165,18 @@ def _write_arrays(bundle: Bundle, file: Path) -> None:
 
 
 def mean_colour(bundle: Bundle, number: int) -> list[float]:
-    """sRGB 0..1 of a material as a whole, for where no picture is shown: the mean of its albedo at the middles of its
-    faces."""
+    """sRGB and opacity 0..1 of a material as a whole, for where no picture is shown: the mean of its albedo at the
+    middles of its faces."""
     albedo = bundle.materials[number].albedo
     corners = bundle.faces_uv[bundle.material == number]
     if not len(corners):
-        return [0.8, 0.8, 0.8]
+        return [0.8, 0.8, 0.8, 1.0]
     there = (corners >= 0)[..., None]
     middle = (bundle.uv[corners] * there).sum(axis=1) / there.sum(axis=1)
     side = len(albedo)
     column, row = (np.clip(part * side, 0, side - 1).astype(int) for part in (middle[:, 0], 1 - middle[:, 1]))
     seen = albedo[row, column].astype(np.float64) / 255
-    weight = seen[:, 3:] if seen.shape[1] == 4 and seen[:, 3].any() else np.ones((len(seen), 1))
-    return [round(float(value), 3) for value in (seen[:, :3] * weight).sum(axis=0) / weight.sum()]
+    opacity = seen[:, 3:] if seen.shape[1] == 4 else np.ones((len(seen), 1))
+    weight = opacity if opacity.any() else np.ones_like(opacity)
+    colour = (seen[:, :3] * weight).sum(axis=0) / weight.sum()
+    return [round(float(value), 3) for value in (*colour, opacity.mean())]
