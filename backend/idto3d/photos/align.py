@@ -11,6 +11,7 @@ Conventions used everywhere in this package:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -33,6 +34,7 @@ FACE_CROP = (3.7, 0.2)
 
 # Reduction that bicubic samples still bear.
 _SHARP = 1.25
+_SMALLEST_LEVEL = 256
 
 
 def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -152,6 +154,29 @@ def warp(
     border = cv2.BORDER_REPLICATE if padding == "replicate" else cv2.BORDER_CONSTANT
     crop = cv2.warpAffine(np.ascontiguousarray(part), m, (size, size), flags=cv2.INTER_CUBIC, borderMode=border)
     return np.asarray(crop, np.uint8)
+
+
+def pyramid(image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
+    """The image halved again and again, so that a small crop of a large part need not read all its pixels."""
+    levels = [image]
+    while min(levels[-1].shape[:2]) >= _SMALLEST_LEVEL:
+        height, width = (n // 2 * 2 for n in levels[-1].shape[:2])
+        even = levels[-1][:height, :width]  # so that the scale is 2 exactly
+        levels.append(np.asarray(cv2.resize(even, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8))
+    return levels
+
+
+def warp_level(
+    levels: Sequence[npt.NDArray[np.uint8]], transform: npt.ArrayLike, size: int, padding: Padding = "replicate"
+) -> npt.NDArray[np.uint8]:
+    """`warp` of levels[0] from the smallest level of a pyramid that is still sharper than the crop."""
+    m = np.array(transform, dtype=np.float64)
+    step = 1.0 / float(np.sqrt(abs(np.linalg.det(m[:, :2]))))  # image pixels per crop pixel
+    level = int(np.clip(np.floor(np.log2(max(step, 1.0))), 0, len(levels) - 1))
+    factor = 2.0**level
+    m[:, 2] += m[:, :2] @ np.full(2, (factor - 1.0) / 2.0)  # level pixel x covers image pixels around factor x + this
+    m[:, :2] *= factor
+    return warp(levels[level], m, size, padding)
 
 
 def arcface_crop(image: npt.NDArray, keypoints: npt.ArrayLike, size: int = 112) -> npt.NDArray:

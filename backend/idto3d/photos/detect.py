@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Boxes that may hold a face, from a net that sees 192 pixels: the whole photo first, then its parts."""
+"""Boxes that may hold a face, from a net that sees 192 pixels: of the whole photo, of its parts, turned."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,13 @@ Array = NDArray[Any]
 
 SCORE = 0.5
 """Least score of a face; MediaPipe's own default."""
+
+# Two boxes whose squares share more than this of their union are one face.
 _OVERLAP = 0.3
+# A face that fills the photo is found with this much room around it.
+_ROOM = 2.5
+# The net is sure of faces of 12 of its pixels or more: down to 12 pixels of the photo, or a hundredth of its side.
+_LEAST_WINDOW, _SMALLEST_SHARE = float(DETECTOR_SIZE), 1 / 8
 
 _ROWS, _COLUMNS = np.divmod(np.arange(CELLS * CELLS), CELLS)
 _ANCHORS = (np.stack([_COLUMNS, _ROWS], 1) + 0.5) / CELLS
@@ -25,8 +31,8 @@ _ANCHORS = (np.stack([_COLUMNS, _ROWS], 1) + 0.5) / CELLS
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """A face that the detector proposes, in pixels of the photo: centre (2,), the longer side, keypoints (6,2): the
-    eyes (image left first when upright), nose, mouth, ears; score 0..1."""
+    """A face that the detector proposes, in pixels of the photo: centre (2,), the longer side, keypoints (6,2): eyes
+    (image left first when upright), nose, mouth, ears; score 0..1."""
 
     centre: Array
     side: float
@@ -40,26 +46,47 @@ class Box:
         return float(np.degrees(np.arctan2(dy, dx)))
 
 
-def detect(image: NDArray[np.uint8], nets: FaceNets) -> list[Box]:
-    """Faces of an image (H,W,3) that fill a good part of it, as seen letterboxed to the net's input; surest first."""
-    height, width = image.shape[:2]
-    middle = np.array([(width - 1) / 2, (height - 1) / 2])
-    return look(image, align.box_transform(middle, float(max(height, width)), DETECTOR_SIZE), nets)
+def windows(height: int, width: int) -> Iterator[list[tuple[Array, float]]]:
+    """Squares (centre (2,), side) in which to look for a face in a photo, each list finer than the one before.
+
+    First the whole, with and without room around it; then squares of half its longer side, a quarter and so on, that
+    overlap by half.
+    """
+    size = np.array([width, height], np.float64)
+    side = float(size.max())
+    yield [((size - 1) / 2, side), ((size - 1) / 2, _ROOM * side)]
+    while side / 2 >= max(_LEAST_WINDOW, _SMALLEST_SHARE * size.max()):
+        side /= 2
+        counts = np.maximum(np.ceil(2 * size / side - 1), 1).astype(int)
+        steps = [
+            np.linspace(side / 2, n - side / 2, count) - 0.5 if count > 1 else np.array([(n - 1) / 2])
+            for n, count in zip(size, counts, strict=True)
+        ]
+        yield [(np.array([x, y]), side) for y in steps[1] for x in steps[0]]
 
 
-def look(image: NDArray[np.uint8], to_net: Array, nets: FaceNets) -> list[Box]:
-    """Faces in the square that to_net (2,3) maps to the net's input, in pixels of the image; surest first."""
-    boxes, logits = nets.detect(align.warp(image, to_net, DETECTOR_SIZE, "black"))
+def look(
+    levels: Sequence[NDArray[np.uint8]], squares: Sequence[tuple[Array, float]], turn: float, nets: FaceNets
+) -> list[Box]:
+    """Faces in squares (centre, side) of a photo, a pyramid, about upright once turned back by turn degrees."""
+    boxes = []
+    for centre, side in squares:
+        to_net = align.box_transform(centre, side, DETECTOR_SIZE, turn)
+        values, logits = nets.detect(align.warp_level(levels, to_net, DETECTOR_SIZE, "black"))
+        boxes += _decode(values, logits, align.invert(to_net))
+    return distinct(boxes)
+
+
+def _decode(values: NDArray[np.float32], logits: NDArray[np.float32], back: Array) -> list[Box]:
     scores = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -50.0, 50.0)))
-    back = align.invert(to_net)
     scale = float(np.sqrt(abs(np.linalg.det(back[:, :2]))))
-    found = []
+    boxes = []
     for cell in np.flatnonzero(scores > SCORE):
-        values = boxes[cell].astype(np.float64)
-        points = _ANCHORS[cell] * DETECTOR_SIZE + np.concatenate([values[:2], values[4:]]).reshape(-1, 2) - 0.5
+        v = values[cell].astype(np.float64)
+        points = _ANCHORS[cell] * DETECTOR_SIZE + np.concatenate([v[:2], v[4:]]).reshape(-1, 2) - 0.5
         points = align.apply(back, points)
-        found.append(Box(points[0], float(values[2:4].max()) * scale, points[1:], float(scores[cell])))
-    return distinct(found)
+        boxes.append(Box(points[0], float(v[2:4].max()) * scale, points[1:], float(scores[cell])))
+    return boxes
 
 
 def distinct(boxes: Sequence[Box]) -> list[Box]:

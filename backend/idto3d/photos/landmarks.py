@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""478 landmarks of a face, and whether they can be trusted: the net must give the same answer from another crop."""
+"""478 landmarks of a face, and whether they can be trusted: the net must give the same answer from other crops."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,31 +24,56 @@ FOREHEAD, CHIN = 10, 152
 # The net was trained on squares of 1.5 times the box, upright by the eyes.
 _MARGIN = 1.5
 # (shift in sides, scale, degrees) of the crops whose answers are compared and averaged.
-_LOOKS = (((0.0, 0.0), 1.0, 0.0), ((0.02, 0.02), 1.1, 6.0))
+_LOOKS = (
+    ((0.0, 0.0), 1.0, 0.0),
+    ((0.02, 0.02), 1.06, 6.0),
+    ((-0.02, 0.02), 0.94, -6.0),
+    ((0.0, -0.03), 1.0, 0.0),
+)
+_NO_FACE = 0.02
+# Spread at which another round would change nothing, or would not help.
+_STEADY, _ASTRAY = 0.012, 0.1
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
     """points (478,2) and depth (478,), larger is farther, pixels of the photo; presence 0..1: the net's own opinion;
-    spread: how far its answers from two crops are apart, root mean square over the face's height."""
+    spread: how far its answers from several crops are from their mean, root mean square over the face's height."""
 
     points: Array
     depth: Array
     presence: float
     spread: float
 
+    @property
+    def yaw(self) -> float:
+        """Degrees that the face is turned to the picture's right, about: the net's depth is a guess."""
+        across, down = self._axis(*EYE_CORNERS), self._axis(FOREHEAD, CHIN)
+        towards = np.cross(down, across)
+        roll = np.deg2rad(upright(self.points))
+        sideways = towards[0] * np.cos(roll) + towards[1] * np.sin(roll)
+        return float(np.degrees(np.arctan2(sideways, -towards[2])))
 
-def find_landmarks(image: NDArray[np.uint8], box: Box, nets: FaceNets) -> Landmarks:
-    """Landmarks of the face in a box, refined from the crops that a first answer gives."""
-    first = align.box_transform(box.centre, _MARGIN * box.side, LANDMARK_SIZE, box.roll)
-    points, presence = _measure(image, [first], nets)
-    if presence[0] < 0.1:
-        return Landmarks(points[0, :, :2], points[0, :, 2], float(presence[0]), 1.0)
-    points, presence = _measure(image, [_look(points[0, :, :2], *look) for look in _LOOKS], nets)
-    apart = points[0, :MESH, :2] - points[1, :MESH, :2]
-    spread = float(np.sqrt((apart**2).sum(1).mean())) / extent(points[0, :, :2])[1]
-    mean = points.mean(0)
-    return Landmarks(mean[:, :2], mean[:, 2], float(presence.min()), spread)
+    def _axis(self, start: int, end: int) -> Array:
+        return np.append(self.points[end] - self.points[start], self.depth[end] - self.depth[start])
+
+
+def find_landmarks(levels: Sequence[NDArray[np.uint8]], box: Box, nets: FaceNets) -> Landmarks:
+    """Landmarks of the face in a box of a photo, a pyramid: the mean of what the net sees in the crops that its answer
+    before gives, again while these disagree."""
+    points, presence = _measure(
+        levels, [align.box_transform(box.centre, _MARGIN * box.side, LANDMARK_SIZE, box.roll)], nets
+    )
+    mean, spread = points[0], 1.0
+    for _ in range(_ROUNDS):
+        if presence.mean() < _NO_FACE or spread < _STEADY or 1.0 > spread > _ASTRAY:
+            break
+        points, presence = _measure(levels, [_crop(mean[:, :2], *look) for look in _LOOKS], nets)
+        mean = points.mean(0)
+        apart = points[:, :MESH, :2] - mean[:MESH, :2]
+        spread = float(np.sqrt((apart**2).sum(-1).mean())) / extent(mean[:, :2])[1]
+    return Landmarks(mean[:, :2], mean[:, 2], float(presence.mean()), spread)
 
 
 def upright(points: Array) -> float:
@@ -63,23 +89,23 @@ def upright(points: Array) -> float:
 
 def extent(points: Array) -> tuple[Array, float]:
     """Centre (2,) of landmarks' bounding box as it stands upright, and its longer side, pixels."""
-    roll = upright(points)
-    turn = align.box_transform((0.0, 0.0), 1.0, 1, roll)
+    turn = align.box_transform((0.0, 0.0), 1.0, 1, upright(points))
     turned = align.apply(turn, points[:MESH])
     low, high = turned.min(0), turned.max(0)
     return align.apply(align.invert(turn), (low + high) / 2), float((high - low).max())
 
 
-def _look(points: Array, shift: tuple[float, float], scale: float, turn: float) -> Array:
+def _crop(points: Array, shift: tuple[float, float], scale: float, turn: float) -> Array:
     centre, side = extent(points)
-    return align.box_transform(
-        centre + np.array(shift) * side, _MARGIN * scale * side, LANDMARK_SIZE, upright(points) + turn
-    )
+    roll = np.deg2rad(upright(points))
+    right, down = np.array([np.cos(roll), np.sin(roll)]), np.array([-np.sin(roll), np.cos(roll)])
+    moved = centre + side * (shift[0] * right + shift[1] * down)
+    return align.box_transform(moved, _MARGIN * scale * side, LANDMARK_SIZE, float(np.rad2deg(roll)) + turn)
 
 
-def _measure(image: NDArray[np.uint8], transforms: list[Array], nets: FaceNets) -> tuple[Array, Array]:
-    """Points (N,478,3) in pixels of the image and presence (N,), each seen through one transform (2,3)."""
-    points, presence = nets.find_landmarks(np.stack([align.warp(image, m, LANDMARK_SIZE) for m in transforms]))
+def _measure(levels: Sequence[NDArray[np.uint8]], transforms: list[Array], nets: FaceNets) -> tuple[Array, Array]:
+    """Points (N,478,3) in pixels of the photo and presence (N,), each seen through one transform (2,3)."""
+    points, presence = nets.find_landmarks(np.stack([align.warp_level(levels, m, LANDMARK_SIZE) for m in transforms]))
     for found, transform in zip(points, transforms, strict=True):
         back = align.invert(transform)
         found[:, :2] = align.apply(back, found[:, :2])
