@@ -98,6 +98,8 @@ class GeometryConfig:
     # standard deviations that a vertex may move: one wholly seen, one unseen, by an expression, of hair (m)
     held: float
     trust: float
+    # metres within which the hold fades out around what was seen
+    feather: float
     expression_trust: float
     hair_trust: float
     # weights: staying within them; squared strain of the motion; unseen skin like the other side's
@@ -124,9 +126,11 @@ class TextureConfig:
     # standard deviations of a texel's logit: one wholly seen, one unseen
     held: float
     trust: float
-    # weights: staying within them; squared slope of the change between neighbouring texels and across seams
+    # share of the map's side within which the hold fades out around what was seen
+    feather: float
+    # weights: staying within the deviations; the same change on both sides of a seam of the UV
     hold_weight: float
-    smooth_weight: float
+    seam_weight: float
     checkpoint_every: int
 
 

@@ -91,6 +91,11 @@ class Prior(nn.Module):
         return Schedule(self.alphas_cumprod)
 
     @property
+    def image_size(self) -> int:
+        """Pixels of a side of the pictures that the prior knows."""
+        return self.pack.image_size
+
+    @property
     def device(self) -> torch.device:
         return self.alphas_cumprod.device
 

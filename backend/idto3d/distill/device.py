@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frozen dataclasses of tensors, from one device to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def to_device(value: T, device: torch.device | str) -> T:
+    """The same value with every tensor in it, in dataclasses and mappings at any depth, on `device`."""
+    out: Any = value
+    if isinstance(value, Tensor):
+        out = value.to(device)
+    elif isinstance(value, Mapping):
+        out = {key: to_device(inner, device) for key, inner in value.items()}
+    elif is_dataclass(value) and not isinstance(value, type):
+        inner = {f.name: getattr(value, f.name) for f in fields(value)}
+        changed = {name: to_device(v, device) for name, v in inner.items()}
+        if any(changed[name] is not inner[name] for name in inner):
+            out = replace(value, **changed)
+    return out

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is not the skin goes where the skin goes: eyes, teeth, lashes, hair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from ..headmodel import HeadModel
+from ..headmodel.model import SKIN_PARTS
+from ..render.gather import gather_rows
+
+Array = NDArray[Any]
+
+FILMS = ("lacrimal", "eye_blend", "eye_occlusion", "lashes")
+"""Parts thinner than what they lie on: they bend with it."""
+NEIGHBOURS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Anchor:
+    """Points that move with a surface: near (N,K) its vertices, weight (N,K)."""
+
+    near: Tensor
+    weight: Tensor
+
+    def __call__(self, motion: Tensor) -> Tensor:
+        """The points' motion (N,3) for that of the surface's vertices (Q,3)."""
+        rows = gather_rows(motion, self.near.reshape(-1)).view(*self.near.shape, 3)
+        return (rows * self.weight[..., None]).sum(1)
+
+    def __getitem__(self, rows: Tensor) -> Anchor:
+        return Anchor(self.near[rows], self.weight[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """The vertices (Q,) of the skin and of all that hangs on it by faces, and how the others follow them; place (P,)
+    brings the two together in the model's order."""
+
+    vertices: Tensor
+    others: Anchor
+    place: Tensor
+
+    def whole(self, motion: Tensor) -> Tensor:
+        """(P,3) motion of the head model for that of the body (Q,3)."""
+        return gather_rows(torch.cat([motion, self.others(motion)]), self.place)
+
+
+def anchor(points: Array, surface: Array) -> Anchor:
+    """points (N,3) to the nearest vertices of surface (Q,3), by inverse squared distance."""
+    count = min(NEIGHBOURS, len(surface))
+    distance, near = cKDTree(surface).query(points, k=[*range(1, count + 1)])
+    weight = 1.0 / (distance**2 + 1e-10)
+    weight /= weight.sum(1, keepdims=True)
+    return Anchor(torch.from_numpy(near.astype(np.int64)), torch.from_numpy(weight.astype(np.float32)))
+
+
+def find_body(model: HeadModel, neutral: Array) -> Body:
+    """The body of a head of shape neutral (P,3). Pieces apart from it, such as eyeballs and teeth, follow as rigid
+    ones: they turn into nothing else."""
+    count = len(neutral)
+    ends = model.triangles[:, [0, 1, 1, 2]].reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    _, piece = connected_components(graph, directed=False)
+    body = np.isin(piece, piece[model.vertices_of(*SKIN_PARTS)])
+    others = np.flatnonzero(~body)
+    number = np.maximum(np.bincount(piece), 1)[:, None]
+    middle = np.stack([np.bincount(piece, neutral[:, c]) for c in range(3)], 1) / number
+    thin = model.vertices_of(*FILMS)[others, None]
+    where = np.where(thin, neutral[others], middle[piece[others]])
+    place = np.empty(count, np.int64)
+    place[body] = np.arange(body.sum())
+    place[others] = body.sum() + np.arange(len(others))
+    return Body(torch.from_numpy(np.flatnonzero(body)), anchor(where, neutral[body]), torch.from_numpy(place))

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a stage asks the prior, and what the prior answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..prior.adapters import Condition
+from ..prior.model import Domain, Prior, cfg_pair
+from ..prior.pack import Pack, read_expressions
+from ..prior.prompts import fill_prompt, view_name
+from .config import DistillationConfig, Score
+from .sds import annealed_range, sample_t, sds_loss
+from .views import View, gate
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """Who and what: y_id (512,) of norm one, y_exp (E,D), names and texts of E expressions (neutral first), the user's
+    words."""
+
+    y_id: Tensor
+    y_exp: Tensor
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    words: str
+
+
+def condition_on(pack: Pack, y_id: Tensor, names: Sequence[str], words: str) -> Conditioning:
+    """The conditioning of a subject y_id (512,) in some of the pack's expressions. Raises what `read_expressions`
+    does."""
+    vectors = read_expressions(pack)
+    y_exp = torch.from_numpy(np.stack([vectors[name] for name in names]))
+    return Conditioning(y_id, y_exp, tuple(names), tuple(pack.expressions[n].text for n in names), words)
+
+
+def conditions(
+    prior: Prior, who: Conditioning, config: DistillationConfig, expression: int, views: Sequence[View], domain: Domain
+) -> Condition:
+    """The prior's inputs for a step's views of one expression. Text depends on view name and expression alone, so that
+    the prior encodes each once."""
+    template = getattr(config.prompts, domain)
+    texts = []
+    for view in views:
+        words = ", ".join(w for w in (who.words, config.prompts.close_up if view.close else "") if w)
+        name = view_name(view.camera.azimuth, view.camera.elevation)
+        texts.append(fill_prompt(template, name, who.texts[expression], words))
+    gates = torch.tensor([gate(view.camera.azimuth, config.views.gate) for view in views], device=prior.device)
+    y_id, y_exp = (y.to(prior.device).expand(len(views), -1) for y in (who.y_id, who.y_exp[expression]))
+    return Condition(prior.encode_text(texts), y_id, y_exp, gates, gates)
+
+
+def prior_loss(
+    prior: Prior, images: Tensor, condition: Condition, score: Score, progress: float, generator: torch.Generator
+) -> Tensor:
+    """Score distillation of images (B,H,W,3) 0..1: the mean over views and entries of a latent, on the images' device.
+    progress: how far the stage is, 0..1. All draws come from the generator, on the CPU, so that devices differ by
+    rounding only."""
+    z0 = prior.encode(images.to(prior.device))
+    t = sample_t(len(images), annealed_range(progress, score), prior.schedule, generator)
+    noise = torch.randn(z0.shape, generator=generator).to(z0)
+    loss = sds_loss(z0, partial(cfg_pair, prior, cond=condition), prior.schedule, t, noise, score)
+    return (loss / z0[0].numel()).to(images.device)
