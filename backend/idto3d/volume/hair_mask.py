@@ -92,9 +92,9 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
     """
     over_chin = view.above - view.chin
     high = _ramp(over_chin, 0.0, 0.05)
-    ear = _ramp(-view.outside, -0.02, -0.005) * _ramp(-view.above, -view.brow - 0.01, -view.brow) * _ramp(over_chin, 0, 0.03)
+    ear = _ramp(-view.outside, -0.03, -0.01) * _ramp(-view.above, -view.brow - 0.01, -view.brow) * _ramp(over_chin, 0, 0.03)
     hair = high * (0.88 - 0.5 * ear - 0.3 * _ramp(view.outside, 0.02, 0.06)) + (1 - high) * np.where(long, 0.55, 0.08)
-    skin = high * (0.04 + 0.45 * ear) + (1 - high) * 0.12
+    skin = high * (0.04 + 0.46 * ear) + (1 - high) * 0.12
     start = np.where(long, 0.12, 0.02)
     below = _ramp(-over_chin - start, 0.0, 0.20)
     beside = _ramp(np.abs(view.across - view.middle), 0.13, 0.21) * (over_chin < 0.03)

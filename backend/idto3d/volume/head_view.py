@@ -36,16 +36,19 @@ class SeenFace(Protocol):
 class HeadView:
     """A photo of `size` x `size` pixels and the head fitted to it, (size,size) each.
 
-    colour (...,3) float32 CIE L*a*b*, L 0..100; person: mask of this person alone; skin: the model's face and neck are
-    seen there; face: its face part or scalp; scalp 0..1; outside, within: metres to the head's outline, 0 on the other
+    colour (...,3) float32 CIE L*a*b*, L 0..100; inside: of the photo; person: mask of this person alone; skin: the
+    model's face and neck are seen there, height metres towards the camera over its centre, -inf elsewhere; face: its
+    face part or scalp; scalp 0..1; outside, within: metres to the head's outline, 0 on the other
     side; across, above: metres along the head's axes in the picture's plane, at the head's depth; sure_skin: cheeks
     and nose; chin, mouth, eye, brow, middle: where these lie on `above` and, the last, on `across`.
     """
 
     camera: PhotoCamera
     colour: Array
+    inside: Array
     person: Array
     skin: Array
+    height: Array
     face: Array
     scalp: Array
     outside: Array
@@ -76,7 +79,7 @@ def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
     small = resized(camera, size / whole)
     picture = cv2.resize(face.picture, (size, size), interpolation=cv2.INTER_AREA)
     colour = cv2.cvtColor(picture.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
-    skin, front, scalp = _draw(model, vertices, small, size)
+    skin, height, front, scalp = _draw(model, vertices, small, size)
 
     up = small.rotation[:2, 1] / max(float(np.linalg.norm(small.rotation[:2, 1])), 1e-6)
     right = np.array([up[1], -up[0]])
@@ -91,8 +94,10 @@ def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
     return HeadView(
         camera=small,
         colour=colour,
+        inside=inside,
         person=_touching(inside & (person > 0.5), skin),
         skin=skin,
+        height=height,
         face=front | (scalp > 0.02),
         scalp=scalp,
         outside=distance(~skin, small.scale),
@@ -108,17 +113,17 @@ def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
     )
 
 
-def _draw(model: HeadModel, vertices: Array, camera: PhotoCamera, size: int) -> tuple[Array, Array, Array]:
+def _draw(model: HeadModel, vertices: Array, camera: PhotoCamera, size: int) -> tuple[Array, Array, Array, Array]:
     triangles = model.triangles_of("face", "back_head")
-    seen = draw_depth(camera, vertices, triangles, size).triangle
-    hit = seen >= 0
-    corners = triangles[seen[hit]]
+    buffer = draw_depth(camera, vertices, triangles, size)
+    hit = buffer.triangle >= 0
+    corners = triangles[buffer.triangle[hit]]
     scalp, front = np.zeros((size, size), np.float32), np.zeros((size, size), bool)
     scalp[hit] = model.scalp[corners].mean(1)
     front[hit] = model.vertices_of("face")[corners].all(1)
     # Open mouths and eyes are holes in these parts.
     skin, front = binary_fill_holes(hit), binary_fill_holes(front)
-    return skin, front, scalp
+    return skin, buffer.height, front, scalp
 
 
 def _touching(mask: Array, place: Array) -> Array:

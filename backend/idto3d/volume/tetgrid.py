@@ -97,3 +97,24 @@ def narrow_band(grid: TetGrid, sdf: Tensor, width: float) -> tuple[TetGrid, Tens
     index = used.nonzero()[:, 0]
     local = torch.cumsum(used, 0) - 1
     return TetGrid(grid.points[index], local[tets]), index
+
+
+def lattice_band(sdf: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Kuhn's tetrahedra of those cells of a regular lattice that touch |sdf| <= width or that the surface crosses.
+
+    sdf (nx,ny,nz) at the lattice's points. Returns where (N,) int64, increasing: flat indices of the points used; and
+    tets (M,4) int64 into them, positively oriented where the axes increase.
+    """
+    corner = [slice(0, -1), slice(1, None)]
+    cells = [sdf[corner[c >> 2 & 1], corner[c >> 1 & 1], corner[c & 1]] for c in range(8)]
+    low, high = np.minimum.reduce(cells), np.maximum.reduce(cells)
+    near = np.minimum.reduce([np.abs(c) for c in cells]) <= width
+    steps = np.array([sdf.shape[1] * sdf.shape[2], sdf.shape[2], 1])
+    base = np.argwhere(near | ((low < 0) & (high >= 0))) @ steps
+    corners = np.array([[c >> 2 & 1, c >> 1 & 1, c & 1] for c in range(8)]) @ steps
+    tets = (base[:, None, None] + corners[_kuhn_corners()][None]).reshape(-1, 4)
+    used = np.zeros(sdf.size, bool)
+    used[tets.ravel()] = True
+    where = np.flatnonzero(used)
+    local = np.cumsum(used) - 1
+    return where, local[tets]

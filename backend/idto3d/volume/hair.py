@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hair carved from photographs: signed distances on a tetrahedral grid, as DMTet has them (Shen et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label
+
+from ..fit.result import HeadFit
+from ..headmodel import HeadModel
+from .head_view import SeenFace
+from .hood import PIXEL, Hood, fit_hood, read_map
+from .observe import HairView, observe
+from .shape import AREA, THIN, HairShape, find_shape
+from .tetgrid import lattice_band
+
+Array = NDArray[Any]
+
+INSET = 0.008  # metres below the skin to which hair reaches: the inner wall stays hidden
+CELLS = (0.0055, 0.0075)  # metres of the lattice, smaller and larger heads of hair
+CURTAIN = 0.03  # metres of the thickness of hair that hangs free
+SLOPE = 0.6  # metres of thickness a metre from the border of where hair grows
+EDGE = 0.0015  # metres of thickness at that border
+BAND = 1.2  # cells to either side of the surface that the grid keeps
+PIECE = 0.08  # of the largest piece: smaller ones are noise
+
+
+@dataclass(frozen=True, eq=False)
+class HairVolume:
+    """points (N,3) float32 and tets (M,4) int64 of a grid around hair; sdf (N,) float32 metres, negative in hair; seen
+    (N,) 0..1: how surely photographs say so; hood: coordinates in which the surface has its map. Without hair all are
+    empty."""
+
+    points: Array
+    tets: Array
+    sdf: Array
+    seen: Array
+    hood: Hood
+
+
+def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks: Sequence[Array]) -> HairVolume:
+    """The hair of fit's neutral head, consistent with all photos. faces and masks (S,S) 0..1 of hair as in fit.photos."""
+    neutral = fit.neutral(model)
+    views = [
+        observe(face, model, fit.posed(model, photo), photo.camera, mask)
+        for face, photo, mask in zip(faces, fit.photos, masks, strict=True)
+    ]
+    hood = fit_hood(model, neutral, np.inf)
+    if np.mean([view.area for view in views]) < AREA:
+        return empty_volume(hood)
+    hood = fit_hood(model, neutral, min(view.lowest(hood) for view in views))
+    shape = find_shape(hood, model, neutral, views)
+    return empty_volume(hood) if shape is None else _fill(shape, views)
+
+
+def empty_volume(hood: Hood) -> HairVolume:
+    """No hair."""
+    none = np.zeros(0, np.float32)
+    return HairVolume(np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, hood)
+
+
+def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
+    axes, size = _lattice(shape)
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    rows = points.reshape(len(axes[0]) * len(axes[1]), len(axes[2]), 3)
+    sdf = hair_distance(shape, rows)
+    seen = np.zeros(sdf.shape)
+    thin = _over_skin(shape, rows) - THIN
+    for view in views:
+        empty, sure = view.empty(shape.hood, rows)
+        # A skull that was fitted larger than it is keeps its hair, thin as it may be.
+        beside = view.sample(view.background, rows)[0] > 0.5
+        empty = np.where(beside & (empty > 0), np.minimum(empty, np.maximum(thin, -0.01)), empty)
+        sdf = np.maximum(sdf, empty)
+        seen = np.maximum(seen, sure)
+    grid = np.clip(sdf, -2 * size, 2 * size).reshape(points.shape[:3])
+    grid = _largest_pieces(grid)
+    where, tets = lattice_band(grid, BAND * size)
+    return HairVolume(
+        points.reshape(-1, 3)[where].astype(np.float32),
+        tets,
+        grid.ravel()[where].astype(np.float32),
+        seen.ravel()[where].astype(np.float32),
+        shape.hood,
+    )
+
+
+def hair_distance(shape: HairShape, points: Array) -> Array:
+    """(A,B) metres, about, from points (A,B,3) to the surface of a shape of hair; negative inside."""
+    hood = shape.hood
+    turn, down, radius = hood.coordinates(points)
+    column, row = hood.place(turn, down)
+    outer, skin, inner, domain, hanging = (
+        read_map(m, column, row) for m in (shape.outer, shape.skin, shape.inner, shape.domain, shape.hanging)
+    )
+    # Towards the border of where it grows hair goes down to the skin; where it hangs it ends as it is.
+    rim = skin + EDGE + SLOPE * np.maximum(domain, 0.0) + hanging
+    free = np.clip((down - hood.equator + 0.02) / 0.1, 0.0, 1.0) * hanging
+    wall = np.maximum(inner - INSET, outer - CURTAIN - (1.0 - free))
+    out: Array = np.maximum(np.maximum(radius - np.minimum(outer, rim), wall - radius), -domain)
+    return out
+
+
+def _over_skin(shape: HairShape, points: Array) -> Array:
+    turn, down, radius = shape.hood.coordinates(points)
+    skin = read_map(shape.skin, *shape.hood.place(turn, down))
+    out: Array = np.where(skin > 0, radius - skin, 1.0)
+    return out
+
+
+def _lattice(shape: HairShape) -> tuple[list[Array], float]:
+    """Three axes around the hair and their step in metres."""
+    turn, down = shape.hood.map_coordinates()
+    inside = shape.domain > -0.01
+    ends = [shape.hood.point(turn, down, radius)[inside] for radius in (shape.outer, np.maximum(shape.inner, 0.02))]
+    low, high = np.concatenate(ends).min(0) - 0.012, np.concatenate(ends).max(0) + 0.012
+    area = float((shape.domain > 0).sum()) * PIXEL**2
+    size = float(np.clip(CELLS[0] * np.sqrt(area / 0.12), *CELLS))
+    return [np.arange(a, b + size, size) for a, b in zip(low, high, strict=True)], size
+
+
+def _largest_pieces(grid: Array) -> Array:
+    """A grid whose small pieces of hair are gone."""
+    pieces, count = label(grid < 0)
+    if count < 2:
+        return grid
+    size = np.bincount(pieces.ravel())
+    size[0] = 0
+    small = np.isin(pieces, np.flatnonzero(size < PIECE * size.max())) & (pieces > 0)
+    out: Array = np.where(small, 0.001, grid)
+    return out

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one photograph says of the hair's volume: where there is none, and how far it reaches at the outline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..fit.camera import PhotoCamera
+from ..headmodel import HeadModel
+from .head_view import HeadView, SeenFace, distance, head_view
+from .hood import Hood
+
+Array = NDArray[Any]
+
+SIZE = 384  # pixels of the picture in which outlines are followed
+SMOOTH = 0.0015  # metres by which outlines are smoothed
+HOLE = 5e-4  # square metres: smaller holes in hair are strands in another light
+TIP = 1e-4  # square metres of hair below which a length is not believed
+NEAR_SKIN = 0.006  # metres behind the frontmost skin that still count as seen
+IN_SKIN = 0.004  # metres below the skin from which nothing is known
+BEHIND_AXIS = 0.02  # metres behind the hood's axis from which clothes hide hair
+FARTHEST = 0.14  # metres of the outline from the skull: beyond is something else
+
+
+@dataclass(frozen=True, eq=False)
+class HairView:
+    """A photo's hair, (size,size) each.
+
+    hair; outline: metres to its border, negative in hair; open: nothing is known (not in the photo); background: no
+    part of the person; view: the head.
+    """
+
+    view: HeadView
+    hair: Array
+    outline: Array
+    open: Array
+    background: Array
+
+    @property
+    def camera(self) -> PhotoCamera:
+        return self.view.camera
+
+    def sample(self, image: Array, points: Array) -> tuple[Array, Array]:
+        """Bilinear values of image (size,size) where points (A,B,3) are seen, and the points' heights, (A,B)."""
+        pixel, height = self.camera.project(points)
+        column, row = (np.ascontiguousarray(pixel[..., k], np.float32) for k in (0, 1))
+        values = cv2.remap(
+            np.ascontiguousarray(image, np.float32), column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return values, height
+
+    def look_at(self, points: Array) -> tuple[Array, Array]:
+        """Whether points (A,B,3) on the skin are seen, and `outline` there, (A,B)."""
+        outline, height = self.sample(self.outline, points)
+        skin, _ = self.sample(self._skin_height(), points)
+        unknown, _ = self.sample(self.open, points)
+        return (height > skin - NEAR_SKIN) & (unknown < 0.5), outline
+
+    def shows_skin(self, points: Array) -> Array:
+        """(A,B) bool: points (A,B,3) fall on the head as fitted and on the person, not beside."""
+        beside, _ = self.sample(self.background | ~self.view.skin, points)
+        out: Array = beside < 0.1
+        return out
+
+    def empty(self, hood: Hood, points: Array) -> tuple[Array, Array]:
+        """Metres (A,B) by which points (A,B,3) lie where this photo sees no hair, negative where there may be some; and
+        0..1 how surely it says so.
+
+        Nothing is known of what the skin hides, or clothes: what lies under the skin, and behind the neck's axis.
+        """
+        outline, height = self.sample(self.outline, points)
+        skin, _ = self.sample(self._skin_height(), points)
+        background, _ = self.sample(self.background, points)
+        unknown, _ = self.sample(self.open, points)
+        axis = np.broadcast_to(hood.centre, points.shape).copy()
+        axis[..., 1] = np.minimum(points[..., 1], hood.centre[1])
+        over_axis = height - self.camera.project(axis)[1]
+        hidden = np.where(skin > -1.0, height - skin + IN_SKIN, over_axis + BEHIND_AXIS)
+        hidden = np.where(background > 0.5, 1.0, hidden)
+        out = np.where(outline > 0, np.minimum(outline, hidden), outline)
+        # Hair of the front is seen as such; of what it hides only the outline tells.
+        sure = np.where(outline > 0, hidden > 0, np.exp(np.minimum(outline, 0.0) / 0.01))
+        return np.where(unknown > 0.5, -1.0, out), np.where(unknown > 0.5, 0.0, sure)
+
+    def rim_points(self, hood: Hood) -> tuple[Array, Array, Array]:
+        """turn, down and radius (K,) of the hair's outline against the background."""
+        grown = cv2.dilate((self.background & ~self.open).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        turn, down, radius = hood.coordinates(self._nearest(hood, *np.nonzero(self.hair & grown)))
+        kept = (down < hood.reach) & (radius < hood.skull + FARTHEST)
+        return turn[kept], down[kept], radius[kept]
+
+    def lengths(self, hood: Hood) -> tuple[float, float]:
+        """`down` to which hair beside the face comes on the person's left and right; 0 where there is none."""
+        rows, columns = np.nonzero(self.hair & ~(self.view.skin & self.view.face))
+        points = self._nearest(hood, rows, columns)
+        _, down, _ = hood.coordinates(points)
+        left = points[:, 0] > hood.centre[0]
+        return self._end(down[left & (down > hood.equator)]), self._end(down[~left & (down > hood.equator)])
+
+    def lowest(self, hood: Hood) -> float:
+        """y, head frame, to which hair comes."""
+        points = self._nearest(hood, *np.nonzero(self.hair))
+        return float(np.percentile(points[:, 1], 0.5)) if len(points) else float(hood.centre[1])
+
+    @property
+    def area(self) -> float:
+        """Square metres of hair in the plane of the head."""
+        return float(self.hair.sum()) / self.camera.scale**2
+
+    def _end(self, down: Array) -> float:
+        count = int(TIP * self.camera.scale**2) + 1
+        return float(np.sort(down)[-count]) if len(down) > 4 * count else 0.0
+
+    def _skin_height(self) -> Array:
+        return np.where(np.isfinite(self.view.height), self.view.height, -10.0)
+
+    def _nearest(self, hood: Hood, rows: Array, columns: Array) -> Array:
+        """(K,3): where the rays of pixels come nearest to the hood's axis, or to its centre if that is above it: there
+        an outline touches a round shape."""
+        camera = self.camera
+        flat = np.stack([columns - camera.shift[0], camera.shift[1] - rows], -1) / camera.scale
+        start = np.concatenate([flat, np.zeros((len(flat), 1))], 1) @ camera.rotation + camera.centre
+        step = np.concatenate([-flat * camera.inverse_distance, np.ones((len(flat), 1))], 1) @ camera.rotation
+        offset, level = start - hood.centre, np.array([1.0, 0.0, 1.0])
+        to_axis = start - step * ((offset * step * level).sum(1) / (step**2 * level).sum(1))[:, None]
+        to_centre = start - step * ((offset * step).sum(1) / (step**2).sum(1))[:, None]
+        out: Array = np.where((to_axis[:, 1] > hood.centre[1])[:, None], to_centre, to_axis)
+        return out
+
+
+def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCamera, mask: Array) -> HairView:
+    """mask (S,S): hair in the face's picture; vertices (P,3): the head as on the photo; camera: of the picture."""
+    size = min(SIZE, face.picture.shape[0])
+    view = head_view(face, model, vertices, camera, size)
+    scale = view.camera.scale
+    soft = cv2.resize(np.asarray(mask, np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    hair = _filled(soft > 0.5, scale)
+    outline = (distance(~hair, scale) - distance(hair, scale)).astype(np.float32)
+    outline = cv2.GaussianBlur(outline, (0, 0), SMOOTH * scale)
+    person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
+    return HairView(view, hair, outline, ~view.inside, ~person & view.inside)
+
+
+def _filled(hair: Array, scale: float) -> Array:
+    """Hair (size,size) bool without small holes; scale: pixels a metre."""
+    _, label, stats, _ = cv2.connectedComponentsWithStats((~hair).astype(np.uint8), connectivity=4)
+    small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < HOLE * scale**2)
+    out: Array = hair | (np.isin(label, small) & (label > 0))
+    return out

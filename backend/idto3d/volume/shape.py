@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shape of hair as maps over the hood: where it grows or hangs, and how far it reaches.
+
+What photographs show: the outline, so the radius where the outline is; whether the scalp that is seen is covered; how
+far down hair comes on either side. The rest is completed smoothly: the crown and the back are as full as the outline
+around them, the back is as long as the sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from ..headmodel import HeadModel
+from ..headmodel.model import SKIN_PARTS
+from .head_view import distance
+from .hood import PIXEL, Hood, SkinMaps, flatten_skin, read_map
+from .observe import HairView
+from .spread import Spread
+
+Array = NDArray[Any]
+
+THIN = 0.004  # metres that hair stands off the skin at least
+LAYER = (0.003, 0.008)  # metres of hair that lies on the face
+ON_BODY = 0.01  # metres of hair that hangs, on neck and shoulders
+SOCKET = 0.012  # metres: hair bridges hollows of twice that width
+FADE = 0.04  # metres beyond the scalp within which standing hair goes down to a layer
+FRONT = (45.0, 85.0)  # degrees from the front between which hair beside the face comes to its full radius
+BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into the back's
+DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
+DROP_WAY = 0.1
+AREA = 1.5e-3  # square metres: less is no hair
+
+
+@dataclass(frozen=True, eq=False)
+class HairShape:
+    """Maps (side,side) over the hood, metres. outer: hair's radius; skin: the skin's, without hollows; inner: where the
+    skin is left first; domain: to the border of where there is hair, positive there; hanging 0..1: hair that does not
+    grow where it is."""
+
+    hood: Hood
+    outer: Array
+    skin: Array
+    inner: Array
+    domain: Array
+    hanging: Array
+
+
+def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView]) -> HairShape | None:
+    """None where there is no hair."""
+    maps = flatten_skin(hood, model, neutral)
+    skin = _without_hollows(maps.outer)
+    spread = Spread(hood)
+    rims = [view.rim_points(hood) for view in views]
+    rim = tuple(np.concatenate(column) for column in zip(*rims, strict=True))
+    end, hangs = _ends(hood, model, neutral, views)
+    base = _base(hood, skin, hangs)
+    outer, layer = _outer(spread, maps, skin, base, rim, hangs)
+    covered, bare = _votes(hood, skin, views)
+    outer = np.where(covered & (maps.scalp < 0.5), np.maximum(outer, skin + layer), outer)
+    domain = _domain(hood, maps, outer, (covered, bare), (end, hangs), views)
+    domain &= ~_bald(spread, maps.scalp > 0.5, covered, bare, rim)
+    domain = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    if domain.sum() * PIXEL**2 < AREA:
+        return None
+    border = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
+    outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
+    border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
+    return HairShape(hood, outer, skin, maps.inner, border, hangs)
+
+
+def _without_hollows(outer: Array) -> Array:
+    size = 2 * int(SOCKET / PIXEL) + 1
+    closed = cv2.morphologyEx(outer, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    out: Array = cv2.GaussianBlur(closed, (0, 0), 1.5)
+    return out
+
+
+def _ends(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView]) -> tuple[Array, Array]:
+    """(side,side): `down` to which hair comes in each direction; 0..1 how far it hangs there below its roots."""
+    sides = np.array([view.lengths(hood) for view in views])
+    # Where one photo shows hair tied back and another loose, the volume is what both allow.
+    left, right = np.median(sides, 0)
+    root = hood.down_to(float(neutral[model.scalp > 0.5][:, 1].min()))
+    bust = hood.down_to(float(neutral[model.vertices_of(*SKIN_PARTS)][:, 1].min()))
+    shorter, longer = min(left, right), max(left, right)
+    if shorter > root - 0.005:
+        back = 0.5 * (shorter + longer)
+    else:
+        back = min(longer, root + 0.05) if longer > root + 0.02 else 0.0
+    turn, down = hood.map_coordinates()
+    side = np.where(turn >= 0, left, right)
+    behind = _smoothstep(np.abs(turn), *np.radians(BACK))
+    end = side * (1 - behind) + min(back, bust) * behind
+    return end, _smoothstep(end - root, 0.0, 0.03) * (down > hood.equator)
+
+
+def _base(hood: Hood, skin: Array, hangs: Array) -> Array:
+    """(side,side): the radius from which hair's thickness counts: the skin, and where hair hangs a pillar as wide as
+    the skull, flat in front."""
+    angle = np.linspace(-np.pi, np.pi, 361)
+    column, row = hood.place(angle, np.full(361, hood.equator + 0.02))
+    ring = read_map(skin, column[None], row[None])[0]
+    side = float(np.interp(0.5 * np.pi, angle, ring))
+    flat = side / np.sqrt(np.sin(angle) ** 2 + (np.cos(angle) / 0.8) ** 2)
+    back = _smoothstep(np.abs(angle), 0.35 * np.pi, 0.55 * np.pi)
+    ring = gaussian_filter1d(flat * (1 - back) + ring * back, 12, mode="wrap")
+    turn, down = hood.map_coordinates()
+    pillar = np.interp(turn.ravel(), angle, ring).reshape(turn.shape)
+    pillar -= DROP * _smoothstep(down, hood.equator + 0.02, hood.equator + 0.02 + DROP_WAY)
+    fall = _smoothstep(down, hood.equator, hood.equator + 0.02) * hangs
+    out: Array = cv2.GaussianBlur((skin * (1 - fall) + pillar * fall).astype(np.float32), (0, 0), 2.0)
+    return out
+
+
+def _outer(
+    spread: Spread, maps: SkinMaps, skin: Array, base: Array, rim: tuple[Array, ...], hangs: Array
+) -> tuple[Array, float]:
+    """(side,side) hair's radius, and the thickness in metres of hair on the face."""
+    hood = spread.hood
+    turn, down = hood.map_coordinates()
+    at_turn, at_down, radius = rim
+    column, row = hood.place(at_turn, at_down)
+    lift = radius - read_map(base, column[None], row[None])[0] if len(radius) else radius
+    typical = float(np.median(lift)) if len(lift) else THIN
+    lifts = spread(at_turn, at_down, lift, np.ones_like(lift), (0.004, 0.01), float(np.clip(typical, 0.0, 0.05)))
+    layer = float(np.clip(0.35 * np.percentile(np.maximum(lift, 0.0), 60), *LAYER)) if len(lift) else LAYER[0]
+    outer = np.maximum(base + lifts, np.where(maps.scalp > 0.3, skin + THIN, 0.0))
+    # In front of its roots hair lies down on the face; beside the face and on the chest it need not.
+    off_scalp = distance(maps.scalp < 0.5, 1.0 / PIXEL)
+    full = np.maximum(1 - _smoothstep(off_scalp, 0.0, FADE), _smoothstep(np.abs(turn), *np.radians(FRONT)))
+    full = np.maximum(full, _smoothstep(down, hood.equator + 0.12, hood.equator + 0.17))
+    flat = skin + layer
+    outer = flat + (outer - flat) * full
+    return np.where(hangs > 0.5, np.maximum(outer, skin + ON_BODY), outer), layer
+
+
+def _votes(hood: Hood, skin: Array, views: Sequence[HairView]) -> tuple[Array, Array]:
+    """(side,side) bool: where photos see hair on the skin, and where they see the skin itself."""
+    turn, down = hood.map_coordinates()
+    points = hood.point(turn, down, np.maximum(skin, 0.02) + 0.002)
+    covered, bare = np.zeros(skin.shape, bool), np.zeros(skin.shape, bool)
+    for view in views:
+        seen, outline = view.look_at(points)
+        covered |= seen & (outline < 0.0) & (skin > 0)
+        bare |= seen & (outline > 0.002) & (skin > 0) & view.shows_skin(points)
+    return covered & ~bare, bare
+
+
+def _domain(
+    hood: Hood,
+    maps: SkinMaps,
+    outer: Array,
+    votes: tuple[Array, Array],
+    ends: tuple[Array, Array],
+    views: Sequence[HairView],
+) -> Array:
+    """(side,side) bool: where there is hair, but for bald places that no photo shows."""
+    turn, down = hood.map_coordinates()
+    covered, bare = votes
+    end, _ = ends
+    away = np.degrees(np.abs(turn))
+    hanging = (down > 0.8 * hood.equator) & (down < end) & (away > 50.0)
+    # Locks in front: where the outer surface would be seen, and hair is.
+    points = hood.point(turn, down, outer)
+    locks = (away < 75.0) & (down > hood.equator) & (down < end + 0.02)
+    for view in views:
+        locks &= view.sample(view.outline, points)[0] < 0.0
+    out: Array = ((maps.scalp > 0.5) & ~bare) | hanging | covered | locks
+    return out
+
+
+def _bald(spread: Spread, scalp: Array, covered: Array, bare: Array, rim: tuple[Array, ...]) -> Array:
+    """(side,side) bool: scalp without hair, as seen from where it is seen, spread over the rest."""
+    seen = (covered | bare) & scalp
+    if (bare & scalp).sum() <= 0.25 * max(int(seen.sum()), 1):
+        return np.zeros(scalp.shape, bool)
+    turn, down = spread.hood.map_coordinates()
+    vote = np.concatenate([np.where(covered[seen], 1.0, -1.0), np.ones(len(rim[0]))])
+    weight = np.concatenate([np.full(int(seen.sum()), 0.25), np.ones(len(rim[0]))])
+    likely = spread(
+        np.concatenate([turn[seen], rim[0]]), np.concatenate([down[seen], rim[1]]), vote, weight, (0.3, 0.05), 1.0
+    )
+    out: Array = (likely < -0.1) & scalp & ~covered
+    return out
+
+
+def _smoothstep(x: Array, low: float, high: float) -> Array:
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    out: Array = t * t * (3.0 - 2.0 * t)
+    return out
