@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files that a head is made of: written, read, checked. docs/architecture.md, contract 2."""
 
-from .format import Bundle, BundleMaterial, PhotoScore, to_blender_frame, to_uint8
+from .format import Bundle, BundleMaterial, PhotoScore, to_blender_frame, to_head_frame, to_uint8
 from .read import read_bundle, validate
 from .write import write_bundle
 
@@ -11,6 +11,7 @@ __all__ = [
     "PhotoScore",
     "read_bundle",
     "to_blender_frame",
+    "to_head_frame",
     "to_uint8",
     "validate",
     "write_bundle",

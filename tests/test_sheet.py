@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The contact sheet: every photo and tile whole, where it belongs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from idto3d import sheet
+from idto3d.errors import UserError
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("shape", [(150, 100), (100, 150)])
+def test_the_sheet_shows_every_photo_whole(count: int, shape: tuple[int, int], tmp_path: Path) -> None:
+    for name in ("neutral_front", "neutral_left", "expr_smile"):
+        Image.new("RGB", (128, 128), (90, 90, 90)).save(tmp_path / f"{name}.png")
+    colours = [(250, 0, 50 * n) for n in range(count)]
+    photos = [tmp_path / f"photo{n}.png" for n in range(count)]
+    for path, colour in zip(photos, colours, strict=True):
+        Image.new("RGB", shape, colour).save(path)
+    out = sheet.compose_sheet(tmp_path, photos, tmp_path / "preview.png")
+    pixels = np.asarray(Image.open(out).convert("RGB")).astype(int)
+    covered = 0
+    for colour in colours:
+        rows, columns = (pixels == colour).all(axis=2).nonzero()
+        high, wide = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+        assert len(rows) == high * wide and abs(wide / high - shape[0] / shape[1]) < 0.05
+        covered += len(rows)
+    assert covered > 0.35 * 256 * 286
+
+
+def test_sheet(tmp_path: Path) -> None:
+    tiles = tmp_path / "tiles"
+    tiles.mkdir()
+    colours = {
+        "neutral_front": (255, 0, 0),
+        "neutral_left": (0, 255, 0),
+        "expr_smile": (0, 0, 255),
+        "expr_anger": (0, 255, 255),
+    }
+    for name, colour in colours.items():
+        Image.new("RGB", (256, 256) if name == "neutral_front" else (128, 128), colour).save(tiles / f"{name}.png")
+    # Stored lying, to be shown upright and whole: twice as high as wide.
+    photo = Image.new("RGB", (100, 50), (255, 255, 0))
+    exif = photo.getexif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    out = sheet.compose_sheet(tiles, [tmp_path / "photo.jpg"], tmp_path / "out" / "preview.png", subtitle="a subtitle")
+    pixels = np.asarray(Image.open(out).convert("RGB")).astype(int)
+    for name, colour in colours.items():
+        cells = (pixels == colour).all(axis=2).sum()
+        assert cells > 4 * 128 * 128 if name == "neutral_front" else cells == 128 * 128
+    yellow = (np.abs(pixels - (255, 255, 0)).max(axis=2) < 6).nonzero()
+    high, wide = (int(np.ptp(axis)) + 1 for axis in yellow)
+    assert high > 256 and abs(high - 2 * wide) <= 2
+    assert [file.name for file in out.parent.iterdir()] == ["preview.png"]
+    with pytest.raises(UserError) as error:
+        sheet.compose_sheet(tmp_path / "out", [], out)
+    assert error.value.code == "E_SHEET_TILES"
+    (tmp_path / "note.txt").write_text("no picture")
+    with pytest.raises(UserError) as error:
+        sheet.compose_sheet(tiles, [tmp_path / "note.txt"], out)
+    assert error.value.code == "E_SHEET_IMAGE"
