@@ -1,79 +1,71 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundle's own preview, drawn by our rasteriser: photo, head from three sides, normals, albedo."""
+"""The bundle's own preview: the photograph, the head from the photo's own camera in its light, and from elsewhere."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .generated import Head
-from .photos.faces import Face
-from .render.cameras import Camera, make_camera
-from .render.lights import EnvironmentLight, FlatLight, Light, lobe
-from .render.normals import normal_map
-from .render.skin import Covered, render_skin, sample_map
+from .bundle import to_uint8
+from .finish.head import Head
+from .finish.picture import portrait, render_head
+from .fit.camera import PhotoCamera
+from .fit.result import PhotoFit
+from .fit.visibility import resized
+from .photos import Face
+from .render.lights import EnvironmentLight
+from .render.studio import portrait_light
 
-GREY = 0.16
+Array = NDArray[Any]
 
-
-def portrait_camera(azimuth: float) -> Camera:
-    return make_camera(azimuth, 4.0, 14.0, 0.34, np.array([0.0, -0.02, 0.0]))
-
-
-def portrait_light() -> EnvironmentLight:
-    """A key from the upper left and a cool fill."""
-    key = lobe(F.normalize(torch.tensor([0.5, 0.6, 0.8]), dim=0), 0.9, 0.3)[:, None] * torch.tensor([1.0, 0.96, 0.9])
-    fill = lobe(F.normalize(torch.tensor([-0.8, 0.1, 0.4]), dim=0), 0.5, 0.1)[:, None] * torch.tensor([0.85, 0.93, 1.0])
-    return EnvironmentLight(0.75 * key + 0.3 * fill)
+SIZE = 320
+CLOSE = 2.6  # face heights that the photo's tile shows
+LOOK_BACK_SIZE = 384
+ANGLES = (0.0, 35.0, 90.0, 180.0)
 
 
-@torch.no_grad()
-def render_head(
-    vertices: Tensor,
-    faces: Tensor,
-    uv: NDArray[np.float32],
-    uv_faces: NDArray[np.int64],
-    maps: Tensor,
-    camera: Camera,
-    size: int,
-    light: Light,
-) -> Tensor:
-    """(size,size,3) sRGB on grey. maps (S,S,5) 0..1."""
-
-    def channels(covered: Covered) -> Tensor:
-        at = covered(torch.from_numpy(np.asarray(uv)).float(), torch.from_numpy(np.asarray(uv_faces)).long())
-        return sample_map(maps.permute(2, 0, 1)[None], at)
-
-    return render_skin(vertices, faces, channels, [camera], size, light, GREY)[0]
+def preview_sheet(face: Face, photo: PhotoFit, head: Head, size: int = SIZE) -> NDArray[np.uint8]:
+    """(size, 6 size, 3): photo, neutral head from its camera and in its light, front, three-quarter, side, back."""
+    crop, camera = close_up(face, photo.camera, size)
+    light = photo_light(photo)
+    tiles = [crop, to_uint8(render_head(head, camera, size, light, 0.16))]
+    for azimuth in ANGLES:
+        tiles.append(to_uint8(render_head(head, portrait(head, azimuth, size, elevation=4.0), size, portrait_light())))
+    return np.concatenate(tiles, 1)
 
 
-def preview_sheet(faces: list[Face], head: Head, size: int = 256) -> NDArray[np.uint8]:
-    """(size, 6 size, 3): the first photo's head crop, front, both three-quarter views, normals, albedo."""
-    mesh, atlas = head.mesh, head.atlas
-    photo = torch.from_numpy(faces[0].head).permute(2, 0, 1)[None].float() / 255
-    tiles = [F.interpolate(photo, size=(size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0)]
-    for azimuth in (0.0, 40.0, -40.0):
-        tiles.append(
-            render_head(
-                mesh.neutral,
-                mesh.faces,
-                atlas.uv,
-                atlas.uv_faces,
-                head.maps,
-                portrait_camera(azimuth),
-                size,
-                portrait_light(),
-            )
-        )
-    with torch.no_grad():
-        tiles.append(normal_map(mesh.neutral, mesh.faces, [portrait_camera(0.0)], size)[0][0])
-    tiles.append(
-        render_head(
-            mesh.neutral, mesh.faces, atlas.uv, atlas.uv_faces, head.maps, portrait_camera(0.0), size, FlatLight()
-        )
-    )
-    out: NDArray[np.uint8] = (torch.cat(tiles, 1).numpy() * 255 + 0.5).astype(np.uint8)
-    return out
+def close_up(face: Face, camera: PhotoCamera, size: int) -> tuple[NDArray[np.uint8], PhotoCamera]:
+    """The part of a photo that shows the head, (size,size,3), and its camera."""
+    low, high = face.landmarks[:468].min(0), face.landmarks[:468].max(0)
+    reach = CLOSE * float(high[1] - low[1])
+    centre = (low + high) / 2 - [0, 0.12 * reach]
+    factor = size / reach
+    corner = centre - reach / 2
+    matrix = np.array([[factor, 0, -factor * corner[0]], [0, factor, -factor * corner[1]]])
+    flags = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(face.picture, None, fx=factor, fy=factor, interpolation=flags)
+    moved = np.array([[1.0, 0, matrix[0, 2]], [0, 1, matrix[1, 2]]])
+    crop = cv2.warpAffine(small, moved, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    near = resized(camera, factor)
+    return crop, PhotoCamera(near.rotation, near.centre, near.scale, near.shift + matrix[:, 2], near.inverse_distance)
+
+
+def photo_light(photo: PhotoFit) -> EnvironmentLight:
+    """The light of a photograph as our shading takes it: radiance, whose bands the cosine lobe has not yet damped."""
+    bands = torch.tensor([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5)
+    light: Tensor = torch.from_numpy(photo.light).float() / bands[:, None]
+    # second-order bands of a fit to half of the normals are noise by now
+    light[4:] = F.softshrink(light[4:], 0.5)
+    return EnvironmentLight(light)
+
+
+def plain_portrait(head: Head) -> tuple[PhotoCamera, NDArray[np.uint8]]:
+    """The head from the front, and its camera: what `fit.check.look_back` looks at."""
+    camera = portrait(head, 0.0, LOOK_BACK_SIZE)
+    return camera, to_uint8(render_head(head, camera, LOOK_BACK_SIZE, portrait_light(), 0.5))

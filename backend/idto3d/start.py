@@ -1,82 +1,64 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where distillation starts: what the pack's networks and the photographs say of a head before a prior is asked."""
+"""Where distillation starts: the head that the photographs show, with all that they do not show filled in plainly; and
+the same head again from a scene that the stages have changed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
-from skimage.color import rgb2lab
-from torch import Tensor
+from numpy.typing import NDArray
 
-from .appearance import Appearance, measure_hair
-from .head.finish import Atlas, HeadMesh, texel_attachment
-from .head.geometry_net import GeometryNet
-from .head.progress import Progress, between, ignored
-from .head.texture_net import TextureNet, start_maps
-from .likeness.detail import add_photo_detail
-from .likeness.overlay import Sitting, lay_over
-from .photos.faces import Face
+from .distill.scene import Scene, make_scene
+from .finish import HairPiece, Head, assemble
+from .fit.evidence import Evidence, gather_evidence
+from .fit.subject import Fitted, fit_subject
+from .headmodel import HeadModel
+from .photos import Face
 
-LONG_ON_MEN = 0.15  # how likely long hair is on a man, by what it is on a woman
-HAIR_CONTRAST = 22.0  # CIE 1976 difference from the skin above which the strip over the forehead must be hair
+Array = NDArray[Any]
+
+Began = Callable[[str], None]
+"""Called with the name of what begins; raises Cancelled to stop."""
 
 
-def keep_expressions(net: GeometryNet | TextureNet, rows: Tensor) -> None:
-    """Only the codes of the chosen expressions, neutral first."""
-    field = net.warp if isinstance(net, GeometryNet) else net.field
-    field.codes = torch.nn.Parameter(field.codes[rows], requires_grad=False)
+@dataclass(frozen=True, eq=False)
+class Start:
+    """fitted: cameras, identity, light; evidence: maps and what was seen; neutral (P,3); hair, None for a bald head."""
+
+    model: HeadModel
+    fitted: Fitted
+    evidence: Evidence
+    neutral: Array
+    hair: HairPiece | None
 
 
-def settle_hair(
-    look: Appearance, faces: Sequence[Face], texture: TextureNet, long: Tensor, masculine: float
-) -> Appearance:
-    """The appearance with one hair style and the hair's colour as the photographs show it. long (S,) bool: the styles
-    that `GeometryNet.long_hair` names; masculine: 0..1, what the fit says.
-
-    The net knows only average colours, and errs towards bald on photographs: a strip over the forehead that is no skin
-    overrules it. Its people wear any hair, of photographed men few wear it long: it has to be seen there. One style,
-    because a mixture of two volumes is neither: it frays.
-    """
-    skin = texture.cheeks(look.texture)
-    seen = measure_hair(np.stack([f.head for f in faces]), skin)
-    contrast = float(np.linalg.norm(rgb2lab(seen.numpy()) - rgb2lab(skin.numpy())))
-    shares = look.style * torch.where(long, 1 - masculine * (1 - LONG_ON_MEN), 1.0)
-    # Bald must be likelier than all styles of hair together, not than each of them.
-    if contrast > HAIR_CONTRAST or look.style[0] < 0.5:
-        shares[0] = 0.0
-    style = torch.zeros_like(shares)
-    style[shares.argmax()] = 1.0
-    if style[0]:
-        return replace(look, style=style)
-    # The strip may well be skin where it looks like it; but fair hair does too, which the net takes for too dark.
-    shown = 0.75 if contrast > HAIR_CONTRAST else 0.25
-    return replace(look, style=style, hair=shown * seen + (1 - shown) * look.hair)
+def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> Start:
+    """Fit, evidence and hair. size: of the skin's maps. Raises UserError E_FIT_...."""
+    began("fitting the head")
+    fitted = fit_subject(model, faces)
+    began("reading the photos' colours")
+    evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size)
+    return Start(model, fitted, evidence, fitted.fit.neutral(model), None)
 
 
-@torch.no_grad()
-def bake_start(
-    texture: TextureNet,
-    geometry: GeometryNet,
-    mesh: HeadMesh,
-    atlas: Atlas,
-    look: Appearance,
-    surface: Tensor,
-    sitting: Sitting,
-    progress: Progress = ignored,
-) -> Tensor:
-    """The maps (S,S,5) that the texture stage starts from, carried over the seams: the networks' guess with the
-    photographs' detail. surface (P,3): this person's neutral control surface."""
-    points, index, attachment = texel_attachment(geometry, mesh, atlas, between(progress, 0.0, 0.7))
-    hair = geometry.hair_share(look.style, points)
-    values = start_maps(texture, geometry, attachment, texture.skin(look.texture), hair, look.hair, points)
-    size = atlas.tri.shape[0]
-    image = torch.zeros(size * size, values.shape[1])
-    image[index] = values
-    progress(0.72)
-    maps = torch.from_numpy(atlas.pad(image.view(size, size, -1).numpy()))
-    hair = geometry.hair_share(look.style, mesh.canonical)
-    views = lay_over(geometry, mesh, atlas, maps, surface, hair, sitting, between(progress, 0.75, 0.8))
-    return add_photo_detail(geometry, mesh, atlas, maps, hair, views, between(progress, 0.8, 1.0))
+def head_of(start: Start, offsets: Mapping[str, Array]) -> Head:
+    """The head before any prior was asked; offsets: expression to (P,3)."""
+    return assemble(start.model, start.neutral, offsets, start.evidence.vertex_seen, start.evidence.maps, start.hair)
+
+
+def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:
+    """The scene that the stages work on, on the CPU."""
+    zero = np.zeros_like(start.neutral)
+    return make_scene(start.model, start.neutral, np.stack([zero, *offsets.values()]), start.evidence)
+
+
+def head_from(start: Start, names: Sequence[str], scene: Scene) -> Head:
+    """The head as a scene on the CPU has it; names of its expressions, neutral first."""
+    neutral = scene.neutral.numpy().astype(np.float64)
+    displacements = scene.displacements.numpy().astype(np.float64)
+    offsets = dict(zip(names[1:], displacements[1:], strict=True))
+    maps = {name: scene.maps[name].numpy() for name in start.evidence.maps}
+    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, start.hair)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is on the photographs, as far as they say it by themselves."""
+"""Who is on the photographs."""
 
 from __future__ import annotations
 
@@ -11,30 +11,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .appearance import Appearance, read_appearance
 from .identity import agreement, disagreement, embed, load_recogniser, pool
-from .photos.detect import load_detector
-from .photos.faces import Face, read_faces
+from .photos import Face, read_faces
 from .photos.load import Notice
+from .photos.nets import FaceNets
 from .prior.pack import Pack
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
-    """What the photos say."""
+    """faces: one a usable photo; notices of reading them; scores: of each photo the cosine of its identity to the
+    others'; y_id (512,) pooled, unit length."""
 
-    faces: list[Face]
-    notices: list[Notice]
-    scores: list[float]
+    faces: tuple[Face, ...]
+    notices: tuple[Notice, ...]
+    scores: tuple[float, ...]
     y_id: Tensor
-    appearance: Appearance
 
 
-def read_subject(photos: Sequence[str | Path], pack: Pack) -> Subject:
+def read_subject(photos: Sequence[str | Path], pack: Pack, nets: FaceNets) -> Subject:
     """Find the face in every photo, embed and pool. Raises the photos' own errors (E_NO_FACE, E_PHOTO_...)."""
-    faces, notices = read_faces([str(p) for p in photos], load_detector(pack.path))
+    faces, notices = read_faces([str(p) for p in photos], nets)
     vectors = embed(load_recogniser(pack.path), np.stack([f.crop for f in faces]))
     scores = agreement(vectors)
     notices = [*notices, *disagreement([f.name for f in faces], scores)]
-    appearance = read_appearance(pack.file("appearance.onnx"), np.stack([f.head for f in faces]))
-    return Subject(faces, notices, [float(s) for s in scores], torch.from_numpy(pool(vectors)), appearance)
+    return Subject(tuple(faces), tuple(notices), tuple(float(s) for s in scores), torch.from_numpy(pool(vectors)))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
@@ -27,7 +28,8 @@ RADIUS_LIMITS = (0.0052, 0.0066)
 PUPIL = 0.36  # of the iris
 BINS = 12
 PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
-PLAIN_SCLERA = (0.60, 0.56, 0.53)
+PLAIN_SCLERA = (0.46, 0.41, 0.38)
+LID_SHADOW = (0.55, 0.0042, 0.0022)  # depth, and how far it reaches from upper and lower lid, metres
 ENOUGH = 25  # pixels of iris from which its own colour is believed in full
 
 
@@ -87,7 +89,7 @@ def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Arr
         found = np.median(bright, 0)
         grey = found.mean()
         found = grey + 0.5 * (found - grey)
-        white = 0.5 * white + 0.5 * np.clip(found, 0.35, 0.72)
+        white = 0.5 * white + 0.5 * np.clip(found, 0.2, 0.6)
     return EyeLook(radius, profile, white)
 
 
@@ -103,9 +105,13 @@ def _without_highlights(ring: Array, light: Array) -> Array:
 
 def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
     """(N,3) linear albedo of the eye map's texels: pupil, iris, its dark rim and the white, by the distance on the ball
-    from where the iris's centre lies."""
+    from where the iris's centre lies, dimmer where the lids come near and keep light away."""
     points = texels.at(model.neutral)
     out = np.zeros((len(points), 3))
+    lids = model.neutral[model.vertices_of("face")]
+    near, which = cKDTree(lids).query(points)
+    reach = np.where(lids[which, 1] > points[:, 1], *LID_SHADOW[1:])
+    shadow = 1 - LID_SHADOW[0] * np.exp(-((near / reach) ** 2))
     rng = np.random.default_rng(0)
     streaks = np.interp(np.linspace(0, 1, 720), np.linspace(0, 1, 90), rng.normal(1, 0.16, 90))
     for centre, _ in IRIS:
@@ -131,4 +137,5 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
         edge = np.clip((away - 0.97) / 0.1, 0, 1)[:, None]
         pupil = np.clip((away - (PUPIL - 0.04)) / 0.06, 0, 1)[:, None]
         out[side] = (1 - edge) * (pupil * iris + (1 - pupil) * 0.006) + edge * white
-    return out
+    dimmed: Array = out * shadow[:, None]
+    return dimmed

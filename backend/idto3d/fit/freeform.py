@@ -23,6 +23,10 @@ Array = NDArray[Any]
 SMOOTHNESS = 0.5  # of the bi-Laplacian, against a landmark's trust: half of what is finer than some two centimetres
 LIMIT = 0.004  # metres
 EXPRESSIVE = 0.003  # metres of expression at a landmark from which on its residual is taken for the expression's
+LIP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318), (191, 95), (415, 324))
+"""Landmarks on the inner rim of upper and lower lip that lie over one another."""
+LIPS_APART = 0.0003  # metres between them at rest
+LIP_TRUST = 6.0
 DEPTH_RIDGE = 0.3  # keeps a landmark's depth where no photograph says anything of it
 
 
@@ -30,17 +34,18 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     """displacement (P,3) of the person's neutral, and of each photo the correction (P,3) of what its expression missed.
 
     Minimises trust |A d - r|^2 + SMOOTHNESS |L d|^2 with A the landmarks' barycentric rows and r their residuals in the
-    picture's plane. Where an expression moves the skin much, the residual is the expression's and not the person's.
+    picture's plane. Where an expression moves the skin much, the residual is the expression's and not the person's. At
+    rest the lips touch.
     """
     at = LandmarkModel.of(model)
+    shape = at.neutral + np.tensordot(fit.identity, at.identity, 1)
     residuals, planes, own = [], [], []
     for face, state in zip(faces, fit.states, strict=True):
         camera = state.camera
         motion = np.tensordot(state.expression, at.expression, 1)
-        x = at.neutral + np.tensordot(fit.identity, at.identity, 1) + motion
-        pixel, height = camera.project(x)
+        pixel, height = camera.project(shape + motion)
         flat = (face.landmarks[at.index] - pixel) * [1.0, -1.0] * (1 - camera.inverse_distance * height)[:, None]
-        residuals.append(np.c_[flat / camera.scale, np.zeros(len(x))] @ camera.rotation)
+        residuals.append(np.c_[flat / camera.scale, np.zeros(len(pixel))] @ camera.rotation)
         planes.append(camera.rotation[:2].T @ camera.rotation[:2])
         own.append(1 / (1 + (np.linalg.norm(motion, axis=1) / EXPRESSIVE) ** 2))
     normal = np.full((len(at.index), 3, 3), 0.0) + DEPTH_RIDGE * np.eye(3)
@@ -50,29 +55,55 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
         right += share[:, None] * r
     shared = np.linalg.solve(normal, right[..., None])[..., 0]
     left = [r - shared @ plane for r, plane in zip(residuals, planes, strict=True)]
-    fields = _spread(model, at, [shared, *left])
-    return fields[0], tuple(fields[1:])
+    spread = _Spread(model, at)
+    (displacement,) = spread([shared])
+    at_rest = shape + np.tensordot(fit.resting, at.expression, 1) + at.values(model, displacement)
+    closing, *corrections = spread([_closing(at, at_rest), *left])
+    # photos show lips as they are: what closes them at rest is taken back there
+    return displacement + closing, tuple(c - closing for c in corrections)
 
 
-def _spread(model: HeadModel, at: LandmarkModel, targets: Sequence[Array]) -> list[Array]:
-    """Vertex fields (P,3) from values at the landmarks, each (K,3)."""
-    triangles = model.triangles_of(*SKIN_PARTS)
-    skin, local = np.unique(triangles, return_inverse=True)
-    place = np.full(len(model.neutral), -1)
-    place[skin] = np.arange(len(skin))
-    corners, weights = place[model.landmark_triangle[at.index]], model.landmark_barycentric[at.index]
-    on_skin = (corners >= 0).all(1)
-    k = int(on_skin.sum())
-    rows = np.repeat(np.arange(k), 3)
-    interpolate = coo_array((weights[on_skin].ravel(), (rows, corners[on_skin].ravel())), shape=(k, len(skin))).tocsr()
-    laplacian = uniform_laplacian(local.reshape(-1, 3), len(skin))
-    trust = at.trust[on_skin]
-    weighted = interpolate.T.multiply(trust[None]).tocsr()
-    matrix = weighted @ interpolate + SMOOTHNESS * (laplacian @ laplacian) + 1e-5 * eye_array(len(skin))
-    solver = splu(csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    right = np.concatenate([weighted @ t[on_skin] for t in targets], 1)
-    solved = solver.solve(right).reshape(len(skin), -1, 3).transpose(1, 0, 2)
-    return [_to_all(model, skin, _limited(field)) for field in solved]
+def _closing(at: LandmarkModel, points: Array) -> Array:
+    """(K,3) what the landmarks inside the lips lack to meet at their middle, 0 elsewhere; points (K,3) at rest."""
+    out = np.zeros_like(points)
+    place = {int(landmark): row for row, landmark in enumerate(at.index)}
+    for upper, lower in LIP_PAIRS:
+        if upper in place and lower in place:
+            u, d = place[upper], place[lower]
+            gap = points[u, 1] - points[d, 1] - LIPS_APART
+            if gap > 0:
+                out[u, 1], out[d, 1] = -gap / 2, gap / 2
+    return out
+
+
+class _Spread:
+    """Values at the landmarks to smooth fields on the whole model; one factorisation for all of them."""
+
+    def __init__(self, model: HeadModel, at: LandmarkModel) -> None:
+        self._model = model
+        triangles = model.triangles_of(*SKIN_PARTS)
+        self._skin, local = np.unique(triangles, return_inverse=True)
+        place = np.full(len(model.neutral), -1)
+        place[self._skin] = np.arange(len(self._skin))
+        corners, weights = place[model.landmark_triangle[at.index]], model.landmark_barycentric[at.index]
+        self._on_skin = (corners >= 0).all(1)
+        k = int(self._on_skin.sum())
+        rows = np.repeat(np.arange(k), 3)
+        entries = (weights[self._on_skin].ravel(), (rows, corners[self._on_skin].ravel()))
+        interpolate = coo_array(entries, shape=(k, len(self._skin))).tocsr()
+        laplacian = uniform_laplacian(local.reshape(-1, 3), len(self._skin))
+        trust = np.where(np.isin(at.index, LIP_PAIRS), LIP_TRUST, at.trust)[self._on_skin]
+        self._weighted = interpolate.T.multiply(trust[None]).tocsr()
+        matrix = self._weighted @ interpolate + SMOOTHNESS * (laplacian @ laplacian)
+        matrix = csc_array(matrix + 1e-5 * eye_array(len(self._skin)))
+        options = {"SymmetricMode": True}
+        self._solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+
+    def __call__(self, targets: Sequence[Array]) -> list[Array]:
+        """(P,3) each, from values at the landmarks (K,3) each."""
+        right = np.concatenate([self._weighted @ t[self._on_skin] for t in targets], 1)
+        solved = self._solver.solve(right).reshape(len(self._skin), -1, 3).transpose(1, 0, 2)
+        return [_to_all(self._model, self._skin, _limited(field)) for field in solved]
 
 
 def _limited(field: Array) -> Array:

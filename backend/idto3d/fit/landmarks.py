@@ -21,6 +21,7 @@ from .camera import PhotoCamera
 
 Array = NDArray[Any]
 
+MOUTH_NAMES = ("mouth", "jaw", "cheekPuff")
 POSE = 7
 """Rotation (3), log scale, shift (2), inverse distance."""
 
@@ -37,9 +38,12 @@ class FitConfig:
     # of the expression's coefficients around what the blendshape net says
     sigma_expression: float = 0.3
     # how much of the blendshape net's scores is believed; neutral faces score up to 0.2 in some
-    score_floor: float = 0.15
-    score_share: float = 0.7
+    score_floor: float = 0.08
+    score_share: float = 1.0
     expression_limits: tuple[float, float] = (-0.25, 1.2)
+    # how much of what the blendshape net does not see as an expression is how the face is at rest; a mouth that does
+    # something says little of how it rests
+    resting_share: float = 0.8
     # 1 over metres: photographs of people are taken from 40 cm to some metres
     inverse_distance: float = 1.5
     sigma_inverse_distance: float = 0.6
@@ -51,7 +55,7 @@ class FitConfig:
 @dataclass(frozen=True, eq=False)
 class LandmarkModel:
     """The head model at its landmarks only. index (K,): which of the 478; neutral (K,3), identity (M,K,3), expression
-    (E,K,3) metres; trust (K,)."""
+    (E,K,3) metres; trust (K,); centre (3,); mouth (E,) bool: the expressions of mouth and jaw."""
 
     index: Array
     neutral: Array
@@ -59,6 +63,7 @@ class LandmarkModel:
     expression: Array
     trust: Array
     centre: Array
+    mouth: Array
 
     @classmethod
     def of(cls, model: HeadModel) -> LandmarkModel:
@@ -71,7 +76,15 @@ class LandmarkModel:
 
         neutral = at(model.neutral)
         trust = model.landmark_trust[index].astype(np.float64)
-        return cls(index, neutral, at(model.identity), at(model.expression), trust, neutral.mean(0))
+        mouth = np.array([name.startswith(MOUTH_NAMES) for name in model.expression_names])
+        return cls(index, neutral, at(model.identity), at(model.expression), trust, neutral.mean(0), mouth)
+
+
+    def values(self, model: HeadModel, field: Array) -> Array:
+        """(K,3) a vertex field (P,3) at the landmarks."""
+        corners, weights = model.landmark_triangle[self.index], model.landmark_barycentric[self.index]
+        out: Array = np.einsum("kjc,kj->kc", field[corners], weights)
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +98,11 @@ class PhotoState:
 
 @dataclass(frozen=True, eq=False)
 class LandmarkFit:
-    """identity (M,); states, one a photo; residual: of each photo, trusted root mean square, metres on the face; cost."""
+    """identity (M,); resting (E,): what the photos' expressions have beyond what the blendshape net sees in them; states,
+    one a photo; residual: of each photo, trusted root mean square, metres on the face; cost."""
 
     identity: Array
+    resting: Array
     states: tuple[PhotoState, ...]
     residual: tuple[float, ...]
     cost: float
@@ -270,4 +285,6 @@ def _finished(
         cost += 0.5 * (near / config.sigma_inverse_distance) ** 2
         square = (res**2).sum(1) / state.camera.scale**2
         residual.append(float(np.sqrt(at.trust @ square / at.trust.sum())))
-    return LandmarkFit(a, states, tuple(residual), cost)
+    share = [config.resting_share * np.where(at.mouth, (1 - s.expected[at.mouth].max()) ** 2, 1.0) for s in states]
+    beyond = [w * (s.expression - s.expected) for w, s in zip(share, states, strict=True)]
+    return LandmarkFit(a, np.mean(beyond, 0), states, tuple(residual), cost)

@@ -22,6 +22,8 @@ Array = NDArray[Any]
 
 FACING = (0.12, 0.45)  # cosine to the camera where a surface begins to count, and where it counts fully
 BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still seen, no longer seen
+DARK = (0.2, 0.55)  # of the usual light: darker places show noise and what other things reflect
+CLIPPED = (0.85, 0.97)  # linear: the camera's end of the scale
 DEPTH_SIZE = 512
 # outlines in MediaPipe's mesh: of the eyes' openings and the mouth's
 EYES = (
@@ -187,5 +189,8 @@ def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None
     values = np.c_[photo.pixel, photo.height, photo.facing, photo.shade]
     at = texels.at(values) if mirror is None else texels.at_mirrored(values, mirror)
     weight = seen_weights(photo, at[:, :2], at[:, 2], at[:, 3])
-    colour = sample(photo.linear, at[:, :2]) / at[:, 4:7]
-    return colour, weight
+    colour, shade = sample(photo.linear, at[:, :2]), at[:, 4:7]
+    lit = shade.mean(1)
+    usual = np.average(lit, weights=weight + 1e-6)
+    weight = weight * _smoothstep(lit / usual, *DARK) * (1 - 0.8 * _smoothstep(colour.max(1), *CLIPPED))
+    return colour / shade, weight

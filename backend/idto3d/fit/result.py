@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..headmodel import HeadModel
@@ -31,18 +32,26 @@ class PhotoFit:
 
 @dataclass(frozen=True, eq=False)
 class HeadFit:
-    """identity (M,) standard deviations; displacement (P,3) metres: what the modes cannot say, smooth, only where seen."""
+    """identity (M,) standard deviations; displacement (P,3) metres: what the modes cannot say, smooth, only where seen;
+    resting (E,): the expression that the face has when it has none, such as how far its lids hang."""
 
     identity: Array
     displacement: Array
+    resting: Array
     photos: tuple[PhotoFit, ...]
 
     def neutral(self, model: HeadModel) -> Array:
-        """(P,3) float64, head frame."""
-        out: Array = model.shape(self.identity) + self.displacement
+        """(P,3) float64, head frame: the face at rest."""
+        out: Array = model.shape(self.identity) + self.displacement + model.motion(self.resting)
         return out
 
     def posed(self, model: HeadModel, photo: PhotoFit) -> Array:
         """(P,3) float64: the head as on a photograph."""
-        out: Array = self.neutral(model) + model.motion(photo.expression) + photo.correction
+        moved = model.motion(photo.expression)
+        out: Array = model.shape(self.identity) + self.displacement + moved + photo.correction
+        return out
+
+    def offset(self, model: HeadModel, weights: Array) -> Array:
+        """(P,3) from the face at rest to an expression of full weights (E,): what already rests there is not added."""
+        out: Array = model.motion(np.where(weights != 0, weights - self.resting, 0.0))
         return out

@@ -4,29 +4,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ..headmodel import HeadModel
 from ..photos.faces import Face
+from ..errors import UserError
+from ..photos.load import Notice
+from .check import GOOD, WRONG, check_identity, refuse_residual
 from .freeform import free_form
 from .landmarks import FitConfig, fit_landmarks
 from .projection import Projected, project_photo
 from .result import HeadFit, PhotoFit
 
 
-def fit_subject(
-    model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()
-) -> tuple[HeadFit, tuple[Projected, ...]]:
-    """One head for all photographs, and each of them laid on it."""
-    fitted = fit_landmarks(model, faces, config)
-    displacement, corrections = free_form(model, faces, fitted)
-    neutral = model.shape(fitted.identity) + displacement
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """fit; faces: those that it explains; projected: each of them laid on the head; notices: of those left out."""
+
+    fit: HeadFit
+    faces: tuple[Face, ...]
+    projected: tuple[Projected, ...]
+    notices: tuple[Notice, ...]
+
+
+def fit_subject(model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()) -> Fitted:
+    """One head for all photographs, and each of them laid on it. Photos that no head explains are left out.
+
+    Raises UserError E_FIT_RESIDUAL if none is left, E_FIT_IMPLAUSIBLE for a head that nobody has.
+    """
+    notices: list[Notice] = []
+    used = list(faces)
+    fitted = fit_landmarks(model, used, config)
+    while max(fitted.residual) > WRONG:
+        worst = max(range(len(used)), key=lambda k: fitted.residual[k])
+        error = refuse_residual(used[worst].name, fitted.residual[worst])
+        if len(used) == 1:
+            raise error
+        notices.append(Notice("W_PHOTO_SKIPPED", f"Photo left out. {error}"))
+        used.pop(worst)
+        fitted = fit_landmarks(model, used, config)
+    displacement, corrections = free_form(model, used, fitted)
+    fit = HeadFit(fitted.identity, displacement, fitted.resting, ())
+    check_identity(fit)
     photos, projected = [], []
-    for face, state, residual, correction in zip(faces, fitted.states, fitted.residual, corrections, strict=True):
-        posed = neutral + correction + model.motion(state.expression)
-        laid = project_photo(model, face, state.camera, posed)
-        weight = 1.0 / (1.0 + (residual / 0.0015) ** 2)
+    for face, state, residual, correction in zip(used, fitted.states, fitted.residual, corrections, strict=True):
+        photo = PhotoFit(face.name, state.camera, state.expression, correction, np.zeros((9, 3)), residual, 1.0)
+        laid = project_photo(model, face, state.camera, fit.posed(model, photo))
+        weight = 1.0 / (1.0 + (residual / GOOD) ** 2)
         projected.append(laid)
-        photos.append(
-            PhotoFit(face.name, state.camera, state.expression, correction, laid.light, residual, weight)
-        )
-    return HeadFit(fitted.identity, displacement, tuple(photos)), tuple(projected)
+        photos.append(replace(photo, light=laid.light, weight=weight))
+    return Fitted(replace(fit, photos=tuple(photos)), tuple(used), tuple(projected), tuple(notices))

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Progress of a run, as the protocol tells it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+Events = Callable[[dict[str, Any]], None]
+"""Called with the protocol's events: progress, preview, warning. Raises Cancelled to stop."""
+
+
+class Clock:
+    """Turns step counts into progress events, with the time left in the stage, and keeps the timings."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        self.timings: dict[str, float] = {}
+        self._stage, self._began, self._first = "", time.monotonic(), 0
+
+    def __call__(self, stage: str, step: int = 0, steps: int = 1) -> None:
+        now = time.monotonic()
+        if stage != self._stage:
+            self.close()
+            self._stage, self._began, self._first = stage, now, step
+        done = step - self._first
+        eta = (now - self._began) / done * (steps - step) if done > 0 else None
+        self.events({"type": "progress", "stage": stage, "step": step, "steps": steps, "eta_seconds": eta})
+
+    def close(self) -> None:
+        """End the stage that runs."""
+        if self._stage:
+            self.timings[self._stage] = self.timings.get(self._stage, 0.0) + time.monotonic() - self._began
+        self._stage = ""

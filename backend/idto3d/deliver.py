@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head with all that is told of it: what was photographed, how well it was understood, what the stages did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .bundle import Bundle, PhotoScore, to_uint8
+from .finish import Head
+from .finish.to_bundle import head_arrays
+from .fit.check import judge
+from .fit.result import PhotoFit
+from .headmodel import HeadModel
+from .preview import preview_sheet
+from .prior.pack import Pack
+from .start import Start
+from .subject import Subject
+
+SKIN = "skin"
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where a head comes from."""
+
+    subject: Subject
+    start: Start
+    pack: Pack
+    seed: int
+    settings: Mapping[str, Any]
+
+
+def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: Mapping[str, Any]) -> Bundle:
+    """The bundle of a head."""
+    start, subject = origin.start, origin.subject
+    fitted = start.fitted
+    scores = {face.name: score for face, score in zip(subject.faces, subject.scores, strict=True)}
+    several = len(subject.faces) > 1
+    photos = tuple(
+        PhotoScore(p.name, scores[p.name] if several else None, verdict_of(start.model, p)) for p in fitted.fit.photos
+    )
+    best = max(range(len(fitted.faces)), key=lambda k: fitted.fit.photos[k].weight)
+    return Bundle(
+        **head_arrays(head),
+        preview=preview_sheet(fitted.faces[best], fitted.fit.photos[best], head),
+        seen_map=to_uint8(start.evidence.seen[SKIN]) if SKIN in start.evidence.seen else None,
+        pack=f"{origin.pack.name} ({origin.pack.licence})",
+        seed=origin.seed,
+        settings={**origin.settings, "report": dict(report)},
+        photos=photos,
+        timings={k: round(v, 2) for k, v in timings.items()},
+        licence="The head is yours; the likeness is the person's.",
+        consent="Only use photos of people who agreed.",
+    )
+
+
+def verdict_of(model: HeadModel, photo: PhotoFit) -> dict[str, Any]:
+    """What the fit says of a photograph, as JSON."""
+    verdict = judge(photo)
+    yaw, pitch, roll = photo.camera.angles
+    strongest = sorted(range(len(photo.expression)), key=lambda k: -abs(photo.expression[k]))[:8]
+    return {
+        "verdict": verdict.word,
+        "reason": verdict.reason,
+        "residual_mm": round(photo.residual * 1000, 3),
+        "yaw": round(yaw, 1),
+        "pitch": round(pitch, 1),
+        "roll": round(roll, 1),
+        "distance_m": round(1 / photo.camera.inverse_distance, 3),
+        "focal_length_px": round(photo.camera.focal, 1),
+        "expression": {
+            model.expression_names[k]: round(float(photo.expression[k]), 3)
+            for k in strongest
+            if abs(photo.expression[k]) > 0.1
+        },
+        "light": [[round(float(v), 4) for v in row] for row in photo.light],
+    }

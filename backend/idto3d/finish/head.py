@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The finished head: one mesh of several parts, a displacement for each expression, a material for each kind of surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..headmodel import HeadModel, Material
+from ..mesh.texels import make_texels
+from .lashes import lash_opacity
+
+Array = NDArray[Any]
+
+HIDDEN = ("iris", "lacrimal", "eye_blend", "eye_occlusion")
+"""Parts that do not ship: the iris is painted on the ball's front, and films would veil it in Solid views."""
+SEE_THROUGH = "lashes"
+HAIR = "hair"
+PLAIN_SIZE = 64
+LASH_SIZE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class HairPiece:
+    """The volume off the skin as a shell. vertices (V,3), offsets (E,V,3), triangles (F,3), uv (T,2), triangles_uv (F,3),
+    maps (S,S,5) albedo sRGB, roughness, specular; seen (V,)."""
+
+    vertices: Array
+    offsets: Array
+    triangles: Array
+    uv: Array
+    triangles_uv: Array
+    maps: Array
+    seen: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """Head frame, metres. vertices (V,3); offsets (E,V,3) of `names` (E,), neutral left out; quads (F,4), -1 last in a
+    triangle; uv (T,2); quads_uv (F,4); part (F,) into parts; material (F,) into materials, whose maps (S,S,5) hold albedo
+    sRGB, roughness and specular 0..1, and whose alpha (S,S) is absent where they are opaque; seen (V,)."""
+
+    vertices: Array
+    offsets: Array
+    names: tuple[str, ...]
+    quads: Array
+    uv: Array
+    quads_uv: Array
+    part: Array
+    parts: tuple[str, ...]
+    material: Array
+    materials: tuple[str, ...]
+    maps: Mapping[str, Array]
+    alpha: Mapping[str, Array]
+    seen: Array
+
+    @property
+    def triangles(self) -> Array:
+        """(F',3) every quad as two triangles."""
+        return self._split(self.quads)
+
+    @property
+    def triangles_uv(self) -> Array:
+        """(F',3) corners of `triangles` in `uv`."""
+        return self._split(self.quads_uv)
+
+    @property
+    def triangle_material(self) -> Array:
+        """(F',) the material of each of `triangles`."""
+        return np.concatenate([self.material, self.material[self.quads[:, 3] >= 0]])
+
+    def _split(self, corners: Array) -> Array:
+        whole = self.quads[:, 3] >= 0
+        return np.concatenate([corners[:, :3], corners[whole][:, [0, 2, 3]]]).astype(np.int64)
+
+
+def assemble(
+    model: HeadModel,
+    neutral: Array,
+    expressions: Mapping[str, Array],
+    seen: Array,
+    maps: Mapping[str, Array],
+    hair: HairPiece | None,
+) -> Head:
+    """The head of a skin: neutral (P,3), what each expression adds (P,3), seen (P,), maps of the materials that have
+    any (the others are plain), and hair."""
+    rows = ~model.faces_of(*HIDDEN)
+    quads, quads_uv = model.quads[rows], model.quads_uv[rows]
+    used = np.unique(quads[quads >= 0])
+    place = np.full(len(model.neutral) + 1, -1)
+    place[used] = np.arange(len(used))
+    used_uv = np.unique(quads_uv[quads_uv >= 0])
+    place_uv = np.full(len(model.uv) + 1, -1)
+    place_uv[used_uv] = np.arange(len(used_uv))
+    materials = [m for n, m in enumerate(model.materials) if (model.material[rows] == n).any()]
+    index = {n: k for k, n in enumerate(n for n in range(len(model.materials)) if model.materials[n] in materials)}
+    material = np.array([index[n] for n in model.material[rows]])
+    all_maps = {m.name: maps[m.name] if m.name in maps else plain_map(m) for m in materials}
+    alpha = {SEE_THROUGH: _lash_alpha(model)} if any(m.name == SEE_THROUGH for m in materials) else {}
+    names = tuple(expressions)
+    offsets = np.stack([expressions[n][used] for n in names]) if names else np.zeros((0, len(used), 3))
+    head = Head(
+        neutral[used], offsets, names, place[quads], model.uv[used_uv], place_uv[quads_uv], model.part[rows],
+        model.part_names, material, tuple(m.name for m in materials), all_maps, alpha, seen[used],
+    )  # fmt: skip
+    return head if hair is None else _with_hair(head, hair)
+
+
+def plain_map(material: Material) -> Array:
+    """(PLAIN_SIZE, PLAIN_SIZE, 5) of one colour."""
+    values = np.array([*material.albedo, material.roughness, material.specular], np.float32)
+    return np.broadcast_to(values, (PLAIN_SIZE, PLAIN_SIZE, 5)).copy()
+
+
+def _lash_alpha(model: HeadModel) -> Array:
+    wanted = next(n for n, m in enumerate(model.materials) if m.name == SEE_THROUGH)
+    rows = model.material[model.triangle_quad] == wanted
+    texels = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], LASH_SIZE)
+    return lash_opacity(model, texels)
+
+
+def _with_hair(head: Head, hair: HairPiece) -> Head:
+    def padded(triangles: Array, first: int) -> Array:
+        return np.c_[triangles + first, np.full(len(triangles), -1)]
+
+    count = len(hair.triangles)
+    return Head(
+        np.concatenate([head.vertices, hair.vertices]),
+        np.concatenate([head.offsets, hair.offsets], 1),
+        head.names,
+        np.concatenate([head.quads, padded(hair.triangles, len(head.vertices))]),
+        np.concatenate([head.uv, hair.uv]),
+        np.concatenate([head.quads_uv, padded(hair.triangles_uv, len(head.uv))]),
+        np.concatenate([head.part, np.full(count, len(head.parts))]),
+        (*head.parts, HAIR),
+        np.concatenate([head.material, np.full(count, len(head.materials))]),
+        (*head.materials, HAIR),
+        {**head.maps, HAIR: hair.maps},
+        head.alpha,
+        np.concatenate([head.seen, hair.seen]),
+    )

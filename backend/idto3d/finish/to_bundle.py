@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head in the form that its files have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import BundleMaterial, to_blender_frame, to_uint8
+from .head import Head
+
+Array = NDArray[Any]
+
+EVEN = 1.0 / 255.0  # a map that varies less is one value
+
+
+def head_arrays(head: Head) -> dict[str, Any]:
+    """Fields of `bundle.Bundle` that a head gives."""
+    return {
+        "vertices": to_blender_frame(head.vertices),
+        "faces": head.quads.astype(np.int32),
+        "uv": np.clip(head.uv, 0, 1).astype(np.float32),
+        "faces_uv": head.quads_uv.astype(np.int32),
+        "material": head.material.astype(np.int32),
+        "part": head.part.astype(np.int32),
+        "parts": head.parts,
+        "materials": tuple(_material(head, name) for name in head.materials),
+        "offsets": to_blender_frame(head.offsets),
+        "expressions": head.names,
+        "seen": np.clip(head.seen, 0, 1).astype(np.float32),
+    }
+
+
+def _material(head: Head, name: str) -> BundleMaterial:
+    maps = head.maps[name]
+    albedo, alpha = to_uint8(maps[..., :3]), head.alpha.get(name)
+    if alpha is None:
+        return BundleMaterial(name, albedo, _value(maps[..., 3]), _value(maps[..., 4]))
+    colour = np.broadcast_to(albedo[:1, :1], (*alpha.shape, 3))
+    rgba = np.dstack([colour, to_uint8(alpha)])
+    return BundleMaterial(name, rgba, _value(maps[..., 3]), _value(maps[..., 4]), alpha="clip")
+
+
+def _value(image: Array) -> float | NDArray[np.uint8]:
+    return float(image.mean()) if float(np.ptp(image)) < EVEN else to_uint8(image)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a fit explains its photographs. A wrong head is worse than no head: what fails here is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..headmodel import HeadModel
+from .camera import PhotoCamera
+from .result import HeadFit, PhotoFit
+
+Array = NDArray[Any]
+Word = Literal["good", "fair", "poor"]
+
+GOOD, FAIR, WRONG = 0.0014, 0.0022, 0.0040
+"""Residuals in metres on the face up to which a photo is well, fairly and poorly understood; beyond the last it is not."""
+IMPLAUSIBLE = 1.3  # root mean square of the identity in standard deviations; people come out at 0.2 to 0.6
+FARTHEST = 5.0  # standard deviations of one mode
+TURNED = 55.0  # degrees from which on half of the face is a guess
+LOOK_BACK = 0.06  # of the face's height that landmarks may lie off when they are found again
+_OTHER_PHOTO = "Choose a photo that shows the whole face, uncovered, turned by less than half to the side."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How well a photo was understood, and in a few words why not better."""
+
+    word: Word
+    reason: str = ""
+
+
+def judge(photo: PhotoFit) -> Verdict:
+    """By what is left over, and by how much of the face shows."""
+    yaw = abs(photo.camera.angles[0])
+    if photo.residual > FAIR:
+        return Verdict("poor", "the face does not quite fit")
+    if yaw > TURNED:
+        return Verdict("poor", "the face is turned far to the side")
+    if photo.residual > GOOD:
+        return Verdict("fair", "the face fits roughly")
+    if yaw > TURNED / 2:
+        return Verdict("fair", "one side of the face is hidden")
+    return Verdict("good")
+
+
+def check_identity(fit: HeadFit) -> None:
+    """Raises UserError E_FIT_IMPLAUSIBLE for a head that nobody has."""
+    rms, most = float(np.sqrt((fit.identity**2).mean())), float(np.abs(fit.identity).max(initial=0.0))
+    if not np.isfinite(rms) or rms > IMPLAUSIBLE or most > FARTHEST:
+        raise UserError(
+            "E_FIT_IMPLAUSIBLE", "The head that fits the photographs would be one that nobody has.", _OTHER_PHOTO
+        )
+
+
+def refuse_residual(name: str, residual: float) -> UserError:
+    """What is said of a photo whose residual (metres) is beyond WRONG."""
+    return UserError(
+        "E_FIT_RESIDUAL",
+        f"The face in {name} cannot be explained: its features lie {residual * 1000:.1f} mm from where any head would"
+        " have them.",
+        _OTHER_PHOTO,
+    )
+
+
+def look_back(
+    model: HeadModel, neutral: Array, camera: PhotoCamera, picture: Array, find: Callable[[Array], Array | None]
+) -> float:
+    """How far landmarks found again in a picture of the finished head, (S,S,3) uint8 by `camera`, lie from where the head
+    has them, in face heights (median). `find` gives (478,2) pixels or None.
+
+    Raises UserError E_FIT_LOOK_BACK when there is no face in it, or another than was fitted.
+    """
+    found = find(picture)
+    rows = np.flatnonzero(model.landmark_trust[:468] > 0.3)
+    pixel, _ = camera.project(neutral)
+    place = np.einsum("kjc,kj->kc", pixel[model.landmark_triangle[rows]], model.landmark_barycentric[rows])
+    height = float(np.ptp(place[:, 1]))
+    missed = np.inf
+    if found is not None:
+        # a face that is found a little shifted or larger is the same face
+        offset = found[rows] - place
+        missed = float(np.median(np.linalg.norm(offset - np.median(offset, 0), axis=1)) / height)
+    if missed > LOOK_BACK:
+        raise UserError(
+            "E_FIT_LOOK_BACK", "The head that was made does not look like a face: the fit went wrong.", _OTHER_PHOTO
+        )
+    return missed

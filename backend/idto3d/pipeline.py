@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole way: photos in, a bundle out. Each step is a plain function of another room; this file only joins them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .bundle import write_bundle
+from .clock import Clock, Events
+from .deliver import Origin, to_bundle, verdict_of
+from .distill.config import DistillationConfig, Quality
+from .distill.device import to_device
+from .distill.geometry import run_geometry
+from .distill.guidance import condition_on
+from .distill.loop import Callbacks, Run
+from .distill.report import Report
+from .distill.scene import Scene
+from .distill.texture import run_texture
+from .errors import UserError
+from .expressions import parse_expressions
+from .finish import Head
+from .fit.check import look_back
+from .fit.overlay import overlay
+from .headmodel import load_head_model
+from .live import Live
+from .photos import Photo, align, find_face
+from .photos.load import Notice
+from .photos.nets import FaceNets, load_face_nets
+from .places import check_place, checkpoint_folder
+from .preview import plain_portrait
+from .prior.model import Prior
+from .prior.pack import Pack, check_expressions, read_pack
+from .start import Start, begin, head_from, head_of, scene_of
+from .subject import Subject, read_subject
+
+STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
+TEXTURE_SIZES: dict[Quality, int] = {"draft": 512, "standard": 1024, "fine": 2048}
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """What a user can choose."""
+
+    pack: Path = STARTER_PACK
+    seed: int = 0
+    # "all" or names with commas
+    expressions: str = "all"
+    # words about the person, added to the text condition
+    prompt: str = ""
+    quality: Quality = "standard"
+    # side of the skin's maps, a power of two; 0: the quality's
+    texture_size: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.texture_size or TEXTURE_SIZES[self.quality]
+
+
+def generate(
+    photos: Sequence[str | Path],
+    out: str | Path,
+    config: GenerateConfig,
+    events: Events,
+    previews: str | Path | None = None,
+) -> Path:
+    """Photos to a bundle at `out`, with preview files in the folder `previews` on the way.
+
+    Raises UserError; Cancelled leaves checkpoints in `out`.work and no new bundle.
+    """
+    out, clock = Path(out), Clock(events)
+    clock("reading photos")
+    check_place(out)
+    pack = read_pack(config.pack)
+    nets = load_face_nets(pack.path / "photos")
+    subject = read_subject(photos, pack, nets)
+    warn(events, subject.notices)
+    live = Live(Path(previews), events) if previews else None
+    start, offsets = understand(subject, pack, nets, config, clock, live)
+    sketch = head_of(start, offsets)
+    origin = Origin(subject, start, pack, config.seed, settings(config))
+    if live is not None:
+        live.show(lambda: sketch, now=True)
+        folder = write_bundle(to_bundle(sketch, origin, clock.timings, {}), live.folder_for("sketch"))
+        events({"type": "sketch", "bundle": str(folder)})
+    work = checkpoint_folder(out, photos, checkpoint_key(config))
+    clock("loading the priors")
+    head, report = distil(start, offsets, subject, pack, config, work, clock, live)
+    clock("saving")
+    clock.close()
+    path = write_bundle(to_bundle(head, origin, clock.timings, report), out)
+    shutil.rmtree(work.parent, ignore_errors=True)
+    return path
+
+
+def understand(
+    subject: Subject, pack: Pack, nets: FaceNets, config: GenerateConfig, clock: Clock, live: Live | None
+) -> tuple[Start, dict[str, Array]]:
+    """The fitted head with its evidence and hair, and the offsets (P,3) of all expressions but neutral."""
+    model = load_head_model(pack.file("head.safetensors"))
+    check_expressions(pack, model)
+    names = parse_expressions(config.expressions, pack.expressions)
+    start = begin(model, subject.faces, config.size, clock)
+    warn(clock.events, start.fitted.notices)
+    tell_fit(start, clock.events, live)
+    weights = {name: model.expression_vector(pack.expressions[name].weights) for name in names[1:]}
+    offsets = {name: start.fitted.fit.offset(model, w) for name, w in weights.items()}
+    clock("looking back")
+    camera, picture = plain_portrait(head_of(start, {}))
+    look_back(model, start.neutral, camera, picture, partial(landmarks_in, nets))
+    return start, offsets
+
+
+def landmarks_in(nets: FaceNets, picture: NDArray[np.uint8]) -> Array | None:
+    """(478,2) landmarks of the face in a picture (H,W,3), None where there is none."""
+    try:
+        face = find_face(Photo(picture, "the head"), nets)
+    except UserError:
+        return None
+    return align.apply(align.invert(face.to_picture), face.landmarks)
+
+
+def tell_fit(start: Start, events: Events, live: Live | None) -> None:
+    """One `fit` event a photo, with the head laid over it where there is a folder for previews."""
+    fit = start.fitted.fit
+    for face, photo in zip(start.fitted.faces, fit.photos, strict=True):
+        path = None
+        if live is not None:
+            picture = overlay(start.model, face, photo.camera, fit.posed(start.model, photo))
+            path = str(live.keep_picture("fit", picture))
+        told = verdict_of(start.model, photo)
+        expression = ", ".join(told["expression"]) or "neutral"
+        rows = {key: told[key] for key in ("verdict", "reason", "residual_mm", "yaw", "pitch")}
+        events({"type": "fit", "photo": photo.name, **rows, "expression": expression, "overlay": path})
+
+
+def distil(
+    start: Start, offsets: Mapping[str, Array], subject: Subject, pack: Pack, config: GenerateConfig, work: Path,
+    clock: Clock, live: Live | None,
+) -> tuple[Head, dict[str, Report]]:  # fmt: skip
+    """Both stages, from the head that the photographs show. `work` holds the checkpoints; a run that was stopped goes on
+    from them."""
+    settle_torch(config.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    wanted = DistillationConfig.from_pack(pack.distillation)
+    prior = Prior.load(pack, "normal", device, torch.float16 if device == "cuda" else torch.float32)
+    names = (next(iter(pack.expressions)), *offsets)
+    who = condition_on(pack, subject.y_id, names, config.prompt)
+    run = Run(config.quality, config.seed, work)
+
+    def callbacks(stage: str) -> Callbacks:
+        def step(number: int, steps: int, current: Callable[[], Scene]) -> None:
+            clock(stage, number, steps)
+            if live is not None:
+                live.show(lambda: head_from(start, names, to_device(current(), "cpu")))
+
+        return Callbacks(step)
+
+    scene = to_device(scene_of(start, offsets), device)
+    scene, moved = run_geometry(scene, prior, who, wanted, run, callbacks("geometry"))
+    scene, painted = run_texture(scene, prior, who, wanted, run, callbacks("texture"))
+    return head_from(start, names, to_device(scene, "cpu")), {"moved": moved, "painted": painted}
+
+
+def settle_torch(seed: int) -> None:
+    """One seed, one result."""
+    torch.manual_seed(seed)
+    # Threads add up gradients of shared vertices in any order otherwise. On a GPU it is a wish: cuBLAS may refuse it.
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # A help for finding bugs, which costs 4 % of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def warn(events: Events, notices: Sequence[Notice]) -> None:
+    for notice in notices:
+        events({"type": "warning", "code": notice.code, "message": notice.message})
+
+
+def settings(config: GenerateConfig) -> dict[str, Any]:
+    """What the bundle says of how it was made."""
+    return {"prompt": config.prompt, "quality": config.quality, "texture_size": config.size}
+
+
+def checkpoint_key(config: GenerateConfig) -> dict[str, Any]:
+    """All that a checkpoint's meaning depends on, besides the photographs."""
+    manifest = (Path(config.pack) / "pack.json").read_text(encoding="utf-8")
+    return {**settings(config), "seed": config.seed, "expressions": config.expressions, "pack": manifest}

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a head goes, and where its checkpoints lie meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import FULL, UserError
+
+
+def check_place(out: Path) -> None:
+    """Refuse before minutes of work what `write_bundle` would refuse after them. Raises E_OUT_NOT_WRITABLE."""
+    elsewhere = "Choose another place for the head."
+    try:
+        taken = out.exists() and not (out.is_dir() and ((out / "head.json").is_file() or not any(out.iterdir())))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent):
+            pass
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        message = f"Nothing can be saved as {out.name}: {error.strerror or error}."
+        raise UserError("E_OUT_NOT_WRITABLE", message, elsewhere) from error
+    if taken:
+        raise UserError("E_OUT_NOT_WRITABLE", f"{out.name} exists and is not a head bundle.", elsewhere)
+
+
+def checkpoint_folder(out: Path, photos: Sequence[str | Path], settings: Mapping[str, Any]) -> Path:
+    """`out`.work/KEY, where KEY stands for photos and settings: another job never resumes from this one's state."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        try:
+            digest.update(Path(photo).read_bytes())
+        except OSError:  # it was left out with a warning
+            digest.update(b"unreadable")
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    return out.with_name(out.name + ".work") / digest.hexdigest()[:16]
