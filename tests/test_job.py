@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from idto3d_blender import job as job_module
+from idto3d_blender import progress_text
 from idto3d_blender.job import Job, Launch, Timeouts, child_environment
 from tests.scripted_worker import ENDLESS, NORMAL, SHORT, finish, launch_of, started, until
 
@@ -57,6 +58,31 @@ def test_previews_and_warnings(user: Path) -> None:
     assert (snapshot.mesh, snapshot.topology, snapshot.picture) == (Path("/b.npz"), 2, Path("/a.png"))
     assert [(each.code, each.message) for each in snapshot.warnings] == [("W_X", "Look.")]
     assert snapshot.state == "failed" and snapshot.error == job_module.Problem("E_X", "Broken.", "Mend it.")
+
+
+def test_what_was_understood_and_the_head_so_far(user: Path) -> None:
+    """Each photo once, as it was last understood; what does not read as a verdict is counted, and harms nothing."""
+    script = (
+        'hello(); name = ask("generate")["job"]\n'
+        'fit = dict(type="fit", job=name, photo="/a.jpg", residual_mm=0.8, yaw=-23.4, pitch=2)\n'
+        'say(**fit, verdict="poor", overlay=None)\n'
+        'say(**{**fit, "photo": "/b.jpg"}, verdict="fair", expression="smile", overlay="/b.png", light="warm")\n'
+        'say(**fit, verdict="good", expression="")\n'
+        'say(**fit, verdict="splendid")\n'
+        'say(type="fit", job=name, photo="/c.jpg", verdict="good")\n'
+        'say(type="sketch", job=name, bundle="/sketch", topology=7)\n'
+        'say(type="done", job=name, bundle="/there")\nask("shutdown")'
+    )
+    snapshot = finish(started(user, script))
+    b, a = snapshot.fits
+    assert b == job_module.Fit("/b.jpg", "fair", 0.8, -23.4, 2.0, "smile", Path("/b.png"))
+    assert (a.photo, a.verdict, a.overlay) == ("/a.jpg", "good", None)
+    assert (snapshot.sketch, snapshot.sketch_topology, snapshot.garbage) == (Path("/sketch"), 7, 2)
+    assert progress_text.details(b) == "0.8 mm off, 23° left, smile"
+    assert progress_text.details(a) == "0.8 mm off, 23° left"
+    up = job_module.Fit("", "poor", 2.04, 30.0, 12.0)
+    assert progress_text.details(up) == "2.0 mm off, 30° right, 12° up"
+    assert {progress_text.verdict(each) for each in (a, b, up)} == set(progress_text._VERDICTS.values())
 
 
 def test_room_made_on_a_full_disk_is_worth_a_resume(user: Path) -> None:
