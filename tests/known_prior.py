@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from idto3d.distill import geometry, texture
-from idto3d.distill.config import DistillationConfig
+from idto3d.distill.config import DistillationConfig, Score, Views
 from idto3d.distill.guidance import Conditioning, conditions
 from idto3d.distill.scene import Scene, make_scene
 from idto3d.distill.views import View
@@ -104,10 +104,45 @@ def someone(names: Sequence[str] = NAMES) -> Conditioning:
 
 def quick_config(steps: int, **changes: Any) -> DistillationConfig:
     """The starter pack's, with so many steps and few surprises; changes: {"geometry": {...}, "texture": {...}}."""
-    wide = replace(STARTER.views, azimuth=((1.0, 0.0, 100.0),), close_share=0.0, candidates=1)
+    wide = Views(
+        azimuth=((1.0, 0.0, 100.0),),
+        elevation=(-15, 30),
+        fov=(16, 30),
+        frame=(0.33, 0.38),
+        target=(0.0, -0.025, 0.0),
+        close_share=0.0,
+        close_within=80,
+        close_frame=(0.13, 0.2),
+        close_target=(0.0, -0.055, 0.05),
+        jitter=0.006,
+        gate=(45, 90),
+        candidates=1,
+    )
+    score = Score("x0", "sigma2", guidance=1.5, t_min=0.02, t_max_start=0.7, t_max_end=0.5)
     base = {
-        "geometry": {"lr_neutral": 2e-3, "hold_weight": 1e-4, "strain_weight": 2e-3, "smoothing": 4.0},
-        "texture": {"lr": 0.05, "hold_weight": 1e-4, "seam_weight": 0.01, "residual": 32, "trust": 2.0},
+        "geometry": {
+            "score": score,
+            "lr_neutral": 2e-3,
+            "smoothing": 4.0,
+            "held": 1e-4,
+            "trust": 8e-3,
+            "feather": 0.02,
+            "hold_weight": 1e-4,
+            "strain_weight": 2e-3,
+            "views": 2,
+        },
+        "texture": {
+            "score": score,
+            "lr": 0.05,
+            "residual": 32,
+            "held": 0.01,
+            "trust": 2.0,
+            "feather": 0.2,
+            "hold_weight": 1e-4,
+            "seam_weight": 0.01,
+            "views": 2,
+            "lit_share": 0.0,
+        },
     }
 
     def stage(name: str, config: Any) -> Any:

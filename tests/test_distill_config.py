@@ -11,11 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idto3d.distill.config import DistillationConfig
+from idto3d.distill.config import DistillationConfig, Views
 from idto3d.distill.views import View, draw_expression, gate, random_view, sample_views
 from idto3d.errors import UserError
 from idto3d.training.distillation import STARTER
 
+VIEWS = Views(
+    azimuth=((0.5, -45, 45), (0.35, -110, 110), (0.15, 110, 250)),
+    elevation=(-15, 30),
+    fov=(16, 30),
+    frame=(0.33, 0.38),
+    target=(0.0, -0.025, 0.0),
+    close_share=0.4,
+    close_within=80,
+    close_frame=(0.13, 0.2),
+    close_target=(0.0, -0.055, 0.05),
+    jitter=0.006,
+    gate=(45, 90),
+    candidates=1,
+)
 BLOCK = json.loads(json.dumps(STARTER.to_pack()))
 
 
@@ -66,7 +80,7 @@ def test_refusals(path: str, value: Any) -> None:
 
 def test_views_are_those_of_the_block() -> None:
     rng = np.random.default_rng(0)
-    drawn = [random_view(rng, STARTER.views) for _ in range(600)]
+    drawn = [random_view(rng, VIEWS) for _ in range(600)]
     azimuth = np.array([v.camera.azimuth for v in drawn])
     assert (np.abs(azimuth) <= 180).all()
     # half within 45, and what falls there of the third within 110
@@ -85,7 +99,7 @@ def test_views_go_where_they_are_needed() -> None:
     rng = np.random.default_rng(1)
     shares = []
     for candidates in (1, 6):
-        views = sample_views(rng, replace(STARTER.views, candidates=candidates), 200, behind)
+        views = sample_views(rng, replace(VIEWS, candidates=candidates), 200, behind)
         shares.append(behind(views).mean())
     assert shares[0] < 0.35 and shares[1] > 0.6
 
