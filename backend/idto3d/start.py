@@ -5,16 +5,17 @@ the same head again from a scene that the stages have changed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .distill.scene import Scene, make_scene
-from .finish import HairPiece, Head, assemble
-from .fit.evidence import Evidence, gather_evidence
+from .finish import Head, assemble
+from .fit.evidence import Evidence, HairOver, gather_evidence
 from .fit.subject import Fitted, fit_subject
+from .hair import HairSeen, HairStart, paint, see_hair
 from .headmodel import HeadModel
 from .photos import Face
 
@@ -32,21 +33,27 @@ class Start:
     fitted: Fitted
     evidence: Evidence
     neutral: Array
-    hair: HairPiece | None
+    hair: HairStart | None
+    hair_seen: HairSeen
 
 
 def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> Start:
     """Fit, evidence and hair. size: of the skin's maps. Raises UserError E_FIT_...."""
     began("fitting the head")
     fitted = fit_subject(model, faces)
+    neutral = fitted.fit.neutral(model)
+    began("carving the hair")
+    seen = see_hair(model, fitted)
     began("reading the photos' colours")
-    evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size)
-    return Start(model, fitted, evidence, fitted.fit.neutral(model), None)
+    over = HairOver(seen.masks, seen.tone) if len(seen.volume.sdf) else None
+    evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size, over)
+    return Start(model, fitted, evidence, neutral, paint(model, fitted, neutral, seen, size), seen)
 
 
 def head_of(start: Start, offsets: Mapping[str, Array]) -> Head:
     """The head before any prior was asked; offsets: expression to (P,3)."""
-    return assemble(start.model, start.neutral, offsets, start.evidence.vertex_seen, start.evidence.maps, start.hair)
+    hair = start.hair and start.hair.piece(np.zeros_like(start.neutral), offsets, start.hair.maps)
+    return assemble(start.model, start.neutral, offsets, start.evidence.vertex_seen, start.evidence.maps, hair)
 
 
 def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:
@@ -61,4 +68,5 @@ def head_from(start: Start, names: Sequence[str], scene: Scene) -> Head:
     displacements = scene.displacements.numpy().astype(np.float64)
     offsets = dict(zip(names[1:], displacements[1:], strict=True))
     maps = {name: scene.maps[name].numpy() for name in start.evidence.maps}
-    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, start.hair)
+    hair = start.hair and start.hair.piece(neutral - start.neutral, offsets, start.hair.maps)
+    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair)

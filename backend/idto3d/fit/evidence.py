@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -46,14 +46,25 @@ def material_texels(model: HeadModel, material: Material, size: int) -> Texels:
     return make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], size)
 
 
+@dataclass(frozen=True, eq=False)
+class HairOver:
+    """What hides skin: of each photo the mask of hair (S,S) 0..1; tone (3,) linear of the hair."""
+
+    masks: Sequence[Array]
+    tone: Array
+
+
 def gather_evidence(
-    model: HeadModel, faces: Sequence[Face], fit: HeadFit, photos: Sequence[Projected], size: int
-) -> Evidence:
+    model: HeadModel, faces: Sequence[Face], fit: HeadFit, photos: Sequence[Projected], size: int,
+    hair: HairOver | None = None,
+) -> Evidence:  # fmt: skip
     """Photographs, laid on the head and freed of their light, joined over what the other side lends and the median tone.
 
     size: of the maps with evidence; eyes get a quarter of it. Photos are matched in tone to the first of the greatest
     weight.
     """
+    if hair is not None:
+        photos = [replace(p, usable=p.usable * (1 - m)) for p, m in zip(photos, hair.masks, strict=True)]
     weights = np.array([photo.weight for photo in fit.photos])
     best = int(weights.argmax())
     tone = photos[best].tone
@@ -63,7 +74,7 @@ def gather_evidence(
         if not material.evidence:
             continue
         at = texels[material.name] = material_texels(model, material, size)
-        albedo, weight = _paint(model, at, faces, photos, gains, weights, tone)
+        albedo, weight = _paint(model, at, faces, photos, gains, weights, (tone, tone if hair is None else hair.tone))
         plain = np.broadcast_to(np.array([material.roughness, material.specular], np.float32), (size, size, 2))
         maps[material.name] = np.concatenate([at.padded(linear_to_srgb(albedo)), plain], 2)
         seen[material.name] = weight
@@ -85,9 +96,10 @@ EYES_MATERIAL = "eyes"
 
 def _paint(
     model: HeadModel, at: Texels, faces: Sequence[Face], photos: Sequence[Projected], gains: Sequence[Array],
-    weights: Array, tone: Array,
+    weights: Array, tones: tuple[Array, Array],
 ) -> tuple[Array, Array]:  # fmt: skip
-    """Linear albedo (S,S,3) and how well each texel was seen (S,S)."""
+    """Linear albedo (S,S,3) and how well each texel was seen (S,S); tones of skin and hair."""
+    tone = tones[0]
     outside = at.at(np.c_[1 - np.maximum(model.scalp, 0), _socket(model)])
     own, lent = [], []
     for face, photo, gain in zip(faces, photos, gains, strict=True):
@@ -97,7 +109,8 @@ def _paint(
             weight = weight * _skin_like(at, face, photo, colour, tone, outside[:, 0], mirror) * (1 - outside[:, 1])
             layers.append((at.image(colour), at.image(weight)))
     light = [_one_sided(a, b, tone) for a, b in zip(own, lent, strict=True)]
-    picture = np.broadcast_to(tone.astype(np.float32), (at.size, at.size, 3)).copy()
+    scalp = (1 - outside[:, :1]) ** 2
+    picture = at.padded(at.image((1 - scalp) * tone.astype(np.float32) + scalp * tones[1].astype(np.float32)))
     order = np.argsort(weights)
     for k in order:
         (colour, weight), other = lent[k], np.exp(-light[k])[..., None]

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
@@ -30,27 +31,29 @@ STRANDS = 0.18  # contrast of the strands drawn there, as a logarithm
 
 @dataclass(frozen=True, eq=False)
 class HairPhoto:
-    """What one photograph has of the hair: posed (V,3) the mesh as in it, hair (S,S) 0..1 the mask of hair."""
+    """What one photograph has of the hair: posed (V,3) the mesh as in it, hair (S,S) 0..1 the mask of hair, skin (P,3) the
+    head as in it."""
 
     camera: PhotoCamera
     photo: Projected
     posed: Array
     hair: Array
+    skin: Array
 
 
 def paint_hair(
-    texels: Texels, triangles: Array, photos: Sequence[HairPhoto], skin: tuple[Array, Array], tone: Array
+    texels: Texels, triangles: Array, photos: Sequence[HairPhoto], skin_triangles: Array, tone: Array
 ) -> tuple[Array, Array]:
     """Maps (S,S,5) albedo sRGB, roughness, specular, and seen (S,S), of a hair mesh with triangles (F,3).
 
-    skin: vertices (P,3) posed for the first photo and triangles of what stands before hair. tone (3,) linear.
+    skin_triangles: of what hair may be hidden behind. tone (3,) linear.
     """
     size = texels.size
     picture = np.broadcast_to(tone.astype(np.float32), (size, size, 3)).copy()
     own, lent = [], []
     for photo in photos:
-        own.append(_project(texels, triangles, photo, skin, False))
-        lent.append(_project(texels, triangles, photo, skin, True))
+        own.append(_project(texels, triangles, photo, skin_triangles, False))
+        lent.append(_project(texels, triangles, photo, skin_triangles, True))
     known = _mixed([*own, *((c, 0.5 * w) for c, w in lent)])
     mean, reach = smooth_within(texels.image(known[0]), texels.image(known[1]), SMOOTH * size)
     picture += np.clip(reach * 3, 0, 1)[..., None] * (mean - picture)
@@ -72,7 +75,7 @@ def hair_tone(photos: Sequence[tuple[Projected, Array]], fallback: Array) -> Arr
 
 
 def _project(
-    texels: Texels, triangles: Array, photo: HairPhoto, skin: tuple[Array, Array], mirrored: bool
+    texels: Texels, triangles: Array, photo: HairPhoto, skin_triangles: Array, mirrored: bool
 ) -> tuple[Array, Array]:
     """De-lit colours (N,3) and weights (N,) of the texels, or of their mirror images."""
     camera, size = photo.camera, len(photo.photo.linear)
@@ -80,8 +83,8 @@ def _project(
     normal = vertex_normals(posed, triangles)
     buffer = draw_depth(
         resized(camera, DEPTH_SIZE / size),
-        np.concatenate([skin[0], posed]),
-        np.concatenate([skin[1], triangles + len(skin[0])]),
+        np.concatenate([photo.skin, posed]),
+        np.concatenate([skin_triangles, triangles + len(photo.skin)]),
         DEPTH_SIZE,
     )
     points = posed * [-1, 1, 1] if mirrored else posed
@@ -116,7 +119,7 @@ def _strands(texels: Texels) -> Array:
     rng = np.random.default_rng(1)
     y, x = (np.mgrid[:size, :size] - (size - 1) / 2) / size
     turn, away = np.arctan2(x, y) / (2 * np.pi) + 0.5, np.hypot(x, y)
-    noise = cv2.GaussianBlur(rng.normal(size=(64, 2048)).astype(np.float32), (0, 0), 1.2, borderType=cv2.BORDER_WRAP)
+    noise = gaussian_filter(rng.normal(size=(64, 2048)), 1.2, mode="wrap").astype(np.float32)
     noise /= noise.std()
     columns, rows = (turn * 2047).astype(np.float32), (away / away.max() * 20).astype(np.float32)
     out: Array = STRANDS * cv2.remap(noise, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)

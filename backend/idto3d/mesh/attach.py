@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from ..head.progress import Progress, ignored
-
 Array = NDArray[Any]
 SAMPLES_PER_TRIANGLE = 16
-AT_ONCE = 30_000  # points: a tenth of a second
 
 
 @dataclass(frozen=True)
@@ -92,18 +89,12 @@ class Surface:
             samples = np.concatenate([samples, turn * normals], 1)
         self._tree = cKDTree(samples)
 
-    def attach(
-        self, points: Array, normals: Array | None = None, neighbours: int = 3, progress: Progress = ignored
-    ) -> Attachment:
+    def attach(self, points: Array, normals: Array | None = None, neighbours: int = 3) -> Attachment:
         """Nearest places of points (N,3): exact on the triangles of the nearest few surface samples. normals (N,3)
         belong to the points; only for a surface with `turn`."""
         points = np.asarray(points, np.float64)
         where = points if normals is None else np.concatenate([points, self._turn * np.asarray(normals)], 1)
-        parts = []
-        for start in range(0, max(1, len(points)), AT_ONCE):
-            progress(start / max(1, len(points)))
-            parts.append(self._attach(points[start : start + AT_ONCE], where[start : start + AT_ONCE], neighbours))
-        return Attachment(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        return Attachment(*self._attach(points, where, neighbours))
 
     def _attach(self, points: Array, where: Array, neighbours: int) -> tuple[Tensor, Tensor, Tensor]:
         _, near = self._tree.query(where, k=neighbours)

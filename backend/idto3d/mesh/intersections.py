@@ -4,9 +4,13 @@ precision."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -135,3 +139,19 @@ def intersecting_pairs(points: NDArray[np.float64], faces: NDArray[np.int64], to
     axis = int(np.ptp(points[faces.reshape(-1)], axis=0).argmax())
     order = np.argsort(low[:, axis], kind="stable")
     return _sweep(points, faces, order, low, high, axis, tolerance)
+
+
+def self_intersections(vertices: Array, faces: Array, tolerance: float | None = None) -> Array:
+    """Pairs (K,2) of faces of one mesh that cross or overlap, each pair once, i < j, sorted.
+
+    vertices (V,3), faces (F,3). Faces must cross by more than `tolerance` (the vertices' unit; default a millionth of
+    the bounding box's diagonal), so mere contact, shared corners, shared edges and coincident vertices do not count.
+    """
+    points = np.ascontiguousarray(vertices, dtype=np.float64)
+    triangles = np.ascontiguousarray(faces, dtype=np.int64)
+    if not len(triangles):
+        return np.zeros((0, 2), dtype=np.int64)
+    if tolerance is None:
+        tolerance = 1e-6 * float(np.linalg.norm(np.ptp(points[triangles.reshape(-1)], axis=0)))
+    pairs = np.sort(intersecting_pairs(points, triangles, tolerance), axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

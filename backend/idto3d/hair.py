@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hair from the photographs: masks, a volume that agrees with them, its surface, and the photos' strands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .finish import HairPiece
+from .fit.hair_colour import HairPhoto, hair_tone, paint_hair
+from .fit.subject import Fitted
+from .headmodel import HeadModel
+from .mesh.attach import Attachment, carry
+from .mesh.texels import Texels, make_texels
+from .volume.hair import HairVolume, carve_hair
+from .volume.hair_mask import hair_mask
+from .volume.hair_mesh import HairMesh, attach_to_scalp, extract
+
+Array = NDArray[Any]
+
+SOLID = ("face", "back_head")
+"""Parts that hair may be hidden behind."""
+
+
+@dataclass(frozen=True, eq=False)
+class HairSeen:
+    """masks: of each photo, (S,S) 0..1; tone (3,) linear; volume: what was carved."""
+
+    masks: tuple[Array, ...]
+    tone: Array
+    volume: HairVolume
+
+
+@dataclass(frozen=True, eq=False)
+class HairStart:
+    """A mesh of hair on a head: scalp (F,3) triangles that carry it, how, its texels, maps (S,S,5) and seen (S,S)."""
+
+    mesh: HairMesh
+    scalp: Array
+    attachment: Attachment
+    texels: Texels
+    maps: Array
+    seen: Array
+
+    def moved(self, motion: Array) -> Array:
+        """(V,3) for a motion (P,3) of the head model."""
+        field = torch.from_numpy(np.ascontiguousarray(motion, np.float64))
+        out: Array = carry(field, torch.from_numpy(self.scalp), self.attachment).numpy()
+        return out
+
+    def piece(self, motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
+        """What ships, where the head has moved by motion (P,3) since the mesh was made."""
+        own = [self.moved(offset) for offset in offsets.values()]
+        mesh = self.mesh
+        seen = np.zeros(len(mesh.vertices), np.float32)
+        seen[self.texels.corners] = self.texels.of_image(self.seen)[:, None]
+        return HairPiece(
+            mesh.vertices + self.moved(motion),
+            np.stack(own) if own else np.zeros((0, len(mesh.vertices), 3)),
+            mesh.triangles,
+            mesh.uv,
+            mesh.triangles_uv,
+            maps,
+            seen,
+        )
+
+
+def see_hair(model: HeadModel, fitted: Fitted) -> HairSeen:
+    """Masks of every photo and the volume that agrees with all of them."""
+    fit = fitted.fit
+    masks = tuple(
+        hair_mask(face, model, fit.posed(model, photo), photo.camera)
+        for face, photo in zip(fitted.faces, fit.photos, strict=True)
+    )
+    tone = hair_tone(list(zip(fitted.projected, masks, strict=True)), 0.5 * fitted.projected[0].tone)
+    return HairSeen(masks, tone, carve_hair(model, fit, fitted.faces, masks))
+
+
+def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size: int) -> HairStart | None:
+    """The mesh of a volume on the head neutral (P,3) with the photographs on it; None of a bald head."""
+    mesh = extract(hair.volume)
+    if mesh is None:
+        return None
+    scalp, attachment = attach_to_scalp(model, neutral, mesh.vertices)
+    texels = make_texels(mesh.uv, mesh.triangles_uv, mesh.triangles, size)
+    empty = np.zeros((size, size, 5), np.float32)
+    start = HairStart(mesh, scalp, attachment, texels, empty, empty[..., 0])
+    photos, skins = [], []
+    for photo, projected, mask in zip(fitted.fit.photos, fitted.projected, hair.masks, strict=True):
+        posed = fitted.fit.posed(model, photo)
+        skins.append(posed)
+        photos.append(HairPhoto(photo.camera, projected, mesh.vertices + start.moved(posed - neutral), mask, posed))
+    maps, seen = paint_hair(texels, mesh.triangles, photos, model.triangles_of(*SOLID), hair.tone)
+    return replace(start, maps=maps, seen=seen)
