@@ -143,6 +143,9 @@ def test_hair_grows_where_it_was_not_seen(monkeypatch: pytest.MonkeyPatch) -> No
     config = quick_config(60, geometry=stage, views=around)
     moved, report = run_geometry(scene, prior, someone(("neutral",)), config, Run())
     assert moved.hair is not None
+    after = marching_tetrahedra(moved.hair.points, tets, moved.hair.sdf).faces
+    directed = torch.cat([after[:, [0, 1]], after[:, [1, 2]], after[:, [2, 0]]])
+    assert {(a, b) for a, b in directed.tolist()} == {(b, a) for a, b in directed.tolist()}  # closed
     change = moved.hair.sdf - sdf
     shell = (sdf.abs() < 0.012) & (points[:, 1] > 0.06)
     grown = -change[shell & (points[:, 0] > 0.02)].mean()

@@ -21,7 +21,7 @@ from ..render.normals import normal_map
 from .config import DistillationConfig, GeometryConfig
 from .guidance import Conditioning, conditions, prior_loss
 from .freedom import feathered, freedom
-from .hair import HairSurface, Lattice
+from .hair import HairSurface, Lattice, rim
 from .loop import Callbacks, Draw, Run, Stage, distil
 from .report import Report, geometry_report
 from .scene import Scene, Unseen, vertex_areas
@@ -67,6 +67,9 @@ class Sculpture:
         self.lattice = None if scene.hair is None else Lattice(scene.hair.points, HAIR_CELLS)
         self.variables = GeometryVariables(scene, self.lattice)
         self.hair = None if scene.hair is None else HairSurface(scene.hair)
+        if scene.hair is not None:
+            inside = ~rim(scene.hair.tets, len(scene.hair.sdf))
+            self.hair_freedom = inside * freedom(scene.hair.seen, config.held, config.hair_trust)
         body = scene.body.vertices.cpu().numpy()
         local = scene.body.place.cpu().numpy()[model.triangles]
         local = local[(local < len(body)).all(1)]
@@ -118,8 +121,7 @@ class Sculpture:
     def sdf(self) -> Tensor:
         """(N,) distances of the hair volume now."""
         assert self.start.hair is not None
-        free = freedom(self.start.hair.seen, self.config.held, self.config.hair_trust)
-        return self.start.hair.sdf + free * self.lattice_values()
+        return self.start.hair.sdf + self.hair_freedom * self.lattice_values()
 
     def surface(self, expression: int) -> tuple[Shape, Tensor, Tensor]:
         """The head, and all that a picture shows of it: vertices (V,3) and triangles (F,3) of skin and hair."""

@@ -35,6 +35,15 @@ class HairMesh:
     anchor: Anchor
 
 
+def rim(tets: Tensor, count: int) -> Tensor:
+    """(count,) bool: points on the outside of a grid. Were hair to pass there, its surface would have a hole."""
+    faces = torch.cat([tets[:, corners] for corners in ([0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3])]).sort(1).values
+    unique, times = torch.unique(faces, dim=0, return_counts=True)
+    out = torch.zeros(count, dtype=torch.bool, device=tets.device)
+    out[unique[times == 1].flatten()] = True
+    return out
+
+
 class Lattice:
     """A field on a grid's points from a few values in their bounding box, trilinear between them."""
 

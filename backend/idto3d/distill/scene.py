@@ -16,8 +16,9 @@ from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.surface import vertex_normals
 from ..render.skin import Textured
+from ..volume.hair_mesh import attach_to_scalp
 from .device import to_device
-from .follow import FILMS, Anchor, Body, anchor, find_body
+from .follow import FILMS, Anchor, Body, find_body
 from .hair import Hair, HairMesh
 from .views import View
 
@@ -143,7 +144,9 @@ def with_hair_mesh(scene: Scene, vertices: Array, faces: tuple[Array, Array, Arr
 
 
 def _anchor(scene: Scene, points: Array) -> Anchor:
-    return anchor(np.asarray(points, np.float64), scene.neutral[scene.body.vertices].cpu().numpy().astype(np.float64))
+    """Hair hangs on the scalp: what moves jaw and brows does not move it."""
+    triangles, place = attach_to_scalp(scene.model, scene.neutral.cpu().numpy().astype(np.float64), np.asarray(points))
+    return Anchor(scene.body.place.cpu()[torch.from_numpy(triangles)[place.face]], place.bary)
 
 
 def _tensor(values: Array) -> Tensor:
