@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is said of a synthetic picture: who, from where, doing what, in which domain."""
+"""What is said of a synthetic picture: who, from where, doing what, in which domain.
+
+Each of a person's traits is said or not, in one of several words and in any order, so that every word acts alone.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 
@@ -11,50 +16,112 @@ from ..expressions import EXPRESSIONS
 from ..prior.prompts import VIEWS, fill_prompt, mirror_text
 from .distillation import STARTER
 
-PictureDomain = Literal["photo", "normal", "albedo"]
-_SEX = ("woman", "man")
-_AGE = ("child", "young", "middle aged", "old")
-_SKIN = ("dark skin", "brown skin", "light skin")
-_HAIR_COLOUR = ("black", "brown", "red", "blonde", "grey")
-_HAIR = ("shaved head", "short", "long")
+Domain = Literal["normal", "albedo"]
+DOMAINS: tuple[Domain, ...] = ("normal", "albedo")
+
+SAID = 0.7
+"""Share of the captions that say a trait; who it is (sex and age) is said more often."""
+
+_SEX = (("woman", "woman", "lady", "female person"), ("man", "man", "guy", "male person"))
+_AGE = (("young",), ("adult",), ("middle aged",), ("old", "elderly", "aged"), ("very old", "very elderly", "ancient"))
+_WEIGHT = (
+    ("very thin", "gaunt", "skinny"),
+    ("thin", "slim"),
+    ("average weight",),
+    ("heavy", "chubby"),
+    ("fat", "very heavy", "obese"),
+)
+_SKIN = (("black skin", "very dark skin"), ("dark skin", "brown skin"), ("tanned skin",), ("fair skin", "light skin"))
+_COLOUR = (
+    ("black",),
+    ("dark brown", "brown"),
+    ("brown",),
+    ("red", "ginger"),
+    ("blonde", "blond"),
+    ("grey", "gray"),
+    ("white",),
+)
+_LENGTH = (
+    ("bald", "bald head", "shaved head", "no hair"),
+    ("short",),
+    ("medium length",),
+    ("long",),
+    ("long tied", "tied back"),
+)
+_BEARD = ((), ("stubble", "unshaven"), ("beard", "bearded", "full beard"))
+_WRINKLES = ("wrinkled", "wrinkles", "wrinkled skin")
+_FRECKLES = ("freckles", "freckled", "many freckles")
+_GLASSES = ("glasses", "wearing glasses", "spectacles")
 
 
-def describe(kit: Any, identity: Any) -> str:
-    """A few words on a person, such as "old man, light skin, short grey hair"."""
-    sex = _SEX[int(kit.get(identity, "gender") > 0.5)]
-    age = _AGE[int(np.searchsorted([16, 35, 60], kit.get(identity, "age_years")))]
-    tone = kit.get(identity, "african") - 0.15 + 0.2 * kit.get(identity, "skin_melanin")
-    skin = _SKIN[2 - int(np.searchsorted([0.25, 0.6], tone))]
-    style = int(round(kit.get(identity, "hair_style")))
-    if style < 0:
-        hair = _HAIR[0]
-    else:
-        r, g, b = (kit.get(identity, f"hair_{c}") for c in "rgb")
-        saturation, value = (max(r, g, b) - min(r, g, b)) / max(r, g, b, 1e-3), max(r, g, b)
-        if value < 0.2:
-            colour = 0
-        elif saturation < 0.18:
-            colour = 4
-        elif value > 0.55:
-            colour = 3
-        else:
-            colour = 2 if r > 1.9 * g else 1
-        hair = f"{_HAIR[1 if style < 4 else 2]} {_HAIR_COLOUR[colour]} hair"
-    return f"{age} {sex}, {skin}, {hair}"
+@dataclass(frozen=True)
+class Traits:
+    """Of one person; indices into the words above."""
+
+    sex: int
+    age: int
+    weight: int
+    skin: int
+    length: int
+    colour: int
+    beard: int
+    wrinkled: bool
+    freckles: bool
+    glasses: bool
 
 
-def caption(domain: PictureDomain, view: str, expression: str, person: str, close: bool) -> str:
+def traits_of(numbers: Iterable[int]) -> Traits:
+    """Traits from their numbers, in the order of the fields, as `data` stores them."""
+    *words, wrinkled, freckles, glasses = (int(n) for n in numbers)
+    return Traits(*words, bool(wrinkled), bool(freckles), bool(glasses))
+
+
+def changed(traits: Traits, since: Traits) -> frozenset[str]:
+    """Names of the traits in which two looks of a person differ."""
+    return frozenset(f.name for f in fields(Traits) if getattr(traits, f.name) != getattr(since, f.name))
+
+
+def describe(traits: Traits, rng: np.random.Generator, said: float = SAID, must: frozenset[str] = frozenset()) -> str:
+    """A few words on a person, such as "old man, fair skin, short grey hair, glasses". must: traits that are said in
+    any case, because the identity's vector says otherwise; what is then absent is said too ("no glasses")."""
+
+    def one(words: tuple[str, ...]) -> str:
+        return str(rng.choice(words)) if words else ""
+
+    def maybe(text: str, *names: str) -> str:
+        return text if rng.random() < said or must.intersection(names) else ""
+
+    who = maybe(f"{maybe(one(_AGE[traits.age]), 'age')} {one(_SEX[traits.sex])}".strip(), "age", "sex")
+    hair = one(_LENGTH[traits.length])
+    if traits.length > 0:
+        hair = f"{maybe(hair, 'length')} {maybe(one(_COLOUR[traits.colour]), 'colour')} hair".strip()
+
+    def worn(there: bool, words: tuple[str, ...], name: str) -> str:
+        if there:
+            return maybe(one(words), name)
+        return f"no {words[0]}" if name in must or rng.random() < 0.1 * said else ""
+
+    rest = [
+        maybe(one(_WEIGHT[traits.weight]), "weight"),
+        maybe(one(_SKIN[traits.skin]), "skin"),
+        maybe(hair, "length", "colour"),
+        worn(traits.beard > 0, _BEARD[traits.beard] or _BEARD[2], "beard"),
+        maybe(one(_WRINKLES), "wrinkled") if traits.wrinkled else "",
+        worn(traits.freckles, _FRECKLES, "freckles"),
+        worn(traits.glasses, _GLASSES, "glasses"),
+    ]
+    return ", ".join(part for part in [who, *(rest[n] for n in rng.permutation(len(rest)))] if part)
+
+
+def caption(domain: Domain, view: str, expression: str, person: str, close: bool) -> str:
     """The prompt that distillation will use, with a person's description in the user's place."""
-    words = ", ".join([person, STARTER.prompts.close_up] if close else [person])
-    if domain == "photo":
-        return f"a {view} view of the head of a person, {words}, {EXPRESSIONS[expression].text}, photograph"
+    words = ", ".join(part for part in (person, STARTER.prompts.close_up if close else "") if part)
     return fill_prompt(getattr(STARTER.prompts, domain), view, EXPRESSIONS[expression].text, words)
 
 
 def vocabulary() -> list[str]:
     """Every text that training can say, for the tokenizer."""
-    texts = [
-        caption(d, v, e, "person", True) for d in ("photo", "normal", "albedo") for v in VIEWS for e in EXPRESSIONS
-    ]
-    words = [*_SEX, *_AGE, *_SKIN, *_HAIR, *_HAIR_COLOUR, "hair", "low quality shadow oversaturated unrealistic"]
-    return texts + [mirror_text(t) for t in texts] + words
+    texts = [caption(d, v, e, "person", True) for d in DOMAINS for v in VIEWS for e in EXPRESSIONS]
+    lists = (_SEX, _AGE, _WEIGHT, _SKIN, _COLOUR, _LENGTH, _BEARD, (_WRINKLES, _FRECKLES, _GLASSES))
+    words = [word for group in lists for choice in group for word in choice]
+    return texts + [mirror_text(t) for t in texts] + words + ["hair", "no", "as a an with and has"]

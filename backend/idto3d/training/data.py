@@ -1,221 +1,176 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders the head kit into two data sets, shard by shard, so that a killed run goes on where it stopped.
+"""Draws the synthetic people, shard by shard, so that a killed run goes on where it stopped.
 
-views: whole heads and close-ups from all sides with the pack's expressions: normals and albedo for the priors.
-faces: photo-like frontal views with keypoints and a shadowed light: for the recogniser and the keypoint net.
-landmarks: where many more points of the control surface fall in the pictures of `faces`.
+Of each person `views` (whole heads and close-ups from all sides with the pack's expressions: normals and albedo, for
+the priors) and `crops` (portraits as a camera takes them, cut as the recogniser wants them, for y_id).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..distill.views import random_view
-from ..render.cameras import Camera, make_camera
+from ..expressions import EXPRESSIONS
+from ..headmodel import load_head_model
+from ..photos.align import crop_transform
+from ..render.cameras import Camera, make_camera, to_clip
 from .distillation import STARTER
-from .gbuffer import build_scene, draw, person_look, project
-from .landmarks import SHOWN, choose_landmarks
-from .population import RECIPES, TRAIN_SEED, Population, load_kit
-from .shape import control_vertices
+from .photos import Renders, degrade, sample_crops, take_photo
+from .pictures import draw
+from .population import TRAIN_SEED, Person, Population, load_population
 
 Array = NDArray[Any]
-EXPRESSIONS = list(RECIPES)
+
+_KEYPOINTS = (468, 473, 1, 61, 291)  # irises, nose tip, corners of the mouth; the person's right first
+_PORTRAIT = 160
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How much to render."""
+    """How much to draw."""
 
+    head: str
     headkit: str
-    # where the shards go
+    facenets: str
+    # where the shards and the registration go
     out: str
-    # people in `views`, and pictures of each
-    view_people: int = 2000
-    views_per_person: int = 10
-    view_size: int = 128
-    # people in `faces`, and pictures of each
-    face_people: int = 4000
-    faces_per_person: int = 3
-    face_size: int = 160
+    people: int = 1200
+    views_per_person: int = 8
+    crops_per_person: int = 3
+    size: int = 128
     # people a shard, and the seed of the first one
-    shard: int = 100
+    shard: int = 25
     first_seed: int = TRAIN_SEED
     workers: int = 2
 
 
-def _byte(a: Array) -> Array:
-    out: Array = np.clip(a * 255 + 0.5, 0, 255).astype(np.uint8)
-    return out
-
-
 class _Worker:
-    """One process's kit; kept between shards because the mean head takes seconds."""
+    """One process's population, kept between shards because it takes seconds."""
 
     population: Population | None = None
 
 
-def _population(config: DataConfig) -> Population:
+def population_of(config: DataConfig) -> Population:
     if _Worker.population is None:
-        _Worker.population = Population(load_kit(config.headkit))
+        model = load_head_model(Path(config.head))
+        _Worker.population = load_population(model, config.headkit, config.facenets, Path(config.out))
     return _Worker.population
 
 
-def landmark_vertices(population: Population) -> tuple[int, Array]:
-    """Skin vertex of the nose tip, and of the mouth corners (image left = the person's right first)."""
-    head = population.mean_head
-    x, y, z = head.T
-    middle = (np.abs(x) < 0.004) & (y > -0.06) & (y < 0.0)
-    nose = int(np.nonzero(middle)[0][np.argmax(z[middle])])
-    identity = population.person(TRAIN_SEED)
-    rest = population.kit.mesh(identity, parts=("head",)).head[0]
-    corners = []
-    for side in ("Right", "Left"):
-        moved = population.kit.mesh(identity, {f"Mouth{side}PullSide": 1.0}, parts=("head",)).head[0] - rest
-        reach = np.abs(moved[:, 0]) * (z > 0.05) * (np.abs(x) < 0.034) * (np.abs(x) > 0.018)
-        corners.append(int(np.argmax(reach)))
-    return nose, np.array(corners)
-
-
-def _views_shard(config: DataConfig, index: int, path: Path) -> None:
-    population = _population(config)
-    rows: dict[str, list[Any]] = {
-        k: [] for k in ("albedo", "normal", "coverage", "person", "expression", "camera", "close")
+def draw_views(
+    population: Population, person: Person, count: int, size: int, rng: np.random.Generator
+) -> dict[str, Array]:
+    """Views of one person, each a row: albedo, normal (on black) and coverage as bytes; expression; azimuth and
+    elevation; whether it is a close-up."""
+    names = list(EXPRESSIONS)
+    chosen = np.where(rng.random(count) < 0.15, 0, rng.integers(0, len(names), count))
+    views = [random_view(rng, STARTER.views) for _ in chosen]
+    pictures = []
+    for expression, view in zip(chosen, views, strict=True):
+        weights = population.model.expression_vector(EXPRESSIONS[names[expression]].weights)
+        pictures.append(draw(population.drawing(person, weights), [view.camera], size))
+    cover = torch.cat([p.coverage for p in pictures])
+    normal = (torch.cat([p.normal for p in pictures]) + cover[..., None]) / 2
+    return {
+        "albedo": _bytes(torch.cat([p.albedo for p in pictures])),
+        "normal": _bytes(normal),
+        "coverage": _bytes(cover),
+        "expression": chosen,
+        "camera": np.array([(v.camera.azimuth, v.camera.elevation) for v in views], np.float32),
+        "close": np.array([v.close for v in views]),
     }
-    for i in range(index * config.shard, min((index + 1) * config.shard, config.view_people)):
-        seed = config.first_seed + i
+
+
+def draw_portraits(population: Population, person: Person, count: int, size: int, rng: np.random.Generator) -> Renders:
+    """Casual portraits of one person: mostly from the front, with some of an expression, under a lamp."""
+    model = population.model
+    rows = []
+    cameras: list[Camera] = []
+    for _ in range(count):
+        azimuth, elevation = np.clip(rng.normal(0, 22), -60, 60), np.clip(rng.normal(2, 9), -25, 25)
+        camera = make_camera(azimuth, elevation, rng.uniform(8, 32), rng.uniform(0.3, 0.36), STARTER.views.target)
+        name = str(rng.choice(list(EXPRESSIONS))) if rng.random() < 0.6 else "neutral"
+        weights = rng.uniform(0.3, 1.0) * model.expression_vector(EXPRESSIONS[name].weights)
+        drawing = population.drawing(person, weights)
+        marks = np.einsum("nk,nkc->nc", model.landmark_barycentric, drawing.vertices.numpy()[model.landmark_triangle])
+        clip = to_clip(torch.from_numpy(marks[list(_KEYPOINTS)]).float(), [camera])[0]
+        ndc = clip[:, :2] / clip[:, 3:]
+        points = torch.stack([(ndc[:, 0] + 1) * size / 2 - 0.5, (1 - ndc[:, 1]) * size / 2 - 0.5], 1)
+        rows.append((draw(drawing, [camera], size), points))
+        cameras.append(camera)
+    light = torch.from_numpy(
+        np.stack([rng.normal(0, 0.9, count), rng.uniform(-0.2, 1.2, count), rng.uniform(0.1, 1.2, count)], 1)
+    ).float()
+    cover = torch.cat([p.coverage for p, _ in rows])
+    return Renders(
+        torch.cat([p.albedo for p, _ in rows]),
+        torch.cat([p.normal for p, _ in rows]),
+        cover,
+        torch.nn.functional.normalize(light, dim=1),
+        torch.tensor([c.azimuth for c in cameras]),
+        torch.tensor([c.elevation for c in cameras]),
+        torch.stack([q for _, q in rows]),
+    )
+
+
+def draw_crops(population: Population, person: Person, count: int, rng: np.random.Generator) -> Array:
+    """(count,112,112,3) uint8 crops for the recogniser, of portraits as a camera takes them."""
+    renders = draw_portraits(population, person, count, _PORTRAIT, rng)
+    g = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    photos = take_photo(renders, g)
+    keypoints = renders.keypoints.numpy() + rng.normal(0, 0.8, (count, 5, 2))
+    transforms = torch.from_numpy(np.stack([crop_transform(k, 112, "arcface") for k in keypoints])).float()
+    return _bytes(degrade(sample_crops(photos, transforms, 112), g))
+
+
+def _shard(config: DataConfig, index: int, path: Path) -> None:
+    population = population_of(config)
+    rows: dict[str, list[Array]] = {}
+    for n in range(index * config.shard, min((index + 1) * config.shard, config.people)):
+        seed = config.first_seed + n
         rng = np.random.default_rng([seed, 1])
-        identity = population.person(seed)
-        align = population.alignment(identity)
-        look = None
-        for _ in range(config.views_per_person):
-            e = 0 if rng.random() < 0.15 else int(rng.integers(len(EXPRESSIONS)))
-            mesh = population.kit.mesh(identity, RECIPES[EXPRESSIONS[e]])
-            look = look or person_look(population.kit, identity, mesh)
-            view = random_view(rng, STARTER.views)
-            camera = view.camera
-            picture = draw(build_scene(mesh, align, look), camera, config.view_size)
-            rows["albedo"].append(_byte(picture.albedo))
-            rows["normal"].append(_byte((picture.normal + picture.coverage[..., None]) / 2))
-            rows["coverage"].append(_byte(picture.coverage))
-            rows["person"].append(seed)
-            rows["expression"].append(e)
-            rows["camera"].append((camera.azimuth, camera.elevation, camera.distance, camera.fov, *camera.target))
-            rows["close"].append(view.close)
-    _save(path, rows)
-
-
-@dataclass(frozen=True)
-class Shot:
-    """How one picture of `faces` was taken: the kit's expression weights, the camera, unit vector (3,) to the light."""
-
-    expression: dict[str, float]
-    camera: Camera
-    light: Array
-
-
-def draw_shot(rng: np.random.Generator, kit: Any) -> Shot:
-    """A casual portrait: mostly from the front, often smiling. The same generator state gives the same shot, so that
-    what a picture shows can be told again without drawing it."""
-    sample_expression = import_module("headkit").sample_expression
-    expression = sample_expression(rng, kit) if rng.random() < 0.7 else {}
-    if rng.random() < 0.4:
-        expression = {("smile" if rng.random() < 0.5 else "grin"): float(rng.uniform(0.3, 1))}
-    expression.pop("tongue_out", None)
-    azimuth = float(np.clip(rng.normal(0, 20), -55, 55))
-    elevation = float(np.clip(rng.normal(2, 9), -25, 25))
-    fov = float(rng.uniform(8, 32))
-    camera = make_camera(azimuth, elevation, fov, rng.uniform(0.33, 0.36), np.array([0, -0.02, 0.02]))
-    light = np.array([rng.normal(0, 0.9), rng.uniform(-0.2, 1.2), rng.uniform(0.1, 1.2)])
-    return Shot(expression, camera, light / np.linalg.norm(light))
-
-
-def face_people(config: DataConfig, index: int) -> Iterator[tuple[int, np.random.Generator]]:
-    """Seeds of the people in one shard of `faces`, and the generator of each one's shots."""
-    for i in range(index * config.shard, min((index + 1) * config.shard, config.face_people)):
-        yield config.first_seed + i, np.random.default_rng([config.first_seed + i, 2])
-
-
-def _faces_shard(config: DataConfig, index: int, path: Path) -> None:
-    population = _population(config)
-    nose, corners = landmark_vertices(population)
-    rows: dict[str, list[Any]] = {
-        k: [] for k in ("albedo", "normal", "coverage", "lit", "hair", "light", "keypoints", "person", "camera")
-    }
-    for seed, rng in face_people(config, index):
-        identity = population.person(seed)
-        align = population.alignment(identity)
-        look = None
-        for _ in range(config.faces_per_person):
-            shot = draw_shot(rng, population.kit)
-            camera = shot.camera
-            mesh = population.kit.mesh(identity, shot.expression)
-            look = look or person_look(population.kit, identity, mesh)
-            picture = draw(build_scene(mesh, align, look), camera, config.face_size, shot.light)
-            skin = align(mesh.head[0])
-            eyes = align(mesh["eyes"].vertices)
-            points = np.stack([eyes[eyes[:, 0] < 0].mean(0), eyes[eyes[:, 0] > 0].mean(0), skin[nose], *skin[corners]])
-            points[:2, 2] += 0.010  # the pupil, not the ball's centre
-            pixels, _ = project(points.astype(np.float64), camera, config.face_size)
-            rows["albedo"].append(_byte(picture.albedo))
-            rows["normal"].append(_byte((picture.normal + picture.coverage[..., None]) / 2))
-            rows["coverage"].append(_byte(picture.coverage))
-            rows["lit"].append(_byte(picture.lit))
-            rows["hair"].append(_byte(picture.hair))
-            rows["light"].append(shot.light)
-            rows["keypoints"].append(pixels)
-            rows["person"].append(seed)
-            rows["camera"].append((camera.azimuth, camera.elevation, camera.distance, camera.fov, *camera.target))
-    _save(path, rows)
-
-
-def _landmarks_shard(config: DataConfig, index: int, path: Path) -> None:
-    """Where the landmarks fall in the pictures of a shard of `faces`: points (N,K,2) pixels."""
-    population = _population(config)
-    chosen = choose_landmarks(population)
-    points = []
-    for seed, rng in face_people(config, index):
-        identity = population.person(seed)
-        align = population.alignment(identity)
-        for _ in range(config.faces_per_person):
-            shot = draw_shot(rng, population.kit)
-            surface = control_vertices(population.kit.mesh(identity, shot.expression, parts=SHOWN), align)
-            points.append(project(surface[chosen].astype(np.float64), shot.camera, config.face_size)[0])
-    _save(path, {"points": points})
-
-
-def _save(path: Path, rows: dict[str, list[Any]]) -> None:
-    arrays: dict[str, Any] = {k: np.asarray(v) for k, v in rows.items()}
-    single = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+        person, edited = population.person(seed), population.person(seed, edit=1)
+        half = config.views_per_person // 2
+        own = draw_views(population, person, config.views_per_person - half, config.size, rng)
+        other = draw_views(population, edited, half, config.size, rng)
+        found = {key: np.concatenate([own[key], other[key]]) for key in own}
+        found["person"] = np.full(config.views_per_person, seed)
+        traits = [person.traits] * len(own["close"]) + [edited.traits] * half
+        found["traits"] = np.array([[int(v) for v in asdict(t).values()] for t in traits])
+        found["own_traits"] = np.array([[int(v) for v in asdict(person.traits).values()]] * len(traits))
+        # y_id is always that of the person as they are
+        found["crops"] = draw_crops(population, person, config.crops_per_person, rng)
+        for key, value in found.items():
+            rows.setdefault(key, []).append(value)
+    arrays: dict[str, Any] = {k: np.concatenate(v) for k, v in rows.items()}
     partial = path.with_suffix(".partial")
     with open(partial, "wb") as f:
-        np.savez(f, **single)
+        np.savez(f, **arrays)
     os.replace(partial, path)
 
 
-def _job(args: tuple[DataConfig, str, int]) -> str:
-    config, kind, index = args
-    path = Path(config.out) / kind / f"{index:04d}.npz"
+def _job(args: tuple[DataConfig, int]) -> str:
+    torch.set_num_threads(1)
+    config, index = args
+    path = Path(config.out) / "views" / f"{index:04d}.npz"
     if not path.exists():
-        {"views": _views_shard, "faces": _faces_shard, "landmarks": _landmarks_shard}[kind](config, index, path)
+        _shard(config, index, path)
     return str(path)
 
 
-def render_all(config: DataConfig, kinds: tuple[str, ...] = ("faces", "landmarks", "views")) -> None:
-    """Render what is missing. Prints one line a shard."""
-    jobs = []
-    for kind in kinds:
-        (Path(config.out) / kind).mkdir(parents=True, exist_ok=True)
-        people = config.view_people if kind == "views" else config.face_people
-        jobs += [(config, kind, i) for i in range(-(-people // config.shard))]
+def render_all(config: DataConfig) -> None:
+    """Draw what is missing. Prints one line a shard."""
+    (Path(config.out) / "views").mkdir(parents=True, exist_ok=True)
+    population_of(config)  # so that the registration is made once
+    jobs = [(config, i) for i in range(-(-config.people // config.shard))]
     with get_context("spawn").Pool(config.workers) as pool:
         for n, path in enumerate(pool.imap(_job, jobs)):
             print(f"rendered {n + 1}/{len(jobs)} {path}", flush=True)
@@ -225,3 +180,8 @@ def load_shards(folder: str | Path, names: tuple[str, ...], limit: int | None = 
     """Concatenate the named arrays of a folder's finished shards, of the first `limit` of them."""
     shards = [np.load(p) for p in sorted(Path(folder).glob("*.npz"))[:limit]]
     return {n: np.concatenate([s[n] for s in shards]) for n in names}
+
+
+def _bytes(a: torch.Tensor) -> Array:
+    out: Array = (a.clamp(0, 1) * 255 + 0.5).byte().numpy()
+    return out

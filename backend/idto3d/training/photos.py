@@ -7,28 +7,26 @@ compression vary far more widely here than in an album (domain randomisation, To
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Renders:
-    """One batch of the `faces` data set, float32: albedo (B,S,S,3) sRGB and normal (B,S,S,3), both premultiplied by
-    coverage (B,S,S); lit (B,S,S); light (B,3) and azimuth, elevation (B,) degrees; keypoints (B,5,2) pixels;
-    hair (B,S,S): share of each pixel that shows hair."""
+    """One batch of drawn portraits, float32: albedo (B,S,S,3) sRGB and normal (B,S,S,3) camera space, both
+    premultiplied by coverage (B,S,S); light (B,3) unit, towards a lamp; azimuth, elevation (B,) degrees; keypoints
+    (B,5,2) pixels."""
 
     albedo: Tensor
     normal: Tensor
     coverage: Tensor
-    lit: Tensor
     light: Tensor
     azimuth: Tensor
     elevation: Tensor
     keypoints: Tensor
-    hair: Tensor
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, g: torch.Generator) -> Tensor:
@@ -57,7 +55,7 @@ def _tint(b: int, strength: float, g: torch.Generator) -> Tensor:
 
 
 def relight(r: Renders, g: torch.Generator) -> Tensor:
-    """(B,S,S,3) display colours 0..1, premultiplied by coverage, under a random sky and a random shadowed lamp."""
+    """(B,S,S,3) display colours 0..1, premultiplied by coverage, under a random sky and a random lamp."""
     b = len(r.albedo)
     cover = r.coverage[..., None].clamp(min=1e-3)
     n = F.normalize(r.normal / cover, dim=-1, eps=1e-6)
@@ -68,17 +66,14 @@ def relight(r: Renders, g: torch.Generator) -> Tensor:
     total = ambient * (1 + bend) * _tint(b, 0.12, g)
     d = camera_light(r.light, r.azimuth, r.elevation)
     strength = _uniform((b, 1, 1, 1), 0.1, 1.4, g)
-    soft = _uniform((b, 1, 1, 1), 0.0, 1.0, g)  # how hard the shadow is
-    lit = r.lit[..., None] * (1 - 0.7 * soft) + 0.7 * soft
+    soft = _uniform((b, 1, 1, 1), 0.0, 1.0, g)  # how large the lamp is
     cosine = (n * d[:, None, None]).sum(-1, keepdim=True)
     wrap = 0.4 * soft
-    diffuse = ((cosine + wrap) / (1 + wrap)).clamp(min=0) * lit
+    diffuse = ((cosine + wrap) / (1 + wrap)).clamp(min=0)
     total = total + strength * diffuse * _tint(b, 0.15, g)
     half = F.normalize(d + torch.tensor([0.0, 0.0, 1.0]), dim=1)
-    shine = (
-        _uniform((b, 1, 1, 1), 0.0, 0.25, g)
-        * lit
-        * ((n * half[:, None, None]).sum(-1, keepdim=True)).clamp(min=0) ** (_uniform((b, 1, 1, 1), 8, 40, g))
+    shine = _uniform((b, 1, 1, 1), 0.0, 0.25, g) * ((n * half[:, None, None]).sum(-1, keepdim=True)).clamp(min=0) ** (
+        _uniform((b, 1, 1, 1), 8, 40, g)
     )
     fill = F.normalize(torch.randn((b, 3), generator=g) + torch.tensor([0.0, 0.0, 0.7]), dim=1)
     total = total + _uniform((b, 1, 1, 1), 0, 0.5, g) * (n * fill[:, None, None]).sum(-1, keepdim=True).clamp(min=0)
@@ -89,50 +84,6 @@ def relight(r: Renders, g: torch.Generator) -> Tensor:
     gain = (target / mean.clamp(min=1e-3)) ** _uniform((b,), 0.3, 0.7, g)
     colour = 1 - torch.exp(-1.3 * colour * gain[:, None, None, None])  # a film-like shoulder
     return colour.clamp(0, 1) ** (1 / 2.2) * r.coverage[..., None]
-
-
-def dye_hair(r: Renders, colour: Tensor, g: torch.Generator) -> tuple[Renders, Tensor]:
-    """Renders with other hair, and its colours (B,3) sRGB; colour (B,3): what it was. Half of the heads keep their
-    colour. All get strands of their own: painted hair looks alike on every synthetic head, and a net that leans on that
-    takes photographed hair for none."""
-    b, size = r.coverage.shape[:2]
-    dark, warm = torch.rand((b, 1), generator=g), torch.rand((b, 1), generator=g)
-    natural = (0.05 + 0.75 * dark**1.5) * (1 - (1 - dark) * 0.2 * warm) * torch.tensor([1.0, 0.8, 0.62]) ** (0.3 + warm)
-    new = torch.where(torch.rand((b, 1), generator=g) < 0.5, natural.clamp(0.02, 0.95), colour)
-    gain = (new.clamp(min=0.02) / colour.clamp(min=0.04)).clamp(0.1, 8)[:, None, None]
-    strands = torch.zeros(b, 1, size, size)
-    for cells, weight in (((5, 24), 0.5), ((8, size // 2), 0.35), ((24, 10), 0.3)):
-        noise = torch.randn((b, 1, *cells), generator=g)
-        strands = strands + weight * F.interpolate(noise, size=(size, size), mode="bilinear", align_corners=False)
-    strength = _uniform((b, 1, 1, 1), 0.0, 0.5, g)
-    share = (r.hair / r.coverage.clamp(min=1e-3)).clamp(0, 1)[..., None]
-    dyed = r.albedo * gain * torch.exp(strength * strands).permute(0, 2, 3, 1)
-    albedo = (r.albedo * (1 - share) + dyed * share).clamp(max=1) * (r.coverage[..., None] > 0)
-    return replace(r, albedo=torch.minimum(albedo, r.coverage[..., None])), new
-
-
-def real_textures() -> list[Tensor]:
-    """Pictures (H,W,3) 0..1 without people that come with scikit-image: what no random generator draws."""
-    from skimage import data
-
-    names = ("brick", "grass", "gravel", "coffee", "cat", "hubble_deep_field", "immunohistochemistry", "page", "moon")
-    out = []
-    for name in names:
-        picture = torch.from_numpy(getattr(data, name)()).float() / 255
-        out.append(picture[..., :3] if picture.ndim == 3 else picture[..., None].expand(-1, -1, 3))
-    return out
-
-
-def texture_crops(textures: list[Tensor], b: int, size: int, g: torch.Generator) -> Tensor:
-    """(b,size,size,3): squares of any place and scale, tinted."""
-    crops = []
-    for _ in range(b):
-        picture = textures[int(torch.randint(len(textures), (), generator=g))]
-        side = int(min(picture.shape[:2]) * float(_uniform((), 0.1, 1.0, g)))
-        y, x = (int(torch.randint(n - side + 1, (), generator=g)) for n in picture.shape[:2])
-        crop = picture[y : y + side, x : x + side].permute(2, 0, 1)[None]
-        crops.append(F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True))
-    return (torch.cat(crops).permute(0, 2, 3, 1) * _tint(b, 0.2, g)).clamp(0, 1)
 
 
 def backdrop(b: int, size: int, g: torch.Generator) -> Tensor:
@@ -157,8 +108,8 @@ def backdrop(b: int, size: int, g: torch.Generator) -> Tensor:
     return out.permute(0, 2, 3, 1)
 
 
-def _clothes_and_glasses(photo: Tensor, cover: Tensor, r: Renders, g: torch.Generator) -> Tensor:
-    """Shoulders below (and partly over) the cut neck, glasses on some, a hand or strand over a few."""
+def _clothes(photo: Tensor, cover: Tensor, r: Renders, g: torch.Generator) -> Tensor:
+    """Shoulders below (and partly over) the neck, a hand or strand over a few."""
     b, size = photo.shape[:2]
     y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
     k = r.keypoints
@@ -172,26 +123,6 @@ def _clothes_and_glasses(photo: Tensor, cover: Tensor, r: Renders, g: torch.Gene
     shoulders = shoulders * (1 - vee * cover[..., 0]) * _maybe(b, 0.85, g)[:, None, None]
     cloth = backdrop(b, size, g) * 0.5 + 0.5 * torch.rand((b, 1, 1, 3), generator=g)
     photo = photo * (1 - shoulders[..., None]) + cloth * shoulders[..., None]
-    # glasses: rims around both eyes in the eye line's frame, lenses sometimes tinted
-    along = k[:, 1] - k[:, 0]
-    width = along.norm(dim=1).clamp(min=3)[:, None, None]
-    u = (along / along.norm(dim=1, keepdim=True).clamp(min=1e-3))[:, :, None, None]
-    rim = torch.zeros(b, size, size)
-    lens = torch.zeros(b, size, size)
-    rx, ry = _uniform((b, 1, 1), 0.3, 0.44, g), _uniform((b, 1, 1), 0.2, 0.36, g)
-    power = _uniform((b, 1, 1), 2, 4, g)
-    for eye in (k[:, 0], k[:, 1]):
-        ex, ey = x[None] - eye[:, 0, None, None], y[None] - eye[:, 1, None, None]
-        a = (ex * u[:, 0] + ey * u[:, 1]) / width
-        c = (-ex * u[:, 1] + ey * u[:, 0]) / width - 0.03
-        radius = ((a / rx).abs() ** power + (c / ry).abs() ** power) ** (1 / power)
-        rim = torch.maximum(rim, ((radius - 1).abs() < 0.12).float())
-        lens = torch.maximum(lens, (radius < 1).float())
-    wear = _maybe(b, 0.2, g)[:, None, None]
-    tint = lens * wear * _uniform((b, 1, 1), 0, 0.5, g) * _maybe(b, 0.3, g)[:, None, None]
-    photo = photo * (1 - tint[..., None])
-    alpha = (rim * wear * _uniform((b, 1, 1), 0.4, 1, g))[..., None]
-    photo = photo * (1 - alpha) + alpha * _uniform((b, 1, 1, 3), 0, 0.5, g)
     # something in front of the picture
     cx, cy = _uniform((b, 1, 1), -2, 2, g), _uniform((b, 1, 1), -2, 2.4, g)
     blob = (((px - cx) ** 2 + (py - cy) ** 2) < _uniform((b, 1, 1), 0.05, 0.4, g)).float() * _maybe(b, 0.08, g)[
@@ -204,7 +135,7 @@ def take_photo(r: Renders, g: torch.Generator) -> Tensor:
     """(B,S,S,3) photographs 0..1 of a batch of renders, before the camera's own faults (see `degrade`)."""
     cover = r.coverage[..., None]
     photo = relight(r, g) + (1 - cover) * backdrop(len(r.albedo), r.albedo.shape[1], g)
-    return _clothes_and_glasses(photo, cover, r, g).clamp(0, 1)
+    return _clothes(photo, cover, r, g).clamp(0, 1)
 
 
 def degrade(crops: Tensor, g: torch.Generator) -> Tensor:

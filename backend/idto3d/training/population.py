@@ -1,136 +1,397 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The synthetic people that the starter pack is trained on.
-
-Every head is brought to one size and place by the similarity transform (Umeyama 1991) that best maps its neutral face
-onto the mean face, because a photo tells neither size nor pose; an expression of a person uses the person's own
-neutral transform, so it never moves the skull.
-"""
+"""The synthetic people that the priors are trained on and whose truth the evaluation knows: shapes of the head model,
+skins, hair and brows of the head kit."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from ..errors import UserError
+from ..headmodel import HeadModel
+from ..mesh.surface import vertex_normals
+from ..mesh.texels import make_texels
+from .accessories import make_glasses, paint_clothes
+from .captions import Traits
+from .kit import average_identity, kit_skin, load_kit
+from .kit_landmarks import find_landmarks
+from .pictures import Drawing
+from .registration import register, similarity
+from .store import stored
+from .transfer import Transfer, build_transfer, sample_texture, seat_hair, skin_displacement
 
 Array = NDArray[Any]
 
-# The 13 expressions by their pack names -> head-kit recipes (weights 0..1).
-RECIPES: dict[str, dict[str, float]] = {
-    "neutral": {},
-    "smile": {"smile": 1.0},
-    "grin": {"grin": 1.0},
-    "mouth_stretch": {"mouth_stretch": 1.0},
-    "anger": {"anger": 1.0},
-    "sadness": {"sadness": 1.0},
-    "brow_raiser": {"brow_raiser": 1.0},
-    "lip_puckerer": {"lip_puckerer": 1.0},
-    "lip_funneler": {"lip_funneler": 1.0},
-    "cheek_blowing": {"cheek_blowing": 1.0},
-    "eye_closed": {"eyes_closed": 1.0},
-    "mouth_left": {"mouth_left": 1.0},
-    "jaw_right": {"jaw_right": 1.0},
-}
-# Lips parted, eyes open: the pose whose surface has lips and lids apart (architecture.md, "choices already weighed").
-CANONICAL: dict[str, float] = {"mouth_stretch": 0.22}
-SOLID_PARTS = ("head", "eyes", "teeth", "tongue")
-
 TRAIN_SEED = 1_000_000
-EVAL_SEED = 9_000_000  # people that no training run ever draws
+EVAL_SEED = 9_000_000
+"""People that no training run ever draws."""
+
+DRAWN = ("face", "back_head", "mouth_socket", "eye_socket", "gums", "tongue", "teeth", "sclera")
+"""Parts that are drawn: films are clear, and the iris lies behind the painted eyeball."""
+
+_KIT_SHARE = 0.8
+"""How much of the kit's own age, build and sex is added to the modes, which vary over all people already."""
+
+_IRIS = (
+    (0.26, 0.15, 0.08),
+    (0.35, 0.48, 0.62),
+    (0.33, 0.47, 0.47),
+    (0.43, 0.29, 0.15),
+    (0.20, 0.30, 0.47),
+    (0.36, 0.42, 0.25),
+    (0.45, 0.48, 0.50),
+    (0.60, 0.68, 0.74),
+    (0.47, 0.58, 0.68),
+)
+_SOCKETS = {"mouth_socket": (0.33, 0.13, 0.12), "eye_socket": (0.55, 0.30, 0.27)}
+_LIPS, _LIP_GAP, _LIP_MOST = (13, 14), 0.0006, 0.12  # landmarks of the inner lips; metres; share of mouthClose
+_IRIS_RADIUS, _PUPIL_RADIUS = 0.0061, 0.0021  # metres from the eye's axis, on the neutral
 
 
-def load_kit(path: str | Path) -> Any:
-    """Import the head kit (a folder with headkit.py and its data). Raises E_KIT_MISSING."""
-    folder = Path(path)
-    source = folder / "headkit.py"
-    if not source.is_file():
-        raise UserError("E_KIT_MISSING", f"There is no head kit at {folder}.", "Pass --headkit with its folder.")
-    spec = importlib.util.spec_from_file_location("headkit", source)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["headkit"] = module
-    spec.loader.exec_module(module)
-    return module.load(str(folder))
+@dataclass(frozen=True, eq=False)
+class Shell:
+    """Something on the neutral head, rigid when the face moves: vertices (V,3) metres, normals (V,3), triangles (F,3),
+    uv (V,2), texture (S,S,3) sRGB 0..1; hair or not."""
+
+    vertices: Array
+    normals: Array
+    triangles: Array
+    uv: Array
+    texture: Array
+    hair: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """identity (M,) and displacement (P,3) metres of the head model, and neutral (P,3), the head that they make; maps:
+    material -> (S,S,3) sRGB 0..1; shells: hair, glasses; traits: what is said of them; code: the kit's own numbers."""
+
+    seed: int
+    identity: Array
+    displacement: Array
+    neutral: Array
+    maps: dict[str, Array]
+    shells: tuple[Shell, ...]
+    traits: Traits
+    code: Array
 
 
 @dataclass(frozen=True)
-class Similarity:
-    """x -> scale * x @ rotation.T + translation, rotation (3,3), translation (3,) metres."""
+class Looks:
+    """What a prompt may change of a person. male 0..1; age years; weight 0..1; beard 0 none, 1 stubble, 2 full; dye and
+    cut: numbers that hair colour and style are drawn from."""
 
-    scale: float
-    rotation: Array
-    translation: Array
-
-    def __call__(self, points: Array) -> Array:
-        moved: Array = (self.scale * points @ self.rotation.T + self.translation).astype(np.float32)
-        return moved
-
-
-def similarity(source: Array, target: Array) -> Similarity:
-    """Least-squares similarity from source (N,3) to target (N,3) (Umeyama 1991)."""
-    ms, mt = source.mean(0), target.mean(0)
-    s, t = (source - ms).astype(np.float64), (target - mt).astype(np.float64)
-    u, d, vt = np.linalg.svd(t.T @ s)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * sign) @ vt
-    scale = float((d * sign).sum() / (s**2).sum())
-    return Similarity(scale, rotation, mt - scale * rotation @ ms)
+    male: float
+    age: float
+    weight: float
+    beard: int
+    freckles: bool
+    glasses: bool
+    dye: float
+    cut: float
 
 
-def triangulate(quads: Array, uv_quads: Array) -> tuple[Array, Array]:
-    """(F,4) faces and uv faces -> (T,3), (T,3), degenerate halves dropped."""
-    t = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-    u = np.concatenate([uv_quads[:, [0, 1, 2]], uv_quads[:, [0, 2, 3]]])
-    keep = (t[:, 0] != t[:, 1]) & (t[:, 1] != t[:, 2]) & (t[:, 0] != t[:, 2])
-    return t[keep].astype(np.int64), u[keep].astype(np.int64)
-
-
-def front_of_face(vertices: Array, outer: Array) -> Array:
-    """Indices of the skin vertices on the front of the face (used to align and to measure): a fixed region of the
-    fixed topology, chosen on the mean head: in front of the ears, from hairline to chin, without the mouth bag."""
-    x, y, z = vertices.T
-    return np.nonzero((z > 0.045) & (y > -0.115) & (y < 0.055) & (np.abs(x) < 0.065) & outer)[0]
-
-
-def outer_skin(head: tuple[Array, Array, Array, Array]) -> Array:
-    """Mask (V,) of skin vertices outside the mouth; the kit's UV layout keeps the mouth bag apart from the face."""
-    vertices, faces, uv, uv_faces = head
-    centre = uv[uv_faces].mean(1) * 1024
-    bag = (1024 - centre[:, 1] >= 550) & (centre[:, 0] > 515) & (centre[:, 0] < 790)
-    mask = np.zeros(len(vertices), bool)
-    mask[np.unique(faces[~bag])] = True
-    return mask
+def _draw_looks(rng: np.random.Generator) -> Looks:
+    part = float(np.clip(abs(rng.normal(0, 0.12)), 0, 0.45))
+    male = 1.0 - part if rng.random() < 0.5 else part
+    return Looks(
+        male,
+        float(rng.uniform(18, 88)),
+        float(np.clip(rng.normal(0.5, 0.3), 0, 1)),
+        int(rng.choice(3, p=(0.4, 0.2, 0.4))),
+        bool(rng.random() < 0.2),
+        bool(rng.random() < 0.2),
+        float(rng.random()),
+        float(rng.random()),
+    )
 
 
 class Population:
-    """Deterministic people: `person(seed)` draws one identity code."""
+    """Deterministic people of a head model: `person(seed)`."""
 
-    def __init__(self, kit: Any, mean_people: int = 200) -> None:
-        self.kit = kit
-        seeds = range(TRAIN_SEED + 900_000, TRAIN_SEED + 900_000 + mean_people)
-        heads = np.stack([kit.mesh(self.person(s), parts=("head",)).head[0] for s in seeds])
-        self.mean_identity: Array = np.mean([self.person(s) for s in seeds], 0).astype(np.float32)
-        self.outer: Array = outer_skin(kit.mesh(self.person(TRAIN_SEED), parts=("head",)).head)
-        mean = heads.mean(0)
-        for _ in range(3):  # generalised Procrustes
-            face = front_of_face(mean, self.outer)
-            mean = np.mean([similarity(h[face], mean[face])(h) for h in heads], 0)
-        self.mean_head: Array = mean.astype(np.float32)
-        self.face: Array = front_of_face(mean, self.outer)
+    def __init__(self, model: HeadModel, kit: Any, transfer: Transfer) -> None:
+        self.model, self.kit, self.transfer = model, kit, transfer
+        self._average = kit_skin(kit, average_identity(kit)).vertices
+        self._beard = kit._pooled("beard_mask.png", 512, False)[..., None] / 255.0
+        self._eyes = _eye_texels(model)
+        self._shown = model.faces_of(*DRAWN)[model.triangle_quad]
+        self._triangles = model.triangles[self._shown]
 
-    def person(self, seed: int) -> Array:
-        identity: Array = self.kit.sample_identity(np.random.default_rng(seed))
-        return identity
+    def person(self, seed: int, edit: int = 0, clothes: bool = False) -> Person:
+        """One person; the same seed gives the same one. edit: 0 as they are; n > 0 the same person with some traits
+        other than theirs (older, bald, freckled, ...), as a prompt may ask. clothes: neck and shoulders are dressed."""
+        identity = np.random.default_rng([seed, 3]).standard_normal(len(self.model.identity))
+        looks = self._looks(seed, edit)
+        code, rng = self._code(seed, looks), np.random.default_rng([seed, 7])
+        displacement = skin_displacement(self.transfer, self.model, self._kit_motion(code))
+        shape = self.model.shape(identity)
+        displacement += self._closed_lips(shape + displacement)
+        maps = self._maps(code, looks, rng)
+        if clothes:
+            maps = paint_clothes(maps, self.transfer.position, rng)
+        head = shape + displacement
+        shells = self._hair(code, head) + (self._glasses(head, rng) if looks.glasses else ())
+        return Person(seed, identity, displacement, head, maps, shells, self._traits(code, looks), code)
 
-    def alignment(self, identity: Array) -> Similarity:
-        neutral = self.kit.mesh(identity, parts=("head",)).head[0]
-        return similarity(neutral[self.face], self.mean_head[self.face])
+    def _looks(self, seed: int, edit: int) -> Looks:
+        looks = _draw_looks(np.random.default_rng([seed, 6]))
+        if not edit:
+            return looks
+        rng = np.random.default_rng([seed, 8, edit])
+        other = _draw_looks(rng)
+        names = [f.name for f in fields(Looks)]
+        # sex and hair genes seldom, the rest often, and never nothing
+        taken = [n for n in names if rng.random() < (0.15 if n == "male" else 0.4)] or ["age"]
+        return replace(looks, **{n: getattr(other, n) for n in taken})
 
-    def attribute(self, identity: Array, name: str) -> float:
-        return float(self.kit.get(identity, name))
+    def _code(self, seed: int, looks: Looks) -> Array:
+        """The kit's numbers: the same genes (skin, brows, eyes, when hair turns grey) for any looks."""
+        rng = np.random.default_rng([seed, 5])
+        code: Array = self.kit.sample_identity(rng, age_years=looks.age, gender=looks.male, stubble=0.0)
+        self._set(code, weight=looks.weight, muscle=float(np.clip(rng.normal(0.5, 0.2), 0, 1)))
+        colour = np.random.default_rng([seed, 9, int(looks.dye * 1e6)])
+        if looks.dye < 0.35:  # another colour than that of the kit's genes
+            dark, warm = colour.random() ** 1.5, colour.random()
+            r, g, b = np.clip((0.06 + 0.7 * dark) * np.array([1.0, 0.8, 0.62]) ** (0.3 + 1.2 * warm), 0.02, 0.95)
+            self._set(code, hair_r=r, hair_g=g, hair_b=b)
+        elif looks.dye < 0.5:
+            r, g, b = colour.uniform(0.4, 0.78) * np.array([1.0, 0.985, 0.96])
+            self._set(code, hair_r=r, hair_g=g, hair_b=b)
+        code[self._index("hair_style")] = self._hair_style(
+            code, np.random.default_rng([seed, 10, int(looks.cut * 1e6)])
+        )
+        return code
+
+    def drawing(self, person: Person, expression: Array | None = None) -> Drawing:
+        """The person with expression (E,) coefficients, ready to draw."""
+        head = person.neutral
+        if expression is not None:
+            moving = np.flatnonzero(expression)
+            head = head + np.tensordot(expression[moving], self.model.expression[moving], 1)
+        own = self._shown
+        vertices, normals = [head], [vertex_normals(head, self._triangles)]
+        triangles, uv, triangles_uv = [self._triangles], [self.model.uv], [self.model.triangles_uv[own]]
+        kinds = [self.model.material[self.model.triangle_quad[own]]]
+        hair = [np.zeros(len(self._triangles), bool)]
+        textures = [person.maps[m.name] for m in self.model.materials]
+        count, count_uv = len(head), len(self.model.uv)
+        for shell in person.shells:
+            vertices.append(shell.vertices)
+            normals.append(shell.normals)
+            triangles.append(shell.triangles + count)
+            uv.append(shell.uv)
+            triangles_uv.append(shell.triangles + count_uv)
+            kinds.append(np.full(len(shell.triangles), len(textures)))
+            hair.append(np.full(len(shell.triangles), shell.hair))
+            textures.append(shell.texture)
+            count, count_uv = count + len(shell.vertices), count_uv + len(shell.uv)
+
+        def tensor(parts: list[Array], kind: Any) -> torch.Tensor:
+            return torch.from_numpy(np.concatenate(parts).astype(kind))
+
+        return Drawing(
+            tensor(vertices, np.float32),
+            tensor(normals, np.float32),
+            tensor(triangles, np.int64),
+            tensor(uv, np.float32),
+            tensor(triangles_uv, np.int64),
+            tensor(kinds, np.int64),
+            tuple(torch.from_numpy(np.ascontiguousarray(t, np.float32)) for t in textures),
+            tensor(hair, bool),
+        )
+
+    # ------------------------------------------------------------------ shape
+    def _kit_motion(self, code: Array) -> Array:
+        """(V,3) metres: what sex, age, build and descent do to the kit's average skin, without size and place."""
+        names = ("gender", "age_years", "african", "asian", "caucasian", "muscle", "weight")
+        macro = average_identity(self.kit, **{n: self.kit.get(code, n) for n in names})
+        moved = kit_skin(self.kit, macro).vertices
+        outer = np.unique(self.transfer.kit.triangles)
+        aligned = similarity(moved[outer], self._average[outer])(moved)
+        out: Array = _KIT_SHARE * (aligned - self._average)
+        return out
+
+    def _closed_lips(self, head: Array) -> Array:
+        """(P,3) metres: what of mouthClose brings the lips of a neutral head to just not touching: the modes know
+        nothing of each other there, and leave them parted or one in the other."""
+        corners, weights = self.model.landmark_triangle, self.model.landmark_barycentric
+        close = self.model.expression[self.model.expression_names.index("mouthClose")].astype(np.float64)
+
+        def gap(points: Array) -> float:
+            upper, lower = (float(weights[n] @ points[corners[n], 1]) for n in _LIPS)
+            return upper - lower
+
+        out: Array = close * float(np.clip((_LIP_GAP - gap(head)) / gap(close), -_LIP_MOST, _LIP_MOST))
+        return out
+
+    def _index(self, name: str) -> int:
+        found: int = self.kit.identity_names.index(name)
+        return found
+
+    def _set(self, code: Array, **values: float) -> None:
+        for name, value in values.items():
+            code[self._index(name)] = value
+
+    def _hair_style(self, code: Array, rng: np.random.Generator) -> float:
+        """A style of the kit, or -1 for none; one that hides an eye is rare."""
+        male, age = self.kit.get(code, "gender") > 0.5, self.kit.get(code, "age_years")
+        names = [n for n in self.kit.hair_names if rng.random() < 0.15 or not n.startswith(("short03", "bob02"))]
+        short = [n for n in names if n.startswith("short")]
+        long = [n for n in names if not n.startswith("short")]
+        u = rng.random()
+        bald, cut = (0.12 + 0.2 * (age > 50), 0.9) if male else (0.04, 0.3)
+        if u < bald:
+            return -1.0
+        return float(self.kit.hair_names.index(str(rng.choice(short if u < cut else long))))
+
+    # ------------------------------------------------------------------ looks
+    def _hair_colour(self, code: Array) -> Array:
+        return np.array([self.kit.get(code, f"hair_{c}") for c in "rgb"])
+
+    def _maps(self, code: Array, looks: Looks, rng: np.random.Generator) -> dict[str, Array]:
+        skin = self.kit.texture(code, 512).astype(np.float32) / 255
+        colour = self._hair_colour(code)
+        maps: dict[str, Array] = {
+            m.name: np.broadcast_to(np.float32(np.clip(np.array(m.albedo) * rng.normal(1, 0.06), 0, 1)), (4, 4, 3))
+            for m in self.model.materials
+        }
+        for name, uv in self.transfer.kit_uv.items():
+            maps[name] = sample_texture(skin, uv)
+        sockets = {
+            n: self.model.part_names.index(n) for n in ("mouth_socket", "eye_socket") if n in self.model.part_names
+        }
+        for name, part in self.transfer.part.items():
+            for socket, number in sockets.items():
+                inner = (0.33, 0.13, 0.12) if socket == "mouth_socket" else (0.55, 0.30, 0.27)
+                maps[name][part == number] = inner
+        beard = looks.beard if looks.male > 0.5 else 0
+        if beard:
+            share = (0.0, rng.uniform(0.2, 0.5), rng.uniform(0.8, 1.0))[beard]
+            grain = np.clip(rng.normal(1.0, 0.15, (*maps["skin"].shape[:2], 1)), 0.4, 1.6)
+            cover = share * np.clip(
+                sample_texture(self._beard, self.transfer.kit_uv["skin"]) * (1.0 + 0.6 * (beard - 1)), 0, 1
+            )
+            maps["skin"] = maps["skin"] * (1 - cover) + cover * np.clip(0.75 * colour * grain, 0, 1)
+        if looks.freckles:
+            maps["skin"] = maps["skin"] * _freckles(self.transfer.position["skin"], rng)[..., None]
+        style = int(round(self.kit.get(code, "brow_style"))) % len(self.transfer.brows)
+        brow = 0.9 * self.transfer.brows[style][..., None]
+        maps["skin"] = maps["skin"] * (1 - brow) + brow * np.minimum(0.75 * colour + 0.03, maps["skin"])
+        maps["eyes"] = self._eye_map(_IRIS[int(self.kit.get(code, "eye_style")) % len(_IRIS)], rng)
+        return {n: np.ascontiguousarray(np.clip(m, 0, 1), np.float32) for n, m in maps.items()}
+
+    def _eye_map(self, colour: tuple[float, float, float], rng: np.random.Generator) -> Array:
+        """The eyeball's outer shell with the iris painted on it."""
+        radius, angle = self._eyes
+        rays = 1.0 + 0.15 * np.interp(angle, np.linspace(-np.pi, np.pi, 64), rng.normal(size=64), period=2 * np.pi)
+        white = np.array([0.82, 0.77, 0.74]) * rng.uniform(0.9, 1.02)
+        ring = 1.0 - 0.55 * np.clip((radius - 0.8 * _IRIS_RADIUS) / (0.2 * _IRIS_RADIUS), 0, 1)
+        iris = np.array(colour) * rng.normal(1, 0.1) * (rays * ring)[..., None]
+        edge = np.clip((radius - _IRIS_RADIUS) / 4e-4, 0, 1)[..., None]
+        pupil = np.clip((radius - _PUPIL_RADIUS) / 3e-4, 0, 1)[..., None]
+        out: Array = (iris * (1 - edge) + white * edge) * pupil + 0.02 * (1 - pupil)
+        return out
+
+    def _hair(self, code: Array, head: Array) -> tuple[Shell, ...]:
+        number = int(round(self.kit.get(code, "hair_style")))
+        if number < 0:
+            return ()
+        style = self.transfer.hairstyles[min(number, len(self.transfer.hairstyles) - 1)]
+        vertices, normals = seat_hair(style, self.model, head)
+        part = self.kit.mesh(code, parts=("head", "hair"))["hair"]
+        image = self.kit.part_texture(code, part)[..., :3].astype(np.float32) / 255
+        step = max(1, len(image) // 256)
+        pooled = image.reshape(len(image) // step, step, -1, step, 3).mean((1, 3))
+        return (Shell(vertices, normals, style.triangles, style.uv, pooled, True),)
+
+    def _glasses(self, head: Array, rng: np.random.Generator) -> tuple[Shell, ...]:
+        vertices, triangles = make_glasses(self.model, head, rng)
+        colour = rng.uniform(0.02, 0.15, 3) if rng.random() < 0.7 else rng.uniform(0.2, 0.7, 3)
+        texture = np.broadcast_to(np.float32(colour), (4, 4, 3))
+        normals = vertex_normals(vertices, triangles)
+        return (Shell(vertices, normals, triangles, np.zeros((len(vertices), 2)), texture, False),)
+
+    def _traits(self, code: Array, looks: Looks) -> Traits:
+        get = self.kit.get
+        tone = get(code, "african") + 0.3 * get(code, "asian") + 0.2 * get(code, "skin_melanin")
+        style = int(round(get(code, "hair_style")))
+        name = self.kit.hair_names[style] if style >= 0 else ""
+        length = 0 if style < 0 else 1 if name.startswith("short") else 2 if name.startswith("bob") else 3
+        if name.startswith(("ponytail", "braid")):
+            length = 4
+        return Traits(
+            sex=int(looks.male > 0.5),
+            age=int(np.searchsorted([28, 42, 57, 72], looks.age)),
+            weight=int(np.searchsorted([0.15, 0.35, 0.65, 0.85], looks.weight)),
+            skin=3 - int(np.searchsorted([0.2, 0.35, 0.65], tone)),
+            length=length,
+            colour=_colour_word(self._hair_colour(code)),
+            beard=looks.beard if looks.male > 0.5 else 0,
+            wrinkled=looks.age > 60,
+            freckles=looks.freckles,
+            glasses=looks.glasses,
+        )
+
+
+def load_population(model: HeadModel, headkit: str | Path, facenets: str | Path, work: Path) -> Population:
+    """The population of a head model; the registration is made once and kept in `work`.
+
+    Raises UserError E_KIT_MISSING where there is no head kit.
+    """
+    kit = load_kit(headkit)
+    skin = kit_skin(kit, average_identity(kit))
+
+    def make() -> dict[str, Array]:
+        marks = find_landmarks(kit, skin, Path(facenets) / "face_landmarks_detector.onnx")
+        return {"registered": register(skin, marks, model)}
+
+    registered = stored(work / "registration.npz", make)["registered"]
+    return Population(model, kit, build_transfer(kit, model, registered))
+
+
+def _eye_texels(model: HeadModel) -> tuple[Array, Array]:
+    """(S,S) distance of the eyeball's texels from its axis, large behind its middle, and the angle round the axis."""
+    own = model.faces_of("sclera")[model.triangle_quad]
+    triangles, triangles_uv = model.triangles[own], model.triangles_uv[own]
+    left = model.neutral[triangles[:, 0], 0] > 0
+    texels = make_texels(model.uv, triangles_uv[left], triangles[left], 128)
+    ball = model.neutral[np.unique(triangles[left])]
+    offset = texels.padded(texels.image(texels.at(model.neutral))) - (ball.min(0) + ball.max(0)) / 2
+    radius = np.hypot(offset[..., 0], offset[..., 1]) + (offset[..., 2] < 0)
+    return radius, np.arctan2(offset[..., 1], offset[..., 0])
+
+
+def _freckles(position: Array, rng: np.random.Generator) -> Array:
+    """(S,S) factor of the skin map: spots of one to two millimetres over nose, cheeks and forehead."""
+    count = int(rng.integers(150, 500))
+    flat = position.reshape(-1, 3)
+    x, y, z = flat.T
+    where = np.exp(-(((np.abs(x) - 0.02) / 0.03) ** 2) - (((y - 0.005) / 0.035) ** 2)) * (z > 0.05)
+    spots = rng.choice(len(flat), count, p=where / where.sum())
+    distance, spot = cKDTree(flat[spots]).query(flat, distance_upper_bound=0.004)
+    radius = np.append(rng.uniform(0.0007, 0.0017, count), 1.0)
+    depth = np.append(rng.uniform(0.2, 0.5, count), 0.0)
+    cover = np.clip((radius[spot] - distance) / 5e-4 + 0.5, 0, 1) * depth[spot]
+    out: Array = (1.0 - np.where(np.isfinite(distance), cover, 0.0)).reshape(position.shape[:2])
+    return out
+
+
+def _colour_word(colour: Array) -> int:
+    """Index into captions' colours."""
+    r, g, _ = colour
+    high, low = float(colour.max()), float(colour.min())
+    saturation = (high - low) / max(high, 1e-3)
+    if saturation < 0.2 and high > 0.3:
+        return 6 if high > 0.58 else 5
+    if high < 0.14:
+        return 0
+    if r > 1.9 * g and high > 0.22:
+        return 3
+    if high > 0.5:
+        return 4
+    return 1 if high < 0.26 else 2

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Trains the starter pack's autoencoder, shared U-Net and the two domains' adapters.
 
-The base learns photographs, normals and albedo together, told apart by their words; the LoRA sets and the identity and
-expression branches then specialise it (Babiloni et al. 2024, section 3). Loss: plain noise prediction.
+The base learns normals and albedo together, told apart by their words; the LoRA sets and the identity and expression
+branches then specialise it (Babiloni et al. 2024, section 3). Loss: noise prediction, weighted by min-SNR with gamma 5
+(Hang et al. 2023).
 """
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,103 +20,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checkpoint import load_checkpoint, save_checkpoint
-from ..prior.schedule import make_schedule
 from ..prior.adapters import Condition, denoise, domain_parameters
+from ..prior.schedule import Schedule, make_schedule
+from .captions import DOMAINS, Domain
 from .samples import COLUMNS, EpsPair, sample_sheet
+from .stage import StageConfig, run_stage
 
 Array = NDArray[Any]
 
-
-PHOTO_STEP = 5  # every fifth view is also encoded as a photograph, in the same order
-
-
-@dataclass(frozen=True)
-class StageConfig:
-    """One stage of training."""
-
-    steps: int
-    batch: int = 32
-    lr: float = 4e-4
-    weight_decay: float = 1e-2
-    # largest norm of the gradient
-    clip: float = 1.0
-    # share of the samples whose text, identity or expression is dropped
-    text_dropout: float = 0.1
-    id_dropout: float = 0.1
-    exp_dropout: float = 0.1
-    seed: int = 0
-    checkpoint_every: float = 150.0
-    # extra loss on covered latent pixels: the black background teaches little
-    head_weight: float = 2.0
+MIN_SNR_GAMMA = 5.0
+HEAD_WEIGHT = 2.0
+"""Weight of covered latent pixels: the black background teaches little."""
+BASE_TEXT_DROPOUT = 0.1
+TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT = 0.1, 0.25, 0.1
+"""Share of the samples whose text, identity or expression is dropped: identity the most, so that words keep a say."""
 
 
-def cosine(step: int, steps: int, warmup: int = 100) -> float:
-    """Learning-rate factor: linear warm-up, cosine decay to 2 %."""
-    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
-
-
-def run_stage(
-    name: str,
-    folder: Path,
-    model: nn.Module,
-    parameters: list[nn.Parameter],
-    config: StageConfig,
-    loss_of: Callable[[int, np.random.Generator, torch.Generator], dict[str, Tensor]],
-    on_checkpoint: Callable[[int], None] = lambda step: None,
-    autocast: bool = True,
-    device: str = "cpu",
-) -> None:
-    """The loop that all stages share: seeded by step, logged, resumed from `folder`. model: what is checkpointed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.99))
-    step = (
-        load_checkpoint(folder, model, optimiser)
-        if len(parameters) == len(list(model.parameters()))
-        else load_checkpoint(folder, model)
-    )
-    means: dict[str, float] = {}
-    started = saved = time.time()
-    while step < config.steps:
-        rng = np.random.default_rng([config.seed, step])
-        g = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * cosine(step, config.steps)
-        with torch.autocast(device, torch.bfloat16, enabled=autocast):
-            parts = loss_of(step, rng, g)
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(parts.values())).sum().backward()
-        nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimiser.step()
-        step += 1
-        for k, v in parts.items():
-            means[k] = 0.97 * means.get(k, v.item()) + 0.03 * v.item()
-        if step % 25 == 0:
-            line = {
-                "stage": name,
-                "step": step,
-                "seconds": round(time.time() - started, 1),
-                **{k: round(v, 5) for k, v in means.items()},
-            }
-            print(json.dumps(line), flush=True)
-            with open(folder / "log.jsonl", "a") as f:
-                f.write(json.dumps(line) + "\n")
-        if time.time() - saved > config.checkpoint_every or step == config.steps:
-            save_checkpoint(folder, model, optimiser, step, asdict(config))
-            on_checkpoint(step)
-            saved = time.time()
-
-
-def train_vae(vae: AutoencoderKL, pictures: Array, folder: Path, config: StageConfig, device: str = "cpu") -> None:
+def train_vae(vae: AutoencoderKL, pictures: Array, folder: Path, config: StageConfig) -> None:
     """L1 on pixels and on their gradients, a whisper of KL. pictures (N,S,S,3) uint8."""
-    vae.to(device, memory_format=torch.channels_last)
+    vae.to(config.device, memory_format=torch.channels_last)
 
-    def loss_of(step: int, rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
+    def loss_of(rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
         rows = np.sort(rng.choice(len(pictures), config.batch, replace=False))
-        x = torch.from_numpy(pictures[rows]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = _to_net(pictures[rows], config.device)
         posterior = vae.encode(x).latent_dist
-        z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=g).to(device)
+        z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=g).to(config.device)
         y = vae.decode(z).sample.float()
         return {
             "l1": (y - x).abs().mean(),
@@ -126,31 +52,40 @@ def train_vae(vae: AutoencoderKL, pictures: Array, folder: Path, config: StageCo
             "kl": 1e-5 * posterior.kl().float().mean() / z[0].numel() * 100,
         }
 
-    run_stage("vae", folder, vae, list(vae.parameters()), config, loss_of, device=device)
+    run_stage(folder, vae, config, loss_of)
 
 
 @torch.no_grad()
-def encode_all(vae: AutoencoderKL, pictures: Array, batch: int = 64, device: str = "cpu") -> Tensor:
+def encode_all(vae: AutoencoderKL, pictures: Array, device: str = "cpu", batch: int = 64) -> Tensor:
     """Latent means (N,4,h,w) float16 of pictures (N,S,S,3) uint8, unscaled."""
     out = []
     for i in range(0, len(pictures), batch):
-        x = torch.from_numpy(pictures[i : i + batch]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.autocast(device, torch.bfloat16):
-            out.append(vae.encode(x).latent_dist.mean.half().cpu())
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            out.append(vae.encode(_to_net(pictures[i : i + batch], device)).latent_dist.mean.half().cpu())
     return torch.cat(out)
 
 
-@dataclass(frozen=True)
-class PriorData:
-    """Scaled latents by domain (N,4,h,w), token ids by domain (N,L), coverage (N,h,w); per picture the person's
-    index, expression index. tokens_blank: (1,L) of the empty prompt."""
+def _to_net(pictures: Array, device: str) -> Tensor:
+    x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return x.contiguous(memory_format=torch.channels_last)
 
-    latents: dict[str, Tensor]
-    tokens: dict[str, Tensor]
+
+@dataclass(frozen=True, eq=False)
+class PriorData:
+    """Pictures and what is said of them, row by row: scaled latents by domain (N,4,h,w), token ids by domain (N,K,L) of
+    K captions each, coverage (N,h,w), person (N,), expression (N,). tokens_blank: (1,L) of the empty prompt."""
+
+    latents: dict[Domain, Tensor]
+    tokens: dict[Domain, Tensor]
     tokens_blank: Tensor
     coverage: Tensor
     person: Array
     expression: Array
+
+    def some_tokens(self, domain: Domain, rows: Array, rng: np.random.Generator) -> Tensor:
+        """(B,L) one caption of each row."""
+        which = torch.from_numpy(rng.integers(self.tokens[domain].shape[1], size=len(rows)))
+        return self.tokens[domain][torch.from_numpy(rows), which]
 
 
 class Base(nn.Module):
@@ -161,40 +96,34 @@ class Base(nn.Module):
         self.unet, self.text = unet, text
 
 
-def train_base(
-    base: Base,
-    data: PriorData,
-    decode: Callable[[Tensor], Tensor],
-    folder: Path,
-    config: StageConfig,
-    device: str = "cpu",
-) -> None:
-    """The text-to-image stage over all domains. decode: scaled latents to images, for the sample sheets."""
+Decode = Callable[[Tensor], Tensor]
+"""Scaled latents to images, for the sample sheets."""
+
+
+def train_base(base: Base, data: PriorData, decode: Decode, folder: Path, config: StageConfig) -> None:
+    """The text-to-image stage over both domains."""
+    device = config.device
     schedule = make_schedule().to(device)
     base.to(device)
-    domains = list(data.latents)
+    half = config.batch // 2
 
-    def loss_of(step: int, rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
-        rows = rng.choice(len(data.person), config.batch, replace=False)
-        which = rng.choice(domains, config.batch, p=[0.2 if d == "photo" else 0.4 for d in domains])
-        rows = np.where(which == "photo", rows - rows % PHOTO_STEP, rows)
-        at = np.where(which == "photo", rows // PHOTO_STEP, rows)
-        z0 = torch.stack([data.latents[d][r] for d, r in zip(which, at, strict=True)]).float().to(device)
-        tokens = torch.stack([data.tokens[d][r] for d, r in zip(which, rows, strict=True)])
-        tokens = torch.where(
-            (torch.rand((config.batch, 1), generator=g) < config.text_dropout), data.tokens_blank, tokens
-        ).to(device)
-        text = base.text(tokens).last_hidden_state
-        t, noise, z_t = _noised(schedule, z0, g, device)
+    def loss_of(rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
+        picked = [(d, rng.choice(len(data.person), half, replace=False)) for d in DOMAINS]
+        z0 = torch.cat([data.latents[d][rows] for d, rows in picked]).float().to(device)
+        tokens = torch.cat([data.some_tokens(d, rows, rng) for d, rows in picked])
+        keep = torch.rand((len(tokens), 1), generator=g) >= BASE_TEXT_DROPOUT
+        text = base.text(torch.where(keep, tokens, data.tokens_blank).to(device)).last_hidden_state
+        t, noise, z_t = _noised(schedule, z0, g)
         eps = base.unet(z_t, t, encoder_hidden_states=text).sample.float()
-        return {"eps": _weighted(eps, noise, data.coverage[rows].to(device), config.head_weight)}
+        cover = torch.cat([data.coverage[rows] for _, rows in picked]).to(device)
+        return {"eps": _weighted(schedule, eps, noise, t, cover)}
 
-    def draw(step: int) -> None:
+    @torch.no_grad()
+    def draw() -> None:
         rows = shown_rows(data)
         lines: list[tuple[Tensor, EpsPair]] = []
-        for domain in domains:
-            at = rows - rows % PHOTO_STEP if domain == "photo" else rows
-            text = base.text(data.tokens[domain][at].to(device)).last_hidden_state
+        for domain in DOMAINS:
+            text = base.text(data.tokens[domain][rows, 0].to(device)).last_hidden_state
             blank = base.text(data.tokens_blank.to(device)).last_hidden_state.expand_as(text)
 
             def pair(z: Tensor, t: Tensor, text: Tensor = text, blank: Tensor = blank) -> tuple[Tensor, Tensor]:
@@ -202,11 +131,10 @@ def train_base(
                 out = base.unet(torch.cat([z, z]), torch.cat([t, t]), encoder_hidden_states=both).sample.float()
                 return out[: len(z)], out[len(z) :]
 
-            z0 = data.latents[domain][at // PHOTO_STEP if domain == "photo" else at].float().to(device)
-            lines.append((z0, pair))
+            lines.append((data.latents[domain][rows].float().to(device), pair))
         sample_sheet(folder / "samples.png", decode, lines, config.seed)
 
-    run_stage("base", folder, base, list(base.parameters()), config, loss_of, torch.no_grad()(draw), device=device)
+    run_stage(folder, base, config, loss_of, draw)
 
 
 def shown_rows(data: PriorData) -> Array:
@@ -215,56 +143,61 @@ def shown_rows(data: PriorData) -> Array:
     return rows
 
 
+@dataclass(frozen=True, eq=False)
+class DomainCodes:
+    """What a domain is conditioned on besides text: y_id (people, photos, 512) and y_exp (E,D); text_of: token ids to
+    embeddings by the frozen text encoder."""
+
+    y_id: Tensor
+    y_exp: Tensor
+    text_of: Callable[[Tensor], Tensor]
+
+
 def train_domain(
     unet: UNet2DConditionModel,
-    text_of: Callable[[Tensor], Tensor],
+    codes: DomainCodes,
     data: PriorData,
-    domain: str,
-    y_id: Tensor,
-    y_exp: Tensor,
-    decode: Callable[[Tensor], Tensor],
+    domain: Domain,
+    decode: Decode,
     folder: Path,
     config: StageConfig,
-    device: str = "cpu",
 ) -> None:
-    """The LoRA set and branches of one domain. y_id (people, photos, 512), y_exp (E,D); decode as in `train_base`."""
+    """The LoRA set and branches of one domain, attached to a frozen U-Net."""
+    device = config.device
     schedule = make_schedule().to(device)
     unet.to(device)
     parameters = domain_parameters(unet)
     for p in parameters:
         p.requires_grad_(True)
 
-    def loss_of(step: int, rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
+    def loss_of(rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
         rows = rng.choice(len(data.person), config.batch, replace=False)
-        b = config.batch
-        z0 = data.latents[domain][rows].float().to(device)
-        keep = [
-            torch.rand((b,), generator=g) >= p for p in (config.text_dropout, config.id_dropout, config.exp_dropout)
-        ]
-        tokens = torch.where(keep[0][:, None], data.tokens[domain][rows], data.tokens_blank).to(device)
-        photo = torch.from_numpy(rng.integers(y_id.shape[1], size=b))
+        keep = [torch.rand((config.batch,), generator=g) >= p for p in (TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT)]
+        tokens = torch.where(keep[0][:, None], data.some_tokens(domain, rows, rng), data.tokens_blank).to(device)
+        photo = torch.from_numpy(rng.integers(codes.y_id.shape[1], size=config.batch))
         cond = Condition(
-            text_of(tokens),
-            y_id[data.person[rows], photo].to(device),
-            y_exp[data.expression[rows]].to(device),
+            codes.text_of(tokens),
+            codes.y_id[data.person[rows], photo].to(device),
+            codes.y_exp[data.expression[rows]].to(device),
             keep[1].float().to(device),
             keep[2].float().to(device),
         )
-        t, noise, z_t = _noised(schedule, z0, g, device)
+        t, noise, z_t = _noised(schedule, data.latents[domain][rows].float().to(device), g)
         eps = denoise(unet, z_t, t, cond).float()
-        return {"eps": _weighted(eps, noise, data.coverage[rows].to(device), config.head_weight)}
+        return {"eps": _weighted(schedule, eps, noise, t, data.coverage[rows].to(device))}
 
-    def draw(step: int) -> None:
+    @torch.no_grad()
+    def draw() -> None:
         rows = shown_rows(data)
         open_gate = torch.ones(len(rows), device=device)
         cond = Condition(
-            text_of(data.tokens[domain][rows]).to(device),
-            y_id[data.person[rows], 0].to(device),
-            y_exp[data.expression[rows]].to(device),
+            codes.text_of(data.tokens[domain][rows, 0].to(device)),
+            codes.y_id[data.person[rows], 0].to(device),
+            codes.y_exp[data.expression[rows]].to(device),
             open_gate,
             open_gate,
         )
-        both = cond.unconditional(text_of(data.tokens_blank).to(device)).cat(cond)
+        both = cond.unconditional(codes.text_of(data.tokens_blank.to(device))).cat(cond)
 
         def pair(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
             out = denoise(unet, torch.cat([z, z]), torch.cat([t, t]), both).float()
@@ -273,16 +206,23 @@ def train_domain(
         z0 = data.latents[domain][rows].float().to(device)
         sample_sheet(folder / "samples.png", decode, [(z0, pair)], config.seed)
 
-    model = nn.ParameterList(parameters)
-    run_stage(domain, folder, model, parameters, config, loss_of, torch.no_grad()(draw), device=device)
+    run_stage(folder, nn.ParameterList(parameters), config, loss_of, draw)
 
 
-def _noised(schedule: Any, z0: Tensor, g: torch.Generator, device: str) -> tuple[Tensor, Tensor, Tensor]:
-    t = torch.randint(0, len(schedule), (len(z0),), generator=g).to(device)
-    noise = torch.randn(z0.shape, generator=g).to(device)
+def min_snr_weight(schedule: Schedule, t: Tensor) -> Tensor:
+    """(B,1,1,1) min(SNR, gamma) / SNR: the weight of a noise-prediction loss (Hang et al. 2023, section 3.4)."""
+    alpha, sigma = schedule.alpha_sigma(t)
+    snr = (alpha / sigma) ** 2
+    return snr.clamp(max=MIN_SNR_GAMMA) / snr
+
+
+def _noised(schedule: Schedule, z0: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    t = torch.randint(0, len(schedule), (len(z0),), generator=g).to(z0.device)
+    noise = torch.randn(z0.shape, generator=g).to(z0.device)
     return t, noise, schedule.add_noise(z0, noise, t)
 
 
-def _weighted(eps: Tensor, noise: Tensor, coverage: Tensor, head_weight: float) -> Tensor:
-    weight = 1 + (head_weight - 1) * coverage[:, None]
-    return (F.mse_loss(eps, noise, reduction="none") * weight).sum() / (weight.sum() * eps.shape[1])
+def _weighted(schedule: Schedule, eps: Tensor, noise: Tensor, t: Tensor, coverage: Tensor) -> Tensor:
+    weight = 1 + (HEAD_WEIGHT - 1) * coverage[:, None]
+    error = (F.mse_loss(eps, noise, reduction="none") * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * eps.shape[1])
+    return (error * min_snr_weight(schedule, t).view(-1)).mean()

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..prior.schedule import make_schedule
 from ..distill.sds import ddim_sample, guide
+from ..prior.schedule import make_schedule
 
 COLUMNS = 8
 STEPS = 20
