@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m idto3d`: generate, worker, sheet, evaluate, bench, train."""
+"""`python -m idto3d`: generate, fit, worker, sheet, evaluate, bench, train."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from .protocol import QUALITY_NAMES
 USAGE = """usage: python -m idto3d COMMAND ...
 
   generate   photos to a bundle
+  fit        how photos are understood: fit.json and overlay.png
   worker     the process that Blender starts: requests on stdin, events on stdout (protocol.py)
   sheet      rendered tiles to one labelled picture
   evaluate   figures of a pack on people that it has not seen
@@ -45,7 +45,7 @@ def print_plain(event: dict[str, Any]) -> None:
 
 
 def generate_command(arguments: list[str]) -> int:
-    from .generate import STARTER_PACK, GenerateConfig, generate, with_quality
+    from .pipeline import STARTER_PACK, GenerateConfig, generate
 
     parser = argparse.ArgumentParser(prog="idto3d generate")
     parser.add_argument("photos", nargs="+", type=Path)
@@ -55,19 +55,33 @@ def generate_command(arguments: list[str]) -> int:
     parser.add_argument("--expressions", default="all", help="names with commas, or all")
     parser.add_argument("--prompt", default="", help="words about the person")
     parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
-    parser.add_argument("--texture-size", type=int, choices=(256, 512, 1024, 2048, 4096), help="instead of quality's")
+    sizes = (256, 512, 1024, 2048, 4096)
+    parser.add_argument("--texture-size", type=int, choices=sizes, default=0, help="instead of quality's")
     parser.add_argument("--previews", type=Path, help="folder for preview files on the way")
     parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
     given = parser.parse_args(arguments)
-    config = with_quality(GenerateConfig(given.pack, given.seed, given.expressions, given.prompt), given.quality)
-    if given.texture_size:
-        config = replace(config, texture_size=given.texture_size)
+    config = GenerateConfig(
+        given.pack, given.seed, given.expressions, given.prompt, given.quality, given.texture_size
+    )
 
     def work(events: Callable[[dict[str, Any]], None]) -> None:
         path = generate(given.photos, given.out, config, events, given.previews)
         events({"type": "done", "bundle": str(path)})
 
     return reporting(work, given.json)
+
+
+def fit_command(arguments: list[str]) -> int:
+    from .fit_only import fit_photos
+    from .pipeline import STARTER_PACK
+
+    parser = argparse.ArgumentParser(prog="idto3d fit", description="How photographs are understood, and no more.")
+    parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder for fit.json and overlay.png")
+    parser.add_argument("--pack", type=Path, default=STARTER_PACK)
+    parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
+    given = parser.parse_args(arguments)
+    return reporting(lambda events: fit_photos(given.photos, given.out, given.pack, events), given.json)
 
 
 def sheet_command(arguments: list[str]) -> int:
@@ -118,6 +132,8 @@ def share_cores() -> None:
     last thread of their own from its work, and a step of 0.2 s took over 7 beside a training run on two cores."""
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
+    # The fit solves many small systems, which threads only make slower; torch has its own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main(arguments: list[str]) -> int:
@@ -128,6 +144,8 @@ def main(arguments: list[str]) -> int:
     command, rest = arguments[0], arguments[1:]
     if command == "generate":
         return generate_command(rest)
+    if command == "fit":
+        return fit_command(rest)
     if command == "worker":
         from .worker import main as worker
 

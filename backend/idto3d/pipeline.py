@@ -93,7 +93,7 @@ def generate(
         live.show(lambda: sketch, now=True)
         folder = write_bundle(to_bundle(sketch, origin, clock.timings, {}), live.folder_for("sketch"))
         events({"type": "sketch", "bundle": str(folder)})
-    work = checkpoint_folder(out, photos, checkpoint_key(config))
+    work = work_folder(out, photos, config)
     clock("loading the priors")
     head, report = distil(start, offsets, subject, pack, config, work, clock, live)
     clock("saving")
@@ -191,7 +191,8 @@ def settings(config: GenerateConfig) -> dict[str, Any]:
     return {"prompt": config.prompt, "quality": config.quality, "texture_size": config.size}
 
 
-def checkpoint_key(config: GenerateConfig) -> dict[str, Any]:
-    """All that a checkpoint's meaning depends on, besides the photographs."""
+def work_folder(out: str | Path, photos: Sequence[str | Path], config: GenerateConfig) -> Path:
+    """Where the checkpoints of a run lie."""
     manifest = (Path(config.pack) / "pack.json").read_text(encoding="utf-8")
-    return {**settings(config), "seed": config.seed, "expressions": config.expressions, "pack": manifest}
+    key = {**settings(config), "seed": config.seed, "expressions": config.expressions, "pack": manifest}
+    return checkpoint_folder(Path(out), photos, key)

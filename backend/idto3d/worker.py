@@ -168,23 +168,22 @@ def _has_checkpoint(folder: Path) -> bool:
 def run_generate(request: Generate, events: Callable[[Event], None]) -> Path:
     """A job as the protocol means it."""
     try:
-        from .generate import STARTER_PACK, GenerateConfig, checkpoint_folder, generate, with_quality
+        from .pipeline import STARTER_PACK, GenerateConfig, generate, work_folder
     except (ImportError, OSError) as error:  # OSError: a library that the system cannot load
         traceback.print_exc()
         message = f"The backend's environment is incomplete: {error}."
         raise UserError("E_SETUP", message, "Repair the set-up.") from error
     config = GenerateConfig(
-        pack=Path(request.pack) if request.pack else STARTER_PACK,
-        seed=request.seed,
-        expressions=request.expressions,
-        prompt=request.prompt,
+        Path(request.pack) if request.pack else STARTER_PACK,
+        request.seed,
+        request.expressions,
+        request.prompt,
+        request.quality,
     )
-    config = with_quality(config, request.quality)
     try:
         return generate(request.photos, request.out, config, events, request.previews)
     except Cancelled as stop:
-        folder = checkpoint_folder(Path(request.out), request.photos, config)
-        raise Cancelled(_has_checkpoint(folder)) from stop
+        raise Cancelled(_has_checkpoint(work_folder(request.out, request.photos, config))) from stop
 
 
 def hello() -> Event:
@@ -301,7 +300,7 @@ def main() -> int:
     for target in (beat, listen):
         threading.Thread(target=target, daemon=True).start()
     with contextlib.suppress(Exception):  # the first job then starts at once; if this fails, it says so
-        from . import generate  # noqa: F401
+        from . import pipeline  # noqa: F401
     worker.work()
     # Not sys.exit: the thread that reads stdin cannot be interrupted, and torch's own may take long to end.
     sys.stderr.flush()
