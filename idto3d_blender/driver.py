@@ -228,7 +228,7 @@ def _look_at_running(work: _Work, state: session.Session) -> None:
         return
     if running.sketch is not None and running.sketch != work.sketched:
         work.sketched = running.sketch
-        work.sketch = _sketch(work, running.id, running.sketch, running.sketch_topology)
+        work.sketch = _sketch(work, running.id, running.sketch)
     elif running.mesh is not None and running.mesh != work.shown:
         work.shown = running.mesh
         work.reading = work.reader.submit(live.read, running.mesh, running.id, running.topology or 0)
@@ -292,12 +292,12 @@ def _frame(job: str, obj: Any) -> None:
         view.bring_into_sight(obj)
 
 
-def _sketch(work: _Work, job: str, folder: Path, topology: int | None) -> Slices:
+def _sketch(work: _Work, job: str, folder: Path) -> Slices:
     prepared = yield from _read(work, job, folder)
     while live.busy(job):
         yield _WAIT
     built = yield from import_head.build(prepared)
-    obj = live.sketch(job, built, topology)
+    obj = live.sketch(job, built)
     if obj is not None:
         _show_pictures(work)
         _frame(job, obj)

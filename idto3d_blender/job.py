@@ -75,15 +75,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a photo was understood. photo: its path, as asked; verdict: "good", "fair" or "poor"; residual_mm: how
-    far the head's landmarks lie from the photo's; yaw, pitch: degrees, positive to the picture's right and up;
-    expression: in words; overlay: a picture of the mesh laid over the photo, or None."""
+    """How well a photo was understood. photo: its file's name; verdict: "good", "fair" or "poor", with a reason where it
+    is not good; residual_mm: how far the head's landmarks lie from the photo's; yaw, pitch: degrees, positive to the
+    picture's right and up; expression: names with commas; overlay: the mesh laid over the photo, or None."""
 
     photo: str
     verdict: Verdict
     residual_mm: float
     yaw: float
     pitch: float
+    reason: str = ""
     expression: str = ""
     overlay: Path | None = None
 
@@ -94,8 +95,7 @@ class Snapshot:
 
     step, steps and eta_seconds (or None) are of the stage; fraction is of the whole work, 0 to 1, never falling.
     mesh and picture are the newest preview files, topology the mesh's (None before the first); fits: of the photos so
-    far; sketch: bundle of the head as it stands before it is finished, and the topology of the previews that have its
-    vertices, both None before; hello is the backend's
+    far; sketch: bundle of the head as it stands before it is finished, or None before; hello is the backend's
     first event (device, device_name, memory_gb, ...). error stands in the state "failed" only; bundle in "done" only,
     and is None for a set-up. resumable: asking again goes on from a checkpoint.
     """
@@ -113,7 +113,6 @@ class Snapshot:
     picture: Path | None = None
     fits: tuple[Fit, ...] = ()
     sketch: Path | None = None
-    sketch_topology: int | None = None
     warnings: tuple[Problem, ...] = ()
     error: Problem | None = None
     bundle: Path | None = None
@@ -282,8 +281,7 @@ class Job:
             fit = _fit(event)
             self._change(fits=(*(f for f in self.snapshot.fits if f.photo != fit.photo), fit))
         elif kind == "sketch":
-            topology = event.get("topology")
-            self._change(sketch=Path(event["bundle"]), sketch_topology=None if topology is None else int(topology))
+            self._change(sketch=Path(event["bundle"]))
         elif kind == "warning":
             warning = Problem(str(event["code"]), str(event["message"]), str(event.get("fix") or ""))
             self._change(warnings=(*self.snapshot.warnings, warning))
@@ -392,6 +390,7 @@ def _fit(event: Event) -> Fit:
         float(event["residual_mm"]),
         float(event["yaw"]),
         float(event["pitch"]),
+        str(event.get("reason") or ""),
         str(event.get("expression") or ""),
         Path(overlay) if overlay else None,
     )

@@ -141,7 +141,22 @@ def show(shape: Shape, name: str) -> Generator[None, None, bool]:
 
 
 def _same_topology(mesh: Any, shape: Shape) -> bool:
-    return mesh.get(_TOPOLOGY) == str(shape.topology) and len(mesh.vertices) == len(shape.vertices)
+    """The preview has the mesh's faces. A sketch's are compared once, as it does not say which previews are its."""
+    if len(mesh.vertices) != len(shape.vertices):
+        return False
+    if _TOPOLOGY not in mesh and _same_faces(mesh, shape):
+        mesh[_TOPOLOGY] = str(shape.topology)
+    return bool(mesh.get(_TOPOLOGY) == str(shape.topology))
+
+
+def _same_faces(mesh: Any, shape: Shape) -> bool:
+    corners, starts = corners_of(shape.faces)
+    if (len(mesh.loops), len(mesh.polygons)) != (len(corners), len(starts)):
+        return False
+    own_corners, own_starts = np.empty_like(corners), np.empty_like(starts)
+    mesh.attributes[".corner_vert"].data.foreach_get("value", own_corners)
+    mesh.polygons.foreach_get("loop_start", own_starts)
+    return np.array_equal(own_corners, corners) and np.array_equal(own_starts, starts)
 
 
 def _move(mesh: Any, shape: Shape) -> None:
@@ -232,10 +247,10 @@ def _remove_mesh(mesh: Any) -> bool:
     return True
 
 
-def sketch(job: str, built: Any, topology: int | None) -> Any:
+def sketch(job: str, built: Any) -> Any:
     """The unlinked object ``built``, a whole head that is not finished, takes the place of the job's object. Previews
-    of ``topology`` have its vertices. Returns the object that stays, or None, with nothing left of ``built``, when the
-    user does not want it or is working on the object."""
+    with the same faces move it. Returns the object that stays, or None, with nothing left of ``built``, when the user
+    does not want it or is working on the object."""
     if find(job) is None and job in _shown:
         _deleted.add(job)
     for material in built.data.materials:
@@ -245,8 +260,6 @@ def sketch(job: str, built: Any, topology: int | None) -> Any:
         bpy.data.objects.remove(built)
         _remove_mesh(mesh)
         return None
-    if topology is not None:
-        built.data[_TOPOLOGY] = str(topology)
     _shown.add(job)
     return finish(job, built)
 

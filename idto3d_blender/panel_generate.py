@@ -23,7 +23,7 @@ class IDTO3D_UL_photos(bpy.types.UIList):
         row = layout.row(align=True)
         row.active = index < PHOTOS_USED
         row.label(text=Path(item.path).name, icon_value=thumbnails.photo(item.path))
-        fit = session.get().fits().get(item.path)
+        fit = session.get().fits().get(Path(item.path).name)
         if fit is not None:
             row.label(icon=_VERDICTS[fit.verdict])
         row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
@@ -97,7 +97,7 @@ def _draw_fits(layout: Any, given: Any) -> None:
     """What the running or last head has understood of each photo: the mesh laid over it, and whether it fits."""
     fits = session.get().fits()
     for index, photo in enumerate(given.photos):
-        fit = fits.get(photo.path)
+        fit = fits.get(Path(photo.path).name)
         if fit is None:
             continue
         split = layout.box().split(factor=0.3)
@@ -107,7 +107,7 @@ def _draw_fits(layout: Any, given: Any) -> None:
         row.label(text=Path(photo.path).name)
         row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
         column.label(text=progress_text.verdict(fit), icon=_VERDICTS[fit.verdict])
-        column.label(text=progress_text.details(fit))
+        column.label(text=fit.reason[:1].upper() + fit.reason[1:] if fit.reason else progress_text.details(fit))
 
 
 def _draw_options(layout: Any, given: Any) -> None:

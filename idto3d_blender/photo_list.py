@@ -10,7 +10,10 @@ from urllib.parse import unquote, urlparse
 
 from .properties import PHOTOS_USED, settings
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp"),
+    *(".heic", ".heif", ".hif", ".avif"),
+)
 FILTER = ";".join(f"*{ending}" for ending in ENDINGS)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .job import Fit, Snapshot
@@ -68,7 +69,14 @@ def details(fit: Fit) -> str:
     for angle, ways in ((fit.yaw, ("left", "right")), (fit.pitch, ("down", "up"))):
         if abs(angle) >= _STRAIGHT:
             seen.append(f"{abs(angle):.0f}° {ways[angle > 0]}")
-    return ", ".join([*seen, *([fit.expression] if fit.expression else [])])
+    return ", ".join([*seen, *_moves(fit.expression)])
+
+
+def _moves(expression: str) -> list[str]:
+    """ "mouthSmile_L, mouthSmile_R, jawOpen" -> ["mouth smile", "jaw open"]: the strongest two."""
+    names = [re.sub(r"_[LR]$", "", name.strip()) for name in expression.split(",") if name.strip()]
+    words = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower() for name in names]
+    return list(dict.fromkeys(words))[:2]
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from .backend_process import last_lines
 from .job import Snapshot
 
 LOG_LINES = 60
-_PHOTO = re.compile(r"[^\s\"'/\\]+\.(?:jpe?g|png|webp|tiff?|bmp)\b", re.IGNORECASE)
+_PHOTO = re.compile(r"[^\s\"'/\\]+\.(?:jpe?g?|jfif|mpo|png|webp|tiff?|bmp|hei[cf]|hif|avif)\b", re.IGNORECASE)
 
 
 def report(

@@ -64,21 +64,22 @@ def test_what_was_understood_and_the_head_so_far(user: Path) -> None:
     """Each photo once, as it was last understood; what does not read as a verdict is counted, and harms nothing."""
     script = (
         'hello(); name = ask("generate")["job"]\n'
-        'fit = dict(type="fit", job=name, photo="/a.jpg", residual_mm=0.8, yaw=-23.4, pitch=2)\n'
+        'fit = dict(type="fit", job=name, photo="a.jpg", residual_mm=0.8, yaw=-23.4, pitch=2)\n'
         'say(**fit, verdict="poor", overlay=None)\n'
-        'say(**{**fit, "photo": "/b.jpg"}, verdict="fair", expression="smile", overlay="/b.png", light="warm")\n'
+        'words = dict(reason="Too dark.", expression="mouthSmile_L, mouthSmile_R, jawOpen, browDown_L")\n'
+        'say(**{**fit, "photo": "b.jpg"}, **words, verdict="fair", overlay="/b.png", light="warm")\n'
         'say(**fit, verdict="good", expression="")\n'
         'say(**fit, verdict="splendid")\n'
-        'say(type="fit", job=name, photo="/c.jpg", verdict="good")\n'
-        'say(type="sketch", job=name, bundle="/sketch", topology=7)\n'
+        'say(type="fit", job=name, photo="c.jpg", verdict="good")\n'
+        'say(type="sketch", job=name, bundle="/sketch")\n'
         'say(type="done", job=name, bundle="/there")\nask("shutdown")'
     )
     snapshot = finish(started(user, script))
     b, a = snapshot.fits
-    assert b == job_module.Fit("/b.jpg", "fair", 0.8, -23.4, 2.0, "smile", Path("/b.png"))
-    assert (a.photo, a.verdict, a.overlay) == ("/a.jpg", "good", None)
-    assert (snapshot.sketch, snapshot.sketch_topology, snapshot.garbage) == (Path("/sketch"), 7, 2)
-    assert progress_text.details(b) == "0.8 mm off, 23° left, smile"
+    assert (b.photo, b.verdict, b.reason, b.overlay) == ("b.jpg", "fair", "Too dark.", Path("/b.png"))
+    assert (a.photo, a.verdict, a.overlay) == ("a.jpg", "good", None)
+    assert (snapshot.sketch, snapshot.garbage) == (Path("/sketch"), 2)
+    assert progress_text.details(b) == "0.8 mm off, 23° left, mouth smile, jaw open"
     assert progress_text.details(a) == "0.8 mm off, 23° left"
     up = job_module.Fit("", "poor", 2.04, 30.0, 12.0)
     assert progress_text.details(up) == "2.0 mm off, 30° right, 12° up"

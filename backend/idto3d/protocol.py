@@ -18,12 +18,13 @@ preview   job, kind "mesh": path of a .npz with vertices (V,3) float32 in the bu
           faces (F,3) or (F,4) int32, -1 last in a triangle, and, from the texture stage on, colours (V,3) uint8 sRGB.
           topology: an integer; while it stays, so do faces and the order of the vertices. kind "picture": path of a
           PNG. Files are written whole and never changed; the worker deletes all but the last three of a kind
-fit       job, photo (its path, as in the request), verdict "good" | "fair" | "poor", residual_mm (root mean square of
-          the landmarks' distances), yaw, pitch (degrees, positive to the picture's right and up), expression (a few
-          words, or ""), overlay: path of a PNG, the mesh laid over the photo, or null. One for each photo
+fit       job, photo (its file's name), verdict "good" | "fair" | "poor", reason (why it is not good, or ""),
+          residual_mm (root mean square of the landmarks' distances), yaw, pitch (degrees, positive to the picture's
+          right and up), expression (names with commas, the strongest first, or "neutral"), overlay: path of a PNG, the
+          mesh laid over the photo, or null. One for each photo
 sketch    job, bundle: folder of the head as the photos alone make it, a whole bundle, which stays until the job is done
-          or forgotten; topology: of the mesh previews that have this bundle's vertices in their order, or null. Blender
-          shows it in place, moves it by those previews (others replace it), and offers to keep it as it is
+          or forgotten. Blender shows it in place, moves it by the mesh previews that have the same faces (others
+          replace it), and offers to keep it as it is
 warning   job, code, message
 error     job (or null: the line was no good request), code, message, fix. Ends the job
 cancelled job, resumable: asking for the same job again goes on from its checkpoint
@@ -50,12 +51,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .errors import UserError
 
 PROTOCOL_VERSION = 1
 HEARTBEAT_SECONDS = 1.0
+Quality = Literal["draft", "standard", "fine"]
 QUALITY_NAMES = ("draft", "standard", "fine")
 LINE_BYTES = 1 << 20
 """Longest request; a line beyond it is refused without being kept."""
@@ -69,7 +71,7 @@ class Generate:
     photos: tuple[str, ...]
     out: str
     pack: str | None = None
-    quality: str = "standard"
+    quality: Quality = "standard"
     expressions: str = "all"
     prompt: str = ""
     seed: int = 0

@@ -84,7 +84,7 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     assert min(head.preview.image_size) > 0
     assert np.allclose(head.color[1:3], (0.305, 0.188), atol=0.01), "not the skin's tone"
     (fit,) = state.fits().values()
-    assert (fit.verdict, fit.yaw, fit.expression) == ("good", -23.4, "smile")
+    assert (fit.photo, fit.verdict, fit.yaw) == ("photo of anna.png", "good", -23.4)
     assert "idto3d.remove_photo" in check_polls.draw_all_panels()
     return name
 

@@ -74,11 +74,12 @@ def understand(request: dict[str, Any], job: str) -> None:
     """What comes of the photos before anything is sculpted."""
     for number, photo in enumerate(request["photos"]):
         seen = {"verdict": ("good", "fair", "poor")[number % 3], "residual_mm": 0.8, "yaw": -23.4, "pitch": 2.0}
-        say(type="fit", job=job, photo=photo, **seen, expression="smile", overlay=None, another_day="ignored")
+        words = {"reason": "", "expression": "jawOpen", "another_day": "ignored"}
+        say(type="fit", job=job, photo=Path(photo).name, **seen, **words, overlay=None)
     if request["prompt"] == "sketch":
         sketch = Path(request["out"]).with_suffix(".work") / "sketch"
         shutil.copytree(sys.argv[1], sketch, dirs_exist_ok=True)
-        say(type="sketch", job=job, bundle=str(sketch), topology=2**32 - 1)
+        say(type="sketch", job=job, bundle=str(sketch))
 
 
 def wait(condition: Any) -> bool:

@@ -10,9 +10,8 @@ import pytest
 
 from idto3d.expressions import EXPRESSIONS
 from idto3d_blender import expressions, progress_text
-from idto3d_blender.bundle import BundleError
 from idto3d_blender.job import Snapshot
-from idto3d_blender.prepare import prepare
+from idto3d_blender.prepare import corners_of, prepare
 from idto3d_blender.remedies import remedies
 from idto3d_blender.setup_backend import GENERATE_STAGES, SETUP_STAGES
 from tests.blender import synthetic_bundle as synthetic
@@ -62,20 +61,14 @@ def test_no_remedy_for_the_unknown() -> None:
     assert remedies("E_SOMETHING_ELSE") == ()
 
 
-def test_prepare_refuses_what_blender_would_choke_on(tmp_path: Path) -> None:
-    folder = synthetic.write(tmp_path / "head")
-    assert prepare(folder).shapes.shape == synthetic.ellipsoid()["offsets"].shape
-    arrays = synthetic.ellipsoid()
-    arrays["faces"][1] = arrays["faces"][0][[1, 2, 0]]
-    np.savez(folder / "head.npz", **arrays)  # type: ignore[arg-type]
-    with pytest.raises(BundleError, match="E_BUNDLE_INDEX"):
-        prepare(folder)
-    np.savez(folder / "head.npz", **synthetic.ellipsoid())  # type: ignore[arg-type]
-    # Whole chunks, too few pixels in them.
-    synthetic.write_png(folder / "albedo.png", np.zeros((16, 16, 3), dtype=np.uint8))
-    data = (folder / "albedo.png").read_bytes()
-    synthetic.write_png(folder / "short.png", np.zeros((15, 16, 3), dtype=np.uint8))
-    short = (folder / "short.png").read_bytes()
-    (folder / "albedo.png").write_bytes(data[:33] + short[33:])
-    with pytest.raises(BundleError, match="E_BUNDLE_MAP"):
-        prepare(folder)
+def test_prepare_arranges_faces_as_blender_has_them(tmp_path: Path) -> None:
+    corners, starts = corners_of(np.array([(4, 5, 6, -1), (0, 1, 2, 3), (7, 8, 9, -1)], np.int32))
+    assert corners.tolist() == [4, 5, 6, 0, 1, 2, 3, 7, 8, 9] and starts.tolist() == [0, 3, 7]
+    assert corners.dtype == starts.dtype == np.int32
+    truth = synthetic.head()
+    made = prepare(synthetic.write(tmp_path / "a head"))
+    assert made.name == "a head" and made.shapes.shape == truth["offsets"].shape
+    assert len(made.corner_uv) == len(made.corners) and made.starts[-1] + 4 == len(made.corners)
+    assert made.front == (0, 30)
+    synthetic.write_png(tmp_path / "a head" / "preview.png", np.zeros((20, 60, 3), dtype=np.uint8))
+    assert prepare(tmp_path / "a head").front == (20, 20), "of a strip of squares the second is the front"

@@ -29,6 +29,8 @@ def test_ordinary_words_stay() -> None:
 
 def test_photo_names_go() -> None:
     assert redact("cannot read wedding.JPG and my-ex.webp", HOME, "x") == "cannot read <photo> and <photo>"
+    for ending in (".jpg", ".jpe", ".jfif", ".mpo", ".tif", ".heic", ".HIF", ".avif"):
+        assert redact(f"of IMG_0001{ending}, too", HOME, "x") == "of <photo>, too", ending
 
 
 def test_report_has_what_a_developer_asks(tmp_path: Path) -> None:
