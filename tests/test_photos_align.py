@@ -44,25 +44,24 @@ def test_crops_undo_roll(degrees: float, kind: align.CropKind) -> None:
 
 
 def test_box_transform_corners() -> None:
-    # The square of side 20 around (30, 40) covers outer edges 20..40 x 30..50, unit 0..1.
+    # The square of side 20 around (30, 40) covers 20..40 x 30..50, the crop's outer edges.
     m = align.box_transform((30.0, 40.0), 20.0, 112)
-    unit = align.pixels_to_unit(align.apply(m, [[20.0, 30.0], [40.0, 50.0], [30.0, 40.0]]), 112)
-    np.testing.assert_allclose(unit, [[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]], atol=1e-12)
+    pixels = align.apply(m, [[20.0, 30.0], [40.0, 50.0], [30.0, 40.0]])
+    np.testing.assert_allclose(pixels, [[-0.5, -0.5], [111.5, 111.5], [55.5, 55.5]], atol=1e-12)
     with pytest.raises(ValueError, match="positive"):
         align.box_transform((0.0, 0.0), 0.0, 112)
 
 
-def test_unit_and_inverse_round_trips() -> None:
+def test_inverse_round_trip() -> None:
     m = align.crop_transform(rotated(UPRIGHT, 20.0, (0.0, 0.0)), 112, "face")
     np.testing.assert_allclose(align.apply(align.invert(m), align.apply(m, UPRIGHT)), UPRIGHT, atol=1e-9)
-    np.testing.assert_allclose(align.unit_to_pixels(align.pixels_to_unit(UPRIGHT, 112), 112), UPRIGHT, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [112, 224])
 def test_arcface_matches_insightface(size: int) -> None:
     face_align = pytest.importorskip("insightface.utils.face_align")
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (300, 300, 3), dtype=np.uint8), (0, 0), 2.0)
     for degrees in (-25.0, 0.0, 40.0):
         points = rotated(UPRIGHT * 1.0 + rng.normal(0, 1.5, (5, 2)), degrees, (50.0, 50.0)) + 60.0
         with warnings.catch_warnings():
@@ -96,14 +95,14 @@ def test_reduction_is_an_area_average() -> None:
     image = np.zeros((800, 800, 3), np.uint8)
     image[:, ::2] = 200
     crop = align.warp(image, align.box_transform((400.0, 400.0), 400.0, 50), 50)
-    assert crop.min() >= 95 and crop.max() <= 105
+    assert crop.min() >= 90 and crop.max() <= 110
 
 
 def test_reduction_does_not_shift() -> None:
-    # A ramp in x: crop pixel i covers image pixels 4 i .. 4 i + 3, whose mean is 4 i + 1.5.
-    image = np.tile(np.arange(64, dtype=np.float32), (64, 1))
+    # A ramp in x: crop pixel i covers image pixels 4 i .. 4 i + 3, whose mean is 4 i + 1.5; its ends see the border.
+    image = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
     crop = align.warp(image, align.box_transform((31.5, 31.5), 64.0, 16), 16)
-    np.testing.assert_allclose(crop[8], 4 * np.arange(16) + 1.5, atol=1e-3)
+    assert np.abs(crop[8, 1:-1] - (4 * np.arange(1, 15) + 1.5)).max() <= 1.0
 
 
 def test_padding() -> None:
@@ -128,5 +127,16 @@ def test_part_of_the_image_equals_the_whole() -> None:
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (200, 240, 3), dtype=np.uint8)
     m = align.box_transform((120.0, 90.0), 50.0, 64, roll=17.0)
-    whole = cv2.warpAffine(image, m, (64, 64), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    assert np.abs(align.warp(image, m, 64).astype(int) - whole).max() <= 6  # OpenCV's fixed-point coordinates
+    whole = cv2.warpAffine(image, m, (64, 64), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    assert np.abs(align.warp(image, m, 64).astype(int) - whole).max() <= 12  # OpenCV's fixed-point coordinates
+
+
+def test_pyramid_crop_equals_the_full_one() -> None:
+    y, x = np.mgrid[:1801, :2003]
+    grey = 127 + 60 * np.sin(x / 120) + 60 * np.cos(y / 105)  # up to 8 grey levels a crop pixel
+    image = np.dstack([np.round(grey).astype(np.uint8)] * 3)
+    levels = align.pyramid(image)
+    assert [level.shape[:2] for level in levels] == [(1801, 2003), (900, 1001), (450, 500), (225, 250)]
+    m = align.box_transform((1001.3, 877.7), 1400.0, 112, roll=12.0)
+    difference = np.abs(align.warp_level(levels, m, 112).astype(float) - align.warp(image, m, 112))
+    assert difference.max() <= 3.0

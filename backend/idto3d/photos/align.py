@@ -6,7 +6,6 @@ Conventions used everywhere in this package:
 * keypoints (5, 2) are (x, y) in pixels, y down, the top left pixel's centre at (0, 0), as in OpenCV; order: the eye at
   the image left (the subject's right eye), the other eye, nose tip, mouth corner at the image left, the other corner.
 * a crop transform (2, 3) float64 maps image pixels to crop pixels: ``crop = M[:, :2] @ (x, y) + M[:, 2]``.
-* unit coordinates run from 0 to 1 between the outer edges of a square crop: ``u = (x + 0.5) / size``.
 """
 
 from __future__ import annotations
@@ -114,16 +113,6 @@ def apply(transform: npt.ArrayLike, points: npt.ArrayLike) -> npt.NDArray[np.flo
     """Affine transform (2, 3) of points (..., 2)."""
     m = np.asarray(transform, dtype=np.float64)
     return np.asarray(points, dtype=np.float64) @ m[:, :2].T + m[:, 2]
-
-
-def pixels_to_unit(points: npt.ArrayLike, size: int) -> npt.NDArray[np.float64]:
-    """Crop pixels (..., 2) to unit coordinates, the ``keypoints`` output of keypoints.onnx."""
-    return (np.asarray(points, dtype=np.float64) + 0.5) / size
-
-
-def unit_to_pixels(points: npt.ArrayLike, size: int) -> npt.NDArray[np.float64]:
-    """Unit coordinates (..., 2) to crop pixels."""
-    return np.asarray(points, dtype=np.float64) * size - 0.5
 
 
 def warp(

@@ -15,7 +15,7 @@ from idto3d.errors import UserError
 
 from . import align
 from .blendshapes import score_blendshapes
-from .landmarks import MESH, extent
+from .landmarks import MESH
 from .load import Notice, Photo, read_photo
 from .mask import find_person
 from .nets import FaceNets
@@ -64,7 +64,7 @@ def five_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
     """(5,2) of landmarks (478,2): middles of the eyes, nose tip, corners of the mouth, image left first.
 
     The places that ArcFace's alignment takes from 68 landmarks: the mean of an eye's six, 30, 48 and 54 (counted from
-    0). They lie within 3 pixels of its 112-pixel template, root mean square, on neutral and smiling faces.
+    0). Frontal faces lie 3 pixels off its 112-pixel template, root mean square of their mean; smiles widen the mouth.
     """
     eyes = [landmarks[lids].mean(0) for lids in _LIDS]
     return np.stack([*eyes, landmarks[_NOSE_TIP], *landmarks[_MOUTH_CORNERS]])
@@ -121,7 +121,7 @@ def _candidates(photo: Photo, nets: FaceNets) -> list[Candidate]:
             f"No face was found in {photo.name}.",
             "Choose a photo that shows the face, uncovered and evenly lit.",
         )
-    tall = extent(candidates[0].landmarks.points)[1]
+    tall = candidates[0].size
     if tall < _TOO_SMALL:
         raise UserError(
             "E_FACE_TOO_SMALL",
@@ -137,7 +137,7 @@ def _notices(name: str, candidates: Sequence[Candidate]) -> list[Notice]:
     count = beside(candidates)
     if count > 1:
         notices.append(Notice("W_SEVERAL_FACES", f"{name} shows {count} faces; the largest is used. Crop to choose."))
-    tall = extent(found.points)[1]
+    tall = candidates[0].size
     if tall < _SMALL:
         notices.append(Notice("W_FACE_SMALL", f"The face in {name} is small: {tall:.0f} pixels from forehead to chin."))
     if abs(found.yaw) > _TURNED:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detect import Box, look, windows
-from .landmarks import Landmarks, find_landmarks
+from .landmarks import Landmarks, extent, find_landmarks, upright
 from .nets import FaceNets
 
 Array = NDArray[Any]
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 # or more, even where presence was 1; presence itself falls to 0.03 on profiles whose landmarks are right.
 _PRESENCE, _SPREAD = 0.03, 0.022
 # Of one that needs no comparison with the photo's other sides up: upside down a face can pass too, at a lower score.
-_SURE_SCORE, _SURE_PRESENCE = 0.7, 0.9
+_SURE_SCORE, _SURE_PRESENCE, _SURE_LEAN = 0.7, 0.9, 50.0
 _TURNS = (90.0, 270.0, 180.0)
 # Proposals of one kind that are looked at closely, and the size, beside the chosen one's, of a face that counts.
 _MOST = 6
@@ -49,7 +49,14 @@ class Candidate:
     @property
     def sure(self) -> bool:
         """Whether it need not be compared with what is seen at other turns."""
-        return self.passes and self.box.score >= _SURE_SCORE and self.landmarks.presence >= _SURE_PRESENCE
+        lean = abs((upright(self.landmarks.points) - self.turn + 180.0) % 360.0 - 180.0)
+        convinces = self.box.score >= _SURE_SCORE and self.landmarks.presence >= _SURE_PRESENCE
+        return self.passes and convinces and lean < _SURE_LEAN
+
+    @property
+    def size(self) -> float:
+        """Pixels of the photo from forehead to chin, or across where that is more."""
+        return extent(self.landmarks.points)[1]
 
 
 def search(levels: Sequence[NDArray[np.uint8]], nets: FaceNets) -> list[Candidate]:
@@ -74,7 +81,7 @@ def search(levels: Sequence[NDArray[np.uint8]], nets: FaceNets) -> list[Candidat
 
 def beside(candidates: Sequence[Candidate]) -> int:
     """How many of the faces are of a size with the first, itself counted."""
-    return sum(candidate.box.side > _BESIDE * candidates[0].box.side for candidate in candidates)
+    return sum(candidate.size > _BESIDE * candidates[0].size for candidate in candidates)
 
 
 def _views(
@@ -103,12 +110,12 @@ def _candidates(
 
 
 def _ranked(candidates: Sequence[Candidate], height: int, width: int) -> list[Candidate]:
-    """Sorted by size, less towards the photo's border and when doubtful."""
+    """Sorted by size, which counts half at the photo's corners."""
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
 
     def rank(candidate: Candidate) -> float:
-        box = candidate.box
-        off = float(np.linalg.norm(box.centre - middle)) / float(np.hypot(height, width) / 2)
-        return box.side * box.score * (1.0 - 0.5 * min(off, 1.0))
+        centre = extent(candidate.landmarks.points)[0]
+        off = float(np.linalg.norm(centre - middle)) / float(np.hypot(height, width) / 2)
+        return candidate.size * (1.0 - 0.5 * min(off, 1.0))
 
     return sorted(candidates, key=rank, reverse=True)
