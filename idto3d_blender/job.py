@@ -75,8 +75,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a photo was understood. photo: its file's name; verdict: "good", "fair" or "poor", with a reason where it
-    is not good; residual_mm: how far the head's landmarks lie from the photo's; yaw, pitch: degrees, positive to the
+    """How well a photo was understood. photo: its file's name; verdict: "good", "fair" or "poor", with a reason where
+    it is not good; residual_mm: how far the head's landmarks lie from the photo's; yaw, pitch: degrees, positive to the
     picture's right and up; expression: names with commas; overlay: the mesh laid over the photo, or None."""
 
     photo: str
