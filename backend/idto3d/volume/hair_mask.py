@@ -27,6 +27,8 @@ SIZE = 256  # pixels of the picture in which kinds are told apart
 ROUNDS = 6
 HAIR, SKIN, OTHER = 0, 1, 2
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
+RING = 4e-4  # square metres of hair over the skull from which its colour is known
+SKIN_BLUR = (3.0, 1.2, 1.2)  # bins: the forehead is the cheeks' colour in another light
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
 
 
@@ -54,10 +56,12 @@ def tell_kinds(view: HeadView) -> Array:
     histogram = _Histogram(view.colour)
     long = np.ones(view.person.shape, bool)
     place, far = place_prior(view, long)
-    skin_0 = histogram.learn(view.sure_skin * weight, 1.5)
+    ring = np.exp(-view.outside / 0.012) * (view.outside > 0.004) * (view.above > view.brow + 0.02) * weight
+    known = min(float(ring.sum()) / view.camera.scale**2 / RING, 1.0)
+    unlike_ring = known * (1.0 - _share_of_peak(histogram.learn(ring, 1.3), 0.9)[histogram.index])
+    skin_0 = histogram.learn((view.sure_skin + unlike_ring * view.forehead) * weight, SKIN_BLUR)
     like_skin = _share_of_peak(skin_0, 0.9)[histogram.index]
-    ring = np.exp(-view.outside / 0.012) * (view.outside > 0.004) * (view.above > view.brow + 0.02)
-    sure_hair = (ring + 0.6 * (view.scalp > 0.9)) * weight * (1.0 - 0.8 * like_skin)
+    sure_hair = ring + 0.6 * (view.scalp > 0.9) * weight * (1.0 - 0.8 * like_skin) * (1.0 - unlike_ring)
     hair_0, every = histogram.learn(sure_hair, 1.3), histogram.learn(weight, 1.3)
     unlike_hair = 1.0 - _share_of_peak(hair_0, 0.85)[histogram.index]
     below = view.above < view.chin
@@ -75,12 +79,14 @@ def tell_kinds(view: HeadView) -> Array:
         loose = (kinds[..., HAIR] > 0.5) & ~_grown_from_head(view, kinds[..., HAIR] > 0.5)
         kinds[loose, OTHER] += kinds[loose, HAIR]
         kinds[loose, HAIR] = 0.0
-        if step == 1:
-            long = hangs(view, kinds[..., HAIR] > 0.5)
+        if step in (1, 3):
+            found = kinds[..., HAIR] > 0.5
+            long = hangs(view, found) if step == 1 else long & ~spills(view, found)
             place, far = place_prior(view, long)
-            near = near | (long & (view.outside < 0.04) & (view.above > view.chin - 0.06))
-        hair = 0.6 * hair_0 + 0.4 * histogram.learn(kinds[..., HAIR] * near)
-        skin = 0.5 * skin_0 + 0.5 * histogram.learn(kinds[..., SKIN])
+            near = near & (view.above > view.eye) | (long & (view.outside < 0.04) & (view.above > view.chin - 0.06))
+        # Only the sure teach, and not much: strips of the one among the other would draw it over.
+        hair = 0.8 * hair_0 + 0.2 * histogram.learn(kinds[..., HAIR] ** 3 * near)
+        skin = 0.8 * skin_0 + 0.2 * histogram.learn(kinds[..., SKIN] ** 3)
         other = 0.4 * other_0 + 0.3 * every + 0.3 * histogram.learn(kinds[..., OTHER] * (0.2 + 0.8 * unlike_hair))
     return kinds
 
@@ -111,9 +117,10 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
     out[neck] = (t * np.array([0.45, 0.5, 0.05]) + (1 - t) * low)[neck]
 
     depth_in_scalp = view.metres_into(view.scalp >= 0.5) - view.metres_into(view.scalp < 0.5)
-    fringe = np.where(view.above > view.brow + 0.004, 0.2 + 0.6 * np.clip(0.5 + depth_in_scalp / 0.04, 0, 1), 0.02)
+    fringe = 0.02 + _ramp(view.above, view.brow, view.brow + 0.01) * (0.25 + 0.53 * _ramp(depth_in_scalp, -0.02, 0.02))
     rim = 0.3 * _ramp(-view.within, -0.02, 0.0) * (over_chin > 0)
-    fringe = np.maximum(fringe, rim)
+    brows = cv2.dilate(view.brows.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    fringe = np.where(brows, 0.02, np.maximum(fringe, rim))
     out[view.face] = np.stack([fringe, 0.97 - fringe, np.full_like(fringe, 0.03)], -1)[view.face]
     out = np.clip(out, 0.01, 1.0)
     return out / out.sum(-1, keepdims=True), far
@@ -130,6 +137,18 @@ def hangs(view: HeadView, hair: Array) -> Array:
         count = np.array([(beside & half & (row == k)).sum() for k in range(rows)])
         width = np.sort(count)[rows // 4] / view.camera.scale**2 / (height / rows)
         if width > 0.006:
+            out |= half
+    return out
+
+
+def spills(view: HeadView, hair: Array) -> Array:
+    """(size,size) bool: on which half of the picture what was taken for hair (size,size) bool goes on over the
+    shoulder, as only clothes of its colour do."""
+    low = hair & (view.above < view.chin)
+    wide = low & (np.abs(view.across - view.middle) > 0.16)
+    out = np.zeros(hair.shape, bool)
+    for half in (view.across > view.middle, view.across <= view.middle):
+        if (wide & half).sum() > max(0.1 * (low & half).sum(), 8e-4 * view.camera.scale**2):
             out |= half
     return out
 
@@ -152,8 +171,8 @@ class _Histogram:
         bins = [np.clip((colour[..., k] + (60.0 if k else 0.0)) / 4.0, 0, n - 1).astype(int) for k, n in enumerate(_BINS)]
         self.index = (bins[0] * _BINS[1] + bins[1]) * _BINS[2] + bins[2]
 
-    def learn(self, weight: Array, blur: float = 1.0) -> Array:
-        """(bins,) density, which sums to 1; weight (h,w); blur in bins."""
+    def learn(self, weight: Array, blur: float | tuple[float, float, float] = 1.0) -> Array:
+        """(bins,) density, which sums to 1; weight (h,w); blur in bins, one for all axes or L*, a*, b*."""
         count = np.bincount(self.index.ravel(), weight.ravel(), int(np.prod(_BINS))).reshape(_BINS)
         out: Array = gaussian_filter(count, blur).ravel()
         return out / max(float(out.sum()), 1e-6)

@@ -17,9 +17,13 @@ from ..headmodel import HeadModel
 
 Array = NDArray[Any]
 
+HOLES = 25  # pixels: eyes and mouths are smaller
 # MediaPipe's numbers
 CHIN, LEFT_EDGE, RIGHT_EDGE = 152, 454, 234
 BROWS, EYES, MOUTH = (105, 334, 66, 296), (33, 263), (61, 291)
+LEFT_BROW = (336, 296, 334, 293, 300, 276, 283, 282, 295, 285)
+RIGHT_BROW = (107, 66, 105, 63, 70, 46, 53, 52, 65, 55)
+FOREHEAD = (107, 108, 151, 337, 336, 9)
 CHEEKS_AND_NOSE = (116, 345, 117, 346, 118, 347, 50, 280, 205, 425, 6, 168, 4, 1, 2, 98, 327, 164, 119, 348, 187, 411)
 
 
@@ -40,7 +44,7 @@ class HeadView:
     model's face and neck are seen there, height metres towards the camera over its centre, -inf elsewhere; face: its
     face part or scalp; scalp 0..1; outside, within: metres to the head's outline, 0 on the other
     side; across, above: metres along the head's axes in the picture's plane, at the head's depth; sure_skin: cheeks
-    and nose; chin, mouth, eye, brow, middle: where these lie on `above` and, the last, on `across`.
+    and nose; forehead: its middle, skin or fringe; brows; chin, mouth, eye, brow, middle: where these lie on `above` and, the last, on `across`.
     """
 
     camera: PhotoCamera
@@ -56,6 +60,8 @@ class HeadView:
     across: Array
     above: Array
     sure_skin: Array
+    forehead: Array
+    brows: Array
     chin: float
     mouth: float
     eye: float
@@ -87,8 +93,6 @@ def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
     place = np.stack([columns - small.shift[0], small.shift[1] - rows], -1) / small.scale
     marks = (face.landmarks + 0.5) * (size / whole) - 0.5
     mark = np.stack([marks[:, 0] - small.shift[0], small.shift[1] - marks[:, 1]], -1) / small.scale
-    cheeks = np.zeros((size, size), np.uint8)
-    cv2.fillConvexPoly(cheeks, cv2.convexHull(np.rint(marks[list(CHEEKS_AND_NOSE)]).astype(np.int32)), 1)
     inside = cv2.resize(face.inside.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.99
     person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
     return HeadView(
@@ -104,7 +108,9 @@ def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
         within=distance(skin, small.scale),
         across=place @ right,
         above=place @ up,
-        sure_skin=cheeks > 0,
+        sure_skin=_hull(marks, CHEEKS_AND_NOSE, size),
+        forehead=_hull(marks, FOREHEAD, size),
+        brows=_hull(marks, LEFT_BROW, size) | _hull(marks, RIGHT_BROW, size),
         chin=float(mark[CHIN] @ up),
         mouth=float((mark[list(MOUTH)] @ up).mean()),
         eye=float((mark[list(EYES)] @ up).mean()),
@@ -113,17 +119,25 @@ def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
     )
 
 
+def _hull(marks: Array, wanted: tuple[int, ...], size: int) -> Array:
+    out = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(out, cv2.convexHull(np.rint(marks[list(wanted)]).astype(np.int32)), 1)
+    return out > 0
+
+
 def _draw(model: HeadModel, vertices: Array, camera: PhotoCamera, size: int) -> tuple[Array, Array, Array, Array]:
-    triangles = model.triangles_of("face", "back_head")
+    # All of it: through holes for eyes and mouth the inside of the skull would be seen.
+    triangles = model.triangles
     buffer = draw_depth(camera, vertices, triangles, size)
     hit = buffer.triangle >= 0
     corners = triangles[buffer.triangle[hit]]
     scalp, front = np.zeros((size, size), np.float32), np.zeros((size, size), bool)
     scalp[hit] = model.scalp[corners].mean(1)
-    front[hit] = model.vertices_of("face")[corners].all(1)
-    # Open mouths and eyes are holes in these parts.
+    front[hit] = ~model.vertices_of("back_head")[corners].all(1)
     skin, front = binary_fill_holes(hit), binary_fill_holes(front)
-    return skin, buffer.height, front, scalp
+    height = np.where(hit, buffer.height, -np.inf).astype(np.float32)
+    around = cv2.dilate(height, np.ones((HOLES, HOLES), np.uint8))
+    return skin, np.where(skin & ~hit, around, height), front, scalp
 
 
 def _touching(mask: Array, place: Array) -> Array:

@@ -20,6 +20,8 @@ Array = NDArray[Any]
 SIZE = 384  # pixels of the picture in which outlines are followed
 SMOOTH = 0.0015  # metres by which outlines are smoothed
 HOLE = 5e-4  # square metres: smaller holes in hair are strands in another light
+TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
+STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
 TIP = 1e-4  # square metres of hair below which a length is not believed
 NEAR_SKIN = 0.006  # metres behind the frontmost skin that still count as seen
 IN_SKIN = 0.004  # metres below the skin from which nothing is known
@@ -95,12 +97,19 @@ class HairView:
         return turn[kept], down[kept], radius[kept]
 
     def lengths(self, hood: Hood) -> tuple[float, float]:
-        """`down` to which hair beside the face comes on the person's left and right; 0 where there is none."""
-        rows, columns = np.nonzero(self.hair & ~(self.view.skin & self.view.face))
+        """`down` to which hair beside the face comes on the person's left and right; 0 where there is none, NaN on the
+        side that the face turns away from the camera."""
+        width = 2 * int(0.5 * STRAND * self.camera.scale) + 1
+        beside = (self.hair & ~(self.view.skin & self.view.face)).astype(np.uint8)
+        rows, columns = np.nonzero(cv2.morphologyEx(beside, cv2.MORPH_OPEN, np.ones((width, width), np.uint8)))
         points = self._nearest(hood, rows, columns)
         _, down, _ = hood.coordinates(points)
         left = points[:, 0] > hood.centre[0]
-        return self._end(down[left & (down > hood.equator)]), self._end(down[~left & (down > hood.equator)])
+        turned = self.camera.angles[0]
+        return (
+            np.nan if turned > TURNED else self._end(down[left & (down > hood.equator)]),
+            np.nan if turned < -TURNED else self._end(down[~left & (down > hood.equator)]),
+        )
 
     def lowest(self, hood: Hood) -> float:
         """y, head frame, to which hair comes."""
@@ -143,7 +152,9 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     outline = (distance(~hair, scale) - distance(hair, scale)).astype(np.float32)
     outline = cv2.GaussianBlur(outline, (0, 0), SMOOTH * scale)
     person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
-    return HairView(view, hair, outline, ~view.inside, ~person & view.inside)
+    # The masks of person and hair are soft: between the two borders lies a line of pixels that are neither.
+    beyond = cv2.dilate((~person).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return HairView(view, hair, outline, ~view.inside, beyond & ~hair & view.inside)
 
 
 def _filled(hair: Array, scale: float) -> Array:

@@ -30,9 +30,13 @@ THIN = 0.004  # metres that hair stands off the skin at least
 LAYER = (0.003, 0.008)  # metres of hair that lies on the face
 ON_BODY = 0.01  # metres of hair that hangs, on neck and shoulders
 SOCKET = 0.012  # metres: hair bridges hollows of twice that width
-FADE = 0.04  # metres beyond the scalp within which standing hair goes down to a layer
+AT_RIM = 0.012  # metres around an outline's place that belong to hair
+RISE = (0.02, 0.8)  # metres that hair stands over the forehead at its line, and a metre behind the line
 FRONT = (45.0, 85.0)  # degrees from the front between which hair beside the face comes to its full radius
+FULLER = 15.0  # degrees less of hair that stands off five centimetres
+BESIDE = (80.0, 50.0)  # degrees from the front behind which hair no longer than its roots hangs, and long hair
 BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into the back's
+HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, and from which it is all free
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
 DROP_WAY = 0.1
 AREA = 1.5e-3  # square metres: less is no hair
@@ -65,6 +69,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     covered, bare = _votes(hood, skin, views)
     outer = np.where(covered & (maps.scalp < 0.5), np.maximum(outer, skin + layer), outer)
     domain = _domain(hood, maps, outer, (covered, bare), (end, hangs), views)
+    domain |= _around(hood, rim)
     domain &= ~_bald(spread, maps.scalp > 0.5, covered, bare, rim)
     domain = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     if domain.sum() * PIXEL**2 < AREA:
@@ -72,7 +77,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     border = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
     border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
-    return HairShape(hood, outer, skin, maps.inner, border, hangs)
+    return HairShape(hood, outer, skin, maps.inner, border, hangs * (hood.map_coordinates()[1] > hood.equator))
 
 
 def _without_hollows(outer: Array) -> Array:
@@ -86,7 +91,8 @@ def _ends(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView
     """(side,side): `down` to which hair comes in each direction; 0..1 how far it hangs there below its roots."""
     sides = np.array([view.lengths(hood) for view in views])
     # Where one photo shows hair tied back and another loose, the volume is what both allow.
-    left, right = np.median(sides, 0)
+    seen = np.where(np.isnan(sides), sides[:, ::-1], sides)
+    left, right = np.median(seen, 0)
     root = hood.down_to(float(neutral[model.scalp > 0.5][:, 1].min()))
     bust = hood.down_to(float(neutral[model.vertices_of(*SKIN_PARTS)][:, 1].min()))
     shorter, longer = min(left, right), max(left, right)
@@ -98,7 +104,7 @@ def _ends(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView
     side = np.where(turn >= 0, left, right)
     behind = _smoothstep(np.abs(turn), *np.radians(BACK))
     end = side * (1 - behind) + min(back, bust) * behind
-    return end, _smoothstep(end - root, 0.0, 0.03) * (down > hood.equator)
+    return end, _smoothstep(end - root, *HANGING)
 
 
 def _base(hood: Hood, skin: Array, hangs: Array) -> Array:
@@ -132,13 +138,18 @@ def _outer(
     lifts = spread(at_turn, at_down, lift, np.ones_like(lift), (0.004, 0.01), float(np.clip(typical, 0.0, 0.05)))
     layer = float(np.clip(0.35 * np.percentile(np.maximum(lift, 0.0), 60), *LAYER)) if len(lift) else LAYER[0]
     outer = np.maximum(base + lifts, np.where(maps.scalp > 0.3, skin + THIN, 0.0))
-    # In front of its roots hair lies down on the face; beside the face and on the chest it need not.
-    off_scalp = distance(maps.scalp < 0.5, 1.0 / PIXEL)
-    full = np.maximum(1 - _smoothstep(off_scalp, 0.0, FADE), _smoothstep(np.abs(turn), *np.radians(FRONT)))
-    full = np.maximum(full, _smoothstep(down, hood.equator + 0.12, hood.equator + 0.17))
-    flat = skin + layer
-    outer = flat + (outer - flat) * full
-    return np.where(hangs > 0.5, np.maximum(outer, skin + ON_BODY), outer), layer
+    # From its line over the forehead hair rises, and before it lies down; beside the face and on the chest it need not.
+    scalp = maps.scalp > 0.5
+    behind_line = distance(scalp, 1.0 / PIXEL) - distance(~scalp, 1.0 / PIXEL)
+    risen = np.minimum(outer, skin + layer + np.maximum(RISE[0] + RISE[1] * behind_line, 0.0))
+    bushy = np.clip(lifts / 0.05, 0.0, 1.0)
+    free = np.maximum(
+        _smoothstep(np.degrees(np.abs(turn)) + FULLER * bushy, *FRONT),
+        _smoothstep(down, hood.equator + 0.12, hood.equator + 0.17),
+    )
+    outer = risen + (outer - risen) * free
+    body = cv2.dilate(skin, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))  # shoulders are steep here
+    return np.where((hangs > 0.5) & (down > hood.equator), np.maximum(outer, body + ON_BODY), outer), layer
 
 
 def _votes(hood: Hood, skin: Array, views: Sequence[HairView]) -> tuple[Array, Array]:
@@ -164,9 +175,9 @@ def _domain(
     """(side,side) bool: where there is hair, but for bald places that no photo shows."""
     turn, down = hood.map_coordinates()
     covered, bare = votes
-    end, _ = ends
+    end, hangs = ends
     away = np.degrees(np.abs(turn))
-    hanging = (down > 0.8 * hood.equator) & (down < end) & (away > 50.0)
+    hanging = (down > 0.8 * hood.equator) & (down < end) & (away > BESIDE[0] + (BESIDE[1] - BESIDE[0]) * hangs)
     # Locks in front: where the outer surface would be seen, and hair is.
     points = hood.point(turn, down, outer)
     locks = (away < 75.0) & (down > hood.equator) & (down < end + 0.02)
@@ -174,6 +185,16 @@ def _domain(
         locks &= view.sample(view.outline, points)[0] < 0.0
     out: Array = ((maps.scalp > 0.5) & ~bare) | hanging | covered | locks
     return out
+
+
+def _around(hood: Hood, rim: tuple[Array, ...]) -> Array:
+    """(side,side) bool: near places of the outline."""
+    column, row = (np.rint(a).astype(int) for a in hood.place(rim[0], rim[1]))
+    out = np.zeros((hood.side, hood.side), np.uint8)
+    out[np.clip(row, 0, hood.side - 1), np.clip(column, 0, hood.side - 1)] = 1
+    size = 2 * round(AT_RIM / PIXEL) + 1
+    near: Array = cv2.dilate(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
+    return near
 
 
 def _bald(spread: Spread, scalp: Array, covered: Array, bare: Array, rim: tuple[Array, ...]) -> Array:
@@ -185,9 +206,9 @@ def _bald(spread: Spread, scalp: Array, covered: Array, bare: Array, rim: tuple[
     vote = np.concatenate([np.where(covered[seen], 1.0, -1.0), np.ones(len(rim[0]))])
     weight = np.concatenate([np.full(int(seen.sum()), 0.25), np.ones(len(rim[0]))])
     likely = spread(
-        np.concatenate([turn[seen], rim[0]]), np.concatenate([down[seen], rim[1]]), vote, weight, (0.3, 0.05), 1.0
+        np.concatenate([turn[seen], rim[0]]), np.concatenate([down[seen], rim[1]]), vote, weight, (0.3, 0.003), 1.0
     )
-    out: Array = (likely < -0.1) & scalp & ~covered
+    out: Array = (likely < -0.2) & scalp & ~covered
     return out
 
 
