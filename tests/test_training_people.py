@@ -193,6 +193,14 @@ def test_glasses_stand_before_the_eyes_and_beside_the_head(model: HeadModel) -> 
     assert np.median(closest_places(vertices, head, skin).distance) < 0.03
 
 
+def test_dressing_changes_the_maps_alone(people: Population) -> None:
+    person = people.person(TRAIN_SEED)
+    dressed = people.dressed(person)
+    np.testing.assert_array_equal(dressed.neutral, person.neutral)
+    np.testing.assert_array_equal(dressed.maps["eyes"], person.maps["eyes"])
+    np.testing.assert_array_equal(people.dressed(person).maps["skin"], dressed.maps["skin"])
+
+
 def test_clothes_cover_the_shoulders_alone() -> None:
     position = {"skin": np.zeros((4, 4, 3))}
     position["skin"][2:, :, 1] = -0.5

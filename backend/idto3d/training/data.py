@@ -147,7 +147,7 @@ def _shard(config: DataConfig, index: int, path: Path) -> None:
         found["traits"] = np.array([[int(v) for v in asdict(t).values()] for t in traits])
         found["own_traits"] = np.array([[int(v) for v in asdict(person.traits).values()]] * len(traits))
         # y_id is always that of the person as they are
-        found["crops"] = draw_crops(population, person, config.crops_per_person, rng)
+        found["crops"] = draw_crops(population, population.dressed(person), config.crops_per_person, rng)
         for key, value in found.items():
             rows.setdefault(key, []).append(value)
     arrays: dict[str, Any] = {k: np.concatenate(v) for k, v in rows.items()}

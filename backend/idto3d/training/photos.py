@@ -108,26 +108,16 @@ def backdrop(b: int, size: int, g: torch.Generator) -> Tensor:
     return out.permute(0, 2, 3, 1)
 
 
-def _clothes(photo: Tensor, cover: Tensor, r: Renders, g: torch.Generator) -> Tensor:
-    """Shoulders below (and partly over) the neck, a hand or strand over a few."""
+def _in_front(photo: Tensor, r: Renders, g: torch.Generator) -> Tensor:
+    """A hand, a strand or a leaf over a few, near the face."""
     b, size = photo.shape[:2]
     y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
-    k = r.keypoints
-    eyes, mouth = k[:, :2].mean(1), k[:, 3:].mean(1)
+    eyes, mouth = r.keypoints[:, :2].mean(1), r.keypoints[:, 3:].mean(1)
     d = (mouth - eyes).norm(dim=1).clamp(min=4)[:, None, None]
     px, py = (x[None] - mouth[:, 0, None, None]) / d, (y[None] - mouth[:, 1, None, None]) / d
-    collar = _uniform((b, 1, 1), 0.75, 1.5, g)
-    slope = _uniform((b, 1, 1), 0.05, 0.45, g)
-    shoulders = (py > collar + slope * (px.abs() - 0.7).clamp(min=0) ** 1.3).float()
-    vee = (py < collar + _uniform((b, 1, 1), 0.0, 1.2, g) - 1.2 * px.abs()).float()  # an open collar
-    shoulders = shoulders * (1 - vee * cover[..., 0]) * _maybe(b, 0.85, g)[:, None, None]
-    cloth = backdrop(b, size, g) * 0.5 + 0.5 * torch.rand((b, 1, 1, 3), generator=g)
-    photo = photo * (1 - shoulders[..., None]) + cloth * shoulders[..., None]
-    # something in front of the picture
     cx, cy = _uniform((b, 1, 1), -2, 2, g), _uniform((b, 1, 1), -2, 2.4, g)
-    blob = (((px - cx) ** 2 + (py - cy) ** 2) < _uniform((b, 1, 1), 0.05, 0.4, g)).float() * _maybe(b, 0.08, g)[
-        :, None, None
-    ]
+    near = (((px - cx) ** 2 + (py - cy) ** 2) < _uniform((b, 1, 1), 0.05, 0.4, g)).float()
+    blob = near * _maybe(b, 0.08, g)[:, None, None]
     return photo * (1 - blob[..., None]) + blob[..., None] * torch.rand((b, 1, 1, 3), generator=g)
 
 
@@ -135,7 +125,7 @@ def take_photo(r: Renders, g: torch.Generator) -> Tensor:
     """(B,S,S,3) photographs 0..1 of a batch of renders, before the camera's own faults (see `degrade`)."""
     cover = r.coverage[..., None]
     photo = relight(r, g) + (1 - cover) * backdrop(len(r.albedo), r.albedo.shape[1], g)
-    return _clothes(photo, cover, r, g).clamp(0, 1)
+    return _in_front(photo, r, g).clamp(0, 1)
 
 
 def degrade(crops: Tensor, g: torch.Generator) -> Tensor:

@@ -122,9 +122,9 @@ class Population:
         self._shown = model.faces_of(*DRAWN)[model.triangle_quad]
         self._triangles = model.triangles[self._shown]
 
-    def person(self, seed: int, edit: int = 0, clothes: bool = False) -> Person:
+    def person(self, seed: int, edit: int = 0) -> Person:
         """One person; the same seed gives the same one. edit: 0 as they are; n > 0 the same person with some traits
-        other than theirs (older, bald, freckled, ...), as a prompt may ask. clothes: neck and shoulders are dressed."""
+        other than theirs (older, bald, freckled, ...), as a prompt may ask."""
         identity = np.random.default_rng([seed, 3]).standard_normal(len(self.model.identity))
         looks = self._looks(seed, edit)
         code, rng = self._code(seed, looks), np.random.default_rng([seed, 7])
@@ -132,11 +132,14 @@ class Population:
         shape = self.model.shape(identity)
         displacement += self._closed_lips(shape + displacement)
         maps = self._maps(code, looks, rng)
-        if clothes:
-            maps = paint_clothes(maps, self.transfer.position, rng)
         head = shape + displacement
         shells = self._hair(code, head) + (self._glasses(head, rng) if looks.glasses else ())
         return Person(seed, identity, displacement, head, maps, shells, self._traits(code, looks), code)
+
+    def dressed(self, person: Person) -> Person:
+        """The person with clothes painted on neck and shoulders, as photographs show people."""
+        rng = np.random.default_rng([person.seed, 11])
+        return replace(person, maps=paint_clothes(person.maps, self.transfer.position, rng))
 
     def _looks(self, seed: int, edit: int) -> Looks:
         looks = _draw_looks(np.random.default_rng([seed, 6]))
