@@ -14,8 +14,9 @@ from .nets import MASK_SIZE, FaceNets
 # Of the guided filter: radius in pixels of the net's input, and variance of colour (0..1) that counts as an edge.
 _RADIUS = 3
 _EDGE = 5e-4
-# The filter's haze: shares up to this are none, and from one less this all.
-_HAZE = 0.1
+# The net's doubt, where the wall is of the colour of skin, and the filter's haze: shares up to this are none, and from
+# one less this all.
+_DOUBT, _HAZE = 0.3, 0.1
 # Least share of the face that a mask must cover, or the net has missed the person.
 _COVERED = 0.8
 # Pixels around another person that are not this one's either.
@@ -39,13 +40,17 @@ def find_person(
         # A close-up whose repeated edges look like no person: black is what the net takes for the end of a photo.
         black = _reduce(np.where(inside[..., None], picture, np.uint8(0)))
         person = np.maximum(nets.find_person(black) * _reduce(inside.astype(np.uint8)), face, dtype=np.float32)
-    person = _only(person, face, others)
+    person = _harden(_only(person, face, others), _DOUBT)
     slope, offset = guided_filter(small.astype(np.float32) / np.float32(255), person, _RADIUS, _EDGE)
     fine = cv2.resize(np.dstack([slope / 255, offset]), (size, size), interpolation=cv2.INTER_LINEAR)
-    shares = fine[..., 3]
+    shares = np.asarray(fine[..., 3], np.float32)
     for channel in range(3):
-        shares = shares + fine[..., channel] * picture[..., channel]
-    return np.asarray(np.clip((shares - _HAZE) / (1 - 2 * _HAZE), 0, 1), np.float32)
+        shares = shares + np.asarray(fine[..., channel], np.float32) * picture[..., channel]
+    return _harden(shares, _HAZE)
+
+
+def _harden(shares: NDArray[np.float32], least: float) -> NDArray[np.float32]:
+    return np.asarray(np.clip((shares - least) / (1 - 2 * least), 0, 1), np.float32)
 
 
 def _hull(points: NDArray[np.float64]) -> NDArray[np.bool_]:
