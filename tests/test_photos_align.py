@@ -11,7 +11,6 @@ import pytest
 
 from idto3d.photos import align
 
-# Eye midpoint (50, 40), mouth midpoint (50, 60): d = 20.
 UPRIGHT = np.array([[40.0, 40.0], [60.0, 40.0], [50.0, 50.0], [42.0, 60.0], [58.0, 60.0]])
 
 
@@ -22,25 +21,17 @@ def rotated(points: np.ndarray, degrees: float, centre: tuple[float, float]) -> 
     return (points - centre) @ r.T + centre
 
 
-def test_head_crop_by_hand() -> None:
-    # centre (50, 42), side 88; at size 88 one crop pixel is one image pixel.
-    m = align.crop_transform(UPRIGHT, 88, "head")
-    np.testing.assert_allclose(m, [[1, 0, 43.5 - 50], [0, 1, 43.5 - 42]], atol=1e-12)
-    np.testing.assert_allclose(align.crop_transform(UPRIGHT, 176, "head")[:, :2], 2 * np.eye(2), atol=1e-12)
-
-
-def test_face_crop_by_hand() -> None:
-    m = align.crop_transform(UPRIGHT, 74, "face")
-    np.testing.assert_allclose(m, [[1, 0, 36.5 - 50], [0, 1, 36.5 - 44]], atol=1e-12)
-
-
 @pytest.mark.parametrize("degrees", [-120.0, -30.0, 10.0, 90.0])
-@pytest.mark.parametrize("kind", ["head", "face", "arcface"])
-def test_crops_undo_roll(degrees: float, kind: align.CropKind) -> None:
-    upright = align.apply(align.crop_transform(UPRIGHT, 128, kind), UPRIGHT)
+def test_alignment_undoes_roll(degrees: float) -> None:
+    upright = align.apply(align.arcface_transform(UPRIGHT, 128), UPRIGHT)
     turned = rotated(UPRIGHT, degrees, (13.0, 70.0))
-    assert align.eye_roll(turned) == pytest.approx(degrees)
-    np.testing.assert_allclose(align.apply(align.crop_transform(turned, 128, kind), turned), upright, atol=1e-9)
+    np.testing.assert_allclose(align.apply(align.arcface_transform(turned, 128), turned), upright, atol=1e-9)
+
+
+def test_roll_of_a_box_is_undone() -> None:
+    turned = rotated(UPRIGHT, 25.0, (50.0, 50.0))
+    upright = align.apply(align.box_transform((50.0, 50.0), 100.0, 100, 25.0), turned)
+    np.testing.assert_allclose(upright, UPRIGHT - 0.5, atol=1e-9)  # the centre goes to 49.5
 
 
 def test_box_transform_corners() -> None:
@@ -53,7 +44,7 @@ def test_box_transform_corners() -> None:
 
 
 def test_inverse_round_trip() -> None:
-    m = align.crop_transform(rotated(UPRIGHT, 20.0, (0.0, 0.0)), 112, "face")
+    m = align.box_transform((13.0, 7.0), 90.0, 112, 20.0)
     np.testing.assert_allclose(align.apply(align.invert(m), align.apply(m, UPRIGHT)), UPRIGHT, atol=1e-9)
 
 
@@ -68,7 +59,7 @@ def test_arcface_matches_insightface(size: int) -> None:
             warnings.simplefilter("ignore", FutureWarning)
             expected = face_align.estimate_norm(points.astype(np.float32), size)
             crop = face_align.norm_crop(image, points.astype(np.float32), size)
-        np.testing.assert_allclose(align.crop_transform(points, size, "arcface"), expected, atol=2e-4)
+        np.testing.assert_allclose(align.arcface_transform(points, size), expected, atol=2e-4)
         ours = align.arcface_crop(image, points, size)  # an enlargement, so no area average
         assert np.abs(ours.astype(int) - crop).mean() < 0.5
 
@@ -81,13 +72,11 @@ def test_similarity_excludes_reflection() -> None:
 
 def test_degenerate_keypoints_are_refused() -> None:
     with pytest.raises(ValueError, match="coincide"):
-        align.crop_transform(np.zeros((5, 2)), 112, "arcface")
-    with pytest.raises(ValueError, match="positive"):
-        align.crop_transform(np.zeros((5, 2)), 112, "head")
+        align.arcface_transform(np.zeros((5, 2)))
     with pytest.raises(ValueError, match="finite"):
-        align.crop_transform(np.full((5, 2), np.nan), 112, "head")
+        align.arcface_transform(np.full((5, 2), np.nan))
     with pytest.raises(ValueError, match="five"):
-        align.crop_transform(np.zeros((4, 2)), 112, "head")
+        align.arcface_transform(np.zeros((4, 2)))
 
 
 def test_reduction_is_an_area_average() -> None:

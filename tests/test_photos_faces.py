@@ -110,7 +110,7 @@ def test_mask_holds_head_and_hair_and_no_background() -> None:
 
 def test_five_points_are_near_the_template() -> None:
     points = five_points(face().landmarks)
-    fitted = align.apply(align.crop_transform(points, 112, "arcface"), points)
+    fitted = align.apply(align.arcface_transform(points), points)
     assert np.sqrt(((fitted - align.ARCFACE_TEMPLATE) ** 2).sum(1).mean()) < 5.5  # she smiles
     expected = align.arcface_crop(astronaut(), align.apply(align.invert(face().to_picture), points))
     np.testing.assert_array_equal(face().crop, expected)

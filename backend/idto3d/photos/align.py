@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Crops defined by five facial keypoints: pure geometry, shared by photos at run time and renders in training.
+"""Crops of images under affine transforms: pure geometry, shared by photos at run time and renders in training.
 
 Conventions used everywhere in this package:
 
@@ -17,19 +17,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-CropKind = Literal["arcface", "head", "face"]
 Padding = Literal["replicate", "black"]
 
 # The ArcFace template in a 112 x 112 crop, as in insightface.utils.face_align.arcface_dst (Deng et al., CVPR 2019).
 ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-
-# (side, shift of the centre toward the mouth), both in units of d, the distance from eye midpoint to mouth midpoint.
-# d is about 67 mm on an adult: a head crop is 0.3 m wide and reaches 0.14 m above the eyes, so hair fits.
-HEAD_CROP = (4.4, 0.1)
-# What 1.6 x the box of the LBP frontal cascade comes to on photographs.
-FACE_CROP = (3.7, 0.2)
 
 # Reduction that bicubic samples still bear.
 _SHARP = 1.25
@@ -68,38 +61,16 @@ def box_transform(centre: npt.ArrayLike, side: float, size: int, roll: float = 0
     return np.concatenate([rotation, translation[:, None]], axis=1)
 
 
-def eye_roll(keypoints: npt.ArrayLike) -> float:
-    """Angle of the eye line in degrees: positive when the image-right eye is lower."""
-    k = np.asarray(keypoints, dtype=np.float64)
-    dx, dy = k[1] - k[0]
-    return float(np.rad2deg(np.arctan2(dy, dx)))
+def arcface_transform(keypoints: npt.ArrayLike, size: int = 112) -> npt.NDArray[np.float64]:
+    """(2, 3) transform from image pixels to a recogniser's size x size crop, from keypoints (5, 2).
 
-
-def eye_mouth_distance(keypoints: npt.ArrayLike) -> float:
-    """d: pixels from the midpoint of the eyes to the midpoint of the mouth corners."""
-    k = np.asarray(keypoints, dtype=np.float64)
-    return float(np.linalg.norm((k[3] + k[4] - k[0] - k[1]) / 2.0))
-
-
-def crop_transform(keypoints: npt.ArrayLike, size: int, kind: CropKind) -> npt.NDArray[np.float64]:
-    """(2, 3) transform from image pixels to a size x size crop, from keypoints (5, 2).
-
-    * ``arcface``: insightface's ``estimate_norm``: the similarity to ARCFACE_TEMPLATE scaled to the size.
-    * ``head``: upright by the eye line; with d = eye_mouth_distance, the centre is the eye midpoint moved by 0.1 d
-      toward the mouth midpoint and the side is 4.4 d, so that the whole head with hair fits.
-    * ``face``: upright by the eye line, side 3.7 d, centre moved by 0.2 d: the input of ``keypoints.onnx``.
-
-    Raises ValueError on keypoints that define no crop (coinciding, not finite).
+    insightface's ``estimate_norm``: the similarity to ARCFACE_TEMPLATE scaled to the size. Raises ValueError on
+    keypoints that define no crop (coinciding, not finite).
     """
     k = np.asarray(keypoints, dtype=np.float64)
     if k.shape != (5, 2) or not np.isfinite(k).all():
         raise ValueError("keypoints must be five finite points")
-    if kind == "arcface":
-        return similarity(k, ARCFACE_TEMPLATE * (size / 112.0))
-    side, shift = HEAD_CROP if kind == "head" else FACE_CROP
-    eyes, mouth = (k[0] + k[1]) / 2.0, (k[3] + k[4]) / 2.0
-    centre = eyes + shift * (mouth - eyes)
-    return box_transform(centre, side * eye_mouth_distance(k), size, eye_roll(k))
+    return similarity(k, ARCFACE_TEMPLATE * (size / 112.0))
 
 
 def invert(transform: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -170,4 +141,4 @@ def warp_level(
 
 def arcface_crop(image: npt.NDArray, keypoints: npt.ArrayLike, size: int = 112) -> npt.NDArray:
     """Aligned face crop (size, size, 3) for a recogniser; black outside, as recognisers were trained."""
-    return warp(image, crop_transform(keypoints, size, "arcface"), size, "black")
+    return warp(image, arcface_transform(keypoints, size), size, "black")

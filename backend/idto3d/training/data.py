@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..distill.views import random_view
 from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model
-from ..photos.align import crop_transform
+from ..photos.align import arcface_transform
 from ..render.cameras import Camera, make_camera, to_clip
 from .distillation import STARTER
 from .photos import Renders, degrade, sample_crops, take_photo
@@ -127,7 +127,7 @@ def draw_crops(population: Population, person: Person, count: int, rng: np.rando
     g = torch.Generator().manual_seed(int(rng.integers(2**62)))
     photos = take_photo(renders, g)
     keypoints = renders.keypoints.numpy() + rng.normal(0, 0.8, (count, 5, 2))
-    transforms = torch.from_numpy(np.stack([crop_transform(k, 112, "arcface") for k in keypoints])).float()
+    transforms = torch.from_numpy(np.stack([arcface_transform(k) for k in keypoints])).float()
     return _bytes(degrade(sample_crops(photos, transforms, 112), g))
 
 
