@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
+from scipy.ndimage import gaussian_filter, label
 
 from ..fit.result import HeadFit
 from ..headmodel import HeadModel
@@ -24,8 +24,11 @@ Array = NDArray[Any]
 INSET = 0.008  # metres below the skin to which hair reaches: the inner wall stays hidden
 CELLS = (0.0055, 0.0075)  # metres of the lattice, smaller and larger heads of hair
 CURTAIN = 0.03  # metres of the thickness of hair that hangs free
+TIPS = 0.04  # metres from its end over which hair that hangs grows thin
+TAPER = 0.005  # metres by which it does outside
 SLOPE = 0.8  # metres of thickness a metre from the border of where hair grows
 EDGE = 0.0015  # metres of thickness at that border
+BLUR = 1.0  # cells of what photos see empty: threads and pinholes are the masks' noise
 BAND = 1.2  # cells to either side of the surface that the grid keeps
 PIECE = 0.08  # of the largest piece: smaller ones are noise
 
@@ -68,18 +71,17 @@ def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
     axes, size = _lattice(shape)
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     rows = points.reshape(len(axes[0]) * len(axes[1]), len(axes[2]), 3)
-    sdf = hair_distance(shape, rows)
-    seen = np.zeros(sdf.shape)
+    void, seen = np.full(rows.shape[:2], -np.inf), np.zeros(rows.shape[:2])
     thin = _over_skin(shape, rows) - THIN
     for view in views:
         empty, sure = view.empty(shape.hood, rows)
         # A skull that was fitted larger than it is keeps its hair, thin as it may be.
         beside = view.sample(view.background, rows)[0] > 0.5
         empty = np.where(beside & (empty > 0), np.minimum(empty, np.maximum(thin, -0.01)), empty)
-        sdf = np.maximum(sdf, empty)
+        void = np.maximum(void, empty)
         seen = np.maximum(seen, sure)
-    grid = np.clip(sdf, -2 * size, 2 * size).reshape(points.shape[:3])
-    grid = _largest_pieces(grid)
+    void = gaussian_filter(np.clip(void, -2 * size, 2 * size).reshape(points.shape[:3]), BLUR)
+    grid = _largest_pieces(np.maximum(hair_distance(shape, rows).reshape(void.shape), void).clip(-2 * size, 2 * size))
     where, tets = lattice_band(grid, BAND * size)
     return HairVolume(
         points.reshape(-1, 3)[where].astype(np.float32),
@@ -101,7 +103,9 @@ def hair_distance(shape: HairShape, points: Array) -> Array:
     # Towards the border of where it grows hair goes down to the skin; where it hangs it ends as it is.
     rim = skin + EDGE + SLOPE * np.maximum(domain, 0.0) + hanging
     free = np.clip((down - hood.equator + 0.02) / 0.1, 0.0, 1.0) * hanging
-    wall = np.maximum(inner - INSET, outer - CURTAIN - (1.0 - free))
+    tip = np.clip(domain / TIPS, 0.0, 1.0)
+    outer = outer - TAPER * (1.0 - tip) * hanging
+    wall = np.maximum(inner - INSET, outer - CURTAIN * (0.4 + 0.6 * tip) - (1.0 - free))
     out: Array = np.maximum(np.maximum(radius - np.minimum(outer, rim), wall - radius), -domain)
     return out
 

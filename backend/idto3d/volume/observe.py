@@ -14,11 +14,12 @@ from ..fit.camera import PhotoCamera
 from ..headmodel import HeadModel
 from .head_view import HeadView, SeenFace, distance, head_view
 from .hood import Hood
+from .strands import curliness
 
 Array = NDArray[Any]
 
 SIZE = 384  # pixels of the picture in which outlines are followed
-SMOOTH = 0.0015  # metres by which outlines are smoothed
+SMOOTH = 0.0025  # metres by which outlines are smoothed
 HOLE = 5e-4  # square metres: smaller holes in hair are strands in another light
 TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
 STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
@@ -34,7 +35,7 @@ class HairView:
     """A photo's hair, (size,size) each.
 
     hair; outline: metres to its border, negative in hair; open: nothing is known (not in the photo); background: no
-    part of the person; view: the head.
+    part of the person; view: the head; curl 0..1: how much it curls.
     """
 
     view: HeadView
@@ -42,6 +43,7 @@ class HairView:
     outline: Array
     open: Array
     background: Array
+    curl: float
 
     @property
     def camera(self) -> PhotoCamera:
@@ -82,7 +84,10 @@ class HairView:
         axis = np.broadcast_to(hood.centre, points.shape).copy()
         axis[..., 1] = np.minimum(points[..., 1], hood.centre[1])
         over_axis = height - self.camera.project(axis)[1]
-        hidden = np.where(skin > -1.0, height - skin + IN_SKIN, over_axis + BEHIND_AXIS)
+        face, _ = self.sample(self.view.face, points)
+        under_skin = np.where(skin > -1.0, height - skin + IN_SKIN, 1.0)
+        # The body is not fitted, and dressed: it hides what is behind the axis even where the model's shoulders do not.
+        hidden = np.where(face > 0.5, under_skin, np.minimum(under_skin, over_axis + BEHIND_AXIS))
         hidden = np.where(background > 0.5, 1.0, hidden)
         out = np.where(outline > 0, np.minimum(outline, hidden), outline)
         # Hair of the front is seen as such; of what it hides only the outline tells.
@@ -154,7 +159,8 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
     # The masks of person and hair are soft: between the two borders lies a line of pixels that are neither.
     beyond = cv2.dilate((~person).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return HairView(view, hair, outline, ~view.inside, beyond & ~hair & view.inside)
+    curl = curliness(face.picture, np.asarray(mask, np.float32), camera.scale)
+    return HairView(view, hair, outline, ~view.inside, beyond & ~hair & view.inside, curl)
 
 
 def _filled(hair: Array, scale: float) -> Array:

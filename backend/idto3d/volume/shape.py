@@ -23,6 +23,7 @@ from .head_view import distance
 from .hood import PIXEL, Hood, SkinMaps, flatten_skin, read_map
 from .observe import HairView
 from .spread import Spread
+from .strands import relief, uneven_tips
 
 Array = NDArray[Any]
 
@@ -30,6 +31,7 @@ THIN = 0.004  # metres that hair stands off the skin at least
 LAYER = (0.003, 0.008)  # metres of hair that lies on the face
 ON_BODY = 0.01  # metres of hair that hangs, on neck and shoulders
 SOCKET = 0.012  # metres: hair bridges hollows of twice that width
+GAP = 0.012  # metres: half the width of gaps in what grows that are closed
 AT_RIM = 0.012  # metres around an outline's place that belong to hair
 RISE = (0.02, 0.8)  # metres that hair stands over the forehead at its line, and a metre behind the line
 FRONT = (45.0, 85.0)  # degrees from the front between which hair beside the face comes to its full radius
@@ -39,6 +41,8 @@ BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into 
 HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, and from which it is all free
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
 DROP_WAY = 0.1
+THICK = 0.02  # metres of hair from which its locks are as deep as they come
+BUST = 0.06  # metres below the model's end to which hair is built
 AREA = 1.5e-3  # square metres: less is no hair
 
 
@@ -71,11 +75,13 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     domain = _domain(hood, maps, outer, (covered, bare), (end, hangs), views)
     domain |= _around(hood, rim)
     domain &= ~_bald(spread, maps.scalp > 0.5, covered, bare, rim)
-    domain = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    domain = _tidy(domain, bare)
     if domain.sum() * PIXEL**2 < AREA:
         return None
     border = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
+    thick = np.clip((outer - skin) / THICK, 0.0, 1.0)
+    outer = outer + thick * relief(hood, float(np.mean([view.curl for view in views])))
     border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
     return HairShape(hood, outer, skin, maps.inner, border, hangs * (hood.map_coordinates()[1] > hood.equator))
 
@@ -103,8 +109,9 @@ def _ends(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView
     turn, down = hood.map_coordinates()
     side = np.where(turn >= 0, left, right)
     behind = _smoothstep(np.abs(turn), *np.radians(BACK))
-    end = side * (1 - behind) + min(back, bust) * behind
-    return end, _smoothstep(end - root, *HANGING)
+    end = np.minimum(side * (1 - behind) + back * behind, bust + BUST)
+    hangs = _smoothstep(end - root, *HANGING)
+    return end + hangs * uneven_tips(hood), hangs
 
 
 def _base(hood: Hood, skin: Array, hangs: Array) -> Array:
@@ -184,6 +191,16 @@ def _domain(
     for view in views:
         locks &= view.sample(view.outline, points)[0] < 0.0
     out: Array = ((maps.scalp > 0.5) & ~bare) | hanging | covered | locks
+    return out
+
+
+def _tidy(domain: Array, bare: Array) -> Array:
+    """Domain without gaps where no skin is seen, and without specks."""
+    size = 2 * round(GAP / PIXEL) + 1
+    wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    closed = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_CLOSE, wide)
+    whole = (domain | ((closed > 0) & ~bare)).astype(np.uint8)
+    out: Array = cv2.morphologyEx(whole, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     return out
 
 
