@@ -8,19 +8,16 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
+from diffusers import UNet2DConditionModel
 
 from ..expressions import EXPRESSIONS
 from ..prior.adapters import save_domain, trainable_share
 from ..prior.pack import write_expressions, write_pack_json
-from ..prior.starter import IMAGE_SIZE
+from ..prior.starter import IMAGE_SIZE, build_starter_unet
 from ..prior.text import save_text
-from .captions import DOMAINS
 from .distillation import STARTER
 from .face_nets_pack import write_face_nets
 from .population import TRAIN_SEED
-from .stage import load_average
 
 if TYPE_CHECKING:
     from .run import Run
@@ -38,21 +35,15 @@ def write_pack(run: Run) -> Path:
     shutil.copyfile(Path(run.config.ictkit) / "LICENSE", out / "LICENSE-ICT.txt")
     shutil.copyfile(run.config.recogniser, out / "recognition.onnx")
     write_face_nets(Path(run.config.facenets), out / "photos")
-    base = run.load_base()
-    y_exp = run.expression_codes.numpy()
-    shares = {}
-    for domain in DOMAINS:
-        unet = run.new_domain(domain)
-        for p in unet.parameters():
-            p.requires_grad_(False)
-        _load_domain(run, domain, unet)
-        shares[domain] = trainable_share(unet)
+    priors = run.load_priors()
+    shares = {domain: trainable_share(unet) for domain, unet in priors.unets.items()}
+    for domain, unet in priors.unets.items():
         save_domain(unet, out / f"{domain}.safetensors")
-    base.unet.half().save_pretrained(out / "unet")
+    _plain(priors.unets["normal"]).half().save_pretrained(out / "unet")
     run.load_vae().half().save_pretrained(out / "vae")
-    save_text(run.text[0], base.text.half(), out / "text")
-    write_expressions(out / "expressions.safetensors", tuple(EXPRESSIONS), y_exp)
-    _join_samples(run, out / "samples.png")
+    save_text(run.text[0], run.text[1].half(), out / "text")
+    write_expressions(out / "expressions.safetensors", tuple(EXPRESSIONS), run.expression_codes.cpu().numpy())
+    shutil.copyfile(run.work / "priors" / "samples.png", out / "samples.png")
     people = run.data_config.people
     figures = {"adapter_share": shares, "people": people, "first_seed": TRAIN_SEED, "last_log_line": _final_losses(run)}
     (out / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
@@ -75,24 +66,15 @@ def write_pack(run: Run) -> Path:
     return out
 
 
-def _load_domain(run: Run, domain: str, unet: Any) -> None:
-    from torch import nn
-
-    from ..prior.adapters import domain_parameters
-
-    parameters = domain_parameters(unet)
-    for p in parameters:
-        p.requires_grad_(True)
-    load_average(run.work / domain, nn.ParameterList(parameters))
-
-
-def _join_samples(run: Run, path: Path) -> None:
-    """The sample sheets of phi_g and phi_a, one above the other."""
-    sheets = [Image.open(run.work / domain / "samples.png").convert("RGB") for domain in DOMAINS]
-    Image.fromarray(np.concatenate([np.asarray(sheet) for sheet in sheets])).save(path)
+def _plain(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The base alone: diffusers saves no U-Net with adapters on it."""
+    base = build_starter_unet()
+    adapted = {n.replace(".base_layer.", "."): v for n, v in unet.state_dict().items()}
+    base.load_state_dict({n: adapted[n] for n in base.state_dict()})
+    return base
 
 
 def _final_losses(run: Run) -> dict[str, Any]:
     """The last line of every stage's log."""
-    logs = {stage: run.work / stage / "log.jsonl" for stage in ("vae", "base", *DOMAINS)}
+    logs = {stage: run.work / stage / "log.jsonl" for stage in ("vae", "priors")}
     return {stage: json.loads(log.read_text().splitlines()[-1]) for stage, log in logs.items() if log.exists()}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the starter pack's autoencoder, shared U-Net and the two domains' adapters.
+"""Trains the starter pack's autoencoder, and its shared U-Net with the two domains' adapters.
 
-The base learns normals and albedo together, told apart by their words; the LoRA sets and the identity and expression
-branches then specialise it (Babiloni et al. 2024, section 3). Loss: noise prediction, weighted by min-SNR with gamma 5
-(Hang et al. 2023).
+Babiloni et al. 2024 (section 3) adapt a U-Net that is given. Ours is not: base, text encoder, LoRA sets and branches of
+both domains learn together, every picture teaching the base and its own domain's adapters. Loss: noise prediction,
+weighted by min-SNR with gamma 5 (Hang et al. 2023).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from ..prior.adapters import Condition, denoise, domain_parameters
 from ..prior.schedule import Schedule, make_schedule
-from .captions import DOMAINS, Domain
+from .captions import Domain
 from .samples import COLUMNS, EpsPair, sample_sheet
 from .stage import StageConfig, run_stage
 
@@ -31,7 +31,6 @@ Array = NDArray[Any]
 MIN_SNR_GAMMA = 5.0
 HEAD_WEIGHT = 2.0
 """Weight of covered latent pixels: the black background teaches little."""
-BASE_TEXT_DROPOUT = 0.1
 TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT = 0.1, 0.25, 0.1
 """Share of the samples whose text, identity or expression is dropped: identity the most, so that words keep a say."""
 
@@ -88,125 +87,98 @@ class PriorData:
         return self.tokens[domain][torch.from_numpy(rows), which]
 
 
-class Base(nn.Module):
-    """The shared U-Net with its text encoder: what the base stage trains."""
+@dataclass(frozen=True, eq=False)
+class Priors:
+    """What is trained: a U-Net with adapters for each domain, which share all other weights (`share_base`), and the
+    text encoder. y_id (people, photos, 512) and y_exp (E,D) are what they are conditioned on besides text."""
 
-    def __init__(self, unet: UNet2DConditionModel, text: nn.Module) -> None:
-        super().__init__()
-        self.unet, self.text = unet, text
+    unets: dict[Domain, UNet2DConditionModel]
+    text: nn.Module
+    y_id: Tensor
+    y_exp: Tensor
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Every trained parameter once: the base, each domain's own, the text encoder."""
+        nets = [*self.unets.values(), self.text]
+        return list(dict.fromkeys(p for net in nets for p in net.parameters()))
+
+    def text_of(self, tokens: Tensor) -> Tensor:
+        """Token ids (B,L) to embeddings (B,L,C)."""
+        out: Tensor = self.text(tokens).last_hidden_state
+        return out
+
+
+def share_base(first: UNet2DConditionModel, other: UNet2DConditionModel) -> None:
+    """Give `other` the very parameters of `first` wherever they are no adapter's."""
+    own = {id(p) for p in domain_parameters(other)}
+    modules = dict(first.named_modules())
+    for name, module in other.named_modules():
+        for key, parameter in list(module._parameters.items()):
+            if parameter is not None and id(parameter) not in own:
+                module._parameters[key] = modules[name]._parameters[key]
 
 
 Decode = Callable[[Tensor], Tensor]
 """Scaled latents to images, for the sample sheets."""
 
 
-def train_base(base: Base, data: PriorData, decode: Decode, folder: Path, config: StageConfig) -> None:
-    """The text-to-image stage over both domains."""
+def train_priors(priors: Priors, data: PriorData, decode: Decode, folder: Path, config: StageConfig) -> None:
+    """Both domains at once, half of each batch."""
     device = config.device
     schedule = make_schedule().to(device)
-    base.to(device)
-    half = config.batch // 2
+    parameters = priors.parameters()
+    for p in parameters:
+        p.requires_grad_(True)
+    count = config.batch // 2
 
     def loss_of(rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
-        picked = [(d, rng.choice(len(data.person), half, replace=False)) for d in DOMAINS]
-        z0 = torch.cat([data.latents[d][rows] for d, rows in picked]).float().to(device)
-        tokens = torch.cat([data.some_tokens(d, rows, rng) for d, rows in picked])
-        keep = torch.rand((len(tokens), 1), generator=g) >= BASE_TEXT_DROPOUT
-        text = base.text(torch.where(keep, tokens, data.tokens_blank).to(device)).last_hidden_state
-        t, noise, z_t = _noised(schedule, z0, g)
-        eps = base.unet(z_t, t, encoder_hidden_states=text).sample.float()
-        cover = torch.cat([data.coverage[rows] for _, rows in picked]).to(device)
-        return {"eps": _weighted(schedule, eps, noise, t, cover)}
+        losses = {}
+        for domain, unet in priors.unets.items():
+            rows = rng.choice(len(data.person), count, replace=False)
+            keep = [torch.rand((count,), generator=g) >= p for p in (TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT)]
+            tokens = torch.where(keep[0][:, None], data.some_tokens(domain, rows, rng), data.tokens_blank)
+            photo = torch.from_numpy(rng.integers(priors.y_id.shape[1], size=count))
+            cond = Condition(
+                priors.text_of(tokens.to(device)),
+                priors.y_id[data.person[rows], photo].to(device),
+                priors.y_exp[data.expression[rows]].to(device),
+                keep[1].float().to(device),
+                keep[2].float().to(device),
+            )
+            t, noise, z_t = _noised(schedule, data.latents[domain][rows].float().to(device), g)
+            eps = denoise(unet, z_t, t, cond).float()
+            losses[domain] = _weighted(schedule, eps, noise, t, data.coverage[rows].to(device))
+        return losses
 
     @torch.no_grad()
-    def draw() -> None:
+    def sheet() -> None:
         rows = shown_rows(data)
+        open_gate = torch.ones(len(rows), device=device)
         lines: list[tuple[Tensor, EpsPair]] = []
-        for domain in DOMAINS:
-            text = base.text(data.tokens[domain][rows, 0].to(device)).last_hidden_state
-            blank = base.text(data.tokens_blank.to(device)).last_hidden_state.expand_as(text)
+        for domain, unet in priors.unets.items():
+            cond = Condition(
+                priors.text_of(data.tokens[domain][rows, 0].to(device)),
+                priors.y_id[data.person[rows], 0].to(device),
+                priors.y_exp[data.expression[rows]].to(device),
+                open_gate,
+                open_gate,
+            )
+            both = cond.unconditional(priors.text_of(data.tokens_blank.to(device))).cat(cond)
 
-            def pair(z: Tensor, t: Tensor, text: Tensor = text, blank: Tensor = blank) -> tuple[Tensor, Tensor]:
-                both = torch.cat([blank, text])
-                out = base.unet(torch.cat([z, z]), torch.cat([t, t]), encoder_hidden_states=both).sample.float()
+            def pair(z: Tensor, t: Tensor, unet: Any = unet, both: Condition = both) -> tuple[Tensor, Tensor]:
+                out = denoise(unet, torch.cat([z, z]), torch.cat([t, t]), both).float()
                 return out[: len(z)], out[len(z) :]
 
             lines.append((data.latents[domain][rows].float().to(device), pair))
         sample_sheet(folder / "samples.png", decode, lines, config.seed)
 
-    run_stage(folder, base, config, loss_of, draw)
+    run_stage(folder, nn.ParameterList(parameters), config, loss_of, sheet)
 
 
 def shown_rows(data: PriorData) -> Array:
     """The pictures whose captions the sample sheets use: spread over the people."""
     rows: Array = np.linspace(0, len(data.person) - 1, COLUMNS).astype(int)
     return rows
-
-
-@dataclass(frozen=True, eq=False)
-class DomainCodes:
-    """What a domain is conditioned on besides text: y_id (people, photos, 512) and y_exp (E,D); text_of: token ids to
-    embeddings by the frozen text encoder."""
-
-    y_id: Tensor
-    y_exp: Tensor
-    text_of: Callable[[Tensor], Tensor]
-
-
-def train_domain(
-    unet: UNet2DConditionModel,
-    codes: DomainCodes,
-    data: PriorData,
-    domain: Domain,
-    decode: Decode,
-    folder: Path,
-    config: StageConfig,
-) -> None:
-    """The LoRA set and branches of one domain, attached to a frozen U-Net."""
-    device = config.device
-    schedule = make_schedule().to(device)
-    unet.to(device)
-    parameters = domain_parameters(unet)
-    for p in parameters:
-        p.requires_grad_(True)
-
-    def loss_of(rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
-        rows = rng.choice(len(data.person), config.batch, replace=False)
-        keep = [torch.rand((config.batch,), generator=g) >= p for p in (TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT)]
-        tokens = torch.where(keep[0][:, None], data.some_tokens(domain, rows, rng), data.tokens_blank).to(device)
-        photo = torch.from_numpy(rng.integers(codes.y_id.shape[1], size=config.batch))
-        cond = Condition(
-            codes.text_of(tokens),
-            codes.y_id[data.person[rows], photo].to(device),
-            codes.y_exp[data.expression[rows]].to(device),
-            keep[1].float().to(device),
-            keep[2].float().to(device),
-        )
-        t, noise, z_t = _noised(schedule, data.latents[domain][rows].float().to(device), g)
-        eps = denoise(unet, z_t, t, cond).float()
-        return {"eps": _weighted(schedule, eps, noise, t, data.coverage[rows].to(device))}
-
-    @torch.no_grad()
-    def draw() -> None:
-        rows = shown_rows(data)
-        open_gate = torch.ones(len(rows), device=device)
-        cond = Condition(
-            codes.text_of(data.tokens[domain][rows, 0].to(device)),
-            codes.y_id[data.person[rows], 0].to(device),
-            codes.y_exp[data.expression[rows]].to(device),
-            open_gate,
-            open_gate,
-        )
-        both = cond.unconditional(codes.text_of(data.tokens_blank.to(device))).cat(cond)
-
-        def pair(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            out = denoise(unet, torch.cat([z, z]), torch.cat([t, t]), both).float()
-            return out[: len(z)], out[len(z) :]
-
-        z0 = data.latents[domain][rows].float().to(device)
-        sample_sheet(folder / "samples.png", decode, [(z0, pair)], config.seed)
-
-    run_stage(folder, nn.ParameterList(parameters), config, loss_of, draw)
 
 
 def min_snr_weight(schedule: Schedule, t: Tensor) -> Tensor:

@@ -4,8 +4,7 @@
 head     the head model
 render   pictures of synthetic people
 vae      autoencoder
-base     shared U-Net and text encoder on normals and albedo
-domains  LoRA sets and branches of phi_g and phi_a
+priors   shared U-Net, text encoder, LoRA sets and branches of phi_g and phi_a
 pack     the folder that ships
 """
 
@@ -43,7 +42,7 @@ from .store import stored
 
 Array = NDArray[Any]
 
-STAGES = ("head", "render", "vae", "base", "domains", "pack")
+STAGES = ("head", "render", "vae", "priors", "pack")
 CAPTIONS = 6
 """Wordings of each picture's caption."""
 TEXT_LENGTH = 56
@@ -67,10 +66,9 @@ class TrainConfig:
     workers: int = 0
     people: int = 0
     vae_steps: int = 0
-    base_steps: int = 0
-    domain_steps: int = 0
-    # which adapters the stage `domains` trains: one process each makes use of two cores
-    domains: str = "normal,albedo"
+    prior_steps: int = 0
+    # 1: mirror images are learnt from too
+    mirror: int = 1
     # a pack whose nets are trained further instead of new ones; empty: none
     init: str = ""
     seed: int = 0
@@ -82,15 +80,14 @@ class Budget:
 
     people: int
     vae: tuple[int, int]
-    base: tuple[int, int]
-    domain: tuple[int, int]
+    priors: tuple[int, int]
 
 
 BUDGETS = {
     # two cores: half a day from nothing
-    "cpu": Budget(1200, (6000, 12), (12000, 32), (2500, 32)),
+    "cpu": Budget(1200, (6000, 12), (14000, 32)),
     # one H100 with 16 cores: meant to take under 25 minutes, of which drawing takes five
-    "cuda": Budget(3000, (8000, 64), (16000, 128), (4000, 128)),
+    "cuda": Budget(3000, (8000, 64), (18000, 128)),
 }
 
 
@@ -117,22 +114,13 @@ class Run:
         config = self.stage_config(self.budget.vae, self.config.vae_steps, lr=1.2e-3, ema=0.99)
         prior_training.train_vae(self.new_vae(), pictures, self.work / "vae", config)
 
-    def base(self) -> None:
-        config = self.stage_config(self.budget.base, self.config.base_steps, lr=5e-4)
-        decode = decoder(self.load_vae().to(self.config.device), self.latent_scale)
-        prior_training.train_base(self.new_base(), self.prior_data, decode, self.work / "base", config)
-
-    def domains(self) -> None:
-        base = self.load_base().to(self.config.device)
-        text_of = torch.no_grad()(lambda tokens: base.text(tokens).last_hidden_state)
-        codes = prior_training.DomainCodes(self.identities, self.expression_codes, text_of)
-        decode = decoder(self.load_vae().to(self.config.device), self.latent_scale)
-        for domain in captions.DOMAINS:
-            if domain in self.config.domains.split(","):
-                config = self.stage_config(self.budget.domain, self.config.domain_steps, lr=8e-4, weight_decay=0.0)
-                unet = self.new_domain(domain)
-                folder = self.work / domain
-                prior_training.train_domain(unet, codes, self.prior_data, domain, decode, folder, config)
+    def priors(self) -> None:
+        device = self.config.device
+        config = self.stage_config(self.budget.priors, self.config.prior_steps, lr=5e-4, weight_decay=0.0)
+        priors, decode = self.new_priors(), decoder(self.load_vae().to(device), self.latent_scale)
+        for net in (*priors.unets.values(), priors.text):
+            net.to(device)
+        prior_training.train_priors(priors, self.prior_data, decode, self.work / "priors", config)
 
     def pack(self) -> None:
         from .export import write_pack
@@ -183,41 +171,43 @@ class Run:
             _take_over_text(Path(self.config.init) / "text", tokenizer, encoder)
         return tokenizer, encoder
 
-    def new_base(self) -> prior_training.Base:
-        torch.manual_seed(self.config.seed)
-        base = prior_training.Base(build_starter_unet(), self.text[1])
-        if self.config.init:
-            unet = type(base.unet).from_pretrained(Path(self.config.init) / "unet")
-            base.unet.load_state_dict(unet.state_dict())
-        return base
+    def new_priors(self) -> prior_training.Priors:
+        """Untrained nets, or those of the pack that training goes on from."""
+        init = Path(self.config.init)
+        unets = {}
+        for domain in captions.DOMAINS:
+            torch.manual_seed(self.config.seed)
+            unet = build_starter_unet()
+            if self.config.init:
+                unet.load_state_dict(type(unet).from_pretrained(init / "unet").state_dict())
+            attach(unet, AdapterConfig(exp_dim=self.expression_codes.shape[1]))
+            if self.config.init:
+                load_domain_state(unet, read_domain(init / f"{domain}.safetensors")[1])
+            unets[domain] = unet
+        prior_training.share_base(*unets.values())
+        return prior_training.Priors(unets, self.text[1], self.identities, self.expression_codes)
 
-    def load_base(self) -> prior_training.Base:
-        base = self.new_base()
-        load_average(self.work / "base", base)
-        return base.eval().requires_grad_(False)
-
-    def new_domain(self, domain: captions.Domain) -> Any:
-        """The trained base's U-Net with adapters: new ones, or those of the pack that training goes on from."""
-        torch.manual_seed(self.config.seed)
-        unet = build_starter_unet()
-        unet.load_state_dict(self.load_base().unet.state_dict())
-        attach(unet.requires_grad_(False), AdapterConfig(exp_dim=self.expression_codes.shape[1]))
-        if self.config.init:
-            load_domain_state(unet, read_domain(Path(self.config.init) / f"{domain}.safetensors")[1])
-        return unet
+    def load_priors(self) -> prior_training.Priors:
+        """The averaged weights of the stage."""
+        priors = self.new_priors()
+        for p in (parameters := priors.parameters()):
+            p.requires_grad_(True)
+        load_average(self.work / "priors", torch.nn.ParameterList(parameters))
+        return priors
 
     @cached_property
     def latents(self) -> dict[str, Array]:
-        """Unscaled latents of all pictures and of their mirror images, (2N,4,h,w) a domain."""
+        """Unscaled latents of all pictures (N,4,h,w) a domain, and of their mirror images after them (2N,4,h,w)."""
 
         def make() -> dict[str, Array]:
             vae, device = self.load_vae().to(self.config.device), self.config.device
             out: dict[str, Array] = {}
             for domain in captions.DOMAINS:
                 pictures = self.views(domain, "coverage")
-                mirrored = mirror_pictures(domain, pictures[domain], pictures["coverage"])
-                both = [prior_training.encode_all(vae, p, device).numpy() for p in (pictures[domain], mirrored)]
-                out[domain] = np.concatenate(both)
+                both = [pictures[domain]]
+                if self.config.mirror:
+                    both.append(mirror_pictures(domain, pictures[domain], pictures["coverage"]))
+                out[domain] = np.concatenate([prior_training.encode_all(vae, p, device).numpy() for p in both])
             return out
 
         return stored(self.work / "latents.npz", make)
@@ -234,7 +224,9 @@ class Run:
         count = len(views["person"])
         names = list(EXPRESSIONS)
         mirrored = ~np.isin(views["expression"], [names.index(n) for n in ONE_SIDED])
-        rows = np.concatenate([np.arange(count), count + np.flatnonzero(mirrored)])
+        rows = np.arange(count)
+        if self.config.mirror:
+            rows = np.concatenate([rows, count + np.flatnonzero(mirrored)])
         tokens, latents = {}, {}
         for domain in captions.DOMAINS:
             texts = [_texts(domain, views, n, self.config.seed) for n in range(count)]
@@ -258,11 +250,12 @@ class Run:
 
     @cached_property
     def expression_codes(self) -> Tensor:
-        """y_exp (E,C): the text encoder's pooled vector of each expression's text, normalised as packs are."""
-        base = self.load_base()
+        """y_exp (E,C): the pooled vector of each expression's text by the text encoder as it is before it is trained,
+        normalised as packs are; a pack carries them, so that they need not follow the encoder."""
         with torch.no_grad():
             texts = [e.text for e in EXPRESSIONS.values()]
-            pooled = base.text(tokenize(self.text[0], texts).to(base.unet.device)).pooler_output
+            encoder = self.text[1]
+            pooled = encoder(tokenize(self.text[0], texts).to(encoder.device)).pooler_output
         return torch.from_numpy(normalise_expressions(pooled.float().cpu().numpy()))
 
     @cached_property
