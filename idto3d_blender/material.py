@@ -13,9 +13,10 @@ from .parts import Parts
 from .prepare import Prepared
 
 # What Principled BSDF has of its own for a material of this name, in metres where it is a length.
+# Light scatters some millimetres under skin, red the farthest. Little of it: brows and stubble are painted on.
+_FLESH = {"Subsurface Weight": 0.12, "Subsurface Scale": 0.004, "Subsurface Radius": (1.0, 0.35, 0.2)}
 _LOOKS: dict[str, dict[str, Any]] = {
-    # Light scatters some millimetres under skin, red the farthest. Little of it: brows and stubble are painted on.
-    SKIN: {"Subsurface Weight": 0.12, "Subsurface Scale": 0.004, "Subsurface Radius": (1.0, 0.35, 0.2)},
+    **dict.fromkeys((SKIN, "head", "mouth"), _FLESH),
     # The film of tears.
     "eyes": {"Coat Weight": 1.0, "Coat Roughness": 0.03, "Coat IOR": 1.34},
     # Strands hang down: their highlight is a band around the head, as Blender's own tangent runs.

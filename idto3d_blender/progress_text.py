@@ -10,9 +10,12 @@ from .job import Fit, Snapshot
 
 _STAGES = {
     "reading photos": "Looking at the photos",
-    "preparing": "Preparing",
+    "fitting the head": "Fitting the head to them",
+    "reading the photos' colours": "Laying their colours on it",
+    "carving the hair": "Carving the hair",
+    "looking back": "Looking at what was understood",
+    "loading the priors": "Loading what heads look like",
     "geometry": "Sculpting",
-    "finishing the mesh": "Finishing the mesh",
     "texture": "Painting the skin",
     "checking": "Checking",
     "saving": "Saving",

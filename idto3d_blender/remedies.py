@@ -45,6 +45,7 @@ _BY_CODE: dict[str, tuple[Remedy, ...]] = {
 _BY_KIND: dict[str, tuple[Remedy, ...]] = {
     "E_PHOTO": (OTHER_PHOTOS,),
     "E_FACE": (OTHER_PHOTOS,),
+    "E_FIT": (OTHER_PHOTOS,),
     "E_PACK": (STARTER, REPAIR),
 }
 

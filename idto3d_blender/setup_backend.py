@@ -39,12 +39,14 @@ BACKEND = _HERE / "backend" if (_HERE / "backend").is_dir() else _HERE.parent / 
 
 # Shares of the whole work in the order of the stages, about as measured on two CPU cores at standard quality.
 GENERATE_STAGES = (
-    ("reading photos", 0.02),
-    ("preparing", 0.04),
+    ("reading photos", 0.01),
+    ("fitting the head", 0.01),
+    ("reading the photos' colours", 0.01),
+    ("carving the hair", 0.01),
+    ("looking back", 0.01),
+    ("loading the priors", 0.02),
     ("geometry", 0.46),
-    ("finishing the mesh", 0.26),
-    ("texture", 0.16),
-    ("checking", 0.05),
+    ("texture", 0.46),
     ("saving", 0.01),
 )
 SETUP_STAGES = (

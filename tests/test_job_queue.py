@@ -219,11 +219,9 @@ def test_worker_launch(user: Path) -> None:
 
 def test_stages_are_the_generators() -> None:
     """A stage without a share would hold the bar still."""
-    text = "".join(
-        (ROOT / "backend" / "idto3d" / name).read_text(encoding="utf-8")
-        for name in ("generate.py", "distill/geometry_stage.py", "distill/texture_stage.py")
-    )
-    named = set(re.findall(r'(?:clock|progress)\("([a-z ]+)"', text))
+    files = [ROOT / "backend" / "idto3d" / name for name in ("pipeline.py", "start.py")]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    named = set(re.findall(r"(?:clock|began|callbacks)\(\"([a-z' ]+)\"", text))
     assert named == {stage for stage, _ in setup_backend.GENERATE_STAGES}
 
 

@@ -52,7 +52,9 @@ def test_wrap() -> None:
     assert progress_text.wrap("a\nb", 8) == ["a", "b"]
 
 
-@pytest.mark.parametrize("code", ["E_NO_FACE", "E_FACE_TOO_SMALL", "E_PHOTO_MISSING", "E_PACK_HASH", "E_OUT_OF_MEMORY"])
+@pytest.mark.parametrize(
+    "code", ["E_NO_FACE", "E_FACE_TOO_SMALL", "E_FIT_RESIDUAL", "E_PHOTO_MISSING", "E_PACK_HASH", "E_OUT_OF_MEMORY"]
+)
 def test_remedies(code: str) -> None:
     assert remedies(code)
 

@@ -169,7 +169,7 @@ def cancel() -> Steps:
         go.parent.mkdir(exist_ok=True)
         go.touch()
     else:
-        work = ("geometry", "finishing the mesh", "texture")
+        work = ("geometry", "texture")
         yield from until(lambda: running() and running().stage in work, 180, "work after Resume")
         note(resume_stage=running().stage, resume_step=running().step)
     yield from HANDS.away()
