@@ -22,10 +22,10 @@ Array = NDArray[Any]
 
 SMOOTHNESS = 0.5  # of the bi-Laplacian, against a landmark's trust: half of what is finer than some two centimetres
 LIMIT = 0.004  # metres
+OUTLIER = 0.006  # metres from which on a landmark's residual is an error of the landmark's, and fades
 EXPRESSIVE = 0.003  # metres of expression at a landmark from which on its residual is taken for the expression's
 LIP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318), (191, 95), (415, 324))
 """Landmarks on the inner rim of upper and lower lip that lie over one another."""
-LIPS_APART = 0.0003  # metres between them at rest
 LIP_TRUST = 6.0
 DEPTH_RIDGE = 0.3  # keeps a landmark's depth where no photograph says anything of it
 
@@ -45,7 +45,9 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
         motion = np.tensordot(state.expression, at.expression, 1)
         pixel, height = camera.project(shape + motion)
         flat = (face.landmarks[at.index] - pixel) * [1.0, -1.0] * (1 - camera.inverse_distance * height)[:, None]
-        residuals.append(np.c_[flat / camera.scale, np.zeros(len(pixel))] @ camera.rotation)
+        flat = flat / camera.scale
+        flat /= 1 + (np.linalg.norm(flat, axis=1, keepdims=True) / OUTLIER) ** 4
+        residuals.append(np.c_[flat, np.zeros(len(pixel))] @ camera.rotation)
         planes.append(camera.rotation[:2].T @ camera.rotation[:2])
         own.append(1 / (1 + (np.linalg.norm(motion, axis=1) / EXPRESSIVE) ** 2))
     normal = np.full((len(at.index), 3, 3), 0.0) + DEPTH_RIDGE * np.eye(3)
@@ -64,13 +66,13 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
 
 
 def _closing(at: LandmarkModel, points: Array) -> Array:
-    """(K,3) what the landmarks inside the lips lack to meet at their middle, 0 elsewhere; points (K,3) at rest."""
+    """(K,3) what the landmarks inside the lips lack to meet as the model's do, 0 elsewhere; points (K,3) at rest."""
     out = np.zeros_like(points)
     place = {int(landmark): row for row, landmark in enumerate(at.index)}
     for upper, lower in LIP_PAIRS:
         if upper in place and lower in place:
             u, d = place[upper], place[lower]
-            gap = points[u, 1] - points[d, 1] - LIPS_APART
+            gap = points[u, 1] - points[d, 1] - (at.neutral[u, 1] - at.neutral[d, 1])
             if gap > 0:
                 out[u, 1], out[d, 1] = -gap / 2, gap / 2
     return out
