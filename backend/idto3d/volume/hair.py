@@ -28,7 +28,7 @@ TIPS = 0.04  # metres from its end over which hair that hangs grows thin
 TAPER = 0.005  # metres by which it does outside
 SLOPE = 0.8  # metres of thickness a metre from the border of where hair grows
 EDGE = 0.0015  # metres of thickness at that border
-BLUR = 1.0  # cells of what photos see empty: threads and pinholes are the masks' noise
+BLUR = 0.7  # cells of what photos see empty: threads and pinholes are the masks' noise
 BAND = 1.2  # cells to either side of the surface that the grid keeps
 PIECE = 0.08  # of the largest piece: smaller ones are noise
 
@@ -47,7 +47,7 @@ class HairVolume:
 
 
 def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks: Sequence[Array]) -> HairVolume:
-    """The hair of fit's neutral head, consistent with all photos. faces and masks (S,S) 0..1 of hair as in fit.photos."""
+    """The hair of the fit's neutral head, as all photos allow. faces and masks (S,S) 0..1 of hair as in fit.photos."""
     neutral = fit.neutral(model)
     views = [
         observe(face, model, fit.posed(model, photo), photo.camera, mask)

@@ -24,9 +24,11 @@ from .head_view import HeadView, SeenFace, head_view
 Array = NDArray[Any]
 
 SIZE = 256  # pixels of the picture in which kinds are told apart
+FINE = 768  # pixels in which single strands are followed
 ROUNDS = 6
 HAIR, SKIN, OTHER = 0, 1, 2
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
+BALD = (4e-4, 1.2e-3)  # square metres of scalp, and over it, unlike skin: fewer are a bald head's lights
 RING = 4e-4  # square metres of hair over the skull from which its colour is known
 SKIN_BLUR = (3.0, 1.2, 1.2)  # bins: the forehead is the cheeks' colour in another light
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
@@ -42,12 +44,15 @@ def hair_mask(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
         return np.zeros(face.picture.shape[:2], np.float32)
     kinds = tell_kinds(view)
     sharp = np.clip((kinds[..., HAIR] - 0.3) / 0.4, 0.0, 1.0)
-    small = cv2.resize(face.picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
-    out = guided_upsample(small, face.picture.astype(np.float32) / 255.0, sharp, 3, 1e-3)
     whole = face.picture.shape[0]
-    person = cv2.resize(view.person.astype(np.float32), (whole, whole)) * np.clip(face.person * 2.0 - 0.5, 0.0, 1.0)
-    mask: Array = (out * person * face.inside).astype(np.float32)
-    return mask
+    fine = min(whole, FINE)
+    small, large = (
+        cv2.resize(face.picture, (n, n), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0 for n in (SIZE, fine)
+    )
+    out = guided_upsample(small, large, sharp, 3, 1e-3) * cv2.resize(view.person.astype(np.float32), (fine, fine))
+    mask = cv2.resize(out, (whole, whole), interpolation=cv2.INTER_LINEAR)
+    seen: Array = mask * np.clip(face.person * 2.0 - 0.5, 0.0, 1.0) * face.inside
+    return seen.astype(np.float32)
 
 
 def tell_kinds(view: HeadView) -> Array:
@@ -61,15 +66,18 @@ def tell_kinds(view: HeadView) -> Array:
     unlike_ring = known * (1.0 - _share_of_peak(histogram.learn(ring, 1.3), 0.9)[histogram.index])
     skin_0 = histogram.learn((view.sure_skin + unlike_ring * view.forehead) * weight, SKIN_BLUR)
     like_skin = _share_of_peak(skin_0, 0.9)[histogram.index]
+    grown = ring + 0.6 * (view.scalp > 0.9) * weight
+    hairy = _ramp(float((grown * (1.0 - like_skin)).sum()) / view.camera.scale**2, *BALD)
     sure_hair = ring + 0.6 * (view.scalp > 0.9) * weight * (1.0 - 0.8 * like_skin) * (1.0 - unlike_ring)
-    hair_0, every = histogram.learn(sure_hair, 1.3), histogram.learn(weight, 1.3)
+    hair_0, every = hairy * histogram.learn(sure_hair, 1.3), histogram.learn(weight, 1.3)
     unlike_hair = 1.0 - _share_of_peak(hair_0, 0.85)[histogram.index]
     below = view.above < view.chin
     shoulder = below * _ramp(np.abs(view.across - view.middle), 0.14, 0.18)
     other_0 = histogram.learn(weight * (below * far * np.maximum(unlike_hair, shoulder) + 1e-6), 1.3)
     hair, skin, other = hair_0, skin_0, 0.6 * other_0 + 0.4 * every
     # Until it is known whether hair hangs, its colour is learnt near the skull only: it would drift to what is beside.
-    near = (view.outside < 0.04) & (view.above > view.eye)
+    close = view.outside < 0.04
+    near = close & (view.above > view.mouth)
     kinds = place
     for step in range(ROUNDS):
         likely = np.stack([hair, skin, other], -1)[histogram.index] + np.array([2e-5, 2e-5, 5e-5])
@@ -83,7 +91,7 @@ def tell_kinds(view: HeadView) -> Array:
             found = kinds[..., HAIR] > 0.5
             long = hangs(view, found) if step == 1 else long & ~spills(view, found)
             place, far = place_prior(view, long)
-            near = near & (view.above > view.eye) | (long & (view.outside < 0.04) & (view.above > view.chin - 0.06))
+            near = close & ((view.above > view.mouth) | (long & (view.above > view.chin - 0.06)))
         # Only the sure teach, and not much: strips of the one among the other would draw it over.
         hair = 0.8 * hair_0 + 0.2 * histogram.learn(kinds[..., HAIR] ** 3 * near)
         skin = 0.8 * skin_0 + 0.2 * histogram.learn(kinds[..., SKIN] ** 3)
@@ -98,7 +106,8 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
     """
     over_chin = view.above - view.chin
     high = _ramp(over_chin, 0.0, 0.05)
-    ear = _ramp(-view.outside, -0.03, -0.01) * _ramp(-view.above, -view.brow - 0.01, -view.brow) * _ramp(over_chin, 0, 0.03)
+    ear = _ramp(-view.outside, -0.03, -0.01) * _ramp(over_chin, 0.0, 0.03)
+    ear *= _ramp(-view.above, -view.brow - 0.01, -view.brow)
     hair = high * (0.88 - 0.5 * ear - 0.3 * _ramp(view.outside, 0.02, 0.06)) + (1 - high) * np.where(long, 0.55, 0.08)
     skin = high * (0.04 + 0.46 * ear) + (1 - high) * 0.12
     start = np.where(long, 0.12, 0.02)
@@ -168,7 +177,8 @@ class _Histogram:
     """Smoothed histograms of a picture's colours (h,w,3) L*a*b*; index (h,w): the bin of each pixel."""
 
     def __init__(self, colour: Array) -> None:
-        bins = [np.clip((colour[..., k] + (60.0 if k else 0.0)) / 4.0, 0, n - 1).astype(int) for k, n in enumerate(_BINS)]
+        from_zero = (colour + np.array([0.0, 60.0, 60.0])) / 4.0
+        bins = [np.clip(from_zero[..., k], 0, n - 1).astype(int) for k, n in enumerate(_BINS)]
         self.index = (bins[0] * _BINS[1] + bins[1]) * _BINS[2] + bins[2]
 
     def learn(self, weight: Array, blur: float | tuple[float, float, float] = 1.0) -> Array:
@@ -186,7 +196,7 @@ def _share_of_peak(density: Array, mass: float) -> Array:
     return out
 
 
-def _ramp(x: Array, low: float | Array, high: float) -> Array:
+def _ramp(x: Array | float, low: float | Array, high: float) -> Array:
     """0 at low, 1 at high, linear between."""
     out: Array = np.clip((x - low) / (high - low), 0.0, 1.0)
     return out

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, diags_array
 
 from ..headmodel import HeadModel
-from ..mesh.attach import Attachment, Surface, face_normals
+from ..mesh.attach import Attachment, Surface
 from .hair import HairVolume
 from .marching_tets import marching_tetrahedra
 
@@ -29,8 +29,8 @@ DISK = 0.495
 class HairMesh:
     """vertices (V,3) with the neutral head; triangles (F,3) wound outwards; uv (T,2) 0..1, v up; triangles_uv (F,3).
 
-    The outer side fills a disk with the crown in its middle and the face's side below; the inner wall lies, small, in a
-    corner. Each texel belongs to one place of the outer side.
+    The outer side fills a disk with the crown in its middle and the face's side below; what faces the head, or lies
+    under what hangs over, is small in a corner. Each texel of the disk belongs to one place.
     """
 
     vertices: Array
@@ -78,11 +78,11 @@ def _taubin(vertices: Array, triangles: Array) -> Array:
 
 def _unwrap(volume: HairVolume, vertices: Array, triangles: Array) -> tuple[Array, Array]:
     hood = volume.hood
-    turn, down, radius = hood.coordinates(vertices)
+    turn, down, _ = hood.coordinates(vertices)
     away = np.minimum(down / hood.reach, 1.0)
     disk = np.stack([away * np.sin(turn), -away * np.cos(turn)], 1)
     middle, small = INNER_DISK
     uv = np.concatenate([0.5 + DISK * disk, middle + small * disk])
-    outwards = vertices - hood.point(turn, down, np.zeros_like(radius))
-    inner = (face_normals(vertices, triangles) * outwards[triangles].mean(1)).sum(1) < 0
+    a, b, c = disk[triangles].transpose(1, 0, 2)
+    inner = (b - a)[:, 0] * (c - a)[:, 1] < (b - a)[:, 1] * (c - a)[:, 0]
     return uv, triangles + len(vertices) * inner[:, None]

@@ -28,12 +28,23 @@ CHEEKS_AND_NOSE = (116, 345, 117, 346, 118, 347, 50, 280, 205, 425, 6, 168, 4, 1
 
 
 class SeenFace(Protocol):
-    """What this room needs of a `Face`: picture (S,S,3) uint8, inside (S,S) bool, person (S,S) 0..1, landmarks (478,2)."""
+    """What this room needs of a `Face`."""
 
-    picture: Any
-    inside: Any
-    person: Any
-    landmarks: Any
+    @property
+    def picture(self) -> Array:
+        """(S,S,3) uint8."""
+
+    @property
+    def inside(self) -> Array:
+        """(S,S) bool: of the photo."""
+
+    @property
+    def person(self) -> Array:
+        """(S,S) 0..1."""
+
+    @property
+    def landmarks(self) -> Array:
+        """(478,2) pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +52,11 @@ class HeadView:
     """A photo of `size` x `size` pixels and the head fitted to it, (size,size) each.
 
     colour (...,3) float32 CIE L*a*b*, L 0..100; inside: of the photo; person: mask of this person alone; skin: the
-    model's face and neck are seen there, height metres towards the camera over its centre, -inf elsewhere; face: its
-    face part or scalp; scalp 0..1; outside, within: metres to the head's outline, 0 on the other
-    side; across, above: metres along the head's axes in the picture's plane, at the head's depth; sure_skin: cheeks
-    and nose; forehead: its middle, skin or fringe; brows; chin, mouth, eye, brow, middle: where these lie on `above` and, the last, on `across`.
+    model is seen there, height metres towards the camera over its centre, -inf elsewhere; face: but not the back of the
+    head or the neck, or else scalp; scalp 0..1; outside, within: metres to the head's outline, 0 on the other side;
+    across, above: metres along the head's axes in the picture's plane, at the head's depth; sure_skin: cheeks and nose;
+    forehead: its middle, skin or fringe; brows; chin, mouth, eye, brow, middle: where these lie on `above` and, the
+    last, on `across`.
     """
 
     camera: PhotoCamera

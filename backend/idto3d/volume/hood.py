@@ -117,6 +117,10 @@ def flatten_skin(hood: Hood, model: HeadModel, neutral: Array) -> SkinMaps:
     """neutral (P,3), head frame."""
     triangles = np.ascontiguousarray(model.triangles_of(*SKIN_PARTS), np.int64)
     turn, down, radius = hood.coordinates(neutral)
+    # A face that the axis passes below the skull has corners all around: flattened it would cover the whole disk.
+    corners = turn[triangles]
+    wide = np.abs((np.roll(corners, -1, 1) - corners + np.pi) % (2 * np.pi) - np.pi).max(1) > 0.5 * np.pi
+    triangles = triangles[~(wide & (down[triangles].min(1) > hood.equator))]
     column, row = hood.place(turn, down)
     maps, scalp = [], np.zeros((hood.side, hood.side), np.float32)
     for sign in (-1.0, 1.0):  # a z-buffer keeps the smallest

@@ -25,7 +25,7 @@ TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
 STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
 TIP = 1e-4  # square metres of hair below which a length is not believed
 NEAR_SKIN = 0.006  # metres behind the frontmost skin that still count as seen
-IN_SKIN = 0.004  # metres below the skin from which nothing is known
+IN_SKIN = 0.008  # metres below the skin from which nothing is known
 BEHIND_AXIS = 0.02  # metres behind the hood's axis from which clothes hide hair
 FARTHEST = 0.14  # metres of the outline from the skull: beyond is something else
 
@@ -154,8 +154,8 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     scale = view.camera.scale
     soft = cv2.resize(np.asarray(mask, np.float32), (size, size), interpolation=cv2.INTER_AREA)
     hair = _filled(soft > 0.5, scale)
-    outline = (distance(~hair, scale) - distance(hair, scale)).astype(np.float32)
-    outline = cv2.GaussianBlur(outline, (0, 0), SMOOTH * scale)
+    outline = distance(~hair, scale) - distance(hair, scale)
+    outline = cv2.GaussianBlur(outline.astype(np.float32), (0, 0), SMOOTH * scale)
     person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
     # The masks of person and hair are soft: between the two borders lies a line of pixels that are neither.
     beyond = cv2.dilate((~person).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How hair lies: whether its strands run alike or curl, read from a photograph, and locks for a surface of such hair."""
+"""How hair lies: whether strands run alike or curl, as a photograph shows, and the relief of such hair."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ Array = NDArray[Any]
 
 GRAIN = 0.0012  # metres a pixel at which strands are looked at, or as fine as the picture is
 LIKE = 0.006  # metres over which directions are compared
+FAINT = 25.0  # squared contrast a pixel below which nothing is told
 COHERENCE = (0.55, 0.3)  # of straight hair, of curls
 LOCKS = (28, 64)  # of straight hair around the head: broad ones, and finer ones on them
 ALONG = (7.0, 12.0)  # changes a metre of these on their way down
@@ -35,12 +36,13 @@ def curliness(picture: Array, mask: Array, scale: float) -> float:
     light = cv2.cvtColor(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)[..., 0]
     hair = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA) > 0.9
     inside = cv2.erode(hair.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(np.float32)
-    if not inside.any():
-        return 0.0
     dx, dy = (cv2.Sobel(light, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
     xx, yy, xy = (cv2.GaussianBlur(p * inside, (0, 0), LIKE * scale * factor) for p in (dx * dx, dy * dy, dx * dy))
     alike = np.sqrt((xx - yy) ** 2 + 4 * xy**2) * inside
-    coherence = float(alike.sum() / max(float(((xx + yy) * inside).sum()), 1e-6))
+    contrast = float(((xx + yy) * inside).sum())
+    if contrast <= FAINT * float(inside.sum()):
+        return 0.0
+    coherence = float(alike.sum()) / contrast
     return float(np.clip((COHERENCE[0] - coherence) / (COHERENCE[0] - COHERENCE[1]), 0.0, 1.0))
 
 

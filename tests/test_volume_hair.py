@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hair carved from masks of a made-up head: outlines, lengths, faces left free, several photos, map and attachment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from idto3d.fit.camera import PhotoCamera
+from idto3d.fit.result import HeadFit, PhotoFit
+from idto3d.fit.visibility import draw_depth
+from idto3d.mesh.attach import carry
+from idto3d.mesh.texels import make_texels
+from idto3d.volume.hair import HairVolume, carve_hair
+from idto3d.volume.hair_mesh import HairMesh, attach_to_scalp, extract
+from idto3d.volume.marching_tets import marching_tetrahedra
+from tests.tiny_head import AXES, tiny_head_model
+
+Array = NDArray[Any]
+MODEL = tiny_head_model(96, 64)
+SIZE = 384
+SKIN = MODEL.triangles_of("face", "back_head")
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    picture: Array
+    inside: Array
+    person: Array
+    landmarks: Array
+
+
+def camera(yaw: float = 0.0) -> PhotoCamera:
+    c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
+    turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    return PhotoCamera(turn, np.zeros(3), SIZE / 0.6, np.full(2, SIZE / 2), 1.0)
+
+
+def fitted(*cameras: PhotoCamera) -> HeadFit:
+    still, none = np.zeros(len(MODEL.expression)), np.zeros_like(MODEL.neutral)
+    light = np.zeros((9, 3))
+    photos = tuple(PhotoFit(f"{n}", c, still, none, light, 0.001, 1.0) for n, c in enumerate(cameras))
+    return HeadFit(np.zeros(len(MODEL.identity)), none, still, photos)
+
+
+def places(view: PhotoCamera) -> tuple[Array, Array]:
+    """x and y, metres in the plane of the head's middle, of pixels."""
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    return (columns - view.shift[0]) / view.scale, (view.shift[1] - rows) / view.scale
+
+
+def head_seen(view: PhotoCamera) -> tuple[Array, Array]:
+    """Whether pixels show the head, and their scalp 0..1."""
+    seen = draw_depth(view, MODEL.neutral, SKIN, SIZE).triangle
+    scalp = np.where(seen >= 0, MODEL.scalp[SKIN[seen]].mean(-1), 0.0)
+    return seen >= 0, scalp
+
+
+def body(view: PhotoCamera) -> Array:
+    x, y = places(view)
+    return (np.abs(x) < 0.068) & (y < -0.07)
+
+
+def photo(view: PhotoCamera, hair: Array) -> Shown:
+    """The head with a body under it."""
+    head, _ = head_seen(view)
+    points = (MODEL.neutral[MODEL.landmark_triangle] * MODEL.landmark_barycentric[..., None]).sum(1)
+    grey = np.full((SIZE, SIZE, 3), 128, np.uint8)
+    person = (head | hair | body(view)).astype(np.float32)
+    return Shown(grey, np.ones((SIZE, SIZE), bool), person, view.project(points)[0])
+
+
+def cap(view: PhotoCamera, lift: float) -> Array:
+    """Hair of even thickness on the scalp, as a mask."""
+    head, scalp = head_seen(view)
+    size = 2 * round(lift * view.scale) + 1
+    grown = cv2.dilate((scalp > 0.5).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
+    out: Array = (grown & ~head) | (scalp > 0.5)
+    return out
+
+
+def curtains(view: PhotoCamera) -> Array:
+    """Hair that falls on both sides of the face, ten centimetres below the chin."""
+    x, y = places(view)
+    sides = (np.abs(x) > 0.068) & (np.abs(x) < 0.105) & (y < 0.06) & (y > -0.16)
+    return cap(view, 0.03) | sides
+
+
+def carve(mask: Array, view: PhotoCamera) -> tuple[HairVolume, HairMesh]:
+    volume = carve_hair(MODEL, fitted(view), [photo(view, mask)], [mask.astype(np.float32)])
+    mesh = extract(volume)
+    assert mesh is not None
+    return volume, mesh
+
+
+def seen_hair(mesh: HairMesh, view: PhotoCamera) -> Array:
+    vertices = np.concatenate([MODEL.neutral, mesh.vertices])
+    triangles = np.concatenate([SKIN, mesh.triangles + len(MODEL.neutral)])
+    out: Array = draw_depth(view, vertices, triangles, SIZE).triangle >= len(SKIN)
+    return out
+
+
+def overlap(a: Array, b: Array) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+@pytest.fixture(scope="module")
+def long_hair() -> tuple[HairVolume, HairMesh]:
+    return carve(curtains(camera()), camera())
+
+
+def test_a_bald_head_has_no_volume() -> None:
+    view = camera()
+    none = np.zeros((SIZE, SIZE), np.float32)
+    volume = carve_hair(MODEL, fitted(view), [photo(view, none > 0)], [none])
+    assert volume.points.shape == (0, 3) and volume.tets.shape == (0, 4) and len(volume.sdf) == 0
+    assert extract(volume) is None
+
+
+@pytest.mark.parametrize("lift", [0.01, 0.03])
+@pytest.mark.parametrize("yaw", [0.0, 35.0])
+def test_short_hair_has_the_outline_of_its_mask(lift: float, yaw: float) -> None:
+    view = camera(yaw)
+    mask = cap(view, lift)
+    _, mesh = carve(mask, view)
+    assert overlap(seen_hair(mesh, view), mask) > 0.9
+
+
+def test_short_hair_is_as_thick_on_the_back_as_at_the_outline() -> None:
+    _, mesh = carve(cap(camera(), 0.03), camera())
+    back = mesh.vertices[(np.abs(mesh.vertices[:, 0]) < 0.02) & (np.abs(mesh.vertices[:, 1] - 0.06) < 0.01)]
+    skin = MODEL.neutral[(np.abs(MODEL.neutral[:, 0]) < 0.02) & (np.abs(MODEL.neutral[:, 1] - 0.06) < 0.01)]
+    assert 0.02 < skin[:, 2].min() - back[:, 2].min() < 0.045
+
+
+def test_long_hair_hangs_as_far_as_seen_and_behind_the_head(long_hair: tuple[HairVolume, HairMesh]) -> None:
+    _, mesh = long_hair
+    before_body = ~body(camera())  # the model ends where hair behind it goes on
+    assert overlap(seen_hair(mesh, camera()) & before_body, curtains(camera()) & before_body) > 0.9
+    back = mesh.vertices[mesh.vertices[:, 2] < -0.06]
+    assert back[:, 1].min() < -0.12, "the back is as long as the sides"
+
+
+def test_no_hair_before_the_face_or_in_the_head(long_hair: tuple[HairVolume, HairMesh]) -> None:
+    _, mesh = long_hair
+    head, _ = head_seen(camera())
+    face = head & ~cv2.dilate(curtains(camera()).astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
+    assert face.sum() > 3000 and (seen_hair(mesh, camera()) & face).sum() < 0.02 * face.sum()
+    skull = mesh.vertices[mesh.vertices[:, 1] > 0.0]
+    assert ((skull / AXES) ** 2).sum(1).min() > 0.7, "the inner wall stays near the skin"
+
+
+def test_a_fringe_covers_the_forehead_and_no_more() -> None:
+    view = camera()
+    x, y = places(view)
+    fringe = cap(view, 0.015) | ((np.abs(x) < 0.05) & (y > 0.055) & (y < 0.09) & head_seen(view)[0])
+    _, mesh = carve(fringe, view)
+    seen = seen_hair(mesh, view)
+    assert overlap(seen, fringe) > 0.9
+    assert seen[(np.abs(x) < 0.04) & (y > 0.06) & (y < 0.08)].mean() > 0.95
+    ahead = mesh.vertices[(np.abs(mesh.vertices[:, 0]) < 0.03) & (mesh.vertices[:, 1] < 0.07)]
+    forehead = MODEL.neutral[(np.abs(MODEL.neutral[:, 0]) < 0.03) & (np.abs(MODEL.neutral[:, 1] - 0.065) < 0.01)]
+    assert ahead[:, 2].max() < forehead[:, 2].max() + 0.02, "it lies on the forehead"
+
+
+def test_a_second_photo_takes_away_what_it_sees_empty() -> None:
+    front, side = camera(), camera(60.0)
+    masks = [cap(front, 0.03), cap(side, 0.01)]
+    both = carve_hair(MODEL, fitted(front, side), [photo(front, masks[0]), photo(side, masks[1])], masks)
+    mesh = extract(both)
+    assert mesh is not None
+    beyond = seen_hair(mesh, side) & ~cv2.dilate(masks[1].astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+    assert beyond.sum() < 0.01 * masks[1].sum()
+    _, alone = carve(masks[0], front)
+    assert (seen_hair(alone, side) & ~masks[1]).sum() > 5 * max(int(beyond.sum()), 1)
+
+
+def test_what_a_photo_cannot_see_is_not_called_seen(long_hair: tuple[HairVolume, HairMesh]) -> None:
+    volume, _ = long_hair
+    hidden = (volume.points[:, 2] < -0.05) & (np.abs(volume.points[:, 0]) < 0.04) & (np.abs(volume.points[:, 1]) < 0.05)
+    beside = (np.abs(volume.points[:, 0]) > 0.11) & (volume.points[:, 1] > 0.0)
+    assert hidden.sum() > 50 and volume.seen[hidden].max() < 0.5
+    assert beside.sum() > 50 and volume.seen[beside].mean() > 0.9
+
+
+def test_the_mesh_is_closed_and_wound_outwards(long_hair: tuple[HairVolume, HairMesh]) -> None:
+    _, mesh = long_hair
+    directed = np.concatenate([mesh.triangles[:, [0, 1]], mesh.triangles[:, [1, 2]], mesh.triangles[:, [2, 0]]])
+    numbers = directed[:, 0] * len(mesh.vertices) + directed[:, 1]
+    twins = directed[:, 1] * len(mesh.vertices) + directed[:, 0]
+    assert np.isin(twins, numbers).all()
+    a, b, c = mesh.vertices[mesh.triangles].transpose(1, 0, 2)
+    assert (a * np.cross(b, c)).sum() / 6 > 3e-4  # cubic metres
+    assert 5_000 < len(mesh.triangles) <= 30_000
+
+
+def test_outer_texels_belong_to_one_place(long_hair: tuple[HairVolume, HairMesh]) -> None:
+    _, mesh = long_hair
+    assert mesh.uv.min() >= 0 and mesh.uv.max() <= 1 and mesh.triangles_uv.max() < len(mesh.uv)
+    outer = mesh.triangles_uv[:, 0] < len(mesh.vertices)
+    a, b, c = mesh.uv[mesh.triangles_uv[outer]].transpose(1, 0, 2)
+    area = 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+    covered = len(make_texels(mesh.uv, mesh.triangles_uv[outer], mesh.triangles[outer], 512).index) / 512**2
+    assert area.min() >= 0 and area.sum() > 0.2
+    assert covered > 0.97 * area.sum()
+
+
+def test_the_surface_is_differentiable_in_the_distances(long_hair: tuple[HairVolume, HairMesh]) -> None:
+    volume, _ = long_hair
+    sdf = torch.from_numpy(volume.sdf).requires_grad_()
+    surface = marching_tetrahedra(torch.from_numpy(volume.points), torch.from_numpy(volume.tets), sdf)
+    (gradient,) = torch.autograd.grad(surface.vertices.square().sum(), sdf)
+    assert bool(gradient.isfinite().all()) and float(gradient.abs().max()) > 0
+    thinner = extract(replace(volume, sdf=volume.sdf + 0.002))
+    assert thinner is not None and np.abs(thinner.vertices).max() < np.abs(long_hair[1].vertices).max() + 1e-3
+
+
+def test_hair_goes_with_the_scalp_and_not_with_the_jaw(long_hair: tuple[HairVolume, HairMesh]) -> None:
+    _, mesh = long_hair
+    triangles, attached = attach_to_scalp(MODEL, MODEL.neutral.astype(np.float64), mesh.vertices)
+    jaw = MODEL.motion(MODEL.expression_vector({"jawOpen": 1.0}))
+    assert np.abs(jaw).max() > 0.01
+    corners = torch.from_numpy(triangles)
+    assert float(carry(torch.from_numpy(jaw).float(), corners, attached).abs().max()) < 1e-4
+    lifted = np.zeros_like(jaw) + MODEL.scalp[:, None] * [0.0, 0.01, 0.0]
+    moved = carry(torch.from_numpy(lifted).float(), corners, attached)
+    assert float(moved[:, 1].min()) > 0.004

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hair told from skin and clothes in painted pictures of a made-up head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from idto3d.volume.guided_filter import guided_upsample
+from idto3d.volume.hair_mask import hair_mask
+from tests.test_volume_hair import MODEL, SIZE, Shown, camera, cap, curtains, head_seen, overlap, photo, places
+
+Array = NDArray[Any]
+SKIN, DARK, GREY, BLOND = (205, 160, 135), (45, 35, 30), (150, 150, 150), (190, 160, 90)
+RED, NAVY, WHITE = (150, 40, 40), (45, 38, 40), (225, 225, 225)
+
+
+def paint(hair: Array, colour: tuple[int, ...], clothes: tuple[int, ...]) -> Shown:
+    """The head from the front with a neck and dressed shoulders, in an uneven light with some noise."""
+    view = camera()
+    head, _ = head_seen(view)
+    x, y = places(view)
+    neck = (np.abs(x) < 0.05) & (y < -0.06) & (y > -0.15)
+    shoulders = (np.abs(x) < 0.22) & (y < -0.14 - 0.15 * np.abs(x))
+    shown = photo(view, hair)
+    picture = np.full((SIZE, SIZE, 3), (90, 140, 170), np.float64)
+    for region, fill in ((neck, SKIN), (shoulders, clothes), (head, SKIN), (hair, colour)):
+        picture[region] = fill
+    picture *= (1.0 + 0.6 * x)[..., None]
+    picture += np.random.default_rng(0).normal(size=picture.shape) * 6
+    person = cv2.GaussianBlur((head | hair | neck | shoulders).astype(np.float32), (0, 0), 1.0)
+    return Shown(picture.clip(0, 255).astype(np.uint8), shown.inside, person, shown.landmarks)
+
+
+def find(shown: Shown) -> Array:
+    out: Array = hair_mask(shown, MODEL, MODEL.neutral.astype(np.float64), camera())
+    assert out.shape == (SIZE, SIZE) and out.min() >= 0 and out.max() <= 1
+    return out > 0.5
+
+
+@pytest.mark.parametrize("colour", [DARK, GREY, BLOND])
+def test_short_hair_of_any_colour(colour: tuple[int, ...]) -> None:
+    hair = cap(camera(), 0.02)
+    assert overlap(find(paint(hair, colour, RED)), hair) > 0.9
+
+
+def test_long_hair_goes_on_over_the_shoulders() -> None:
+    hair = curtains(camera())
+    found = find(paint(hair, DARK, WHITE))
+    assert overlap(found, hair) > 0.85
+    _, y = places(camera())
+    assert found[hair & (y < -0.1)].mean() > 0.8
+
+
+def test_clothes_of_the_colour_of_hair_are_not_hair() -> None:
+    hair = cap(camera(), 0.02)
+    found = find(paint(hair, DARK, NAVY))
+    _, y = places(camera())
+    assert overlap(found, hair) > 0.85 and found[y < -0.14].mean() < 0.005
+
+
+def test_a_fringe_is_hair_and_the_forehead_above_none() -> None:
+    x, y = places(camera())
+    hair = cap(camera(), 0.02) | ((np.abs(x) < 0.055) & (y > 0.05) & head_seen(camera())[0])
+    assert overlap(find(paint(hair, DARK, RED)), hair) > 0.9
+
+
+def test_a_bald_head_has_none() -> None:
+    none = np.zeros((SIZE, SIZE), bool)
+    square_metres = find(paint(none, DARK, RED)).sum() / camera().scale ** 2
+    assert square_metres < 1e-3
+
+
+def test_a_picture_without_the_person_has_none() -> None:
+    shown = paint(cap(camera(), 0.02), DARK, RED)
+    empty = Shown(shown.picture, shown.inside, np.zeros((SIZE, SIZE), np.float32), shown.landmarks)
+    assert not find(empty).any()
+
+
+def test_a_guided_filter_keeps_an_edge_of_the_guide_and_levels_what_is_even() -> None:
+    guide = np.zeros((40, 40, 3), np.float32)
+    guide[:, 20:] = 0.8
+    rough = (guide[..., 0] > 0).astype(np.float32)
+    rough[np.random.default_rng(0).random(rough.shape) < 0.1] = 0.5
+    fine = guided_upsample(guide, np.repeat(np.repeat(guide, 2, 0), 2, 1), rough, 3, 1e-4)
+    assert fine.shape == (80, 80)
+    assert fine[10:70, 10:38].max() < 0.2 and fine[10:70, 42:70].min() > 0.8
