@@ -52,9 +52,17 @@ def extract(volume: HairVolume) -> HairMesh | None:
         reduced = fast_simplification.simplify(
             vertices.astype(np.float32), triangles.astype(np.int32), target_count=TRIANGLES, agg=4
         )
-        vertices, triangles = reduced[0].astype(np.float64), reduced[1].astype(np.int64)
+        vertices, triangles = without_fins(reduced[0].astype(np.float64), reduced[1].astype(np.int64))
     uv, triangles_uv = _unwrap(volume, vertices, triangles)
     return HairMesh(vertices, triangles, uv, triangles_uv)
+
+
+def without_fins(vertices: Array, triangles: Array) -> tuple[Array, Array]:
+    """A mesh without the pairs of triangles of the same three corners, back to back, that collapsing edges leaves, and
+    without vertices that nothing uses."""
+    _, same, count = np.unique(np.sort(triangles, 1), axis=0, return_inverse=True, return_counts=True)
+    used, kept = np.unique(triangles[count[same.ravel()] == 1], return_inverse=True)
+    return vertices[used], kept.reshape(-1, 3)
 
 
 def attach_to_scalp(model: HeadModel, neutral: Array, points: Array) -> tuple[Array, Attachment]:
