@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from idto3d.checkpoint import load_checkpoint, save_checkpoint
 from idto3d.distill.config import DistillationConfig
 from idto3d.expressions import EXPRESSIONS
+from idto3d.prior.adapters import AdapterConfig, attach, domain_parameters
 from idto3d.prior.schedule import make_schedule
+from idto3d.prior.starter import build_starter_unet
 from idto3d.prior.text import build_starter_text, save_text, split_words
 from idto3d.training.captions import DOMAINS, Traits, caption, changed, describe, traits_of, vocabulary
 from idto3d.training.distillation import STARTER
+from idto3d.training.export import _plain
 from idto3d.training.head_model import mirror_vertices, uv_islands, vertex_group
 from idto3d.training.photos import Renders, camera_light, degrade, sample_crops, take_photo
-from idto3d.training.prior import PriorData, _weighted, min_snr_weight
+from idto3d.training.prior import PriorData, Priors, _weighted, min_snr_weight, share_base
 from idto3d.training.run import TEXT_LENGTH, _take_over_text, mirror_pictures
 from idto3d.training.stage import StageConfig, load_average, run_stage
 from idto3d.training.store import Arrays, stored
@@ -234,3 +237,19 @@ def test_stored_arrays_are_made_once_and_again_when_they_do_not_fit(tmp_path: Pa
     assert len(stored(path, make)["a"]) == 4 and len(made) == 1
     assert len(stored(path, make, lambda arrays: len(arrays["a"]) == 5)["a"]) == 5
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_domains_share_all_but_their_adapters() -> None:
+    first, other = (attach(build_starter_unet(), AdapterConfig(exp_dim=8)) for _ in range(2))
+    share_base(first, other)
+    priors = Priors({"normal": first, "albedo": other}, nn.Linear(2, 2), torch.zeros(1, 1, 512), torch.zeros(1, 8))
+    own = len(domain_parameters(first))
+    assert own == len(domain_parameters(other)) and len(list(first.parameters())) > own
+    assert len(priors.parameters()) == len(list(first.parameters())) + own + 2
+    with torch.no_grad():
+        first.conv_in.weight.fill_(0.5)
+        domain_parameters(first)[0].fill_(0.25)
+    assert float(other.conv_in.weight.min()) == 0.5
+    assert not bool((domain_parameters(other)[0] == 0.25).all())
+    plain = _plain(first)
+    assert float(plain.conv_in.weight.min()) == 0.5 and plain.encoder_hid_proj is None

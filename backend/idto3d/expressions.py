@@ -44,10 +44,6 @@ EXPRESSIONS: dict[str, Expression] = {
     "jaw_right": Expression("lower jaw shifted to the right", {"jawRight": 1.8}),
 }
 
-# Of the first shape's head kit alone, whose sideways motion is small; goes with generate.py.
-STRENGTH = {"mouth_left": 1.6, "jaw_right": 1.6}
-
-
 def parse_expressions(choice: str, available: Mapping[str, object]) -> list[str]:
     """ "all" or a comma-separated list -> names in the pack's order, neutral always among them. Raises E_EXPRESSION."""
     if choice == "all":

@@ -71,6 +71,8 @@ class TrainConfig:
     mirror: int = 1
     # a pack whose nets are trained further instead of new ones; empty: none
     init: str = ""
+    # seconds between checkpoints, each of which draws a sheet of samples
+    checkpoint_every: int = 600
     seed: int = 0
 
 
@@ -145,7 +147,10 @@ class Run:
 
     def stage_config(self, budget: tuple[int, int], steps: int, **more: Any) -> StageConfig:
         own, batch = budget
-        return StageConfig(steps or own, batch, seed=self.config.seed, device=self.config.device, **more)
+        every = float(self.config.checkpoint_every)
+        return StageConfig(
+            steps or own, batch, seed=self.config.seed, device=self.config.device, checkpoint_every=every, **more
+        )
 
     def views(self, *names: str) -> dict[str, Array]:
         return data.load_shards(self.work / "views", names)
