@@ -100,14 +100,16 @@ def _draw_fits(layout: Any, given: Any) -> None:
         fit = fits.get(Path(photo.path).name)
         if fit is None:
             continue
-        split = layout.box().split(factor=0.3)
-        split.template_icon(thumbnails.photo(str(fit.overlay or photo.path)), scale=3.2)
+        box = layout.box().column(align=True)
+        split = box.split(factor=0.3)
+        split.template_icon(thumbnails.photo(str(fit.overlay or photo.path)), scale=2.8)
         column = split.column(align=True)
         row = column.row()
         row.label(text=Path(photo.path).name)
         row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
         column.label(text=progress_text.verdict(fit), icon=_VERDICTS[fit.verdict])
-        column.label(text=fit.reason[:1].upper() + fit.reason[1:] if fit.reason else progress_text.details(fit))
+        # Over the whole width, which a sentence needs.
+        box.label(text=fit.reason[:1].upper() + fit.reason[1:] if fit.reason else progress_text.details(fit))
 
 
 def _draw_options(layout: Any, given: Any) -> None:
