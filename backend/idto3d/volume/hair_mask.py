@@ -28,7 +28,7 @@ FINE = 768  # pixels in which single strands are followed
 ROUNDS = 6
 HAIR, SKIN, OTHER = 0, 1, 2
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
-BALD = (4e-4, 1.2e-3)  # square metres of scalp, and over it, unlike skin: fewer are a bald head's lights
+BALD = (1.5e-4, 4e-4)  # square metres over the scalp, or of it and unlike skin: fewer are a bald head's lights
 RING = 4e-4  # square metres of hair over the skull from which its colour is known
 SKIN_BLUR = (3.0, 1.2, 1.2)  # bins: the forehead is the cheeks' colour in another light
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
@@ -66,8 +66,10 @@ def tell_kinds(view: HeadView) -> Array:
     unlike_ring = known * (1.0 - _share_of_peak(histogram.learn(ring, 1.3), 0.9)[histogram.index])
     skin_0 = histogram.learn((view.sure_skin + unlike_ring * view.forehead) * weight, SKIN_BLUR)
     like_skin = _share_of_peak(skin_0, 0.9)[histogram.index]
-    grown = ring + 0.6 * (view.scalp > 0.9) * weight
-    hairy = _ramp(float((grown * (1.0 - like_skin)).sum()) / view.camera.scale**2, *BALD)
+    # A bald head's colours over its forehead are skin's, and nothing stands off it.
+    off = (view.outside > 0.01) & (view.outside < 0.06) & (view.above > view.brow + 0.02)
+    grown = off + (ring + 0.6 * (view.scalp > 0.9)) * (1.0 - like_skin)
+    hairy = _ramp(float((grown * weight).sum()) / view.camera.scale**2, *BALD)
     sure_hair = ring + 0.6 * (view.scalp > 0.9) * weight * (1.0 - 0.8 * like_skin) * (1.0 - unlike_ring)
     hair_0, every = hairy * histogram.learn(sure_hair, 1.3), histogram.learn(weight, 1.3)
     unlike_hair = 1.0 - _share_of_peak(hair_0, 0.85)[histogram.index]

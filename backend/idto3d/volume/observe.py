@@ -104,9 +104,7 @@ class HairView:
     def lengths(self, hood: Hood) -> tuple[float, float]:
         """`down` to which hair beside the face comes on the person's left and right; 0 where there is none, NaN on the
         side that the face turns away from the camera."""
-        width = 2 * int(0.5 * STRAND * self.camera.scale) + 1
-        beside = (self.hair & ~(self.view.skin & self.view.face)).astype(np.uint8)
-        rows, columns = np.nonzero(cv2.morphologyEx(beside, cv2.MORPH_OPEN, np.ones((width, width), np.uint8)))
+        rows, columns = np.nonzero(_wide(self.hair & ~(self.view.skin & self.view.face), self.camera.scale))
         points = self._nearest(hood, rows, columns)
         _, down, _ = hood.coordinates(points)
         left = points[:, 0] > hood.centre[0]
@@ -153,7 +151,9 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     view = head_view(face, model, vertices, camera, size)
     scale = view.camera.scale
     soft = cv2.resize(np.asarray(mask, np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    hair = _filled(soft > 0.5, scale)
+    hair = soft > 0.5
+    # Below the eyes strips along the face are its shaded edge.
+    hair = _filled(hair & ((view.above > view.eye) | _wide(hair, scale)), scale)
     outline = distance(~hair, scale) - distance(hair, scale)
     outline = cv2.GaussianBlur(outline.astype(np.float32), (0, 0), SMOOTH * scale)
     person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
@@ -161,6 +161,13 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     beyond = cv2.dilate((~person).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     curl = curliness(face.picture, np.asarray(mask, np.float32), camera.scale)
     return HairView(view, hair, outline, ~view.inside, beyond & ~hair & view.inside, curl)
+
+
+def _wide(hair: Array, scale: float) -> Array:
+    """Hair (size,size) bool without what is narrower than an ear's rim."""
+    width = 2 * int(0.5 * STRAND * scale) + 1
+    out: Array = cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_OPEN, np.ones((width, width), np.uint8)) > 0
+    return out
 
 
 def _filled(hair: Array, scale: float) -> Array:

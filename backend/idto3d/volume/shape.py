@@ -29,13 +29,14 @@ Array = NDArray[Any]
 
 THIN = 0.004  # metres that hair stands off the skin at least
 LAYER = (0.003, 0.008)  # metres of hair that lies on the face
-ON_BODY = 0.01  # metres of hair that hangs, on neck and shoulders
+ON_BODY = 0.007  # metres of hair that hangs, on neck and shoulders
 SOCKET = 0.012  # metres: hair bridges hollows of twice that width
 GAP = 0.012  # metres: half the width of gaps in what grows that are closed
 AT_RIM = 0.012  # metres around an outline's place that belong to hair
 RISE = (0.02, 0.8)  # metres that hair stands over the forehead at its line, and a metre behind the line
 FRONT = (45.0, 85.0)  # degrees from the front between which hair beside the face comes to its full radius
 FULLER = 15.0  # degrees less of hair that stands off five centimetres
+EAR = 85.0  # degrees from the front of the ears
 BESIDE = (80.0, 50.0)  # degrees from the front behind which hair no longer than its roots hangs, and long hair
 BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into the back's
 HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, and from which it is all free
@@ -67,12 +68,12 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     spread = Spread(hood)
     rims = [view.rim_points(hood) for view in views]
     rim = tuple(np.concatenate(column) for column in zip(*rims, strict=True))
-    end, hangs = _ends(hood, model, neutral, views)
-    base = _base(hood, skin, hangs)
-    outer, layer = _outer(spread, maps, skin, base, rim, hangs)
+    lengths = _lengths(hood, model, neutral, maps.scalp > 0.5, views)
+    base = _base(hood, skin, lengths.long)
+    outer, layer = _outer(spread, maps, skin, base, rim, lengths.long)
     covered, bare = _votes(hood, skin, views)
     outer = np.where(covered & (maps.scalp < 0.5), np.maximum(outer, skin + layer), outer)
-    domain = _domain(hood, maps, outer, (covered, bare), (end, hangs), views)
+    domain = _domain(hood, maps, outer, (covered, bare), lengths, views)
     domain |= _around(hood, rim)
     domain &= ~_bald(spread, maps.scalp > 0.5, covered, bare, rim)
     domain = _tidy(domain, bare)
@@ -83,18 +84,28 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     thick = np.clip((outer - skin) / THICK, 0.0, 1.0)
     outer = outer + thick * relief(hood, float(np.mean([view.curl for view in views])))
     border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
-    return HairShape(hood, outer, skin, maps.inner, border, hangs * (hood.map_coordinates()[1] > hood.equator))
+    return HairShape(hood, outer, skin, maps.inner, border, lengths.free * (hood.map_coordinates()[1] > hood.equator))
 
 
 def _without_hollows(outer: Array) -> Array:
     size = 2 * int(SOCKET / PIXEL) + 1
     closed = cv2.morphologyEx(outer, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    out: Array = cv2.GaussianBlur(closed, (0, 0), 1.5)
+    # Where the model ends blurring would sink it.
+    out: Array = np.maximum(cv2.GaussianBlur(closed, (0, 0), 1.5), outer)
     return out
 
 
-def _ends(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView]) -> tuple[Array, Array]:
-    """(side,side): `down` to which hair comes in each direction; 0..1 how far it hangs there below its roots."""
+@dataclass(frozen=True, eq=False)
+class _Lengths:
+    """Maps (side,side). end: `down` to which hair comes in each direction; free 0..1: it ends below the roots of that
+    direction, as over the ears; long 0..1: below all roots, so that it falls past the neck."""
+
+    end: Array
+    free: Array
+    long: Array
+
+
+def _lengths(hood: Hood, model: HeadModel, neutral: Array, scalp: Array, views: Sequence[HairView]) -> _Lengths:
     sides = np.array([view.lengths(hood) for view in views])
     # Where one photo shows hair tied back and another loose, the volume is what both allow.
     seen = np.where(np.isnan(sides), sides[:, ::-1], sides)
@@ -110,11 +121,17 @@ def _ends(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView
     side = np.where(turn >= 0, left, right)
     behind = _smoothstep(np.abs(turn), *np.radians(BACK))
     end = np.minimum(side * (1 - behind) + back * behind, bust + BUST)
-    hangs = _smoothstep(end - root, *HANGING)
-    return end + hangs * uneven_tips(hood), hangs
+    long = _smoothstep(end - root, *HANGING)
+    # The lowest roots at either side and behind; before the ears hair is taken to come from over them.
+    angle = np.linspace(0.0, np.pi, 37)
+    ways = np.linspace(0.0, hood.reach, 100)
+    column, row = hood.place(*np.meshgrid(np.concatenate([angle, -angle]), ways))
+    roots = np.where(read_map(scalp, column, row) > 0.5, ways[:, None], 0.0).max(0).reshape(2, 37).mean(0)
+    free = _smoothstep(end - np.interp(np.maximum(np.abs(turn), np.radians(EAR)), angle, roots), *HANGING)
+    return _Lengths(end + long * uneven_tips(hood), np.maximum(free, long), long)
 
 
-def _base(hood: Hood, skin: Array, hangs: Array) -> Array:
+def _base(hood: Hood, skin: Array, long: Array) -> Array:
     """(side,side): the radius from which hair's thickness counts: the skin, and where hair hangs a pillar as wide as
     the skull, flat in front."""
     angle = np.linspace(-np.pi, np.pi, 361)
@@ -127,13 +144,13 @@ def _base(hood: Hood, skin: Array, hangs: Array) -> Array:
     turn, down = hood.map_coordinates()
     pillar = np.interp(turn.ravel(), angle, ring).reshape(turn.shape)
     pillar -= DROP * _smoothstep(down, hood.equator + 0.02, hood.equator + 0.02 + DROP_WAY)
-    fall = _smoothstep(down, hood.equator, hood.equator + 0.02) * hangs
+    fall = _smoothstep(down, hood.equator, hood.equator + 0.02) * long
     out: Array = cv2.GaussianBlur((skin * (1 - fall) + pillar * fall).astype(np.float32), (0, 0), 2.0)
     return out
 
 
 def _outer(
-    spread: Spread, maps: SkinMaps, skin: Array, base: Array, rim: tuple[Array, ...], hangs: Array
+    spread: Spread, maps: SkinMaps, skin: Array, base: Array, rim: tuple[Array, ...], long: Array
 ) -> tuple[Array, float]:
     """(side,side) hair's radius, and the thickness in metres of hair on the face."""
     hood = spread.hood
@@ -155,8 +172,8 @@ def _outer(
         _smoothstep(down, hood.equator + 0.12, hood.equator + 0.17),
     )
     outer = risen + (outer - risen) * free
-    body = cv2.dilate(skin, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))  # shoulders are steep here
-    return np.where((hangs > 0.5) & (down > hood.equator), np.maximum(outer, body + ON_BODY), outer), layer
+    body = cv2.dilate(skin, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))  # shoulders are steep here
+    return np.where((long > 0.5) & (down > hood.equator), np.maximum(outer, body + ON_BODY), outer), layer
 
 
 def _votes(hood: Hood, skin: Array, views: Sequence[HairView]) -> tuple[Array, Array]:
@@ -176,18 +193,18 @@ def _domain(
     maps: SkinMaps,
     outer: Array,
     votes: tuple[Array, Array],
-    ends: tuple[Array, Array],
+    lengths: _Lengths,
     views: Sequence[HairView],
 ) -> Array:
     """(side,side) bool: where there is hair, but for bald places that no photo shows."""
     turn, down = hood.map_coordinates()
     covered, bare = votes
-    end, hangs = ends
     away = np.degrees(np.abs(turn))
-    hanging = (down > 0.8 * hood.equator) & (down < end) & (away > BESIDE[0] + (BESIDE[1] - BESIDE[0]) * hangs)
+    hanging = (down > 0.8 * hood.equator) & (down < lengths.end)
+    hanging &= away > BESIDE[0] + (BESIDE[1] - BESIDE[0]) * lengths.long
     # Locks in front: where the outer surface would be seen, and hair is.
     points = hood.point(turn, down, outer)
-    locks = (away < 75.0) & (down > hood.equator) & (down < end + 0.02)
+    locks = (away < 75.0) & (down > hood.equator) & (down < lengths.end + 0.02)
     for view in views:
         locks &= view.sample(view.outline, points)[0] < 0.0
     out: Array = ((maps.scalp > 0.5) & ~bare) | hanging | covered | locks
