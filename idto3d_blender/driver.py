@@ -21,9 +21,9 @@ import bpy
 
 from . import import_head, live, preferences, session, setup_backend, thumbnails, view, viewport_colours
 from .bundle import BundleError
-from .job import Problem, Snapshot
 from .parts import Interrupted
 from .prepare import Prepared, prepare
+from .snapshot import Problem, Snapshot
 
 # Seconds of a tick after which no further slice is begun; and between ticks, at work and at rest.
 BUDGET = 0.012
@@ -66,7 +66,7 @@ def ensure() -> None:
 def import_bundle(job: str, folder: Path) -> None:
     """Import the finished head of a job in slices."""
     work = _get()
-    _drop_sketch(work)
+    _drop_half_built(work)
     work.imports[job] = (folder, _import(work, job, folder))
     ensure()
 
@@ -75,10 +75,7 @@ def use_sketch(job: str, folder: Path) -> None:
     """The job was cancelled, and its head is to stay as it is: in its place, or out of its bundle."""
     work = _get()
     work.reading = None
-    if work.preview is not None:
-        work.preview.close()
-        work.preview = None
-    _drop_sketch(work)
+    _drop_half_built(work)
     if import_head.is_head(live.find(job)):
         live.let_go(job)
     else:
@@ -132,10 +129,7 @@ def halt() -> dict[str, Path]:
     work.coloured = False
     work.reading = None  # of a head that belongs into the file that goes
     viewport_colours.restore()
-    if work.preview is not None:
-        work.preview.close()
-        work.preview = None
-    _drop_sketch(work)
+    _drop_half_built(work)
     stopped = {job: folder for job, (folder, _) in work.imports.items()}
     for _, slices in work.imports.values():
         slices.close()
@@ -198,7 +192,7 @@ def _take_note_of_end(work: _Work, state: session.Session) -> None:
     if ended is None or ended is work.ended:
         return
     work.ended = state.ended = ended
-    _drop_sketch(work)
+    _drop_half_built(work)
     state.look_up_jobs()
     if ended.state == "done" and ended.bundle is not None:
         if ended.id in state.here:
@@ -304,10 +298,11 @@ def _sketch(work: _Work, job: str, folder: Path) -> Slices:
     yield None
 
 
-def _drop_sketch(work: _Work) -> None:
-    if work.sketch is not None:
-        work.sketch.close()
-        work.sketch = None
+def _drop_half_built(work: _Work) -> None:
+    for slices in (work.preview, work.sketch):
+        if slices is not None:
+            slices.close()
+    work.preview = work.sketch = None
 
 
 def _read(work: _Work, job: str, folder: Path) -> Generator[str | None, None, Prepared]:

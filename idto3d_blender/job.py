@@ -18,15 +18,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from .backend_process import BackendProcess, Event, last_lines
+from .snapshot import FINAL, Problem, Snapshot, State, fit_of
 
 PROTOCOL_VERSION = 1
 
-State = Literal["queued", "starting", "running", "cancelling", "cancelled", "failed", "done"]
-Verdict = Literal["good", "fair", "poor"]
-FINAL: tuple[State, ...] = ("cancelled", "failed", "done")
 # Errors of the machine, not of the request: once the user has made room, the same request goes on from its checkpoint.
 _RESUMABLE = ("E_DISK_FULL", "E_OUT_OF_MEMORY")
 
@@ -62,63 +60,6 @@ class Timeouts:
     cancel: float = 0.7
     terminate: float = 0.2
     finish: float = 10.0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A warning or an error: stable code (W_..., E_...), what happened, what to do."""
-
-    code: str
-    message: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How well a photo was understood. photo: its file's name; verdict: "good", "fair" or "poor", with a reason where
-    it is not good; residual_mm: how far the head's landmarks lie from the photo's; yaw, pitch: degrees, positive to the
-    picture's right and up; expression: names with commas; overlay: the mesh laid over the photo, or None."""
-
-    photo: str
-    verdict: Verdict
-    residual_mm: float
-    yaw: float
-    pitch: float
-    reason: str = ""
-    expression: str = ""
-    overlay: Path | None = None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where a job stands. Frozen: each poll that learns something makes a new one.
-
-    step, steps and eta_seconds (or None) are of the stage; fraction is of the whole work, 0 to 1, never falling.
-    mesh and picture are the newest preview files, topology the mesh's (None before the first); fits: of the photos so
-    far; sketch: bundle of the head as it stands before it is finished, or None before; hello is the backend's
-    first event (device, device_name, memory_gb, ...). error stands in the state "failed" only; bundle in "done" only,
-    and is None for a set-up. resumable: asking again goes on from a checkpoint.
-    """
-
-    id: str
-    state: State
-    log: Path
-    stage: str = ""
-    step: int = 0
-    steps: int = 0
-    eta_seconds: float | None = None
-    fraction: float = 0.0
-    mesh: Path | None = None
-    topology: int | None = None
-    picture: Path | None = None
-    fits: tuple[Fit, ...] = ()
-    sketch: Path | None = None
-    warnings: tuple[Problem, ...] = ()
-    error: Problem | None = None
-    bundle: Path | None = None
-    resumable: bool = False
-    garbage: int = 0
-    hello: Mapping[str, Any] | None = None
 
 
 DEFAULT_TIMEOUTS = Timeouts()
@@ -278,7 +219,7 @@ class Job:
             else:
                 self._change(picture=path)
         elif kind == "fit":
-            fit = _fit(event)
+            fit = fit_of(event)
             self._change(fits=(*(f for f in self.snapshot.fits if f.photo != fit.photo), fit))
         elif kind == "sketch":
             self._change(sketch=Path(event["bundle"]))
@@ -378,22 +319,6 @@ class Job:
     def _kill(self) -> None:
         if self._process:
             self._process.kill()
-
-
-def _fit(event: Event) -> Fit:
-    verdict, overlay = event["verdict"], event.get("overlay")
-    if verdict not in get_args(Verdict):
-        raise ValueError(f"there is no verdict {str(verdict)[:20]!r}")
-    return Fit(
-        str(event["photo"]),
-        verdict,
-        float(event["residual_mm"]),
-        float(event["yaw"]),
-        float(event["pitch"]),
-        str(event.get("reason") or ""),
-        str(event.get("expression") or ""),
-        Path(overlay) if overlay else None,
-    )
 
 
 def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .backend_process import Event
-from .job import DEFAULT_TIMEOUTS, FINAL, Job, Launch, Snapshot, State, Timeouts
+from .job import DEFAULT_TIMEOUTS, Job, Launch, Timeouts
+from .snapshot import FINAL, Snapshot, State
 
 if sys.platform == "win32":
     import msvcrt

@@ -9,8 +9,8 @@ from typing import Any
 import bpy
 
 from . import driver, panel_parts, progress_text, session, setup_backend, thumbnails
-from .job import Snapshot
 from .jobs import Record
+from .snapshot import Snapshot
 
 _MOST_RESUMABLE = 5
 

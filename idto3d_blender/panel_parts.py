@@ -7,9 +7,9 @@ from typing import Any
 
 import bpy
 
-from .job import Problem
 from .progress_text import wrap
 from .remedies import remedies
+from .snapshot import Problem
 
 CATEGORY = "ID-to-3D"
 # A character's width in pixels in Blender's interface font, and the longest message that a panel shows in full.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .job import Fit, Snapshot
+from .snapshot import Fit, Snapshot
 
 _STAGES = {
     "reading photos": "Looking at the photos",

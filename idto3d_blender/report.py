@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .backend_process import last_lines
-from .job import Snapshot
+from .snapshot import Snapshot
 
 LOG_LINES = 60
 _PHOTO = re.compile(r"[^\s\"'/\\]+\.(?:jpe?g?|jfif|mpo|png|webp|tiff?|bmp|hei[cf]|hif|avif)\b", re.IGNORECASE)

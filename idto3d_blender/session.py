@@ -16,8 +16,9 @@ from pathlib import Path
 import bpy
 
 from . import preferences, setup_backend
-from .job import Fit, Job, Launch, Snapshot
+from .job import Job, Launch
 from .jobs import Jobs, Record
+from .snapshot import Fit, Snapshot
 
 
 @dataclass

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .backend_process import NO_WINDOW
-from .job import Job, Launch, Problem, Timeouts, child_environment
+from .job import Job, Launch, Timeouts, child_environment
+from .snapshot import Problem
 
 State = Literal["missing", "incomplete", "outdated", "ready"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from idto3d_blender import job as job_module
-from idto3d_blender.job import Job, Launch, Snapshot, Timeouts, child_environment
+from idto3d_blender.job import Job, Launch, Timeouts, child_environment
+from idto3d_blender.snapshot import Snapshot
 
 ROOT = Path(job_module.__file__).resolve().parents[1]
 STAGES = (("geometry", 3.0), ("texture", 1.0))

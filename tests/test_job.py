@@ -15,6 +15,7 @@ import pytest
 from idto3d_blender import job as job_module
 from idto3d_blender import progress_text
 from idto3d_blender.job import Job, Launch, Timeouts, child_environment
+from idto3d_blender.snapshot import Fit, Problem
 from tests.scripted_worker import ENDLESS, NORMAL, SHORT, finish, launch_of, started, until
 
 # --- the good case
@@ -57,7 +58,7 @@ def test_previews_and_warnings(user: Path) -> None:
     snapshot = finish(started(user, script))
     assert (snapshot.mesh, snapshot.topology, snapshot.picture) == (Path("/b.npz"), 2, Path("/a.png"))
     assert [(each.code, each.message) for each in snapshot.warnings] == [("W_X", "Look.")]
-    assert snapshot.state == "failed" and snapshot.error == job_module.Problem("E_X", "Broken.", "Mend it.")
+    assert snapshot.state == "failed" and snapshot.error == Problem("E_X", "Broken.", "Mend it.")
 
 
 def test_what_was_understood_and_the_head_so_far(user: Path) -> None:
@@ -81,7 +82,7 @@ def test_what_was_understood_and_the_head_so_far(user: Path) -> None:
     assert (snapshot.sketch, snapshot.garbage) == (Path("/sketch"), 2)
     assert progress_text.details(b) == "0.8 mm off, 23° left, mouth smile, jaw open"
     assert progress_text.details(a) == "0.8 mm off, 23° left"
-    up = job_module.Fit("", "poor", 2.04, 30.0, 12.0)
+    up = Fit("", "poor", 2.04, 30.0, 12.0)
     assert progress_text.details(up) == "2.0 mm off, 30° right, 12° up"
     assert {progress_text.verdict(each) for each in (a, b, up)} == set(progress_text._VERDICTS.values())
 

@@ -27,7 +27,7 @@ from idto3d_blender import (
     session,
     setup_backend,
 )
-from idto3d_blender.job import Problem, Snapshot
+from idto3d_blender.snapshot import Problem, Snapshot
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 

@@ -10,10 +10,10 @@ import pytest
 
 from idto3d.expressions import EXPRESSIONS
 from idto3d_blender import expressions, progress_text
-from idto3d_blender.job import Snapshot
 from idto3d_blender.prepare import corners_of, prepare
 from idto3d_blender.remedies import remedies
 from idto3d_blender.setup_backend import GENERATE_STAGES, SETUP_STAGES
+from idto3d_blender.snapshot import Snapshot
 from tests.blender import synthetic_bundle as synthetic
 
 

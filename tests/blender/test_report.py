@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from idto3d_blender.job import Problem, Snapshot
 from idto3d_blender.report import redact, report
+from idto3d_blender.snapshot import Problem, Snapshot
 
 HOME = Path("/home/anna.b")
 
