@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from idto3d.distill import geometry, texture
-from idto3d.distill.config import DistillationConfig, Score, Views
+from idto3d.distill.config import DistillationConfig, Form, Score, Views
 from idto3d.distill.guidance import Conditioning, conditions
 from idto3d.distill.scene import Scene, make_scene
 from idto3d.distill.views import View
@@ -61,6 +61,9 @@ class KnownPrior:
         self.encoded += 1
         return F.avg_pool2d(images.permute(0, 3, 1, 2), 2)
 
+    def decode(self, latents: Tensor) -> Tensor:
+        return F.interpolate(latents, scale_factor=2).permute(0, 2, 3, 1)
+
     def encode_text(self, texts: list[str]) -> Tensor:
         return torch.zeros(len(texts), 2, 4)
 
@@ -102,7 +105,7 @@ def someone(names: Sequence[str] = NAMES) -> Conditioning:
     return Conditioning(y_id, torch.eye(len(names), 4), tuple(names), tuple(names), "")
 
 
-def quick_config(steps: int, **changes: Any) -> DistillationConfig:
+def quick_config(steps: int, form: Form = "x0", **changes: Any) -> DistillationConfig:
     """The starter pack's, with so many steps and few surprises; changes: {"geometry": {...}, "texture": {...}}."""
     wide = Views(
         azimuth=((1.0, 0.0, 100.0),),
@@ -118,7 +121,7 @@ def quick_config(steps: int, **changes: Any) -> DistillationConfig:
         gate=(45, 90),
         candidates=1,
     )
-    score = Score("x0", "sigma2", guidance=1.5, t_min=0.02, t_max_start=0.7, t_max_end=0.5)
+    score = Score(form, "sigma2", guidance=1.5, t_min=0.02, t_max_start=0.7, t_max_end=0.5)
     base = {
         "geometry": {
             "score": score,
@@ -133,11 +136,11 @@ def quick_config(steps: int, **changes: Any) -> DistillationConfig:
         },
         "texture": {
             "score": score,
-            "lr": 0.05,
+            "lr": 0.2,
             "residual": 32,
             "held": 0.01,
             "trust": 2.0,
-            "feather": 0.2,
+            "feather": 0.3,
             "hold_weight": 1e-4,
             "seam_weight": 0.01,
             "views": 2,

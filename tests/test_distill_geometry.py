@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from idto3d.distill import geometry
+from idto3d.distill.config import Form
 from idto3d.distill.follow import find_body
 from idto3d.distill.geometry import run_geometry
 from idto3d.distill.loop import Run
@@ -43,15 +44,15 @@ def wishing(neutral: Tensor, displacements: Tensor, triangles: Tensor) -> Wish:
     return wish
 
 
-@pytest.mark.parametrize(("columns", "rows", "eyes"), [(24, 16, True), (28, 13, False)])
+@pytest.mark.parametrize(("columns", "rows", "eyes", "form"), [(24, 16, True, "x0"), (28, 13, False, "image")])
 def test_a_known_prior_moves_what_was_not_seen_and_nothing_else(
-    columns: int, rows: int, eyes: bool, monkeypatch: pytest.MonkeyPatch
+    columns: int, rows: int, eyes: bool, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = tiny_scene(tiny_head_model(columns, rows, eyes=eyes))
     wanted = bump(scene)
     wish = wishing(scene.neutral + wanted, scene.displacements, scene.skin.triangles)
     prior: Any = KnownPrior(wish, monkeypatch)
-    config = quick_config(60, geometry=NEUTRAL_ONLY)
+    config = quick_config(60, form=form, geometry=NEUTRAL_ONLY)
     moved, report = run_geometry(scene, prior, someone(), config, Run())
     assert prior.domains == ["normal"] and prior.encoded == 60
     motion = moved.neutral - scene.neutral

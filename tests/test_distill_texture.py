@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from idto3d.distill import texture
+from idto3d.distill.config import Form
 from idto3d.distill.freedom import feathered, feathered_map, freedom
 from idto3d.distill.loop import Run
 from idto3d.distill.scene import HAIR, Scene, with_hair_mesh
@@ -46,13 +47,13 @@ def away(scene: Scene, name: str, rows: Any, columns: Any, colour: Tensor = BLUE
     return float((scene.maps[name][rows, columns, :3] - colour).abs().mean())
 
 
-@pytest.mark.parametrize(("columns", "rows", "eyes"), [(24, 16, True), (28, 13, False)])
+@pytest.mark.parametrize(("columns", "rows", "eyes", "form"), [(24, 16, True, "x0"), (28, 13, False, "image")])
 def test_a_known_prior_paints_what_was_not_seen_and_nothing_else(
-    columns: int, rows: int, eyes: bool, monkeypatch: pytest.MonkeyPatch
+    columns: int, rows: int, eyes: bool, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = tiny_scene(tiny_head_model(columns, rows, eyes=eyes))
     prior: Any = KnownPrior(wishing(scene, BLUE), monkeypatch)
-    painted, report = run_texture(scene, prior, someone(), quick_config(60), Run())
+    painted, report = run_texture(scene, prior, someone(), quick_config(60, form=form), Run())
     assert prior.domains == ["albedo"] and prior.encoded == 60
     middle, left = slice(12, 22), slice(24, 32)
     assert away(painted, "skin", middle, left) < 0.3 * away(scene, "skin", middle, left)
@@ -118,7 +119,7 @@ def test_hair_is_painted_on_its_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float((posed - scene.vertices(0))[len(model.neutral) :].norm(dim=1).max()) < 5e-4
     prior: Any = KnownPrior(wishing(scene, BLUE), monkeypatch)
     around = {"azimuth": ((1.0, -180.0, 180.0),)}
-    painted, report = run_texture(scene, prior, someone(), quick_config(60, views=around), Run())
+    painted, report = run_texture(scene, prior, someone(), quick_config(60, views=around, texture={"feather": 0.05}), Run())
     assert float((painted.maps[HAIR] - scene.maps[HAIR])[:, :16].abs().max()) < 1 / 255
     inside = slice(12, 20), slice(20, 23)
     assert away(painted, HAIR, *inside) < 0.5 * away(scene, HAIR, *inside)

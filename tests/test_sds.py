@@ -11,7 +11,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from idto3d.distill.config import Form, Score
-from idto3d.distill.sds import annealed_range, ddim_sample, sample_t, sds_loss, weight
+from idto3d.distill.sds import annealed_range, ddim_sample, image_loss, sample_t, sds_loss, weight
 from idto3d.prior.schedule import Schedule, make_schedule
 
 SCHEDULE = make_schedule()
@@ -82,6 +82,23 @@ def test_gradient_is_the_stated_one_and_stays_out_of_predict() -> None:
     alpha, sigma = SCHEDULE.alpha_sigma(t)
     torch.testing.assert_close(z0.grad, 0.5 * sigma / alpha * (combined - noise), rtol=1e-4, atol=1e-4)
     assert inside == [False, False]
+
+
+def test_between_pictures_the_decoder_speaks_and_the_encoder_is_silent() -> None:
+    generator = torch.Generator().manual_seed(5)
+    images = torch.rand(2, 6, 6, 3, generator=generator).requires_grad_()
+    z0, noise, eps = (torch.randn(2, 4, 3, 3, generator=generator) for _ in range(3))
+    t = torch.tensor([100, 700])
+
+    def decode(z: torch.Tensor) -> torch.Tensor:
+        return (0.1 * z[:, :3] + 0.5).repeat_interleave(2, 2).repeat_interleave(2, 3).permute(0, 2, 3, 1)
+
+    score = replace(SCORE, form="image", weighting="uniform", guidance=1.0)
+    image_loss(images, z0, decode, lambda z, t: (eps, eps), SCHEDULE, t, noise, score).backward()
+    alpha, sigma = SCHEDULE.alpha_sigma(t)
+    wanted = 0.5 * (decode(z0) - decode(z0 - sigma / alpha * (eps - noise)))  # half: the mean over two views
+    assert images.grad is not None
+    torch.testing.assert_close(images.grad, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_more_views_are_not_more_weight() -> None:

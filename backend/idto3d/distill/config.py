@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from ..errors import UserError
 from ..prior.prompts import VIEWS, fill_prompt
 
-Form = Literal["eps", "x0"]
+Form = Literal["eps", "x0", "image"]
 Weighting = Literal["sigma2", "uniform"]
 Quality = Literal["draft", "standard", "fine"]
 Range = tuple[float, float]
@@ -68,7 +68,8 @@ class Steps:
 
 @dataclass(frozen=True)
 class Score:
-    """Score distillation: see `sds.sds_loss`. t / T is drawn between t_min and a bound that falls during the stage."""
+    """Score distillation: see `sds.sds_loss` and, of the form "image", `sds.image_loss`. t / T is drawn from t_min to a
+    bound that falls during the stage."""
 
     form: Form
     weighting: Weighting

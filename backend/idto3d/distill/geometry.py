@@ -19,8 +19,8 @@ from ..prior.model import Prior
 from ..render.gather import gather_rows
 from ..render.normals import normal_map
 from .config import DistillationConfig, GeometryConfig
-from .guidance import Conditioning, conditions, prior_loss
 from .freedom import feathered, freedom
+from .guidance import Conditioning, conditions, prior_loss
 from .hair import HairSurface, Lattice, rim
 from .loop import Callbacks, Draw, Run, Stage, distil
 from .report import Report, geometry_report
@@ -186,6 +186,8 @@ def run_geometry(
 ) -> tuple[Scene, Report]:
     """Distil the shape of a scene, with the adapters of "normal"; the report says by region how far it went."""
     callbacks = callbacks or Callbacks()
+    if len(who.names) != len(scene.displacements):
+        raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")
     prior.use("normal")
     stage_config = config.geometry
     sculpture = Sculpture(scene, stage_config)

@@ -16,7 +16,7 @@ from ..prior.model import Domain, Prior, cfg_pair
 from ..prior.pack import Pack, read_expressions
 from ..prior.prompts import fill_prompt, view_name
 from .config import DistillationConfig, Score
-from .sds import annealed_range, sample_t, sds_loss
+from .sds import annealed_range, image_loss, sample_t, sds_loss
 from .views import View, gate
 
 
@@ -59,11 +59,14 @@ def conditions(
 def prior_loss(
     prior: Prior, images: Tensor, condition: Condition, score: Score, progress: float, generator: torch.Generator
 ) -> Tensor:
-    """Score distillation of images (B,H,W,3) 0..1: the mean over views and entries of a latent, on the images' device.
-    progress: how far the stage is, 0..1. All draws come from the generator, on the CPU, so that devices differ by
-    rounding only."""
-    z0 = prior.encode(images.to(prior.device))
+    """Score distillation of images (B,H,W,3) 0..1: the mean over views and entries of a latent, or of a picture in the
+    form "image", on the images' device. progress: how far the stage is, 0..1. All draws come from the generator, on the
+    CPU, so that devices differ by rounding only."""
+    on_images = score.form == "image"
+    z0 = prior.encode((images.detach() if on_images else images).to(prior.device))
     t = sample_t(len(images), annealed_range(progress, score), prior.schedule, generator)
     noise = torch.randn(z0.shape, generator=generator).to(z0)
-    loss = sds_loss(z0, partial(cfg_pair, prior, cond=condition), prior.schedule, t, noise, score)
-    return (loss / z0[0].numel()).to(images.device)
+    predict = partial(cfg_pair, prior, cond=condition)
+    if on_images:
+        return image_loss(images, z0, prior.decode, predict, prior.schedule, t, noise, score) / images[0].numel()
+    return (sds_loss(z0, predict, prior.schedule, t, noise, score) / z0[0].numel()).to(images.device)

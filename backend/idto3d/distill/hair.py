@@ -38,9 +38,10 @@ class HairMesh:
 def rim(tets: Tensor, count: int) -> Tensor:
     """(count,) bool: points on the outside of a grid. Were hair to pass there, its surface would have a hole."""
     faces = torch.cat([tets[:, corners] for corners in ([0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3])]).sort(1).values
-    unique, times = torch.unique(faces, dim=0, return_counts=True)
+    key = (faces[:, 0] * count + faces[:, 1]) * count + faces[:, 2]
+    _, which, times = torch.unique(key, return_inverse=True, return_counts=True)
     out = torch.zeros(count, dtype=torch.bool, device=tets.device)
-    out[unique[times == 1].flatten()] = True
+    out[faces[times[which] == 1].flatten()] = True
     return out
 
 

@@ -51,17 +51,53 @@ def sds_loss(z0: Tensor, predict: PredictPair, schedule: Schedule, t: Tensor, no
     form "eps": omega(t) (eps_hat - eps). form "x0": omega(t) (z0 - x0_hat), a reconstruction towards the prior's clean
     estimate; it is the former times sqrt(1 - abar) / sqrt(abar). eps_hat has guidance included; z_t is made from z0,
     t (B,) and noise (like z0). The mean over the batch: how many views a step has does not change what they count
-    beside other losses. No gradient goes through `predict`. Entries that half precision made non-finite become 0.
+    beside other losses. No gradient goes through `predict`.
     """
     with torch.no_grad():
         clean = z0.float()
-        z_t = schedule.add_noise(clean, noise, t)
-        eps_u, eps_c = predict(z_t, t)
-        eps = guide(eps_u.float(), eps_c.float(), score.guidance)
-        difference = eps - noise if score.form == "eps" else clean - schedule.x0_from_eps(z_t, eps, t)
-        gradient = torch.nan_to_num(weight(schedule, t, score.weighting) * difference, nan=0.0, posinf=0.0, neginf=0.0)
-        target = clean - gradient
-    return 0.5 * (z0.float() - target).square().sum() / len(z0)
+        eps, x0 = clean_estimate(clean, predict, schedule, t, noise, score)
+        difference = eps - noise if score.form == "eps" else clean - x0
+    return _towards(z0, weight(schedule, t, score.weighting) * difference)
+
+
+def image_loss(
+    images: Tensor,
+    z0: Tensor,
+    decode: Callable[[Tensor], Tensor],
+    predict: PredictPair,
+    schedule: Schedule,
+    t: Tensor,
+    noise: Tensor,
+    score: Score,
+) -> Tensor:
+    """The form "x0" between pictures: images (B,H,W,3), encoded as z0, are pulled by omega(t) (D(z0) - D(x0_hat)), D
+    the decoder (after HiFA, Zhu et al. 2023, which adds a term in image space).
+
+    No gradient goes through the encoder, whose own puts colours into textures that no picture of the prior has; and
+    what the autoencoder loses of a picture, being lost on both sides, is not taken from it.
+    """
+    with torch.no_grad():
+        clean = z0.float()
+        _, x0 = clean_estimate(clean, predict, schedule, t, noise, score)
+        before, after = decode(torch.cat([clean, x0])).float().chunk(2)
+    return _towards(images, weight(schedule, t, score.weighting) * (before - after).to(images.device))
+
+
+def clean_estimate(
+    z0: Tensor, predict: PredictPair, schedule: Schedule, t: Tensor, noise: Tensor, score: Score
+) -> tuple[Tensor, Tensor]:
+    """eps_hat with guidance, and the clean latents that it stands for."""
+    z_t = schedule.add_noise(z0, noise, t)
+    eps_u, eps_c = predict(z_t, t)
+    eps = guide(eps_u.float(), eps_c.float(), score.guidance)
+    return eps, schedule.x0_from_eps(z_t, eps, t)
+
+
+def _towards(values: Tensor, gradient: Tensor) -> Tensor:
+    """Half a mean of squares whose gradient in each sample of values is `gradient` over B; entries that half precision
+    made non-finite become 0."""
+    target = values.detach().float() - torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+    return 0.5 * (values.float() - target).square().sum() / len(values)
 
 
 @torch.no_grad()

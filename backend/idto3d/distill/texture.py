@@ -23,6 +23,7 @@ from .loop import Callbacks, Draw, Run, Stage, distil
 from .report import Report, texture_report
 from .scene import Scene, Unseen
 from .seams import Seam, find_seams, seam_gap
+from .uniform_adam import UniformAdam
 from .views import draw_expression, sample_views
 
 LAYOUT = 1
@@ -115,11 +116,13 @@ def run_texture(
 ) -> tuple[Scene, Report]:
     """Distil the maps of a scene, with the adapters of "albedo"; the report says by region how far it went."""
     callbacks = callbacks or Callbacks()
+    if len(who.names) != len(scene.displacements):
+        raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")
     prior.use("albedo")
     stage_config = config.texture
     painting = Painting(scene, stage_config)
     variables = painting.variables
-    optimiser = torch.optim.Adam(variables.parameters(), lr=stage_config.lr)
+    optimiser = UniformAdam(variables.parameters(), lr=stage_config.lr)
     unseen = Unseen(scene)
 
     def loss_of(draw: Draw) -> Tensor:
