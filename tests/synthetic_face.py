@@ -38,9 +38,15 @@ def camera_of(
 
 def landmarks_of(model: HeadModel, camera: PhotoCamera, posed: Array) -> tuple[Array, Array]:
     """Pixels (478,2) of the landmarks of a posed head (P,3), and their depths (478,) in pixels, larger is farther."""
-    points = np.einsum("kjc,kj->kc", posed[model.landmark_triangle], model.landmark_barycentric.astype(np.float64))
-    pixel, height = camera.project(points)
+    pixel, height = camera.project(at_landmarks(model, posed))
     return pixel, -height * camera.scale
+
+
+def at_landmarks(model: HeadModel, field: Array) -> Array:
+    """(478,C) a vertex field (P,C) at the landmarks."""
+    weights = model.landmark_barycentric.astype(np.float64)
+    out: Array = np.einsum("kjc,kj->kc", field[model.landmark_triangle], weights)
+    return out
 
 
 def photograph(

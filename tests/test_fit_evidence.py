@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Photographs to maps: colours without the photo's light, where they belong and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from idto3d.fit.evidence import Evidence, HairOver, gather_evidence
+from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear
+from idto3d.fit.result import HeadFit, PhotoFit
+from idto3d.headmodel import HeadModel
+from idto3d.photos.faces import Face
+from tests.synthetic_face import EVEN_LIGHT, SKIN, at_landmarks, camera_of, face_of, photograph
+from tests.tiny_head import tiny_head_model
+
+Array = NDArray[Any]
+MAP = 128
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return tiny_head_model(48, 32)
+
+
+def side_light() -> Array:
+    """Warm from the person's left, bluish from everywhere: the lit side is four times as bright as the other."""
+    light = np.zeros((9, 3))
+    light[0] = np.array([0.85, 1.0, 1.25]) / 0.28209479
+    light[3] = np.array([0.65, 0.6, 0.5]) / 0.48860251
+    return light
+
+
+def shoot(
+    model: HeadModel, albedo: Array | None = None, yaw: float = 0.0, light: Array = EVEN_LIGHT, change: Any = None
+) -> Face:
+    posed, camera = model.neutral.astype(np.float64), camera_of(model, yaw)
+    picture, person = photograph(model, camera, posed, albedo, light)
+    face = face_of(model, camera, posed, picture, f"{yaw:.0f}.png", person=person)
+    if change is not None:
+        change(face)
+    return face
+
+
+def gather(
+    model: HeadModel, faces: list[Face], yaws: list[float], weights: list[float] | None = None,
+    hair: HairOver | None = None,
+) -> Evidence:  # fmt: skip
+    """Evidence of a fit that is known to be right."""
+    none, still = np.zeros(len(model.expression_names)), np.zeros_like(model.neutral)
+    posed = model.neutral.astype(np.float64)
+    photos, laid = [], []
+    for face, yaw, weight in zip(faces, yaws, weights or [1.0] * len(faces), strict=True):
+        camera = camera_of(model, yaw)
+        laid.append(project_photo(model, face, camera, posed))
+        photos.append(PhotoFit(face.name, camera, none, still, laid[-1].light, 0.001, weight))
+    fit = HeadFit(np.zeros(len(model.identity)), still, none, tuple(photos))
+    return gather_evidence(model, faces, fit, laid, MAP, hair)
+
+
+def linear_map(evidence: Evidence, name: str = "skin") -> Array:
+    return srgb_to_linear(np.rint(evidence.maps[name][..., :3] * 255).astype(np.uint8)).astype(np.float64)
+
+
+def where(model: HeadModel, evidence: Evidence) -> Array:
+    """(S,S,3) the point of the head at each texel of the skin's map."""
+    at = evidence.texels["skin"]
+    return at.padded(at.image(at.at(model.neutral)))
+
+
+def covered(evidence: Evidence) -> Array:
+    at = evidence.texels["skin"]
+    return at.image(np.ones(len(at.index), bool))
+
+
+@pytest.mark.parametrize("skin", [(0.05, 0.028, 0.018), (0.55, 0.40, 0.33)], ids=["dark", "pale"])
+def test_side_light_does_not_stay_on_the_skin(model: HeadModel, skin: tuple[float, ...]) -> None:
+    """A head of one colour comes out in nearly one colour, under a light that makes four of it."""
+    albedo = np.broadcast_to(np.array(skin) * 0.6, model.neutral.shape)
+    face = shoot(model, albedo, light=side_light())
+    evidence = gather(model, [face], [0.0])
+    found, seen = linear_map(evidence), evidence.seen["skin"] > 0.5
+    assert seen.mean() > 0.25
+    colours = found[seen]
+    assert (colours.std(0) / colours.mean(0)).max() < 0.1
+    assert np.abs(np.quantile(colours, (0.02, 0.98), axis=0) / np.median(colours, 0) - 1).max() < 0.3
+    # in the photograph itself it is not nearly one colour
+    shown = srgb_to_linear(face.picture)[face.person > 0.5]
+    assert (shown.std(0) / shown.mean(0)).min() > 0.2
+    # dark stays dark and pale stays pale
+    np.testing.assert_allclose(np.median(colours, 0), np.median(shown, 0), rtol=0.3)
+
+
+def test_what_the_photo_did_not_show_has_its_tone(model: HeadModel) -> None:
+    evidence = gather(model, [shoot(model)], [0.0])
+    for name in ("skin", "head"):
+        albedo = evidence.maps[name]
+        assert albedo.shape == (MAP, MAP, 5) and np.isfinite(albedo).all() and 0 <= albedo.min() <= albedo.max() <= 1
+        unseen = evidence.seen[name] == 0
+        assert unseen.any()
+        np.testing.assert_allclose(np.median(linear_map(evidence, name)[unseen], 0), SKIN, rtol=0.12)
+    np.testing.assert_allclose(evidence.tone, SKIN, rtol=0.05)
+    skin = next(m for m in model.materials if m.name == "skin")
+    assert np.allclose(evidence.maps["skin"][..., 3:], (skin.roughness, skin.specular))
+
+
+def patch(model: HeadModel, x: float, colour: float) -> Array:
+    """A head of one colour with a patch on one cheek."""
+    albedo = np.tile(SKIN, (len(model.neutral), 1))
+    place = np.array([x, -0.02, 0.08])
+    near = np.linalg.norm(model.neutral - place, axis=1) < 0.02
+    assert near.sum() >= 4
+    albedo[near] *= colour
+    return albedo
+
+
+def test_a_hidden_cheek_takes_the_other_ones_colours(model: HeadModel) -> None:
+    """The person's right cheek has a dark patch; the photo shows that side only."""
+    evidence = gather(model, [shoot(model, patch(model, -0.045, 0.6), 50.0)], [50.0])
+    points, found = where(model, evidence), linear_map(evidence).mean(2)
+    tone = float(evidence.tone.mean())
+    lightness = {}
+    for side in (-1, 1):
+        spot = covered(evidence) & (np.linalg.norm(points - [0.045 * side, -0.02, 0.08], axis=2) < 0.01)
+        lightness[side] = float(np.median(found[spot])) / tone
+        seen = evidence.seen["skin"][spot]
+        assert seen.min() > 0.5 if side < 0 else seen.max() < 0.3
+    assert lightness[-1] < 0.75
+    assert lightness[1] < 0.85
+
+
+def test_where_both_sides_are_seen_each_keeps_its_own(model: HeadModel) -> None:
+    evidence = gather(model, [shoot(model, patch(model, -0.035, 0.6))], [0.0])
+    points, found = where(model, evidence), linear_map(evidence).mean(2)
+    right, left = (
+        float(np.median(found[np.linalg.norm(points - [0.035 * side, -0.02, 0.08], axis=2) < 0.01])) for side in (-1, 1)
+    )
+    assert right < 0.8 * left
+
+
+@pytest.mark.parametrize(("weights", "share"), [((1.0, 0.25), 0.8), ((0.25, 1.0), 0.2), ((1.0, 1.0), 0.5)])
+def test_photos_are_blended_by_weight(model: HeadModel, weights: tuple[float, float], share: float) -> None:
+    """Stripes in the first photo, none in the second: what is left of them is the first one's share."""
+    stripes = np.exp(0.12 * np.sin(model.neutral[:, 1:2] * 2 * np.pi / 0.03)) * np.array(SKIN)
+    faces = [shoot(model, stripes), shoot(model)]
+    alone = np.log(linear_map(gather(model, faces[:1], [0.0])))
+    both = gather(model, faces, [0.0, 0.0], list(weights))
+    seen = both.seen["skin"] > 0.8
+    mixed = np.log(linear_map(both))
+    a, b = alone[seen].mean(1), mixed[seen].mean(1)
+    slope = np.polyfit(a, b, 1)[0]
+    assert slope == pytest.approx(share, abs=0.08)
+
+
+def test_insides_of_eyes_and_mouth_stay_off_the_skin(model: HeadModel) -> None:
+    def paint(face: Face) -> None:
+        for outline in (*EYES, MOUTH):
+            face.picture[polygon_mask(len(face.picture), face.landmarks, outline)] = (0, 255, 0)
+
+    face = shoot(model, change=paint)
+    assert (face.picture[..., 1] == 255).sum() > 100
+    evidence = gather(model, [face], [0.0])
+    found = linear_map(evidence)
+    green = found[..., 1] / found[..., 0] / (SKIN[1] / SKIN[0])
+    assert green.max() < 2.5 and (green > 1.2).mean() < 0.01  # a breath of it on the lids' very edge
+
+
+def test_hair_stays_off_the_skin(model: HeadModel) -> None:
+    masks = []
+
+    def fringe(face: Face) -> None:
+        mask = np.zeros(face.person.shape, np.float32)
+        top, chin = face.landmarks[[10, 152], 1]
+        mask[: int(top + 0.2 * (chin - top))] = 1
+        masks.append(mask * (face.person > 0.5))
+        face.picture[mask * face.person > 0.5] = (10, 200, 10)
+
+    face = shoot(model, change=fringe)
+    bald = gather(model, [face], [0.0])
+    evidence = gather(model, [face], [0.0], hair=HairOver(masks, np.array([0.02, 0.6, 0.02])))
+    points = where(model, evidence)
+    top, chin = (float(at_landmarks(model, model.neutral)[k, 1]) for k in (10, 152))
+    forehead = covered(evidence) & (points[..., 1] > top - 0.1 * (top - chin)) & (points[..., 2] > 0.03)
+    grows = evidence.texels["skin"]
+    bare = grows.image(grows.at(model.scalp[:, None])[:, 0]) < 0.02
+    forehead &= bare
+    assert forehead.sum() > 10
+    green = linear_map(evidence)[..., 1] / linear_map(evidence)[..., 0]
+    assert evidence.seen["skin"][forehead].max() < 0.05
+    assert np.median(green[forehead]) < 1.0
+    assert np.median((linear_map(bald)[..., 1] / linear_map(bald)[..., 0])[forehead]) > np.median(green[forehead])
+
+
+def test_a_highlight_is_not_painted(model: HeadModel) -> None:
+    def shine(face: Face) -> None:
+        x, y = np.rint(face.landmarks[5] + [22, 8]).astype(int)
+        face.picture[y - 4 : y + 5, x - 4 : x + 5] = 255
+
+    found = linear_map(gather(model, [shoot(model, change=shine)], [0.0])).mean(2)
+    assert found.max() < 2.0 * np.median(found)  # in the photo it is four times as bright

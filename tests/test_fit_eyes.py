@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Colour and size of irises from made-up pictures of eyes, and the eyeballs painted after them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from idto3d.fit.camera import PhotoCamera
+from idto3d.fit.evidence import material_texels
+from idto3d.fit.eyes import BINS, IRIS, PLAIN_IRIS, PLAIN_SCLERA, RADIUS, EyeLook, measure_eyes, paint_eyes
+from idto3d.fit.projection import EYES, Projected, linear_to_srgb, srgb_to_linear
+from idto3d.headmodel import HeadModel
+from idto3d.photos.faces import Face
+from tests.synthetic_face import EVEN_LIGHT, face_of
+from tests.tiny_head import tiny_head_model
+
+Array = NDArray[Any]
+SIZE = 400
+CENTRES = np.array([[130.0, 200.0], [270.0, 200.0]])  # the person's right eye, then the left
+BLUE, WHITE = np.array([0.06, 0.10, 0.20]), np.array([0.40, 0.38, 0.36])
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return tiny_head_model(48, 32)
+
+
+def eyes(
+    model: HeadModel, radius: float = 24.0, iris: Array = BLUE, white: Array = WHITE, light: float = 1.0,
+    glint: bool = False,
+) -> tuple[Face, PhotoCamera, Projected]:  # fmt: skip
+    """A picture of two open eyes; radius of the irises in pixels."""
+    y, x = np.mgrid[:SIZE, :SIZE].astype(float)
+    linear = np.full((SIZE, SIZE, 3), 0.25)
+    camera = PhotoCamera(np.eye(3), np.zeros(3), radius / 0.0062, np.full(2, (SIZE - 1) / 2), 1.0)
+    face = face_of(model, camera, model.neutral.astype(np.float64), np.zeros((SIZE, SIZE, 3), np.uint8))
+    landmarks = np.zeros((478, 2))
+    for centre, outline, (middle, rim) in zip(CENTRES, EYES, IRIS, strict=True):
+        away = np.hypot(x - centre[0], y - centre[1]) / radius
+        linear[away < 2.6] = white
+        linear[away < 1] = iris
+        linear[away < 0.36] = 0.004
+        if glint:
+            linear[np.hypot(x - centre[0] - 0.5 * radius, y - centre[1] + 0.5 * radius) < 0.25 * radius] = 1.0 / light
+        turn = np.linspace(0, 2 * np.pi, len(outline), endpoint=False)
+        landmarks[list(outline)] = centre + radius * np.c_[2.3 * np.cos(turn), 1.2 * np.sin(turn)]
+        landmarks[middle] = centre
+        landmarks[list(rim)] = centre + radius * np.array([[1, 0], [0, -1], [-1, 0], [0, 1]])
+    picture = np.rint(linear_to_srgb(linear * light) * 255).astype(np.uint8)
+    face = replace(face, picture=picture, landmarks=landmarks)
+    ones = np.ones((4, 3))
+    photo = Projected(
+        np.zeros((4, 2)), np.zeros(4), np.ones(4), ones, light * ones, srgb_to_linear(picture), np.ones((SIZE, SIZE)),
+        np.ones(3), light * EVEN_LIGHT, np.zeros((512, 512)),
+    )  # fmt: skip
+    return face, camera, photo
+
+
+def measured(*shots: tuple[Face, PhotoCamera, Projected]) -> EyeLook:
+    faces, cameras, photos = zip(*shots, strict=True)
+    return measure_eyes(faces, cameras, photos)
+
+
+def test_a_blue_iris_in_a_white_eye(model: HeadModel) -> None:
+    look = measured(eyes(model))
+    assert look.radius == pytest.approx((0.0062 + RADIUS) / 2, abs=2e-5)  # halfway to what all people have
+    np.testing.assert_allclose(look.profile[2:-1], np.tile(BLUE, (BINS - 3, 1)), rtol=0.06)
+    # half of what is seen and half of what is usual, in lightness
+    assert look.sclera.mean() == pytest.approx((WHITE.mean() + np.mean(PLAIN_SCLERA)) / 2, rel=0.04)
+
+
+def test_a_dimmer_photo_has_no_darker_eyes(model: HeadModel) -> None:
+    np.testing.assert_allclose(measured(eyes(model, light=0.4)).profile[4], BLUE, rtol=0.1)
+
+
+def test_a_highlight_is_not_the_iriss_colour(model: HeadModel) -> None:
+    np.testing.assert_allclose(measured(eyes(model, glint=True)).profile[3:-2], np.tile(BLUE, (BINS - 5, 1)), rtol=0.1)
+
+
+def test_a_ring_in_the_iris_is_kept(model: HeadModel) -> None:
+    face, camera, photo = eyes(model)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    for centre in CENTRES:
+        away = np.hypot(x - centre[0], y - centre[1]) / 24.0
+        photo.linear[(away > 0.36) & (away < 0.6)] = (0.2, 0.1, 0.03)
+    look = measured((face, camera, photo))
+    assert look.profile[1, 0] > 2 * look.profile[1, 2] and look.profile[-2, 2] > 2 * look.profile[-2, 0]
+
+
+def test_few_pixels_say_little_and_none_nothing(model: HeadModel) -> None:
+    face, camera, photo = eyes(model)
+    landmarks = face.landmarks.copy()
+    for outline in EYES:
+        landmarks[list(outline)] = landmarks[outline[0]]
+    closed = measured((replace(face, landmarks=landmarks), camera, photo))
+    assert closed.radius == RADIUS
+    np.testing.assert_array_equal(closed.profile, np.tile(PLAIN_IRIS, (BINS, 1)))
+    np.testing.assert_array_equal(closed.sclera, PLAIN_SCLERA)
+    tiny, large = (measured(eyes(model, radius)).profile[5, 2] for radius in (1.6, 24.0))
+    assert PLAIN_IRIS[2] < tiny < large
+
+
+def test_photos_are_pooled_by_their_pixels(model: HeadModel) -> None:
+    green = np.array([0.05, 0.16, 0.05])
+    near_, far = eyes(model, 24.0, green), eyes(model, 6.0, BLUE)
+    np.testing.assert_allclose(measured(near_, far).profile[5], green, rtol=0.15)
+
+
+def test_a_ball_is_painted_by_the_distance_from_its_pole(model: HeadModel) -> None:
+    material = next(m for m in model.materials if m.name == "eyes")
+    texels = material_texels(model, material, 256)
+    look = EyeLook(0.0055, np.tile(BLUE, (BINS, 1)), WHITE)
+    colour = paint_eyes(model, texels, look)
+    points = texels.at(model.neutral)
+    for centre, _ in IRIS:
+        pole = model.landmark_barycentric[centre] @ model.neutral[model.landmark_triangle[centre]]
+        away = np.linalg.norm(points - pole, axis=1) / look.radius
+        light = colour[away < 0.2].mean(1)
+        assert len(light) > 3 and light.max() < 0.02  # the pupil
+        ring = colour[(away > 0.5) & (away < 0.8)]
+        assert (ring[:, 2] > 1.5 * ring[:, 0]).all()
+        side = np.sign(points[:, 0]) == np.sign(pole[0])
+        white = colour[side & (away > 1.3) & (away < 1.8)]
+        assert len(white) > 20 and (white.mean(1) > 2 * ring.mean()).mean() > 0.5
+        assert (white <= WHITE + 1e-6).all()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundle's own picture, and the head as a picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from idto3d.finish import Head, assemble
+from idto3d.finish.picture import portrait, render_head
+from idto3d.fit.light import harmonics
+from idto3d.fit.result import PhotoFit
+from idto3d.headmodel import HeadModel
+from idto3d.preview import ANGLES, LOOK_BACK_SIZE, close_up, photo_light, plain_portrait, preview_sheet
+from idto3d.render.lights import FlatLight
+from idto3d.render.shading import shade
+from tests.synthetic_face import EVEN_LIGHT, camera_of, face_of, photograph
+from tests.tiny_head import tiny_head_model
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return tiny_head_model()
+
+
+@pytest.fixture(scope="module")
+def head(model: HeadModel) -> Head:
+    return assemble(model, model.neutral.astype(np.float64), {}, np.zeros(len(model.neutral)), {}, None)
+
+
+def photo_of(model: HeadModel, yaw: float) -> PhotoFit:
+    none = np.zeros(len(model.expression_names))
+    return PhotoFit("a", camera_of(model, yaw), none, np.zeros_like(model.neutral), EVEN_LIGHT, 0.001, 1.0)
+
+
+@pytest.mark.parametrize("azimuth", [0.0, 35.0, 90.0, 180.0, -60.0])
+def test_a_portrait_shows_all_of_the_head(head: Head, azimuth: float) -> None:
+    camera = portrait(head, azimuth, 200, elevation=4.0)
+    pixel, _ = camera.project(head.vertices)
+    assert pixel.min() > 2 and pixel.max() < 197 and np.ptp(pixel[:, 1]) > 120
+    # from azimuth 90 the person's left side, +X, is what one sees
+    a = np.radians(azimuth)
+    towards = camera.position - camera.centre
+    assert np.arctan2(towards[0], towards[2]) == pytest.approx(np.arctan2(np.sin(a), np.cos(a)), abs=1e-6)
+    assert towards[1] > 0
+
+
+def test_a_flat_picture_has_the_materials_own_colours(head: Head) -> None:
+    camera = portrait(head, 0.0, 128)
+    picture = render_head(head, camera, 128, FlatLight(), background=0.25)
+    np.testing.assert_allclose(picture[2, 2], 0.25)
+    chin = camera.project(np.array([0.0, -0.06, 0.08]))[0].astype(int)
+    np.testing.assert_allclose(picture[chin[1], chin[0]], (0.75, 0.55, 0.45), atol=0.01)
+    behind = render_head(head, portrait(head, 180.0, 128), 128, FlatLight())
+    np.testing.assert_allclose(behind[64, 64], (0.7, 0.5, 0.4), atol=0.01)
+
+
+def test_what_is_see_through_is_left_out(head: Head) -> None:
+    camera = portrait(head, 0.0, 64)
+    glass = replace(head, alpha={"skin": np.zeros((4, 4))})
+    whole, through = (render_head(h, camera, 64, FlatLight())[32, 32] for h in (head, glass))
+    np.testing.assert_allclose(whole, (0.75, 0.55, 0.45), atol=0.01)
+    np.testing.assert_allclose(through, (0.7, 0.5, 0.4), atol=0.01)  # the inside of the back of the head
+
+
+def test_a_close_up_has_the_camera_that_belongs_to_it(model: HeadModel) -> None:
+    """The picture under the new camera's pixels is the photo's under the old one's."""
+    camera = camera_of(model, 20)
+    posed = model.neutral.astype(np.float64)
+    colours = np.random.default_rng(0).uniform(0.1, 0.6, posed.shape)
+    picture, person = photograph(model, camera, posed, colours)
+    crop, near = close_up(face_of(model, camera, posed, picture, person=person), camera, 256)
+    assert crop.shape == (256, 256, 3)
+    face = model.landmark_triangle[:468, 0]
+    old, new = camera.project(posed[face])[0], near.project(posed[face])[0]
+    assert 0 < new.min() and new.max() < 255 and np.ptp(new[:, 1]) > 80
+    before, after = (
+        im[np.rint(p[:, 1]).astype(int), np.rint(p[:, 0]).astype(int)] for im, p in ((picture, old), (crop, new))
+    )
+    assert np.abs(before.astype(float) - after).mean() < 8
+    height = camera.inverse_distance, near.inverse_distance
+    assert height[0] == height[1]
+
+
+def test_the_head_lies_where_the_photo_has_it(model: HeadModel, head: Head) -> None:
+    camera = camera_of(model, -25)
+    posed = model.neutral.astype(np.float64)
+    picture, person = photograph(model, camera, posed)
+    sheet = preview_sheet(face_of(model, camera, posed, picture, person=person), photo_of(model, -25), head, 96)
+    assert sheet.shape == (96, (2 + len(ANGLES)) * 96, 3) and sheet.dtype == np.uint8
+    tiles = np.split(sheet.astype(float), 2 + len(ANGLES), 1)
+    outlines = [np.abs(tile - tile[0, 0]).max(2) > 30 for tile in tiles]
+    same = (outlines[0] & outlines[1]).sum() / (outlines[0] | outlines[1]).sum()
+    assert same > 0.9
+    front = outlines[2]
+    np.testing.assert_array_equal(front[:, ::-1][:, 2:-2].sum(1) > 0, front[:, 2:-2].sum(1) > 0)
+    assert all(0.1 < outline.mean() < 0.9 for outline in outlines[2:])
+
+
+def test_the_photos_light_is_the_one_that_was_fitted(model: HeadModel) -> None:
+    """Radiance whose irradiance over pi is what the fit has, for the bands that it trusts."""
+    light = EVEN_LIGHT.copy()
+    light[1:4] = [[0.3, 0.2, 0.1], [0.5, 0.5, 0.5], [-0.4, -0.2, 0.0]]
+    photo = replace(photo_of(model, 0.0), light=light)
+    normals = np.random.default_rng(0).normal(size=(20, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    n = torch.from_numpy(normals).float()
+    one = torch.ones(20, 1)
+    # rough and seen from straight ahead, so that hardly anything but the diffuse light is left
+    found = shade(torch.ones(20, 3), one, 0 * one, n, 0 * n, 10 * n, photo_light(photo)).numpy()
+    wanted = harmonics(normals) @ light
+    bright = wanted.min(1) > 0.3
+    assert bright.sum() > 10
+    np.testing.assert_allclose(found[bright], wanted[bright], rtol=0.02)
+
+
+def test_the_portrait_to_look_back_at(head: Head) -> None:
+    camera, picture = plain_portrait(head)
+    assert picture.shape == (LOOK_BACK_SIZE, LOOK_BACK_SIZE, 3) and camera.angles[0] == 0
+    assert picture[3, 3].tolist() == [128, 128, 128]

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole way with another head model, in a pack of tiny nets: nothing depends on one topology, UV or list of parts.
+
+Nets that find faces know people only, so what they would say of a made-up head stands in for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from idto3d import pipeline
+from idto3d.bundle import read_bundle, validate
+from idto3d.errors import Cancelled, UserError
+from idto3d.finish import assemble
+from idto3d.finish.picture import portrait
+from idto3d.headmodel import HeadModel
+from idto3d.pipeline import GenerateConfig, generate
+from idto3d.preview import LOOK_BACK_SIZE
+from idto3d.subject import Subject
+from idto3d.training.distillation import STARTER
+from tests.quick_pack import short
+from tests.synthetic_face import camera_of, face_of, landmarks_of, photograph
+from tests.tiny_head import tiny_head_model
+from tests.tiny_pack import make_pack, write
+
+Event = dict[str, Any]
+IDENTITY = np.array([0.8, -0.6, 0.3, 0.7, -0.4, 0.2])
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return tiny_head_model(48, 32)
+
+
+@pytest.fixture(scope="module")
+def config(model: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> GenerateConfig:
+    pack = make_pack(tmp_path_factory.mktemp("packs") / "tiny", model=model)
+    write(pack, distillation=short(STARTER.to_pack()))
+    return GenerateConfig(pack, seed=1, quality="draft", texture_size=128)
+
+
+@pytest.fixture
+def photos(model: HeadModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Two photographs of somebody with the nets' knowledge of them."""
+    head = model.shape(IDENTITY)
+    faces = []
+    for name, yaw in (("front.png", 0.0), ("side.png", 30.0)):
+        camera = camera_of(model, yaw)
+        picture, person = photograph(model, camera, head)
+        faces.append(face_of(model, camera, head, picture, name, person=person))
+        (tmp_path / name).write_bytes(name.encode())
+    y_id = torch.nn.functional.normalize(torch.ones(512), dim=0)
+    subject = Subject(tuple(faces), (), (0.9, 0.9), y_id)
+
+    def landmarks_in(nets: object, picture: np.ndarray) -> np.ndarray:
+        plain = assemble(model, head, {}, np.zeros(len(head)), {}, None)
+        return landmarks_of(model, portrait(plain, 0.0, LOOK_BACK_SIZE), head)[0]
+
+    monkeypatch.setattr(pipeline, "load_face_nets", lambda folder: None)
+    monkeypatch.setattr(pipeline, "read_subject", lambda photos, pack, nets: subject)
+    monkeypatch.setattr(pipeline, "landmarks_in", landmarks_in)
+    return [tmp_path / face.name for face in faces]
+
+
+def test_another_head_model_becomes_a_valid_bundle(
+    model: HeadModel, config: GenerateConfig, photos: list[Path], tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    bundle = generate(photos, tmp_path / "head", config, events.append, tmp_path / "previews")
+    validate(bundle)
+    head = read_bundle(bundle)
+    assert head.expressions == ("smile", "jaw_open")
+    assert {"skin", "head", "eyes"} <= {m.name for m in head.materials}
+    assert "iris" not in {head.parts[n] for n in np.unique(head.part)}
+    # in the bundle's frame the head is where it was photographed: x, -z, y
+    skin = np.flatnonzero(model.vertices_of("face"))
+    there = model.shape(IDENTITY)[skin] @ np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    rows = np.unique(head.faces[head.part == head.parts.index("face")])
+    found = head.vertices[rows[rows >= 0]]
+    np.testing.assert_allclose(found.mean(0), there.mean(0), atol=0.006)
+    np.testing.assert_allclose(np.ptp(found, axis=0), np.ptp(there, axis=0), rtol=0.08)
+    fits = [e for e in events if e["type"] == "fit"]
+    assert [f["photo"] for f in fits] == ["front.png", "side.png"]
+    assert fits[0]["yaw"] == pytest.approx(0, abs=4) and fits[1]["yaw"] == pytest.approx(30, abs=4)
+    assert all(f["verdict"] in ("good", "fair") for f in fits)
+    assert [p.identity_score for p in head.photos] == [0.9, 0.9]
+    validate(next(e["bundle"] for e in events if e["type"] == "sketch"))
+
+
+def stop_at(stage: str, step: int) -> Callable[[Event], None]:
+    def events(event: Event) -> None:
+        if event["type"] == "progress" and (event["stage"], event["step"]) == (stage, step):
+            raise Cancelled
+
+    return events
+
+
+def test_it_stops_and_goes_on_to_the_same_head(config: GenerateConfig, photos: list[Path], tmp_path: Path) -> None:
+    whole = generate(photos, tmp_path / "whole", config, lambda event: None)
+    for stage in ("geometry", "texture"):
+        with pytest.raises(Cancelled):
+            generate(photos, tmp_path / "parts", config, stop_at(stage, 1))
+        assert not (tmp_path / "parts").exists()
+    parts = generate(photos, tmp_path / "parts", config, lambda event: None)
+    names = [p.relative_to(whole) for p in whole.rglob("*.*") if p.name != "head.json"]
+    assert [n for n in names if (whole / n).read_bytes() != (parts / n).read_bytes()] == []
+
+
+def test_neutral_alone_is_a_head_without_keys(config: GenerateConfig, photos: list[Path], tmp_path: Path) -> None:
+    head = read_bundle(generate(photos, tmp_path / "head", replace(config, expressions="neutral"), lambda event: None))
+    assert head.expressions == () and len(head.offsets) == 0
+
+
+@pytest.mark.parametrize("found", ["nothing", "another"])
+def test_a_head_that_does_not_look_like_the_face_is_refused(
+    model: HeadModel, config: GenerateConfig, photos: list[Path], tmp_path: Path, found: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    other = None if found == "nothing" else np.random.default_rng(0).uniform(0, LOOK_BACK_SIZE, (478, 2))
+    monkeypatch.setattr(pipeline, "landmarks_in", lambda nets, picture: other)
+    with pytest.raises(UserError) as refused:
+        generate(photos, tmp_path / "head", config, lambda event: None)
+    assert refused.value.code == "E_FIT_LOOK_BACK" and not (tmp_path / "head").exists()
