@@ -73,6 +73,7 @@ def test_it_is_smooth_and_never_far(tiny: HeadModel) -> None:
     noisy = [replace(f, landmarks=f.landmarks + rng.normal(0, 3, (478, 2))) for f in faces]  # 3 pixels: 3 mm
     found, corrections = free_form(tiny, noisy, known(tiny, *noisy))
     edges = edges_of(tiny.triangles_of("face"))
+    edges = edges[(tiny.neutral[edges, 1] > -0.02).all(1)]  # over the mouth, whose lips move apart and together
     for field in (found, *corrections):
         assert np.linalg.norm(field, axis=1).max() <= 2 * LIMIT + 1e-9  # that, and what closes the lips
         step = np.linalg.norm(field[edges[:, 0]] - field[edges[:, 1]], axis=1)
