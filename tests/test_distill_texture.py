@@ -119,7 +119,8 @@ def test_hair_is_painted_on_its_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float((posed - scene.vertices(0))[len(model.neutral) :].norm(dim=1).max()) < 5e-4
     prior: Any = KnownPrior(wishing(scene, BLUE), monkeypatch)
     around = {"azimuth": ((1.0, -180.0, 180.0),)}
-    painted, report = run_texture(scene, prior, someone(), quick_config(60, views=around, texture={"feather": 0.05}), Run())
+    config = quick_config(60, views=around, texture={"feather": 0.05})
+    painted, report = run_texture(scene, prior, someone(), config, Run())
     assert float((painted.maps[HAIR] - scene.maps[HAIR])[:, :16].abs().max()) < 1 / 255
     inside = slice(12, 20), slice(20, 23)
     assert away(painted, HAIR, *inside) < 0.5 * away(scene, HAIR, *inside)
