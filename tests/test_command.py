@@ -1,13 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line before it does anything."""
+"""The command line: what it asks of the pipeline, and what it says."""
 
+from __future__ import annotations
+
+import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
+from skimage import data
 
 import idto3d
+from idto3d import pipeline
+from idto3d.__main__ import main
+from idto3d.errors import Cancelled
+from idto3d.pipeline import STARTER_PACK, GenerateConfig
 
 LOOK = """
 import os, sys
@@ -23,3 +36,85 @@ def test_threads_are_told_not_to_spin_before_torch_is_there(own: dict[str, str],
     env = {**bare, **own, "PYTHONPATH": os.path.dirname(os.path.dirname(idto3d.__file__))}
     done = subprocess.run([sys.executable, "-c", LOOK], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == printed
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Commands take signals over, and tell threads what to do."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers, variables = [signal.getsignal(n) for n in numbers], dict(os.environ)
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+    for name in set(os.environ) - set(variables):
+        del os.environ[name]
+
+
+@pytest.fixture
+def portrait(tmp_path: Path) -> Path:
+    path = tmp_path / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+def test_generate_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Any] = []
+
+    def generate(*arguments: Any) -> Path:
+        asked.append(arguments)
+        if len(asked) == 3:
+            raise Cancelled
+        return Path("made")
+
+    monkeypatch.setattr(pipeline, "generate", generate)
+    assert main(["generate", "a.png", "b.png", "--out", "o", "--json"]) == 0
+    photos, out, config, _, previews = asked[0]
+    assert (photos, out, config, previews) == ([Path("a.png"), Path("b.png")], Path("o"), GenerateConfig(), None)
+    assert json.loads(capsys.readouterr().out) == {"type": "done", "bundle": "made"}
+    chosen = ["--pack", "p", "--seed", "7", "--expressions", "smile", "--prompt", "an old man", "--quality", "fine"]
+    assert main(["generate", "a", "--out", "o", *chosen, "--texture-size", "256", "--previews", "q"]) == 0
+    assert asked[1][2] == GenerateConfig(Path("p"), 7, "smile", "an old man", "fine", 256)
+    assert asked[1][4] == Path("q") and "done: made" in capsys.readouterr().out
+    assert main(["generate", "a", "--out", "o"]) == 130
+    assert "goes on from the last checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [["--quality", "best"], ["--texture-size", "300"], ["--seed", "x"]])
+def test_options_that_make_no_sense_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["generate", "a", "--out", "o", *wrong])
+    assert stopped.value.code == 2 and wrong[0] in capsys.readouterr().err
+
+
+def test_fit_tells_how_a_photo_is_understood(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(portrait), "--out", str(tmp_path / "fit"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"type": "done", "bundle": str(tmp_path / "fit")}
+    told = json.loads((tmp_path / "fit" / "fit.json").read_text(encoding="utf-8"))
+    (row,) = told["photos"]
+    assert row["name"] == "astronaut.png" and row["verdict"] in ("good", "fair") and 0 < row["residual_mm"] < 2.2
+    assert abs(row["yaw"]) < 25 and 0.3 < row["distance_m"] < 5 and len(row["light"]) == 9
+    assert any(name.startswith("mouthSmile") for name in row["expression"])  # she smiles
+    assert len(told["identity"]) > 10
+    with Image.open(tmp_path / "fit" / "overlay.png") as picture:
+        assert picture.size == (512, 512)
+
+
+def test_fit_refuses_by_code_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coins = tmp_path / "coins.png"
+    Image.fromarray(data.coins()).save(coins)
+    assert main(["fit", str(coins), "--out", str(tmp_path / "fit"), "--json"]) == 1
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert error["code"] == "E_NO_FACE" and "coins.png" in error["message"] and error["fix"]
+    assert main(["fit", str(coins), "--out", str(tmp_path / "fit"), "--pack", str(tmp_path)]) == 1
+    assert "E_PACK_MISSING" in capsys.readouterr().err
+    assert not (tmp_path / "fit").exists()
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    usage = capsys.readouterr().out
+    assert all(f"  {name} " in usage for name in ("generate", "fit", "worker", "sheet", "evaluate", "bench", "train"))
+    assert main(["dance"]) == 2
+    assert STARTER_PACK.is_dir()
