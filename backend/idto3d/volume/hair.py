@@ -21,6 +21,7 @@ from .tetgrid import lattice_band
 
 Array = NDArray[Any]
 
+MISFIT = 0.015  # metres by which a fitted skull may reach beyond the hair's outline
 INSET = 0.008  # metres below the skin to which hair reaches: the inner wall stays hidden
 CELLS = (0.0055, 0.0075)  # metres of the lattice, smaller and larger heads of hair
 CURTAIN = 0.03  # metres of the thickness of hair that hangs free
@@ -76,8 +77,8 @@ def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
     for view in views:
         empty, sure = view.empty(shape.hood, rows)
         # A skull that was fitted larger than it is keeps its hair, thin as it may be.
-        beside = view.sample(view.background, rows)[0] > 0.5
-        empty = np.where(beside & (empty > 0), np.minimum(empty, np.maximum(thin, -0.01)), empty)
+        beside = (view.sample(view.background, rows)[0] > 0.5) & (empty > 0) & (empty < MISFIT)
+        empty = np.where(beside, np.minimum(empty, np.maximum(thin, -0.01)), empty)
         void = np.maximum(void, empty)
         seen = np.maximum(seen, sure)
     void = gaussian_filter(np.clip(void, -2 * size, 2 * size).reshape(points.shape[:3]), BLUR)

@@ -23,7 +23,7 @@ from ..render.zbuffer import zbuffer
 Array = NDArray[Any]
 
 PIXEL = 0.004  # metres of the flattened maps
-MARGIN = 0.02  # metres of the maps beyond the lowest hair
+MARGIN = 0.05  # metres of the maps beyond the lowest hair
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,14 +36,16 @@ AT_RIM = 0.012  # metres around an outline's place that belong to hair
 RISE = (0.02, 0.8)  # metres that hair stands over the forehead at its line, and a metre behind the line
 FRONT = (45.0, 85.0)  # degrees from the front between which hair beside the face comes to its full radius
 FULLER = 15.0  # degrees less of hair that stands off five centimetres
+NAPE = (115.0, 0.025)  # degrees from the front, and metres below the scalp, to which short hair grows behind the ears
+TEMPLE = (70.0, 0.012)  # degrees from the front behind which, and metres around the scalp, hair grows about the ears
 EAR = 85.0  # degrees from the front of the ears
-BESIDE = (80.0, 50.0)  # degrees from the front behind which hair no longer than its roots hangs, and long hair
+BESIDE = (80.0, 60.0)  # degrees from the front behind which hair no longer than its roots hangs, and long hair
 BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into the back's
 HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, and from which it is all free
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
 DROP_WAY = 0.1
 THICK = 0.02  # metres of hair from which its locks are as deep as they come
-BUST = 0.06  # metres below the model's end to which hair is built
+BUST = 0.03  # metres below the model's end to which hair is built
 AREA = 1.5e-3  # square metres: less is no hair
 
 
@@ -76,7 +78,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     domain = _domain(hood, maps, outer, (covered, bare), lengths, views)
     domain |= _around(hood, rim)
     domain &= ~_bald(spread, maps.scalp > 0.5, covered, bare, rim)
-    domain = _tidy(domain, bare)
+    domain = _tidy(domain, bare) & (hood.map_coordinates()[1] < hood.reach - 2 * PIXEL)
     if domain.sum() * PIXEL**2 < AREA:
         return None
     border = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
@@ -138,7 +140,7 @@ def _base(hood: Hood, skin: Array, long: Array) -> Array:
     column, row = hood.place(angle, np.full(361, hood.equator + 0.02))
     ring = read_map(skin, column[None], row[None])[0]
     side = float(np.interp(0.5 * np.pi, angle, ring))
-    flat = side / np.sqrt(np.sin(angle) ** 2 + (np.cos(angle) / 0.8) ** 2)
+    flat = side / np.sqrt(np.sin(angle) ** 2 + (np.cos(angle) / 0.6) ** 2)
     back = _smoothstep(np.abs(angle), 0.35 * np.pi, 0.55 * np.pi)
     ring = gaussian_filter1d(flat * (1 - back) + ring * back, 12, mode="wrap")
     turn, down = hood.map_coordinates()
@@ -207,7 +209,11 @@ def _domain(
     locks = (away < 75.0) & (down > hood.equator) & (down < lengths.end + 0.02)
     for view in views:
         locks &= view.sample(view.outline, points)[0] < 0.0
-    out: Array = ((maps.scalp > 0.5) & ~bare) | hanging | covered | locks
+    scalp = maps.scalp > 0.5
+    root = float(down[scalp & (away > NAPE[0])].max(initial=0.0))
+    nape = (away > NAPE[0]) & (down > hood.equator) & (down < root + NAPE[1])
+    temple = (distance(~scalp, 1.0 / PIXEL) < TEMPLE[1]) & (away > TEMPLE[0])
+    out: Array = ((scalp | nape | temple) & ~bare) | hanging | covered | locks
     return out
 
 
