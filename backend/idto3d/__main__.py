@@ -21,7 +21,7 @@ USAGE = """usage: python -m idto3d COMMAND ...
   fit        how photos are understood: fit.json and overlay.png
   worker     the process that Blender starts: requests on stdin, events on stdout (protocol.py)
   sheet      rendered tiles to one labelled picture
-  evaluate   figures of a pack on people that it has not seen
+  evaluate   what was promised, measured: on synthetic people, on photographs
   bench      time by stage, memory, share of bare U-Net time
   train      train the starter pack
 """
@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> int:
         train(rest)
         return 0
     if command == "evaluate":
-        from .evaluate.heldout import main as evaluate
+        from .evaluate.command import main as evaluate
 
         return evaluate(rest)
     if command == "bench":

@@ -1,73 +1,123 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d bench`: where the time goes between photo and bundle, memory, and how much of each stage is bare U-Net."""
+"""`idto3d bench`: where the time goes from photo to sketch and to bundle, memory, and how much of it is bare U-Net."""
 
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
+import statistics
 import tempfile
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..generate import STARTER_PACK, Clock, GenerateConfig, make_head
+from ..bundle import read_bundle
+from ..distill.config import DistillationConfig
+from ..errors import UserError
+from ..pipeline import STARTER_PACK, GenerateConfig, generate
 from ..prior.adapters import Condition
 from ..prior.model import Prior, cfg_pair
-from ..prior.pack import Pack, read_pack
-from ..subject import read_subject
+from ..prior.pack import Pack, read_expressions, read_pack
+from ..protocol import QUALITY_NAMES
+from .table import Row, print_table
+
+EVERY = 0.05  # seconds between two looks at the memory
+REPEATS = 5
 
 
-def unet_seconds(pack: Pack, views: int, repeats: int = 5) -> float:
+class Memory:
+    """The most memory (GB) that this process had resident while it was watched."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._process, self._done = psutil.Process(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.most = 0.0
+
+    def _watch(self) -> None:
+        while not self._done.wait(EVERY):
+            self.most = max(self.most, self._process.memory_info().rss / 1e9)
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def unet_seconds(pack: Pack, views: int) -> float:
     """Median seconds of one guided evaluation of `views` latents, what a distillation step cannot do without."""
-    prior = Prior.load(pack.path, "normal", verify=False)
-    side = prior.encode(torch.zeros(1, pack.image_size, pack.image_size, 3)).shape[-1]
-    z, t = torch.randn(views, 4, side, side), torch.full((views,), 300)
-    exp_dim = prior.embed_text([""]).shape[1]
-    one = torch.ones(views)
-    condition = Condition(
-        prior.encode_text([""] * views), torch.zeros(views, 512), torch.zeros(views, exp_dim), one, one
-    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    prior = Prior.load(pack, "normal", device, torch.float16 if device == "cuda" else torch.float32)
+    z = prior.encode(torch.zeros(views, pack.image_size, pack.image_size, 3, device=device))
+    exp_dim = len(next(iter(read_expressions(pack).values())))
+    one = torch.ones(views, device=device)
+    zeros = torch.zeros(views, 512, device=device), torch.zeros(views, exp_dim, device=device)
+    condition = Condition(prior.encode_text([""] * views), *zeros, one, one)
+    t = torch.full((views,), 300, device=device)
     times = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         began = time.perf_counter()
         cfg_pair(prior, z, t, condition)
+        if device == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
-    return sorted(times)[repeats // 2]
+    return statistics.median(times)
+
+
+def bench(photo: Path, config: GenerateConfig) -> tuple[list[str], list[Row]]:
+    """Lines by stage, and the rows of what was promised. The first of two runs warms up."""
+    pack = read_pack(config.pack)
+    wanted = DistillationConfig.from_pack(pack.distillation)
+    sketched: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for run in ("cold", "warm"):
+            began, since = time.monotonic(), len(sketched)
+
+            def note(event: dict[str, Any], began: float = began) -> None:
+                if event["type"] == "sketch":
+                    sketched.append(time.monotonic() - began)
+
+            with Memory() as memory:
+                # a seed of its own, so that the second run resumes nothing of the first
+                out = generate(
+                    [photo], Path(folder) / run, replace(config, seed=since), note, Path(folder) / "previews"
+                )
+            total = time.monotonic() - began
+        timings = read_bundle(out).timings
+    lines = []
+    for stage, seconds in timings.items():
+        share = ""
+        if stage in ("geometry", "texture"):
+            part = getattr(wanted, stage)
+            bare = unet_seconds(pack, part.views) * part.steps.of(config.quality)
+            share = f", {bare / seconds:.0%} of it bare U-Net"
+        lines.append(f"{stage:28s} {seconds:7.2f} s  {seconds / total:6.1%}{share}")
+    lines.append(f"{'all':28s} {total:7.2f} s, {torch.get_num_threads()} threads")
+    rows = [
+        Row("photo to head in sight, cold", sketched[0], 10, None, "s"),
+        Row("photo to head in sight, warm", sketched[1], 5, 3, "s"),
+        Row("photo to bundle, warm", total, 45, 20, "s"),
+        Row("peak memory", memory.most, 2, None, "GB"),
+    ]
+    return lines, rows
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="idto3d bench", description=__doc__)
+    parser.add_argument("photo", type=Path, help="a photo of a face")
     parser.add_argument("--pack", type=Path, default=STARTER_PACK)
-    parser.add_argument("--photo", type=Path, help="a photo (the astronaut of scikit-image)")
+    parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
     given = parser.parse_args(arguments)
-    pack, config = read_pack(given.pack), GenerateConfig(pack=given.pack)
-    with tempfile.TemporaryDirectory() as scratch:
-        photo = given.photo or _astronaut(Path(scratch))
-        began = time.perf_counter()
-        subject = read_subject([photo], pack)
-        reading = time.perf_counter() - began
-        clock = Clock(lambda event: None)
-        make_head(subject, pack, config, Path(scratch) / "work", clock)
-    timings = {"reading photos": reading, **clock.timings}
-    total = sum(timings.values())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-    bare: dict[str, Any] = {}
-    for stage, stage_config in (("geometry", config.geometry), ("texture", config.texture)):
-        bare[stage] = unet_seconds(pack, stage_config.views) * stage_config.steps / timings[stage]
-    for stage, seconds in timings.items():
-        share = f", {bare[stage]:.0%} of it bare U-Net" if stage in bare else ""
-        print(f"{stage:20s} {seconds:8.1f} s  {seconds / total:6.1%}{share}")
-    print(f"{'all':20s} {total:8.1f} s, peak memory {peak:.1f} GB, {torch.get_num_threads()} threads")
+    try:
+        lines, rows = bench(given.photo, GenerateConfig(pack=given.pack, quality=given.quality))
+    except UserError as error:
+        parser.exit(1, f"{error}\n")
+    print("\n".join(lines), print_table(rows), sep="\n\n")
     return 0
-
-
-def _astronaut(folder: Path) -> Path:
-    from PIL import Image
-    from skimage import data
-
-    path = folder / "astronaut.png"
-    Image.fromarray(data.astronaut()).save(path)
-    return path

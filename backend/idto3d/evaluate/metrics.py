@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.color import rgb2lab
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from ..mesh.attach import Surface
-from ..training.population import similarity
+from ..training.registration import similarity
 
 Array = NDArray[Any]
 
@@ -37,12 +37,35 @@ def surface_error(points: Array, surface: Surface) -> float:
     return float(np.linalg.norm(aligned - closest(aligned, surface), axis=1).mean() * 1000)
 
 
-def correlation(a: Array, b: Array) -> float:
-    """Pearson correlation of two displacement fields (N,3), all components together."""
-    x, y = a.reshape(-1) - a.mean(), b.reshape(-1) - b.mean()
-    return float((x * y).sum() / max(np.sqrt((x**2).sum() * (y**2).sum()), 1e-12))
+def apart(a: Array, b: Array) -> float:
+    """Mean distance (mm) of corresponding points (N,3) after the similarity from a to b that is best for them."""
+    return float(np.linalg.norm(similarity(a, b)(a) - b, axis=1).mean() * 1000)
 
 
-def colour_difference(a: Array, b: Array, mask: Array) -> float:
-    """Mean CIE 1976 difference of two sRGB pictures (H,W,3) 0..1 over a mask."""
-    return float(np.linalg.norm(rgb2lab(a) - rgb2lab(b), axis=-1)[mask].mean())
+def colour_difference(a: Array, b: Array) -> Array:
+    """(N,) CIEDE2000 of sRGB colours (N,3) 0..1, for D65 (Sharma, Wu and Dalal 2005)."""
+    out: Array = deltaE_ciede2000(lab(a), lab(b))
+    return out
+
+
+def lab(colours: Array) -> Array:
+    """(N,3) CIE L*a*b* of sRGB colours (N,3) 0..1."""
+    out: Array = rgb2lab(np.clip(np.asarray(colours, np.float64), 0, 1)[None])[0]
+    return out
+
+
+def overlap(a: Array, b: Array) -> float:
+    """Intersection over union of two masks; 1 where both are empty."""
+    union = np.logical_or(a, b).sum()
+    return float(np.logical_and(a, b).sum() / union) if union else 1.0
+
+
+def turn_between(a: Array, b: Array) -> float:
+    """Degrees of the rotation between two rotations (3,3)."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(a @ b.T) - 1) / 2, -1, 1))))
+
+
+def fifths(order: Array, values: Array) -> list[float]:
+    """Mean of values (N,) in each fifth of the people (of the N if there are fewer than five), sorted by order (N,)."""
+    ranked = np.asarray(values, np.float64)[np.argsort(order, kind="stable")]
+    return [float(part.mean()) for part in np.array_split(ranked, min(5, len(ranked)))]

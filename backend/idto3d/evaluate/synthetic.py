@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Heads of synthetic people whom training never drew, from photographs of them, against the truth.
+
+The product's own way from files on: `read_subject`, `understand`, `distil`. Their skins are mixtures of the head kit's
+scans with melanin, blood, freckles and beards that training did not draw; the kit has no scan that training does not
+use.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..clock import Clock
+from ..errors import UserError
+from ..finish import Head
+from ..finish.head import HIDDEN
+from ..headmodel import HeadModel
+from ..photos.nets import FaceNets
+from ..pipeline import GenerateConfig, distil, understand
+from ..prior.pack import Pack
+from ..start import Start, head_of
+from ..subject import Subject, read_subject
+from ..training.population import EVAL_SEED, Population
+from .metrics import turn_between
+from .photographs import Photograph, random_setting, take_photograph
+from .sheets import person_sheet
+from .truth import Ruler, Truth, hair_overlap, skin_apart, skin_errors, skin_of, truth_of
+
+Array = NDArray[Any]
+
+SMILE = 0.8
+SMILING = 9  # parts the seeds of the pair of photographs from those of the others
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """people: how many, from a seed on; config: of the product; stages: distil too, and again with these many times
+    the steps; pictures: folder for sheets, None for none."""
+
+    people: int
+    seed: int
+    config: GenerateConfig
+    stages: tuple[int, ...] = ()
+    pictures: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What everybody is measured with."""
+
+    pack: Pack
+    nets: FaceNets
+    population: Population
+    ruler: Ruler
+    texels: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A head from photographs: subject and start, offsets of its expressions, seconds by stage."""
+
+    subject: Subject
+    start: Start
+    offsets: dict[str, Array]
+    seconds: dict[str, float]
+
+
+Figures = dict[str, Any]
+
+
+def evaluate_people(bench: Bench, protocol: Protocol, tell: Callable[[str], None]) -> list[Figures]:
+    """One row of figures a person."""
+    return [_person(bench, protocol, protocol.seed + EVAL_SEED + n, tell) for n in range(protocol.people)]
+
+
+def _person(bench: Bench, protocol: Protocol, seed: int, tell: Callable[[str], None]) -> Figures:
+    population, ruler, size = bench.population, bench.ruler, protocol.config.size
+    naked = population.person(seed)
+    dressed = population.dressed(naked)
+    truth = truth_of(ruler, naked, dressed, size, bench.texels)
+    rng = np.random.default_rng([seed, 1])
+    photographs = [take_photograph(population, dressed, random_setting(rng)) for _ in range(3)]
+    figures: Figures = {"seed": seed, "traits": vars(naked.traits)}
+    one = _attempt(bench, protocol, photographs[:1], figures, "one")
+    if one is not None:
+        figures["one"] |= _measures(bench, truth, one, size)
+        figures["one"] |= _fit_errors(one, photographs[0])
+        if protocol.pictures is not None:
+            protocol.pictures.mkdir(parents=True, exist_ok=True)
+            sheet = person_sheet(photographs[0].image, one.start, truth, head_of(one.start, {}))
+            Image.fromarray(sheet).save(protocol.pictures / f"person_{seed}.png")
+        for times in protocol.stages:
+            figures[f"distilled x{times}"] = _distilled(bench, protocol, truth, one, times)
+    three = _attempt(bench, protocol, photographs, figures, "three")
+    if three is not None:
+        figures["three"] |= _measures(bench, truth, three, size)
+    figures["smile"] = _smile(bench, protocol, seed)
+    tell(_line(figures))
+    return figures
+
+
+def _attempt(
+    bench: Bench, protocol: Protocol, photographs: list[Photograph], figures: Figures, name: str
+) -> Made | None:
+    """The head of some photographs; its refusal goes into the figures."""
+    try:
+        made = make(bench, protocol.config, photographs)
+    except UserError as error:
+        figures[name] = {"refused": error.code}
+        return None
+    figures[name] = {"left out": len(photographs) - len(made.start.fitted.faces), "seconds": made.seconds}
+    return made
+
+
+def make(bench: Bench, config: GenerateConfig, photographs: list[Photograph]) -> Made:
+    """The product's way from files to the head that stands in the viewport first."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for n, photograph in enumerate(photographs):
+            files.append(Path(folder) / f"{n}.png")
+            Image.fromarray(photograph.image).save(files[-1], compress_level=1)
+        clock = Clock(lambda event: None)
+        clock("reading photos")
+        subject = read_subject(files, bench.pack, bench.nets)
+        start, offsets = understand(subject, bench.pack, bench.nets, config, clock, None)
+        clock.close()
+    return Made(subject, start, offsets, clock.timings)
+
+
+def _measures(bench: Bench, truth: Truth, made: Made, size: int) -> Figures:
+    return measure_head(bench, truth, made.start, made.start.neutral, head_of(made.start, {}), size)
+
+
+def measure_head(bench: Bench, truth: Truth, start: Start, neutral: Array, head: Head, size: int) -> Figures:
+    """Every distance of a head from the truth; neutral (P,3) of the head model."""
+    own, mean = bench.ruler.surface_ratio(neutral, truth.person.neutral)
+    skin = skin_of(bench.ruler, head.maps, start.evidence.seen, size, bench.texels)
+    return {
+        "surface_mm": own,
+        "mean_head_mm": mean,
+        "skin": skin_errors(truth, skin),
+        "hair_iou": hair_overlap(head, truth),
+        "crossings": bench.ruler.crossings(neutral),
+        "true_crossings": bench.ruler.crossings(truth.person.neutral),
+    }
+
+
+def _fit_errors(made: Made, photograph: Photograph) -> Figures:
+    fitted = made.start.fitted.fit.photos[0]
+    own, true = fitted.camera, photograph.camera
+    return {
+        "pose_error": turn_between(own.rotation, true.rotation),
+        "angles": own.angles,
+        "true_angles": true.angles,
+        "residual_mm": 1000 * fitted.residual,
+        "distance_m": (1 / own.inverse_distance, 1 / true.inverse_distance),
+        "setting": vars(photograph.setting),
+    }
+
+
+def _distilled(bench: Bench, protocol: Protocol, truth: Truth, made: Made, times: int) -> Figures:
+    """The same figures after both stages with so many times the steps."""
+    block = {**bench.pack.distillation}
+    for stage in ("geometry", "texture"):
+        steps = {quality: times * number for quality, number in block[stage]["steps"].items()}
+        block[stage] = {**block[stage], "steps": steps}
+    pack, clock = replace(bench.pack, distillation=block), Clock(lambda event: None)
+    with tempfile.TemporaryDirectory() as work:
+        head, report = distil(made.start, made.offsets, made.subject, pack, protocol.config, Path(work), clock, None)
+    clock.close()
+    neutral = neutral_of(bench.ruler.model, made.start.neutral, head)
+    figures = measure_head(bench, truth, made.start, neutral, head, protocol.config.size)
+    return {**figures, "seconds": clock.timings, "report": report}
+
+
+def neutral_of(model: HeadModel, before: Array, head: Head) -> Array:
+    """(P,3) of a finished head; parts that do not ship stay as they were before."""
+    quads = model.quads[~model.faces_of(*HIDDEN)]
+    used = np.unique(quads[quads >= 0])
+    out = before.copy()
+    out[used] = head.vertices[: len(used)]
+    return out
+
+
+def _smile(bench: Bench, protocol: Protocol, seed: int) -> Figures:
+    """One person twice in the same place, smiling and not."""
+    person = bench.population.dressed(bench.population.person(seed))
+    setting = random_setting(np.random.default_rng([seed, SMILING]))
+    heads: list[Made] = []
+    changes: tuple[dict[str, Any], ...] = ({"expression": "neutral"}, {"expression": "smile", "strength": SMILE})
+    for change in changes:
+        photograph = take_photograph(bench.population, person, replace(setting, **change))
+        try:
+            heads.append(make(bench, protocol.config, [photograph]))
+        except UserError as error:
+            return {"refused": error.code}
+    skins = [
+        skin_of(bench.ruler, m.start.evidence.maps, m.start.evidence.seen, protocol.config.size, bench.texels)
+        for m in heads
+    ]
+    return {
+        "apart_mm": bench.ruler.apart(heads[0].start.neutral, heads[1].start.neutral),
+        "albedo_de": skin_apart(*skins),
+        "resting": [float(np.abs(m.start.fitted.fit.resting).max()) for m in heads],
+        "setting": vars(setting),
+    }
+
+
+def _line(figures: Figures) -> str:
+    """One line a person, while the others are still being made."""
+    one, smile = figures["one"], figures["smile"]
+    if "refused" in one:
+        return f"{figures['seed']}: refused {one['refused']}"
+    skin = one["skin"]
+    text = (
+        f"{figures['seed']}: surface {one['surface_mm']:.2f} mm of {one['mean_head_mm']:.2f}, pose off"
+        f" {one['pose_error']:.1f}, skin dE seen {skin.get('seen', np.nan):.1f}"
+        f" (even {skin.get('seen_even', np.nan):.1f})"
+        f" unseen {skin.get('unseen', np.nan):.1f} cheek {skin['cheek']:.1f}, hair IoU {one['hair_iou']}"
+    )
+    if "apart_mm" in smile:
+        text += f"; smile apart {smile['apart_mm']:.2f} mm dE {smile['albedo_de']:.1f}"
+    three = figures["three"]
+    if "surface_mm" in three:
+        text += f"; three photos {three['surface_mm']:.2f} mm dE {three['skin'].get('seen', np.nan):.1f}"
+    return text + f"; {time.strftime('%H:%M:%S')}"
