@@ -89,7 +89,7 @@ BUDGETS = {
     # two cores: half a day from nothing
     "cpu": Budget(1200, (6000, 12), (14000, 32)),
     # one H100 with 16 cores: meant to take under 25 minutes, of which drawing takes five
-    "cuda": Budget(3000, (8000, 64), (18000, 128)),
+    "cuda": Budget(3000, (6000, 64), (10000, 256)),
 }
 
 

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stages of training one after the other, on four pictures and a made-up head model, to a pack that loads."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from idto3d.expressions import EXPRESSIONS
+from idto3d.headmodel import save_head_model
+from idto3d.prior.model import Prior
+from idto3d.prior.pack import read_pack
+from idto3d.training import export
+from idto3d.training.captions import Traits
+from idto3d.training.population import TRAIN_SEED
+from idto3d.training.run import CAPTIONS, Run, TrainConfig
+from tests.tiny_head import tiny_head_model
+
+STARTER_PACK = Path(__file__).parents[1] / "backend" / "packs" / "starter"
+PEOPLE, VIEWS, PHOTOS = 2, 2, 3
+
+
+def _config(tmp_path: Path, **more: object) -> TrainConfig:
+    work = tmp_path / "work"
+    (work / "views").mkdir(parents=True)
+    save_head_model(tiny_head_model(), work / "head.safetensors")
+    rng = np.random.default_rng(0)
+    count = PEOPLE * VIEWS
+    traits = np.array([list(vars(Traits(0, 1, 2, 3, 1, 2, 0, False, True, False)).values())] * count, int)
+    np.savez(
+        work / "views" / "0000.npz",
+        albedo=rng.integers(0, 255, (count, 128, 128, 3), np.uint8),
+        normal=rng.integers(0, 255, (count, 128, 128, 3), np.uint8),
+        coverage=np.full((count, 128, 128), 255, np.uint8),
+        expression=np.array([0, 11, 3, 12]),
+        camera=np.zeros((count, 2), np.float32),
+        close=np.zeros(count, bool),
+        person=TRAIN_SEED + np.repeat(np.arange(PEOPLE), VIEWS),
+        traits=traits,
+        own_traits=traits,
+        crops=np.zeros((PEOPLE * PHOTOS, 112, 112, 3), np.uint8),
+    )
+    y_id = rng.normal(size=(PEOPLE * PHOTOS, 512))
+    np.savez(work / "identities.npz", y_id=(y_id / np.linalg.norm(y_id, axis=1, keepdims=True)).astype(np.float32))
+    ictkit = tmp_path / "ictkit"
+    ictkit.mkdir()
+    (ictkit / "LICENSE").write_text("MIT")
+    return TrainConfig(
+        str(ictkit), "nowhere", "nowhere", str(work), str(STARTER_PACK / "recognition.onnx"),
+        people=PEOPLE, vae_steps=1, prior_steps=1, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_mirror_images_are_learnt_where_they_have_a_name(tmp_path: Path) -> None:
+    run = Run(_config(tmp_path))
+    data = run.prior_data
+    assert len(data.person) == 4 + 2  # mouth_left and jaw_right have no mirrored name
+    assert data.tokens["normal"].shape[:2] == (6, CAPTIONS) and data.latents["albedo"].shape == (6, 4, 32, 32)
+    np.testing.assert_array_equal(data.person, [0, 0, 1, 1, 0, 1])
+    plain = Run(TrainConfig(**{**vars(run.config), "mirror": 0, "work": str(tmp_path / "other")}))
+    shutil.copytree(run.work / "views", plain.work / "views")
+    assert len(plain.prior_data.person) == 4
+
+
+def test_the_stages_make_a_pack_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idto3d.training.run.BUDGETS", {"cpu": _tiny_budget()})
+    monkeypatch.setattr(export, "write_face_nets", lambda _, out: shutil.copytree(STARTER_PACK / "photos", out))
+    monkeypatch.setattr("idto3d.training.samples.STEPS", 1)
+    run = Run(_config(tmp_path))
+    before = run.new_vae().state_dict()
+    for stage in ("vae", "priors", "pack"):
+        getattr(run, stage)()
+    pack = read_pack(run.work / "pack")
+    assert list(pack.expressions) == list(EXPRESSIONS) and "LICENSE-ICT.txt" in pack.files
+    assert any(not torch.equal(before[n], v) for n, v in run.load_vae().state_dict().items())
+    prior = Prior.load(pack, "normal")
+    arguments = (
+        torch.randn(1, 4, 32, 32), torch.tensor([300]), prior.encode_text(["a man"]), torch.zeros(1, 512),
+        run.expression_codes[:1], torch.ones(1), torch.ones(1),
+    )  # fmt: skip
+    found = prior.predict(*arguments)
+    priors = run.load_priors()
+    with torch.no_grad():  # the pack computes what was trained, up to half precision
+        from idto3d.prior.adapters import Condition, denoise
+
+        text = priors.text.half().float()(_tokens(prior)).last_hidden_state
+        cond = Condition(text, arguments[3], arguments[4], arguments[5], arguments[6])
+        expected = denoise(priors.unets["normal"].float(), arguments[0], arguments[1], cond)
+    torch.testing.assert_close(found, expected, atol=0.03, rtol=0.05)
+
+
+def _tokens(prior: Prior) -> torch.Tensor:
+    from idto3d.prior.model import tokenize
+
+    return tokenize(prior.tokenizer, ["a man"])
+
+
+def _tiny_budget() -> object:
+    from idto3d.training.run import Budget
+
+    return Budget(PEOPLE, (1, 2), (1, 4))
