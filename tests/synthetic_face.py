@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photographs of made-up heads of which everything is known: camera, shape, colours, light, and where each landmark is."""
+"""Photographs of made-up heads of which all is known: camera, shape, colours, light, and where each landmark is."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_the_photo_is_on_the_skin(run: tuple[Path, list[Event]]) -> None:
 
 
 def test_other_programs_read_it(run: tuple[Path, list[Event]]) -> None:
-    scene = trimesh.load(run[0] / "head.glb")
+    scene: Any = trimesh.load(run[0] / "head.glb")
     head = read_bundle(run[0])
     assert len(scene.geometry) == len(head.materials)
     extent = np.sort(scene.extents)
@@ -182,7 +182,8 @@ def test_other_photos_and_settings_do_not_resume_from_this_ones_state(
     other = tmp_path / "other.png"
     Image.open(portrait).rotate(1).save(other)
     keys = {work_folder(tmp_path / "o", [p], c) for p in (portrait, other) for c in (config, replace(config, seed=9))}
-    keys |= {work_folder(tmp_path / "o", [portrait], replace(config, **c)) for c in ({"prompt": "x"}, {"quality": "fine"})}
+    for changed in (replace(config, prompt="x"), replace(config, quality="fine")):
+        keys.add(work_folder(tmp_path / "o", [portrait], changed))
     assert len(keys) == 6
 
 

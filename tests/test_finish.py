@@ -99,7 +99,8 @@ def test_maps_are_those_given_or_plain(tiny: HeadModel) -> None:
     assert head.maps["skin"] is skin
     assert head.maps["eyes"].shape == (PLAIN_SIZE, PLAIN_SIZE, 5)
     np.testing.assert_allclose(head.maps["eyes"][3, 5], (0.9, 0.88, 0.85, 0.1, 0.5), rtol=1e-6)
-    assert plain_map(Material("x", (0, 0.5, 1), 0.2, 0.3, False))[-1, -1].tolist() == pytest.approx([0, 0.5, 1, 0.2, 0.3])
+    other = plain_map(Material("x", (0, 0.5, 1), 0.2, 0.3, False))
+    assert other[-1, -1].tolist() == pytest.approx([0, 0.5, 1, 0.2, 0.3])
 
 
 def test_without_expressions_there_are_no_keys(tiny: HeadModel) -> None:

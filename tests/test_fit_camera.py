@@ -36,7 +36,7 @@ def test_points_become_pixels(point: tuple[float, ...], pixel: tuple[float, ...]
 def test_where_the_camera_is() -> None:
     np.testing.assert_allclose(FRONT.position, [0, 2, 1])
     aside = replace(FRONT, rotation=np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]), inverse_distance=0.5)
-    np.testing.assert_allclose(aside.position, [-2, 2, 0])  # the face looks to the picture's right: we see its right side
+    np.testing.assert_allclose(aside.position, [-2, 2, 0])  # it looks to the picture's right: we see its right
     np.testing.assert_allclose(aside.towards(np.array([0.0, 2, 0])), [-1, 0, 0], atol=1e-12)
     assert FRONT.focal == 1000 and aside.focal == 2000
 

@@ -58,8 +58,8 @@ def scattered(face: Face, share: float, seed: int = 0) -> Face:
 
 
 def off(model: HeadModel, found: Array, truth: Array) -> float:
-    """Root mean square distance (metres) of two faces, one turned, moved and scaled onto the other: a photo does not say
-    how large a head is."""
+    """Root mean square distance (metres) of two faces, one turned, moved and scaled onto the other: a photo does not
+    say how large a head is."""
     rows = model.vertices_of("face")
     a, b = (x[rows] - x[rows].mean(0) for x in (found, truth))
     turn, _ = Rotation.align_vectors(b, a)

@@ -11,9 +11,20 @@ import pytest
 from numpy.typing import NDArray
 
 from idto3d.fit.projection import (
-    DEPTH_SIZE, EYES, MOUTH, Projected, linear_to_srgb, polygon_mask, project_photo, project_texels, sample,
-    seen_weights, srgb_to_linear, usable_pixels, vertex_seen,
-)  # fmt: skip
+    DEPTH_SIZE,
+    EYES,
+    MOUTH,
+    Projected,
+    linear_to_srgb,
+    polygon_mask,
+    project_photo,
+    project_texels,
+    sample,
+    seen_weights,
+    srgb_to_linear,
+    usable_pixels,
+    vertex_seen,
+)
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.texels import Texels, make_texels
 from tests.synthetic_face import EVEN_LIGHT, SIZE, SKIN, camera_of, face_of, photograph
@@ -25,7 +36,8 @@ Array = NDArray[Any]
 def test_colours_to_linear_and_back() -> None:
     values = np.array([0, 10, 128, 255], np.uint8)
     np.testing.assert_allclose(srgb_to_linear(values), [0, 0.003035, 0.215861, 1], atol=1e-6)
-    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(np.arange(256).astype(np.uint8))) * 255, np.arange(256), atol=1e-3)
+    every = np.arange(256).astype(np.uint8)
+    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(every)) * 255, every, atol=1e-3)
 
 
 def test_a_pixel_is_read_between_four() -> None:

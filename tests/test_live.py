@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_topology_stays_while_the_faces_do(head: Head, tmp_path: Path) -> None:
     rows = np.arange(len(head.quads))[1:]
     fewer = {name: getattr(head, name)[rows] for name in ("quads", "quads_uv", "part", "material")}
     for current in (head, replace(head, vertices=head.vertices * 1.01), replace(head, **fewer)):
-        showing.show(lambda current=current: current, now=True)
+        showing.show(partial(replace, current), now=True)
     one, moved, other = (e["topology"] for e in events if e["kind"] == "mesh")
     assert one == moved != other
 
@@ -131,7 +132,7 @@ def test_slow_previews_become_rare(head: Head, tmp_path: Path, monkeypatch: pyte
 
 
 def test_vertices_take_the_colour_of_their_place() -> None:
-    """A square on a map whose left half is red and right half blue, with a green row on top; and a triangle elsewhere."""
+    """A square on a map whose left half is red and right half blue, with a green row on top; a triangle elsewhere."""
     quads = np.array([[0, 1, 2, 3], [4, 5, 6, -1]])
     uv = np.array([[0.1, 0.5], [0.9, 0.4], [0.9, 0.99], [0.1, 0.99]])
     skin = np.zeros((8, 8, 5), np.float32)

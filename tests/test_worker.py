@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,29 @@ import torch
 from PIL import Image
 
 import environments
+from idto3d import pipeline
 from idto3d import worker as worker_module
 from idto3d.bundle import validate
 from idto3d.errors import Cancelled, UserError
-from idto3d.generate import QUALITIES, GenerateConfig, with_quality
-from idto3d.mesh.attach import Surface
+from idto3d.pipeline import STARTER_PACK
 from idto3d.protocol import PROTOCOL_VERSION, QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, parse_request
-from idto3d.worker import Worker
+from idto3d.worker import Worker, run_generate
+from tests.quick_pack import quick_pack
 
 Event = dict[str, Any]
 PATIENCE = 120.0  # seconds for one event; a guard against hanging, not a measurement
 
-# The real worker with short presets, and with libraries that print where only events may stand.
-SHORT = """
+# The real worker, with libraries that print where only events may stand.
+NOISY = """
 import os, sys
-import idto3d.generate as g
+import idto3d.pipeline as p
 import idto3d.live as live
 live.MESH_SECONDS = live.PICTURE_SECONDS = 1e9  # previews only where they must come, however slow the machine
-g.QUALITIES.update(draft=g.Quality(2, 2, 256, 6000), fine=g.Quality(200, 2, 256, 6000))
-def noisy(*arguments, whole=g.generate):
+def noisy(*arguments, whole=p.generate):
     print("noise from a library")
     os.write(1, b"noise from its C code\\n")
     return whole(*arguments)
-g.generate = noisy
+p.generate = noisy
 from idto3d.worker import main
 sys.exit(main())
 """
@@ -122,12 +122,13 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     photo = folder / "Käthe Müller.png"
     Image.fromarray(data.astronaut()).save(photo)
     (folder / "file").write_text("")
+    pack = quick_pack(folder / "pack", fine=200)
 
     def job(name: str, **more: Any) -> Event:
         request = {"type": "generate", "job": name, "photos": [str(photo)], "out": str(folder / name)}
-        return {**request, "quality": "draft", "expressions": "smile", **more}
+        return {**request, "pack": str(pack), "quality": "draft", "expressions": "smile", **more}
 
-    process = Process("-c", SHORT)
+    process = Process("-c", NOISY)
     try:
         process.send(b"no JSON\n", b"\xff\xfe\n", b"[1]\n", b"\n", {"type": "dance"}, {"type": "cancel"})
         process.send(job("typo", colour="red"), job("negative", seed=-1))
@@ -180,29 +181,22 @@ def test_a_job_runs_from_queued_to_done(session: Session) -> None:
         assert 0 <= event["step"] <= event["steps"]
 
 
-def test_previews_show_the_bundles_head_before_it_is_there(session: Session) -> None:
+def test_previews_show_the_head_before_it_is_there(session: Session) -> None:
     events = session.of("whole")
     first_step = next(i for i, e in enumerate(events) if e.get("stage") == "geometry")
-    kinds = [e["kind"] for e in events[:first_step] if e["type"] == "preview"]
-    assert kinds == ["mesh", "picture"]
-    meshes = [e for e in events if e.get("kind") == "mesh"]
-    assert len(meshes) == 3 and len({e["topology"] for e in meshes}) == 1
-    start, sculpted, painted = (np.load(e["path"]) for e in meshes)
+    told = [e.get("kind", e["type"]) for e in events[:first_step] if e["type"] in ("fit", "preview", "sketch")]
+    assert told == ["fit", "mesh", "picture", "sketch"]
+    (fit,), (sketch,) = session.of("whole", "fit"), session.of("whole", "sketch")
+    assert fit["photo"] == "Käthe Müller.png" and Path(fit["overlay"]).is_file()
+    validate(sketch["bundle"])
+    assert Path(sketch["bundle"]).parent == session.folder / "previews"
+    mesh = next(e for e in events if e.get("kind") == "mesh")
+    assert isinstance(mesh["topology"], int)
+    shown, rough = np.load(mesh["path"]), np.load(Path(sketch["bundle"]) / "head.npz")
     for name, dtype in (("vertices", np.float32), ("faces", np.int32)):
-        assert start[name].shape[1] == 3 and start[name].dtype == dtype
-    assert "colours" not in sculpted and painted["colours"].dtype == np.uint8
-    assert painted["colours"].shape == painted["vertices"].shape and painted["colours"].std() > 5
-    np.testing.assert_array_equal(start["faces"], painted["faces"])
-    np.testing.assert_array_equal(sculpted["vertices"], painted["vertices"])
-    assert np.abs(start["vertices"] - sculpted["vertices"]).max() > 0
-    whole = np.load(session.folder / "whole" / "head.npz")
-    gap = Surface(whole["vertices"], whole["faces"].astype(np.int64)).attach(painted["vertices"]).gap
-    # metres: the same head, size and place, as far as a mesh of only 6,000 faces can follow it
-    assert float(gap.median()) < 0.001 and float(gap.quantile(0.9)) < 0.003
-    pictures = [Image.open(e["path"]) for e in events if e.get("kind") == "picture"]
-    assert len(pictures) == 3
-    clay, colour = (np.asarray(p.convert("RGB"), float) for p in (pictures[0], pictures[-1]))
-    assert np.ptp(clay, axis=2).mean() < np.ptp(colour, axis=2).mean()
+        assert shown[name].dtype == dtype
+        np.testing.assert_allclose(shown[name], rough[name])
+    assert shown["colours"].dtype == np.uint8 and shown["colours"].shape == shown["vertices"].shape
 
 
 def test_jobs_wait_for_their_turn(session: Session) -> None:
@@ -368,11 +362,37 @@ def test_wrong_fields_are_refused_with_the_job_if_it_is_known(change: Event, job
     assert refused.value.code == "E_REQUEST" and refused.value.job == job
 
 
-def test_presets_rise_and_standard_is_the_default() -> None:
-    assert tuple(QUALITIES) == QUALITY_NAMES
-    assert with_quality(GenerateConfig(), "standard") == GenerateConfig()
-    draft, standard, fine = (QUALITIES[name] for name in QUALITY_NAMES)
-    for a, b in ((draft, standard), (standard, fine)):
-        assert a.geometry_steps < b.geometry_steps and a.texture_steps < b.texture_steps
-        assert a.texture_size < b.texture_size and a.faces < b.faces
-    assert fine.texture_size == 2048
+def test_a_request_becomes_what_the_pipeline_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def generate(photos: Any, out: Any, config: Any, events: Any, previews: Any) -> Path:
+        asked.append((photos, out, config, previews))
+        if len(asked) == 3:
+            raise Cancelled
+        return Path("head")
+
+    monkeypatch.setattr(pipeline, "generate", generate)
+    plain = Generate("j", ("a.png",), str(tmp_path / "out"))
+    chosen = replace(
+        plain, pack=str(STARTER_PACK), quality="fine", expressions="smile", prompt="an old man", seed=5, previews="p"
+    )
+    assert run_generate(plain, print) == run_generate(chosen, print) == Path("head")
+    assert asked[0] == (("a.png",), plain.out, pipeline.GenerateConfig(), None)
+    wanted = pipeline.GenerateConfig(STARTER_PACK, 5, "smile", "an old man", "fine")
+    assert asked[1] == (("a.png",), plain.out, wanted, "p")
+    # what it left is what the same job goes on from
+    work = pipeline.work_folder(plain.out, plain.photos, pipeline.GenerateConfig())
+    (work / "geometry-x").mkdir(parents=True)
+    (work / "geometry-x" / "checkpoint.safetensors").write_bytes(b"")
+    with pytest.raises(Cancelled) as stopped:
+        run_generate(plain, print)
+    assert stopped.value.resumable
+    monkeypatch.setattr(pipeline, "generate", lambda *_: (_ for _ in ()).throw(Cancelled()))
+    with pytest.raises(Cancelled) as stopped:
+        run_generate(chosen, print)
+    assert not stopped.value.resumable
+
+
+def test_qualities_are_the_protocols() -> None:
+    assert tuple(pipeline.TEXTURE_SIZES) == QUALITY_NAMES
+    assert Generate("j", ("a",), "o").quality == pipeline.GenerateConfig().quality == "standard"

@@ -148,8 +148,8 @@ def distil(
     start: Start, offsets: Mapping[str, Array], subject: Subject, pack: Pack, config: GenerateConfig, work: Path,
     clock: Clock, live: Live | None,
 ) -> tuple[Head, dict[str, Report]]:  # fmt: skip
-    """Both stages, from the head that the photographs show. `work` holds the checkpoints; a run that was stopped goes on
-    from them."""
+    """Both stages, from the head that the photographs show. `work` holds the checkpoints; a run that was stopped goes
+    on from them."""
     settle_torch(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     wanted = DistillationConfig.from_pack(pack.distillation)

@@ -51,7 +51,7 @@ def close_up(face: Face, camera: PhotoCamera, size: int) -> tuple[NDArray[np.uin
     flags = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     small = cv2.resize(face.picture, None, fx=factor, fy=factor, interpolation=flags)
     moved = np.array([[1.0, 0, matrix[0, 2]], [0, 1, matrix[1, 2]]])
-    crop = cv2.warpAffine(small, moved, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    crop = cv2.warpAffine(small, moved, (size, size), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
     near = resized(camera, factor)
     return crop, PhotoCamera(near.rotation, near.centre, near.scale, near.shift + matrix[:, 2], near.inverse_distance)
 

@@ -52,8 +52,9 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
 
 def head_of(start: Start, offsets: Mapping[str, Array]) -> Head:
     """The head before any prior was asked; offsets: expression to (P,3)."""
-    hair = start.hair and start.hair.piece(np.zeros_like(start.neutral), offsets, start.hair.maps)
-    return assemble(start.model, start.neutral, offsets, start.evidence.vertex_seen, start.evidence.maps, hair)
+    hair = start.hair
+    piece = None if hair is None else hair.piece(np.zeros_like(start.neutral), offsets, hair.maps)
+    return assemble(start.model, start.neutral, offsets, start.evidence.vertex_seen, start.evidence.maps, piece)
 
 
 def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:
@@ -68,5 +69,6 @@ def head_from(start: Start, names: Sequence[str], scene: Scene) -> Head:
     displacements = scene.displacements.numpy().astype(np.float64)
     offsets = dict(zip(names[1:], displacements[1:], strict=True))
     maps = {name: scene.maps[name].numpy() for name in start.evidence.maps}
-    hair = start.hair and start.hair.piece(neutral - start.neutral, offsets, start.hair.maps)
-    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair)
+    hair = start.hair
+    piece = None if hair is None else hair.piece(neutral - start.neutral, offsets, hair.maps)
+    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, piece)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The finished head: one mesh of several parts, a displacement for each expression, a material for each kind of surface."""
+"""The finished head: one mesh of several parts, displacements for expressions, a material for each kind of surface."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ LASH_SIZE = 512
 
 @dataclass(frozen=True, eq=False)
 class HairPiece:
-    """The volume off the skin as a shell. vertices (V,3), offsets (E,V,3), triangles (F,3), uv (T,2), triangles_uv (F,3),
-    maps (S,S,5) albedo sRGB, roughness, specular; seen (V,)."""
+    """The volume off the skin as a shell. vertices (V,3), offsets (E,V,3), triangles (F,3), uv (T,2), triangles_uv
+    (F,3), maps (S,S,5) albedo sRGB, roughness, specular; seen (V,)."""
 
     vertices: Array
     offsets: Array
@@ -41,8 +41,8 @@ class HairPiece:
 @dataclass(frozen=True, eq=False)
 class Head:
     """Head frame, metres. vertices (V,3); offsets (E,V,3) of `names` (E,), neutral left out; quads (F,4), -1 last in a
-    triangle; uv (T,2); quads_uv (F,4); part (F,) into parts; material (F,) into materials, whose maps (S,S,5) hold albedo
-    sRGB, roughness and specular 0..1, and whose alpha (S,S) is absent where they are opaque; seen (V,)."""
+    triangle; uv (T,2); quads_uv (F,4); part (F,) into parts; material (F,) into materials, whose maps (S,S,5) hold
+    albedo sRGB, roughness and specular 0..1, and whose alpha (S,S) is absent where they are opaque; seen (V,)."""
 
     vertices: Array
     offsets: Array

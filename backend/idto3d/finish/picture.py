@@ -27,7 +27,7 @@ REACH = 1.15  # of a head's height that a portrait shows
 
 
 def portrait(head: Head, azimuth: float, size: int, distance: float = 1.2, elevation: float = 0.0) -> PhotoCamera:
-    """A camera round the head's middle that shows all of it; degrees, metres. azimuth +90 sees the person's left side."""
+    """A camera round the head's middle that shows it all; degrees, metres. azimuth +90 sees the person's left side."""
     low, high = head.vertices.min(0), head.vertices.max(0)
     centre = np.array([0.0, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
     reach = REACH * max(float(high[1] - low[1]), float(np.ptp(head.vertices[:, [0, 2]], axis=0).max()))
@@ -48,8 +48,8 @@ def render_head(
     head: Head, camera: PhotoCamera, size: int, light: Light, background: Array | float = GREY,
     vertices: Array | None = None,
 ) -> Array:  # fmt: skip
-    """(size,size,3) sRGB 0..1. vertices: another pose of the head's (V,3). What is see-through by more than half is left
-    out. background: one value or a picture (size,size,3)."""
+    """(size,size,3) sRGB 0..1. vertices: another pose of the head's (V,3). What is see-through by more than half is
+    left out. background: one value or a picture (size,size,3)."""
     points = torch.from_numpy(np.asarray(head.vertices if vertices is None else vertices)).float()
     solid = [n for n, name in enumerate(head.materials) if name not in head.alpha]
     rows = np.isin(head.triangle_material, solid)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Layers of colour joined in a Laplacian pyramid (Burt and Adelson 1983): tone over wide seams, detail over narrow ones."""
+"""Layers of colour joined in a Laplacian pyramid (Burt and Adelson 1983): tone over wide seams, detail over narrow."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LEVELS = 6
 def lay_over(base: Array, layer: Array, weight: Array, levels: int = LEVELS) -> Array:
     """base (S,S,C) with layer (S,S,C) over it where weight (S,S) 0..1 says so; float32, S divisible by 2^levels.
 
-    Where the layer has no weight its colour is nobody's: the base's is taken, moved by what the layer differs nearby, so
-    that no seam comes out of the void.
+    Where the layer has no weight its colour is nobody's: the base's is taken, moved by what the layer differs nearby,
+    so that no seam comes out of the void.
     """
     filled = _filled(base, layer, weight)
     return _blend(base.astype(np.float32), filled, weight.astype(np.float32), levels)

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 Word = Literal["good", "fair", "poor"]
 
 GOOD, FAIR, WRONG = 0.0014, 0.0022, 0.0040
-"""Residuals in metres on the face up to which a photo is well, fairly and poorly understood; beyond the last it is not."""
+"""Metres on the face up to which a photo is well, fairly and poorly understood; beyond the last it is not."""
 IMPLAUSIBLE = 1.3  # root mean square of the identity in standard deviations; people come out at 0.2 to 0.6
 FARTHEST = 5.0  # standard deviations of one mode
 TURNED = 55.0  # degrees from which on half of the face is a guess
@@ -71,8 +71,8 @@ def refuse_residual(name: str, residual: float) -> UserError:
 def look_back(
     model: HeadModel, neutral: Array, camera: PhotoCamera, picture: Array, find: Callable[[Array], Array | None]
 ) -> float:
-    """How far landmarks found again in a picture of the finished head, (S,S,3) uint8 by `camera`, lie from where the head
-    has them, in face heights (median). `find` gives (478,2) pixels or None.
+    """How far landmarks found again in a picture of the finished head, (S,S,3) uint8 by `camera`, lie from where the
+    head has them, in face heights (median). `find` gives (478,2) pixels or None.
 
     Raises UserError E_FIT_LOOK_BACK when there is no face in it, or another than was fitted.
     """

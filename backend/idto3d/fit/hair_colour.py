@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The photographs laid on a mesh of hair: strands where they are seen, what the other side lends, then the hair's tone."""
+"""The photographs laid on a mesh of hair: strands where they are seen, what the other side lends, then its tone."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ STRANDS = 0.18  # contrast of the strands drawn there, as a logarithm
 
 @dataclass(frozen=True, eq=False)
 class HairPhoto:
-    """What one photograph has of the hair: posed (V,3) the mesh as in it, hair (S,S) 0..1 the mask of hair, skin (P,3) the
-    head as in it."""
+    """What one photograph has of the hair: posed (V,3) the mesh as in it, hair (S,S) 0..1 the mask of hair, skin (P,3)
+    the head as in it."""
 
     camera: PhotoCamera
     photo: Projected

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The light of a photograph, from skin whose shape is known: second-order spherical harmonics (Ramamoorthi and
-Hanrahan 2001) times one skin colour. On measured skin the higher orders hold a few per cent of the constant, so that one
-colour is enough to tell the light by; shadows, highlights, brows and beards are outliers and lose their vote."""
+Hanrahan 2001) times one skin colour. On measured skin the higher orders hold a few per cent of the constant, so that
+one colour is enough to tell the light by; shadows, highlights, brows and beards are outliers and lose their vote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 RIDGE = (0.0, 0.02, 0.3)
-"""Regularization of bands 0, 1 and 2, as shares of the sum of the weights: what the visible half of the normals leaves open."""
+"""Regularization of bands 0, 1 and 2, as shares of the weights' sum: what the visible half of normals leaves open."""
 OUTLIER = 0.3  # of the logarithm of colour over prediction, where a pixel's weight has halved
 FLOOR = 0.25  # of the mean shading: no visible skin is taken to be lit less
 ROUNDS = 6

@@ -35,8 +35,8 @@ def overlay(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> 
     picture[drawn] = 0.72 * picture[drawn] + 0.28 * shade[:, None] * SHEET
     pixel, height = camera.project(posed)
     wires = _wires(model, posed, pixel, camera)
-    picture = picture + GRID_SHARE * wires[..., None] * (255 - picture) * drawn[..., None]
-    out = np.clip(picture, 0, 255).astype(np.uint8)
+    lined = picture + GRID_SHARE * wires[..., None] * (255 - picture) * drawn[..., None]
+    out = np.clip(lined, 0, 255).astype(np.uint8)
     place = np.einsum("kjc,kj->kc", pixel[model.landmark_triangle], model.landmark_barycentric)
     for outline, closed in ((*((e, True) for e in EYES), *((b, True) for b in BROWS), (LIPS, True), (OVAL, True))):
         rows = [k for k in outline if model.landmark_trust[k] > 0]

@@ -40,9 +40,9 @@ OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379
 @dataclass(frozen=True, eq=False)
 class Projected:
     """A posed head in its photograph. Per vertex: pixel (P,2), height (P,), facing (P,) the cosine to the camera,
-    normal (P,3), shade (P,3) irradiance over pi. linear (S,S,3): the picture in linear light; usable (S,S) 0..1: where it
-    shows the person's outside, neither the openings of eyes and mouth nor what lies beyond the person; tone (3,) linear:
-    the median skin; light (9,3); height_buffer (D,D)."""
+    normal (P,3), shade (P,3) irradiance over pi. linear (S,S,3): the picture in linear light; usable (S,S) 0..1: where
+    it shows the person's outside, neither the openings of eyes and mouth nor what lies beyond the person; tone (3,)
+    linear: the median skin; light (9,3); height_buffer (D,D)."""
 
     pixel: Array
     height: Array
@@ -116,8 +116,8 @@ def usable_pixels(face: Face) -> Array:
     openings = np.zeros((size, size), np.uint8)
     for outline in (*EYES, MOUTH):
         openings |= polygon_mask(size, face.landmarks, outline).astype(np.uint8)
-    openings = cv2.dilate(openings, np.ones((3, 3), np.uint8), iterations=max(1, int(round(0.7 * unit))))
-    return cv2.GaussianBlur(person * (1.0 - openings), (0, 0), 0.7 * unit)
+    wider = cv2.dilate(openings, np.ones((3, 3), np.uint8), iterations=max(1, int(round(0.7 * unit))))
+    return cv2.GaussianBlur(person * (1.0 - wider), (0, 0), 0.7 * unit)
 
 
 def _light(
@@ -151,7 +151,8 @@ def sample(image: Array, pixel: Array) -> Array:
 
 
 def _within(pixel: Array, size: int) -> Array:
-    out: Array = ((pixel > 0.5) & (pixel < size - 1.5)).all(-1)
+    inside: Array = (pixel > 0.5) & (pixel < size - 1.5)
+    out: Array = np.all(inside, -1)
     return out
 
 

@@ -10,11 +10,10 @@ import numpy as np
 
 from ..headmodel import HeadModel
 from ..photos.faces import Face
-from ..errors import UserError
 from ..photos.load import Notice
 from .check import GOOD, WRONG, check_identity, refuse_residual
 from .freeform import free_form
-from .landmarks import FitConfig, fit_landmarks
+from .landmarks import fit_landmarks
 from .projection import Projected, project_photo
 from .result import HeadFit, PhotoFit
 
@@ -29,14 +28,14 @@ class Fitted:
     notices: tuple[Notice, ...]
 
 
-def fit_subject(model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()) -> Fitted:
+def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
     """One head for all photographs, and each of them laid on it. Photos that no head explains are left out.
 
     Raises UserError E_FIT_RESIDUAL if none is left, E_FIT_IMPLAUSIBLE for a head that nobody has.
     """
     notices: list[Notice] = []
     used = list(faces)
-    fitted = fit_landmarks(model, used, config)
+    fitted = fit_landmarks(model, used)
     while max(fitted.residual) > WRONG:
         worst = max(range(len(used)), key=lambda k: fitted.residual[k])
         error = refuse_residual(used[worst].name, fitted.residual[worst])
@@ -44,7 +43,7 @@ def fit_subject(model: HeadModel, faces: Sequence[Face], config: FitConfig = Fit
             raise error
         notices.append(Notice("W_PHOTO_SKIPPED", f"Photo left out. {error}"))
         used.pop(worst)
-        fitted = fit_landmarks(model, used, config)
+        fitted = fit_landmarks(model, used)
     displacement, corrections = free_form(model, used, fitted)
     fit = HeadFit(fitted.identity, displacement, fitted.resting, ())
     check_identity(fit)

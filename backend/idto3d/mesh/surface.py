@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 def vertex_normals(vertices: Array, triangles: Array) -> Array:
-    """Unit normals (V,3), area-weighted; zero for a vertex in no triangle. triangles (F,3), counter-clockwise outside."""
+    """Unit normals (V,3), area-weighted; zero for a vertex in no triangle. triangles (F,3), counter-clockwise."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     area = np.cross(b - a, c - a)
     out = np.zeros((len(vertices), 3))

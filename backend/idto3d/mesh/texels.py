@@ -49,7 +49,8 @@ class Texels:
     def nearest(self) -> tuple[Array, Array]:
         """Rows and columns (S,S) of the nearest covered texel."""
         covered = self.image(np.ones(len(self.index), bool))
-        return tuple(distance_transform_edt(~covered, return_distances=False, return_indices=True))  # type: ignore[return-value]
+        rows, columns = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+        return rows, columns
 
     def padded(self, image: Array) -> Array:
         """A copy of image (S,S[,C]) whose empty texels take the nearest covered one's value, so that filtering brings
