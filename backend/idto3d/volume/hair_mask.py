@@ -121,7 +121,8 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
     skin = skin * (1 - far) + far * 0.1
     out = np.stack([hair, skin, 1.0 - hair - skin], -1)
 
-    neck_hair = np.where(long, 0.3, 0.05)
+    throat = np.abs(view.across - view.middle) < 0.045
+    neck_hair = np.where(long & ~throat, 0.3, 0.05)
     low = np.stack([neck_hair, np.full_like(neck_hair, 0.5), 0.5 - neck_hair], -1)
     t = _ramp(over_chin, 0.01, 0.03)[..., None]
     neck = view.skin & ~view.face

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -61,7 +62,7 @@ class HairView:
     def look_at(self, points: Array) -> tuple[Array, Array]:
         """Whether points (A,B,3) on the skin are seen, and `outline` there, (A,B)."""
         outline, height = self.sample(self.outline, points)
-        skin, _ = self.sample(self._skin_height(), points)
+        skin, _ = self.sample(self._skin_height, points)
         unknown, _ = self.sample(self.open, points)
         return (height > skin - NEAR_SKIN) & (unknown < 0.5), outline
 
@@ -78,7 +79,7 @@ class HairView:
         Nothing is known of what the skin hides, or clothes: what lies under the skin, and behind the neck's axis.
         """
         outline, height = self.sample(self.outline, points)
-        skin, _ = self.sample(self._skin_height(), points)
+        skin, _ = self.sample(self._skin_height, points)
         background, _ = self.sample(self.background, points)
         unknown, _ = self.sample(self.open, points)
         axis = np.broadcast_to(hood.centre, points.shape).copy()
@@ -128,8 +129,12 @@ class HairView:
         count = int(TIP * self.camera.scale**2) + 1
         return float(np.sort(down)[-count]) if len(down) > 4 * count else 0.0
 
+    @cached_property
     def _skin_height(self) -> Array:
-        return np.where(np.isfinite(self.view.height), self.view.height, -10.0)
+        """The view's height, a little over the head's outline: between seen and nothing lies no height."""
+        height = self.view.height
+        over = np.where(np.isfinite(height), height, cv2.dilate(height, np.ones((5, 5), np.uint8)))
+        return np.where(np.isfinite(over), over, -10.0)
 
     def _nearest(self, hood: Hood, rows: Array, columns: Array) -> Array:
         """(K,3): where the rays of pixels come nearest to the hood's axis, or to its centre if that is above it: there
