@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Coordinates around a head, smooth maps over them, and bands of a lattice."""
+"""Coordinates around a head, and smooth maps over them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from idto3d.volume.hood import PIXEL, Hood, fit_hood, flatten_skin, read_map
 from idto3d.volume.spread import Spread
-from idto3d.volume.tetgrid import kuhn_grid, lattice_band, narrow_band
 from tests.tiny_head import AXES, tiny_head_model
 
 HOOD = Hood(np.array([0.0, 0.02, 0.0]), 0.1, 0.4)
@@ -63,18 +61,3 @@ def test_a_spread_map_keeps_what_is_known_and_goes_evenly_between() -> None:
     where = HOOD.place(np.array([[0.5 * np.pi, np.pi, -0.5 * np.pi]]), np.full((1, 3), 0.12))
     left, back, right = read_map(uneven, *where)[0]
     assert left < back < right and left < 0.017 and right > 0.023
-
-
-def test_a_lattice_band_is_the_grid_s_narrow_band() -> None:
-    shape = (9, 11, 10)
-    grid = kuhn_grid(shape, ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)))
-    sdf = grid.points.norm(dim=1) - 0.6
-    where, tets = lattice_band(sdf.numpy().reshape(10, 12, 11), 0.05)
-    assert (np.diff(where) > 0).all()
-    corners = grid.points[torch.from_numpy(where)][torch.from_numpy(tets)].double()
-    a, b, c, d = corners.unbind(1)
-    assert bool((((b - a) * torch.linalg.cross(c - a, d - a)).sum(1) > 0).all())
-    _, index = narrow_band(grid, sdf, 0.05)
-    assert np.isin(index.numpy(), where).all()
-    wanted = {tuple(t) for t in narrow_band(grid, sdf, 0.05)[1][narrow_band(grid, sdf, 0.05)[0].tets].tolist()}
-    assert wanted <= {tuple(t) for t in where[tets].tolist()}

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from idto3d.volume.marching_tets import marching_tetrahedra, surface_vertices, topology
-from idto3d.volume.tetgrid import TetGrid, graded_axis, kuhn_grid, narrow_band
+from idto3d.volume.tetgrid import TetGrid, kuhn_grid, lattice_band
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
@@ -48,24 +47,6 @@ def test_kuhn_grid_is_conforming() -> None:
     triangles = torch.cat([grid.tets[:, [j for j in range(4) if j != i]] for i in range(4)]).sort(1).values
     count = torch.unique(triangles, dim=0, return_counts=True)[1]
     assert set(count.tolist()) == {1, 2} and int((count == 1).sum()) == 6 * 4 * 2
-
-
-def test_kuhn_grid_takes_its_own_axes() -> None:
-    axes = [np.array([0.0, 0.1, 1.0]), np.array([-1.0, 2.0]), np.array([0.0, 0.5, 0.6, 4.0])]
-    grid = kuhn_grid((2, 1, 3), BOX, axes)
-    volumes = tet_volumes(grid.points, grid.tets)
-    assert (volumes > 0).all() and float(volumes.sum()) == pytest.approx(12.0)
-    with pytest.raises(ValueError, match="axis z"):
-        kuhn_grid((2, 1, 3), BOX, [axes[0], axes[1], np.array([0.0, 0.6, 0.5, 4.0])])
-
-
-def test_graded_axis_is_finer_in_its_fine_range() -> None:
-    axis = graded_axis(0.0, 4.0, 6, (1.0, 2.0), 3.0)  # integral of the density 1 + 3 + 2: unit steps
-    assert np.allclose(axis, [0, 1, 4 / 3, 5 / 3, 2, 3, 4])
-    axis = graded_axis(0.0, 4.0, 20, (2.0, 4.0), 4.0)
-    assert np.allclose(np.diff(axis)[[0, -1]], [0.5, 0.125])
-    with pytest.raises(ValueError):
-        graded_axis(0.0, 1.0, 8, (0.5, 1.5), 2.0)
 
 
 @pytest.mark.parametrize("case", range(1, 15))
@@ -142,23 +123,22 @@ def test_a_batch_of_expressions_shares_one_topology() -> None:
 
 
 @pytest.mark.parametrize("width", [0.0, 0.15])
-def test_narrow_band_gives_the_surface_of_the_whole_grid(width: float) -> None:
-    grid = kuhn_grid((14, 14, 14), BOX)
+def test_a_band_gives_the_surface_of_the_whole_grid(width: float) -> None:
+    grid = kuhn_grid((14, 12, 13), BOX)
     sdf = ball(grid)
     whole = marching_tetrahedra(grid.points, grid.tets, sdf)
-    band, index = narrow_band(grid, sdf, width)
-    assert len(band.tets) < len(grid.tets) / 2 and torch.equal(band.points, grid.points[index])
-    assert torch.equal(torch.unique(band.tets), torch.arange(len(index)))
-    part = marching_tetrahedra(band.points, band.tets, sdf[index])
+    where, tets = (torch.from_numpy(a) for a in lattice_band(sdf.numpy().reshape(15, 13, 14), width))
+    assert len(tets) < 0.6 * len(grid.tets) and torch.equal(torch.unique(tets), torch.arange(len(where)))
+    part = marching_tetrahedra(grid.points[where], tets, sdf[where])
     assert torch.equal(part.vertices, whole.vertices) and torch.equal(part.faces, whole.faces)
-    assert torch.equal(index[part.edges], whole.edges)
+    assert torch.equal(where[part.edges], whole.edges)
 
 
-def test_narrow_band_keeps_the_surface_while_it_moves_within_its_width() -> None:
+def test_a_band_keeps_the_surface_while_it_moves_within_its_width() -> None:
     grid = kuhn_grid((14, 14, 14), BOX)
-    band, index = narrow_band(grid, ball(grid), 0.15)
+    where, tets = (torch.from_numpy(a) for a in lattice_band(ball(grid).numpy().reshape(15, 15, 15), 0.15))
     whole = marching_tetrahedra(grid.points, grid.tets, ball(grid, 0.8))
-    part = marching_tetrahedra(band.points, band.tets, ball(grid, 0.8)[index])
+    part = marching_tetrahedra(grid.points[where], tets, ball(grid, 0.8)[where])
     assert torch.equal(part.vertices, whole.vertices) and torch.equal(part.faces, whole.faces)
 
 

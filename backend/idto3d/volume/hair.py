@@ -28,7 +28,7 @@ CURTAIN = 0.03  # metres of the thickness of hair that hangs free
 TIPS = 0.04  # metres from its end over which hair that hangs grows thin
 TAPER = 0.005  # metres by which it does outside
 SLOPE = 0.8  # metres of thickness a metre from the border of where hair grows
-EDGE = 0.0015  # metres of thickness at that border
+EDGE = 0.0025  # metres of thickness at that border
 BLUR = 0.7  # cells of what photos see empty: threads and pinholes are the masks' noise
 BAND = 1.2  # cells to either side of the surface that the grid keeps
 PIECE = 0.08  # of the largest piece: smaller ones are noise
@@ -37,14 +37,15 @@ PIECE = 0.08  # of the largest piece: smaller ones are noise
 @dataclass(frozen=True, eq=False)
 class HairVolume:
     """points (N,3) float32 and tets (M,4) int64 of a grid around hair; sdf (N,) float32 metres, negative in hair; seen
-    (N,) 0..1: how surely photographs say so; hood: coordinates in which the surface has its map. Without hair all are
-    empty."""
+    (N,) 0..1: how surely photographs say so; hood: coordinates in which the surface has its map; curl 0..1: whether
+    strands run alike or curl. Without hair the arrays are empty."""
 
     points: Array
     tets: Array
     sdf: Array
     seen: Array
     hood: Hood
+    curl: float
 
 
 def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks: Sequence[Array]) -> HairVolume:
@@ -65,7 +66,7 @@ def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks:
 def empty_volume(hood: Hood) -> HairVolume:
     """No hair."""
     none = np.zeros(0, np.float32)
-    return HairVolume(np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, hood)
+    return HairVolume(np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, hood, 0.0)
 
 
 def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
@@ -90,6 +91,7 @@ def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
         grid.ravel()[where].astype(np.float32),
         seen.ravel()[where].astype(np.float32),
         shape.hood,
+        shape.curl,
     )
 
 

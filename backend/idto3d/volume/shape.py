@@ -53,7 +53,7 @@ AREA = 1.5e-3  # square metres: less is no hair
 class HairShape:
     """Maps (side,side) over the hood, metres. outer: hair's radius; skin: the skin's, without hollows; inner: where the
     skin is left first; domain: to the border of where there is hair, positive there; hanging 0..1: hair that does not
-    grow where it is."""
+    grow where it is. curl 0..1: how much it curls."""
 
     hood: Hood
     outer: Array
@@ -61,6 +61,7 @@ class HairShape:
     inner: Array
     domain: Array
     hanging: Array
+    curl: float
 
 
 def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView]) -> HairShape | None:
@@ -84,9 +85,11 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     border = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
     thick = np.clip((outer - skin) / THICK, 0.0, 1.0)
-    outer = outer + thick * relief(hood, float(np.mean([view.curl for view in views])))
+    curl = float(np.mean([view.curl for view in views]))
+    outer = outer + thick * relief(hood, curl)
     border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
-    return HairShape(hood, outer, skin, maps.inner, border, lengths.free * (hood.map_coordinates()[1] > hood.equator))
+    hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
+    return HairShape(hood, outer, skin, maps.inner, border, hanging, curl)
 
 
 def _without_hollows(outer: Array) -> Array:
@@ -163,7 +166,7 @@ def _outer(
     typical = float(np.median(lift)) if len(lift) else THIN
     lifts = spread(at_turn, at_down, lift, np.ones_like(lift), (0.004, 0.01), float(np.clip(typical, 0.0, 0.05)))
     layer = float(np.clip(0.35 * np.percentile(np.maximum(lift, 0.0), 60), *LAYER)) if len(lift) else LAYER[0]
-    outer = np.maximum(base + lifts, np.where(maps.scalp > 0.3, skin + THIN, 0.0))
+    outer = np.maximum(base + lifts, skin + THIN)
     # From its line over the forehead hair rises, and before it lies down; beside the face and on the chest it need not.
     scalp = maps.scalp > 0.5
     behind_line = distance(scalp, 1.0 / PIXEL) - distance(~scalp, 1.0 / PIXEL)
@@ -211,7 +214,8 @@ def _domain(
         locks &= view.sample(view.outline, points)[0] < 0.0
     scalp = maps.scalp > 0.5
     root = float(down[scalp & (away > NAPE[0])].max(initial=0.0))
-    nape = (away > NAPE[0]) & (down > hood.equator) & (down < root + NAPE[1])
+    lower = root + NAPE[1] * (0.4 + 0.6 * _smoothstep(away, NAPE[0], 150.0))
+    nape = (away > NAPE[0]) & (down > hood.equator) & (down < lower)
     temple = (distance(~scalp, 1.0 / PIXEL) < TEMPLE[1]) & (away > TEMPLE[0])
     out: Array = ((scalp | nape | temple) & ~bare) | hanging | covered | locks
     return out
