@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 Array = NDArray[Any]
-SAMPLES_PER_TRIANGLE = 16
+SAMPLES_PER_TRIANGLE, NEIGHBOURS = 16, 3
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,6 @@ class Attachment:
     face: Tensor
     bary: Tensor
     gap: Tensor
-
-    def __getitem__(self, rows: Tensor) -> Attachment:
-        """The points at the indices rows (M,)."""
-        return Attachment(self.face[rows], self.bary[rows], self.gap[rows])
-
-    def replaced(self, rows: Tensor, by: Attachment) -> Attachment:
-        """The same with other places for the points of the mask rows (N,)."""
-        columns = (self.face.clone(), self.bary.clone(), self.gap.clone())
-        for column, new in zip(columns, (by.face, by.bary, by.gap), strict=True):
-            column[rows] = new
-        return Attachment(*columns)
 
 
 def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
@@ -69,57 +58,31 @@ def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
 
 
 class Surface:
-    """Nearest-point queries on a fixed mesh: vertices (P,3), faces (T,3).
+    """Nearest-point queries on a fixed mesh: vertices (P,3), faces (T,3)."""
 
-    turn: metres that a normal turned by 60 degrees counts for, so that the two sides of a thin wall (an ear, a lid) are
-    told apart; 0 for nearness alone. With it, `attach` needs normals.
-    """
-
-    def __init__(self, vertices: Array, faces: Array, turn: float = 0.0) -> None:
+    def __init__(self, vertices: Array, faces: Array) -> None:
         rng = np.random.default_rng(0)
         a, b = rng.random((2, len(faces), SAMPLES_PER_TRIANGLE, 1))
         flip = a + b > 1
         a, b = np.where(flip, 1 - a, a), np.where(flip, 1 - b, b)
         weights = np.concatenate([1 - a - b, a, b], -1)
         self.vertices, self.faces = vertices.astype(np.float64), faces
-        self._turn = turn
-        samples = np.einsum("tsk,tkc->tsc", weights, self.vertices[faces]).reshape(-1, 3)
-        if turn > 0:
-            normals = np.repeat(face_normals(self.vertices, faces), SAMPLES_PER_TRIANGLE, axis=0)
-            samples = np.concatenate([samples, turn * normals], 1)
-        self._tree = cKDTree(samples)
+        self._tree = cKDTree(np.einsum("tsk,tkc->tsc", weights, self.vertices[faces]).reshape(-1, 3))
 
-    def attach(self, points: Array, normals: Array | None = None, neighbours: int = 3) -> Attachment:
-        """Nearest places of points (N,3): exact on the triangles of the nearest few surface samples. normals (N,3)
-        belong to the points; only for a surface with `turn`."""
+    def attach(self, points: Array) -> Attachment:
+        """Nearest places of points (N,3): exact on the triangles of the nearest few surface samples."""
         points = np.asarray(points, np.float64)
-        where = points if normals is None else np.concatenate([points, self._turn * np.asarray(normals)], 1)
-        return Attachment(*self._attach(points, where, neighbours))
-
-    def _attach(self, points: Array, where: Array, neighbours: int) -> tuple[Tensor, Tensor, Tensor]:
-        _, near = self._tree.query(where, k=neighbours)
-        best_face, best_bary, best_gap = None, None, np.full(len(points), np.inf)
-        for k in range(neighbours):
-            face = near[:, k] // SAMPLES_PER_TRIANGLE
-            corners = self.vertices[self.faces[face]]
-            bary = closest_on_triangles(points, *corners.transpose(1, 0, 2))
-            gap = np.linalg.norm(np.einsum("nk,nkc->nc", bary, corners) - points, axis=1)
-            better = gap < best_gap
-            if best_face is None or best_bary is None:
-                best_face, best_bary = face, bary
-            else:
-                best_face, best_bary = np.where(better, face, best_face), np.where(better[:, None], bary, best_bary)
-            best_gap = np.minimum(gap, best_gap)
-        assert best_face is not None and best_bary is not None
-        return torch.from_numpy(best_face), torch.from_numpy(best_bary).float(), torch.from_numpy(best_gap).float()
-
-
-def face_normals(vertices: Array, faces: Array) -> Array:
-    """(T,3) unit normals; zero for a face without area."""
-    a, b, c = np.asarray(vertices, np.float64)[faces].transpose(1, 0, 2)
-    n = np.cross(b - a, c - a)
-    out: Array = n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-30)
-    return out
+        _, near = self._tree.query(points, k=NEIGHBOURS)
+        face = near // SAMPLES_PER_TRIANGLE
+        corners = self.vertices[self.faces[face.ravel()]]
+        bary = closest_on_triangles(np.repeat(points, NEIGHBOURS, 0), *corners.transpose(1, 0, 2))
+        gap = np.linalg.norm(np.einsum("nk,nkc->nc", bary, corners) - np.repeat(points, NEIGHBOURS, 0), axis=1)
+        rows, best = np.arange(len(points)), gap.reshape(face.shape).argmin(1)
+        return Attachment(
+            torch.from_numpy(face[rows, best]),
+            torch.from_numpy(bary.reshape(*face.shape, 3)[rows, best]).float(),
+            torch.from_numpy(gap.reshape(face.shape)[rows, best]).float(),
+        )
 
 
 def carry(field: Tensor, faces: Tensor, attachment: Attachment) -> Tensor:
