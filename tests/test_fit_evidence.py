@@ -27,10 +27,11 @@ def model() -> HeadModel:
 
 
 def side_light() -> Array:
-    """Warm from the person's left, bluish from everywhere: the lit side is four times as bright as the other."""
+    """Warm from the person's left and above, bluish from everywhere: the lit side is four times as bright as the other."""
     light = np.zeros((9, 3))
     light[0] = np.array([0.85, 1.0, 1.25]) / 0.28209479
     light[3] = np.array([0.65, 0.6, 0.5]) / 0.48860251
+    light[1] = np.array([0.42, 0.35, 0.25]) / 0.48860251
     return light
 
 
@@ -85,8 +86,10 @@ def test_side_light_does_not_stay_on_the_skin(model: HeadModel, skin: tuple[floa
     found, seen = linear_map(evidence), evidence.seen["skin"] > 0.5
     assert seen.mean() > 0.25
     colours = found[seen]
-    assert (colours.std(0) / colours.mean(0)).max() < 0.1
-    assert np.abs(np.quantile(colours, (0.02, 0.98), axis=0) / np.median(colours, 0) - 1).max() < 0.3
+    # without a fit of the light 0.2, 0.4 and 0.2
+    assert (colours.std(0) / colours.mean(0)).max() < 0.06
+    assert np.abs(np.quantile(colours, (0.02, 0.98), axis=0) / np.median(colours, 0) - 1).max() < 0.12
+    assert np.log(colours[:, 0] / colours[:, 2]).std() < 0.06
     # in the photograph itself it is not nearly one colour
     shown = srgb_to_linear(face.picture)[face.person > 0.5]
     assert (shown.std(0) / shown.mean(0)).min() > 0.2
