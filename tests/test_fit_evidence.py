@@ -27,7 +27,7 @@ def model() -> HeadModel:
 
 
 def side_light() -> Array:
-    """Warm from the person's left and above, bluish from everywhere: the lit side is four times as bright as the other."""
+    """Warm from the person's left and above, blue from everywhere: one side is four times as bright as the other."""
     light = np.zeros((9, 3))
     light[0] = np.array([0.85, 1.0, 1.25]) / 0.28209479
     light[3] = np.array([0.65, 0.6, 0.5]) / 0.48860251
