@@ -105,7 +105,11 @@ def sheet_command(arguments: list[str]) -> int:
 
 def reporting(work: Callable[[Callable[[dict[str, Any]], None]], None], as_json: bool) -> int:
     """Run with events printed; expected failures become an error event and status 1, a stop status 130."""
-    events = print_json if as_json else print_plain
+    shown = print_json if as_json else print_plain
+
+    def events(event: dict[str, Any]) -> None:
+        if event["type"] != "poll":
+            shown(event)
 
     def stop(number: int, frame: object) -> None:
         raise Cancelled

@@ -28,6 +28,10 @@ class Clock:
         eta = (now - self._began) / done * (steps - step) if done > 0 else None
         self.events({"type": "progress", "stage": stage, "step": step, "steps": steps, "eta_seconds": eta})
 
+    def poll(self) -> None:
+        """Ask whether to stop, within a step: no news, but `events` may raise Cancelled."""
+        self.events({"type": "poll"})
+
     def close(self) -> None:
         """End the stage that runs."""
         if self._stage:

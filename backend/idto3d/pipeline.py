@@ -39,7 +39,7 @@ from .places import check_place, checkpoint_folder
 from .preview import plain_portrait
 from .prior.model import Prior
 from .prior.pack import Pack, check_expressions, read_pack
-from .start import Start, begin, head_from, head_of, scene_of
+from .start import Start, begin, head_from, head_of, recarved, scene_of
 from .subject import Subject, read_subject
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
@@ -158,17 +158,18 @@ def distil(
     who = condition_on(pack, subject.y_id, names, config.prompt)
     run = Run(config.quality, config.seed, work)
 
-    def callbacks(stage: str) -> Callbacks:
+    def callbacks(stage: str, start: Start) -> Callbacks:
         def step(number: int, steps: int, current: Callable[[], Scene]) -> None:
             clock(stage, number, steps)
             if live is not None:
                 live.show(lambda: head_from(start, names, to_device(current(), "cpu")))
 
-        return Callbacks(step)
+        return Callbacks(step, clock.poll)
 
     scene = to_device(scene_of(start, offsets), device)
-    scene, moved = run_geometry(scene, prior, who, wanted, run, callbacks("geometry"))
-    scene, painted = run_texture(scene, prior, who, wanted, run, callbacks("texture"))
+    scene, moved = run_geometry(scene, prior, who, wanted, run, callbacks("geometry", start))
+    start, scene = recarved(start, to_device(scene, "cpu"))
+    scene, painted = run_texture(to_device(scene, device), prior, who, wanted, run, callbacks("texture", start))
     return head_from(start, names, to_device(scene, "cpu")), {"moved": moved, "painted": painted}
 
 

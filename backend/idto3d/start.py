@@ -5,13 +5,13 @@ the same head again from a scene that the stages have changed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .distill.scene import Scene, make_scene
+from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
 from .finish import Head, assemble
 from .fit.evidence import Evidence, HairOver, gather_evidence
 from .fit.subject import Fitted, fit_subject
@@ -58,9 +58,27 @@ def head_of(start: Start, offsets: Mapping[str, Array]) -> Head:
 
 
 def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:
-    """The scene that the stages work on, on the CPU."""
+    """The scene that the geometry stage works on, on the CPU: skin and the volume of hair."""
     zero = np.zeros_like(start.neutral)
-    return make_scene(start.model, start.neutral, np.stack([zero, *offsets.values()]), start.evidence)
+    scene = make_scene(start.model, start.neutral, np.stack([zero, *offsets.values()]), start.evidence)
+    volume = start.hair_seen.volume
+    return scene if start.hair is None else with_hair(scene, volume.points, volume.tets, volume.sdf, volume.seen)
+
+
+def recarved(start: Start, scene: Scene) -> tuple[Start, Scene]:
+    """Start and scene with the hair that the geometry stage has left, its mesh painted anew from the photographs."""
+    if scene.hair is None or start.hair is None:
+        return start, scene
+    volume = replace(start.hair_seen.volume, sdf=scene.hair.sdf.numpy())
+    seen = replace(start.hair_seen, volume=volume)
+    hair = paint(start.model, start.fitted, start.neutral, seen, len(start.hair.maps))
+    if hair is None:
+        return replace(start, hair=None, hair_seen=seen), replace(scene, hair=None)
+    motion = scene.neutral.numpy().astype(np.float64) - start.neutral
+    mesh = hair.mesh
+    faces = (mesh.triangles, mesh.uv, mesh.triangles_uv)
+    scene = with_hair_mesh(replace(scene, hair=None), mesh.vertices + hair.moved(motion), faces, hair.maps, hair.seen)
+    return replace(start, hair=hair, hair_seen=seen), scene
 
 
 def head_from(start: Start, names: Sequence[str], scene: Scene) -> Head:
@@ -69,6 +87,8 @@ def head_from(start: Start, names: Sequence[str], scene: Scene) -> Head:
     displacements = scene.displacements.numpy().astype(np.float64)
     offsets = dict(zip(names[1:], displacements[1:], strict=True))
     maps = {name: scene.maps[name].numpy() for name in start.evidence.maps}
-    hair = start.hair
-    piece = None if hair is None else hair.piece(neutral - start.neutral, offsets, hair.maps)
-    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, piece)
+    hair = None
+    if start.hair is not None:
+        painted = scene.maps[HAIR].numpy() if scene.hair_mesh is not None else start.hair.maps
+        hair = start.hair.piece(neutral - start.neutral, offsets, painted)
+    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair)

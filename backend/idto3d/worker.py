@@ -107,7 +107,8 @@ class Worker:
         def events(event: Event) -> None:
             if job.cancelled.is_set():
                 raise Cancelled
-            self.send({**event, "job": job.request.job})
+            if event["type"] != "poll":  # only asks whether to go on
+                self.send({**event, "job": job.request.job})
 
         try:
             return {"type": "done", "bundle": str(self._run(job.request, events))}

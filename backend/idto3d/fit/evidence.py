@@ -15,7 +15,7 @@ from ..headmodel import HeadModel, Material
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
 from .blend import lay_over, smooth_within
-from .eyes import measure_eyes, paint_eyes
+from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
 from .projection import OVAL, Projected, linear_to_srgb, polygon_mask, project_texels, sample, vertex_seen
 from .result import HeadFit
 
@@ -58,11 +58,12 @@ def gather_evidence(
     model: HeadModel, faces: Sequence[Face], fit: HeadFit, photos: Sequence[Projected], size: int,
     hair: HairOver | None = None,
 ) -> Evidence:  # fmt: skip
-    """Photographs, laid on the head and freed of their light, joined over what the other side lends and the median tone.
+    """Photographs, laid on the head and freed of their light, joined over what the other side lends and the tone.
 
-    size: of the maps with evidence; eyes get a quarter of it. Photos are matched in tone to the first of the greatest
+    size: of the maps with evidence; eyes get half of it. Photos are matched in tone to the first of the greatest
     weight.
     """
+    shown = photos
     if hair is not None:
         photos = [replace(p, usable=p.usable * (1 - m)) for p, m in zip(photos, hair.masks, strict=True)]
     weights = np.array([photo.weight for photo in fit.photos])
@@ -81,8 +82,9 @@ def gather_evidence(
     look = measure_eyes(faces, [p.camera for p in fit.photos], photos)
     for material in model.materials:
         if material.name == EYES_MATERIAL:
-            at = texels[material.name] = material_texels(model, material, max(256, size // 4))
-            albedo = at.image(paint_eyes(model, at, look).astype(np.float32))
+            at = texels[material.name] = material_texels(model, material, max(256, size // 2))
+            painted = at.padded(at.image(paint_eyes(model, at, look).astype(np.float32)))
+            albedo = lay_photo_on_eyes(painted, at, faces, shown, weights)
             plain = np.broadcast_to(
                 np.array([material.roughness, material.specular], np.float32), (*albedo.shape[:2], 2)
             )
@@ -101,7 +103,8 @@ def _paint(
     """Linear albedo (S,S,3) and how well each texel was seen (S,S); tones of skin and hair."""
     tone = tones[0]
     outside = at.at(np.c_[1 - np.maximum(model.scalp, 0), _socket(model)])
-    own, lent = [], []
+    own: list[tuple[Array, Array]] = []
+    lent: list[tuple[Array, Array]] = []
     for face, photo, gain in zip(faces, photos, gains, strict=True):
         for mirror, layers in ((None, own), (model.mirror, lent)):
             colour, weight = project_texels(at, photo, mirror)
@@ -135,21 +138,22 @@ def _skin_like(
     at: Texels, face: Face, photo: Projected, colour: Array, tone: Array, bare: Array, mirror: Array | None
 ) -> Array:
     """(N,) 0..1: outside the face's outline only what looks like skin is taken for it, unless hair may grow there."""
-    inner = polygon_mask(len(face.picture), face.landmarks, OVAL).astype(np.float32)
-    inner = cv2.GaussianBlur(inner, (0, 0), len(inner) / 200)
+    size = len(face.picture)
+    inner = polygon_mask(size, face.landmarks, OVAL).astype(np.float32)
+    soft = cv2.GaussianBlur(inner, (0, 0), size / 200)
     pixel = at.at(photo.pixel) if mirror is None else at.at_mirrored(photo.pixel, mirror)
     away = np.log(np.maximum(colour, 1e-3) / tone.astype(np.float32))
     lightness = away.mean(1)
     chroma = np.abs(away - lightness[:, None]).max(1)
     like = np.exp(-((chroma / SKIN_CHROMA) ** 2) - (lightness / SKIN_LIGHTNESS) ** 4)
-    free = np.maximum(sample(inner, pixel), 1 - bare)
+    free = np.maximum(sample(soft, pixel), 1 - bare)
     out: Array = free + (1 - free) * like
     return out
 
 
 def _one_sided(own: tuple[Array, Array], lent: tuple[Array, Array], tone: Array) -> Array:
-    """(S,S) logarithm to add to the own side's lightness: half of what is darker on one side than on the other, where it
-    is wide. Faces are alike on both sides at this scale; light is not."""
+    """(S,S) logarithm to add to the own side's lightness: half of what is darker on one side than on the other, where
+    it is wide. Faces are alike on both sides at this scale; light is not."""
     (a, wa), (b, wb) = own, lent
     both = np.minimum(wa, wb)
     floor = 0.05 * float(tone.mean())

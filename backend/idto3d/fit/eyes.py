@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Eyes from the irises in the photographs: colour by distance from the pupil, size, and the white around them.
 
-The picture itself is never laid on an eyeball: lids, lashes and highlights would be smeared over it.
+What lies between the lids is the photo's own, freed of highlights; what they hide is painted after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -17,8 +18,9 @@ from scipy.spatial import cKDTree
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..photos.faces import Face
+from .blend import lay_over
 from .camera import PhotoCamera
-from .projection import EYES, Projected, polygon_mask
+from .projection import EYES, Projected, polygon_mask, sample, seen_weights
 
 Array = NDArray[Any]
 
@@ -30,12 +32,15 @@ BINS = 12
 PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
 PLAIN_SCLERA = (0.46, 0.41, 0.38)
 LID_SHADOW = (0.55, 0.0042, 0.0022)  # depth, and how far it reaches from upper and lower lid, metres
+LASHES = 0.12  # of the iris's radius that lashes reach into the opening
+SMALLEST, ENOUGH_RADIUS = 2.5, 6.0  # pixels of the iris's radius from where on the picture has something to say of it
+GLARE = 0.55  # linear: nothing in an eye is brighter, but what it mirrors
 ENOUGH = 25  # pixels of iris from which its own colour is believed in full
 
 
 @dataclass(frozen=True, eq=False)
 class EyeLook:
-    """radius: of the iris, metres; profile (BINS,3) linear albedo from the pupil's rim to the white; sclera (3,) linear."""
+    """radius: of the iris, metres; profile (BINS,3) linear albedo from the pupil's rim to the white; sclera (3,)."""
 
     radius: float
     profile: Array
@@ -139,3 +144,36 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
         out[side] = (1 - edge) * (pupil * iris + (1 - pupil) * 0.006) + edge * white
     dimmed: Array = out * shadow[:, None]
     return dimmed
+
+
+def open_eyes(face: Face) -> Array:
+    """(S,S) float32 0..1: well between the lids, where a picture shows eyeballs and neither lashes nor skin."""
+    size = len(face.picture)
+    open_ = np.zeros((size, size), np.float32)
+    for (centre, rim), outline in zip(IRIS, EYES, strict=True):
+        inside = polygon_mask(size, face.landmarks, outline).astype(np.uint8)
+        radius = float(np.linalg.norm(face.landmarks[list(rim)] - face.landmarks[centre], axis=1).mean())
+        depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+        open_ = np.maximum(open_, np.clip((depth - LASHES * radius) / (0.15 * radius), 0, 1))
+    return open_ * face.inside
+
+
+def lay_photo_on_eyes(
+    painted: Array, texels: Texels, faces: Sequence[Face], photos: Sequence[Projected], weights: Array
+) -> Array:
+    """(S,S,3) linear: the painted eyes (S,S,3) with the photos' between the lids, by weight of the photos."""
+    out = painted
+    for k in np.argsort(weights):
+        face, photo = faces[k], photos[k]
+        radius = float(np.linalg.norm(face.landmarks[list(IRIS[0][1])] - face.landmarks[IRIS[0][0]], axis=1).mean())
+        if radius < SMALLEST:
+            continue
+        level = photo.shade[photo.facing > 0.7].mean(0) if (photo.facing > 0.7).any() else np.ones(3)
+        at = texels.at(np.c_[photo.pixel, photo.height, photo.facing])
+        own = replace(photo, usable=open_eyes(face))
+        weight = seen_weights(own, at[:, :2], at[:, 2], at[:, 3]) * min(1.0, radius / ENOUGH_RADIUS)
+        colour = sample(photo.linear, at[:, :2]) / level.astype(np.float32)
+        grey = colour @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+        colour *= np.minimum(1.0, GLARE / np.maximum(grey, 1e-3))[:, None]
+        out = lay_over(out, texels.image(colour), texels.image(weight), 3)
+    return out

@@ -17,6 +17,7 @@ from ..headmodel.model import SKIN_PARTS
 from ..mesh.surface import uniform_laplacian
 from ..photos.faces import Face
 from .landmarks import LandmarkFit, LandmarkModel
+from .lips import close_lips
 
 Array = NDArray[Any]
 
@@ -24,9 +25,6 @@ SMOOTHNESS = 0.5  # of the bi-Laplacian, against a landmark's trust: half of wha
 LIMIT = 0.004  # metres
 OUTLIER = 0.006  # metres from which on a landmark's residual is an error of the landmark's, and fades
 EXPRESSIVE = 0.003  # metres of expression at a landmark from which on its residual is taken for the expression's
-LIP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318), (191, 95), (415, 324))
-"""Landmarks on the inner rim of upper and lower lip that lie over one another."""
-LIP_TRUST = 6.0
 DEPTH_RIDGE = 0.3  # keeps a landmark's depth where no photograph says anything of it
 
 
@@ -57,25 +55,10 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
         right += share[:, None] * r
     shared = np.linalg.solve(normal, right[..., None])[..., 0]
     left = [r - shared @ plane for r, plane in zip(residuals, planes, strict=True)]
-    spread = _Spread(model, at)
-    (displacement,) = spread([shared])
-    at_rest = shape + np.tensordot(fit.resting, at.expression, 1) + at.values(model, displacement)
-    closing, *corrections = spread([_closing(at, at_rest), *left])
+    displacement, *corrections = _Spread(model, at)([shared, *left])
+    closing = close_lips(model, model.shape(fit.identity) + displacement + model.motion(fit.resting))
     # photos show lips as they are: what closes them at rest is taken back there
     return displacement + closing, tuple(c - closing for c in corrections)
-
-
-def _closing(at: LandmarkModel, points: Array) -> Array:
-    """(K,3) what the landmarks inside the lips lack to meet as the model's do, 0 elsewhere; points (K,3) at rest."""
-    out = np.zeros_like(points)
-    place = {int(landmark): row for row, landmark in enumerate(at.index)}
-    for upper, lower in LIP_PAIRS:
-        if upper in place and lower in place:
-            u, d = place[upper], place[lower]
-            gap = points[u, 1] - points[d, 1] - (at.neutral[u, 1] - at.neutral[d, 1])
-            if gap > 0:
-                out[u, 1], out[d, 1] = -gap / 2, gap / 2
-    return out
 
 
 class _Spread:
@@ -94,7 +77,7 @@ class _Spread:
         entries = (weights[self._on_skin].ravel(), (rows, corners[self._on_skin].ravel()))
         interpolate = coo_array(entries, shape=(k, len(self._skin))).tocsr()
         laplacian = uniform_laplacian(local.reshape(-1, 3), len(self._skin))
-        trust = np.where(np.isin(at.index, LIP_PAIRS), LIP_TRUST, at.trust)[self._on_skin]
+        trust = at.trust[self._on_skin]
         self._weighted = interpolate.T.multiply(trust[None]).tocsr()
         matrix = self._weighted @ interpolate + SMOOTHNESS * (laplacian @ laplacian)
         matrix = csc_array(matrix + 1e-5 * eye_array(len(self._skin)))

@@ -21,7 +21,7 @@ from .camera import PhotoCamera
 
 Array = NDArray[Any]
 
-MOUTH_NAMES = ("mouth", "jaw", "cheekPuff")
+MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheekPuff"), "eyeLook"
 POSE = 7
 """Rotation (3), log scale, shift (2), inverse distance."""
 
@@ -55,7 +55,8 @@ class FitConfig:
 @dataclass(frozen=True, eq=False)
 class LandmarkModel:
     """The head model at its landmarks only. index (K,): which of the 478; neutral (K,3), identity (M,K,3), expression
-    (E,K,3) metres; trust (K,); centre (3,); mouth (E,) bool: the expressions of mouth and jaw."""
+    (E,K,3) metres; trust (K,); centre (3,); mouth and gaze (E,) bool: the expressions that are of
+    mouth and jaw, and where the eyes look."""
 
     index: Array
     neutral: Array
@@ -64,6 +65,7 @@ class LandmarkModel:
     trust: Array
     centre: Array
     mouth: Array
+    gaze: Array
 
     @classmethod
     def of(cls, model: HeadModel) -> LandmarkModel:
@@ -76,15 +78,10 @@ class LandmarkModel:
 
         neutral = at(model.neutral)
         trust = model.landmark_trust[index].astype(np.float64)
-        mouth = np.array([name.startswith(MOUTH_NAMES) for name in model.expression_names])
-        return cls(index, neutral, at(model.identity), at(model.expression), trust, neutral.mean(0), mouth)
-
-
-    def values(self, model: HeadModel, field: Array) -> Array:
-        """(K,3) a vertex field (P,3) at the landmarks."""
-        corners, weights = model.landmark_triangle[self.index], model.landmark_barycentric[self.index]
-        out: Array = np.einsum("kjc,kj->kc", field[corners], weights)
-        return out
+        mouth, gaze = (
+            np.array([name.startswith(names) for name in model.expression_names], bool) for names in (MOUTH_NAMES, GAZE)
+        )
+        return cls(index, neutral, at(model.identity), at(model.expression), trust, neutral.mean(0), mouth, gaze)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +95,8 @@ class PhotoState:
 
 @dataclass(frozen=True, eq=False)
 class LandmarkFit:
-    """identity (M,); resting (E,): what the photos' expressions have beyond what the blendshape net sees in them; states,
-    one a photo; residual: of each photo, trusted root mean square, metres on the face; cost."""
+    """identity (M,); resting (E,): what the photos' expressions have beyond what the blendshape net sees in them;
+    states, one a photo; residual: of each photo, trusted root mean square, metres on the face; cost."""
 
     identity: Array
     resting: Array
@@ -211,7 +208,7 @@ def _gauss_newton(
 def _linearise(
     at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool
 ) -> tuple[Array, Array]:
-    """Jacobian (K,2,C) of the pixels by identity and expression (if free), with the camera's between; residual (K,2)."""
+    """Jacobian (K,2,C) of the pixels by identity and expression (if free), the camera's between; residual (K,2)."""
     cam = state.camera
     x = at.neutral + np.tensordot(a, at.identity, 1) + np.tensordot(state.expression, at.expression, 1)
     y = (x - cam.centre) @ cam.rotation.T
@@ -285,6 +282,9 @@ def _finished(
         cost += 0.5 * (near / config.sigma_inverse_distance) ** 2
         square = (res**2).sum(1) / state.camera.scale**2
         residual.append(float(np.sqrt(at.trust @ square / at.trust.sum())))
-    share = [config.resting_share * np.where(at.mouth, (1 - s.expected[at.mouth].max()) ** 2, 1.0) for s in states]
+    share = [
+        config.resting_share * np.where(at.mouth, (1 - s.expected[at.mouth].max(initial=0.0)) ** 2, ~at.gaze)
+        for s in states
+    ]
     beyond = [w * (s.expression - s.expected) for w, s in zip(share, states, strict=True)]
     return LandmarkFit(a, np.mean(beyond, 0), states, tuple(residual), cost)

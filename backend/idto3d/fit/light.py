@@ -15,6 +15,7 @@ Array = NDArray[Any]
 RIDGE = (0.0, 0.02, 0.3)
 """Regularization of bands 0, 1 and 2, as shares of the weights' sum: what the visible half of normals leaves open."""
 OUTLIER = 0.3  # of the logarithm of colour over prediction, where a pixel's weight has halved
+USUAL = (0.08, 0.96)  # quantiles of lightness between which a pixel counts for the tone: neither beard nor gloss
 FLOOR = 0.25  # of the mean shading: no visible skin is taken to be lit less
 ROUNDS = 6
 
@@ -39,15 +40,16 @@ def harmonics(normals: Array) -> Array:
 
 
 def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Array]:
-    """The skin's tone (3,) linear RGB, its median colour, and the light (9,3) that shades it, so that colour = albedo *
+    """The skin's tone (3,) linear RGB, its mean colour, and the light (9,3) that shades it, so that colour = albedo *
     harmonics(normal) @ light and a skin of just this tone is lit as the pixels are.
 
     colours (N,3) linear, normals (N,3) in the head frame, weights (N,).
     """
     order = np.argsort(colours @ [0.2126, 0.7152, 0.0722])
     share = np.cumsum(weights[order]) / weights.sum()
-    middle = order[(share > 0.4) & (share < 0.6)]
-    tone = np.maximum(np.median(colours[middle], 0), 1e-3)
+    usual = order[(share > USUAL[0]) & (share < USUAL[1])]
+    # a mean, not a median: of a face lit from one side the median may lie in the shade
+    tone = np.maximum(np.average(colours[usual], axis=0, weights=weights[usual] + 1e-9), 1e-3)
     basis = harmonics(normals)
     target = colours / tone
     light = np.zeros((9, 3))

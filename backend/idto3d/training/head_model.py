@@ -22,6 +22,7 @@ Array = NDArray[Any]
 
 _SCALE = 0.01  # the kit is in centimetres
 _FACE_MESH = 468  # landmarks with a place of their own; the rest are irises
+_TWINS = {311: 81}  # a landmark on the lip that the places lack, and the one on the other side
 _RIGHT_IRIS, _LEFT_IRIS = 468, 473  # of the person: MediaPipe counts the eye of landmarks 33 and 133 first
 # The kit's resting lips reach into each other. With this little of mouthClose taken back they just touch no more: the
 # mean head's skin has no self-intersection.
@@ -104,11 +105,14 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
         quads_uv = kit["faces_uv"].astype(np.int64)
         part = _parts(quads, quads_uv, kit["material"], [str(m) for m in kit["material_names"]])
         material_names = [m.name for m in MATERIALS]
+        mirror = mirror_vertices(neutral, vertex_group(quads, part, len(neutral)))
         triangle, barycentric, trust = _landmarks(neutral, quads, part, dict(places))
+        for lost, twin in _TWINS.items():
+            triangle[lost], barycentric[lost], trust[lost] = mirror[triangle[twin]], barycentric[twin], trust[twin]
         return HeadModel(
             neutral=neutral.astype(np.float32),
             quads=quads,
-            uv=np.mod(kit["uv"].astype(np.float64), 1.0).astype(np.float32),
+            uv=_side_by_side(kit, quads, quads_uv, part),
             quads_uv=quads_uv,
             part=part,
             material=np.array([material_names.index(_MATERIAL_OF_PART[p]) for p in PARTS])[part],
@@ -117,7 +121,7 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
             landmark_triangle=triangle,
             landmark_barycentric=barycentric,
             landmark_trust=trust,
-            mirror=mirror_vertices(neutral, vertex_group(quads, part, len(neutral))),
+            mirror=mirror,
             rigid=(np.linalg.norm(expression, axis=2).max(0) < _STILL).astype(np.float32),
             scalp=_scalp(neutral, quads, part),
             part_names=PARTS,
@@ -162,6 +166,20 @@ def _parts(quads: Array, quads_uv: Array, material: Array, material_names: list[
     # gums, palate and tongue hang together; in the UV the tongue is an island
     part[uv_islands(quads_uv) == uv_islands(quads_uv)[_TONGUE_FACE]] = PARTS.index("tongue")
     return part
+
+
+def _side_by_side(kit: Any, quads: Array, quads_uv: Array, part: Array) -> Array:
+    """(N,2) the kit's UV, each tile in 0..1; the eyeballs, which share one place there, beside one another: no eye is
+    the other's copy."""
+    uv = np.mod(kit["uv"].astype(np.float64), 1.0)
+    for name in ("sclera", "iris"):
+        own = part == PARTS.index(name)
+        right = own & (kit["neutral"][quads[:, 0], 0] < 0)
+        for rows, shift in ((own & ~right, 0.0), (right, 0.5)):
+            used = np.unique(quads_uv[rows])
+            used = used[used >= 0]
+            uv[used, 0] = uv[used, 0] / 2 + shift
+    return uv.astype(np.float32)
 
 
 def uv_islands(quads_uv: Array) -> Array:

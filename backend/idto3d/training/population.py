@@ -358,13 +358,15 @@ def load_population(model: HeadModel, headkit: str | Path, facenets: str | Path,
 
 
 def _eye_texels(model: HeadModel) -> tuple[Array, Array]:
-    """(S,S) distance of the eyeball's texels from its axis, large behind its middle, and the angle round the axis."""
+    """(S,S) distance of the eyeballs' texels from their axes, large behind their middles, and the angle round them."""
     own = model.faces_of("sclera")[model.triangle_quad]
-    triangles, triangles_uv = model.triangles[own], model.triangles_uv[own]
-    left = model.neutral[triangles[:, 0], 0] > 0
-    texels = make_texels(model.uv, triangles_uv[left], triangles[left], 128)
-    ball = model.neutral[np.unique(triangles[left])]
-    offset = texels.padded(texels.image(texels.at(model.neutral))) - (ball.min(0) + ball.max(0)) / 2
+    triangles = model.triangles[own]
+    texels = make_texels(model.uv, model.triangles_uv[own], triangles, 256)
+    middle = np.zeros_like(model.neutral)
+    for side in (model.neutral[:, 0] > 0, model.neutral[:, 0] <= 0):
+        ball = np.intersect1d(np.unique(triangles), np.flatnonzero(side))
+        middle[side] = (model.neutral[ball].min(0) + model.neutral[ball].max(0)) / 2
+    offset = texels.padded(texels.image(texels.at(model.neutral - middle)))
     radius = np.hypot(offset[..., 0], offset[..., 1]) + (offset[..., 2] < 0)
     return radius, np.arctan2(offset[..., 1], offset[..., 0])
 

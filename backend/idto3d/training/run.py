@@ -2,6 +2,7 @@
 """`idto3d train`: the starter pack's head model and priors. Each stage is resumed after a kill and skipped when done.
 
 head     the head model
+places   where the landmark net's points lie on it, asked of pictures whose truth is known
 render   pictures of synthetic people
 vae      autoencoder
 priors   shared U-Net, text encoder, LoRA sets and branches of phi_g and phi_a
@@ -24,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..expressions import EXPRESSIONS
-from ..headmodel import save_head_model
+from ..headmodel import load_head_model, save_head_model
+from ..photos.nets import load_face_nets
 from ..identity import embed, load_recogniser
 from ..prior.adapters import AdapterConfig, attach, load_domain_state, read_domain
 from ..prior.model import tokenize
@@ -34,15 +36,17 @@ from ..prior.starter import build_starter_unet, build_starter_vae
 from ..prior.text import build_starter_text
 from . import captions, data
 from . import prior as prior_training
+from .face_nets_pack import write_face_nets
 from .head_model import build_head_model
-from .population import TRAIN_SEED
+from .landmark_places import find_places
+from .population import TRAIN_SEED, load_population
 from .samples import decoder
 from .stage import StageConfig, load_average
 from .store import stored
 
 Array = NDArray[Any]
 
-STAGES = ("head", "render", "vae", "priors", "pack")
+STAGES = ("head", "places", "render", "vae", "priors", "pack")
 CAPTIONS = 6
 """Wordings of each picture's caption."""
 TEXT_LENGTH = 56
@@ -106,6 +110,15 @@ class Run:
         if not self.head_file.exists():
             landmarks = Path(self.config.facenets) / "ict_landmarks.npz"
             save_head_model(build_head_model(Path(self.config.ictkit), landmarks), self.head_file)
+
+    def places(self) -> None:
+        file = self.work / "places.npz"
+        if not file.exists():
+            write_face_nets(Path(self.config.facenets), self.work / "photos")
+            model = load_head_model(self.head_file)
+            population = load_population(model, self.config.headkit, self.config.facenets, self.work)
+            find_places(population, load_face_nets(self.work / "photos"), file)
+            save_head_model(build_head_model(Path(self.config.ictkit), file), self.head_file)
 
     def render(self) -> None:
         data.render_all(self.data_config)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lips that meet at rest: read off the mesh itself, and closed as the head model closes a mouth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import dijkstra
+
+from ..headmodel import HeadModel
+from ..mesh.surface import edges_of
+
+Array = NDArray[Any]
+
+CLOSING = "mouthClose"
+UPPER = (185, 40, 39, 37, 0, 267, 269, 270, 409)
+LOWER = (146, 91, 181, 84, 17, 314, 405, 321, 375)
+"""Landmarks on the outer rims of the upper and the lower lip."""
+CORNERS = (61, 291)
+APART = 0.0  # metres between lips at rest
+LIP = 0.02  # metres over the mesh from a lip's outer rim that are lip
+COLUMNS = 9
+MIDDLE = 0.6  # of the mouth's width, where two rims can be told apart
+MOST = 0.3  # of the closing expression: a mouth that stays open with that is open
+ROUNDS = 12
+
+
+def close_lips(model: HeadModel, points: Array) -> Array:
+    """(P,3) displacement that lets the lips of a head at rest, points (P,3), meet without reaching into one another."""
+    lips = _find_lips(model)
+    if CLOSING not in model.expression_names or lips is None:
+        return np.zeros_like(points)
+    motion = model.expression[model.expression_names.index(CLOSING)].astype(np.float64)
+    low, high = -MOST, MOST
+    for _ in range(ROUNDS):
+        share = (low + high) / 2
+        if _gap(model, lips, points + share * motion) > APART:
+            low = share
+        else:
+            high = share
+    return high * motion
+
+
+def _gap(model: HeadModel, lips: tuple[Array, Array], points: Array) -> float:
+    """Metres between the lips in the middle of the mouth: the median of its columns."""
+    place = np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric)
+    right, left = sorted(float(place[k, 0]) for k in CORNERS)
+    margin = (1 - MIDDLE) / 2 * (left - right)
+    edges = np.linspace(right + margin, left - margin, COLUMNS + 1)
+    limits = []
+    for rows, limit, empty in zip(lips, (np.minimum, np.maximum), (np.inf, -np.inf), strict=True):
+        own = points[rows]
+        column = np.searchsorted(edges, own[:, 0]) - 1
+        inside = (column >= 0) & (column < COLUMNS)
+        out = np.full(COLUMNS, empty)
+        limit.at(out, column[inside], own[inside, 1])
+        limits.append(out)
+    known = np.isfinite(limits[0]) & np.isfinite(limits[1])
+    return float(np.median((limits[0] - limits[1])[known])) if known.any() else 0.0
+
+
+def _find_lips(model: HeadModel) -> tuple[Array, Array] | None:
+    """(P,) bool each: vertices of the upper and the lower lip, by the way over the mesh to their landmarks."""
+    triangles = model.triangles_of("face")
+    edges = edges_of(triangles)
+    length = np.linalg.norm(model.neutral[edges[:, 0]] - model.neutral[edges[:, 1]], axis=1) + 1e-9
+    count = len(model.neutral)
+    graph = coo_array((length, (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
+    ways = []
+    for names in (UPPER, LOWER):
+        known = [k for k in names if model.landmark_trust[k] > 0]
+        if not known:
+            return None
+        start = np.unique(model.landmark_triangle[known])
+        ways.append(dijkstra(graph, directed=False, indices=start, min_only=True, limit=LIP))
+    upper, lower = ways
+    return np.isfinite(upper) & (upper < lower), np.isfinite(lower) & (lower < upper)
