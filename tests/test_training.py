@@ -111,7 +111,7 @@ def test_every_caption_is_in_the_vocabulary_and_fits_the_prompt() -> None:
     words, rng = split_words(" ".join(vocabulary())), np.random.default_rng(0)
     longest = 0
     for n in range(300):
-        traits = traits_of([rng.integers(k) for k in (2, 5, 5, 4, 5, 7, 3, 2, 2, 2)])
+        traits = traits_of([int(rng.integers(k)) for k in (2, 5, 5, 4, 5, 7, 3, 2, 2, 2)])
         must = frozenset(vars(traits)) if n % 2 else frozenset()
         text = caption(DOMAINS[n % 2], "front left", list(EXPRESSIONS)[n % 13], describe(traits, rng, 1.0, must), True)
         assert split_words(text) <= words

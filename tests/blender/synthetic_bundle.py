@@ -130,7 +130,7 @@ def head(rows: int = 12, columns: int = 24) -> dict[str, NDArray[Any]]:
 def header(version: int = 2) -> dict[str, Any]:
     given: dict[str, Any] = {
         "format_version": version,
-        "generator": "idto3d 0.1.0",
+        "generator": "idto3d 0.2.0",
         "units": "metres",
         "expressions": list(EXPRESSIONS),
         "pack": "synthetic",

@@ -20,6 +20,7 @@ UPPER = (185, 40, 39, 37, 0, 267, 269, 270, 409)
 LOWER = (146, 91, 181, 84, 17, 314, 405, 321, 375)
 """Landmarks on the outer rims of the upper and the lower lip."""
 CORNERS = (61, 291)
+SOFT = ("face", "back_head", "mouth_socket")
 APART = 0.0  # metres between lips at rest
 LIP = 0.02  # metres over the mesh from a lip's outer rim that are lip
 COLUMNS = 9
@@ -34,6 +35,7 @@ def close_lips(model: HeadModel, points: Array) -> Array:
     if CLOSING not in model.expression_names or lips is None:
         return np.zeros_like(points)
     motion = model.expression[model.expression_names.index(CLOSING)].astype(np.float64)
+    motion[~model.vertices_of(*SOFT)] = 0.0
     low, high = -MOST, MOST
     for _ in range(ROUNDS):
         share = (low + high) / 2

@@ -72,8 +72,9 @@ class Traits:
 
 def traits_of(numbers: Iterable[int]) -> Traits:
     """Traits from their numbers, in the order of the fields, as `data` stores them."""
-    *words, wrinkled, freckles, glasses = (int(n) for n in numbers)
-    return Traits(*words, bool(wrinkled), bool(freckles), bool(glasses))
+    values = dict(zip((f.name for f in fields(Traits)), (int(n) for n in numbers), strict=True))
+    flags = {name: bool(values.pop(name)) for name in ("wrinkled", "freckles", "glasses")}
+    return Traits(**values, **flags)
 
 
 def changed(traits: Traits, since: Traits) -> frozenset[str]:

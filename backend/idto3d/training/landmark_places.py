@@ -130,4 +130,5 @@ def find_places(population: Population, nets: FaceNets, file: Path) -> None:
     """Write the places that `head_model.build_head_model` takes."""
     seen = (sight(population, nets, seed) for seed in range(FIRST_SEED, FIRST_SEED + PEOPLE))
     votes = np.stack([vote(population.model, sighting) for sighting in seen if sighting is not None])
-    np.savez(file, **settle_votes(population.model, votes))
+    arrays: dict[str, Any] = settle_votes(population.model, votes)
+    np.savez(file, **arrays)

@@ -132,7 +132,7 @@ def train_priors(priors: Priors, data: PriorData, decode: Decode, folder: Path, 
     count = config.batch // 2
 
     def loss_of(rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for domain, unet in priors.unets.items():
             rows = rng.choice(len(data.person), count, replace=False)
             keep = [torch.rand((count,), generator=g) >= p for p in (TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT)]

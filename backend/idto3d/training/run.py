@@ -26,8 +26,8 @@ from torch import Tensor
 
 from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model, save_head_model
-from ..photos.nets import load_face_nets
 from ..identity import embed, load_recogniser
+from ..photos.nets import load_face_nets
 from ..prior.adapters import AdapterConfig, attach, load_domain_state, read_domain
 from ..prior.model import tokenize
 from ..prior.pack import normalise_expressions
