@@ -72,9 +72,8 @@ class Traits:
 
 def traits_of(numbers: Iterable[int]) -> Traits:
     """Traits from their numbers, in the order of the fields, as `data` stores them."""
-    values = dict(zip((f.name for f in fields(Traits)), (int(n) for n in numbers), strict=True))
-    flags = {name: bool(values.pop(name)) for name in ("wrinkled", "freckles", "glasses")}
-    return Traits(**values, **flags)
+    sex, age, weight, skin, length, colour, beard, *flags = (int(n) for n in numbers)
+    return Traits(sex, age, weight, skin, length, colour, beard, *(bool(flag) for flag in flags))
 
 
 def changed(traits: Traits, since: Traits) -> frozenset[str]:
