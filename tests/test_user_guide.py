@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The user guide names every error code and warning that there is and no other, and this release; its pictures are there
+"""The user guide names every error code and warning that there is, no other, and this release; its pictures are there
 and small. No Blender."""
 
 from __future__ import annotations
