@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from ..bundle import read_bundle
 from ..distill.config import DistillationConfig
@@ -111,13 +112,23 @@ def bench(photo: Path, config: GenerateConfig) -> tuple[list[str], list[Row]]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="idto3d bench", description=__doc__)
-    parser.add_argument("photo", type=Path, help="a photo of a face")
+    parser.add_argument("photo", type=Path, nargs="?", help="a photo of a face (scikit-image's astronaut)")
     parser.add_argument("--pack", type=Path, default=STARTER_PACK)
     parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
     given = parser.parse_args(arguments)
     try:
-        lines, rows = bench(given.photo, GenerateConfig(pack=given.pack, quality=given.quality))
+        with tempfile.TemporaryDirectory() as folder:
+            photo = given.photo or _astronaut(Path(folder))
+            lines, rows = bench(photo, GenerateConfig(pack=given.pack, quality=given.quality))
     except UserError as error:
         parser.exit(1, f"{error}\n")
     print("\n".join(lines), print_table(rows), sep="\n\n")
     return 0
+
+
+def _astronaut(folder: Path) -> Path:
+    from skimage import data
+
+    path = folder / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 SIZE = 640
 CENTRE = (0.0, 0.0, 0.03)  # metres: what the lamp shines on
 BOTTOM = -0.165  # metres: where the picture ends below, above the end of the head's own shoulders
-ROUGHNESS, F0, HAIR_F0 = 0.48, 0.028, 0.008  # of skin; of hair, whose strands hide most of their gloss
+ROUGHNESS, F0 = 0.48, 0.028  # of skin; hair is rough, as its strands hide most of their gloss
 LAMP_DISTANCE, LAMP_RADIUS, LAMP_SAMPLES = 1.6, 0.12, 6  # metres; points of the lamp that shadows are drawn from
 SHADOW_SIZE, SHADOW_BIAS = 768, 0.005  # pixels; metres in which a surface does not shade itself
 EXPRESSIVE = 0.6  # share of the photographs that show an expression
@@ -120,15 +120,10 @@ def _lit(drawing: Drawing, picture: Pictures, camera: Camera, setting: Setting) 
     place = torch.tensor(CENTRE) + LAMP_DISTANCE * towards
     lamp = PointLight(place, LAMP_DISTANCE**2 * _tint(g, 0.06), torch.zeros(3))
     visible = _unshadowed(drawing, position, place, g)
+    roughness = ROUGHNESS + (1 - ROUGHNESS) * picture.hair[0, ..., None] / cover
 
     def both(colour: Tensor) -> Tensor:
-        look = (
-            torch.full_like(cover, ROUGHNESS),
-            F0 + (HAIR_F0 - F0) * picture.hair[0, ..., None] / cover,
-            normal,
-            position,
-            eye,
-        )
+        look = (roughness, torch.full_like(cover, F0), normal, position, eye)
         return (1 - share) * shade(colour, *look, sky) + 2 * share * visible * shade(colour, *look, lamp)
 
     even = both(torch.ones_like(albedo)).mean(-1, keepdim=True)

@@ -13,6 +13,7 @@ from ..bundle import to_uint8
 from ..finish import Head
 from ..finish.picture import portrait, render_head
 from ..fit.overlay import overlay
+from ..photos import align
 from ..render.lights import FlatLight
 from ..render.studio import portrait_light
 from ..start import Start
@@ -28,7 +29,9 @@ def person_sheet(photograph: NDArray[np.uint8], start: Start, truth: Truth, head
     """Two lines: photograph, then truth lit and flat from the front, lit from side and back; fit over the photograph,
     then the head in the same way."""
     fit = start.fitted.fit
-    over = overlay(start.model, start.fitted.faces[0], fit.photos[0].camera, fit.posed(start.model, fit.photos[0]))
+    face, photo = start.fitted.faces[0], fit.photos[0]
+    over = overlay(start.model, face, photo.camera, fit.posed(start.model, photo))
+    over = cv2.warpAffine(over, align.invert(face.to_picture), photograph.shape[1::-1], flags=cv2.INTER_AREA)
     lines = []
     for picture, shown in ((photograph, truth.head), (over, head)):
         tiles = [cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_AREA), *_tiles(shown, truth.head)]
