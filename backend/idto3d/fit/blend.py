@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 LEVELS = 6
+COARSE = 4  # texels of a side that count as one where only smooth things are at stake
 
 
 def lay_over(base: Array, layer: Array, weight: Array, levels: int = LEVELS) -> Array:
@@ -28,7 +29,7 @@ def smooth_within(values: Array, weight: Array, sigma: float) -> tuple[Array, Ar
     """Weighted Gaussian mean of values (S,S[,C]) and the smoothed weight (S,S): what lies outside has no say."""
     size = len(weight)
     # wide Gaussians on a small copy: they have nothing finer to say
-    factor = max(1, int(sigma / 6))
+    factor = max(1, int(sigma / 2.5))
     small = (max(1, size // factor),) * 2
     w = cv2.resize(weight.astype(np.float32), small, interpolation=cv2.INTER_AREA)
     shape = weight.shape if values.ndim == 2 else (*weight.shape, 1)
@@ -40,17 +41,23 @@ def smooth_within(values: Array, weight: Array, sigma: float) -> tuple[Array, Ar
 
 
 def _filled(base: Array, layer: Array, weight: Array) -> Array:
-    difference = np.where(weight[..., None] > 0.02, layer - base, 0.0)
-    wide = np.zeros_like(base, np.float32)
-    known = np.zeros(base.shape[:2], np.float32)
-    for sigma in (4, 16, 64):
-        mean, w = smooth_within(difference, weight, sigma)
-        share = np.clip(w * 4, 0, 1) * (1 - known)
-        wide += share[..., None] * mean
-        known += share
-    own = np.clip(weight / 0.1, 0, 1)[..., None]
-    out: Array = (own * np.where(weight[..., None] > 0.02, layer, base) + (1 - own) * (base + wide)).astype(np.float32)
-    return out
+    known = weight > 0.02
+    difference = (layer - base) * known[..., None]
+    # what fills the void is smooth: a quarter of the resolution holds it
+    size = len(weight)
+    small = (max(8, size // COARSE),) * 2
+    near = cv2.resize(weight.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    moved = cv2.resize(difference.astype(np.float32) * weight[..., None], small, interpolation=cv2.INTER_AREA)
+    wide, done = np.zeros_like(moved), np.zeros_like(near)
+    for sigma in (4 / COARSE, 16 / COARSE, 64 / COARSE):
+        w, v = cv2.GaussianBlur(near, (0, 0), sigma), cv2.GaussianBlur(moved, (0, 0), sigma)
+        share = np.clip(w * 4, 0, 1) * (1 - done)
+        wide += (share / np.maximum(w, 1e-6))[..., None] * v
+        done += share
+    own = np.clip(weight / 0.1, 0, 1)[..., None].astype(np.float32)
+    beyond = cv2.resize(wide, (size, size))
+    out: Array = base + own * difference.astype(np.float32) + (1 - own) * beyond
+    return out.astype(np.float32)
 
 
 def _blend(a: Array, b: Array, weight: Array, levels: int) -> Array:

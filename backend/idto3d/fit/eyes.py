@@ -114,9 +114,12 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
     points = texels.at(model.neutral)
     out = np.zeros((len(points), 3))
     lids = model.neutral[model.vertices_of("face")]
-    near, which = cKDTree(lids).query(points)
-    reach = np.where(lids[which, 1] > points[:, 1], *LID_SHADOW[1:])
-    shadow = 1 - LID_SHADOW[0] * np.exp(-((near / reach) ** 2))
+    balls = np.flatnonzero(model.vertices_of("sclera"))
+    near, which = cKDTree(lids).query(model.neutral[balls])
+    reach = np.where(lids[which, 1] > model.neutral[balls, 1], *LID_SHADOW[1:])
+    dimmed = np.ones((len(model.neutral), 1))
+    dimmed[balls, 0] = 1 - LID_SHADOW[0] * np.exp(-((near / reach) ** 2))
+    shadow = texels.at(dimmed)
     rng = np.random.default_rng(0)
     streaks = np.interp(np.linspace(0, 1, 720), np.linspace(0, 1, 90), rng.normal(1, 0.16, 90))
     for centre, _ in IRIS:
@@ -142,8 +145,8 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
         edge = np.clip((away - 0.97) / 0.1, 0, 1)[:, None]
         pupil = np.clip((away - (PUPIL - 0.04)) / 0.06, 0, 1)[:, None]
         out[side] = (1 - edge) * (pupil * iris + (1 - pupil) * 0.006) + edge * white
-    dimmed: Array = out * shadow[:, None]
-    return dimmed
+    shaded: Array = out * shadow
+    return shaded
 
 
 def open_eyes(face: Face) -> Array:

@@ -44,9 +44,9 @@ class FitConfig:
     # how much of what the blendshape net does not see as an expression is how the face is at rest; a mouth that does
     # something says little of how it rests
     resting_share: float = 0.8
-    # 1 over metres: photographs of people are taken from 40 cm to some metres
-    inverse_distance: float = 1.5
-    sigma_inverse_distance: float = 0.6
+    # 1 over metres: photographs of people are taken from 40 cm to some metres, mostly from more than one
+    inverse_distance: float = 0.9
+    sigma_inverse_distance: float = 0.3
     inverse_distance_limits: tuple[float, float] = (0.2, 3.3)
     pose_steps: int = 8
     steps: int = 12

@@ -191,7 +191,7 @@ def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None
     at = texels.at(values) if mirror is None else texels.at_mirrored(values, mirror)
     weight = seen_weights(photo, at[:, :2], at[:, 2], at[:, 3])
     colour, shade = sample(photo.linear, at[:, :2]), at[:, 4:7]
-    lit = shade.mean(1)
+    lit = (shade[:, 0] + shade[:, 1] + shade[:, 2]) / 3
     usual = np.average(lit, weights=weight + 1e-6)
-    weight = weight * _smoothstep(lit / usual, *DARK) * (1 - 0.8 * _smoothstep(colour.max(1), *CLIPPED))
+    weight = weight * _smoothstep(lit / usual, *DARK) * (1 - 0.8 * _smoothstep(np.maximum(np.maximum(colour[:, 0], colour[:, 1]), colour[:, 2]), *CLIPPED))
     return colour / shade, weight
