@@ -31,6 +31,7 @@ def person_sheet(photograph: NDArray[np.uint8], start: Start, truth: Truth, head
     fit = start.fitted.fit
     face, photo = start.fitted.faces[0], fit.photos[0]
     over = overlay(start.model, face, photo.camera, fit.posed(start.model, photo))
+    over = cv2.resize(over, face.picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     over = cv2.warpAffine(over, align.invert(face.to_picture), photograph.shape[1::-1], flags=cv2.INTER_AREA)
     lines = []
     for picture, shown in ((photograph, truth.head), (over, head)):
