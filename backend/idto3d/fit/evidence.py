@@ -60,15 +60,14 @@ def gather_evidence(
 ) -> Evidence:  # fmt: skip
     """Photographs, laid on the head and freed of their light, joined over what the other side lends and the tone.
 
-    size: of the maps with evidence; eyes get half of it. Photos are matched in tone to the first of the greatest
-    weight.
+    size: of the maps with evidence; eyes get half of it. Photos are matched in tone to what they have in the median.
     """
     shown = photos
     if hair is not None:
         photos = [replace(p, usable=p.usable * (1 - m)) for p, m in zip(photos, hair.masks, strict=True)]
     weights = np.array([photo.weight for photo in fit.photos])
-    best = int(weights.argmax())
-    tone = photos[best].tone
+    # light differs from photo to photo, and each is wrong about the tone in its own way
+    tone = np.exp(np.median([np.log(photo.tone) for photo in photos], 0))
     gains = [np.clip(tone / photo.tone, 0.2, 5.0) for photo in photos]
     maps, seen, texels = {}, {}, {}
     for material in model.materials:

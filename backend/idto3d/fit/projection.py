@@ -193,5 +193,6 @@ def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None
     colour, shade = sample(photo.linear, at[:, :2]), at[:, 4:7]
     lit = (shade[:, 0] + shade[:, 1] + shade[:, 2]) / 3
     usual = np.average(lit, weights=weight + 1e-6)
-    weight = weight * _smoothstep(lit / usual, *DARK) * (1 - 0.8 * _smoothstep(np.maximum(np.maximum(colour[:, 0], colour[:, 1]), colour[:, 2]), *CLIPPED))
+    brightest = np.maximum(np.maximum(colour[:, 0], colour[:, 1]), colour[:, 2])
+    weight = weight * _smoothstep(lit / usual, *DARK) * (1 - 0.8 * _smoothstep(brightest, *CLIPPED))
     return colour / shade, weight
