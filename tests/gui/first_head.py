@@ -115,6 +115,11 @@ def generate() -> Steps:
     space = HANDS.area().spaces.active
     note(in_sight=ext.view.shows(HANDS.area(), space, head), degrees_aside=degrees_aside(space.region_3d, head))
     clear_start_scene()
+    if GIVEN["backend"] != "fake":
+        yield from until(lambda: ext.import_head.is_head(ext.live.find(running().id)), 120, "the head of the photos")
+        note(seconds_to_sketch=round(time.monotonic() - pressed, 1), fits=[fit.verdict for fit in running().fits])
+        yield 1.0
+        yield from HANDS.shot("05-sketch", preview=True)
 
 
 def clear_start_scene() -> None:
@@ -147,9 +152,10 @@ def kill_worker() -> Steps:
 
 
 def cancel() -> Steps:
-    x, y = yield from HANDS.find("idto3d.cancel_job", at=0.25)
     if GIVEN["backend"] != "fake":
-        yield from until(lambda: sculpting(6), 300, "more sculpting")
+        yield from until(lambda: sculpting(4), 300, "more sculpting")
+    # Not before: the photos' verdicts move it down.
+    x, y = yield from HANDS.find("idto3d.cancel_job", at=0.25)
     enter("cancel")
     note(cancel_stage=running().stage, cancel_step=running().step)
     began = time.monotonic()

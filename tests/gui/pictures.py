@@ -33,27 +33,17 @@ def main(head: Path, set_up: Path | None, target: Path) -> None:
         x, y, width, height = shots[name]["sidebar"]
         return shot(name).crop((x, y, x + width, y + int(low * height)))
 
-    def view(name: str) -> Image:
-        """The middle of the viewport, where the head is."""
+    def whole(name: str) -> Image:
+        """The viewport with its sidebar."""
         x, y, width, height = shots[name]["viewport"]
-        side = min(width, height)
-        left, top = x + (width - side) // 2, y + (height - side) // 2
-        return shot(name).crop((left + side // 6, top + side // 6, left + side - side // 6, top + side - side // 6))
+        return shot(name).crop((x, y, x + width, y + height))
 
-    growing = sorted(name for name in shots if name.startswith("08-growing"))
-    sculpted = [name for name in growing if shots[name]["stage"] == "geometry"]
-    painted = [name for name in growing if shots[name]["stage"] == "texture"]
-    frames = [view(sculpted[-1]), view(painted[len(painted) // 2]), view("10-done")]
-    strip = PIL.Image.new("RGB", (sum(frame.width for frame in frames), frames[0].height))
-    for number, frame in enumerate(frames):
-        strip.paste(frame, (number * frame.width, 0))
-    x, y, width, height = shots["12-animation"]["viewport"]
     pictures = {
         "photo": sidebar("03-photo", 0.28),
-        "growing": strip,
-        "head": shot("12-animation").crop((x, y, x + width, y + height)),
+        "growing": whole("05-sketch"),
+        "head": whole("12-animation"),
         "rendered": PIL.Image.open(head / "rendered.png").convert("RGB"),
-        "error": sidebar("06-error", 0.59),
+        "error": sidebar("06-error", 0.73),
     }
     if set_up:
         pictures["set-up"] = sidebar("32-download", 0.6)
