@@ -42,9 +42,9 @@ cancel    job: acts at the next step, keeps the checkpoint; a waiting job is dro
 shutdown  cancel everything and end
 ========= ==============================================================================================================
 
-Codes of the worker's own errors, besides those of photos (E_PHOTO_..., E_FACE_..., E_NO_FACE), packs (E_PACK_...) and
-bundles (E_BUNDLE_...): E_REQUEST a line that is no good request; E_SETUP the environment lacks a package;
-E_OUT_NOT_WRITABLE, E_DISK_FULL, E_OUT_OF_MEMORY; E_INTERNAL anything unexpected, with its traceback in the log.
+Codes of the worker's own errors, besides those of photos (E_PHOTO_..., E_FACE_..., E_NO_FACE), of the fit (E_FIT_...),
+packs (E_PACK_...) and bundles (E_BUNDLE_...): E_REQUEST a line that is no good request; E_SETUP the environment lacks a
+package; E_OUT_NOT_WRITABLE, E_DISK_FULL, E_OUT_OF_MEMORY; E_INTERNAL anything unexpected, traceback in the log.
 """
 
 from __future__ import annotations
