@@ -46,6 +46,7 @@ BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
 DEMO_BPY = "5.0.1"
 SHUTDOWN_SECONDS = 30.0  # what a child has to write its checkpoint after Ctrl-C
 FORWARDED = {
+    "fit": "show how photos are understood, and no more",
     "train": "train the weights of a pack",
     "evaluate": "measure a pack on people it has not seen",
     "bench": "print time by stage, memory, and each stage's share of bare U-Net time",

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from environments import ROOT
 
+WORKSHOP = ("training", "evaluate")
+"""Rooms of the backend that no user of the zip enters."""
+
 
 def extension_version() -> str:
     """As the manifest says."""
@@ -21,8 +24,9 @@ def extension_version() -> str:
 
 
 def stage_extension(stage: Path) -> None:
-    """Lay out in a new folder what goes into the zip: no tests, no tools and their pins, no caches, nothing hidden."""
-    tools = ("requirements-bpy-*", "requirements-dev.txt", Path(__file__).name, "progress_bar.py")
+    """Lay out in a new folder what goes into the zip: no tests, no tools and their pins, nothing that makes or measures
+    a pack, no caches, nothing hidden."""
+    tools = ("requirements-bpy-*", "requirements-dev.txt", Path(__file__).name, "progress_bar.py", *WORKSHOP)
     unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", *tools)
     shutil.copytree(ROOT / "idto3d_blender", stage, ignore=unwanted)
     shutil.copytree(ROOT / "backend", stage / "backend", ignore=unwanted)
