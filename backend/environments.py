@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BACKEND = Path(__file__).resolve().parent
 PYTHON_VERSION = "3.11"  # the only one for which all three bpy wheels exist
 
-# The Pythons that all of the backend's pins have wheels for; for 3.14 there is no xatlas. Asked of the package index in
+# The Pythons that all of the backend's pins have wheels for; 3.14 was not tried. Asked of the package index in
 # November 2026, with `pip install --dry-run --only-binary=:all:` and requirements.txt: all there for 3.11 to 3.13 on
 # Linux (x86-64, glibc 2.28), macOS 14 (arm64) and Windows (x86-64).
 BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13))
@@ -187,7 +187,7 @@ def choose_device(gpu: Gpu | None) -> str:
 def user_environment(device: str) -> Environment:
     """What the backend needs on an artist's machine: no linter, no test tools."""
     name = "requirements-cuda.txt" if device == "cuda" else "requirements.txt"
-    check = "import idto3d.worker, idto3d.generate, insightface, cv2, onnxruntime, xatlas, numba"
+    check = "import idto3d.worker, idto3d.pipeline, insightface, cv2, onnxruntime, pi_heif, numba"
     size = CUDA_SIZE if device == "cuda" else CPU_SIZE
     index = CPU_INDEX if sys.platform == "linux" and device == "cpu" else ""
     return Environment("backend", (BACKEND / name,), check, size, device, index)

@@ -116,7 +116,6 @@ def _draw_options(layout: Any, given: Any) -> None:
     column = layout.column()
     column.use_property_split = True
     column.use_property_decorate = False
-    column.prop(given, "prompt", placeholder="with freckles")
     column.prop(given, "seed")
     column.prop(given, "pack")
     if given.pack == "FOLDER":

@@ -76,10 +76,10 @@ def details(fit: Fit) -> str:
 
 
 def _moves(expression: str) -> list[str]:
-    """ "mouthSmile_L, mouthSmile_R, jawOpen" -> ["mouth smile", "jaw open"]: the strongest two."""
+    """ "mouthSmile_L, mouthSmile_R, jawOpen" -> ["mouth smile"]: the strongest, as a sidebar has no room for more."""
     names = [re.sub(r"_[LR]$", "", name.strip()) for name in expression.split(",") if name.strip()]
     words = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower() for name in names]
-    return list(dict.fromkeys(words))[:2]
+    return words[:1]
 
 
 def duration(seconds: float) -> str:

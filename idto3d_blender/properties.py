@@ -60,7 +60,9 @@ class IDTO3D_settings(bpy.types.PropertyGroup):
         default=(True,) * len(expressions.EXPRESSIONS),
     )
     prompt: bpy.props.StringProperty(  # type: ignore[valid-type]
-        name="Text", description="What the photos do not tell, such as: with freckles"
+        # Not in the panel: with the starter pack words change no head visibly. Scripts and full packs have a use for it.
+        name="Text",
+        description="What the photos do not tell, such as: with freckles",
     )
     seed: bpy.props.IntProperty(  # type: ignore[valid-type]
         name="Seed", description="The same seed and photos give the same head", min=0

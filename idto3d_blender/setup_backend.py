@@ -42,8 +42,8 @@ BACKEND = _HERE / "backend" if (_HERE / "backend").is_dir() else _HERE.parent / 
 GENERATE_STAGES = (
     ("reading photos", 0.01),
     ("fitting the head", 0.01),
-    ("reading the photos' colours", 0.01),
     ("carving the hair", 0.01),
+    ("reading the photos' colours", 0.01),
     ("looking back", 0.01),
     ("loading the priors", 0.02),
     ("geometry", 0.46),
