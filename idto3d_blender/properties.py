@@ -60,7 +60,7 @@ class IDTO3D_settings(bpy.types.PropertyGroup):
         default=(True,) * len(expressions.EXPRESSIONS),
     )
     prompt: bpy.props.StringProperty(  # type: ignore[valid-type]
-        # Not in the panel: with the starter pack words change no head visibly. Scripts and full packs have a use for it.
+        # Not in the panel: with the starter pack words change no head visibly. Scripts may want it.
         name="Text",
         description="What the photos do not tell, such as: with freckles",
     )

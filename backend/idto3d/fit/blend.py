@@ -52,8 +52,8 @@ def _filled(base: Array, layer: Array, weight: Array) -> Array:
     for sigma in (4 / COARSE, 16 / COARSE, 64 / COARSE):
         w, v = cv2.GaussianBlur(near, (0, 0), sigma), cv2.GaussianBlur(moved, (0, 0), sigma)
         share = np.clip(w * 4, 0, 1) * (1 - done)
-        wide += (share / np.maximum(w, 1e-6))[..., None] * v
-        done += share
+        wide = wide + (share / np.maximum(w, 1e-6))[..., None] * v
+        done = done + share
     own = np.clip(weight / 0.1, 0, 1)[..., None].astype(np.float32)
     beyond = cv2.resize(wide, (size, size))
     out: Array = base + own * difference.astype(np.float32) + (1 - own) * beyond
