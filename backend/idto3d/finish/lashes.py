@@ -15,8 +15,8 @@ from ..mesh.texels import Texels
 Array = NDArray[Any]
 
 STRANDS = 90  # across the map
-ROOT, TIP = 0.75, 0.08  # share of the card that hair covers
-LOWER, LOWER_LID = 0.3, -0.003  # of that on the lower lid, whose lashes lie so far (metres) under the eyeball's middle
+ROOT, TIP = 0.45, 0.03  # share of the card that hair covers
+LOWER, LOWER_LID = 0.4, -0.003  # of that on the lower lid, whose lashes lie so far (metres) under the eyeball's middle
 
 
 def lash_opacity(model: HeadModel, texels: Texels) -> Array:
