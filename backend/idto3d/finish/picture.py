@@ -22,7 +22,6 @@ from .head import Head
 Array = NDArray[Any]
 
 GREY = 0.16
-MIDDLE = (0.0, 0.0, 0.02)  # metres: what portraits look at, from the middle of a head's box
 REACH = 1.15  # of a head's height that a portrait shows
 
 

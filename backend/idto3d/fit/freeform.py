@@ -25,6 +25,7 @@ SMOOTHNESS = 0.5  # of the bi-Laplacian, against a landmark's trust: half of wha
 LIMIT = 0.004  # metres
 OUTLIER = 0.006  # metres from which on a landmark's residual is an error of the landmark's, and fades
 EXPRESSIVE = 0.003  # metres of expression at a landmark from which on its residual is taken for the expression's
+EYEBALLS, IN_MOUTH = ("sclera", "iris"), ("teeth", "gums", "tongue")
 DEPTH_RIDGE = 0.3  # keeps a landmark's depth where no photograph says anything of it
 
 
@@ -98,21 +99,19 @@ def _limited(field: Array) -> Array:
 
 
 def _to_all(model: HeadModel, skin: Array, field: Array) -> Array:
-    """(P,3): other parts follow the skin nearest to them; whole pieces such as eyes and teeth as rigid ones."""
+    """(P,3): other parts follow the skin nearest to them, eyeballs in one piece; what is in the mouth stays."""
     out = np.zeros((len(model.neutral), 3))
-    out[skin] = field
     tree = cKDTree(model.neutral[skin])
     for name in model.part_names:
         rows = np.flatnonzero(model.vertices_of(name))
-        if name in SKIN_PARTS or not len(rows):
+        if name in (*SKIN_PARTS, *IN_MOUTH) or not len(rows):
             continue
         near = field[tree.query(model.neutral[rows], k=8)[1]].mean(1)
-        if name in ("sclera", "iris", "teeth", "gums", "tongue"):
-            for side in (model.neutral[rows, 0] > 0, model.neutral[rows, 0] <= 0):
-                if name in ("sclera", "iris") and side.any():
+        if name in EYEBALLS:
+            left = model.neutral[rows, 0] > 0
+            for side in (left, ~left):
+                if side.any():
                     near[side] = near[side].mean(0)
-            if name not in ("sclera", "iris"):
-                near = np.zeros_like(near)
         out[rows] = near
     out[skin] = field
     return out

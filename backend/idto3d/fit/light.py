@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from ..render.lights import sh_basis
 
 Array = NDArray[Any]
 
@@ -21,22 +24,9 @@ ROUNDS = 6
 
 
 def harmonics(normals: Array) -> Array:
-    """`render.lights.sh_basis` of unit normals (N,3), in numpy: (N,9)."""
-    x, y, z = normals.T
-    return np.stack(
-        [
-            np.full_like(x, 0.28209479),
-            0.48860251 * y,
-            0.48860251 * z,
-            0.48860251 * x,
-            1.09254843 * x * y,
-            1.09254843 * y * z,
-            0.31539157 * (3.0 * z * z - 1.0),
-            1.09254843 * x * z,
-            0.54627422 * (x * x - y * y),
-        ],
-        -1,
-    )
+    """`render.lights.sh_basis` of unit normals (N,3): (N,9)."""
+    out: Array = sh_basis(torch.from_numpy(np.ascontiguousarray(normals))).numpy()
+    return out
 
 
 def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Array]:
