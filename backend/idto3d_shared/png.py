@@ -39,6 +39,12 @@ def read_png(file: Path, square: bool) -> bytes:
     return data
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height of what `read_png` gave."""
+    width, height = struct.unpack_from(">II", data, 16)
+    return int(width), int(height)
+
+
 def _chunks(file: Path, data: bytes) -> list[tuple[bytes, memoryview]]:
     view, position, chunks = memoryview(data), len(_SIGNATURE), list[tuple[bytes, memoryview]]()
     while not chunks or chunks[-1][0] != b"IEND":
