@@ -220,7 +220,7 @@ def generate(photos: Sequence[Path], out: Path, options: Sequence[str] = (), ble
     if blend:
         with tempfile.TemporaryDirectory(prefix="idto3d-") as tiles:
             arguments: list[str | Path] = [out, "--blend", out / "head.blend", "--tiles", tiles]
-            headless = [blender.python(), "-m", "idto3d_blender.headless", *arguments]
+            headless = [blender.python(), "-m", "idto3d_blender.head.headless", *arguments]
             run_reporting("blender", headless, {"PYTHONPATH": str(ROOT)}, progress)
             run_reporting("sheet", *idto3d("sheet", out, "--tiles", tiles, "--photos", *photos, "--json"), progress)
     print(f"\nDone in {clock(time.monotonic() - began)}. Look at\n  {out / 'preview.png'}   what it looks like")

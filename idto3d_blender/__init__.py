@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ID-to-3D's Blender side: photos become a head with shape keys and a material, made by a backend process.
 
-Nothing here imports bpy before it is needed, so that ``idto3d_blender.bundle`` also works in a plain Python.
+Nothing here imports bpy before it is needed, so that ``idto3d_blender.head.bundle`` also works in a plain Python.
 """
 
 from typing import Any
 
+ADDON = __package__ or ""
+"""What Blender knows the extension by: the name of its folder, with that of the repository before it."""
+
 
 def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
-    from . import (
-        driver,
-        file_events,
-        operators_head,
-        operators_import,
-        operators_job,
+    from .head import operators_head, operators_import
+    from .jobs import driver, file_events, operators_job, operators_setup
+    from .ui import (
         operators_photos,
         operators_remedy,
-        operators_setup,
         operators_view,
         panel_generate,
         panel_head,

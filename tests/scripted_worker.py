@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from idto3d_blender import job as job_module
-from idto3d_blender.job import Job, Launch, Timeouts, child_environment
-from idto3d_blender.snapshot import Snapshot
+from idto3d_blender.jobs import job as job_module
+from idto3d_blender.jobs.job import Job, Launch, Timeouts, child_environment
+from idto3d_blender.jobs.snapshot import Snapshot
 
-ROOT = Path(job_module.__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 STAGES = (("geometry", 3.0), ("texture", 1.0))
 SHORT = Timeouts(start=10.0, silence=10.0, cancel=0.3, terminate=0.3, finish=0.3)
 

@@ -244,7 +244,7 @@ def test_generate_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path
                           "--expressions", "smile,grin", "--json"]  # fmt: skip
     build.main(["generate", str(photo), "--out", "o"])
     assert [command[2:4] for command in ran[1:]] == [
-        ["idto3d", "generate"], ["idto3d_blender.headless", "o"], ["idto3d", "sheet"]]  # fmt: skip
+        ["idto3d", "generate"], ["idto3d_blender.head.headless", "o"], ["idto3d", "sheet"]]  # fmt: skip
 
 
 def test_missing_photo_is_said_before_anything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

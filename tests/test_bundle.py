@@ -15,7 +15,7 @@ from idto3d import bundle
 from idto3d.bundle import Bundle, BundleMaterial, PhotoScore
 from idto3d.bundle.write import mean_colour
 from idto3d.errors import UserError
-from idto3d_blender.bundle import bundle_folder, read_bundle_files
+from idto3d_blender.head.bundle import bundle_folder, read_bundle_files
 from tests.blender import synthetic_bundle as synthetic
 from tests.example_bundle import example
 

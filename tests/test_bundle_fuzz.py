@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idto3d_blender.bundle import BundleError, read_bundle_files
+from idto3d_blender.head.bundle import BundleError, read_bundle_files
 from tests.blender import synthetic_bundle as synthetic
 
 ROUNDS = 400

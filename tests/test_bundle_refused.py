@@ -14,7 +14,7 @@ from PIL import Image
 
 from idto3d import bundle
 from idto3d.errors import UserError
-from idto3d_blender.bundle import BundleError, read_bundle_files
+from idto3d_blender.head.bundle import BundleError, read_bundle_files
 from tests.blender import synthetic_bundle as synthetic
 from tests.example_bundle import example
 

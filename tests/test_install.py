@@ -26,8 +26,8 @@ import packages
 import preflight
 from child_process import Cancelled, Watch, run
 from environments import Environment
-from idto3d_blender import setup_backend
-from idto3d_blender.job import Job, Launch, child_environment
+from idto3d_blender.jobs import setup_backend
+from idto3d_blender.jobs.job import Job, Launch, child_environment
 from preflight import InstallError
 from tests.install_kit import Seen, environment_of, make_index, make_wheel, use_index
 

@@ -14,7 +14,7 @@ import pytest
 import environments
 import install
 import preflight
-from idto3d_blender import setup_backend
+from idto3d_blender.jobs import setup_backend
 
 BACKEND = environments.BACKEND
 

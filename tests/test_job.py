@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from idto3d_blender import job as job_module
-from idto3d_blender import progress_text
-from idto3d_blender.job import Job, Launch, Timeouts, child_environment
-from idto3d_blender.snapshot import Fit, Problem
+from idto3d_blender.jobs import job as job_module
+from idto3d_blender.jobs.job import Job, Launch, Timeouts, child_environment
+from idto3d_blender.jobs.snapshot import Fit, Problem
+from idto3d_blender.ui import progress_text
 from tests.scripted_worker import ENDLESS, NORMAL, SHORT, finish, launch_of, started, until
 
 # --- the good case

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from idto3d_blender import setup_backend
-from idto3d_blender.jobs import Jobs, Record
+from idto3d_blender.jobs import setup_backend
+from idto3d_blender.jobs.jobs import Jobs, Record
 from tests.scripted_worker import ENDLESS, NORMAL, ROOT, SHORT, launch_of, until
 
 
@@ -94,8 +94,8 @@ def test_record_of_a_killed_blender_is_offered_again(user: Path) -> None:
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from idto3d_blender.job import Launch, child_environment
-from idto3d_blender.jobs import Jobs
+from idto3d_blender.jobs.job import Launch, child_environment
+from idto3d_blender.jobs.jobs import Jobs
 user = Path({str(user)!r})
 command = ({sys.executable!r}, "-S", str(user / "worker w.py"))
 env = child_environment(user, user)

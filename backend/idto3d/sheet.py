@@ -35,7 +35,7 @@ def compose_sheet(
     title: str = "ID-to-3D",
     subtitle: str = "",
 ) -> Path:
-    """Compose the tiles that idto3d_blender.headless rendered, and the input photos, into the PNG ``out``.
+    """Compose the tiles that idto3d_blender.head.headless rendered, and the input photos, into the PNG ``out``.
 
     Above: the photos (whole, not cropped), as large beside them the head from the front, and its other views. Below:
     the expressions in the order in which they were rendered. ``out`` is replaced only by a complete picture. Raises

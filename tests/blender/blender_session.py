@@ -15,10 +15,10 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender import driver, session, setup_backend
-from idto3d_blender.job import Launch, child_environment
-from idto3d_blender.jobs import Record
-from idto3d_blender.properties import settings
+from idto3d_blender.jobs import driver, session, setup_backend
+from idto3d_blender.jobs.job import Launch, child_environment
+from idto3d_blender.jobs.jobs import Record
+from idto3d_blender.ui.properties import settings
 from tests.blender import synthetic_bundle as synthetic
 
 ROOT = Path(__file__).resolve().parents[2]

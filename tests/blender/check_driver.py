@@ -13,8 +13,11 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender import driver, expressions, generate, live, properties, session
-from idto3d_blender.import_head import is_head
+from idto3d_blender.head import expressions
+from idto3d_blender.head.import_head import is_head
+from idto3d_blender.jobs import driver, generate, session
+from idto3d_blender.studio import live
+from idto3d_blender.ui import properties
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 

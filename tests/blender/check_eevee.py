@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender import turntable
+from idto3d_blender.studio import turntable
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 

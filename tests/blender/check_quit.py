@@ -11,8 +11,9 @@ from pathlib import Path
 
 import bpy
 
-from idto3d_blender import driver, generate, live, session
-from idto3d_blender.import_head import is_head
+from idto3d_blender.head.import_head import is_head
+from idto3d_blender.jobs import driver, generate, session
+from idto3d_blender.studio import live
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 

@@ -60,7 +60,7 @@ assert newer != first and installed_version() == first, "offered, not yet taken"
 bpy.ops.extensions.package_upgrade_all()
 assert installed_version() == newer
 assert MODULE in preferences.addons and hasattr(bpy.types, "IDTO3D_PT_setup"), "the update is switched on again"
-assert importlib.import_module(f"{MODULE}.parts").ADDED_BY_THE_UPDATE, "and Blender runs the new code"
+assert importlib.import_module(f"{MODULE}.head.parts").ADDED_BY_THE_UPDATE, "and Blender runs the new code"
 
 # What Blender makes of the link that is dragged from the page into its window.
 (link,) = re.findall(r'href="(.*?)"', (SERVED / "index.html").read_text(encoding="utf-8"))

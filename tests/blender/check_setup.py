@@ -27,8 +27,8 @@ def installed_files(folder: Path) -> dict[str, int]:
 
 bpy.ops.wm.read_factory_settings(use_empty=True)
 bpy.ops.extensions.package_install_files(filepath=str(ZIP), repo="user_default", enable_on_install=True, overwrite=True)
-setup_backend: Any = importlib.import_module(f"{MODULE}.setup_backend")
-extension = Path(setup_backend.__file__).parent
+setup_backend: Any = importlib.import_module(f"{MODULE}.jobs.setup_backend")
+extension = Path(setup_backend.__file__).parents[1]
 assert setup_backend.BACKEND == extension / "backend"
 before = installed_files(extension)
 

@@ -18,7 +18,8 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 import idto3d_blender
-from idto3d_blender import export, expressions, mirror, own_collection, turntable
+from idto3d_blender.head import export, expressions, mirror
+from idto3d_blender.studio import own_collection, turntable
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 

@@ -18,7 +18,9 @@ import numpy as np
 from mathutils import Euler, Vector
 
 import idto3d_blender
-from idto3d_blender import graphics_memory, import_head, live, room, session, setup_backend, view, viewport_colours
+from idto3d_blender.head import import_head, room
+from idto3d_blender.jobs import graphics_memory, session, setup_backend
+from idto3d_blender.studio import live, view, viewport_colours
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 

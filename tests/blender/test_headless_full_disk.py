@@ -37,7 +37,7 @@ def test_full_disk(fault: str, bpy_python: str, tmp_path: Path) -> None:
     folder, blend = synthetic.write(tmp_path / "head"), tmp_path / "head.blend"
     blend.write_text("the one before")
     arguments = [str(folder), "--blend", str(blend), "--tiles", str(tmp_path / "tiles")]
-    code = f"import os, sys\nfrom idto3d_blender import headless\n{fault}\nos._exit(headless.main(sys.argv[1:]))"
+    code = f"import os, sys\nfrom idto3d_blender.head import headless\n{fault}\nos._exit(headless.main(sys.argv[1:]))"
     error = run(bpy_python, ["-c", code, *arguments], tmp_path, code=2)[-1]
     assert error["type"] == "error" and error["code"] == "E_DISK_FULL" and error["fix"]
     assert fault == RENDERING or blend.read_text() == "the one before"

@@ -34,7 +34,7 @@ def test_headless_renders_the_tiles(bpy_python: str, tmp_path: Path) -> None:
     bundle = synthetic.write(tmp_path / "head")
     blend, tiles = tmp_path / "out" / "head.blend", tmp_path / "tiles"
     options = ["--blend", str(blend), "--tiles", str(tiles), "--samples", "2", "--size", "64"]
-    events = run(bpy_python, ["-m", "idto3d_blender.headless", str(bundle), *options], tmp_path)
+    events = run(bpy_python, ["-m", "idto3d_blender.head.headless", str(bundle), *options], tmp_path)
     assert [event["type"] for event in events] == ["blend", *["tile"] * 8, "done"]
     assert [file.name for file in blend.parent.iterdir()] == ["head.blend"]
     pictures = {file.stem: np.asarray(Image.open(file).convert("RGB")).astype(int) for file in tiles.iterdir()}
@@ -60,6 +60,6 @@ def test_headless_refuses_a_bad_bundle(bpy_python: str, tmp_path: Path) -> None:
     bundle = synthetic.write(tmp_path / "head")
     (bundle / "head.npz").unlink()
     options = ["--blend", str(tmp_path / "head.blend"), "--tiles", str(tmp_path / "tiles")]
-    events = run(bpy_python, ["-m", "idto3d_blender.headless", str(bundle), *options], tmp_path, code=2)
+    events = run(bpy_python, ["-m", "idto3d_blender.head.headless", str(bundle), *options], tmp_path, code=2)
     assert [(event["type"], event["code"]) for event in events] == [("error", "E_BUNDLE_MISSING")]
     assert not (tmp_path / "head.blend").exists()

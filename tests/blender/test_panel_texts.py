@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from idto3d.expressions import EXPRESSIONS
-from idto3d_blender import expressions, progress_text
-from idto3d_blender.prepare import corners_of, prepare
-from idto3d_blender.remedies import remedies
-from idto3d_blender.setup_backend import GENERATE_STAGES, SETUP_STAGES
-from idto3d_blender.snapshot import Snapshot
+from idto3d_blender.head import expressions
+from idto3d_blender.head.prepare import corners_of, prepare
+from idto3d_blender.jobs.setup_backend import GENERATE_STAGES, SETUP_STAGES
+from idto3d_blender.jobs.snapshot import Snapshot
+from idto3d_blender.ui import progress_text
+from idto3d_blender.ui.remedies import remedies
 from tests.blender import synthetic_bundle as synthetic
 
 

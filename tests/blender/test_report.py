@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from idto3d_blender.report import redact, report
-from idto3d_blender.snapshot import Problem, Snapshot
+from idto3d_blender.jobs.snapshot import Problem, Snapshot
+from idto3d_blender.ui.report import redact, report
 
 HOME = Path("/home/anna.b")
 

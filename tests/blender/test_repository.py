@@ -47,7 +47,7 @@ def release(bpy_python: str, stage: Path, version: str, repository: Path) -> Non
         manifest.read_text(encoding="utf-8").replace(old, f'version = "{version}"', 1), encoding="utf-8"
     )
     if version != extension_version():
-        with (stage / "parts.py").open("a", encoding="utf-8") as module:
+        with (stage / "head" / "parts.py").open("a", encoding="utf-8") as module:
             module.write("\nADDED_BY_THE_UPDATE = True\n")
     fill_repository(stage, repository, functools.partial(blender_ext, bpy_python))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import time
 from collections.abc import Callable
@@ -30,7 +31,9 @@ class Extension:
     """The modules of the installed extension, by name."""
 
     def __getattr__(self, name: str) -> Any:
-        return importlib.import_module(f"{MODULE}.{name}")
+        rooms = ("ui", "jobs", "head", "studio")
+        room = next(r for r in rooms if importlib.util.find_spec(f"{MODULE}.{r}.{name}"))
+        return importlib.import_module(f"{MODULE}.{room}.{name}")
 
 
 ext: Any = Extension()

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an artist does with a finished head: pose, animate, light, film, file, export."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..studio import animation, asset, light_rigs, turntable
+from . import export, mirror
+from .import_head import is_head
+
+_FRAMES = 24
+
+
+class _HeadOperator:
+    """Works on the active object, a head of ours, in object mode."""
+
+    @classmethod
+    def poll(cls: Any, context: Any) -> bool:
+        if not is_head(context.object):
+            cls.poll_message_set("Select a head first")
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
+            return False
+        if context.object.library is not None or context.object.data.library is not None:
+            cls.poll_message_set("This head is linked from another file")
+            return False
+        return True
+
+
+class IDTO3D_OT_reset_expressions(_HeadOperator, bpy.types.Operator):
+    """Set all expressions to 0: the neutral head"""
+
+    bl_idname = "idto3d.reset_expressions"
+    bl_label = "Reset"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: Any) -> set[str]:
+        animation.reset(context.object)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_test_animation(_HeadOperator, bpy.types.Operator):
+    """Key a loop through all expressions, one after the other"""
+
+    bl_idname = "idto3d.test_animation"
+    bl_label = "Test Animation"
+    bl_options = {"REGISTER", "UNDO"}
+
+    frames: bpy.props.IntProperty(  # type: ignore[valid-type]
+        name="Frames", description="For each expression", default=_FRAMES, min=3, soft_max=120
+    )
+    start: bpy.props.IntProperty(name="Start", description="First frame", default=1)  # type: ignore[valid-type]
+    set_range: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Set Frame Range", description="Set the scene's frame range to the loop", default=True
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if animation.own_animation(context.object):
+            cls.poll_message_set("This head has an animation of its own already")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        after = animation.animate(context.object, self.start, self.frames)
+        if self.set_range:
+            context.scene.frame_start, context.scene.frame_end = self.start, after - 1
+        context.scene.frame_set(self.start)
+        self.report({"INFO"}, f"Frames {self.start} to {after - 1}. Press Space in the viewport to play")
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_clear_animation(_HeadOperator, bpy.types.Operator):
+    """Take the test animation off this head"""
+
+    bl_idname = "idto3d.clear_animation"
+    bl_label = "Clear Animation"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if not animation.is_animated(context.object):
+            cls.poll_message_set("This head has no test animation")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        animation.clear(context.object)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_mirror_keys(_HeadOperator, bpy.types.Operator):
+    """Make the missing side of one-sided expressions, such as mouth_right from mouth_left"""
+
+    bl_idname = "idto3d.mirror_keys"
+    bl_label = "Add Mirrored Keys"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if not mirror.missing(context.object):
+            cls.poll_message_set("Every one-sided expression has its other side")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        made = mirror.add_missing(context.object)
+        self.report({"INFO"}, f"Added: {', '.join(made)}")
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_light_rig(_HeadOperator, bpy.types.Operator):
+    """Light the head. Replaces the lights set here before, and no others"""
+
+    bl_idname = "idto3d.light_rig"
+    bl_label = "Light Rig"
+    bl_options = {"REGISTER", "UNDO"}
+
+    rig: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="Rig",
+        items=(
+            ("FRONT", "Front", "Soft light from the front, as in a portrait"),
+            ("BACK", "Back", "Light from behind: rims and silhouette"),
+            ("DIRECT", "Direct", "One small lamp: hard shadows"),
+            ("DIFFUSE", "Diffuse", "Even light from everywhere: judge the colours"),
+        ),
+    )
+
+    def execute(self, context: Any) -> set[str]:
+        light_rigs.set_rig(context.scene, context.object, self.rig)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_remove_lights(bpy.types.Operator):
+    """Remove the lights that were set here, and no others"""
+
+    bl_idname = "idto3d.remove_lights"
+    bl_label = "Remove Lights"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: Any) -> set[str]:
+        return {"FINISHED"} if light_rigs.remove_rig(context.scene) else {"CANCELLED"}
+
+
+class IDTO3D_OT_turntable(_HeadOperator, bpy.types.Operator):
+    """A camera that goes once round the head. Sets the scene's camera and frame range"""
+
+    bl_idname = "idto3d.turntable"
+    bl_label = "Turntable"
+    bl_options = {"REGISTER", "UNDO"}
+
+    frames: bpy.props.IntProperty(  # type: ignore[valid-type]
+        name="Frames", description="For one round", default=120, min=4, soft_max=500
+    )
+    start: bpy.props.IntProperty(name="Start", description="First frame", default=1)  # type: ignore[valid-type]
+    engine: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="Engine",
+        items=(
+            ("KEEP", "As It Is", "Leave the scene's render engine"),
+            ("EEVEE", "EEVEE", "Fast"),
+            ("CYCLES", "Cycles", "Path traced, with light inside the skin"),
+        ),
+    )
+
+    def execute(self, context: Any) -> set[str]:
+        engine = {"KEEP": None, "EEVEE": turntable.EEVEE, "CYCLES": turntable.CYCLES}[self.engine]
+        turntable.add_turntable(context.scene, context.object, self.start, self.frames, engine)
+        self.report({"INFO"}, "Render > Render Animation makes the film")
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_mark_asset(_HeadOperator, bpy.types.Operator):
+    """Offer this head in the asset browser, with its picture"""
+
+    bl_idname = "idto3d.mark_asset"
+    bl_label = "Mark as Asset"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if context.object.asset_data is not None:
+            cls.poll_message_set("It is an asset already")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        asset.mark(context.object)
+        self.report({"INFO"}, "Save the file in a folder of an asset library to find the head there")
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_export(_HeadOperator, bpy.types.Operator):
+    """Write the head with its expressions and maps for other programs"""
+
+    bl_idname = "idto3d.export"
+    bl_label = "Export Head"
+
+    directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    formats: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="Formats",
+        items=(("GLTF", "glTF", ""), ("FBX", "FBX", ""), ("USD", "USD", "")),
+        options={"ENUM_FLAG"},
+        default={"GLTF"},
+    )
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        kinds = [kind for kind in export.ENDINGS if kind in self.formats]
+        if not kinds or not self.directory:
+            self.report({"ERROR"}, "Choose a folder and at least one format (E_EXPORT)")
+            return {"CANCELLED"}
+        try:
+            files = export.export(context, context.object, Path(bpy.path.abspath(self.directory)), kinds)
+        except export.ExportError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        left_out = ". ".join(export.limits(context.object, kinds))
+        self.report({"INFO"}, f"Wrote {', '.join(file.name for file in files.values())}. Left out: {left_out}")
+        return {"FINISHED"}
+
+
+_CLASSES = (
+    IDTO3D_OT_reset_expressions,
+    IDTO3D_OT_test_animation,
+    IDTO3D_OT_clear_animation,
+    IDTO3D_OT_mirror_keys,
+    IDTO3D_OT_light_rig,
+    IDTO3D_OT_remove_lights,
+    IDTO3D_OT_turntable,
+    IDTO3D_OT_mark_asset,
+    IDTO3D_OT_export,
+)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

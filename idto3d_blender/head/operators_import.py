@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Import of a head bundle, in File > Import and in the sidebar."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+from typing import Any
+
+import bpy
+
+from ..studio import stage
+from . import bundle, import_head, room
+
+
+class IDTO3D_OT_import_head(bpy.types.Operator):
+    """Import a generated head: mesh, expression shape keys and skin material"""
+
+    bl_idname = "idto3d.import_head"
+    bl_label = "Import Head"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Head",
+        description="Folder of the head, or the head.json in it",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+    )
+    filter_glob: bpy.props.StringProperty(default="head.json", options={"HIDDEN"})  # type: ignore[valid-type]
+    add_stage: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Camera and Lights", description="Also add a portrait camera and lights", default=False
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
+            return False
+        if context.collection is None or context.collection.library is not None:
+            cls.poll_message_set("The active collection cannot take new objects")
+            return False
+        return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        folder = bundle.bundle_folder(bpy.path.abspath(self.filepath))
+        # Beside what is there already, another head for example.
+        spot = room.free_spot(context.scene, context.view_layer)
+        try:
+            head = import_head.import_head(folder, context.collection)
+        except bundle.BundleError as error:
+            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+            return {"CANCELLED"}
+        for obj in context.selected_objects:
+            obj.select_set(False)
+        # An object in an excluded collection is in the file, but not in the view layer.
+        if head.name in context.view_layer.objects:
+            head.select_set(True)
+            context.view_layer.objects.active = head
+        head.location = spot
+        if self.add_stage:
+            context.view_layer.update()
+            framing = stage.frame_head(head)
+            stage.add_camera(context.scene, framing)
+            stage.add_lights(context.scene, framing)
+        self.report({"INFO"}, f"{head.name}: {len(head.data.shape_keys.key_blocks) - 1} expressions")
+        return {"FINISHED"}
+
+
+def _menu(self: Any, context: Any) -> None:
+    self.layout.operator(IDTO3D_OT_import_head.bl_idname, text="ID-to-3D Head (head.json)")
+
+
+def register() -> None:
+    bpy.utils.register_class(IDTO3D_OT_import_head)
+    bpy.types.TOPBAR_MT_file_import.append(_menu)
+
+
+def unregister() -> None:
+    bpy.types.TOPBAR_MT_file_import.remove(_menu)
+    bpy.utils.unregister_class(IDTO3D_OT_import_head)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user does to the file while heads are made: open another one, undo, save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..studio import live, viewport_colours
+from ..ui import properties
+from . import driver, session
+
+# Between the handler before and the one after: the file that was open, the imports that were stopped, and the viewports
+# that showed our colours.
+_file = ""
+_stopped: dict[str, Path] = {}
+_coloured: dict[int, str] = {}
+
+
+@persistent
+def _before_load(*_: Any) -> None:
+    """Another file: what was half-built goes with the old one."""
+    global _coloured, _file, _stopped
+    properties.keep()
+    _coloured = viewport_colours.restore()
+    _file, _stopped = bpy.data.filepath, driver.halt()
+
+
+@persistent
+def _after_load(*_: Any) -> None:
+    """A head belongs into the file in which it was asked for. The same file read again goes on; in any other the
+    finished head is offered, not put."""
+    global _stopped
+    properties.restore()
+    viewport_colours.forget()
+    live.after_undo()
+    unfinished, _stopped = _stopped, {}
+    if not driver.has_worked():
+        return
+    if _file and _file == bpy.data.filepath:
+        for job, folder in unfinished.items():
+            driver.import_bundle(job, folder)
+    else:
+        state = session.get()
+        state.here.clear()
+        state.ready.update(unfinished)
+    driver.ensure()
+
+
+@persistent
+def _after_failed_load(*_: Any) -> None:
+    """The other file could not be read and the open one stays: what ``_before_load`` stopped is begun again."""
+    global _stopped
+    properties.restore()
+    viewport_colours.again(_coloured)
+    unfinished, _stopped = _stopped, {}
+    for job, folder in unfinished.items():
+        driver.import_bundle(job, folder)
+
+
+@persistent
+def _after_undo(*_: Any) -> None:
+    live.after_undo()
+
+
+@persistent
+def _before_save(*_: Any) -> None:
+    global _coloured
+    _coloured = viewport_colours.restore()
+
+
+@persistent
+def _after_save(*_: Any) -> None:
+    viewport_colours.again(_coloured)
+
+
+_HANDLERS = (
+    ("load_pre", _before_load),
+    ("load_post", _after_load),
+    ("load_post_fail", _after_failed_load),
+    ("undo_post", _after_undo),
+    ("redo_post", _after_undo),
+    ("save_pre", _before_save),
+    ("save_post", _after_save),
+    ("save_post_fail", _after_save),
+)
+
+
+def register() -> None:
+    for name, handler in _HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
+
+
+def unregister() -> None:
+    for name, handler in _HANDLERS:
+        handlers = getattr(bpy.app.handlers, name)
+        if handler in handlers:
+            handlers.remove(handler)

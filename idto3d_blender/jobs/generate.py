@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From settings to a job in the queue."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..studio import live
+from ..ui import photo_list, preferences, properties
+from . import driver, session
+
+
+def ask(request: dict[str, Any], frame: bool) -> str:
+    """Put a ``generate`` request into the queue for the open file; returns the job's id. frame: bring the head
+    into sight when it first appears. Raises OSError where the user folder cannot be written."""
+    state = session.get()
+    job = state.jobs.submit(request, {"name": Path(request["out"]).name})
+    belongs_here(job, frame)
+    return job
+
+
+def belongs_here(job: str, frame: bool) -> None:
+    """The job's previews and its head come into the open file."""
+    state = session.get()
+    state.here.add(job)
+    live.note_selection()
+    if frame and job not in state.framed and preferences.get().frame_view:
+        state.frame.add(job)
+        state.framed.add(job)
+    driver.ensure()
+
+
+def request_from_settings() -> dict[str, Any]:
+    """What the panel asks for."""
+    given = properties.settings()
+    photos = photo_list.used()
+    parent = Path(bpy.path.abspath(given.output)) if given.output else preferences.get().heads_folder
+    return {
+        "photos": photos,
+        # Absolute, for a job may be resumed by a Blender that was started elsewhere.
+        "out": str(new_folder(parent.absolute(), Path(photos[0]).stem)),
+        "pack": bpy.path.abspath(given.pack_folder) if given.pack == "FOLDER" else None,
+        "quality": given.quality,
+        "expressions": properties.chosen_expressions(given),
+        "prompt": given.prompt,
+        "seed": given.seed,
+        "previews": None,
+    }
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A folder in ``parent`` that is neither there nor promised to another job: "name", "name-2", ..."""
+    state = session.get()
+    records = list(state.jobs.waiting)
+    running = state.running()
+    current = state.jobs.record(running.id) if running else None
+    taken = {str(record.request["out"]) for record in (*records, *state.resumable, *((current,) if current else ()))}
+    stem = re.sub(r"[^\w-]+", "-", name).strip("-") or "head"
+    number = 1
+    while True:
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        if str(folder) not in taken and not folder.exists():
+            return folder
+        number += 1
+
+
+def missing() -> str:
+    """What the panel's settings lack for a head, as a sentence; empty when nothing."""
+    given = properties.settings()
+    if not given.photos:
+        return "Add a photo first"
+    if not given.consent:
+        return "Tick that the people in these photos agreed"
+    if given.pack == "FOLDER" and not given.pack_folder:
+        return "Choose the folder of the pack, or the starter pack"
+    return ""

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Generate a head, and what can be done with a job: cancel, resume, take out of the queue, import, dismiss."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..studio import live
+from ..ui import photo_list
+from . import driver, generate, session
+
+_POLL_SECONDS = 0.05
+
+
+def _ready(cls: Any) -> bool:
+    state = session.get()
+    if state.setup is not None:
+        cls.poll_message_set("The set-up is running")
+        return False
+    if state.status.state != "ready":
+        cls.poll_message_set(f"{state.status.message} See the box Set-up")
+        return False
+    return True
+
+
+class IDTO3D_OT_generate_from_list(bpy.types.Operator):
+    """Make a head from the photos in the list. It takes minutes; you can go on working"""
+
+    bl_idname = "idto3d.generate_from_list"
+    bl_label = "Generate from Photos"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not _ready(cls):
+            return False
+        if reason := generate.missing():
+            cls.poll_message_set(reason)
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        lost = [Path(path).name for path in photo_list.used() if not os.path.isfile(path)]
+        if lost:
+            self.report({"ERROR"}, f"{lost[0]} is not there any more. Remove it from the list (E_PHOTO_MISSING)")
+            return {"CANCELLED"}
+        return _submit(self, generate.request_from_settings(), frame=True)
+
+
+class IDTO3D_OT_generate(bpy.types.Operator):
+    """Make a head from photos, from a script. Waits for the end in background mode, and where wait is set"""
+
+    bl_idname = "idto3d.generate"
+    bl_label = "Generate Head"
+
+    photos: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Photos", description="Paths, with ; or a new line between them"
+    )
+    output: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Output", description="New folder for the finished head", subtype="DIR_PATH"
+    )
+    consent: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Consent", description="The people in these photos agreed"
+    )
+    quality: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="Quality",
+        items=(("draft", "Draft", ""), ("standard", "Standard", ""), ("fine", "Fine", "")),
+        default="standard",
+    )
+    expressions: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Expressions", description="all, or names with commas between them", default="all"
+    )
+    prompt: bpy.props.StringProperty(name="Text")  # type: ignore[valid-type]
+    seed: bpy.props.IntProperty(name="Seed", min=0)  # type: ignore[valid-type]
+    pack: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Pack", description="Folder of the pack; empty: the starter pack", subtype="DIR_PATH"
+    )
+    wait: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Wait", description="Do not return before the head is there. Always so in background mode"
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return _ready(cls)
+
+    def execute(self, context: Any) -> set[str]:
+        # Not Path.is_file, which raises where many photos make a text that is too long for a path.
+        whole = bpy.path.abspath(self.photos)
+        photos = [Path(whole).absolute()] if os.path.isfile(whole) else self._split()
+        if not photos:
+            self.report({"ERROR"}, "Name at least one photo (E_PHOTO_MISSING)")
+            return {"CANCELLED"}
+        if not self.consent:
+            self.report({"ERROR"}, "Set consent=True if the people in these photos agreed (E_CONSENT)")
+            return {"CANCELLED"}
+        if not self.output:
+            self.report({"ERROR"}, "Name the output folder (E_OUTPUT)")
+            return {"CANCELLED"}
+        request = {
+            "photos": [str(photo) for photo in photos],
+            "out": str(Path(bpy.path.abspath(self.output)).absolute()),
+            "pack": bpy.path.abspath(self.pack) or None,
+            "quality": self.quality,
+            "expressions": self.expressions,
+            "prompt": self.prompt,
+            "seed": self.seed,
+            "previews": None,
+        }
+        return _submit(self, request, frame=False, wait=self.wait)
+
+    def _split(self) -> list[Path]:
+        parts = (part.strip() for part in self.photos.replace(";", "\n").splitlines())
+        return [Path(bpy.path.abspath(part)).absolute() for part in parts if part]
+
+
+class IDTO3D_OT_cancel_job(bpy.types.Operator):
+    """Stop at the next step. What is done so far is kept, and Resume goes on from it"""
+
+    bl_idname = "idto3d.cancel_job"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        running = session.get().running()
+        if running is not None and running.state == "cancelling" and not session.get().jobs.waiting:
+            cls.poll_message_set("It is being cancelled")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        state = session.get()
+        running = state.running()
+        job = self.job or (running.id if running else "")
+        state.jobs.cancel(job)
+        state.look_up_jobs()
+        driver.redraw()
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_use_sketch(bpy.types.Operator):
+    """Take the head as it stands, fitted to the photos but not finished, and stop. Resume finishes it all the same"""
+
+    bl_idname = "idto3d.use_sketch"
+    bl_label = "Use Head as It Is"
+    bl_options = {"INTERNAL"}
+
+    job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        running = session.get().running()
+        if running is None or running.state != "running" or running.sketch is None:
+            cls.poll_message_set("There is no head to be used yet")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        state = session.get()
+        running = state.running()
+        if running is None or running.sketch is None or self.job not in ("", running.id):
+            return {"CANCELLED"}
+        state.jobs.cancel(running.id)
+        driver.use_sketch(running.id, running.sketch)
+        state.look_up_jobs()
+        driver.redraw()
+        if bpy.app.background:
+            driver.run_until_idle(running.id, _POLL_SECONDS)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_resume_job(bpy.types.Operator):
+    """Go on from where this head was stopped"""
+
+    bl_idname = "idto3d.resume_job"
+    bl_label = "Resume"
+    bl_options = {"INTERNAL"}
+
+    job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return _ready(cls)
+
+    def execute(self, context: Any) -> set[str]:
+        state = session.get()
+        try:
+            job = state.jobs.resume(self.job)
+        except (KeyError, OSError):
+            state.look_up_jobs()
+            self.report({"ERROR"}, "This head cannot be resumed any more: its photos or its record are gone (E_RESUME)")
+            return {"CANCELLED"}
+        if state.ended is not None and state.ended.id == job:
+            state.ended = None
+        state.look_up_jobs()
+        generate.belongs_here(job, frame=True)
+        return _wait(self, job) if bpy.app.background else {"FINISHED"}
+
+
+class IDTO3D_OT_forget_job(bpy.types.Operator):
+    """Take this unfinished head out of the list, with its preview in the scene"""
+
+    bl_idname = "idto3d.forget_job"
+    bl_label = "Forget"
+    bl_options = {"INTERNAL"}
+
+    job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: Any) -> set[str]:
+        state = session.get()
+        try:
+            state.jobs.forget(self.job)
+        except (ValueError, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        live.remove(self.job)
+        if state.ended is not None and state.ended.id == self.job:
+            state.ended = None
+        state.look_up_jobs()
+        driver.redraw()
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_import_ready(bpy.types.Operator):
+    """Put the finished head into this file. It was asked for in another one"""
+
+    bl_idname = "idto3d.import_ready"
+    bl_label = "Import"
+    bl_options = {"INTERNAL"}
+
+    job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: Any) -> set[str]:
+        folder = session.get().ready.pop(self.job, None)
+        if folder is None:
+            return {"CANCELLED"}
+        driver.import_bundle(self.job, folder)
+        if bpy.app.background:
+            driver.run_until_idle(self.job, _POLL_SECONDS)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_dismiss(bpy.types.Operator):
+    """Close this message"""
+
+    bl_idname = "idto3d.dismiss"
+    bl_label = "Close"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        state = session.get()
+        state.ended = None
+        state.setup_ended = None
+        driver.redraw()
+        return {"FINISHED"}
+
+
+def _submit(operator: Any, request: dict[str, Any], frame: bool, wait: bool = False) -> set[str]:
+    try:
+        job = generate.ask(request, frame)
+    except OSError as error:
+        operator.report({"ERROR"}, f"The queue cannot be written: {error.strerror}. Free some disk space (E_DISK_FULL)")
+        return {"CANCELLED"}
+    session.get().ended = None
+    return _wait(operator, job) if wait or bpy.app.background else {"FINISHED"}
+
+
+def _wait(operator: Any, job: str) -> set[str]:
+    """Poll to the end of a job and its import; one line on standard output for each tenth of a stage."""
+    state = session.get()
+    last: tuple[str, int] | None = None
+    while driver.alive(job):
+        driver.tick()
+        running = state.running()
+        if running is not None and running.id == job and running.stage and running.steps > 0:
+            now = (running.stage, 10 * running.step // running.steps)
+            if now != last:
+                last = now
+                print(f"ID-to-3D: {running.stage} {running.step}/{running.steps}, {running.fraction:.0%}", flush=True)
+        time.sleep(_POLL_SECONDS)
+    ended = state.ended
+    if ended is None or ended.id != job or ended.state == "cancelled":
+        operator.report({"WARNING"}, "The head was cancelled; it can be resumed")
+        return {"CANCELLED"}
+    if ended.error is not None:
+        operator.report({"ERROR"}, f"{ended.error.message} {ended.error.fix} ({ended.error.code})")
+        return {"CANCELLED"}
+    operator.report({"INFO"}, f"The head is in {ended.bundle}")
+    return {"FINISHED"}
+
+
+_CLASSES = (
+    IDTO3D_OT_generate_from_list,
+    IDTO3D_OT_generate,
+    IDTO3D_OT_cancel_job,
+    IDTO3D_OT_use_sketch,
+    IDTO3D_OT_resume_job,
+    IDTO3D_OT_forget_job,
+    IDTO3D_OT_import_ready,
+    IDTO3D_OT_dismiss,
+)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install, repair, cancel and remove the backend's environment."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+from typing import Any
+
+import bpy
+
+from ..ui import preferences
+from . import driver, session, setup_backend
+
+OFFLINE = "Blender's online access is off. Allow it in Preferences > System, or name a folder of offline packages"
+
+
+def _free(cls: Any) -> bool:
+    """No set-up and no head is under way; says so otherwise."""
+    state = session.get()
+    if state.setup is not None:
+        cls.poll_message_set("The set-up is running")
+        return False
+    if state.jobs.busy:
+        cls.poll_message_set("Wait for the running head, or cancel it")
+        return False
+    return True
+
+
+class IDTO3D_OT_install(bpy.types.Operator):
+    """Install what makes the heads, in a folder of its own; goes on where an earlier set-up stopped"""
+
+    bl_idname = "idto3d.install"
+    bl_label = "Install the Backend"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not _free(cls):
+            return False
+        if not bpy.app.online_access and not preferences.get().wheels:
+            cls.poll_message_set(OFFLINE)
+            return False
+        plan = session.plan()
+        if plan is not None and plan.problem is not None:
+            cls.poll_message_set(f"{plan.problem.message} {plan.problem.fix}")
+            return False
+        return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self, width=640, confirm_text="Install")
+
+    def draw(self, context: Any) -> None:
+        plan = session.plan()
+        column = self.layout.column(align=True)
+        for line in plan.lines if plan else ("Finding out what is needed...",):
+            column.label(text=line)
+
+    def execute(self, context: Any) -> set[str]:
+        state, chosen = session.get(), preferences.get()
+        state.setup_ended = None
+        state.setup = setup_backend.start(
+            state.folder,
+            python=chosen.python,
+            device=chosen.device,
+            wheels=chosen.wheels,
+            online=bpy.app.online_access,
+        )
+        driver.ensure()
+        if not bpy.app.background:
+            return {"FINISHED"}
+        driver.run_until_idle()
+        ended = state.setup_ended
+        if ended is not None and ended.error is not None:
+            self.report({"ERROR"}, f"{ended.error.message} {ended.error.fix} ({ended.error.code})")
+            return {"CANCELLED"}
+        self.report({"INFO"}, state.status.message)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_cancel_install(bpy.types.Operator):
+    """Stop the set-up; what is downloaded so far is kept"""
+
+    bl_idname = "idto3d.cancel_install"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        setup = session.get().setup
+        if setup is None or setup.state == "cancelling":
+            cls.poll_message_set("No set-up is running" if setup is None else "It is being cancelled")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        setup = session.get().setup
+        if setup is not None:
+            setup.cancel()
+        driver.redraw()
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_remove_backend(bpy.types.Operator):
+    """Delete what the set-up has installed. Finished heads stay"""
+
+    bl_idname = "idto3d.remove_backend"
+    bl_label = "Remove the Backend"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return _free(cls)
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: Any) -> set[str]:
+        state = session.get()
+        try:
+            thread = setup_backend.remove(state.folder)
+        except OSError as error:
+            self.report({"ERROR"}, f"It could not be removed: {error.strerror}. Restart Blender and try again")
+            return {"CANCELLED"}
+        if bpy.app.background:
+            thread.join()
+        state.setup_ended = None
+        state.look_up()
+        driver.redraw()
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_check_backend(bpy.types.Operator):
+    """Look again at what is installed"""
+
+    bl_idname = "idto3d.check_backend"
+    bl_label = "Check Again"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        session.get().look_up()
+        driver.ensure()
+        self.report({"INFO"}, session.get().status.message)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_allow_online(bpy.types.Operator):
+    """Open the preferences where Blender's online access is allowed"""
+
+    bl_idname = "idto3d.online_preferences"
+    bl_label = "Open Preferences"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        context.preferences.active_section = "SYSTEM"
+        return set(bpy.ops.screen.userpref_show("INVOKE_DEFAULT"))
+
+
+class IDTO3D_OT_open_log(bpy.types.Operator):
+    """Open the log in the program that your system uses for text"""
+
+    bl_idname = "idto3d.open_log"
+    bl_label = "Open Log"
+    bl_options = {"INTERNAL"}
+
+    path: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: Any) -> set[str]:
+        return set(bpy.ops.wm.path_open(filepath=self.path))
+
+
+_CLASSES = (
+    IDTO3D_OT_install,
+    IDTO3D_OT_cancel_install,
+    IDTO3D_OT_remove_backend,
+    IDTO3D_OT_check_backend,
+    IDTO3D_OT_allow_online,
+    IDTO3D_OT_open_log,
+)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the extension holds while Blender is open: the queue, a running set-up, what the panel shows.
+
+It belongs to the running Blender and not to a file, so that another file or an undo leaves it alone. Nothing here is
+a reference to a data-block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bpy
+
+from .. import ADDON
+from ..ui import preferences
+from . import setup_backend
+from .job import Job, Launch
+from .jobs import Jobs, Record
+from .snapshot import Fit, Snapshot
+
+
+@dataclass
+class Session:
+    """folder: the user folder; jobs: the queue; status: of the backend, as last looked up; setup: a running set-up;
+    setup_ended: the last set-up that ended; resumable: records the panel offers to resume; ended: the last head job
+    that ended, until it is dismissed; here: jobs whose head belongs into the open file; ready: finished heads that
+    wait for the user to ask for them, job -> bundle; frame: jobs whose head is to be brought into sight when it first
+    appears; framed: those for which that was asked once, which is enough."""
+
+    folder: Path
+    jobs: Jobs
+    status: setup_backend.Status
+    setup: Job | None = None
+    setup_ended: Snapshot | None = None
+    resumable: tuple[Record, ...] = ()
+    ended: Snapshot | None = None
+    here: set[str] = field(default_factory=set)
+    ready: dict[str, Path] = field(default_factory=dict)
+    frame: set[str] = field(default_factory=set)
+    framed: set[str] = field(default_factory=set)
+
+    @property
+    def busy(self) -> bool:
+        """A process of ours runs or waits."""
+        return self.jobs.busy or self.setup is not None
+
+    def running(self) -> Snapshot | None:
+        """The head job that runs now."""
+        return self.jobs.current.snapshot if self.jobs.current else None
+
+    def fits(self) -> Mapping[str, Fit]:
+        """How well each photo of the running job, or of the last that ended, was understood, by its file's name."""
+        latest = self.running() or self.jobs.finished
+        return {fit.photo: fit for fit in latest.fits} if latest is not None else {}
+
+    def look_up(self) -> None:
+        """Read from the disk again what the panel shows of it: backend and resumable jobs."""
+        setup_backend.refresh()
+        self.status = setup_backend.status(self.folder)
+        self.look_up_jobs()
+
+    def look_up_jobs(self) -> None:
+        with contextlib.suppress(OSError):
+            self.resumable = tuple(self.jobs.resumable())
+
+
+_session: Session | None = None
+
+
+def get() -> Session:
+    """The session; made, with the folders it needs, when it is first asked for."""
+    return _session if _session is not None else start(_user_folder())
+
+
+def start(folder: Path, launch: Callable[[Record], Launch] | None = None) -> Session:
+    """Begin a session in ``folder``. launch: what to start for a record, the backend's worker if not given."""
+    global _session
+    stop()
+
+    def worker(record: Record) -> Launch:
+        return setup_backend.worker_launch(folder, record.id, record.request)
+
+    _session = Session(folder, Jobs(folder, launch or worker), setup_backend.status(folder))
+    made = _session
+
+    def look_round() -> None:
+        made.look_up_jobs()
+        made.jobs.tidy()
+
+    # It looks for every photo of every unfinished job, and a network drive may be slow to answer a panel's first draw.
+    looking = threading.Thread(target=look_round, name="idto3d-jobs", daemon=True)
+    looking.start()
+    if bpy.app.background:
+        looking.join()  # a script wants the answer, and has no window to keep moving
+    return made
+
+
+def stop() -> None:
+    """Let go of the processes: each writes its checkpoint and ends by itself; its job can be resumed."""
+    global _session
+    if _session is not None:
+        _session.jobs.release()
+        if _session.setup is not None:
+            _session.setup.release()
+    _session = None
+
+
+def plan() -> setup_backend.Plan | None:
+    """What a set-up would do, with the user's preferences; None while that is being found out."""
+    chosen = preferences.get()
+    return setup_backend.plan(
+        get().folder, python=chosen.python, device=chosen.device, wheels=chosen.wheels, online=bpy.app.online_access
+    )
+
+
+def _user_folder() -> Path:
+    try:
+        return setup_backend.user_folder(ADDON)
+    except ValueError:
+        # Run from a checkout, by a script: only an installed extension has a folder of its own.
+        return Path(bpy.utils.user_resource("DATAFILES", path="idto3d", create=True))

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backend's own Python environment, as Blender sees it: is it there, what would be installed, start, remove.
+
+The work is done by backend/install.py in a process of its own, which speaks the protocol: a set-up is a `Job` like any
+other. Everything lies in the extension's user folder, never in the extension itself:
+
+    backend/venv            the environment; its file `complete` says what it was made from
+    backend/venv.download   packages downloaded so far, while a set-up is unfinished
+    jobs, logs, previews, cache
+
+On Windows `backend` lies elsewhere, see `environment_folder`. bpy is imported only by `user_folder`; all else takes
+that folder as an argument.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .backend_process import NO_WINDOW
+from .job import Job, Launch, Timeouts, child_environment
+from .snapshot import Problem
+
+State = Literal["missing", "incomplete", "outdated", "ready"]
+
+_HERE = Path(__file__).resolve().parents[1]
+# In the zip the backend lies inside the extension, in a checkout beside it.
+BACKEND = _HERE / "backend" if (_HERE / "backend").is_dir() else _HERE.parent / "backend"
+
+# Shares of the whole work in the order of the stages, about as measured on two CPU cores at standard quality.
+GENERATE_STAGES = (
+    ("reading photos", 0.01),
+    ("fitting the head", 0.01),
+    ("carving the hair", 0.01),
+    ("reading the photos' colours", 0.01),
+    ("looking back", 0.01),
+    ("loading the priors", 0.02),
+    ("geometry", 0.46),
+    ("texture", 0.46),
+    ("saving", 0.01),
+)
+SETUP_STAGES = (
+    ("checking", 0.01),
+    ("python environment", 0.04),
+    ("download", 0.60),
+    ("install", 0.30),
+    ("check", 0.05),
+)
+# pip can be silent for long, but install.py beats; deleting gigabytes takes longer than stopping a head does.
+SETUP_TIMEOUTS = Timeouts(start=60.0, silence=60.0, cancel=20.0, terminate=4.0)
+
+
+@dataclass(frozen=True)
+class Status:
+    """state; message: one sentence for the panel; device: "cpu", "cuda" or "" where there is no environment."""
+
+    state: State
+    message: str
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a set-up would do. lines: for the panel, what, where, how large; problem: why it would fail, or None;
+    device: "cpu" | "cuda"; sizes in bytes, download_bytes without what is already there."""
+
+    lines: tuple[str, ...]
+    problem: Problem | None
+    device: str = ""
+    device_name: str = ""
+    download_bytes: int = 0
+    disk_bytes: int = 0
+    free_bytes: int = 0
+
+
+class _Question:
+    """One asking of install.py, in a thread of its own. It keeps its answer to itself: one that comes after `refresh`
+    or from an earlier asking is nobody's any more."""
+
+    def __init__(self, folder: Path, command: tuple[str, ...]) -> None:
+        self.answer: Plan | None = None
+        self.thread = threading.Thread(target=self._ask, args=(folder, command), daemon=True)
+        self.thread.start()
+
+    def _ask(self, folder: Path, command: tuple[str, ...]) -> None:
+        self.answer = _ask_plan(folder, command)
+
+
+_questions: dict[tuple[str, ...], _Question] = {}
+
+
+def user_folder(package: str) -> Path:
+    """Blender's folder for this extension's files, made if need be. package: ``__package__`` of the extension."""
+    import bpy
+
+    return Path(bpy.utils.extension_path_user(package, path="", create=True))
+
+
+def environment_folder(folder: Path) -> Path:
+    """Where the environment lies, whether it is there or not. folder: the user folder, as everywhere here.
+
+    Windows refuses paths beyond 260 characters. torch has files 167 characters deep, and the user folder takes 100 by
+    itself: there the environment lies in a short folder of its own, one for each user folder.
+    """
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        return Path(local) / "idto3d" / hashlib.sha256(str(folder).encode()).hexdigest()[:8] / "venv"
+    return folder / "backend" / "venv"
+
+
+def environment_python(folder: Path) -> Path:
+    """The interpreter that runs the backend."""
+    return environment_folder(folder) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def status(folder: Path) -> Status:
+    """Whether the backend can be run. Reads the disk: not for a panel's draw."""
+    environment = environment_folder(folder)
+    if not environment.exists():
+        left = [environment.with_name(environment.name + ending) for ending in (".download", ".old")]
+        if any(path.exists() for path in left):
+            return Status("incomplete", "The set-up was interrupted. Set up again to go on.")
+        return Status("missing", "The backend is not set up yet.")
+    try:
+        made = json.loads((environment / "complete").read_text(encoding="utf-8"))
+        files: dict[str, str] = dict(made["requirements"])
+        device = str(made["device"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return Status("incomplete", "The set-up is damaged. Repair it.")
+    if not environment_python(folder).exists():
+        return Status("incomplete", "The Python that the backend was set up with is gone. Repair the set-up.", device)
+    if any(_digest(BACKEND / name) != digest for name, digest in files.items()):
+        return Status("outdated", "The extension was updated and needs other packages. Update the set-up.", device)
+    return Status("ready", f"The backend is ready ({'GPU' if device == 'cuda' else 'CPU'}).", device)
+
+
+def refresh() -> None:
+    """Have the next `plan` look again: call it when a set-up has ended."""
+    _questions.clear()
+
+
+def _digest(path: Path) -> str:
+    """Of what counts in a requirements file, as backend/install.py reckons it; empty where there is none."""
+    try:
+        lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    except OSError:
+        return ""
+    return hashlib.sha256("\n".join(line for line in lines if line).encode()).hexdigest()
+
+
+def plan(
+    folder: Path, *, python: str = "", device: str = "auto", wheels: str = "", online: bool = True, wait: bool = False
+) -> Plan | None:
+    """What will be installed, where and how large, and what stands in the way; arguments as of `start`.
+
+    Looked up once, by a process in the background, until `refresh`: None until it has answered. wait: block (scripts).
+    """
+    command = _command(folder, python, device, wheels, online)
+    if command not in _questions:
+        _questions[command] = _Question(folder, command)
+    question = _questions[command]
+    if wait:
+        question.thread.join()
+    return question.answer
+
+
+def start(folder: Path, *, python: str = "", device: str = "auto", wheels: str = "", online: bool = True) -> Job:
+    """Start making, repairing or updating the environment; poll the job that is returned, then `refresh`.
+
+    python: the interpreter to make it with ("": Blender's own); device: "auto", "cpu" or "cuda"; wheels: a folder with
+    all packages, used instead of the network; online: False where Blender's online access is off, which with no wheels
+    ends in E_NETWORK. Not while a head is being made.
+    """
+    name = f"setup-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    launch = Launch(
+        command=_command(folder, python, device, wheels, online),
+        env=child_environment(folder, BACKEND),
+        log=folder / "logs" / f"{name}.log",
+        stages=SETUP_STAGES,
+    )
+    job = Job(name, launch, SETUP_TIMEOUTS)
+    job.start()
+    return job
+
+
+def remove(folder: Path) -> threading.Thread:
+    """Delete the environment and unfinished downloads. It is gone at once; the thread that is returned frees the disk.
+
+    Raises OSError where the environment is in use (on Windows). Heads and records of jobs stay.
+    """
+    environment = environment_folder(folder)
+    rubbish: list[Path] = []
+    for ending in ("", ".old", ".download"):
+        path = environment.with_name(environment.name + ending)
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            rubbish.append(path.with_name(f"removed-{uuid.uuid4().hex[:8]}"))
+            os.replace(path, rubbish[-1])
+    # What an earlier removal did not finish.
+    rubbish += [path for path in environment.parent.glob("removed-*") if path not in rubbish]
+    rubbish.append(folder / "cache")
+    refresh()
+
+    def delete() -> None:
+        for path in rubbish:
+            shutil.rmtree(path, ignore_errors=True)
+
+    thread = threading.Thread(target=delete, name="idto3d-remove")
+    thread.start()
+    return thread
+
+
+def worker_launch(folder: Path, job_id: str, request: Mapping[str, Any]) -> Launch:
+    """How to start the worker for one ``generate`` request. Previews go to previews/<job_id> unless it says where."""
+    previews = request.get("previews") or str(folder / "previews" / job_id)
+    return Launch(
+        command=(str(environment_python(folder)), "-s", "-m", "idto3d", "worker"),
+        env=child_environment(folder, BACKEND),
+        log=folder / "logs" / f"{job_id}.log",
+        request={**request, "previews": previews},
+        stages=GENERATE_STAGES,
+    )
+
+
+def _command(folder: Path, python: str, device: str, wheels: str, online: bool) -> tuple[str, ...]:
+    command = [python or sys.executable, "-s", str(BACKEND / "install.py"), "--target", str(environment_folder(folder))]
+    command += ["--device", device]
+    if wheels:
+        command += ["--wheels", wheels]
+    if not online:
+        command += ["--offline"]
+    return tuple(command)
+
+
+def _ask_plan(folder: Path, command: tuple[str, ...]) -> Plan:
+    try:
+        done = subprocess.run(
+            [*command, "--plan"],
+            env=child_environment(folder, BACKEND),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            creationflags=NO_WINDOW,
+        )
+        values = json.loads(done.stdout.decode("utf-8", "replace"))
+        problem = values.pop("problem")
+        return Plan(**{**values, "lines": tuple(values["lines"])}, problem=Problem(**problem) if problem else None)
+    except (OSError, ValueError, TypeError, KeyError, subprocess.SubprocessError) as error:
+        message = f"{command[0]} could not be asked what is needed: {error}"
+        return Plan((), Problem("E_PYTHON_VERSION", message, "Name another Python in the preferences."))

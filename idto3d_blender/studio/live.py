@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The head that sculpts itself in the viewport while a job runs, and becomes the finished head in its place.
+
+Seconds after the beginning there may be a sketch: a whole head already, with keys and pictures, that takes the object's
+place like the finished one and is still moved by what the previews say.
+
+The object is found by its job's id in a custom property, at every step anew: between two steps the user may undo, or
+open another file. What happens to it decides what we do:
+
+- It is gone after an undo: the next preview makes it again.
+- The user deleted it, or its scene: previews stop. The finished head is imported all the same, as a new object,
+  because deleting it takes one key and making it again takes minutes.
+- It is being edited or sculpted: previews pause, and the finished head waits, until it is back in object mode.
+- Another file was opened: see driver.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..head import import_head, room
+from ..head.material import linear
+from ..head.parts import Interrupted, Parts
+from ..head.prepare import corners_of
+
+JOB = "idto3d_job"
+COLOURS = "Colour"
+_TOPOLOGY = "idto3d_topology"
+_MATERIAL = "ID-to-3D preview"
+_SKETCH = "idto3d_sketch"  # marks a sketch's materials and pictures, which go when the finished head comes
+_ROUGHNESS = 0.6
+
+_shown: set[str] = set()
+_deleted: set[str] = set()
+_names: dict[str, str] = {}
+# Jobs that had no object when the file had so many: going through all of a large file takes milliseconds.
+_missing: dict[str, int] = {}
+_noted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A preview as it comes from the worker: vertices (V,3) float32 metres, faces (F,4) int32, -1 last in a triangle,
+    colours (V,4) float32 linear or None; topology: while it stays, so do faces and the order of the vertices."""
+
+    job: str
+    topology: int
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    colours: NDArray[np.float32] | None
+
+
+def read(path: Path, job: str, topology: int) -> Shape:
+    """Read a preview file, in any thread. Raises OSError, ValueError or KeyError for a file that is none."""
+    with np.load(path, allow_pickle=False) as stored:
+        vertices = np.ascontiguousarray(stored["vertices"], dtype=np.float32)
+        faces = np.ascontiguousarray(stored["faces"], dtype=np.int32)
+        stored_colours = stored["colours"] if "colours" in stored.files else None
+    if (
+        vertices.ndim != 2
+        or vertices.shape[1] != 3
+        or faces.ndim != 2
+        or faces.shape[1] not in (3, 4)
+        or not len(faces)
+    ):
+        raise ValueError(f"{path.name} holds no mesh.")
+    faces = np.pad(faces, ((0, 0), (0, 4 - faces.shape[1])), constant_values=-1)
+    low = min(faces[:, :3].min(), faces[:, 3].min() + 1)
+    if low < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():
+        raise ValueError(f"{path.name} holds a broken mesh.")
+    colours = None
+    if stored_colours is not None:
+        if stored_colours.shape != vertices.shape or stored_colours.dtype != np.uint8:
+            raise ValueError(f"{path.name} holds colours of another shape.")
+        colours = np.ones((len(vertices), 4), dtype=np.float32)
+        colours[:, :3] = _LINEAR[stored_colours]
+    return Shape(job, topology, vertices, faces, colours)
+
+
+_LINEAR = np.array([linear(byte / 255) for byte in range(256)], dtype=np.float32)
+
+
+def find(job: str) -> Any:
+    """The job's object in the open file, or None. Not to be kept beyond the next pause."""
+    objects = bpy.data.objects
+    known = objects.get(_names.get(job, ""))
+    if known is not None and _is_of(known, job):
+        return known
+    if _missing.get(job) == len(objects):
+        return None
+    for obj in objects:
+        if JOB in obj and _is_of(obj, job):
+            _names[job] = obj.name
+            _missing.pop(job, None)
+            return obj
+    _missing[job] = len(objects)
+    return None
+
+
+def _is_of(obj: Any, job: str) -> bool:
+    # An object whose scene was deleted may still lie in the file.
+    return obj.get(JOB) == job and obj.library is None and obj.type == "MESH" and bool(obj.users_scene)
+
+
+def busy(job: str) -> bool:
+    """The object is in edit, sculpt or paint mode, where its mesh must not be touched."""
+    obj = find(job)
+    return obj is not None and obj.mode != "OBJECT"
+
+
+def show(shape: Shape, name: str) -> Generator[None, None, bool]:
+    """Steps that bring the job's object to ``shape``, making it as ``name`` if it was not there yet.
+
+    Returns True when it did, False when the user does not want it or is working on it.
+    """
+    obj = find(shape.job)
+    if obj is None and shape.job in _shown:
+        _deleted.add(shape.job)
+    if shape.job in _deleted or busy(shape.job):
+        return False
+    if obj is not None and _same_topology(obj.data, shape):
+        _move(obj.data, shape)
+        yield
+        return True
+    parts = Parts()
+    try:
+        yield from _new_mesh(parts, shape, name)
+        _place(shape, name, parts)
+    except (Exception, GeneratorExit):
+        parts.discard()
+        raise
+    yield
+    return True
+
+
+def _same_topology(mesh: Any, shape: Shape) -> bool:
+    """The preview has the mesh's faces. A sketch's are compared once, as it does not say which previews are its."""
+    if len(mesh.vertices) != len(shape.vertices):
+        return False
+    if _TOPOLOGY not in mesh and _same_faces(mesh, shape):
+        mesh[_TOPOLOGY] = str(shape.topology)
+    return bool(mesh.get(_TOPOLOGY) == str(shape.topology))
+
+
+def _same_faces(mesh: Any, shape: Shape) -> bool:
+    corners, starts = corners_of(shape.faces)
+    if (len(mesh.loops), len(mesh.polygons)) != (len(corners), len(starts)):
+        return False
+    own_corners, own_starts = np.empty_like(corners), np.empty_like(starts)
+    mesh.attributes[".corner_vert"].data.foreach_get("value", own_corners)
+    mesh.polygons.foreach_get("loop_start", own_starts)
+    return np.array_equal(own_corners, corners) and np.array_equal(own_starts, starts)
+
+
+def _move(mesh: Any, shape: Shape) -> None:
+    """Put the vertices to their new places; a sketch's keys move along, and its pictures stay."""
+    if mesh.shape_keys is None:
+        _colour(mesh, shape)
+    else:
+        blocks = mesh.shape_keys.key_blocks
+        shift = shape.vertices.ravel() - _places(blocks[0])
+        for block in blocks:
+            block.points.foreach_set("co", _places(block) + shift)
+    mesh.attributes["position"].data.foreach_set("vector", shape.vertices.ravel())
+    mesh.update()
+
+
+def _places(key: Any) -> NDArray[np.float32]:
+    flat = np.empty(3 * len(key.points), dtype=np.float32)
+    key.points.foreach_get("co", flat)
+    return flat
+
+
+def _colour(mesh: Any, shape: Shape) -> None:
+    if shape.colours is None:
+        return
+    layer = mesh.color_attributes.get(COLOURS)
+    if layer is None:
+        layer = mesh.color_attributes.new(COLOURS, "FLOAT_COLOR", "POINT")
+        mesh.color_attributes.active_color = layer
+        mesh.materials.append(_preview_material())
+    layer.data.foreach_set("color", shape.colours.ravel())
+
+
+def _new_mesh(parts: Parts, shape: Shape, name: str) -> import_head.Steps:
+    mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(name))
+    import_head.add_vertices(mesh, shape.vertices)
+    yield
+    corners, starts = corners_of(shape.faces)
+    import_head.add_corners(parts.get("mesh"), corners)
+    yield
+    import_head.add_faces(parts.get("mesh"), starts)
+    yield
+    parts.get("mesh").update(calc_edges=True)
+    yield
+    mesh = parts.get("mesh")
+    _colour(mesh, shape)
+    mesh[_TOPOLOGY] = str(shape.topology)  # any integer, and Blender's have 32 bits with a sign
+    yield
+
+
+def _place(shape: Shape, name: str, parts: Parts) -> None:
+    """Hand the new mesh to the job's object, or make the object."""
+    mesh = parts.get("mesh")
+    obj = find(shape.job)
+    if (obj is None and shape.job in _shown) or (obj is not None and obj.mode != "OBJECT"):
+        raise Interrupted("The object went, or is being edited, since its mesh was begun.")
+    parts.release()
+    if obj is not None:
+        exchange(obj, mesh)
+        obj.pop(import_head.PROPERTY, None)  # it may have been a sketch
+        return
+    obj = bpy.data.objects.new(name, mesh)
+    obj[JOB] = shape.job
+    link(obj)
+    _names[shape.job] = obj.name
+    _shown.add(shape.job)
+
+
+def exchange(obj: Any, mesh: Any) -> None:
+    """Give ``obj`` another mesh, under the old mesh's name; the old one goes if nothing else uses it."""
+    old, name = obj.data, obj.data.name
+    obj.data = mesh
+    if _remove_mesh(old):
+        mesh.name = name
+
+
+def _remove_mesh(mesh: Any) -> bool:
+    """Remove a mesh that nothing uses, with the materials and pictures that previews and sketches have of their own.
+    False when something uses it."""
+    if mesh.users:
+        return False
+    materials = {material for material in mesh.materials if material is not None}
+    bpy.data.meshes.remove(mesh)
+    for material in materials:
+        if material.users == 0 and (material.name.startswith(_MATERIAL) or _SKETCH in material):
+            images = {node.image for node in material.node_tree.nodes if node.type == "TEX_IMAGE"}
+            bpy.data.materials.remove(material)
+            bpy.data.batch_remove([image for image in images if image is not None and image.users == 0])
+    return True
+
+
+def sketch(job: str, built: Any) -> Any:
+    """The unlinked object ``built``, a whole head that is not finished, takes the place of the job's object. Previews
+    with the same faces move it. Returns the object that stays, or None, with nothing left of ``built``, when the user
+    does not want it or is working on the object."""
+    if find(job) is None and job in _shown:
+        _deleted.add(job)
+    for material in built.data.materials:
+        material[_SKETCH] = True
+    if job in _deleted or busy(job):
+        mesh = built.data
+        bpy.data.objects.remove(built)
+        _remove_mesh(mesh)
+        return None
+    _shown.add(job)
+    return finish(job, built)
+
+
+def finish(job: str, built: Any) -> Any:
+    """The finished, unlinked object ``built`` takes the place of the job's object, or is linked. Returns the one that
+    stays. Location, name, collections and modifiers of the job's object stay as they are."""
+    obj = find(job)
+    if obj is None or obj.mode != "OBJECT":
+        link(built)
+        built[JOB] = job
+        _names[job] = built.name
+        return built
+    posed = {key.name: key.value for key in obj.data.shape_keys.key_blocks[1:]} if obj.data.shape_keys else {}
+    exchange(obj, built.data)
+    for key in obj.data.shape_keys.key_blocks[1:]:
+        key.value = posed.get(key.name, 0.0)
+    obj[import_head.PROPERTY] = built[import_head.PROPERTY].to_dict()
+    # For viewports that show the colours of vertices, for the next head's sake: there it has none.
+    obj.color = built.color
+    obj.active_shape_key_index = 0
+    bpy.data.objects.remove(built)
+    return obj
+
+
+def let_go(job: str) -> None:
+    """The job is over: its object is an object like any other."""
+    obj = find(job)
+    if obj is not None:
+        del obj[JOB]
+        for material in obj.data.materials:
+            if material is not None:
+                material.pop(_SKETCH, None)
+    for kept in (_shown, _deleted):
+        kept.discard(job)
+    _names.pop(job, None)
+    _missing.pop(job, None)
+
+
+def remove(job: str) -> None:
+    """Take an unfinished preview out of the file."""
+    obj = find(job)
+    if obj is not None and obj.mode == "OBJECT":
+        mesh = obj.data
+        bpy.data.objects.remove(obj)
+        _remove_mesh(mesh)
+    let_go(job)
+
+
+def after_undo() -> None:
+    """What is missing now was undone, or never there in this file, and not deleted by the user."""
+    _shown.clear()
+    _deleted.clear()
+    _missing.clear()
+
+
+def link(obj: Any) -> None:
+    """Link a new object to the active collection of the first window, at a free spot.
+
+    It becomes the selected object if nothing was done to the selection since ``note_selection``: a user who only waits
+    for the head gets it ready for use, and one who works on something else keeps that.
+    """
+    manager = bpy.context.window_manager
+    window = bpy.context.window or (manager.windows[0] if manager.windows else None)
+    scene, layer = (window.scene, window.view_layer) if window else (bpy.context.scene, bpy.context.view_layer)
+    collection = layer.active_layer_collection.collection
+    if collection.library is not None or collection.override_library is not None:
+        collection = scene.collection
+    obj.location = room.free_spot(scene, layer)
+    collection.objects.link(obj)
+    active = layer.objects.active
+    undisturbed = _selection(layer) == _noted or not layer.objects.selected
+    # In an excluded collection it is in the file, but not in the view layer.
+    if undisturbed and (active is None or active.mode == "OBJECT") and obj.name in layer.objects:
+        for other in list(layer.objects.selected):
+            other.select_set(False, view_layer=layer)
+        obj.select_set(True, view_layer=layer)
+        layer.objects.active = obj
+
+
+def note_selection() -> None:
+    """Remember what is selected, by name, as a head is asked for."""
+    global _noted
+    _noted = _selection(bpy.context.view_layer)
+
+
+def _selection(layer: Any) -> tuple[str, ...]:
+    return (getattr(layer.objects.active, "name", ""), *sorted(obj.name for obj in layer.objects.selected))
+
+
+def _preview_material() -> Any:
+    """Shows the colours in Material Preview and Rendered viewports."""
+    material = bpy.data.materials.new(_MATERIAL)
+    material.roughness = _ROUGHNESS
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
+    tree = material.node_tree
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    colours = tree.nodes.new("ShaderNodeVertexColor")
+    colours.layer_name = COLOURS
+    colours.location = (-300, 0)
+    tree.links.new(colours.outputs["Color"], shader.inputs["Base Color"])
+    return material

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The box with which a head is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..head import expressions
+from ..jobs import session
+from . import panel_parts, progress_text, thumbnails
+from .properties import PHOTOS_USED, settings
+
+_VERDICTS = {"good": "CHECKMARK", "fair": "INFO", "poor": "ERROR"}
+
+
+class IDTO3D_UL_photos(bpy.types.UIList):
+    """Photos; those beyond the first five are grey, as they are not used"""
+
+    def draw_item(
+        self, context: Any, layout: Any, data: Any, item: Any, icon: int, active: Any, name: str, index: int = 0
+    ) -> None:
+        row = layout.row(align=True)
+        row.active = index < PHOTOS_USED
+        row.label(text=Path(item.path).name, icon_value=thumbnails.photo(item.path))
+        fit = session.get().fits().get(Path(item.path).name)
+        if fit is not None:
+            row.label(icon=_VERDICTS[fit.verdict])
+        row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
+
+
+class IDTO3D_PT_generate(panel_parts.SidebarPanel, bpy.types.Panel):
+    """A head from photos"""
+
+    bl_label = "Generate"
+    bl_order = 1
+
+    def draw(self, context: Any) -> None:
+        layout, given = self.layout, settings()
+        _draw_photos(layout, context, given)
+        column = layout.column()
+        column.enabled = bool(given.photos)
+        column.prop(given, "consent")
+        layout.row().prop(given, "quality", expand=True)
+        header, body = layout.panel("idto3d_options", default_closed=True)
+        header.label(text="Options")
+        if body is not None:
+            _draw_options(body, given)
+        row = layout.row()
+        row.scale_y = 1.6
+        row.operator("idto3d.generate_from_list", icon="USER")
+
+
+class IDTO3D_MT_photos(bpy.types.Menu):
+    """More ways to fill and empty the list of photos"""
+
+    bl_label = "Photos"
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        layout.operator("idto3d.add_folder", text="Add Folder...", icon="FILE_FOLDER")
+        layout.operator("idto3d.paste_photos", icon="PASTEDOWN")
+        layout.separator()
+        layout.operator("idto3d.clear_photos", icon="TRASH")
+
+
+def _draw_photos(layout: Any, context: Any, given: Any) -> None:
+    if given.photos:
+        split = layout.split(factor=0.24)
+        shown = given.photos[min(max(given.photo_index, 0), len(given.photos) - 1)]
+        split.template_icon(thumbnails.photo(shown.path), scale=3.0)
+        row = split.row()
+        row.template_list(
+            "IDTO3D_UL_photos", "", given, "photos", given, "photo_index", rows=2, maxrows=PHOTOS_USED + 1
+        )
+        column = row.column(align=True)
+        column.operator("idto3d.add_photos", text="", icon="ADD")
+        column.menu("IDTO3D_MT_photos", text="", icon="DOWNARROW_HLT")
+        if len(given.photos) > PHOTOS_USED:
+            layout.label(text=f"The first {PHOTOS_USED} are used", icon="INFO")
+        _draw_fits(layout, given)
+        return
+    box = layout.box()
+    panel_parts.text(
+        box, context, "One photo, or up to five of the same person. Frontal and evenly lit ones work best."
+    )
+    row = box.row()
+    row.scale_y = 1.4
+    row.operator("idto3d.add_photos", text="Add Photos...", icon="IMAGE_DATA")
+    row = box.row(align=True)
+    row.operator("idto3d.add_folder", text="Folder...", icon="FILE_FOLDER")
+    row.operator("idto3d.paste_photos", text="Paste", icon="PASTEDOWN")
+    panel_parts.text(box, context, "Or drop photos on this viewport.")
+
+
+def _draw_fits(layout: Any, given: Any) -> None:
+    """What the running or last head has understood of each photo: the mesh laid over it, and whether it fits."""
+    fits = session.get().fits()
+    for index, photo in enumerate(given.photos):
+        fit = fits.get(Path(photo.path).name)
+        if fit is None:
+            continue
+        box = layout.box().column(align=True)
+        split = box.split(factor=0.3)
+        split.template_icon(thumbnails.photo(str(fit.overlay or photo.path)), scale=2.8)
+        column = split.column(align=True)
+        row = column.row()
+        row.label(text=Path(photo.path).name)
+        row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
+        column.label(text=progress_text.verdict(fit), icon=_VERDICTS[fit.verdict])
+        # Over the whole width, which a sentence needs.
+        box.label(text=fit.reason[:1].upper() + fit.reason[1:] if fit.reason else progress_text.details(fit))
+
+
+def _draw_options(layout: Any, given: Any) -> None:
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    column.prop(given, "seed")
+    column.prop(given, "pack")
+    if given.pack == "FOLDER":
+        column.prop(given, "pack_folder", text="Folder")
+    column.prop(given, "output", placeholder="As in the preferences")
+    column.prop(given, "all_expressions")
+    if not given.all_expressions:
+        grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+        for index, name in enumerate(expressions.EXPRESSIONS):
+            grid.prop(given, "expressions", index=index, text=expressions.label(name), toggle=True)
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_UL_photos, IDTO3D_MT_photos, IDTO3D_PT_generate))

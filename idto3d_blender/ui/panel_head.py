@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The boxes for a finished head: expressions, animation, light, asset, export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ..head import expressions
+from ..head.import_head import is_head
+from ..studio import light_rigs, own_collection, viewport_colours
+from . import panel_parts
+
+
+class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
+    """The selected head"""
+
+    bl_label = "Head"
+    bl_order = 3
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        if not is_head(context.object):
+            layout.label(text="Select a head to pose it", icon="INFO")
+            layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
+            return
+        row = layout.row(align=True)
+        row.label(text=context.object.name, icon="USER")
+        shading = getattr(context.space_data, "shading", None)
+        if shading is not None:
+            shown = viewport_colours.shows_pictures(shading)
+            row.operator("idto3d.show_colours", text="Colours", icon="SHADING_TEXTURE", depress=shown)
+        row.operator("idto3d.look_at", text="", icon="ZOOM_SELECTED")
+
+
+class _HeadPanel(panel_parts.SidebarPanel):
+    bl_parent_id = "IDTO3D_PT_head"
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return is_head(context.object)
+
+
+class IDTO3D_PT_expressions(_HeadPanel, bpy.types.Panel):
+    """A slider for each expression"""
+
+    bl_label = "Expressions"
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        blocks = context.object.data.shape_keys.key_blocks
+        column = layout.column(align=True)
+        for number, names in enumerate(expressions.grouped(key.name for key in blocks[1:]).values()):
+            if number:
+                column.separator()
+            for name in names:
+                column.prop(blocks[name], "value", text=expressions.label(name), slider=True)
+        row = layout.row(align=True)
+        row.operator("idto3d.reset_expressions", icon="LOOP_BACK")
+        row.operator("idto3d.mirror_keys", text="Mirror", icon="MOD_MIRROR")
+
+
+class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):
+    """Move it, light it, film it"""
+
+    bl_label = "Animation and Light"
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        row = layout.row(align=True)
+        row.operator("idto3d.test_animation", icon="PLAY")
+        row.operator("idto3d.clear_animation", text="", icon="X")
+        row.operator("idto3d.turntable", icon="CAMERA_DATA")
+        row = layout.row(align=True)
+        row.label(icon="LIGHT")
+        for rig in light_rigs.RIGS:
+            row.operator("idto3d.light_rig", text=rig.capitalize()).rig = rig
+        lit = any(own_collection.is_ours(child, light_rigs.KIND) for child in context.scene.collection.children)
+        last = row.row(align=True)
+        last.enabled = lit
+        last.operator("idto3d.remove_lights", text="", icon="X")
+
+
+class IDTO3D_PT_use(_HeadPanel, bpy.types.Panel):
+    """File it, take it elsewhere, bring in another"""
+
+    bl_label = "Asset, Import and Export"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        layout.operator("idto3d.mark_asset", icon="ASSET_MANAGER")
+        layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
+        row = layout.row(align=True)
+        for kind, title in (("GLTF", "glTF..."), ("FBX", "FBX..."), ("USD", "USD...")):
+            row.operator("idto3d.export", text=title).formats = {kind}
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (IDTO3D_PT_head, IDTO3D_PT_expressions, IDTO3D_PT_scene, IDTO3D_PT_use)
+)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pieces that several of our panels draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ..jobs.snapshot import Problem
+from .progress_text import wrap
+from .remedies import remedies
+
+CATEGORY = "ID-to-3D"
+# A character's width in pixels in Blender's interface font, and the longest message that a panel shows in full.
+_CHARACTER = 6.6
+_MOST_LINES = 8
+
+
+class SidebarPanel:
+    """The place of all our panels."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+
+
+def text(layout: Any, context: Any, message: str, icon: str = "NONE") -> None:
+    """A message in as many labels as the sidebar's width needs."""
+    scale = context.preferences.system.ui_scale
+    width = max(18, int((context.region.width / scale - 60) / _CHARACTER)) if context.region else 36
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(wrap(message, width)[:_MOST_LINES]):
+        column.label(text=line, icon=icon if number == 0 else ("BLANK1" if icon != "NONE" else "NONE"))
+
+
+def problem(layout: Any, context: Any, what: Problem) -> None:
+    """An error: one sentence, its code, the buttons that help, and the report."""
+    first = what.message.splitlines()[0] if what.message else "Something went wrong."
+    text(layout, context, first, "ERROR")
+    if what.fix:
+        text(layout, context, what.fix, "BLANK1")
+    remedy_buttons(layout, what)
+    layout.operator("idto3d.copy_report", icon="COPYDOWN")
+    # In a row of its own: beside a button the longest codes are cut off.
+    layout.label(text=what.code)
+
+
+def remedy_buttons(layout: Any, what: Problem) -> None:
+    """The buttons that help against an error, if there are any."""
+    column = layout.column()
+    for remedy in remedies(what.code):
+        button = column.operator(remedy.operator, text=remedy.text, icon=remedy.icon)
+        for name, value in remedy.values.items():
+            setattr(button, name, value)
+
+
+def bar(layout: Any, fraction: float) -> None:
+    """A progress bar with its percentage. Always the same widget: Blender 4.3 flashes when another takes its place."""
+    layout.progress(factor=fraction, type="BAR", text=f"{fraction:.0%}")
+
+
+def online() -> bool:
+    return bool(bpy.app.online_access)
