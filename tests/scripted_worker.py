@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from idto3d_blender.jobs import job as job_module
 from idto3d_blender.jobs.job import Job, Launch, Timeouts, child_environment
 from idto3d_blender.jobs.snapshot import Snapshot
 
