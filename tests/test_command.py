@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
@@ -21,6 +23,7 @@ from idto3d import pipeline
 from idto3d.__main__ import main
 from idto3d.errors import Cancelled
 from idto3d.pipeline import STARTER_PACK, GenerateConfig
+from idto3d_shared.fit_file import read_fit
 
 LOOK = """
 import os, sys
@@ -90,13 +93,17 @@ def test_fit_tells_how_a_photo_is_understood(
     portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["fit", str(portrait), "--out", str(tmp_path / "fit"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"type": "done", "bundle": str(tmp_path / "fit")}
-    told = json.loads((tmp_path / "fit" / "fit.json").read_text(encoding="utf-8"))
-    (row,) = told["photos"]
-    assert row["name"] == "astronaut.png" and row["verdict"] in ("good", "fair") and 0 < row["residual_mm"] < 2.2
-    assert abs(row["yaw"]) < 25 and 0.3 < row["distance_m"] < 5 and len(row["light"]) == 9
-    assert any(name.startswith("mouthSmile") for name in row["expression"])  # she smiles
-    assert len(told["identity"]) > 10
+    *_, row, done = map(json.loads, capsys.readouterr().out.splitlines())
+    assert done == {"type": "done", "bundle": str(tmp_path / "fit")}
+    assert row["photo"] == "astronaut.png" and row["verdict"] in ("good", "fair") and 0 < row["residual_mm"] < 2.2
+    assert abs(row["yaw"]) < 25
+    told = read_fit(tmp_path / "fit" / "fit.json")
+    (photo,) = told.photos
+    assert (photo.name, photo.path, photo.width, photo.height) == ("astronaut.png", str(portrait), 512, 512)
+    assert photo.sha256 == hashlib.sha256(portrait.read_bytes()).hexdigest()
+    assert 0.3 < float(np.linalg.norm(photo.camera.position)) < 5
+    assert photo.expression["mouthSmile_L"] > 0.1  # she smiles
+    assert len(told.identity) > 10
     with Image.open(tmp_path / "fit" / "overlay.png") as picture:
         assert picture.size == (512, 512)
 

@@ -11,6 +11,7 @@ from .bundle import Bundle, PhotoScore, to_uint8
 from .finish import Head
 from .finish.to_bundle import head_arrays
 from .fit.check import judge
+from .fit.record import record_fit
 from .fit.result import PhotoFit
 from .headmodel import HeadModel
 from .preview import preview_sheet
@@ -53,6 +54,7 @@ def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: 
         timings={k: round(v, 2) for k, v in timings.items()},
         licence="The head is yours; the likeness is the person's.",
         consent="Only use photos of people who agreed.",
+        fit=record_fit(start.model, fitted.fit, fitted.faces),
     )
 
 
@@ -77,3 +79,11 @@ def verdict_of(model: HeadModel, photo: PhotoFit) -> dict[str, Any]:
         },
         "light": [[round(float(v), 4) for v in row] for row in photo.light],
     }
+
+
+def fit_event(model: HeadModel, photo: PhotoFit, overlay: str | None) -> dict[str, Any]:
+    """The protocol's event of a fitted photo; overlay: the picture's path."""
+    told = verdict_of(model, photo)
+    expression = ", ".join(told["expression"]) or "neutral"
+    rows = {key: told[key] for key in ("verdict", "reason", "residual_mm", "yaw", "pitch")}
+    return {"type": "fit", "photo": photo.name, **rows, "expression": expression, "overlay": overlay}

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from idto3d_shared.fit_file import FIT, fit_text
+
 from .clock import Events
-from .deliver import verdict_of
+from .deliver import fit_event
 from .fit.overlay import overlay
+from .fit.record import record_fit
 from .fit.subject import fit_subject
 from .headmodel import load_head_model
 from .photos import load_face_nets, read_faces
@@ -20,7 +22,8 @@ from .prior.pack import read_pack
 
 
 def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Events) -> None:
-    """Write `out`/fit.json, a row a photo, and `out`/overlay.png, the fitted head over each; one event a photo.
+    """Write `out`/fit.json, as a bundle has it, and `out`/overlay.png, the fitted head over each photo; one `fit` event
+    a photo.
 
     Raises UserError of photos and of the fit; then nothing is written.
     """
@@ -28,15 +31,13 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
     model = load_head_model(read.file("head.safetensors"))
     faces, notices = read_faces([str(p) for p in photos], load_face_nets(read.path / "photos"))
     fitted = fit_subject(model, faces)
-    rows, pictures = [], []
-    for face, photo in zip(fitted.faces, fitted.fit.photos, strict=True):
-        rows.append({"name": photo.name, **verdict_of(model, photo)})
-        pictures.append(overlay(model, face, photo.camera, fitted.fit.posed(model, photo)))
+    pairs = list(zip(fitted.faces, fitted.fit.photos, strict=True))
+    pictures = [overlay(model, face, photo.camera, fitted.fit.posed(model, photo)) for face, photo in pairs]
     for notice in (*notices, *fitted.notices):
         events({"type": "warning", "code": notice.code, "message": notice.message})
     out.mkdir(parents=True, exist_ok=True)
-    identity = [round(float(a), 4) for a in fitted.fit.identity]
-    text = json.dumps({"identity": identity, "photos": rows}, indent=2, ensure_ascii=False)
-    (out / "fit.json").write_text(text + "\n", encoding="utf-8")
+    (out / FIT).write_text(fit_text(record_fit(model, fitted.fit, fitted.faces)), encoding="utf-8")
     Image.fromarray(np.concatenate(pictures, 1)).save(out / "overlay.png")
+    for _, photo in pairs:
+        events(fit_event(model, photo, str(out / "overlay.png")))
     events({"type": "done", "bundle": str(out)})

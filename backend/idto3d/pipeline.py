@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .bundle import write_bundle
 from .clock import Clock, Events
-from .deliver import Origin, to_bundle, verdict_of
+from .deliver import Origin, fit_event, to_bundle
 from .distill.config import DistillationConfig, Quality
 from .distill.device import to_device
 from .distill.geometry import run_geometry
@@ -138,10 +138,7 @@ def tell_fit(start: Start, events: Events, live: Live | None) -> None:
         if live is not None:
             picture = overlay(start.model, face, photo.camera, fit.posed(start.model, photo))
             path = str(live.keep_picture("fit", picture))
-        told = verdict_of(start.model, photo)
-        expression = ", ".join(told["expression"]) or "neutral"
-        rows = {key: told[key] for key in ("verdict", "reason", "residual_mm", "yaw", "pitch")}
-        events({"type": "fit", "photo": photo.name, **rows, "expression": expression, "overlay": path})
+        events(fit_event(start.model, photo, path))
 
 
 def distil(

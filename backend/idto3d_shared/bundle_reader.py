@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .bundle_header import MaterialHeader, read_header
 from .errors import BundleError
+from .fit_file import FIT, FitFile, read_fit
 from .npz import Shape, check_array, read_npz
 from .png import read_png
 
@@ -56,7 +57,7 @@ class HeadFiles:
     version: of the format; vertices (V,3) float32 metres, Z up, facing -Y; faces, faces_uv (F,4) int32, -1 last in a
     triangle; uv (T,2) float32, v up; material, part (F,) int32 into materials and parts; offsets (E,V,3) float32, one
     for each of expressions; seen (V,) float32 0..1, or None in format 1; images: file name below the folder -> PNG;
-    info: head.json.
+    info: head.json; fit: what the fit found, None in older bundles.
     """
 
     folder: Path
@@ -74,6 +75,7 @@ class HeadFiles:
     materials: tuple[MaterialHeader, ...]
     images: Mapping[str, bytes]
     info: Mapping[str, Any]
+    fit: FitFile | None = None
 
 
 def read_bundle_files(folder: str | Path, versions: tuple[int, ...] = (1, 2)) -> HeadFiles:
@@ -130,6 +132,7 @@ def _read(path: Path, versions: tuple[int, ...]) -> HeadFiles:
         materials=header.materials,
         images=images,
         info=header.info,
+        fit=read_fit(path / FIT) if (path / FIT).is_file() else None,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idto3d_shared.bundle_header import Alpha
+from idto3d_shared.fit_file import FitFile
 
 from .. import __version__
 
@@ -55,7 +56,7 @@ class Bundle:
     material's maps; faces_uv (F,4) int32, -1 where faces has it; material and part (F,) int32 into materials and parts;
     offsets (E,V,3) float32, added to vertices for each name in expressions (without neutral, which is zero); seen (V,)
     float32 0..1; seen_map (S,S) uint8 of the material "skin", or None; expression_albedo: an expression's name to its
-    own (S,S,3) uint8 albedo of "skin"; preview (H,W,3) uint8 sRGB; timings in seconds.
+    own (S,S,3) uint8 albedo of "skin"; preview (H,W,3) uint8 sRGB; timings in seconds; fit: of the photos, or None.
     """
 
     vertices: NDArray[np.float32]
@@ -80,6 +81,7 @@ class Bundle:
     licence: str = ""
     consent: str = ""
     generator: str = f"idto3d {__version__}"
+    fit: FitFile | None = None
 
 
 def to_uint8(image: NDArray[np.floating]) -> Bytes:

@@ -52,6 +52,7 @@ def read_bundle(path: str | Path) -> Bundle:
         licence=info["licence"],
         consent=info["consent"],
         generator=info["generator"],
+        fit=head.fit,
     )
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from idto3d_shared.bundle_header import KINDS, MAPS, UNITS
 from idto3d_shared.bundle_reader import ARRAYS, PREVIEW, check_mesh
 from idto3d_shared.errors import BundleError
+from idto3d_shared.fit_file import FIT, fit_text
 
 from ..errors import UserError
 from ..replace_folder import publish, recover
@@ -28,7 +29,7 @@ from .read import GLB, validate
 # Higher levels take ten times as long for a twentieth of the size.
 _COMPRESSION = 1
 _OWN_FILE = re.compile(
-    rf"head\.(json|npz|glb)|preview\.png|{MAPS}|{MAPS}/.*_({'|'.join(KINDS)})\.png|{MAPS}/.*_albedo_.*\.png"
+    rf"head\.(json|npz|glb)|fit\.json|preview\.png|{MAPS}|{MAPS}/.*_({'|'.join(KINDS)})\.png|{MAPS}/.*_albedo_.*\.png"
 )
 _FORMAT_1_FILE = re.compile(r"(albedo|roughness|specular|albedo_.*)\.png")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -79,6 +80,8 @@ def _arrays(bundle: Bundle) -> dict[str, Any]:
 def _write_files(bundle: Bundle, folder: Path) -> None:
     _write_header(bundle, folder / "head.json")
     _write_arrays(bundle, folder / "head.npz")
+    if bundle.fit is not None:
+        (folder / FIT).write_text(fit_text(bundle.fit), encoding="utf-8")
     (folder / MAPS).mkdir()
     _write_png(folder / PREVIEW, bundle.preview, 3)
     for material in bundle.materials:

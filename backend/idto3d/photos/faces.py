@@ -16,7 +16,7 @@ from idto3d.errors import UserError
 from . import align
 from .blendshapes import score_blendshapes
 from .landmarks import MESH
-from .load import Notice, Photo, read_photo
+from .load import Notice, Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
 from .picture import frame, inside, is_grey
@@ -43,7 +43,7 @@ class Face:
     pixels to picture pixels; landmarks (478,2) in pixels of the picture, 468 to 477 irises; landmark_depth (478,): the
     net's z in the same scale, larger is farther; blendshapes: ARKit names and ``_neutral`` to 0..1; person (S,S) 0..1:
     the mask of the person with hair; presence 0..1: the net's opinion that this is a face; crop (112,112,3): aligned
-    for a recogniser; grey: the photo has no colour.
+    for a recogniser; grey: the photo has no colour; file: where it came from.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Face:
     crop: NDArray[np.uint8]
     grey: bool
     notices: tuple[Notice, ...]
+    file: PhotoFile | None = None
 
 
 def five_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
@@ -97,6 +98,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         crop=align.arcface_crop(image, five_points(found.points)),
         grey=is_grey(picture, within),
         notices=(*photo.notices, *_notices(name, candidates)),
+        file=photo.file,
     )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
@@ -53,12 +54,24 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class PhotoFile:
+    """Where a photo came from, so that it can be found again. path: as given; sha256 of the file; width, height: in
+    pixels, upright."""
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Photo:
     """image: (H, W, 3) uint8 sRGB, upright; name: the file's name, for messages."""
 
     image: npt.NDArray[np.uint8]
     name: str
     notices: tuple[Notice, ...] = ()
+    file: PhotoFile | None = None
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -92,6 +105,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
                     raise OSError("the image is empty")
                 image = _decode(opened, file, notices)
                 rgb = _upright(_to_rgb(image, file.name, notices), _orientation(opened))
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -102,7 +117,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         raise UserError("E_PHOTO_TOO_LARGE", f"{file.name} does not fit in memory.", "Make it smaller.") from error
     except Exception as error:  # decoders raise almost anything on damaged files
         raise _unreadable(file, str(error) or type(error).__name__) from error
-    return Photo(rgb, file.name, tuple(notices))
+    height, width = rgb.shape[:2]
+    return Photo(rgb, file.name, tuple(notices), PhotoFile(os.fspath(path), digest, width, height))
 
 
 def _decode(opened: ImageFile.ImageFile, file: Path, notices: list[Notice]) -> Image.Image:
