@@ -18,6 +18,7 @@ from ..mesh.surface import uniform_laplacian
 from ..photos.faces import Face
 from .landmarks import LandmarkFit, LandmarkModel
 from .lips import close_lips
+from .untangle import untangle
 
 Array = NDArray[Any]
 
@@ -34,7 +35,7 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
 
     Minimises trust |A d - r|^2 + SMOOTHNESS |L d|^2 with A the landmarks' barycentric rows and r their residuals in the
     picture's plane. Where an expression moves the skin much, the residual is the expression's and not the person's. At
-    rest the lips touch.
+    rest the lips touch, and the skin crosses itself nowhere.
     """
     at = LandmarkModel.of(model)
     shape = at.neutral + np.tensordot(fit.identity, at.identity, 1)
@@ -57,7 +58,9 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     shared = np.linalg.solve(normal, right[..., None])[..., 0]
     left = [r - shared @ plane for r, plane in zip(residuals, planes, strict=True)]
     displacement, *corrections = _Spread(model, at)([shared, *left])
-    closing = close_lips(model, model.shape(fit.identity) + displacement + model.motion(fit.resting))
+    at_rest = model.shape(fit.identity) + displacement + model.motion(fit.resting)
+    closing = close_lips(model, at_rest)
+    closing = closing + untangle(model, at_rest + closing)
     # photos show lips as they are: what closes them at rest is taken back there
     return displacement + closing, tuple(c - closing for c in corrections)
 

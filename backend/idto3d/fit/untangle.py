@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Skin that does not pass through itself.
+
+A head is a warp of the mean head, which crosses itself nowhere. Where sheets lie against one another, as lips, lids and
+the walls of nostrils do, modes that move them a little apart from each other make them cross. There the warp is made
+smooth in space instead of along the skin, so that both sheets go the same way, and as far as that is needed only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.spatial import cKDTree
+
+from ..headmodel import HeadModel
+from ..headmodel.model import SKIN_PARTS
+from ..mesh.intersections import self_intersections
+
+Array = NDArray[Any]
+
+SOFT = ("mouth_socket", "eye_socket", "lacrimal", "eye_blend", "eye_occlusion", "lashes")
+"""Parts that go with the skin they lie at."""
+CLEARANCE = 2e-7  # metres by which two triangles must pass through one another to count; finer than the rulers'
+SPREAD = 0.004  # metres: standard deviation of the smoothing in space
+REACH = 0.008  # metres from a crossing to where nothing changes
+WIDER = 1.4  # of both, each time that a whole share was not enough
+STEP = 0.35  # of the smooth warp, that is taken more of with each round
+SURROUNDINGS = 0.03  # metres round the first crossings in which further ones are looked for
+SLACK = 0.1  # keeps the slopes of a warp small where its neighbourhood is too flat to tell them
+ROUNDS = 16
+
+
+def untangle(model: HeadModel, points: Array) -> Array:
+    """(P,3) displacement after which the skin of a head (P,3) crosses itself nowhere; zero where it does not now.
+
+    Of what the rounds came to the fewest crossings count, should there be some that the model's mean head has itself.
+    """
+    triangles = model.triangles_of(*SKIN_PARTS)
+    pairs = self_intersections(points, triangles, CLEARANCE)
+    best, fewest = np.zeros_like(points), len(pairs)
+    if not fewest:
+        return best
+    hit = np.unique(triangles[pairs])
+    mean = model.neutral.astype(np.float64)
+    skin = np.flatnonzero(model.vertices_of(*SKIN_PARTS))
+    soft = np.flatnonzero(model.vertices_of(*SKIN_PARTS, *SOFT))
+    around = cKDTree(mean[hit]).query(mean, distance_upper_bound=SURROUNDINGS)[0]
+    triangles = triangles[np.isfinite(around)[triangles].any(1)]
+    warp, share, wide = points - mean, np.zeros(len(points)), 1.0
+    for number in range(1, ROUNDS + 1):
+        if np.median(share[hit]) >= 1:
+            wide *= WIDER
+        distance = cKDTree(mean[hit]).query(mean[soft], distance_upper_bound=wide * REACH)[0]
+        near = np.clip(1 - (distance / (wide * REACH)) ** 2, 0, 1) ** 2
+        share[soft] = np.maximum(share[soft], min(1.0, STEP * number) * np.minimum(1.0, 1.3 * near))
+        rows = np.flatnonzero(share > 0)
+        change = np.zeros_like(points)
+        change[rows] = share[rows, None] * (_smooth(mean, warp, skin, rows, wide * SPREAD) - warp[rows])
+        pairs = self_intersections(points + change, triangles, CLEARANCE)
+        if len(pairs) < fewest:
+            best, fewest = change, len(pairs)
+        if not fewest:
+            break
+        hit = np.unique(triangles[pairs])
+    return best
+
+
+def _smooth(mean: Array, warp: Array, skin: Array, rows: Array, spread: float) -> Array:
+    """(R,3) the warp (P,3) of the mean head at vertices `rows`, linear in space near each: moving least squares over
+    the skin's vertices (Lancaster and Salkauskas 1981)."""
+    near = cKDTree(mean[skin]).query_ball_point(mean[rows], 2.5 * spread)
+    i, j = np.repeat(np.arange(len(rows)), [len(own) for own in near]), np.concatenate(near).astype(np.int64)
+    offset = np.c_[np.ones(len(i)), (mean[skin[j]] - mean[rows[i]]) / spread]
+    weight = np.exp(-0.5 * (offset[:, 1:] ** 2).sum(1))
+
+    def total(values: Array) -> Array:
+        out: Array = coo_array((weight, (i, np.arange(len(i)))), shape=(len(rows), len(i))).tocsr() @ values
+        return out
+
+    normal = total((offset[:, :, None] * offset[:, None, :]).reshape(-1, 16)).reshape(-1, 4, 4)
+    normal[:, 1:, 1:] += SLACK * normal[:, :1, :1] * np.eye(3)
+    right = total((offset[:, :, None] * warp[skin[j]][:, None, :]).reshape(-1, 12)).reshape(-1, 4, 3)
+    out: Array = np.linalg.solve(normal, right)[:, 0]
+    return out
