@@ -180,7 +180,7 @@ def _gauss_newton(
             normal[:m, :m] += np.eye(m)
             gradient[:m] += a
         for k, (q, state) in enumerate(zip(points, states, strict=True)):
-            jac, res = _linearise(at, a, state, q, free)
+            jac, res = linearise(at, a, state, q, free)
             w = np.repeat(_weights(at, res, state.camera, config), 2)
             rows = np.r_[0:first, first + k * block : first + (k + 1) * block]
             j = jac.reshape(-1, jac.shape[-1])
@@ -199,13 +199,13 @@ def _gauss_newton(
         if free:
             a = a + delta[:m]
         states = tuple(
-            _moved(state, delta[first + k * block : first + (k + 1) * block], config)
+            moved(state, delta[first + k * block : first + (k + 1) * block], config)
             for k, state in enumerate(states)
         )
     return _finished(at, points, a, states, config)
 
 
-def _linearise(
+def linearise(
     at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool
 ) -> tuple[Array, Array]:
     """Jacobian (K,2,C) of the pixels by identity and expression (if free), the camera's between; residual (K,2)."""
@@ -248,7 +248,7 @@ def _weights(at: LandmarkModel, res: Array, camera: PhotoCamera, config: FitConf
     return out
 
 
-def _moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:
+def moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:
     """A photo's state after a step, turned by half a radian at most."""
     cam = state.camera
     turn = delta[:3] * min(1.0, 0.5 / max(1e-9, float(np.linalg.norm(delta[:3]))))
@@ -271,7 +271,7 @@ def _finished(
 ) -> LandmarkFit:
     cost, residual = 0.5 * float(a @ a), []
     for q, state in zip(points, states, strict=True):
-        _, res = _linearise(at, a, state, q, False)
+        _, res = linearise(at, a, state, q, False)
         distance = np.linalg.norm(res, axis=1) / (config.sigma * state.camera.scale)
         huber = np.where(
             distance < config.huber, 0.5 * distance**2, config.huber * (distance - 0.5 * config.huber)
