@@ -55,7 +55,7 @@ class IDTO3D_OT_test_animation(_HeadOperator, bpy.types.Operator):
     )
     start: bpy.props.IntProperty(name="Start", description="First frame", default=1)  # type: ignore[valid-type]
     set_range: bpy.props.BoolProperty(  # type: ignore[valid-type]
-        name="Set Frame Range", description="Set the scene's frame range to the loop", default=True
+        name="Set Frame Range", description="Show the whole loop, until it is cleared", default=True
     )
 
     @classmethod
@@ -70,7 +70,7 @@ class IDTO3D_OT_test_animation(_HeadOperator, bpy.types.Operator):
     def execute(self, context: Any) -> set[str]:
         after = animation.animate(context.object, self.start, self.frames)
         if self.set_range:
-            context.scene.frame_start, context.scene.frame_end = self.start, after - 1
+            animation.show_all(context.scene, context.object, self.start, after)
         context.scene.frame_set(self.start)
         self.report({"INFO"}, f"Frames {self.start} to {after - 1}. Press Space in the viewport to play")
         return {"FINISHED"}
@@ -153,7 +153,7 @@ class IDTO3D_OT_remove_lights(bpy.types.Operator):
 
 
 class IDTO3D_OT_turntable(_HeadOperator, bpy.types.Operator):
-    """A camera that goes once round the head. Sets the scene's camera and frame range"""
+    """A camera that goes round the head, and the frames for one round. What stands in its way is hidden meanwhile"""
 
     bl_idname = "idto3d.turntable"
     bl_label = "Turntable"
@@ -174,8 +174,28 @@ class IDTO3D_OT_turntable(_HeadOperator, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         engine = {"KEEP": None, "EEVEE": turntable.EEVEE, "CYCLES": turntable.CYCLES}[self.engine]
-        turntable.add_turntable(context.scene, context.object, self.start, self.frames, engine)
-        self.report({"INFO"}, "Render > Render Animation makes the film")
+        hidden = turntable.add_turntable(context, context.object, self.start, self.frames, engine)
+        meanwhile = f". Hidden meanwhile, as they stand in the way: {', '.join(hidden)}" if hidden else ""
+        self.report({"INFO"}, f"Render > Render Animation makes the film{meanwhile}")
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_remove_turntable(bpy.types.Operator):
+    """Remove the turntable: the scene gets its frame range and its camera back, and what was hidden shows again"""
+
+    bl_idname = "idto3d.remove_turntable"
+    bl_label = "Remove Turntable"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not turntable.is_there(context.scene):
+            cls.poll_message_set("There is no turntable in this scene")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        turntable.remove_turntable(context)
         return {"FINISHED"}
 
 
@@ -243,6 +263,7 @@ _CLASSES = (
     IDTO3D_OT_light_rig,
     IDTO3D_OT_remove_lights,
     IDTO3D_OT_turntable,
+    IDTO3D_OT_remove_turntable,
     IDTO3D_OT_mark_asset,
     IDTO3D_OT_export,
 )

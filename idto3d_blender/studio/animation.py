@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import bpy
 
-# Marks an action as ours, so that making it again replaces no work of the user's.
+from . import frame_range
+
+# Marks an action as ours, so that making it again replaces no work of the user's. Its value is its own, for the frames.
 _MARK = "idto3d_test"
 
 
@@ -36,14 +39,22 @@ def animate(obj: Any, start: int, frames: int) -> int:
         frame += frames
     action = keys.animation_data.action
     action.name = f"{obj.name} expressions"
-    action[_MARK] = True
+    action[_MARK] = uuid.uuid4().hex
     return frame
 
 
+def show_all(scene: Any, obj: Any, start: int, after: int) -> None:
+    """Make the scene's frame range long enough for the test animation of ``obj``, until that is cleared."""
+    frame_range.borrow(scene, str(_action(obj)[_MARK]), start, after - 1)
+
+
 def clear(obj: Any) -> None:
-    """Take our test animation off the head and set all expressions to 0. Drivers and other animation stay."""
+    """Take our test animation off the head, give its frames back, and set all expressions to 0. Drivers and other
+    animation stay."""
     action = _action(obj)
     if action is not None and _MARK in action:
+        for scene in obj.users_scene:
+            frame_range.give_back(scene, str(action[_MARK]))
         obj.data.shape_keys.animation_data.action = None
         if action.users == 0:
             bpy.data.actions.remove(action)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A camera that goes once round a head."""
+"""A camera that goes round a head. While it is there, what stands between the two is hidden, and the scene's frame
+range is one round or what else of ours is longer; all is given back with its removal."""
 
 from __future__ import annotations
 
@@ -7,23 +8,39 @@ import math
 from typing import Any
 
 import bpy
+import numpy as np
+from mathutils import Vector
 
-from . import own_collection, stage
+from ..head import room
+from . import frame_range, own_collection, stage
 
 KIND = "turntable"
 # EEVEE's name was another one while the old and the new EEVEE were both there.
 EEVEE = "BLENDER_EEVEE_NEXT" if bpy.app.version < (5, 0) else "BLENDER_EEVEE"
 CYCLES = "CYCLES"
+_BEFORE = "idto3d_camera"  # on the collection: the scene's camera before
+_HIDDEN = "idto3d_hidden"  # on an object that is hidden meanwhile: where
+_RENDER, _VIEW = 1, 2
+_LOOKS = 24
+# A box that holds head and camera both and is no larger, metres, is a box and not a room.
+_BOX = 4.0
+_DEEPEST = 20
 
 
-def add_turntable(scene: Any, head: Any, start: int, frames: int, engine: str | None) -> Any:
-    """Make a camera the scene's own that goes round ``head`` in ``frames`` frames from ``start`` on, and set the
-    scene's frame range to one round. engine: EEVEE, CYCLES, or None to leave the scene's. Returns the camera.
+def add_turntable(context: Any, head: Any, start: int, frames: int, engine: str | None) -> list[str]:
+    """Make a camera the scene's own that goes round ``head``, once in ``frames`` frames from ``start`` on. engine:
+    EEVEE, CYCLES, or None to leave the scene's. Returns the names of the objects that are hidden for it.
 
     The camera hangs on an empty that turns: move or scale that to change the path. Replaces an earlier turntable.
     """
+    scene = context.scene
+    remove_turntable(context)
     framing = stage.frame_head(head)
+    before = scene.camera
+    hidden = _hide(context, head, framing)
     collection = own_collection.renew(scene, KIND, "ID-to-3D turntable")
+    if before is not None:
+        collection[_BEFORE] = before
     pivot = own_collection.add(collection, bpy.data.objects.new("Turntable", None))
     pivot.location = framing.target
     pivot.empty_display_size = framing.height / 2
@@ -38,21 +55,107 @@ def add_turntable(scene: Any, head: Any, start: int, frames: int, engine: str | 
     camera.parent = pivot
     camera.location = (0.0, -framing.distance, 0.0)
     camera.rotation_euler = (math.pi / 2, 0.0, 0.0)
-    turned = head.matrix_world.to_euler().z
-    for frame, angle in ((start, turned), (start + frames, turned + 2 * math.pi)):
-        pivot.rotation_euler.z = angle
+    _turn(pivot, head.matrix_world.to_euler().z, start, frames)
+    scene.camera = camera
+    # The last frame would show the first one again.
+    frame_range.borrow(scene, KIND, start, start + frames - 1)
+    if engine is not None:
+        scene.render.engine = engine
+    return hidden
+
+
+def is_there(scene: Any) -> bool:
+    """The scene has a turntable of ours."""
+    return any(own_collection.is_ours(child, KIND) for child in scene.collection.children_recursive)
+
+
+def remove_turntable(context: Any) -> bool:
+    """Take the turntable out of the scene and give back its camera, its frames and what was hidden. True if there was
+    one."""
+    scene = context.scene
+    there = [child for child in scene.collection.children_recursive if own_collection.is_ours(child, KIND)]
+    cameras = [child[_BEFORE] for child in there if child.get(_BEFORE) is not None]
+    removed = own_collection.remove(scene, KIND)
+    if scene.camera is None and cameras:
+        scene.camera = cameras[0]
+    for obj in scene.objects:
+        if _HIDDEN in obj:
+            _show(context, obj)
+    frame_range.give_back(scene, KIND)
+    return removed
+
+
+def _turn(pivot: Any, angle: float, start: int, frames: int) -> None:
+    for frame, turned in ((start, angle), (start + frames, angle + 2 * math.pi)):
+        pivot.rotation_euler.z = turned
         pivot.keyframe_insert("rotation_euler", index=2, frame=frame)
     action = pivot.animation_data.action
     action.name = "Turntable"
     for curve in _curves(action):
+        # It goes on turning where the scene is longer than a round.
+        curve.extrapolation = "LINEAR"
         for point in curve.keyframe_points:
             point.interpolation = "LINEAR"
-    scene.camera = camera
-    # The last frame would show the first one again.
-    scene.frame_start, scene.frame_end = start, start + frames - 1
-    if engine is not None:
-        scene.render.engine = engine
-    return camera
+
+
+def _hide(context: Any, head: Any, framing: stage.Framing) -> list[str]:
+    """Hide what stands between ``head`` and a camera going round it; returns the names. Rays find it, so that a wall
+    behind or a ground below stays."""
+    scene, layer = context.scene, context.view_layer
+    own = {head.name, *(child.name for child in head.children_recursive)}
+    if head.parent is not None:
+        own |= {head.parent.name, *(child.name for child in head.parent.children_recursive)}
+    target = Vector(framing.target)
+    hidden = []
+    for name in sorted({*_around(scene, target, framing), *_between(context, own, target, framing)} - own):
+        obj = scene.objects.get(name)
+        if obj is not None and obj.library is None and obj.name in layer.objects:
+            obj[_HIDDEN] = (0 if obj.hide_render else _RENDER) | (0 if obj.hide_get(view_layer=layer) else _VIEW)
+            obj.hide_render = True
+            obj.hide_set(True, view_layer=layer)
+            hidden.append(name)
+    return hidden
+
+
+def _around(scene: Any, target: Vector, framing: stage.Framing) -> list[str]:
+    """Meshes the size of a box or a piece of furniture that the head stands in, and the camera with it."""
+    found = []
+    for obj in scene.objects:
+        if obj.type == "MESH" and not obj.hide_render:
+            low, high = room.box(obj)
+            size = float(np.max(high - low))
+            inside = bool(((low < np.array(target)) & (np.array(target) < high)).all())
+            if inside and framing.height < size < _BOX and float(np.min(high - low)) > framing.height:
+                found.append(obj.name)
+    return found
+
+
+def _between(context: Any, own: set[str], target: Vector, framing: stage.Framing) -> list[str]:
+    graph = context.evaluated_depsgraph_get()
+    found: list[str] = []
+    for number in range(_LOOKS):
+        eye = target + stage.direction(360.0 * number / _LOOKS, 0.0) * framing.distance
+        for height in (-0.4, 0.0, 0.4):
+            end = target + Vector((0.0, 0.0, height * framing.height))
+            way = end - eye
+            begin, left = eye, way.length
+            for _ in range(_DEEPEST):
+                hit, place, _, _, obj, _ = context.scene.ray_cast(graph, begin, way.normalized(), distance=left)
+                if not hit or obj.name in own:
+                    break
+                found.append(obj.name)
+                begin = place + way.normalized() * 1e-4
+                left = (end - begin).length
+    return found
+
+
+def _show(context: Any, obj: Any) -> None:
+    how = obj[_HIDDEN]
+    del obj[_HIDDEN]
+    if how & _RENDER:
+        obj.hide_render = False
+    if how & _VIEW and obj.name in context.view_layer.objects:
+        obj.hide_set(False, view_layer=context.view_layer)
 
 
 def _curves(action: Any) -> list[Any]:

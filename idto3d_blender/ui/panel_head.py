@@ -72,6 +72,7 @@ class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):
         row.operator("idto3d.test_animation", icon="PLAY")
         row.operator("idto3d.clear_animation", text="", icon="X")
         row.operator("idto3d.turntable", icon="CAMERA_DATA")
+        row.operator("idto3d.remove_turntable", text="", icon="X")
         row = layout.row(align=True)
         row.label(icon="LIGHT")
         for rig in light_rigs.RIGS:

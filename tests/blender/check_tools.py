@@ -74,12 +74,37 @@ def check_animation(anna: Any, ben: Any) -> None:
     assert not any(values(ben).values()) and ben.data.shape_keys.animation_data is None
     assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}, "a second time"
     assert len([action for action in bpy.data.actions if action.users]) == 1
+    check_frames(scene, anna)
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"}
     check_polls.refused(bpy.ops.idto3d.clear_animation, "no test animation")
     ben.data.shape_keys.key_blocks["smile"].keyframe_insert("value", frame=1)
     select(ben)
     check_polls.refused(bpy.ops.idto3d.test_animation, "animation of its own")
     select(anna)
+
+
+def check_frames(scene: Any, anna: Any) -> None:
+    """Test animation (6 frames for each expression) and turntable share the scene's frames, and give them back."""
+
+    def frames() -> tuple[int, int]:
+        return scene.frame_start, scene.frame_end
+
+    loop = 6 * len(NAMES)
+    assert frames() == (1, loop), "the longer one from before is still there"
+    camera = scene.camera
+    for turn, both in ((4, loop), (loop + 50, loop + 50)):
+        assert bpy.ops.idto3d.turntable(frames=turn) == {"FINISHED"} and frames() == (1, both)
+    assert bpy.ops.idto3d.clear_animation() == {"FINISHED"} and frames() == (1, loop + 50)
+    assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"} and frames() == (1, loop + 50)
+    assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"} and frames() == (1, loop) and scene.camera == camera
+    check_polls.refused(bpy.ops.idto3d.remove_turntable, "no turntable")
+    assert bpy.ops.idto3d.clear_animation() == {"FINISHED"} and frames() == (1, 250), "the scene's own range is lost"
+    # What the user sets meanwhile stays.
+    assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}
+    scene.frame_start, scene.frame_end = 20, 90
+    assert bpy.ops.idto3d.clear_animation() == {"FINISHED"} and frames() == (20, 90)
+    scene.frame_start, scene.frame_end = 1, 250
+    assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}
 
 
 def check_mirror(anna: Any, ben: Any) -> None:
@@ -144,9 +169,42 @@ def check_light(anna: Any, ben: Any) -> None:
     assert [obj.name for obj in scene.objects if obj.type == "LIGHT"] == ["my light"] and len(bpy.data.lights) == 1
 
 
+def box(name: str, size: float, place: Any) -> Any:
+    mesh = bpy.data.meshes.new(name)
+    corners = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+    faces = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    mesh.from_pydata([[size / 2 * c for c in corner] for corner in corners], [], faces)
+    obj = bpy.data.objects.new(name, mesh)
+    obj.location = place
+    bpy.context.scene.collection.objects.link(obj)
+    return obj
+
+
+def check_in_the_way(ben: Any) -> None:
+    """A box beside the head, as the default cube is, and one around it are hidden meanwhile; ground and room stay."""
+    middle = ben.matrix_world.translation
+    beside = box("beside", 2.0, middle + Vector((-1.2, 0, 0)))
+    around = box("around", 2.0, middle)
+    ground, far, walls = (
+        box("ground", 3.0, middle - Vector((0, 0, 1.8))),
+        box("far", 1.0, (0, 9, 0)),
+        box("room", 12, middle),
+    )
+    around.hide_set(True)
+    assert bpy.ops.idto3d.turntable() == {"FINISHED"}
+    assert beside.hide_render and beside.hide_get() and around.hide_render
+    beside.name = "renamed"
+    assert not any(obj.hide_render or obj.hide_get() for obj in (ground, far, walls, ben))
+    assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
+    assert not beside.hide_render and not beside.hide_get() and not around.hide_render and around.hide_get()
+    for obj in (beside, around, ground, far, walls):
+        bpy.data.objects.remove(obj)
+
+
 def check_turntable(ben: Any) -> None:
     scene = bpy.context.scene
     select(ben)
+    check_in_the_way(ben)
     scene.render.resolution_x, scene.render.resolution_y = 1920, 1080
     for engine, name in (("EEVEE", turntable.EEVEE), ("CYCLES", "CYCLES"), ("KEEP", "CYCLES")):
         assert bpy.ops.idto3d.turntable(frames=40, engine=engine) == {"FINISHED"} and scene.render.engine == name
@@ -161,6 +219,7 @@ def check_turntable(ben: Any) -> None:
         seen = np.array([world_to_camera_view(scene, camera, corner) for corner in corners])
         assert (seen[:, 0] > 0).all() and (seen[:, 0] < 1).all() and seen[:, 1].max() < 1 and (seen[:, 2] > 0).all()
         assert seen[:, 1].max() - seen[:, 1].min() > 0.5, "the head is small in the picture"
+    assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
 
 
 def check_asset(anna: Any) -> None:
