@@ -57,7 +57,7 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
         right += share[:, None] * r
     shared = np.linalg.solve(normal, right[..., None])[..., 0]
     left = [r - shared @ plane for r, plane in zip(residuals, planes, strict=True)]
-    displacement, *corrections = _Spread(model, at)([shared, *left])
+    displacement, *corrections = Spread(model, at)([shared, *left])
     at_rest = model.shape(fit.identity) + displacement + model.motion(fit.resting)
     closing = close_lips(model, at_rest)
     closing = closing + untangle(model, at_rest + closing)
@@ -65,7 +65,7 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     return displacement + closing, tuple(c - closing for c in corrections)
 
 
-class _Spread:
+class Spread:
     """Values at the landmarks to smooth fields on the whole model; one factorisation for all of them."""
 
     def __init__(self, model: HeadModel, at: LandmarkModel) -> None:
