@@ -195,6 +195,15 @@ def test_death_on_the_way_shows_its_last_words(user: Path) -> None:
     assert "line 0" not in snapshot.error.message.splitlines()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_death_from_outside_says_so(user: Path) -> None:
+    script = 'hello(); name = ask("generate")["job"]\nprint("some words", file=sys.stderr)\nos.kill(os.getpid(), 9)'
+    snapshot = finish(started(user, script))
+    assert snapshot.error is not None and snapshot.resumable and snapshot.error.code == "E_BACKEND_DIED"
+    assert "stopped from outside" in snapshot.error.message and "some words" not in snapshot.error.message
+    assert "checkpoint" in snapshot.error.fix
+
+
 def test_garbage_is_counted_and_logged(user: Path) -> None:
     script = (
         'hello(); name = ask("generate")["job"]\n'

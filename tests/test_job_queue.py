@@ -9,12 +9,16 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from idto3d.worker import LOADING
+from idto3d_blender.jobs import jobs as jobs_module
 from idto3d_blender.jobs import setup_backend
+from idto3d_blender.jobs.job import Job, Launch
 from idto3d_blender.jobs.jobs import Jobs, Record
 from tests.scripted_worker import ENDLESS, NORMAL, ROOT, SHORT, launch_of, until
 
@@ -52,6 +56,88 @@ def test_one_at_a_time_in_order(user: Path) -> None:
     assert [record.id for record in jobs.resumable()] == [names[1]]
     assert [record.state for name in names if (record := jobs.record(name))] == ["done", "cancelled", "done"]
     assert not list((user / "jobs").glob("*.lock"))
+
+
+SERVER = """
+import os
+hello()
+print("up", file=sys.stderr)
+while True:
+    request = ask("generate", "shutdown", "closed")
+    if request["type"] != "generate": break
+    lines.remove(request)
+    name = request["job"]
+    if name.endswith("broken"): say(type="error", job=name, code="E_INTERNAL", message="Broken.", fix="")
+    else: say(type="done", job=name, bundle=str(os.getpid()))
+"""
+
+
+def server(user: Path) -> tuple[Jobs, Launch]:
+    launch = replace(launch_of(user, SERVER), keep=True)
+    return Jobs(user, lambda record: launch, SHORT), launch
+
+
+def serve(jobs: Jobs, user: Path) -> str:
+    """The number of the process that did a job."""
+    jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    drain(jobs)
+    assert jobs.finished is not None and jobs.finished.state == "done", jobs.finished
+    return str(jobs.finished.bundle)
+
+
+def test_process_serves_one_job_after_the_other(user: Path) -> None:
+    jobs, _ = server(user)
+    first = serve(jobs, user)
+    assert jobs.warm and serve(jobs, user) == first
+    jobs.cool_down()
+    assert not jobs.warm and serve(jobs, user) != first
+    jobs.release()
+    assert not jobs.warm
+
+
+def test_process_is_started_ahead(user: Path) -> None:
+    jobs, launch = server(user)
+    jobs.warm_up(launch)
+    jobs.warm_up(launch)  # there is one
+    warm = jobs._warm
+    assert warm is not None and not jobs.busy
+    end = time.monotonic() + 20
+    while jobs._warm is not None and jobs._warm.hello is None:
+        assert time.monotonic() < end
+        jobs.poll()
+    assert warm.process.popen is not None and serve(jobs, user) == str(warm.process.popen.pid)
+    jobs.release()
+
+
+def test_dead_or_other_process_is_not_used(user: Path) -> None:
+    jobs, launch = server(user)
+    first = serve(jobs, user)
+    os.kill(int(first), 9)
+    end = time.monotonic() + 20
+    while jobs.warm:
+        assert time.monotonic() < end
+        jobs.poll()
+    second = serve(jobs, user)
+    assert second != first
+    jobs._launch = lambda record: replace(launch, env={**launch.env, "OTHER": "1"})
+    assert serve(jobs, user) != second
+    jobs.release()
+
+
+def test_process_without_work_is_sent_home(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "WARM_SECONDS", 0.0)
+    jobs, _ = server(user)
+    serve(jobs, user)
+    jobs.poll()
+    assert not jobs.warm
+
+
+def test_process_after_something_unexpected_is_not_kept(user: Path) -> None:
+    launch = replace(launch_of(user, SERVER, "broken"), keep=True)
+    job = Job("broken", launch, SHORT)
+    job.start()
+    until(job, lambda: job.ended)
+    assert job.state == "failed" and job.spare is None and job._gone
 
 
 def test_next_job_starts_after_a_failure(user: Path) -> None:
@@ -221,7 +307,7 @@ def test_stages_are_the_generators() -> None:
     """A stage without a share would hold the bar still."""
     files = [ROOT / "backend" / "idto3d" / name for name in ("pipeline.py", "start.py")]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
-    named = set(re.findall(r"(?:clock|began|callbacks)\(\"([a-z' ]+)\"", text))
+    named = {LOADING, *re.findall(r"(?:clock|began|callbacks)\(\"([a-z' ]+)\"", text)}
     assert named == {stage for stage, _ in setup_backend.GENERATE_STAGES}
 
 

@@ -28,7 +28,7 @@ from idto3d.bundle import validate
 from idto3d.errors import Cancelled, UserError
 from idto3d.pipeline import STARTER_PACK
 from idto3d.protocol import PROTOCOL_VERSION, QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, parse_request
-from idto3d.worker import Worker, run_generate
+from idto3d.worker import LOADING, Worker, run_generate
 from tests.quick_pack import quick_pack
 
 Event = dict[str, Any]
@@ -156,7 +156,8 @@ def test_hello_comes_first_and_the_heart_beats(session: Session) -> None:
 
 
 def test_lines_that_are_no_request_are_refused_and_the_worker_lives_on(session: Session) -> None:
-    assert [e["code"] for e in session.of(None)] == ["E_REQUEST"] * 6  # five lines, and `whole` asked for twice
+    codes = [e["code"] for e in session.of(None) if e["type"] == "error"]
+    assert codes == ["E_REQUEST"] * 6  # five lines, and `whole` asked for twice
     for job in ("typo", "negative"):
         (error,) = session.of(job)
         assert (error["type"], error["code"]) == ("error", "E_REQUEST") and error["message"] and error["fix"]
@@ -233,6 +234,7 @@ def test_an_idle_worker_ends_when_told(how: str) -> None:
     worker = Process("-m", "idto3d", "worker")
     try:
         worker.wait_for(lambda e: e["type"] == "hello")
+        worker.wait_for(lambda e: e["type"] == "progress" and e["job"] is None and e["stage"] == LOADING)
         if how == "shutdown":
             worker.send({"type": "shutdown"})
         elif how == "terminated":
@@ -242,6 +244,26 @@ def test_an_idle_worker_ends_when_told(how: str) -> None:
         assert worker.end() == 0
     finally:
         worker.process.kill()
+
+
+def test_each_job_has_a_log_of_its_own(tmp_path: Path) -> None:
+    """A line of Python and one of a child process, of two jobs in one process."""
+    code = (
+        "import json, os, sys; from pathlib import Path; from idto3d import worker\n"
+        "def run(request, events):\n"
+        "    print('python', request.job); os.system('echo native ' + request.job)\n"
+        "    return Path('x')\n"
+        "worker.take_over_streams()\n"
+        "w = worker.Worker(lambda event: None, run)\n"
+        "for job in sys.argv[1:]:\n"
+        "    asked = {'type': 'generate', 'job': job, 'photos': ['a'], 'out': 'o', 'log': job + '.log'}\n"
+        "    w.take(json.dumps(asked).encode())\n"
+        "w._do(w._jobs[0]); w._do(w._jobs[1])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(environments.__file__).parent)}
+    subprocess.run([sys.executable, "-c", code, "a", "b"], cwd=tmp_path, env=environment, check=True, timeout=60)
+    logs = {file.name: file.read_text().split() for file in tmp_path.iterdir()}
+    assert logs == {f"{job}.log": ["python", job, "native", job] for job in "ab"}
 
 
 def serve(run: Callable[[Generate, Callable[[Event], None]], Path], *jobs: str) -> list[Event]:

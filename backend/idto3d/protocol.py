@@ -13,7 +13,8 @@ hello     first of all: protocol, version (of this package), python, torch, devi
 heartbeat every second, from a thread of its own, also while a step takes long
 queued    job, position: it waits behind so many others; 0: its turn has come. Sent when a job is accepted and whenever
           its position changes
-progress  job, stage, step, steps, eta_seconds (of the stage, or null)
+progress  job (or null: what comes before any job, such as loading), stage, step, steps, eta_seconds (of the stage, or
+          null)
 preview   job, kind "mesh": path of a .npz with vertices (V,3) float32 in the bundle's frame (metres, Z up, facing -Y),
           faces (F,3) or (F,4) int32, -1 last in a triangle, and, from the texture stage on, colours (V,3) uint8 sRGB.
           topology: an integer; while it stays, so do faces and the order of the vertices. kind "picture": path of a
@@ -36,7 +37,8 @@ Requests:
 ========= ==============================================================================================================
 generate  job, photos [path], out (folder of the bundle), pack (folder, or null: starter), quality "draft" |
           "standard" | "fine", expressions "all" or names with commas, prompt, seed, previews (a folder for preview
-          files, or null). May be left out: pack, quality ("standard"), expressions ("all"), prompt, seed (0), previews
+          files, or null), log (a file to which stderr is appended from now on, or null). May be left out: pack, quality
+          ("standard"), expressions ("all"), prompt, seed (0), previews, log
 cancel    job: acts at the next step, keeps the checkpoint; a waiting job is dropped (``cancelled`` too). A job that has
           just ended is no error
 shutdown  cancel everything and end
@@ -76,6 +78,7 @@ class Generate:
     prompt: str = ""
     seed: int = 0
     previews: str | None = None
+    log: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def _generate(job: str, data: dict[str, Any]) -> Generate:
             lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**32,
         ),
         "previews": ("a folder's path or null", lambda v: v is None or _path(v)),
+        "log": ("a file's path or null", lambda v: v is None or _path(v)),
     }
     chosen: dict[str, Any] = {}
     for name, (wanted, good) in checks.items():

@@ -8,6 +8,7 @@ but events can reach stdout: what libraries print goes into the log on stderr.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 import io
 import json
@@ -44,6 +45,8 @@ Event = dict[str, Any]
 Run = Callable[[Generate, Callable[[Event], None]], Path]
 """Does a job and returns the bundle's folder; raises what `generate` raises."""
 
+LOADING = "loading programs"
+LOADED = ("torch", "onnxruntime", "diffusers", "idto3d.pipeline")
 EXIT_SECONDS = 4.0
 """How long a job has to come to its next step and write its checkpoint once Blender is gone. A step that takes longer
 is given up: the checkpoint before it is on the disk, whole."""
@@ -96,6 +99,7 @@ class Worker:
                     return
                 job = self._jobs[0]
             outcome = _dropped(job) if job.cancelled.is_set() else self._do(job)
+            _free_gpu()
             with self._changed:
                 self._jobs.remove(job)
                 self.send({**outcome, "job": job.request.job})
@@ -103,6 +107,9 @@ class Worker:
 
     def _do(self, job: _Job) -> Event:
         """Run a job to its last event."""
+
+        if job.request.log:
+            log_to(Path(job.request.log))
 
         def events(event: Event) -> None:
             if job.cancelled.is_set():
@@ -158,6 +165,32 @@ def _dropped(job: _Job) -> Event:
     """The end of a job that never ran here; an earlier worker may have left something in its place."""
     out = Path(job.request.out)
     return {"type": "cancelled", "resumable": _has_checkpoint(out.with_name(out.name + ".work"))}
+
+
+def log_to(file: Path) -> None:
+    """Append stderr, and what libraries print, to another file; the one before stays where there is no room."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as log:
+            sys.stderr.flush()
+            os.dup2(log.fileno(), 2)
+            os.dup2(2, 1)
+
+
+def load(send: Callable[[Event], None]) -> None:
+    """Import what jobs need, which takes seconds, and tell of it. What cannot be imported the first job says."""
+    for step, name in enumerate(LOADED):
+        at = {"stage": LOADING, "step": step, "steps": len(LOADED)}
+        send({"type": "progress", "job": None, **at, "eta_seconds": None})
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+def _free_gpu() -> None:
+    """A worker without work holds nothing on the graphics card: Blender renders there."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _has_checkpoint(folder: Path) -> bool:
@@ -300,8 +333,7 @@ def main() -> int:
     send(hello())
     for target in (beat, listen):
         threading.Thread(target=target, daemon=True).start()
-    with contextlib.suppress(Exception):  # the first job then starts at once; if this fails, it says so
-        from . import pipeline  # noqa: F401
+    load(send)
     worker.work()
     # Not sys.exit: the thread that reads stdin cannot be interrupted, and torch's own may take long to end.
     sys.stderr.flush()

@@ -51,12 +51,13 @@ class BackendProcess:
     """Starts a command, in a thread, and puts what it says into a queue.
 
     `received` yields ("event", dict), ("garbage", None) for a line that is no event, and at last ("exit", status) or
-    ("unstarted", error). stderr and garbage are appended to the log. All methods return at once.
+    ("unstarted", error). stderr and garbage are appended to the log; `log` may be set anew, for the notes of another
+    job. All methods return at once.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path, name: str) -> None:
         self.popen: subprocess.Popen[bytes] | None = None
-        self._command, self._env, self._logfile, self._name = command, env, log, name
+        self._command, self._env, self.log, self._name = command, env, log, name
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._killed = False
@@ -90,7 +91,7 @@ class BackendProcess:
 
     def note(self, line: str) -> None:
         """Append a line to the log."""
-        with contextlib.suppress(OSError), self._logfile.open("a", encoding="utf-8", errors="replace") as log:
+        with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8", errors="replace") as log:
             log.write(line + "\n")
 
     def _signal(self, number: int) -> None:
@@ -107,8 +108,8 @@ class BackendProcess:
 
     def _run(self) -> None:
         try:
-            self._logfile.parent.mkdir(parents=True, exist_ok=True)
-            with self._logfile.open("ab") as log:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("ab") as log:
                 process = subprocess.Popen(
                     self._command,
                     env=dict(self._env),

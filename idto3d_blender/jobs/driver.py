@@ -28,10 +28,11 @@ from ..ui import preferences, thumbnails
 from . import session, setup_backend
 from .snapshot import Problem, Snapshot
 
-# Seconds of a tick after which no further slice is begun; and between ticks, at work and at rest.
+# Seconds of a tick after which no further slice is begun; between ticks: at work, at rest, while a backend waits.
 BUDGET = 0.012
 _AT_WORK = 0.01
 _AT_REST = 0.1
+_IDLE = 1.0
 _TRIES = 5
 _WAIT = "wait"
 
@@ -112,7 +113,9 @@ def tick() -> float | None:
     building = bool(work.imports) or work.preview is not None or work.sketch is not None
     if building and not rendering:
         return _AT_WORK
-    return _AT_REST if building or state.busy or work.reading is not None or (asks and plan is None) else None
+    if building or state.busy or work.reading is not None or (asks and plan is None):
+        return _AT_REST
+    return _IDLE if state.jobs.warm and not bpy.app.background else None
 
 
 def run_until_idle(job: str | None = None, pause: float = 0.02) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Blender itself holds on the graphics card and can do without for a while.
 
-The program that makes heads holds nothing between two of them: each has a process of its own (see job.py).
+The program that makes heads holds nothing of it between two of them.
 """
 
 from __future__ import annotations

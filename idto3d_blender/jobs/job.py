@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job: one backend process that speaks the protocol, seen from Blender as a plain object that is only polled.
+"""A job: work that a backend process does, seen from Blender as a plain object that is only polled.
 
-One process for each job, and not one that serves several: the system takes back all memory, the GPU's too, when the
-process ends; a crash or a hang costs one job; and after an update or a repair no old process lives on. The price is
-importing torch again, some seconds against minutes of work.
+A process that has done its job well is kept for the next (`spare`), as importing torch takes longer than fitting a
+head; one that failed, hung or was killed is not.
 
 No bpy here. Nothing blocks: a thread starts the process and reads its events, another writes the requests, and `poll`
 only empties a queue. The same object serves a timer, a modal operator and, by `wait`, background mode.
@@ -28,6 +27,11 @@ PROTOCOL_VERSION = 1
 # Errors of the machine, not of the request: once the user has made room, the same request goes on from its checkpoint.
 _RESUMABLE = ("E_DISK_FULL", "E_OUT_OF_MEMORY")
 
+# After these the process may be in a bad way: the next job gets a new one.
+_SPENT = ("E_OUT_OF_MEMORY", "E_INTERNAL", "E_SETUP")
+
+_KILLED = 9
+
 # A gap between two polls counts as no more than this: Blender renders, or the machine slept, and nobody listened.
 _LONGEST_GAP = 1.0
 
@@ -38,7 +42,8 @@ class Launch:
 
     command: interpreter and arguments; env: the child's whole environment (see `child_environment`); log: file that
     gets stderr, appended; request: what to ask once the child has said hello (None: its command line says it all);
-    stages: share of the whole work for each stage, in their order, for the overall fraction.
+    stages: share of the whole work for each stage, in their order, for the overall fraction; keep: the child can do
+    more than one job.
     """
 
     command: tuple[str, ...]
@@ -46,6 +51,20 @@ class Launch:
     log: Path
     request: Event | None = None
     stages: tuple[tuple[str, float], ...] = ()
+    keep: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Warm:
+    """A backend process that waits for work. launch: how it was started; hello: its greeting, or None before."""
+
+    process: BackendProcess
+    launch: Launch
+    hello: Event | None
+
+    def serves(self, launch: Launch) -> bool:
+        """The process is what `launch` would start."""
+        return self.launch.command == launch.command and dict(self.launch.env) == dict(launch.env)
 
 
 @dataclass(frozen=True)
@@ -66,15 +85,20 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 class Job:
-    """One backend process. `start`, then `poll` until `ended`; `cancel`, `kill` and `release` at any time.
+    """What one process is asked. `start`, then `poll` until `ended`; `cancel`, `kill` and `release` at any time.
 
-    All methods belong to one thread (Blender's main thread) and return at once, but for `wait`.
+    All methods belong to one thread (Blender's main thread) and return at once, but for `wait`. warm: a process that
+    waits for work, of the same command and environment; a new one is started if not given.
     """
 
-    def __init__(self, job_id: str, launch: Launch, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
+    def __init__(
+        self, job_id: str, launch: Launch, timeouts: Timeouts = DEFAULT_TIMEOUTS, warm: Warm | None = None
+    ) -> None:
         self.launch = launch
         self.timeouts = timeouts
         self.snapshot = Snapshot(job_id, "queued", launch.log)
+        self._warm = warm
+        self._spare = False
         self._process: BackendProcess | None = None
         self._gone = False
         self._quit_asked = False
@@ -95,8 +119,15 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """The state is final and the process has gone, so that its memory is free for the next."""
-        return self.state in FINAL and self._gone
+        """The state is final, and the process has gone or is free for the next job."""
+        return self.state in FINAL and (self._gone or self._spare)
+
+    @property
+    def spare(self) -> Warm | None:
+        """The process, once it has nothing more to do for this job and can take another one."""
+        if self._process is None or not self._spare or self._gone:
+            return None
+        return Warm(self._process, self.launch, self.snapshot.hello)
 
     def start(self) -> None:
         """Start the process, in a thread. Call once; what goes wrong shows up as the state "failed"."""
@@ -104,7 +135,13 @@ class Job:
             raise RuntimeError(f"Job {self.id} was started before.")
         self._change(state="starting")
         launch = self.launch
-        self._process = BackendProcess(launch.command, launch.env, launch.log, f"idto3d-{self.id}")
+        if self._warm is None:
+            self._process = BackendProcess(launch.command, launch.env, launch.log, f"idto3d-{self.id}")
+            return
+        self._process = self._warm.process
+        self._process.log = launch.log
+        if self._warm.hello is not None:
+            self._greet(self._warm.hello)
 
     def poll(self) -> list[Event]:
         """Take in what the backend has said since the last call; returns those events (heartbeats left out).
@@ -229,14 +266,14 @@ class Job:
         elif kind == "error":
             error = Problem(str(event["code"]), str(event["message"]), str(event.get("fix") or ""))
             self._change(state="failed", error=error, eta_seconds=None, resumable=error.code in _RESUMABLE)
-            self._quit()
+            self._let_go(reusable=error.code not in _SPENT)
         elif kind == "cancelled":
             self._change(state="cancelled", resumable=bool(event.get("resumable", True)), eta_seconds=None)
-            self._quit()
+            self._let_go()
         elif kind == "done":
             bundle = event.get("bundle")
             self._change(state="done", bundle=Path(bundle) if bundle else None, fraction=1.0, eta_seconds=None)
-            self._quit()
+            self._let_go()
 
     def _greet(self, event: Event) -> None:
         self._said_hello = True
@@ -251,7 +288,7 @@ class Job:
         if self.state == "starting":
             self._change(state="running")
             if self.launch.request is not None:
-                self._send({**self.launch.request, "type": "generate", "job": self.id})
+                self._send({"type": "generate", **self.launch.request, "job": self.id})
 
     def _fraction(self, stage: str, step: int, steps: int) -> float:
         """Share of the whole work, below 1 before it is done; 0 for a stage that nobody has given a share."""
@@ -272,10 +309,12 @@ class Job:
             message = f"The backend ended with status {status} before it was ready.\n{last}"
             self._fail("E_BACKEND_START", message.rstrip(), "Repair the set-up.")
         else:
-            # The system kills without a word who takes too much memory.
-            killed = " (killed, perhaps because memory ran out)" if status == -9 else ""
-            message = f"The backend ended unexpectedly with status {status}{killed}.\n{last}"
-            self._fail("E_BACKEND_DIED", message.rstrip(), "Resume the job; it goes on from its last checkpoint.")
+            # The system kills without a word who takes too much memory; then the log's last lines tell nothing.
+            if status == -_KILLED:
+                message = "The backend was stopped from outside, perhaps because memory ran out."
+            else:
+                message = f"The backend ended unexpectedly with status {status}.\n{last}".rstrip()
+            self._fail("E_BACKEND_DIED", message, "Resume the job; it goes on from its last checkpoint.")
 
     # --- time limits
 
@@ -299,6 +338,14 @@ class Job:
                 self._process.terminate()
             elif self._terminated_at is not None and self._watched - self._terminated_at > limits.terminate:
                 self._kill()
+
+    def _let_go(self, reusable: bool = True) -> None:
+        """The job has said its last word."""
+        self._spare = reusable and self.launch.keep and self._terminated_at is None
+        if self._spare:
+            self._stop_since = None
+        else:
+            self._quit()
 
     def _quit(self) -> None:
         """Nothing more is wanted of the process: ask it to end, and see to it that it does."""

@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .backend_process import Event
-from .job import DEFAULT_TIMEOUTS, Job, Launch, Timeouts
+from .backend_process import BackendProcess, Event
+from .job import DEFAULT_TIMEOUTS, Job, Launch, Timeouts, Warm
 from .snapshot import FINAL, Snapshot, State
 
 if sys.platform == "win32":
@@ -33,6 +33,8 @@ else:
 
 
 KEEP_SECONDS = 30 * 24 * 3600.0
+WARM_SECONDS = 600.0
+"""How long a process without work is kept: for the next photo of somebody who is at it, not overnight."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Jobs:
         self._timeouts = timeouts
         self._records: dict[str, Record] = {}
         self._locks: dict[str, BinaryIO] = {}
+        self._warm: Warm | None = None
+        self._warm_until = 0.0
 
     def submit(self, request: Mapping[str, Any], note: Mapping[str, Any] | None = None) -> str:
         """Put a request at the end of the queue and write its record; starts it if nothing runs. Returns the job's id.
@@ -96,13 +100,36 @@ class Jobs:
             if self.current.ended:
                 self.finished = self.current.snapshot
                 self._let_go(self.current.id)
+                self._keep_warm(self.current.spare)
                 self.current = None
+        self._look_after_warm()
         if self.current is None and self.waiting:
             record, *rest = self.waiting
             self.waiting = tuple(rest)
-            self.current = Job(record.id, self._launch(record), self._timeouts)
+            launch = self._launch(record)
+            if self._warm is not None and not self._warm.serves(launch):
+                self.cool_down()
+            self.current = Job(record.id, launch, self._timeouts, self._warm)
+            self._warm = None
             self.current.start()
         return events
+
+    def warm_up(self, launch: Launch) -> None:
+        """Start a process ahead of the job that will be asked of it, unless there is one."""
+        if self.current is None and self._warm is None:
+            process = BackendProcess(launch.command, launch.env, launch.log, "idto3d-warm")
+            self._keep_warm(Warm(process, launch, None))
+
+    def cool_down(self) -> None:
+        """End the process that waits for work, if there is one."""
+        if self._warm is not None:
+            self._warm.process.close_input()
+            self._warm = None
+
+    @property
+    def warm(self) -> bool:
+        """A process waits for work, so that `poll` has to be called now and then."""
+        return self._warm is not None
 
     @property
     def busy(self) -> bool:
@@ -185,9 +212,27 @@ class Jobs:
         """Blender closes or the extension is disabled: the backend checkpoints and ends; all records stay resumable."""
         if self.current is not None:
             self.current.release()
+        self.cool_down()
         for job_id in list(self._locks):
             self._let_go(job_id)
         self.current, self.waiting = None, ()
+
+    def _keep_warm(self, warm: Warm | None) -> None:
+        if warm is not None:
+            self._warm, self._warm_until = warm, time.monotonic() + WARM_SECONDS
+
+    def _look_after_warm(self) -> None:
+        """Hear its hello, and its end; send it home when nobody has wanted anything for long."""
+        if self._warm is None:
+            return
+        for kind, value in self._warm.process.received():
+            if kind in ("exit", "unstarted"):
+                self._warm = None
+                return
+            if kind == "event" and value["type"] == "hello":
+                self._warm = replace(self._warm, hello=value)
+        if time.monotonic() > self._warm_until:
+            self.cool_down()
 
     # --- records
 

@@ -228,7 +228,7 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
 
 
 class IDTO3D_OT_import_ready(bpy.types.Operator):
-    """Put the finished head into this file. It was asked for in another one"""
+    """Put the finished head into this file"""
 
     bl_idname = "idto3d.import_ready"
     bl_label = "Import"
@@ -237,7 +237,9 @@ class IDTO3D_OT_import_ready(bpy.types.Operator):
     job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def execute(self, context: Any) -> set[str]:
-        folder = session.get().ready.pop(self.job, None)
+        state = session.get()
+        ended = state.ended.bundle if state.ended is not None and state.ended.id == self.job else None
+        folder = state.ready.pop(self.job, ended)
         if folder is None:
             return {"CANCELLED"}
         driver.import_bundle(self.job, folder)

@@ -56,6 +56,7 @@ class IDTO3D_OT_install(bpy.types.Operator):
     def execute(self, context: Any) -> set[str]:
         state, chosen = session.get(), preferences.get()
         state.setup_ended = None
+        state.jobs.cool_down()
         state.setup = setup_backend.start(
             state.folder,
             python=chosen.python,
@@ -114,6 +115,7 @@ class IDTO3D_OT_remove_backend(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         state = session.get()
+        state.jobs.cool_down()
         try:
             thread = setup_backend.remove(state.folder)
         except OSError as error:

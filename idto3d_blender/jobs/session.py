@@ -25,14 +25,16 @@ from .snapshot import Fit, Snapshot
 
 @dataclass
 class Session:
-    """folder: the user folder; jobs: the queue; status: of the backend, as last looked up; setup: a running set-up;
-    setup_ended: the last set-up that ended; resumable: records the panel offers to resume; ended: the last head job
-    that ended, until it is dismissed; here: jobs whose head belongs into the open file; ready: finished heads that
-    wait for the user to ask for them, job -> bundle; frame: jobs whose head is to be brought into sight when it first
-    appears; framed: those for which that was asked once, which is enough."""
+    """folder: the user folder; jobs: the queue; launch: of a backend that waits for its first job; status: of the
+    backend, as last looked up; setup: a running set-up; setup_ended: the last set-up that ended; resumable: records the
+    panel offers to resume; ended: the last head job that ended, until it is dismissed; here: jobs whose head
+    belongs into the open file; ready: finished heads that wait for the user to ask for them, job -> bundle; frame:
+    jobs whose head is to be brought into sight when it first appears; framed: those for which that was asked once,
+    which is enough."""
 
     folder: Path
     jobs: Jobs
+    launch: Launch
     status: setup_backend.Status
     setup: Job | None = None
     setup_ended: Snapshot | None = None
@@ -47,6 +49,11 @@ class Session:
     def busy(self) -> bool:
         """A process of ours runs or waits."""
         return self.jobs.busy or self.setup is not None
+
+    def warm_up(self) -> None:
+        """Start the backend ahead of the job that is likely to come, so that a head stands there sooner."""
+        if self.status.state == "ready" and self.setup is None and not bpy.app.background:
+            self.jobs.warm_up(self.launch)
 
     def running(self) -> Snapshot | None:
         """The head job that runs now."""
@@ -84,7 +91,8 @@ def start(folder: Path, launch: Callable[[Record], Launch] | None = None) -> Ses
     def worker(record: Record) -> Launch:
         return setup_backend.worker_launch(folder, record.id, record.request)
 
-    _session = Session(folder, Jobs(folder, launch or worker), setup_backend.status(folder))
+    ahead = setup_backend.worker_launch(folder, "worker", {})
+    _session = Session(folder, Jobs(folder, launch or worker), ahead, setup_backend.status(folder))
     made = _session
 
     def look_round() -> None:

@@ -40,6 +40,7 @@ BACKEND = _HERE / "backend" if (_HERE / "backend").is_dir() else _HERE.parent / 
 
 # Shares of the whole work in the order of the stages, about as measured on two CPU cores at standard quality.
 GENERATE_STAGES = (
+    ("loading programs", 0.01),
     ("reading photos", 0.01),
     ("fitting the head", 0.01),
     ("carving the hair", 0.01),
@@ -225,12 +226,14 @@ def remove(folder: Path) -> threading.Thread:
 def worker_launch(folder: Path, job_id: str, request: Mapping[str, Any]) -> Launch:
     """How to start the worker for one ``generate`` request. Previews go to previews/<job_id> unless it says where."""
     previews = request.get("previews") or str(folder / "previews" / job_id)
+    log = folder / "logs" / f"{job_id}.log"
     return Launch(
         command=(str(environment_python(folder)), "-s", "-m", "idto3d", "worker"),
         env=child_environment(folder, BACKEND),
-        log=folder / "logs" / f"{job_id}.log",
-        request={**request, "previews": previews},
+        log=log,
+        request={**request, "previews": previews, "log": str(log)},
         stages=GENERATE_STAGES,
+        keep=True,
     )
 
 

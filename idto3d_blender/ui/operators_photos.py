@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from ..jobs import driver
+from ..jobs import driver, session
 from . import photo_list
 from .properties import PHOTOS_USED, settings
 
@@ -16,6 +16,8 @@ def _tell(operator: Any, added: int, nothing: str) -> set[str]:
     if not added:
         operator.report({"WARNING"}, nothing)
         return {"CANCELLED"}
+    session.get().warm_up()
+    driver.ensure()
     # A drop on the viewport does not draw the sidebar beside it.
     driver.redraw()
     count = len(settings().photos)
@@ -35,8 +37,7 @@ class IDTO3D_OT_add_photos(bpy.types.Operator):
     """Add photos of the person. Frontal, evenly lit ones work best; all must show the same person"""
 
     bl_idname = "idto3d.add_photos"
-    # The name in the menu that Blender shows when a photo is dropped.
-    bl_label = "Add Photos to ID-to-3D"
+    bl_label = "Add Photos"
     bl_options = {"INTERNAL"}
 
     filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
@@ -45,6 +46,10 @@ class IDTO3D_OT_add_photos(bpy.types.Operator):
         type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"}
     )
     filter_glob: bpy.props.StringProperty(default=photo_list.FILTER, options={"HIDDEN"})  # type: ignore[valid-type]
+    # Heard by the file browser: people are chosen by their faces, not by names of files. The number is Blender's own.
+    display_type: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        items=(("THUMBNAIL", "Thumbnails", "", 3),), default="THUMBNAIL", options={"HIDDEN", "SKIP_SAVE"}
+    )
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         # Dropped files come with their names; otherwise ask for them.
@@ -142,7 +147,8 @@ class IDTO3D_FH_photos(bpy.types.FileHandler):
     """Photos dropped on a 3D viewport whose sidebar shows our tab; any other viewport keeps its reference images"""
 
     bl_idname = "IDTO3D_FH_photos"
-    bl_label = IDTO3D_OT_add_photos.bl_label
+    # The name in the menu that Blender shows when a photo is dropped.
+    bl_label = "Add Photos to ID-to-3D"
     bl_import_operator = IDTO3D_OT_add_photos.bl_idname
     bl_file_extensions = ";".join(photo_list.ENDINGS)
 

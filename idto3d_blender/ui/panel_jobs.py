@@ -89,6 +89,8 @@ def _draw_ended(layout: Any, context: Any, state: session.Session, ended: Snapsh
         panel_parts.problem(layout, context, ended.error)
     elif ended.state == "done":
         row.label(text=f"{name}: {'opening' if driver.importing(ended.id) else 'finished'}", icon="CHECKMARK")
+        # For another file that was opened since, or a head that was deleted.
+        row.operator("idto3d.import_ready", text="", icon="IMPORT", emboss=False).job = ended.id
         row.operator("idto3d.dismiss", text="", icon="X", emboss=False)
         for warning in ended.warnings[-3:]:
             panel_parts.text(layout, context, f"{warning.message} {warning.fix}".strip(), "INFO")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ..jobs.snapshot import Fit, Snapshot
 
 _STAGES = {
+    "loading programs": "Loading PyTorch",
     "reading photos": "Looking at the photos",
     "fitting the head": "Fitting the head to them",
     "reading the photos' colours": "Laying their colours on it",
