@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fit that a person corrects: points of the head are pinned to places of the photographs, and the rest gives way.
+
+Two steps. First Gauss-Newton as in `landmarks`, but around the fit as it is: pins pull, landmarks and skin far from
+them hold what they have, and changes cost what the priors say, so that a pinned chin makes a jaw that people have. Then
+what is left at the pins, a smooth field of the skin, exact at them and gone a few edges away (a thin plate on springs:
+(L^2 + SCREEN^-4) d = 0 off the pins). No pins, no change: the answer depends on the pins and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csc_array, eye_array
+from scipy.sparse.linalg import splu
+
+from ..distill.follow import find_body
+from ..errors import UserError
+from ..headmodel import HeadModel
+from ..headmodel.model import SKIN_PARTS
+from ..mesh.surface import uniform_laplacian
+from .camera import PhotoCamera
+from .check import check_identity
+from .landmarks import POSE, FitConfig, LandmarkModel, PhotoState, linearise, moved
+from .result import HeadFit
+
+Array = NDArray[Any]
+
+SIGMA = 0.001  # metres: how closely the first step follows a pin; the second closes the rest
+SIGMA_EXPRESSION = 0.08  # of the coefficients around what they were: pins are about the face more than about its mood
+NEAR = 0.02  # metres round a pin in which landmarks have less to say than it
+SIGMA_FAR, FAR, SAMPLES = 0.002, 0.04, 300
+"""How firmly the skin far from pins stays (metres), where far begins, and at how many places that is asked."""
+SCREEN = 6.0  # edges over which a pin's own field fades
+EXPRESSIVE = 0.006  # metres of expression at a pin from which on most of what is left there is the photo's alone
+STEPS = 4
+FARTHEST = 0.015  # metres that the smooth field may have to bridge
+FOLDED = 0.004  # of the skin's triangles may turn over
+_FIX = "Move the last pin nearer to where it was, or remove it."
+
+
+@dataclass(frozen=True, eq=False)
+class Pin:
+    """A place of the head, corners (3,) of a triangle of its skin with barycentric weights (3,), and the pixel (2,) of
+    a photo's camera where it is to be."""
+
+    photo: int
+    corners: Array
+    weights: Array
+    pixel: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A head in its photograph: camera, expression (E,), pose (P,3) metres, head frame."""
+
+    camera: PhotoCamera
+    expression: Array
+    pose: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Pulled:
+    """identity (M,); motion (P,3) of the neutral head; photos: as they are now."""
+
+    identity: Array
+    motion: Array
+    photos: tuple[Posed, ...]
+
+
+class Pinning:
+    """A fitted head that is pulled at: identity (M,), neutral (P,3) and its photographs. `pull` may be asked often."""
+
+    def __init__(self, model: HeadModel, identity: Array, neutral: Array, photos: Sequence[Posed]) -> None:
+        self.model, self.identity, self.neutral, self.photos = model, identity, neutral, tuple(photos)
+        self._at = LandmarkModel.of(model)
+        self._landmarks = model.landmark_triangle[self._at.index], model.landmark_barycentric[self._at.index]
+        self._body = find_body(model, neutral)
+        body = self._body.vertices.numpy()
+        place = np.full(len(neutral), -1)
+        place[body] = np.arange(len(body))
+        self._place = place
+        own = model.triangles[(place[model.triangles] >= 0).all(1)]
+        laplacian = uniform_laplacian(place[own], len(body))
+        matrix = csc_array(laplacian @ laplacian + SCREEN**-4 * eye_array(len(body)))
+        options = {"SymmetricMode": True}
+        self._solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+        self._skin = model.triangles_of(*SKIN_PARTS)
+        rows = np.unique(self._skin)
+        self._far = rows[:: max(1, len(rows) // SAMPLES)]
+        self._far_modes = model.identity[:, self._far].astype(np.float64)
+        self.on_skin = np.zeros(len(neutral), bool)
+        self.on_skin[self._skin] = True
+
+    def pull(self, pins: Sequence[Pin]) -> Pulled:
+        """The head with its pins where they are wanted. Raises UserError E_FIT_PINS for pins that no head explains,
+        E_FIT_IMPLAUSIBLE for a head that nobody has."""
+        if not pins:
+            return Pulled(self.identity, np.zeros_like(self.neutral), self.photos)
+        if not all(self.on_skin[pin.corners].all() for pin in pins):
+            raise UserError("E_FIT_PINS", "A pin is not on the skin.", "Remove it.")
+        identity, states = self._solve(pins)
+        check_identity(HeadFit(identity, np.zeros(1), np.zeros(1), ()))
+        motion = self.model.shape(identity) - self.model.shape(self.identity)
+        photos = []
+        for state, old in zip(states, self.photos, strict=True):
+            mood = self.model.motion(state.expression - old.expression)
+            photos.append(Posed(state.camera, state.expression, old.pose + motion + mood))
+        shared, own = self._bend(pins, photos)
+        photos = [replace(photo, pose=photo.pose + shared + one) for photo, one in zip(photos, own, strict=True)]
+        self._check(motion + shared, photos)
+        return Pulled(identity, motion + shared, tuple(photos))
+
+    def _solve(self, pins: Sequence[Pin]) -> tuple[Array, list[PhotoState]]:
+        """Identity and each photo's camera and expression, Gauss-Newton around what they are."""
+        config = FitConfig()
+        parts = [self._observed(k, pins) for k in range(len(self.photos))]
+        states = [PhotoState(photo.camera, photo.expression, photo.expression) for photo in self.photos]
+        m, e = self.model.identity.shape[0], self.model.expression.shape[0]
+        block = POSE + e
+        size = m + block * len(states)
+        a = self.identity
+        still = np.eye(m) + self._stillness(pins)
+        for _ in range(STEPS):
+            normal, gradient = np.zeros((size, size)), np.zeros(size)
+            normal[:m, :m] += still
+            gradient[:m] += still @ (a - self.identity)
+            for k, ((at, q, sigma), state) in enumerate(zip(parts, states, strict=True)):
+                jac, res = linearise(at, a, state, q, True)
+                pixels = sigma * state.camera.scale
+                off = np.linalg.norm(res, axis=1) / pixels
+                # a pin means what it says; a landmark that has to give way altogether pulls no harder than this
+                held = np.where(sigma == SIGMA, 1.0, np.minimum(1.0, config.huber / np.maximum(off, 1e-9)))
+                w = np.repeat(at.trust / pixels**2 * held, 2)
+                first = m + k * block
+                rows = np.r_[0:m, first : first + block]
+                j = jac.reshape(-1, jac.shape[-1])
+                normal[np.ix_(rows, rows)] += j.T @ (j * w[:, None])
+                gradient[rows] += j.T @ (w * res.ravel())
+                prior = np.r_[np.zeros(POSE - 1), config.sigma_inverse_distance**-2, np.full(e, SIGMA_EXPRESSION**-2)]
+                offset = np.zeros(block)
+                offset[POSE - 1] = state.camera.inverse_distance - self.photos[k].camera.inverse_distance
+                offset[POSE:] = state.expression - state.expected
+                own = np.arange(first, first + block)
+                normal[own, own] += prior
+                gradient[own] += prior * offset
+            normal[np.diag_indices(size)] += 1e-9
+            delta = -np.linalg.solve(normal, gradient)
+            a = a + delta[:m]
+            states = [moved(s, delta[m + k * block :][:block], config) for k, s in enumerate(states)]
+        return a, states
+
+    def _stillness(self, pins: Sequence[Pin]) -> Array:
+        """(M,M) what it costs the identity to move skin that no pin speaks of, also where no landmark would tell."""
+        where = np.stack([pin.weights @ self.neutral[pin.corners] for pin in pins])
+        distance = np.linalg.norm(self.neutral[self._far][:, None] - where, axis=2).min(1)
+        weight = (1 - np.exp(-((distance / FAR) ** 2))) / SIGMA_FAR**2
+        flat = (self._far_modes * np.sqrt(weight)[:, None]).reshape(len(self._far_modes), -1)
+        out: Array = flat @ flat.T
+        return out
+
+    def _observed(self, k: int, pins: Sequence[Pin]) -> tuple[LandmarkModel, Array, Array]:
+        """Of one photo the model at landmarks and pins, their pixels (K,2) and standard deviations (K,) in metres."""
+        photo, at = self.photos[k], self._at
+        own = [pin for pin in pins if pin.photo == k]
+        where = _at(self.neutral, *self._landmarks)
+        faded = at.trust.copy()
+        for pin in pins:
+            distance = np.linalg.norm(where - pin.weights @ self.neutral[pin.corners], axis=1)
+            faded *= 1 - np.exp(-((distance / NEAR) ** 2))
+        corners = np.concatenate([self._landmarks[0], *(pin.corners[None] for pin in own)])
+        weights = np.concatenate([self._landmarks[1], *(pin.weights[None] for pin in own)]).astype(np.float64)
+        pinned = slice(len(at.index), None)
+        identity = np.concatenate([at.identity, _at(self.model.identity, corners[pinned], weights[pinned])], 1)
+        expression = np.concatenate([at.expression, _at(self.model.expression, corners[pinned], weights[pinned])], 1)
+        # so that the linear model says of these points what the head has there, whatever moved it
+        shown = _at(photo.pose, corners, weights)
+        neutral = shown - np.tensordot(self.identity, identity, 1) - np.tensordot(photo.expression, expression, 1)
+        pixel, _ = photo.camera.project(shown)
+        for n, pin in enumerate(own):
+            pixel[len(at.index) + n] = pin.pixel
+        sigma = np.r_[np.full(len(at.index), FitConfig().sigma), np.full(len(own), SIGMA)]
+        trust = np.r_[faded, np.ones(len(own))]
+        return replace(at, neutral=neutral, identity=identity, expression=expression, trust=trust), pixel, sigma
+
+    def _bend(self, pins: Sequence[Pin], photos: Sequence[Posed]) -> tuple[Array, list[Array]]:
+        """What is left at the pins as smooth fields (P,3): of the head, and of each photo's pose alone."""
+        axes = np.stack([photos[pin.photo].camera.rotation[:2] for pin in pins])
+        left = np.stack([_missed(pin, photos[pin.photo]) for pin in pins])
+        far = float(np.linalg.norm(left, axis=1).max())
+        if not far <= FARTHEST:
+            what = f"The pins ask for a head that nobody has: it would have to bend by {far * 1000:.0f} mm."
+            raise UserError("E_FIT_PINS", what, _FIX)
+        green = self._green(pins)
+        corners, weights = np.stack([p.corners for p in pins]), np.stack([p.weights for p in pins])
+        mood = [np.linalg.norm(p.weights @ self.model.motion(photos[p.photo].expression)[p.corners]) for p in pins]
+        share = 1 / (1 + (np.array(mood) / EXPRESSIVE) ** 2)
+        shared = self._field(green, axes, share[:, None] * left, corners, weights)
+        left = left - np.einsum("nic,nc->ni", axes, _at(shared, corners, weights))
+        own = []
+        for k in range(len(photos)):
+            rows = np.array([n for n, pin in enumerate(pins) if pin.photo == k], int)
+            own.append(self._field(green[rows], axes[rows], left[rows], corners[rows], weights[rows]))
+        return shared, own
+
+    def _green(self, pins: Sequence[Pin]) -> Array:
+        """(N,Q) how the body answers a push at each pin."""
+        rows = np.repeat(np.arange(len(pins)), 3)
+        columns = self._place[np.stack([pin.corners for pin in pins])].ravel()
+        values = np.stack([pin.weights for pin in pins]).ravel()
+        pushes = coo_array((values, (rows, columns)), shape=(len(pins), len(self._body.vertices))).toarray()
+        out: Array = self._solver.solve(np.ascontiguousarray(pushes.T, np.float64)).T
+        return out
+
+    def _field(self, green: Array, axes: Array, wanted: Array, corners: Array, weights: Array) -> Array:
+        """(P,3) of least energy that moves pins by wanted (N,2) metres along axes (N,2,3)."""
+        n = len(wanted)
+        if not n:
+            return np.zeros_like(self.neutral)
+        answer = np.einsum("qpk,pk->pq", green[:, self._place[corners]], weights)
+        matrix = np.einsum("pq,pic,qjc->piqj", answer, axes, axes).reshape(2 * n, 2 * n)
+        matrix[np.diag_indices(2 * n)] *= 1 + 1e-6
+        push = np.linalg.solve(matrix, wanted.ravel()).reshape(n, 2)
+        motion = torch.from_numpy(np.ascontiguousarray(green.T @ np.einsum("ni,nic->nc", push, axes)))
+        return self._body.whole(motion).numpy().astype(np.float64)
+
+    def _check(self, motion: Array, photos: Sequence[Posed]) -> None:
+        """A skin that folds over is nobody's."""
+        before, after = (_normals(points, self._skin) for points in (self.neutral, self.neutral + motion))
+        turned = float(((before * after).sum(1) < 0).mean())
+        if turned > FOLDED or not all(np.isfinite(photo.pose).all() for photo in photos):
+            raise UserError("E_FIT_PINS", "The pins fold the face over itself.", _FIX)
+
+
+def _missed(pin: Pin, photo: Posed) -> Array:
+    """(2,) metres along the camera's axes from where the pinned point is to where it should be."""
+    pixel, height = photo.camera.project(pin.weights @ photo.pose[pin.corners])
+    away = (1 - photo.camera.inverse_distance * height) / photo.camera.scale
+    out: Array = (pin.pixel - pixel) * [1, -1] * away
+    return out
+
+
+def _at(values: Array, corners: Array, weights: Array) -> Array:
+    """(...,N,3) a field (...,P,3) at points of triangles."""
+    out: Array = np.einsum("...kjc,kj->...kc", values[..., corners, :].astype(np.float64), weights)
+    return out
+
+
+def _normals(points: Array, triangles: Array) -> Array:
+    a, b, c = points[triangles].transpose(1, 0, 2)
+    out: Array = np.cross(b - a, c - a)
+    return out

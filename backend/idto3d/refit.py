@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A finished head laid over its photographs again, and pulled by pins: bundle and pins in, how the head moves out.
+
+The answer depends on bundle and pins alone, so that a program that shows it has nothing to keep but the pins. What
+takes long, reading pack and bundle, is kept from one question to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from idto3d_shared.bundle_reader import HeadFiles, read_bundle_files
+from idto3d_shared.errors import BundleError
+from idto3d_shared.fit_file import FitFile
+
+from .bundle import to_blender_frame, to_head_frame
+from .errors import UserError
+from .finish.head import HIDDEN
+from .fit.freeform import OUTLIER, Spread
+from .fit.landmarks import LandmarkModel
+from .fit.pins import Pin, Pinning, Posed, Pulled
+from .fit.projection import BROWS, EYES, LIPS, OVAL
+from .fit.record import coefficients, from_file, to_file
+from .headmodel import HeadModel, load_head_model
+from .headmodel.model import SKIN_PARTS
+from .mesh.attach import Attachment, carry
+from .prior.pack import read_pack
+from .volume.hair_mesh import attach_to_scalp
+
+Array = NDArray[Any]
+
+NOSE = (168, 6, 197, 195, 5, 4, 1, 2)
+OUTLINES: tuple[tuple[tuple[int, ...], bool], ...] = (
+    *((eye[::2], True) for eye in EYES),
+    *((brow, True) for brow in BROWS),
+    (LIPS[::2], True),
+    (OVAL[::2], True),
+    (NOSE, False),
+)
+"""Landmarks that are offered as handles, a line a row, and whether it closes."""
+_AGAIN = "Generate the head again from its photos."
+
+
+@dataclass(frozen=True, eq=False)
+class PinRequest:
+    """A pin as a program knows it. photo: number in fit.json; corners (3,) vertices of the bundle; weights (3,); pixel
+    (2,) of the whole photo, upright."""
+
+    photo: int
+    corners: tuple[int, int, int]
+    weights: tuple[float, float, float]
+    pixel: tuple[float, float]
+
+
+class LaidHead:
+    """A bundle on its photographs. files: the bundle; fit: its fit.json; used (U,): the head model's vertices that its
+    first rows are; what follows them hangs on the scalp."""
+
+    def __init__(self, bundle: Path, pack: Path) -> None:
+        """Raises UserError E_BUNDLE_..., E_PACK_..., E_REFIT_BUNDLE."""
+        try:
+            self.files: HeadFiles = read_bundle_files(bundle, (2,))
+        except BundleError as error:
+            raise UserError(error.code, error.message, error.fix) from error
+        fit = self.files.fit
+        if fit is None or not fit.photos:
+            what = f"{bundle.name} does not know where its photos were taken from: an earlier version made it."
+            raise UserError("E_REFIT_BUNDLE", what, _AGAIN)
+        self.fit: FitFile = fit
+        self.model: HeadModel = load_head_model(read_pack(pack).file("head.safetensors"))
+        quads = self.model.quads[~self.model.faces_of(*HIDDEN)]
+        self.used: Array = np.unique(quads[quads >= 0])
+        if len(self.used) > len(self.files.vertices) or len(fit.identity) != len(self.model.identity):
+            raise UserError("E_REFIT_BUNDLE", f"{bundle.name} was made with another pack.", "Choose the pack it says.")
+        shipped = to_head_frame(self.files.vertices).astype(np.float64)
+        resting = coefficients(self.model, fit.resting)
+        neutral = self.model.shape(fit.identity) + self.model.motion(resting)
+        neutral[self.used] = shipped[: len(self.used)]
+        self.pinning = Pinning(self.model, fit.identity, neutral, _posed(self.model, fit, neutral, resting))
+        hanging = shipped[len(self.used) :]
+        self._hanging: tuple[Array, Attachment] | None = None
+        if len(hanging):
+            self._hanging = attach_to_scalp(self.model, neutral, hanging)
+
+    def pull(self, pins: Sequence[PinRequest]) -> Pulled:
+        """Raises UserError E_FIT_PINS, E_FIT_IMPLAUSIBLE."""
+        place = self.used
+        wanted = []
+        for pin in pins:
+            if max(pin.corners) >= len(place) or min(pin.corners) < 0 or not 0 <= pin.photo < len(self.fit.photos):
+                raise UserError("E_FIT_PINS", "A pin is not on the skin.", "Remove it.")
+            pixel = np.array(pin.pixel, np.float64)
+            wanted.append(Pin(pin.photo, place[list(pin.corners)], np.array(pin.weights, np.float64), pixel))
+        return self.pinning.pull(wanted)
+
+    def shipped(self, field: Array) -> Array:
+        """(V,3) in the bundle's vertices and frame of a motion (P,3) of the head model."""
+        own = field[self.used]
+        if self._hanging is not None:
+            triangles, attachment = self._hanging
+            hair = carry(torch.from_numpy(np.ascontiguousarray(field)), torch.from_numpy(triangles), attachment)
+            own = np.concatenate([own, hair.numpy()])
+        return to_blender_frame(own)
+
+    def answer(self, pulled: Pulled) -> dict[str, Array]:
+        """What Blender needs: moved (V,3) metres that the neutral head has moved from the bundle's; posed (N,V,3) what
+        each photo adds to it; skin (F,3) triangles that pins can be put on; handles' corners (H,3) and weights (H,3).
+        """
+        now = self.pinning.neutral + pulled.motion
+        back = np.full(len(self.model.neutral), -1)
+        back[self.used] = np.arange(len(self.used))
+        rows = [k for line, _ in OUTLINES for k in line if self._offered(k)]
+        return {
+            "moved": self.shipped(pulled.motion),
+            "posed": np.stack([self.shipped(photo.pose - now) for photo in pulled.photos]),
+            "skin": back[self.model.triangles_of(*SKIN_PARTS)].astype(np.int32),
+            "corners": back[self.model.landmark_triangle[rows]].astype(np.int32),
+            "weights": self.model.landmark_barycentric[rows].astype(np.float32),
+        }
+
+    def outlines(self) -> list[dict[str, Any]]:
+        """Lines through the handles of `answer`: their numbers, and whether the line closes."""
+        out, first = [], 0
+        for line, closed in OUTLINES:
+            count = sum(self._offered(k) for k in line)
+            out.append({"handles": list(range(first, first + count)), "closed": closed})
+            first += count
+        return out
+
+    def _offered(self, landmark: int) -> bool:
+        """A landmark that has a place on the skin."""
+        if self.model.landmark_trust[landmark] <= 0:
+            return False
+        return bool(self.pinning.on_skin[self.model.landmark_triangle[landmark]].all())
+
+
+def photo_rows(head: LaidHead, pulled: Pulled) -> list[dict[str, Any]]:
+    """The photos of an answer, as JSON: each one's name and camera, as fit.json has it."""
+    rows = []
+    for given, photo in zip(head.fit.photos, pulled.photos, strict=True):
+        camera = to_file(photo.camera)
+        rows.append(
+            {
+                "name": given.name,
+                "focal_length_px": camera.focal,
+                "principal_point_px": camera.principal.tolist(),
+                "rotation": camera.rotation.tolist(),
+                "translation_m": camera.translation.tolist(),
+            }
+        )
+    return rows
+
+
+_kept: dict[tuple[str, str, int], LaidHead] = {}
+
+
+def lay(bundle: Path, pack: Path) -> LaidHead:
+    """The bundle, read when it is asked for first or has changed; one is kept."""
+    key = str(bundle), str(pack), _stamp(bundle)
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = LaidHead(bundle, pack)
+    return _kept[key]
+
+
+def _stamp(bundle: Path) -> int:
+    try:
+        return (bundle / "head.npz").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def refit(head: LaidHead, pins: Sequence[PinRequest], folder: Path, number: int) -> dict[str, Any]:
+    """Write `folder`/refit-<number>.npz and return the event that tells of it. Raises what `LaidHead.pull` raises."""
+    pulled = head.pull(pins)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"refit-{number}.npz"
+    partial = folder / f".{path.name}"
+    with partial.open("wb") as file:
+        np.savez(file, **head.answer(pulled))
+    partial.replace(path)
+    return {"type": "refit", "path": str(path), "photos": photo_rows(head, pulled), "outlines": head.outlines()}
+
+
+def _posed(model: HeadModel, fit: FitFile, neutral: Array, resting: Array) -> list[Posed]:
+    """The head in each photograph: expression, and as in `free_form` what that misses of the landmarks."""
+    at = LandmarkModel.of(model)
+    corners, weights = model.landmark_triangle[at.index], model.landmark_barycentric[at.index].astype(np.float64)
+    poses, missed = [], []
+    for photo in fit.photos:
+        camera = from_file(photo.camera, at.centre)
+        expression = coefficients(model, photo.expression)
+        pose = neutral + model.motion(expression - resting)
+        pixel, height = camera.project(np.einsum("kjc,kj->kc", pose[corners], weights))
+        flat = (photo.landmarks[at.index] - pixel) * [1, -1] * (1 - camera.inverse_distance * height)[:, None]
+        flat = flat / camera.scale
+        flat /= 1 + (np.linalg.norm(flat, axis=1, keepdims=True) / OUTLIER) ** 4
+        missed.append(np.c_[flat, np.zeros(len(flat))] @ camera.rotation)
+        poses.append(Posed(camera, expression, pose))
+    corrections = Spread(model, at)(missed)
+    return [Posed(p.camera, p.expression, p.pose + c) for p, c in zip(poses, corrections, strict=True)]
