@@ -30,6 +30,32 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_shared_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where build.py's environments would be: nowhere."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "idto3d" / "envs"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its cache folder cannot be moved")
+def test_environment_of_a_checkout_is_used_and_left_alone(
+    tmp_path: Path, packaged: Path, no_shared_environment: Path
+) -> None:
+    user, shared = tmp_path / "user", no_shared_environment / "backend-0123"
+    python = shared / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    python.parent.mkdir(parents=True)
+    python.touch()
+    install.write_complete(shared, environments.backend_environment())
+    assert setup_backend.status(user).state == "ready"
+    assert setup_backend.worker_launch(user, "1", {}).command[0] == str(python)
+    setup_backend.remove(user).join()
+    assert python.exists()
+    base = packaged / "requirements-base.txt"
+    base.write_text(base.read_text().replace("numpy==", "numpy==9"))
+    assert setup_backend.status(user).state == "missing"
+
+
 def test_status_from_missing_to_ready_and_back(tmp_path: Path, packaged: Path) -> None:
     user = tmp_path / "user"
 

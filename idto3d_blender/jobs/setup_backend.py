@@ -8,8 +8,9 @@ other. Everything lies in the extension's user folder, never in the extension it
     backend/venv.download   packages downloaded so far, while a set-up is unfinished
     jobs, logs, previews, cache
 
-On Windows `backend` lies elsewhere, see `environment_folder`. bpy is imported only by `user_folder`; all else takes
-that folder as an argument.
+On Windows `backend` lies elsewhere, see `environment_folder`. Where build.py has made an environment with the same
+pins, nothing is installed: that one is used, and left alone. bpy is imported only by `user_folder`; all else takes that
+folder as an argument.
 """
 
 from __future__ import annotations
@@ -121,8 +122,49 @@ def environment_folder(folder: Path) -> Path:
 
 
 def environment_python(folder: Path) -> Path:
-    """The interpreter that runs the backend."""
-    return environment_folder(folder) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    """The interpreter that runs the backend: that of the own environment, or of one that build.py has made."""
+    own = _python(environment_folder(folder))
+    return own if own.exists() else _shared_python() or own
+
+
+def _python(environment: Path) -> Path:
+    return environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def _shared_python() -> Path | None:
+    """That of an environment with all pins of this extension in build.py's folder, see backend/environments.py."""
+    if sys.platform == "win32":
+        cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        cache = Path.home() / "Library" / "Caches"
+    else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for environment in sorted((cache / "idto3d" / "envs").glob("backend-*")):
+        made = _made(environment)
+        # A checkout asks for tools besides, of which an installed extension knows nothing.
+        if made is not None and _up_to_date(made.files, but="requirements-dev.txt") and _python(environment).exists():
+            return _python(environment)
+    return None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What an environment was made from: digests of requirements files by name, and for which device."""
+
+    files: Mapping[str, str]
+    device: str
+
+
+def _made(environment: Path) -> _Made | None:
+    try:
+        made = json.loads((environment / "complete").read_text(encoding="utf-8"))
+        return _Made(dict(made["requirements"]), str(made["device"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _up_to_date(files: Mapping[str, str], but: str = "") -> bool:
+    return all(_digest(BACKEND / name) == digest for name, digest in files.items() if name != but)
 
 
 def status(folder: Path) -> Status:
@@ -132,16 +174,18 @@ def status(folder: Path) -> Status:
         left = [environment.with_name(environment.name + ending) for ending in (".download", ".old")]
         if any(path.exists() for path in left):
             return Status("incomplete", "The set-up was interrupted. Set up again to go on.")
-        return Status("missing", "The backend is not set up yet.")
-    try:
-        made = json.loads((environment / "complete").read_text(encoding="utf-8"))
-        files: dict[str, str] = dict(made["requirements"])
-        device = str(made["device"])
-    except (OSError, ValueError, TypeError, KeyError):
+        shared = _shared_python()
+        made = _made(shared.parents[1]) if shared is not None else None
+        if made is None:
+            return Status("missing", "The backend is not set up yet.")
+        return Status("ready", "The backend is ready: build.py has made it.", made.device)
+    made = _made(environment)
+    if made is None:
         return Status("incomplete", "The set-up is damaged. Repair it.")
-    if not environment_python(folder).exists():
+    device = made.device
+    if not _python(environment).exists():
         return Status("incomplete", "The Python that the backend was set up with is gone. Repair the set-up.", device)
-    if any(_digest(BACKEND / name) != digest for name, digest in files.items()):
+    if not _up_to_date(made.files):
         return Status("outdated", "The extension was updated and needs other packages. Update the set-up.", device)
     return Status("ready", f"The backend is ready ({'GPU' if device == 'cuda' else 'CPU'}).", device)
 
