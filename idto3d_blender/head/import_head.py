@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head bundle becomes one mesh object: UV, smooth shading, a shape key for each expression, its materials.
+"""A head bundle becomes one mesh object: UV, smooth shading, a shape key for each expression, its materials. It lies in
+a collection of its own, with its origin at the neck's base, and all its data are called after it.
 
 Faces have the integer attribute ``part``, into the names in the object's own property; points have ``seen``, 0..1: how
 well the photographs showed that place.
@@ -17,8 +18,9 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Matrix, Vector
 
-from . import material
+from . import frame, material, naming
 from .bundle import PREVIEW
 from .parts import Parts
 from .prepare import Prepared, prepare
@@ -31,14 +33,14 @@ Steps = Generator[None, None, Any]
 
 
 def import_head(folder: str | Path, collection: Any) -> Any:
-    """Import the bundle in ``folder`` and link the new object to ``collection`` (a bpy Collection).
+    """Import the bundle in ``folder`` and link the new object to a new collection in ``collection`` (a bpy Collection).
 
-    Metres, Z up, facing -Y, as in the bundle; all keys 0, which is the neutral pose. Images are packed.
+    Metres, Z up, facing -Y, origin at the neck's base; all keys 0, which is the neutral pose. Images are packed.
     Returns the object; raises bundle.BundleError, with nothing left behind in the file.
     """
     prepared = prepare(folder)
     obj = run_to_end(build(prepared))
-    collection.objects.link(obj)
+    naming.own_collection(obj, collection)
     thumbnail(obj, prepared)
     return obj
 
@@ -72,10 +74,17 @@ def build(prepared: Prepared) -> Steps:
             "parts": ",".join(prepared.head.parts),
         }
         parts.release()
+        naming.name_after(obj)
         return obj
     except (Exception, GeneratorExit):
         parts.discard()
         raise
+
+
+def bundle_to_world(obj: Any) -> Matrix:
+    """4x4: places in the bundle's frame, such as a photo's camera, to the world's, where ``obj`` stands now."""
+    origin = obj.data.get(frame.ORIGIN, (0.0, 0.0, 0.0))
+    return obj.matrix_world @ Matrix.Translation(-Vector(origin))
 
 
 def is_head(obj: Any) -> bool:
@@ -86,7 +95,8 @@ def is_head(obj: Any) -> bool:
 def _mesh(parts: Parts, prepared: Prepared) -> Steps:
     head = prepared.head
     mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(prepared.name))
-    add_vertices(mesh, head.vertices)
+    add_vertices(mesh, prepared.vertices)
+    mesh[frame.ORIGIN] = prepared.origin.tolist()
     yield
     add_corners(parts.get("mesh"), prepared.corners)
     yield

@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from . import naming
 from .bundle import SKIN, BundleError, MaterialHeader
 from .parts import Parts
 from .prepare import Prepared
@@ -60,6 +61,7 @@ def linear(value: float) -> float:
 
 def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Generator[None, None, None]:
     material = parts.add(given.name, "materials", bpy.data.materials.new(f"{prepared.name} {given.name}"))
+    material[naming.ROLE] = given.name
     # Always on from Blender 5.0 on, where the property will go.
     if bpy.app.version < (5, 0):
         material.use_nodes = True
@@ -138,7 +140,8 @@ def _load_packed(parts: Parts, prepared: Prepared, name: str, file: str) -> None
         image = parts.add(name, "images", bpy.data.images.load(str(path), check_existing=False))
     except RuntimeError as error:
         raise BundleError("E_BUNDLE_MAP", f"Blender cannot read {path.name}.") from error
-    image.name = name
+    image.name = f"{prepared.name} {name}"
+    image[naming.ROLE] = name
     parts.add(name, "images", image)
     # Before packing: a change of the colour space reloads from the file.
     image.colorspace_settings.name = "sRGB" if "_albedo" in name else "Non-Color"

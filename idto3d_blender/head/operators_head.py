@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 
 from ..studio import animation, asset, light_rigs, turntable
-from . import export, mirror
+from . import mirror, naming
 from .import_head import is_head
 
 _FRAMES = 24
@@ -29,6 +29,29 @@ class _HeadOperator:
             cls.poll_message_set("This head is linked from another file")
             return False
         return True
+
+class IDTO3D_OT_rename_head(_HeadOperator, bpy.types.Operator):
+    """Rename the head, and with it its collection, mesh, materials and images"""
+
+    bl_idname = "idto3d.rename_head"
+    bl_label = "Rename Head"
+    bl_options = {"REGISTER", "UNDO"}
+
+    name: bpy.props.StringProperty(name="Name", maxlen=40, options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        self.name = context.object.name
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context: Any) -> set[str]:
+        if not self.name.strip():
+            self.report({"WARNING"}, "A head needs a name")
+            return {"CANCELLED"}
+        if context.object.name != self.name.strip():
+            context.object.name = self.name.strip()
+        naming.name_after(context.object)
+        return {"FINISHED"}
+
 
 
 class IDTO3D_OT_reset_expressions(_HeadOperator, bpy.types.Operator):
@@ -221,6 +244,7 @@ class IDTO3D_OT_mark_asset(_HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
+    IDTO3D_OT_rename_head,
 class IDTO3D_OT_export(_HeadOperator, bpy.types.Operator):
     """Write the head with its expressions and maps for other programs"""
 

@@ -5,6 +5,7 @@
 from typing import Any
 
 import bpy
+from mathutils import Vector
 
 from ..studio import stage
 from . import bundle, import_head, room
@@ -28,6 +29,16 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
         name="Camera and Lights", description="Also add a portrait camera and lights", default=False
     )
 
+    place: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="Place",
+        description="Where the base of the neck comes to stand",
+        items=(
+            ("FREE", "Free Place", "At the 3D cursor, or beside what stands there already"),
+            ("CURSOR", "3D Cursor", "At the 3D cursor, whatever stands there"),
+            ("ORIGIN", "World Origin", "In the middle of the world"),
+        ),
+    )
+
     @classmethod
     def poll(cls, context: Any) -> bool:
         if context.mode != "OBJECT":
@@ -44,8 +55,7 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         folder = bundle.bundle_folder(bpy.path.abspath(self.filepath))
-        # Beside what is there already, another head for example.
-        spot = room.free_spot(context.scene, context.view_layer)
+        spot = self._spot(context)
         try:
             head = import_head.import_head(folder, context.collection)
         except bundle.BundleError as error:
@@ -65,6 +75,13 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
             stage.add_lights(context.scene, framing)
         self.report({"INFO"}, f"{head.name}: {len(head.data.shape_keys.key_blocks) - 1} expressions")
         return {"FINISHED"}
+
+    def _spot(self, context: Any) -> Vector:
+        if self.place == "ORIGIN":
+            return Vector()
+        if self.place == "CURSOR":
+            return context.scene.cursor.location.copy()
+        return room.free_spot(context.scene, context.view_layer)
 
 
 def _menu(self: Any, context: Any) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from mathutils import Vector
 from numpy.typing import NDArray
 
-# A head with its air around it, metres.
+# A head with its air around it, from the neck's base on, metres. A ground that it stands on is not in its way.
 _HEAD = 0.34
+_LOW, _HIGH = np.array((-_HEAD / 2, -_HEAD / 2, 0.0)), np.array((_HEAD / 2, _HEAD / 2, _HEAD))
 _SOLID = ("MESH", "CURVE", "SURFACE", "META", "FONT")
 # An object as large as this is a room or a ground to stand in, not something to step aside for.
 _LARGEST = 8.0
@@ -28,7 +29,7 @@ def free_spot(scene: Any, layer: Any) -> Vector:
     lows, highs = boxes(scene, layer)
     spot = scene.cursor.location.copy()
     for _ in range(_PLACES):
-        low, high = np.array(spot) - _HEAD / 2, np.array(spot) + _HEAD / 2
+        low, high = np.array(spot) + _LOW, np.array(spot) + _HIGH
         if not ((low < highs) & (high > lows)).all(axis=1).any():
             break
         spot.x += _HEAD

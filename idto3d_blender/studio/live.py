@@ -25,7 +25,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..head import import_head, room
+from ..head import frame, import_head, naming, room
 from ..head.material import linear
 from ..head.parts import Interrupted, Parts
 from ..head.prepare import corners_of
@@ -47,7 +47,8 @@ _noted: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class Shape:
-    """A preview as it comes from the worker: vertices (V,3) float32 metres, faces (F,4) int32, -1 last in a triangle,
+    """A preview as it comes from the worker: vertices (V,3) float32 metres in the bundle's frame, origin (3,) float32: the
+    neck's base in it, faces (F,4) int32, -1 last in a triangle,
     colours (V,4) float32 linear or None; topology: while it stays, so do faces and the order of the vertices."""
 
     job: str
@@ -55,6 +56,7 @@ class Shape:
     vertices: NDArray[np.float32]
     faces: NDArray[np.int32]
     colours: NDArray[np.float32] | None
+    origin: NDArray[np.float32]
 
 
 def read(path: Path, job: str, topology: int) -> Shape:
@@ -81,7 +83,7 @@ def read(path: Path, job: str, topology: int) -> Shape:
             raise ValueError(f"{path.name} holds colours of another shape.")
         colours = np.ones((len(vertices), 4), dtype=np.float32)
         colours[:, :3] = _LINEAR[stored_colours]
-    return Shape(job, topology, vertices, faces, colours)
+    return Shape(job, topology, vertices, faces, colours, frame.neck_base(vertices))
 
 
 _LINEAR = np.array([linear(byte / 255) for byte in range(256)], dtype=np.float32)
@@ -161,14 +163,15 @@ def _same_faces(mesh: Any, shape: Shape) -> bool:
 
 def _move(mesh: Any, shape: Shape) -> None:
     """Put the vertices to their new places; a sketch's keys move along, and its pictures stay."""
+    vertices = shape.vertices - np.array(mesh.get(frame.ORIGIN, shape.origin), np.float32)
     if mesh.shape_keys is None:
         _colour(mesh, shape)
     else:
         blocks = mesh.shape_keys.key_blocks
-        shift = shape.vertices.ravel() - _places(blocks[0])
+        shift = vertices.ravel() - _places(blocks[0])
         for block in blocks:
             block.points.foreach_set("co", _places(block) + shift)
-    mesh.attributes["position"].data.foreach_set("vector", shape.vertices.ravel())
+    mesh.attributes["position"].data.foreach_set("vector", vertices.ravel())
     mesh.update()
 
 
@@ -191,7 +194,8 @@ def _colour(mesh: Any, shape: Shape) -> None:
 
 def _new_mesh(parts: Parts, shape: Shape, name: str) -> import_head.Steps:
     mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(name))
-    import_head.add_vertices(mesh, shape.vertices)
+    import_head.add_vertices(mesh, shape.vertices - shape.origin)
+    mesh[frame.ORIGIN] = shape.origin.tolist()
     yield
     corners, starts = corners_of(shape.faces)
     import_head.add_corners(parts.get("mesh"), corners)
@@ -215,6 +219,7 @@ def _place(shape: Shape, name: str, parts: Parts) -> None:
     parts.release()
     if obj is not None:
         exchange(obj, mesh)
+        naming.name_after(obj)
         obj.pop(import_head.PROPERTY, None)  # it may have been a sketch
         return
     obj = bpy.data.objects.new(name, mesh)
@@ -282,6 +287,7 @@ def finish(job: str, built: Any) -> Any:
     obj.color = built.color
     obj.active_shape_key_index = 0
     bpy.data.objects.remove(built)
+    naming.name_after(obj)
     return obj
 
 
@@ -303,9 +309,10 @@ def remove(job: str) -> None:
     """Take an unfinished preview out of the file."""
     obj = find(job)
     if obj is not None and obj.mode == "OBJECT":
-        mesh = obj.data
+        mesh, collections = obj.data, list(obj.users_collection)
         bpy.data.objects.remove(obj)
         _remove_mesh(mesh)
+        naming.remove_empty(collections)
     let_go(job)
 
 
@@ -317,7 +324,7 @@ def after_undo() -> None:
 
 
 def link(obj: Any) -> None:
-    """Link a new object to the active collection of the first window, at a free spot.
+    """Link a new object to a new collection in the active one of the first window, at a free spot.
 
     It becomes the selected object if nothing was done to the selection since ``note_selection``: a user who only waits
     for the head gets it ready for use, and one who works on something else keeps that.
@@ -329,7 +336,7 @@ def link(obj: Any) -> None:
     if collection.library is not None or collection.override_library is not None:
         collection = scene.collection
     obj.location = room.free_spot(scene, layer)
-    collection.objects.link(obj)
+    naming.own_collection(obj, collection)
     active = layer.objects.active
     undisturbed = _selection(layer) == _noted or not layer.objects.selected
     # In an excluded collection it is in the file, but not in the view layer.

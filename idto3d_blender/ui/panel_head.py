@@ -27,6 +27,7 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
             return
         row = layout.row(align=True)
         row.label(text=context.object.name, icon="USER")
+        row.operator("idto3d.rename_head", text="", icon="GREASEPENCIL")
         shading = getattr(context.space_data, "shading", None)
         if shading is not None:
             shown = viewport_colours.shows_pictures(shading)

@@ -39,9 +39,10 @@ def request(name: str, prompt: str = "") -> dict[str, Any]:
 
 
 def points(obj: Any) -> np.ndarray:
+    """(V,3) in the bundle's frame."""
     flat = np.empty(3 * len(obj.data.vertices), dtype=np.float32)
     obj.data.attributes["position"].data.foreach_get("vector", flat)
-    return flat.reshape(-1, 3)
+    return flat.reshape(-1, 3) + np.array(obj.original.data["idto3d_origin"], np.float32)
 
 
 def leftovers() -> list[str]:

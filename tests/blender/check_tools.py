@@ -114,7 +114,7 @@ def check_mirror(anna: Any, ben: Any) -> None:
     basis = points.reshape(-1, 3).copy()
     # A pull of the mouth to the person's left, on that half only.
     offset = np.zeros_like(basis)
-    offset[:, 0] = 0.01 * np.exp(-((basis[:, 0] - 0.03) ** 2 + (basis[:, 2] + 0.05) ** 2) / 0.0008) * (basis[:, 1] < 0)
+    offset[:, 0] = 0.01 * np.exp(-((basis[:, 0] - 0.03) ** 2 + (basis[:, 2] - 0.08) ** 2) / 0.0008) * (basis[:, 1] < 0)
     blocks["mouth_left"].points.foreach_set("co", (basis + offset).ravel())
     assert mirror.missing(anna) == {"jaw_right": "jaw_left", "mouth_left": "mouth_right"}
     assert bpy.ops.idto3d.mirror_keys() == {"FINISHED"}

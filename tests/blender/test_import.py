@@ -18,6 +18,10 @@ def test_import_save_and_reopen(bpy_python: str, tmp_path: Path) -> None:
     run_check(bpy_python, "check_import", tmp_path)
 
 
+def test_scene_manners(bpy_python: str, tmp_path: Path) -> None:
+    run_check(bpy_python, "check_manners", tmp_path)
+
+
 def test_extension_installs_from_its_zip(bpy_python: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     stage_extension(source)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head's collection, and the names of all that belongs to it: two heads never share or overwrite any.
+
+What a material or an image is to the head is kept in a property of its own, so that a head can be renamed, and that
+nothing is looked up by a name that a person may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import bpy
+
+ROLE = "idto3d_role"
+"""Property of a material or an image: "skin", "skin_albedo"."""
+_OWN = "idto3d_head"  # marks the collections that we made for heads
+
+
+def own_collection(obj: Any, parent: Any) -> Any:
+    """Link a new head to a new collection of its name in ``parent``; returns that collection."""
+    collection = bpy.data.collections.new(obj.name)
+    collection[_OWN] = True
+    parent.children.link(collection)
+    collection.objects.link(obj)
+    return collection
+
+
+def collection_of(obj: Any) -> Any:
+    """The collection that new objects of a head go to: its own, or where it lies now."""
+    collections = sorted(obj.users_collection, key=lambda one: _OWN not in one)
+    return collections[0] if collections else bpy.context.scene.collection
+
+
+def remove_empty(collections: Iterable[Any]) -> None:
+    """Remove those of the collections that we made for a head, and that hold nothing any more."""
+    for collection in collections:
+        if _OWN in collection and not collection.objects and not collection.children:
+            bpy.data.collections.remove(collection)
+
+
+def name_after(obj: Any) -> None:
+    """Call the mesh, keys, materials, images and the own collection of a head as it is called itself. Where a name is
+    taken, Blender puts a number behind it."""
+    _rename(obj.data, obj.name)
+    if obj.data.shape_keys is not None:
+        _rename(obj.data.shape_keys, f"{obj.name} keys")
+    for material in filter(None, obj.data.materials):
+        if ROLE in material and material.library is None:
+            _rename(material, f"{obj.name} {material[ROLE]}")
+    for image in images(obj):
+        if ROLE in image and image.library is None:
+            _rename(image, f"{obj.name} {image[ROLE]}")
+            # Where it lands when somebody unpacks it. The raw path does not reload.
+            image.filepath_raw = f"//{bpy.path.clean_name(image.name)}.png"
+    for collection in obj.users_collection:
+        if _OWN in collection and collection.library is None:
+            _rename(collection, obj.name)
+
+
+def images(obj: Any) -> Iterator[Any]:
+    """The images in the materials of ``obj``, groups of nodes included, each once."""
+    seen: set[Any] = set()
+    trees = [m.node_tree for m in obj.data.materials if m is not None and m.node_tree is not None]
+    while trees:
+        tree = trees.pop()
+        for node in tree.nodes:
+            if node.type == "GROUP" and node.node_tree is not None:
+                trees.append(node.node_tree)
+            elif node.type == "TEX_IMAGE" and node.image is not None and node.image not in seen:
+                seen.add(node.image)
+                yield node.image
+
+
+def _rename(block: Any, name: str) -> None:
+    # Setting the same name again may move the number behind it.
+    if block.name != name:
+        block.name = name

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: heads among other things in a file. ``python check_manners.py WORK`` as usual."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+import idto3d_blender
+from idto3d_blender.head import frame, import_head, naming
+from tests.blender import blender_session
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+
+
+def blocks(obj: Any) -> dict[str, Any]:
+    """All that belongs to a head."""
+    of_object = [*obj.data.materials, *naming.images(obj), obj.data, obj.data.shape_keys, *obj.users_collection, obj]
+    return {f"{type(block).__name__} {block.name}": block for block in of_object}
+
+
+def check_names() -> None:
+    """The same bundle twice: nothing is shared, and every name tells whose it is."""
+    heads = []
+    for _ in range(2):
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+        heads.append(bpy.context.object)
+    first, second = (blocks(head) for head in heads)
+    assert not set(first.values()) & set(second.values()) and len(first) == len(second) == 4 + 8 + 4
+    for head, own in zip(heads, (first, second), strict=True):
+        assert all(block.name.startswith(head.name) for block in own.values()), list(own)
+    files = [image.filepath for head in heads for image in naming.images(head)]
+    assert len(set(files)) == 16 and "//anna_001_skin_albedo.png" in files, files
+    assert [c.name for c in bpy.context.scene.collection.children] == ["anna", "anna.001"]
+    check_rename(heads[1])
+
+
+def check_rename(head: Any) -> None:
+    assert bpy.ops.idto3d.rename_head(name=" ben ") == {"FINISHED"} and head.name == "ben"
+    own = blocks(head)
+    assert all(block.name == "ben" or block.name.startswith("ben ") for block in own.values()), list(own)
+    assert {"ben skin", "ben eyes"} < {material.name for material in head.data.materials}
+    assert "//ben_skin_albedo.png" in {image.filepath for image in naming.images(head)}
+    # Taken: a number, and nothing of the other one's moves.
+    assert bpy.ops.idto3d.rename_head(name="anna") == {"FINISHED"} and head.name == "anna.001"
+    assert bpy.data.objects["anna"].data.name == "anna" and bpy.data.images["anna skin_albedo"].users == 1
+
+
+def check_append() -> None:
+    """Appended from another file, beside a head of the same name."""
+    file = WORK / "other.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+    here = bpy.context.object
+    before = set(blocks(here).values())
+    with bpy.data.libraries.load(str(file)) as (there, wanted):
+        wanted.objects = ["anna"]
+    (appended,) = wanted.objects
+    bpy.context.scene.collection.objects.link(appended)
+    assert import_head.is_head(appended) and set(blocks(here).values()) == before
+    appended.name = "carla"
+    naming.name_after(appended)
+    assert all(b.name.startswith("carla") or b == bpy.context.scene.collection for b in blocks(appended).values())
+    drivers = appended.data.materials[0].node_tree.animation_data.drivers
+    assert drivers[0].driver.variables[0].targets[0].id == appended.data.shape_keys
+
+
+def check_place() -> None:
+    scene = bpy.context.scene
+    scene.cursor.location = (1.0, 2.0, 3.0)
+    for place, where in (("ORIGIN", (0, 0, 0)), ("CURSOR", (1, 2, 3)), ("CURSOR", (1, 2, 3)), ("FREE", (1.34, 2, 3))):
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna"), place=place) == {"FINISHED"}
+        bpy.context.view_layer.update()
+        head = bpy.context.object
+        assert (head.location - Vector(where)).length < 1e-5, (place, tuple(head.location))
+        # The neck's base stands there, which is the lowest point of this head.
+        world = [head.matrix_world @ vertex.co for vertex in head.data.vertices]
+        assert abs(min(point.z for point in world) - where[2]) < 1e-5
+    # A place in the bundle's frame, wherever the head is and however it is turned.
+    head.rotation_euler.z = 1.0
+    bpy.context.view_layer.update()
+    wanted = synthetic.head()["vertices"][100]
+    assert np.allclose(
+        import_head.bundle_to_world(head) @ Vector(wanted), head.matrix_world @ head.data.vertices[100].co
+    )
+    assert np.allclose(head.data[frame.ORIGIN], (0, 0, -0.13), atol=1e-6)
+
+
+def main() -> None:
+    synthetic.write(WORK / "anna")
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    idto3d_blender.register()
+    check_names()
+    check_append()
+    check_place()
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
