@@ -47,8 +47,8 @@ def tuft() -> HairPiece:
     triangles = np.array([[0, 2, 1], [0, 3, 2]])
     moves = np.stack([np.full((4, 3), 0.001), np.zeros((4, 3))])
     return HairPiece(
-        vertices, moves, triangles, vertices[:, [0, 2]] * 50, triangles, np.full((32, 32, 5), 0.3, np.float32),
-        np.array([0.0, 0, 1, 1], np.float32),
+        vertices, moves, triangles, vertices[:, [0, 2]] * 50, np.full((32, 32, 5), 0.3, np.float32),
+        np.tile(np.array([0.0, 1.0], np.float32), (32, 16)), np.array([0.0, 0, 1, 1], np.float32),
     )  # fmt: skip
 
 
@@ -116,8 +116,8 @@ def test_hair_is_put_on(model: HeadModel) -> None:
     mine = head.part == len(head.parts) - 1
     np.testing.assert_array_equal(head.quads[~mine], bald.quads)
     np.testing.assert_array_equal(head.vertices[head.quads[mine, :3]], hair.vertices[hair.triangles])
-    np.testing.assert_array_equal(head.uv[head.quads_uv[mine, :3]], hair.uv[hair.triangles_uv])
-    assert (head.quads[mine, 3] == -1).all() and head.maps[HAIR] is hair.maps
+    np.testing.assert_array_equal(head.uv[head.quads_uv[mine, :3]], hair.uv[hair.triangles])
+    assert (head.quads[mine, 3] == -1).all() and head.maps[HAIR] is hair.maps and head.alpha[HAIR] is hair.alpha
     np.testing.assert_array_equal(head.offsets[:, len(bald.vertices) :], hair.offsets)
     np.testing.assert_array_equal(head.seen[len(bald.vertices) :], hair.seen)
 
@@ -179,6 +179,7 @@ def test_the_head_in_its_files_form(tiny: HeadModel) -> None:
     assert isinstance(roughness, np.ndarray) and (roughness[0, 0], roughness[-1, 0]) == (230, 128)
     assert of["skin"].specular == pytest.approx(0.35) and of["skin"].alpha == "opaque"
     assert of["skin"].albedo[0, 0].tolist() == [191, 140, 115]
+    assert of["hair"].alpha == "clip" and of["hair"].albedo[5, :4, 3].tolist() == [0, 255, 0, 255]
     lashes = of["lashes"]
     assert lashes.alpha == "clip" and lashes.albedo.shape == (LASH_SIZE, LASH_SIZE, 4)
     assert lashes.albedo[7, 9, :3].tolist() == [13, 10, 8] and np.ptp(lashes.albedo[..., 3]) == 255

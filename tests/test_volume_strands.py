@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Straight hair is told from curls, and its locks run down from the crown."""
+"""Straight hair is told from curls, patterns run with the strands, and the plan runs down from whorl or parting."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
-from idto3d.volume.hood import Hood
-from idto3d.volume.strands import curliness, relief, uneven_tips
+from idto3d.volume.flow import plan_flow
+from idto3d.volume.hood import PIXEL, Hood
+from idto3d.volume.ribbons import OVER, Cover, continued, ribbons
+from idto3d.volume.strands import directions, on_disk, strand_pattern
 
 HOOD = Hood(np.zeros(3), 0.09, 0.3)
 WHOLE = np.ones((256, 256), np.float32)
@@ -18,29 +21,60 @@ def shades(noise: np.ndarray) -> np.ndarray:
     return np.repeat(scaled.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
 
 
-def test_strands_that_run_alike_are_straight_and_specks_curl() -> None:
+@pytest.mark.parametrize(("upright", "cosine"), [(True, -1.0), (False, 1.0)])
+def test_strands_that_run_alike_are_straight_and_specks_curl(upright: bool, cosine: float) -> None:
     noise = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
-    straight = shades(cv2.GaussianBlur(noise, (5, 61), 0.8, None, 15.0))
-    curled = shades(cv2.GaussianBlur(noise, (0, 0), 1.5))
-    assert curliness(straight, WHOLE, 1000.0) == 0.0
-    assert curliness(curled, WHOLE, 1000.0) > 0.8
+    sigma = (0.8, 15.0) if upright else (15.0, 0.8)
+    lines, straight = directions(shades(cv2.GaussianBlur(noise, (0, 0), sigma[0], sigmaY=sigma[1])), WHOLE, 1000.0)
+    assert straight == 0.0
+    twice = lines[len(lines) // 2, len(lines) // 2]
+    np.testing.assert_allclose(twice / np.hypot(*twice), [cosine, 0.0], atol=0.15)
+    assert directions(shades(cv2.GaussianBlur(noise, (0, 0), 1.5)), WHOLE, 1000.0)[1] > 0.8
 
 
 def test_nothing_is_told_of_even_colour_or_without_hair() -> None:
-    assert curliness(np.full((256, 256, 3), 90, np.uint8), WHOLE, 1000.0) == 0.0
-    assert curliness(shades(np.random.default_rng(0).normal(size=(256, 256))), 0 * WHOLE, 1000.0) == 0.0
+    for picture, mask in ((np.full((256, 256, 3), 90, np.uint8), WHOLE), (shades(np.eye(256)), 0 * WHOLE)):
+        lines, curl = directions(picture, mask, 1000.0)
+        assert curl == 0.0 and np.abs(lines).max() < 1e-3
 
 
-def test_locks_change_fast_around_the_head_and_slowly_down() -> None:
-    turn = np.linspace(-np.pi, np.pi, 400, endpoint=False)
-    down = np.linspace(0.1, 0.25, 400)
+def test_a_pattern_changes_slowly_along_the_strands() -> None:
+    flow = np.zeros((HOOD.side, HOOD.side, 2), np.float32)
+    flow[..., 0] = 1.0
+    pattern = strand_pattern(HOOD, flow, 0.0, 256, 0.004)
+    along, across = (np.abs(np.diff(pattern, axis=axis)).mean() for axis in (1, 0))
+    assert abs(pattern.mean()) < 1e-3 and abs(pattern.std() - 1) < 1e-3 and across > 4 * along
+    curled = strand_pattern(HOOD, flow, 1.0, 256, 0.004)
+    assert np.abs(np.diff(curled, axis=1)).mean() > 2 * along
 
-    def changes(curl: float, a: np.ndarray, b: np.ndarray) -> float:
-        column, row = HOOD.place(a, b)
-        line = cv2.remap(relief(HOOD, curl).astype(np.float32), column[None], row[None], cv2.INTER_LINEAR)[0]
-        return float(np.abs(np.diff(line)).sum() / np.hypot(np.diff(column), np.diff(row)).sum())
 
-    around, along = (turn, np.full(400, 0.14)), (np.full(400, 0.4), down)
-    assert changes(0.0, *around) > 2.0 * changes(0.0, *along)
-    assert changes(1.0, *around) < 1.6 * changes(1.0, *along)
-    assert abs(relief(HOOD, 0.5)).max() < 0.01 and abs(uneven_tips(HOOD)).max() < 0.03
+def test_strands_run_down_from_the_whorl_and_back_from_a_free_forehead() -> None:
+    middle, ahead = HOOD.side // 2, int(0.06 / PIXEL)
+    over_forehead = middle + ahead, middle
+    assert plan_flow(HOOD, 0.1, 1.0)[over_forehead][1] > 0.9
+    combed = plan_flow(HOOD, 0.1, 0.0)
+    assert combed[middle + ahead, middle + 3][0] > 0.5 and combed[middle + ahead, middle - 3][0] < -0.5
+    low = combed[middle, middle + int(0.2 / PIXEL)]
+    np.testing.assert_allclose(low, [1.0, 0.0], atol=0.05)
+
+
+def test_ribbons_lie_on_hair_and_end_at_its_border() -> None:
+    turn, down = HOOD.map_coordinates()
+    skin, border = np.full(down.shape, 0.09, np.float32), (0.12 - down).astype(np.float32)
+    radius = continued(np.where(border > 0, 0.11, 0.0), border > 0).astype(np.float32)
+    np.testing.assert_allclose(radius[np.abs(border) < 0.02], 0.11, atol=1e-3)
+    cover = Cover(HOOD, radius, skin, border, plan_flow(HOOD, 0.1, 1.0), 0.0)
+    ways = np.random.default_rng(1).uniform([-3.0, 0.03, 0.11], [3.0, 0.12, 0.11], (200, 3)).T
+    vertices, triangles, places = ribbons(cover, HOOD.point(*ways), 0.01)
+    assert len(places) == len(vertices) == triangles.max() + 1
+    _, low, high = HOOD.coordinates(vertices)
+    assert low.max() < 0.12 + OVER + 0.02 and 0.105 < high.min() and high.max() < 0.125
+    a, b, c = vertices[triangles].transpose(1, 0, 2)
+    assert ((np.cross(b - a, c - a) * a).sum(1) > 0).mean() > 0.95, "they face outwards"
+    assert np.hypot(*(places - HOOD.side // 2).T).max() * PIXEL < 0.112
+
+
+def test_a_map_fills_the_disk_of_the_texture() -> None:
+    _, down = HOOD.map_coordinates()
+    image = on_disk(HOOD, down, 200)
+    assert image[100, 100] < 0.003 and abs(image[100, 199] - HOOD.reach * 99.5 / 100 / 0.99) < 0.003

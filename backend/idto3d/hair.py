@@ -19,10 +19,12 @@ from .mesh.attach import Attachment, carry
 from .mesh.texels import Texels, make_texels
 from .volume.hair import HairVolume, carve_hair
 from .volume.hair_mask import hair_mask
-from .volume.hair_mesh import HairMesh, attach_to_scalp, extract
+from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity
+from .volume.strands import strand_pattern
 
 Array = NDArray[Any]
 
+STRAND = 0.0012  # metres of a strand's width that maps show, or a texel and a half
 SOLID = ("face", "back_head")
 """Parts that hair may be hidden behind."""
 
@@ -38,13 +40,15 @@ class HairSeen:
 
 @dataclass(frozen=True, eq=False)
 class HairStart:
-    """A mesh of hair on a head: scalp (F,3) triangles that carry it, how, its texels, maps (S,S,5) and seen (S,S)."""
+    """A mesh of hair on a head: scalp (F,3) triangles that carry it, how, the texels of its
+    outer side, maps (S,S,5), alpha (S,S) and seen (S,S)."""
 
     mesh: HairMesh
     scalp: Array
     attachment: Attachment
     texels: Texels
     maps: Array
+    alpha: Array
     seen: Array
 
     def moved(self, motion: Array) -> Array:
@@ -53,20 +57,31 @@ class HairStart:
         out: Array = carry(field, torch.from_numpy(self.scalp), self.attachment).numpy()
         return out
 
+    def at_vertices(self, image: Array) -> Array:
+        """(V,) values of an image (S,S)."""
+        last = len(image) - 1
+        column, row = np.rint(self.mesh.uv * [last, -last] + [0, last]).astype(int).T
+        out: Array = image[row, column]
+        return out
+
+    @property
+    def solid(self) -> Array:
+        """(F',3) triangles that are there by more than half: those that have no need of the alpha."""
+        out: Array = self.mesh.triangles[self.at_vertices(self.alpha)[self.mesh.triangles].mean(1) > 0.5]
+        return out
+
     def piece(self, motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
         """What ships, where the head has moved by motion (P,3) since the mesh was made."""
         own = [self.moved(offset) for offset in offsets.values()]
         mesh = self.mesh
-        seen = np.zeros(len(mesh.vertices), np.float32)
-        seen[self.texels.corners] = self.texels.of_image(self.seen)[:, None]
         return HairPiece(
             mesh.vertices + self.moved(motion),
             np.stack(own) if own else np.zeros((0, len(mesh.vertices), 3)),
             mesh.triangles,
             mesh.uv,
-            mesh.triangles_uv,
             maps,
-            seen,
+            self.alpha,
+            self.at_vertices(self.seen),
         )
 
 
@@ -87,13 +102,17 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
     if mesh is None:
         return None
     scalp, attachment = attach_to_scalp(model, neutral, mesh.vertices)
-    texels = make_texels(mesh.uv, mesh.triangles_uv, mesh.triangles, size)
+    outer = mesh.triangles[: mesh.outer]
+    texels = make_texels(mesh.uv, outer, outer, size)
+    ground = hair.volume.ground
+    pattern = strand_pattern(ground.hood, ground.flow, ground.curl, size, STRAND)
+    alpha = opacity(ground.hood, mesh.border, pattern)
     empty = np.zeros((size, size, 5), np.float32)
-    start = HairStart(mesh, scalp, attachment, texels, empty, empty[..., 0])
+    start = HairStart(mesh, scalp, attachment, texels, empty, alpha, empty[..., 0])
     photos, skins = [], []
     for photo, projected, mask in zip(fitted.fit.photos, fitted.projected, hair.masks, strict=True):
         posed = fitted.fit.posed(model, photo)
         skins.append(posed)
         photos.append(HairPhoto(photo.camera, projected, mesh.vertices + start.moved(posed - neutral), mask, posed))
-    maps, seen = paint_hair(texels, mesh.triangles, photos, model.triangles_of(*SOLID), hair.tone)
+    maps, seen = paint_hair(texels, mesh.triangles, photos, model.triangles_of(*SOLID), hair.tone, pattern)
     return replace(start, maps=maps, seen=seen)

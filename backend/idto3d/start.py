@@ -76,7 +76,7 @@ def recarved(start: Start, scene: Scene) -> tuple[Start, Scene]:
         return replace(start, hair=None, hair_seen=seen), replace(scene, hair=None)
     motion = scene.neutral.numpy().astype(np.float64) - start.neutral
     mesh = hair.mesh
-    faces = (mesh.triangles, mesh.uv, mesh.triangles_uv)
+    faces = (hair.solid, mesh.uv, hair.solid)
     scene = with_hair_mesh(replace(scene, hair=None), mesh.vertices + hair.moved(motion), faces, hair.maps, hair.seen)
     return replace(start, hair=hair, hair_seen=seen), scene
 

@@ -168,7 +168,7 @@ def _piece(shell: Shell) -> HairPiece:
     maps = np.concatenate([shell.texture, plain], 2)
     nothing = np.zeros((0, len(shell.vertices), 3))
     unseen = np.zeros(len(shell.vertices), np.float32)
-    return HairPiece(shell.vertices, nothing, shell.triangles, shell.uv, shell.triangles, maps, unseen)
+    return HairPiece(shell.vertices, nothing, shell.triangles, shell.uv, maps, np.ones(maps.shape[:2]), unseen)
 
 
 def hair_outlines(head: Head) -> dict[str, Array]:

@@ -26,15 +26,15 @@ LASH_SIZE = 512
 
 @dataclass(frozen=True, eq=False)
 class HairPiece:
-    """The volume off the skin as a shell. vertices (V,3), offsets (E,V,3), triangles (F,3), uv (T,2), triangles_uv
-    (F,3), maps (S,S,5) albedo sRGB, roughness, specular; seen (V,)."""
+    """The volume off the skin as a shell. vertices (V,3), offsets (E,V,3), triangles (F,3), uv (V,2),
+    maps (S,S,5) albedo sRGB, roughness, specular, alpha (S,S), seen (V,)."""
 
     vertices: Array
     offsets: Array
     triangles: Array
     uv: Array
-    triangles_uv: Array
     maps: Array
+    alpha: Array
     seen: Array
 
 
@@ -134,12 +134,12 @@ def _with_hair(head: Head, hair: HairPiece) -> Head:
         head.names,
         np.concatenate([head.quads, padded(hair.triangles, len(head.vertices))]),
         np.concatenate([head.uv, hair.uv]),
-        np.concatenate([head.quads_uv, padded(hair.triangles_uv, len(head.uv))]),
+        np.concatenate([head.quads_uv, padded(hair.triangles, len(head.uv))]),
         np.concatenate([head.part, np.full(count, len(head.parts))]),
         (*head.parts, HAIR),
         np.concatenate([head.material, np.full(count, len(head.materials))]),
         (*head.materials, HAIR),
         {**head.maps, HAIR: hair.maps},
-        head.alpha,
+        {**head.alpha, HAIR: hair.alpha},
         np.concatenate([head.seen, hair.seen]),
     )

@@ -50,39 +50,62 @@ def render_head(
     """(size,size,3) sRGB 0..1. vertices: another pose of the head's (V,3). What is see-through by more than half is
     left out. background: one value or a picture (size,size,3)."""
     points = torch.from_numpy(np.asarray(head.vertices if vertices is None else vertices)).float()
-    solid = [n for n, name in enumerate(head.materials) if name not in head.alpha]
-    rows = np.isin(head.triangle_material, solid)
-    triangles = torch.from_numpy(head.triangles[rows])
-    uv, triangles_uv = torch.from_numpy(head.uv).float(), torch.from_numpy(head.triangles_uv[rows])
+    clear = _opacity(head, head.triangles_uv, head.triangle_material)
     matrix = torch.from_numpy(camera.clip_matrix(size)).float()
     clip = (F.pad(points, (0, 1), value=1.0) @ matrix.T)[None]
-    raster = rasterize(clip, triangles, size)
 
-    def covered(values: Tensor, index: Tensor) -> Tensor:
-        image = interpolate(values, raster, index)
-        return image.reshape(-1, image.shape[-1]).index_select(0, raster.pixels)
+    def layer(rows: Array) -> tuple[Tensor, Tensor, Tensor]:
+        """Colours (size,size,3) with smooth outlines, opacity and depth, of some triangles."""
+        triangles, places = torch.from_numpy(head.triangles[rows]), torch.from_numpy(head.triangles_uv[rows])
+        raster = rasterize(clip, triangles, size)
 
-    material = torch.from_numpy(head.triangle_material[rows])[raster.tri_id.reshape(-1)[raster.pixels]]
-    at = _channels(head, covered(uv, triangles_uv), material)
-    colour = at[:, :3]
-    if not isinstance(light, FlatLight):
-        normal = F.normalize(covered(vertex_normals(points, triangles), triangles), dim=-1)
-        eye = torch.from_numpy(camera.position).float()
-        f0 = F0_OF_SPECULAR * at[:, 4:5]
-        radiance = shade(srgb_to_linear(colour), at[:, 3:4], f0, normal, covered(points, triangles), eye, light)
-        colour = linear_to_srgb(radiance.clamp(0, 1))
+        def covered(values: Tensor, index: Tensor) -> Tensor:
+            image = interpolate(values, raster, index)
+            return image.reshape(-1, image.shape[-1]).index_select(0, raster.pixels)
+
+        material = torch.from_numpy(head.triangle_material[rows])[raster.tri_id.reshape(-1)[raster.pixels]]
+        at = _channels(head, covered(torch.from_numpy(head.uv).float(), places), material)
+        colour = at[:, :3]
+        if not isinstance(light, FlatLight):
+            normal = F.normalize(covered(vertex_normals(points, triangles), triangles), dim=-1)
+            eye = torch.from_numpy(camera.position).float()
+            f0 = F0_OF_SPECULAR * at[:, 4:5]
+            radiance = shade(srgb_to_linear(colour), at[:, 3:4], f0, normal, covered(points, triangles), eye, light)
+            colour = linear_to_srgb(radiance.clamp(0, 1))
+        image = antialias(raster.spread(torch.cat([colour, at[:, 5:]], 1)), raster, clip, triangles)
+        return image[0, ..., :3], image[0, ..., 3:], raster.depth[0, ..., None]
+
     behind = torch.as_tensor(background, dtype=torch.float32).expand(size, size, 3)
-    image = raster.spread(colour)
-    image = image * raster.mask + behind[None] * (1 - raster.mask)
-    out: Array = antialias(image, raster, clip, triangles).clamp(0, 1)[0].numpy()
+    solid, cover, depth = layer(clear.min(1) > 0.9)
+    image = solid + behind * (1 - cover)
+    # Of what ends in strands: those nearest to the camera, over all that is whole.
+    strands, opacity, near = layer((clear.max(1) > 0.1) & (clear.min(1) <= 0.9))
+    opacity = opacity * (near < depth)
+    out: Array = (image + opacity * (strands - image)).clamp(0, 1).numpy()
+    return out
+
+
+def _opacity(head: Head, corners: Array, material: Array) -> Array:
+    """(F,3) at the corners in `uv` of triangles."""
+    out = np.ones(corners.shape, np.float32)
+    for n, name in enumerate(head.materials):
+        if name in head.alpha:
+            image = head.alpha[name]
+            last = len(image) - 1
+            column, row = np.moveaxis(np.rint(head.uv[corners[material == n]] * [last, -last] + [0, last]), -1, 0)
+            out[material == n] = image[row.astype(int), column.astype(int)]
     return out
 
 
 def _channels(head: Head, uv: Tensor, material: Tensor) -> Tensor:
-    out = torch.zeros(len(uv), 5)
+    out = torch.zeros(len(uv), 6)
+    out[:, 5] = 1
     for n, name in enumerate(head.materials):
         rows = material == n
         if rows.any():
             image = torch.from_numpy(np.asarray(head.maps[name], np.float32)).permute(2, 0, 1)[None]
-            out[rows] = sample_map(image, uv[rows])
+            out[rows, :5] = sample_map(image, uv[rows])
+            if name in head.alpha:
+                clear = torch.from_numpy(np.asarray(head.alpha[name], np.float32))[None, None]
+                out[rows, 5:] = sample_map(clear, uv[rows])
     return out

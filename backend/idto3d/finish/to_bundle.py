@@ -38,7 +38,8 @@ def _material(head: Head, name: str) -> BundleMaterial:
     albedo, alpha = to_uint8(maps[..., :3]), head.alpha.get(name)
     if alpha is None:
         return BundleMaterial(name, albedo, _value(maps[..., 3]), _value(maps[..., 4]))
-    colour = np.broadcast_to(albedo[:1, :1], (*alpha.shape, 3))
+    # A material of one colour has no map of its opacity's size.
+    colour = albedo if len(albedo) == len(alpha) else np.broadcast_to(albedo[:1, :1], (*alpha.shape, 3))
     rgba = np.dstack([colour, to_uint8(alpha)])
     return BundleMaterial(name, rgba, _value(maps[..., 3]), _value(maps[..., 4]), alpha="clip")
 

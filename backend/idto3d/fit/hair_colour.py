@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
@@ -42,11 +40,11 @@ class HairPhoto:
 
 
 def paint_hair(
-    texels: Texels, triangles: Array, photos: Sequence[HairPhoto], skin_triangles: Array, tone: Array
+    texels: Texels, triangles: Array, photos: Sequence[HairPhoto], skin_triangles: Array, tone: Array, pattern: Array
 ) -> tuple[Array, Array]:
     """Maps (S,S,5) albedo sRGB, roughness, specular, and seen (S,S), of a hair mesh with triangles (F,3).
 
-    skin_triangles: of what hair may be hidden behind. tone (3,) linear.
+    skin_triangles: of what hair may be hidden behind. tone (3,) linear. pattern (S,S): strands, of deviation 1.
     """
     size = texels.size
     picture = np.broadcast_to(tone.astype(np.float32), (size, size, 3)).copy()
@@ -57,7 +55,7 @@ def paint_hair(
     known = _mixed([*own, *((c, 0.5 * w) for c, w in lent)])
     mean, reach = smooth_within(texels.image(known[0]), texels.image(known[1]), SMOOTH * size)
     picture += np.clip(reach * 3, 0, 1)[..., None] * (mean - picture)
-    picture *= np.exp(_strands(texels))[..., None]
+    picture *= np.exp(STRANDS * pattern)[..., None]
     for colour, weight in (*lent, *own):
         picture = lay_over(picture, texels.image(colour), texels.image(weight))
     seen = texels.image(np.max([w for _, w in own], 0))
@@ -95,9 +93,7 @@ def _project(
     at = texels.at(np.c_[pixel, height, facing, shade])
     tolerance = BEHIND if mirrored else 0.008
     factor = DEPTH_SIZE / size
-    rows, columns = (
-        np.clip(np.rint((at[:, k] + 0.5) * factor - 0.5), 0, DEPTH_SIZE - 1).astype(int) for k in (1, 0)
-    )
+    rows, columns = (np.clip(np.rint((at[:, k] + 0.5) * factor - 0.5), 0, DEPTH_SIZE - 1).astype(int) for k in (1, 0))
     front = buffer.height[rows, columns]
     ramp = np.clip((at[:, 3] - FACING[0]) / (FACING[1] - FACING[0]), 0, 1)
     weight = ramp * ramp * (3 - 2 * ramp) * (front - at[:, 2] < tolerance) * np.isfinite(front)
@@ -111,16 +107,3 @@ def _mixed(layers: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     total = np.sum([w for _, w in layers], 0)
     colour = np.sum([c * w[:, None] for c, w in layers], 0) / np.maximum(total, 1e-6)[:, None]
     return colour.astype(np.float32), np.clip(total, 0, 1).astype(np.float32)
-
-
-def _strands(texels: Texels) -> Array:
-    """(S,S) logarithms of streaks that run from the map's middle, the crown, outwards."""
-    size = texels.size
-    rng = np.random.default_rng(1)
-    y, x = (np.mgrid[:size, :size] - (size - 1) / 2) / size
-    turn, away = np.arctan2(x, y) / (2 * np.pi) + 0.5, np.hypot(x, y)
-    noise = gaussian_filter(rng.normal(size=(64, 2048)), 1.2, mode="wrap").astype(np.float32)
-    noise /= noise.std()
-    columns, rows = (turn * 2047).astype(np.float32), (away / away.max() * 20).astype(np.float32)
-    out: Array = STRANDS * cv2.remap(noise, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return out

@@ -35,17 +35,26 @@ PIECE = 0.08  # of the largest piece: smaller ones are noise
 
 
 @dataclass(frozen=True, eq=False)
+class Ground:
+    """hood: coordinates in which hair has its map; skin (side,side): the skin's radius there; flow (side,side,2): how
+    strands run; curl 0..1: whether they run alike or curl."""
+
+    hood: Hood
+    skin: Array
+    flow: Array
+    curl: float
+
+
+@dataclass(frozen=True, eq=False)
 class HairVolume:
     """points (N,3) float32 and tets (M,4) int64 of a grid around hair; sdf (N,) float32 metres, negative in hair; seen
-    (N,) 0..1: how surely photographs say so; hood: coordinates in which the surface has its map; curl 0..1: whether
-    strands run alike or curl. Without hair the arrays are empty."""
+    (N,) 0..1: how surely photographs say so; ground: what it grows on. Without hair the arrays are empty."""
 
     points: Array
     tets: Array
     sdf: Array
     seen: Array
-    hood: Hood
-    curl: float
+    ground: Ground
 
 
 def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks: Sequence[Array]) -> HairVolume:
@@ -66,7 +75,9 @@ def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks:
 def empty_volume(hood: Hood) -> HairVolume:
     """No hair."""
     none = np.zeros(0, np.float32)
-    return HairVolume(np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, hood, 0.0)
+    return HairVolume(
+        np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, Ground(hood, none, none, 0.0)
+    )
 
 
 def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
@@ -90,8 +101,7 @@ def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
         tets,
         grid.ravel()[where].astype(np.float32),
         seen.ravel()[where].astype(np.float32),
-        shape.hood,
-        shape.curl,
+        Ground(shape.hood, shape.skin, shape.flow, shape.curl),
     )
 
 

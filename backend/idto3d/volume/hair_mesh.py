@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The surface of a volume of hair as a mesh with a map, attached to the scalp."""
+"""The surface of a volume of hair as a mesh with locks and a map, attached to the scalp."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import fast_simplification
 import numpy as np
 import torch
@@ -14,47 +15,129 @@ from scipy.sparse import coo_array, diags_array
 
 from ..headmodel import HeadModel
 from ..mesh.attach import Attachment, Surface
-from .hair import HairVolume
+from .hair import Ground, HairVolume
+from .head_view import distance
+from .hood import PIXEL, Hood, flatten, read_at
 from .marching_tets import marching_tetrahedra
+from .ribbons import AT_BORDER, COUNT, Cover, continued, ribbons
+from .strands import DISK, on_disk, strand_pattern
 
 Array = NDArray[Any]
 
-TRIANGLES = 25_000
+TRIANGLES = 12_000
 TAUBIN = (0.5, -0.53, 8)  # two factors and rounds (Taubin 1995)
-INNER_DISK = (0.93, 0.07)  # middle and radius, of the map's side, of the inner wall's place in the corner
-DISK = 0.495
+UNDER = 0.005  # metres under the skin from which hair is not meshed
+LOCKS = (256, 0.010, 0.0018, 0.003)  # size of their pattern; metres of their width and, straight and curled, height
+FADE = (0.004, 0.02)  # metres from the border, and of thickness, over which locks come to their full height
+FRAY = 0.010  # metres inside the border in which strands come to an end
 
 
 @dataclass(frozen=True, eq=False)
 class HairMesh:
-    """vertices (V,3) with the neutral head; triangles (F,3) wound outwards; uv (T,2) 0..1, v up; triangles_uv (F,3).
+    """vertices (V,3) with the neutral head; triangles (F,3) wound outwards, those of the outer side, `outer` of them,
+    first, then what lies under it, then ribbons; uv (V,2) 0..1, v up; border (side,side): metres to the border of hair
+    in the hood's maps, positive in hair.
 
-    The outer side fills a disk with the crown in its middle and the face's side below; what faces the head, or lies
-    under what hangs over, is small in a corner. Each texel of the disk belongs to one place.
+    The map is a disk with the crown in its middle and the face's side below. Each of its texels belongs to one place of
+    the outer side; what lies under it and over it shares its colour.
     """
 
     vertices: Array
     triangles: Array
     uv: Array
-    triangles_uv: Array
+    outer: int
+    border: Array
 
 
 def extract(volume: HairVolume) -> HairMesh | None:
     """None of an empty volume."""
     if not len(volume.sdf):
         return None
+    ground = volume.ground
+    hood = ground.hood
     surface = marching_tetrahedra(*(torch.from_numpy(a) for a in (volume.points, volume.tets, volume.sdf)))
     vertices, triangles = surface.vertices.numpy().astype(np.float64), surface.faces.numpy()
+    vertices, triangles = _shown(ground, _taubin(vertices, triangles), triangles)
     if not len(triangles):
         return None
-    vertices = _taubin(vertices, triangles)
     if len(triangles) > TRIANGLES:
         reduced = fast_simplification.simplify(
             vertices.astype(np.float32), triangles.astype(np.int32), target_count=TRIANGLES, agg=4
         )
         vertices, triangles = without_fins(reduced[0].astype(np.float64), reduced[1].astype(np.int64))
-    uv, triangles_uv = _unwrap(volume, vertices, triangles)
-    return HairMesh(vertices, triangles, uv, triangles_uv)
+    outside = _outside(hood, vertices, triangles)
+    outer, under = triangles[outside], triangles[~outside]
+    radius, hit = flatten(hood, vertices, outer, True)
+    covered = (hit >= 0) & (radius > ground.skin - 0.002)
+    border = distance(covered, 1.0 / PIXEL) - distance(~covered, 1.0 / PIXEL)
+    border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
+    cover = Cover(hood, continued(radius, covered), ground.skin, border, ground.flow, ground.curl)
+    vertices = _with_locks(cover, vertices)
+    more, strips, places = ribbons(cover, _roots(cover, vertices, outer), FRAY)
+    uv = np.concatenate([_uv(hood, hood.places(vertices)), _uv(hood, places)])
+    whole = np.concatenate([outer, under, strips + len(vertices)])
+    return HairMesh(np.concatenate([vertices, more]), whole, uv, len(outer), border)
+
+
+def opacity(hood: Hood, border: Array, pattern: Array) -> Array:
+    """(size,size) 0..1: strands of a pattern (size,size) that end one by one towards the border (side,side) of hair."""
+    size = len(pattern)
+    inside = on_disk(hood, border, size)
+    ends = FRAY * (0.45 + 0.4 * np.clip(pattern, -1.2, 1.2))
+    texel = hood.reach / (DISK * size)
+    out: Array = np.clip((inside - ends) / (4 * texel) + 0.5, 0.0, 1.0)
+    return out.astype(np.float32)
+
+
+def _shown(ground: Ground, vertices: Array, triangles: Array) -> tuple[Array, Array]:
+    """The mesh without what lies under the skin."""
+    radius = ground.hood.coordinates(vertices)[2]
+    skin = read_at(ground.skin, ground.hood.places(vertices))
+    used, kept = np.unique(triangles[(radius > skin - UNDER)[triangles].any(1)], return_inverse=True)
+    return vertices[used], kept.reshape(-1, 3)
+
+
+def _outside(hood: Hood, vertices: Array, triangles: Array) -> Array:
+    """(F,) bool: triangles that are wound the same way in the map."""
+    a, b, c = hood.places(vertices)[triangles].transpose(1, 0, 2)
+    out: Array = (b - a)[:, 0] * (c - a)[:, 1] < (b - a)[:, 1] * (c - a)[:, 0]
+    return out
+
+
+def _with_locks(cover: Cover, vertices: Array) -> Array:
+    """Vertices moved in and out by locks that run with the strands."""
+    hood = cover.hood
+    size, width, straight, curled = LOCKS
+    pattern = strand_pattern(hood, cover.flow, cover.curl, size, width)
+    turn, down, radius = hood.coordinates(vertices)
+    place = hood.places(vertices)
+    skin, border = (read_at(m, place) for m in (cover.skin, cover.border))
+    lock = read_at(pattern, _uv(hood, place) * [size, -size] + [-0.5, size - 0.5])
+    share = np.clip(border / FADE[0], 0, 1) * np.clip((radius - skin) / FADE[1], 0, 1)
+    return hood.point(
+        turn,
+        down,
+        radius + ((1 - cover.curl) * straight + cover.curl * curled) * share * np.clip(lock - 0.4, -1.5, 0.8),
+    )
+
+
+def _roots(cover: Cover, vertices: Array, triangles: Array) -> Array:
+    """(COUNT,3) points on a mesh, evenly by area, more at the border of hair."""
+    rng = np.random.default_rng(4)
+    a, b, c = vertices[triangles].transpose(1, 0, 2)
+    near = read_at(cover.border, cover.hood.places((a + b + c) / 3)) < AT_BORDER
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) * (1.0 + near)
+    which = rng.choice(len(triangles), COUNT, p=area / area.sum())
+    u, v = rng.random((2, COUNT, 1))
+    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
+    out: Array = a[which] + u * (b - a)[which] + v * (c - a)[which]
+    return out
+
+
+def _uv(hood: Hood, place: Array) -> Array:
+    """(V,2) for columns and rows (V,2) of the hood's maps."""
+    out: Array = 0.5 + DISK * PIXEL / hood.reach * (place - hood.side // 2) * [1.0, -1.0]
+    return np.clip(out, 0.0, 1.0)
 
 
 def without_fins(vertices: Array, triangles: Array) -> tuple[Array, Array]:
@@ -82,15 +165,3 @@ def _taubin(vertices: Array, triangles: Array) -> Array:
         for factor in (first, second):
             vertices = vertices + factor * (mean @ vertices - vertices)
     return vertices
-
-
-def _unwrap(volume: HairVolume, vertices: Array, triangles: Array) -> tuple[Array, Array]:
-    hood = volume.hood
-    turn, down, _ = hood.coordinates(vertices)
-    away = np.minimum(down / hood.reach, 1.0)
-    disk = np.stack([away * np.sin(turn), -away * np.cos(turn)], 1)
-    middle, small = INNER_DISK
-    uv = np.concatenate([0.5 + DISK * disk, middle + small * disk])
-    a, b, c = disk[triangles].transpose(1, 0, 2)
-    inner = (b - a)[:, 0] * (c - a)[:, 1] < (b - a)[:, 1] * (c - a)[:, 0]
-    return uv, triangles + len(vertices) * inner[:, None]

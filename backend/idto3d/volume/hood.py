@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
@@ -74,6 +75,10 @@ class Hood:
         row = middle + down * np.cos(turn) / PIXEL
         return column.astype(np.float32), row.astype(np.float32)
 
+    def places(self, points: Array) -> Array:
+        """(K,2) columns and rows in the maps of points (K,3)."""
+        return np.stack(self.place(*self.coordinates(points)[:2]), 1).astype(np.float64)
+
     def map_coordinates(self) -> tuple[Array, Array]:
         """turn and down of the maps' pixels, (side,side) each."""
         middle = self.side // 2
@@ -103,6 +108,12 @@ def read_map(values: Array, column: Array, row: Array) -> Array:
     return out
 
 
+def read_at(values: Array, place: Array) -> Array:
+    """Bilinear values (K,) of a map (side,side) at columns and rows (K,2)."""
+    out: Array = map_coordinates(values, place.T[::-1], order=1, mode="nearest")
+    return out
+
+
 @dataclass(frozen=True, eq=False)
 class SkinMaps:
     """The skin flattened, (side,side): outer and inner: radius where rays from the axis leave it last and first, 0
@@ -116,20 +127,25 @@ class SkinMaps:
 def flatten_skin(hood: Hood, model: HeadModel, neutral: Array) -> SkinMaps:
     """neutral (P,3), head frame."""
     triangles = np.ascontiguousarray(model.triangles_of(*SKIN_PARTS), np.int64)
-    turn, down, radius = hood.coordinates(neutral)
+    last, hit = flatten(hood, neutral, triangles, True)
+    first, _ = flatten(hood, neutral, triangles, False)
+    scalp = np.where(hit >= 0, model.scalp[triangles[hit]].mean(-1), 0.0)
+    return SkinMaps(last, first, scalp.astype(np.float32))
+
+
+def flatten(hood: Hood, vertices: Array, triangles: Array, last: bool) -> tuple[Array, Array]:
+    """(side,side) radius where rays from the axis leave a mesh, vertices (V,3) and triangles (F,3), for the last time
+    or the first, 0 where they never do; and which triangle that is, or -1."""
+    turn, down, radius = hood.coordinates(vertices)
     # A face that the axis passes below the skull has corners all around: flattened it would cover the whole disk.
     corners = turn[triangles]
     wide = np.abs((np.roll(corners, -1, 1) - corners + np.pi) % (2 * np.pi) - np.pi).max(1) > 0.5 * np.pi
-    triangles = triangles[~(wide & (down[triangles].min(1) > hood.equator))]
+    kept = np.flatnonzero(~(wide & (down[triangles].min(1) > hood.equator)))
     column, row = hood.place(turn, down)
-    maps, scalp = [], np.zeros((hood.side, hood.side), np.float32)
-    for sign in (-1.0, 1.0):  # a z-buffer keeps the smallest
-        screen = np.stack([column, row, sign * radius], 1).astype(np.float64)
-        triangle = np.empty((hood.side, hood.side), np.int64)
-        depth, thin = np.empty((hood.side, hood.side), np.float32), np.empty((hood.side, hood.side), bool)
-        zbuffer(screen, triangles, triangle, depth, thin)
-        hit = triangle >= 0
-        maps.append(np.where(hit, sign * depth, 0.0).astype(np.float32))
-        if sign < 0:
-            scalp[hit] = model.scalp[triangles[triangle[hit]]].mean(1)
-    return SkinMaps(maps[0], maps[1], scalp)
+    sign = -1.0 if last else 1.0  # a z-buffer keeps the smallest
+    screen = np.stack([column, row, sign * radius], 1).astype(np.float64)
+    triangle = np.empty((hood.side, hood.side), np.int64)
+    depth, thin = np.empty((hood.side, hood.side), np.float32), np.empty((hood.side, hood.side), bool)
+    zbuffer(screen, np.ascontiguousarray(triangles[kept], np.int64), triangle, depth, thin)
+    hit = triangle >= 0
+    return np.where(hit, sign * depth, 0.0).astype(np.float32), np.where(hit, kept[triangle], -1)

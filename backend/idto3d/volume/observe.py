@@ -15,12 +15,13 @@ from ..fit.camera import PhotoCamera
 from ..headmodel import HeadModel
 from .head_view import HeadView, SeenFace, distance, head_view
 from .hood import Hood
-from .strands import curliness
+from .strands import directions
 
 Array = NDArray[Any]
 
 SIZE = 384  # pixels of the picture in which outlines are followed
 SMOOTH = 0.0025  # metres by which outlines are smoothed
+ENDS = 0.006  # metres beyond hair's border on skin to which its surface reaches
 HOLE = 5e-4  # square metres: smaller holes in hair are strands in another light
 TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
 STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
@@ -36,7 +37,8 @@ class HairView:
     """A photo's hair, (size,size) each.
 
     hair; outline: metres to its border, negative in hair; open: nothing is known (not in the photo); background: no
-    part of the person; view: the head; curl 0..1: how much it curls.
+    part of the person; strands (size,size,2): how they run, see `strands.directions`; view: the head; curl 0..1: how
+    much it curls.
     """
 
     view: HeadView
@@ -44,6 +46,7 @@ class HairView:
     outline: Array
     open: Array
     background: Array
+    strands: Array
     curl: float
 
     @property
@@ -65,6 +68,12 @@ class HairView:
         skin, _ = self.sample(self._skin_height, points)
         unknown, _ = self.sample(self.open, points)
         return (height > skin - NEAR_SKIN) & (unknown < 0.5), outline
+
+    def shows_hair(self, points: Array) -> Array:
+        """(A,B) bool: points (A,B,3) on the surface of hair fall on hair, and no skin hides them."""
+        outline, height = self.sample(self.outline, points)
+        out: Array = (outline < 0.0) & (height > self.sample(self._skin_height, points)[0] - NEAR_SKIN)
+        return out
 
     def shows_skin(self, points: Array) -> Array:
         """(A,B) bool: points (A,B,3) fall on the head as fitted and on the person, not beside."""
@@ -162,10 +171,15 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     outline = distance(~hair, scale) - distance(hair, scale)
     outline = cv2.GaussianBlur(outline.astype(np.float32), (0, 0), SMOOTH * scale)
     person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
+    # On skin that faces the camera strands end one by one, half of them behind this line.
+    slope = np.gradient(np.where(view.skin, view.height, view.height[view.skin].min(initial=0.0)), 1.0 / scale)
+    facing = np.where(view.skin & (person | hair), 1.0 / np.sqrt(1.0 + slope[0] ** 2 + slope[1] ** 2), 0.0)
+    outline = outline - ENDS * cv2.blur(facing.astype(np.float32), (5, 5))
     # The masks of person and hair are soft: between the two borders lies a line of pixels that are neither.
     beyond = cv2.dilate((~person).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    curl = curliness(face.picture, np.asarray(mask, np.float32), camera.scale)
-    return HairView(view, hair, outline, ~view.inside, beyond & ~hair & view.inside, curl)
+    strands, curl = directions(face.picture, np.asarray(mask, np.float32), camera.scale)
+    strands = cv2.resize(strands, (size, size), interpolation=cv2.INTER_LINEAR)
+    return HairView(view, hair, outline, ~view.inside, beyond & ~hair & view.inside, strands, curl)
 
 
 def _wide(hair: Array, scale: float) -> Array:

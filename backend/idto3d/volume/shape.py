@@ -19,11 +19,11 @@ from scipy.ndimage import gaussian_filter1d
 
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
+from .flow import plan_flow, strand_flow
 from .head_view import distance
 from .hood import PIXEL, Hood, SkinMaps, flatten_skin, read_map
 from .observe import HairView
 from .spread import Spread
-from .strands import relief, uneven_tips
 
 Array = NDArray[Any]
 
@@ -44,7 +44,7 @@ BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into 
 HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, and from which it is all free
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
 DROP_WAY = 0.1
-THICK = 0.02  # metres of hair from which its locks are as deep as they come
+FRINGE = (35.0, 0.025)  # degrees from the front, and metres below the scalp, where a fringe is looked for
 BUST = 0.03  # metres below the model's end to which hair is built
 AREA = 1.5e-3  # square metres: less is no hair
 
@@ -53,7 +53,7 @@ AREA = 1.5e-3  # square metres: less is no hair
 class HairShape:
     """Maps (side,side) over the hood, metres. outer: hair's radius; skin: the skin's, without hollows; inner: where the
     skin is left first; domain: to the border of where there is hair, positive there; hanging 0..1: hair that does not
-    grow where it is. curl 0..1: how much it curls."""
+    grow where it is. flow (side,side,2): how strands run; curl 0..1: how much they curl."""
 
     hood: Hood
     outer: Array
@@ -61,6 +61,7 @@ class HairShape:
     inner: Array
     domain: Array
     hanging: Array
+    flow: Array
     curl: float
 
 
@@ -84,12 +85,11 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
         return None
     border = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
-    thick = np.clip((outer - skin) / THICK, 0.0, 1.0)
     curl = float(np.mean([view.curl for view in views]))
-    outer = outer + thick * relief(hood, curl)
+    flow = strand_flow(hood, outer, _plan(hood, maps.scalp > 0.5, covered, domain), views)
     border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
     hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
-    return HairShape(hood, outer, skin, maps.inner, border, hanging, curl)
+    return HairShape(hood, outer, skin, maps.inner, border, hanging, flow, curl)
 
 
 def _without_hollows(outer: Array) -> Array:
@@ -133,7 +133,7 @@ def _lengths(hood: Hood, model: HeadModel, neutral: Array, scalp: Array, views: 
     column, row = hood.place(*np.meshgrid(np.concatenate([angle, -angle]), ways))
     roots = np.where(read_map(scalp, column, row) > 0.5, ways[:, None], 0.0).max(0).reshape(2, 37).mean(0)
     free = _smoothstep(end - np.interp(np.maximum(np.abs(turn), np.radians(EAR)), angle, roots), *HANGING)
-    return _Lengths(end + long * uneven_tips(hood), np.maximum(free, long), long)
+    return _Lengths(end, np.maximum(free, long), long)
 
 
 def _base(hood: Hood, skin: Array, long: Array) -> Array:
@@ -239,6 +239,16 @@ def _around(hood: Hood, rim: tuple[Array, ...]) -> Array:
     size = 2 * round(AT_RIM / PIXEL) + 1
     near: Array = cv2.dilate(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
     return near
+
+
+def _plan(hood: Hood, scalp: Array, covered: Array, domain: Array) -> Array:
+    """`plan_flow` of hair that covers (side,side) bool of the forehead, or does not."""
+    turn, down = hood.map_coordinates()
+    front = (np.degrees(np.abs(turn)) < FRINGE[0]) & (down < hood.equator)
+    below = front & ~scalp & (distance(~scalp, 1.0 / PIXEL) < FRINGE[1])
+    fringe = float(np.clip(2.0 * covered[below].mean() - 0.2, 0.0, 1.0)) if below.any() else 0.0
+    line = float(down[front & domain & (np.abs(turn) < 0.2)].max(initial=0.0))
+    return plan_flow(hood, line, fringe)
 
 
 def _bald(spread: Spread, scalp: Array, covered: Array, bare: Array, rim: tuple[Array, ...]) -> Array:

@@ -58,10 +58,7 @@ class Spread:
         known = np.minimum(total, 1.0)
         faint = 1e-3 * stiffness[0] / (STEP / self.hood.skull)
         matrix = (
-            diags_array(known)
-            + stiffness[0] * self._laplacian
-            + stiffness[1] * self._square
-            + faint * eye_array(count)
+            diags_array(known) + stiffness[0] * self._laplacian + stiffness[1] * self._square + faint * eye_array(count)
         )
         factors = splu(
             csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}

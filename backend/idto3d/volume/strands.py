@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How hair lies: whether strands run alike or curl, as a photograph shows, and the relief of such hair."""
+"""How hair lies: how strands run in a photograph, whether they run alike or curl, and patterns of such strands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from .hood import PIXEL, Hood
 
@@ -17,19 +18,16 @@ GRAIN = 0.0012  # metres a pixel at which strands are looked at, or as fine as t
 LIKE = 0.006  # metres over which directions are compared
 FAINT = 25.0  # squared contrast a pixel below which nothing is told
 COHERENCE = (0.55, 0.3)  # of straight hair, of curls
-LOCKS = (28, 64)  # of straight hair around the head: broad ones, and finer ones on them
-ALONG = (7.0, 12.0)  # changes a metre of these on their way down
-CURL = 0.018  # metres from lump to lump of curls
-TIPS = 0.012  # metres by which locks end higher or lower than the rest
-HEIGHT = (0.003, 0.0045)  # metres of locks, of curls
-CROWN = 0.05  # metres from the crown over which relief begins
+DISK = 0.495  # of the map's side: radius of the hood's disk in it
+DOUBLINGS = 5  # of a strand's length in the pattern
+WAVE = 0.004  # metres by which curls turn strands aside
 
 
-def curliness(picture: Array, mask: Array, scale: float) -> float:
-    """0 where strands in hair run alike, 1 where they curl; picture (S,S,3) uint8, mask (S,S) of hair, scale: pixels a
-    metre.
+def directions(picture: Array, mask: Array, scale: float) -> tuple[Array, float]:
+    """(s,s,2) cosine and sine of twice the angle at which strands run (columns, rows), times how sure it is, 0..1; and
+    0 where they run alike, 1 where they curl. picture (S,S,3) uint8, mask (S,S) of hair, scale: pixels a metre.
 
-    The coherence of the structure tensor (Bigun and Granlund 1987), weighted by contrast.
+    The structure tensor (Bigun and Granlund 1987), its coherence weighted by contrast.
     """
     factor = min(1.0, 1.0 / (GRAIN * scale))
     size = round(len(picture) * factor)
@@ -38,41 +36,52 @@ def curliness(picture: Array, mask: Array, scale: float) -> float:
     inside = cv2.erode(hair.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(np.float32)
     dx, dy = (cv2.Sobel(light, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
     xx, yy, xy = (cv2.GaussianBlur(p * inside, (0, 0), LIKE * scale * factor) for p in (dx * dx, dy * dy, dx * dy))
-    alike = np.sqrt((xx - yy) ** 2 + 4 * xy**2) * inside
+    alike = np.hypot(xx - yy, 2 * xy)
+    # Strands run across the gradient.
+    sure = alike / (xx + yy + FAINT) / np.maximum(alike, 1e-6)
+    lines = np.stack([yy - xx, -2 * xy], -1) * sure[..., None]
     contrast = float(((xx + yy) * inside).sum())
     if contrast <= FAINT * float(inside.sum()):
-        return 0.0
-    coherence = float(alike.sum()) / contrast
-    return float(np.clip((COHERENCE[0] - coherence) / (COHERENCE[0] - COHERENCE[1]), 0.0, 1.0))
+        return lines, 0.0
+    coherence = float((alike * inside).sum()) / contrast
+    return lines, float(np.clip((COHERENCE[0] - coherence) / (COHERENCE[0] - COHERENCE[1]), 0.0, 1.0))
 
 
-def relief(hood: Hood, curl: float) -> Array:
-    """(side,side) metres, mean 0: locks that run down from the crown, or lumps of curls."""
-    turn, down = hood.map_coordinates()
-    around = turn / (2 * np.pi)
-    # Locks that run straight down look combed by a machine.
-    around = around + 0.02 * _noise(around * 9, down * 14.0, 9, 5)
-    locks = sum(_noise(around * n, down * f, n, n) * w for n, f, w in zip(LOCKS, ALONG, (1.0, 0.6), strict=True))
-    rows, columns = (np.mgrid[: hood.side, : hood.side] * PIXEL / CURL).astype(np.float32)
-    lumps = _noise(columns, rows, 64, 7) + 0.6 * _noise(columns * 1.9, rows * 1.9, 128, 8)
-    out: Array = (1 - curl) * HEIGHT[0] * locks + curl * HEIGHT[1] * lumps
-    return out * np.clip(down / CROWN, 0.0, 1.0)
-
-
-def uneven_tips(hood: Hood) -> Array:
-    """(side,side) metres by which locks are longer than their neighbours."""
-    turn, _ = hood.map_coordinates()
-    around = turn / (2 * np.pi)
-    still = np.zeros_like(around)
-    out: Array = TIPS * (_noise(around * 12, still, 12, 3) + 0.7 * _noise(around * LOCKS[0], still, LOCKS[0], 4))
+def on_disk(hood: Hood, values: Array, size: int) -> Array:
+    """A map (side,side[,C]) as an image (size,size[,C]) of hair's texture, whose disk it fills."""
+    step = hood.reach / PIXEL / (DISK * size)
+    start = hood.side // 2 + (0.5 - size / 2) * step
+    matrix = np.array([[step, 0.0, start], [0.0, step, start]])
+    out: Array = cv2.warpAffine(
+        np.ascontiguousarray(values, np.float32), matrix, (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
     return out
 
 
-def _noise(u: Array, v: Array, period: int, seed: int) -> Array:
-    """Smooth noise of about -1..1, one value for each whole u and v, periodic in u."""
-    values = np.random.default_rng(seed).uniform(-1.0, 1.0, (64, period)).astype(np.float32)
-    wrapped = np.pad(values, ((2, 2), (2, 2)), mode="wrap")
-    columns = (np.mod(u, period) + 2).astype(np.float32)
-    rows = (np.mod(v, 64.0) + 2).astype(np.float32)
-    out: Array = cv2.remap(wrapped, columns, rows, cv2.INTER_CUBIC)
+def strand_pattern(hood: Hood, flow: Array, curl: float, size: int, width: float) -> Array:
+    """(size,size) noise of mean 0 and deviation 1, drawn out along flow (side,side,2); width: metres of a strand.
+
+    Line integral convolution (Cabral and Leedom 1993), each round of which doubles the length.
+    """
+    rng = np.random.default_rng(3)
+    texel = hood.reach / (DISK * size)
+    blur = width / texel / 2
+    noise = gaussian_filter(rng.normal(size=(size, size)).astype(np.float32), max(blur, 0.5), mode="wrap")
+    way = on_disk(hood, flow, size)
+    if curl:
+        lumps = [
+            gaussian_filter(rng.normal(size=(size, size)).astype(np.float32), WAVE / texel, mode="wrap")
+            for _ in range(2)
+        ]
+        bend = curl * np.pi * 0.5 * lumps[0] / lumps[0].std()
+        c, s = np.cos(bend), np.sin(bend)
+        way = np.stack([c * way[..., 0] - s * way[..., 1], s * way[..., 0] + c * way[..., 1]], -1)
+    shift = way * max(1.0, blur)
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    for _ in range(DOUBLINGS):
+        x, y = columns + shift[..., 0], rows + shift[..., 1]
+        noise = noise + cv2.remap(noise, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        shift = shift + cv2.remap(shift, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    out: Array = (noise - noise.mean()) / max(float(noise.std()), 1e-9)
     return out
