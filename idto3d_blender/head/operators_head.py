@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 
 from ..studio import animation, asset, light_rigs, turntable
-from . import mirror, naming
+from . import export, mirror, naming
 from .import_head import is_head
 
 _FRAMES = 24

@@ -47,9 +47,9 @@ _noted: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class Shape:
-    """A preview as it comes from the worker: vertices (V,3) float32 metres in the bundle's frame, origin (3,) float32: the
-    neck's base in it, faces (F,4) int32, -1 last in a triangle,
-    colours (V,4) float32 linear or None; topology: while it stays, so do faces and the order of the vertices."""
+    """A preview as it comes from the worker: vertices (V,3) float32 metres in the bundle's frame, origin (3,) float32:
+    the neck's base in it, faces (F,4) int32, -1 last in a triangle, colours (V,4) float32 linear or None; topology:
+    while it stays, so do faces and the order of the vertices."""
 
     job: str
     topology: int
