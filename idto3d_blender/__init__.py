@@ -12,12 +12,13 @@ ADDON = __package__ or ""
 
 def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
-    from .head import operators_head, operators_import
+    from .head import operators_export, operators_head, operators_import
     from .jobs import driver, file_events, operators_job, operators_setup
     from .ui import (
         operators_photos,
         operators_remedy,
         operators_view,
+        panel_export,
         panel_generate,
         panel_head,
         panel_jobs,
@@ -37,11 +38,13 @@ def _modules() -> tuple[Any, ...]:
         operators_remedy,
         operators_head,
         operators_import,
+        operators_export,
         operators_view,
         panel_setup,
         panel_generate,
         panel_jobs,
         panel_head,
+        panel_export,
         driver,
         file_events,
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from idto3d_shared.bundle_header import MaterialHeader
     from idto3d_shared.bundle_reader import PREVIEW, SKIN, HeadFiles, read_bundle_files
     from idto3d_shared.errors import BundleError
+    from idto3d_shared.live_link import SHAPES as ARKIT
     from idto3d_shared.png import size_of
 else:
     _NAME = f"{__package__}.idto3d_shared"
@@ -32,9 +33,11 @@ else:
     from .idto3d_shared.bundle_header import MaterialHeader
     from .idto3d_shared.bundle_reader import PREVIEW, SKIN, HeadFiles, read_bundle_files
     from .idto3d_shared.errors import BundleError
+    from .idto3d_shared.live_link import SHAPES as ARKIT
     from .idto3d_shared.png import size_of
 
 __all__ = [
+    "ARKIT",
     "PREVIEW",
     "SKIN",
     "BundleError",

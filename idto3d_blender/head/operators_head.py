@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an artist does with a finished head: pose, animate, light, film, file, export."""
+"""What an artist does with a finished head: pose, animate, light, film, file."""
 
 # Blender reads the properties from the annotations: no postponed evaluation here.
-from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ..studio import animation, asset, light_rigs, turntable
-from . import export, mirror, naming
+from . import mirror, naming
 from .import_head import is_head
 
 _FRAMES = 24
@@ -29,6 +28,7 @@ class _HeadOperator:
             cls.poll_message_set("This head is linked from another file")
             return False
         return True
+
 
 class IDTO3D_OT_rename_head(_HeadOperator, bpy.types.Operator):
     """Rename the head, and with it its collection, mesh, materials and images"""
@@ -51,7 +51,6 @@ class IDTO3D_OT_rename_head(_HeadOperator, bpy.types.Operator):
             context.object.name = self.name.strip()
         naming.name_after(context.object)
         return {"FINISHED"}
-
 
 
 class IDTO3D_OT_reset_expressions(_HeadOperator, bpy.types.Operator):
@@ -244,42 +243,8 @@ class IDTO3D_OT_mark_asset(_HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-    IDTO3D_OT_rename_head,
-class IDTO3D_OT_export(_HeadOperator, bpy.types.Operator):
-    """Write the head with its expressions and maps for other programs"""
-
-    bl_idname = "idto3d.export"
-    bl_label = "Export Head"
-
-    directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
-    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    formats: bpy.props.EnumProperty(  # type: ignore[valid-type]
-        name="Formats",
-        items=(("GLTF", "glTF", ""), ("FBX", "FBX", ""), ("USD", "USD", "")),
-        options={"ENUM_FLAG"},
-        default={"GLTF"},
-    )
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: Any) -> set[str]:
-        kinds = [kind for kind in export.ENDINGS if kind in self.formats]
-        if not kinds or not self.directory:
-            self.report({"ERROR"}, "Choose a folder and at least one format (E_EXPORT)")
-            return {"CANCELLED"}
-        try:
-            files = export.export(context, context.object, Path(bpy.path.abspath(self.directory)), kinds)
-        except export.ExportError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        left_out = ". ".join(export.limits(context.object, kinds))
-        self.report({"INFO"}, f"Wrote {', '.join(file.name for file in files.values())}. Left out: {left_out}")
-        return {"FINISHED"}
-
-
 _CLASSES = (
+    IDTO3D_OT_rename_head,
     IDTO3D_OT_reset_expressions,
     IDTO3D_OT_test_animation,
     IDTO3D_OT_clear_animation,
@@ -289,6 +254,5 @@ _CLASSES = (
     IDTO3D_OT_turntable,
     IDTO3D_OT_remove_turntable,
     IDTO3D_OT_mark_asset,
-    IDTO3D_OT_export,
 )
 register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The boxes for a finished head: expressions, animation, light, asset, export."""
+"""The boxes for a finished head: expressions, animation, light, asset."""
 
 from __future__ import annotations
 
@@ -85,18 +85,15 @@ class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):
 
 
 class IDTO3D_PT_use(_HeadPanel, bpy.types.Panel):
-    """File it, take it elsewhere, bring in another"""
+    """File it, bring in another"""
 
-    bl_label = "Asset, Import and Export"
+    bl_label = "Asset and Import"
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Any) -> None:
         layout = self.layout
         layout.operator("idto3d.mark_asset", icon="ASSET_MANAGER")
         layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
-        row = layout.row(align=True)
-        for kind, title in (("GLTF", "glTF..."), ("FBX", "FBX..."), ("USD", "USD...")):
-            row.operator("idto3d.export", text=title).formats = {kind}
 
 
 register, unregister = bpy.utils.register_classes_factory(

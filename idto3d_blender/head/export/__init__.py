@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head for other programs: with its keys, maps and notes, in a folder of its own.
+
+An export is written beside, read back, held against what it was to be, and only then moved to its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import keys, materials, names, readback, stage, write
+from .errors import ExportError
+from .presets import BY_NAME, LIMITS, PRESETS, Preset, Textures
+
+__all__ = ["BY_NAME", "PRESETS", "Choice", "ExportError", "Preset", "changes", "export", "notes", "unavailable"]
+
+unavailable = write.unavailable
+LICENCE = "LICENCE.txt"
+_FOR_PEOPLE = {
+    "licence": "Licence",
+    "consent": "Consent",
+    "generator": "Made by",
+    "pack": "Pack",
+    "seed": "Seed",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user wants. groups: of keys, see `keys.GROUPS`; textures: None as the preset has them; rig: with the
+    armature, where the head has one."""
+
+    preset: Preset
+    groups: Collection[str] = keys.GROUPS
+    textures: Textures | None = None
+    rig: bool = True
+
+
+def export(context: Any, obj: Any, folder: Path, choice: Choice) -> Path:
+    """Write the head ``obj`` into ``folder``/<name>_<preset>; returns the main file there.
+
+    Raises ExportError; what was there before is then as it was.
+    """
+    preset, textures = choice.preset, choice.textures or choice.preset.textures
+    if reason := unavailable(preset):
+        raise ExportError("E_EXPORT_ADDON", f"{reason}.")
+    if not folder.is_absolute():
+        raise ExportError("E_EXPORT_WRITE", "The folder has no whole path.", "Save the file first, or choose a folder.")
+    mixes = keys.wanted(_key_names(obj), choice.groups, preset.vrm)
+    wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name))
+    target = folder / f"{wanted.name}_{preset.name.lower()}"
+    context.view_layer.update()
+    try:
+        with _beside(target) as aside:
+            file = _write_and_check(context, obj, wanted, textures, aside)
+            (aside / LICENCE).write_text(_licence(obj), encoding="utf-8")
+            _move(aside, target, file)
+    except OSError as error:
+        raise ExportError("E_EXPORT_WRITE", f"{folder.name} cannot be written: {error.strerror or error}.") from error
+    except RuntimeError as error:
+        raise ExportError("E_EXPORT", str(error).strip()) from error
+    return target / file.name
+
+
+def changes(obj: Any) -> list[str]:
+    """What any export does to this head's modifiers, a sentence for each."""
+    lines = []
+    if kept := stage.kept_modifiers(obj):
+        lines.append(f"{_listed(kept)} will be applied to every key")
+    off = [modifier for modifier in stage.left_modifiers(obj) if not modifier.show_viewport]
+    if off:
+        lines.append(f"{_listed(off)} will be left out, as it is switched off in the viewport")
+    if other := [modifier for modifier in stage.left_modifiers(obj) if modifier not in off]:
+        lines.append(f"{_listed(other)} will be left out, as it would make another mesh of every key")
+    return lines
+
+
+def notes(obj: Any, choice: Choice) -> list[str]:
+    """What an export of this head will not hold, or will hold otherwise, a sentence for each; to be said before."""
+    given = _key_names(obj)
+    lines = changes(obj)
+    arkit = [name for name in given if keys.group_of(name) == "ARKIT"]
+    if choice.preset.name == "UNREAL" and "ARKIT" in choice.groups and len(arkit) < len(keys.ARKIT):
+        lines.append(f"This head has {len(arkit)} of the {len(keys.ARKIT)} shapes of ARKit, which Live Link drives")
+    if choice.preset.vrm and (missing := keys.VRM.keys() - keys.vrm_mixes(given).keys()):
+        lines.append(f"This head's keys cannot show {', '.join(name for name in keys.VRM if name in missing)}")
+    lines.append(LIMITS[choice.preset.format])
+    if any(materials.own_albedo(slot.material) for slot in obj.material_slots):
+        lines.append("An expression's own skin colour stays in Blender")
+    return lines
+
+
+def _write_and_check(context: Any, obj: Any, wanted: stage.Wanted, textures: Textures, aside: Path) -> Path:
+    """The main file in ``aside``."""
+    file = write.main_file(aside, wanted.name, wanted.preset, textures)
+    unit = wanted.preset.unit if wanted.preset.format == "FBX" else 1.0
+    called = {wanted.name, f"{wanted.name}_rig", *stage.material_names(obj, wanted.name)}
+    with tempfile.TemporaryDirectory(prefix="idto3d-") as scratch, names.lent(called):
+        beside = wanted.preset.format == "FBX" and textures == "BESIDE"
+        pictures = aside / write.TEXTURES if beside else Path(scratch)
+        with stage.scene_of_our_own(context, unit) as scene:
+            staged = stage.stage(scene, obj, wanted, pictures)
+            promised = readback.contents(filter(None, (staged.head, staged.armature)), staged.unit)
+            write.write(file, wanted.preset, textures, stage.notes_of(obj))
+        if not file.is_file():
+            raise ExportError("E_EXPORT", f"Blender did not write {file.name}.")
+        with stage.scene_of_our_own(context):
+            readback.check(promised, readback.read(file, wanted.preset), wanted.preset)
+    return file
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """An empty folder on the same disk as ``target``, gone afterwards."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move(aside: Path, target: Path, main: Path) -> None:
+    """File by file, the main one last: what else a user keeps there stays."""
+    files = [path for path in aside.rglob("*") if path.is_file() and path != main]
+    for path in (*files, main):
+        place = target / path.relative_to(aside)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, place)
+
+
+def _licence(obj: Any) -> str:
+    given = stage.notes_of(obj)
+    lines = [f"{title}: {given[key]}" for key, title in _FOR_PEOPLE.items() if given.get(key)]
+    return "\n".join([f"{obj.name}, a head made with ID-to-3D for Blender", "", *lines, ""])
+
+
+def _key_names(obj: Any) -> list[str]:
+    blocks = obj.data.shape_keys.key_blocks if obj.data.shape_keys is not None else ()
+    return [key.name for key in blocks[1:]]
+
+
+def _listed(modifiers: list[Any]) -> str:
+    return ", ".join(modifier.name for modifier in modifiers)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head's materials as every exporter understands them: one Principled BSDF, each input a value or a picture.
+
+Exporters follow a picture that is plugged in directly, and lose what lies behind mixes, drivers or a second shader. The
+pictures become files, so that all formats find them in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+ALPHA_CLIP, ALPHA_BLEND = "clip", "blend"
+# Kind of map -> the input of the Principled BSDF.
+_SOCKETS = {"albedo": "Base Color", "roughness": "Roughness", "specular": "Specular IOR Level", "normal": "Normal"}
+_MAIN = "albedo"
+_PNG = b"\x89PNG"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a material says in an export: kind of map -> picture, input -> value where there is none; alpha: "opaque",
+    "clip" or "blend"."""
+
+    maps: dict[str, Any]
+    values: dict[str, Any]
+    alpha: str
+
+
+def look_of(given: Any) -> Look:
+    """What there is of a material, whatever nodes it has. One without a Principled BSDF has its viewport colour."""
+    shader = _shader(given)
+    if shader is None:
+        return Look({}, {"Base Color": tuple(given.diffuse_color) if given else (0.8, 0.8, 0.8, 1.0)}, "opaque")
+    maps, values = {}, {}
+    for kind, name in _SOCKETS.items():
+        socket = shader.inputs[name]
+        image = _image_behind(socket, kind)
+        if image is not None:
+            maps[kind] = image
+        elif kind != "normal":
+            value = socket.default_value
+            values[name] = tuple(value) if kind == _MAIN else float(value)
+    links = shader.inputs["Alpha"].links
+    if not links or _image_behind(shader.inputs["Alpha"], _MAIN) is None:
+        return Look(maps, values, "opaque")
+    sharp = links[0].from_node.type == "MATH" and links[0].from_node.operation in ("ROUND", "GREATER_THAN", "LESS_THAN")
+    return Look(maps, values, ALPHA_CLIP if sharp else ALPHA_BLEND)
+
+
+def plain(given: Any, name: str, folder: Path, sharp_by_node: bool) -> Any:
+    """A new material called ``name`` that says what ``given`` says, its pictures written into ``folder``.
+
+    sharp_by_node: cut alpha by a node that rounds, by which glTF's exporter tells what is there or not from what is
+    half there; to the others only a picture is plain.
+    """
+    look = look_of(given)
+    made = bpy.data.materials.new(name)
+    if bpy.app.version < (5, 0):
+        made.use_nodes = True
+    tree = made.node_tree
+    tree.nodes.clear()
+    output, shader = tree.nodes.new("ShaderNodeOutputMaterial"), tree.nodes.new("ShaderNodeBsdfPrincipled")
+    tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
+    for socket, value in look.values.items():
+        shader.inputs[socket].default_value = value
+    for kind, image in look.maps.items():
+        node = tree.nodes.new("ShaderNodeTexImage")
+        node.image = _written(image, folder / f"{name}_{kind}.png", kind)
+        colour = node.outputs["Color"]
+        if kind == "normal":
+            turn = tree.nodes.new("ShaderNodeNormalMap")
+            tree.links.new(colour, turn.inputs["Color"])
+            colour = turn.outputs["Normal"]
+        tree.links.new(colour, shader.inputs[_SOCKETS[kind]])
+        if kind == _MAIN and look.alpha != "opaque":
+            clear = node.outputs["Alpha"]
+            if look.alpha == ALPHA_CLIP and sharp_by_node:
+                cut = tree.nodes.new("ShaderNodeMath")
+                cut.operation = "ROUND"
+                tree.links.new(clear, cut.inputs[0])
+                clear = cut.outputs[0]
+            tree.links.new(clear, shader.inputs["Alpha"])
+    # Hair, lashes and films are seen from both sides; a closed skin is not.
+    made.use_backface_culling = look.alpha == "opaque"
+    made.surface_render_method = "BLENDED" if look.alpha == ALPHA_BLEND else "DITHERED"
+    if given is not None:
+        made.diffuse_color = given.diffuse_color
+    return made
+
+
+def own_albedo(given: Any) -> bool:
+    """The material's colour changes with an expression, which stays in Blender."""
+    shader = _shader(given)
+    links: Any = shader.inputs["Base Color"].links if shader is not None else ()
+    return bool(links) and links[0].from_node.type == "MIX"
+
+
+def _shader(given: Any) -> Any:
+    tree = given.node_tree if given is not None else None
+    nodes = tree.nodes if tree is not None else ()
+    return next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
+
+
+def _image_behind(socket: Any, kind: str) -> Any:
+    """The picture that a socket's value comes from: the node that has the kind's name, or else the nearest one."""
+    nodes = _upstream(socket)
+    pictures = [node for node in nodes if node.type == "TEX_IMAGE" and node.image is not None]
+    named = [node for node in pictures if node.name == kind]
+    best = named or pictures
+    return best[0].image if best else None
+
+
+def _upstream(socket: Any) -> list[Any]:
+    """Nodes behind a socket, the nearest first, the sides of a mix in the order of its inputs, groups looked into."""
+    found: list[Any] = []
+    waiting = list(socket.links)
+    while waiting:
+        link = waiting.pop(0)
+        node = link.from_node
+        if node in found:
+            continue
+        found.append(node)
+        if node.type == "GROUP" and node.node_tree is not None:
+            ends = [one for one in node.node_tree.nodes if one.type == "GROUP_OUTPUT"]
+            same = link.from_socket.identifier
+            waiting += [each for end in ends for put in end.inputs if put.identifier == same for each in put.links]
+        waiting += [each for put in node.inputs for each in put.links]
+    return found
+
+
+def _written(image: Any, file: Path, kind: str) -> Any:
+    """A new image of the file, into which ``image`` was written as it is: its PNG where it is one, else its pixels."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    packed = bytes(image.packed_file.data) if image.packed_file is not None and not image.is_dirty else b""
+    if packed.startswith(_PNG):
+        file.write_bytes(packed)
+    else:
+        _save(image, file)
+    made = bpy.data.images.load(str(file), check_existing=False)
+    made.name = file.stem
+    made.colorspace_settings.name = image.colorspace_settings.name
+    return made
+
+
+def _save(image: Any, file: Path) -> None:
+    copy = image.copy()
+    try:
+        copy.file_format = "PNG"
+        copy.filepath_raw = str(file)
+        copy.save()
+    finally:
+        bpy.data.images.remove(copy)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blender's exporters, each with the options that a preset means, and a file's own place for licence and consent."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from .presets import Preset, Textures, ending
+
+OPERATORS = {"GLTF": "EXPORT_SCENE_OT_gltf", "FBX": "EXPORT_SCENE_OT_fbx"}
+_ADDONS = {"GLTF": "glTF 2.0 format", "FBX": "FBX format"}
+TEXTURES = "textures"
+# Blender's name of the axis that is "forward" for who looks the head in the face, with each axis up.
+_FORWARD = {"Y": "-Z", "Z": "Y"}
+
+
+def unavailable(preset: Preset) -> str:
+    """Why this Blender cannot write the preset's format now, as a sentence; empty when it can."""
+    if preset.format in OPERATORS and not hasattr(bpy.types, OPERATORS[preset.format]):
+        return f"Switch on the add-on {_ADDONS[preset.format]} in the preferences"
+    if preset.format == "USD" and not bpy.app.build_options.usd:
+        return "This Blender was built without USD"
+    return ""
+
+
+def write(file: Path, preset: Preset, textures: Textures, notes: Mapping[str, str]) -> None:
+    """Write what is selected in the window's scene. Raises RuntimeError as operators do, and OSError."""
+    if preset.format == "FBX":
+        _fbx(file, preset, textures)
+    elif preset.format == "USD":
+        _usd(file)
+        _note_in_usd(file, notes)
+    else:
+        _gltf(file, textures, notes)
+        _note_in_gltf(file, notes)
+
+
+def main_file(folder: Path, name: str, preset: Preset, textures: Textures) -> Path:
+    """Where ``write`` is to write."""
+    return folder / f"{name}{ending(preset, textures)}"
+
+
+def _gltf(file: Path, textures: Textures, notes: Mapping[str, str]) -> None:
+    bpy.ops.export_scene.gltf(
+        filepath=str(file),
+        export_format="GLB" if textures == "INSIDE" else "GLTF_SEPARATE",
+        export_texture_dir="" if textures == "INSIDE" else TEXTURES,
+        export_copyright=notes.get("licence", ""),
+        export_extras=True,
+        use_selection=True,
+        use_active_scene=True,
+        export_morph=True,
+        export_morph_normal=True,
+        export_animations=False,
+        export_yup=True,
+    )
+
+
+def _fbx(file: Path, preset: Preset, textures: Textures) -> None:
+    bpy.ops.export_scene.fbx(
+        filepath=str(file),
+        use_selection=True,
+        object_types={"MESH", "ARMATURE"},
+        axis_up=preset.up,
+        axis_forward=_FORWARD[preset.up],
+        apply_scale_options="FBX_SCALE_NONE",
+        path_mode="COPY" if textures == "INSIDE" else "RELATIVE",
+        embed_textures=textures == "INSIDE",
+        # Unreal complains of a file without smoothing groups.
+        mesh_smooth_type="FACE",
+        use_mesh_modifiers=False,
+        use_custom_props=True,
+        bake_anim=False,
+        add_leaf_bones=False,
+    )
+
+
+def _usd(file: Path) -> None:
+    options: dict[str, Any] = {"export_textures_mode": "NEW"}
+    if bpy.app.version < (4, 5):
+        options = {"export_textures": True, "overwrite_textures": True}
+    bpy.ops.wm.usd_export(
+        filepath=str(file),
+        selected_objects_only=True,
+        export_animation=False,
+        export_shapekeys=True,
+        export_armatures=True,
+        export_materials=True,
+        generate_preview_surface=True,
+        export_custom_properties=True,
+        **options,
+    )
+
+
+def _note_in_usd(file: Path, notes: Mapping[str, str]) -> None:
+    """customLayerData, where this Blender has USD's Python (not all builds do); the root object has it in any case."""
+    if file.suffix != ".usdc":
+        return
+    try:
+        sdf = importlib.import_module("pxr.Sdf")
+    except ImportError:
+        return
+    layer = sdf.Layer.FindOrOpen(str(file))
+    layer.customLayerData = {**layer.customLayerData, **notes}
+    layer.Save()
+
+
+def _note_in_gltf(file: Path, notes: Mapping[str, str]) -> None:
+    """asset.extras, which the exporter has no option for."""
+    content, rest = _gltf_json(file)
+    content["asset"]["extras"] = {**content["asset"].get("extras", {}), **notes}
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    if file.suffix == ".gltf":
+        file.write_bytes(text)
+        return
+    text += b" " * (-len(text) % 4)
+    start = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON")
+    file.write_bytes(start + text + rest)
+
+
+def _gltf_json(file: Path) -> tuple[dict[str, Any], bytes]:
+    """The JSON of a .gltf or .glb, and the chunks that follow it."""
+    data = file.read_bytes()
+    if file.suffix == ".gltf":
+        return json.loads(data), b""
+    (length,) = struct.unpack_from("<I", data, 12)
+    return json.loads(data[20 : 20 + length]), data[20 + length :]

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Export of a head, with its choices and all that the file will not hold beside the file browser."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from . import export
+from .import_head import is_head
+
+_CHARACTERS = 44  # in a line of the file browser's side region
+
+_GROUPS = (
+    ("ARKIT", "ARKit", "The 52 shapes of Apple's face tracking"),
+    ("MOODS", "Expressions", "smile, anger and the other whole expressions"),
+    ("VISEMES", "Visemes", "The 15 mouth shapes of speech"),
+    ("OTHER", "Own", "Keys that you made"),
+)
+
+
+class IDTO3D_OT_export(bpy.types.Operator):
+    """Write the head with its keys and maps for another program"""
+
+    bl_idname = "idto3d.export"
+    bl_label = "Export Head"
+
+    directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    preset: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="For",
+        description="The program that will read it",
+        items=[(preset.name, preset.title, preset.tip) for preset in export.PRESETS],
+    )
+    groups: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="Keys",
+        description="Which shape keys go along",
+        items=_GROUPS,
+        options={"ENUM_FLAG"},
+        default={name for name, _, _ in _GROUPS},
+    )
+    textures: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="Textures",
+        items=(
+            ("PRESET", "As It Likes Them", "Where that program looks for them first"),
+            ("INSIDE", "Inside", "In the file itself"),
+            ("BESIDE", "Beside", "In the folder textures beside the file"),
+        ),
+    )
+    rig: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Rig", description="The armature goes along, where the head has one", default=True
+    )
+
+    @classmethod
+    def description(cls, context: Any, properties: Any) -> str:
+        return export.BY_NAME[properties.preset].tip
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not is_head(context.object):
+            cls.poll_message_set("Select a head first")
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
+            return False
+        return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        layout.prop(self, "preset")
+        layout.column().prop(self, "groups")
+        layout.prop(self, "textures")
+        layout.prop(self, "rig")
+        if context.object is not None:
+            column = layout.column(align=True)
+            for line in export.notes(context.object, self._choice()):
+                for number, piece in enumerate(textwrap.wrap(line, _CHARACTERS)):
+                    column.label(text=piece, icon="BLANK1" if number else "INFO")
+
+    def execute(self, context: Any) -> set[str]:
+        if not self.directory:
+            self.report({"ERROR"}, "Choose a folder (E_EXPORT)")
+            return {"CANCELLED"}
+        obj, choice = context.object, self._choice()
+        if self.directory.startswith("//") and not bpy.data.filepath:
+            self.report({"ERROR"}, "Save the file before you name its folder by // (E_EXPORT_WRITE)")
+            return {"CANCELLED"}
+        left_out = export.notes(obj, choice)
+        try:
+            file = export.export(context, obj, Path(bpy.path.abspath(self.directory)), choice)
+        except export.ExportError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Wrote {file.parent.name}/{file.name}, and read it back. {'. '.join(left_out)}")
+        return {"FINISHED"}
+
+    def _choice(self) -> export.Choice:
+        textures = None if self.textures == "PRESET" else self.textures
+        return export.Choice(export.BY_NAME[self.preset], tuple(self.groups), textures, self.rig)
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_export,))

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The box that takes a head to other programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ..head import export
+from ..head.import_head import is_head
+from . import panel_parts
+
+
+class IDTO3D_PT_export(panel_parts.SidebarPanel, bpy.types.Panel):
+    """Take the head to a game engine or another program"""
+
+    bl_label = "Export"
+    bl_parent_id = "IDTO3D_PT_head"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return is_head(context.object)
+
+    def draw(self, context: Any) -> None:
+        grid = self.layout.grid_flow(columns=2, even_columns=True, align=True)
+        for preset in export.PRESETS:
+            row = grid.row(align=True)
+            row.enabled = not export.unavailable(preset)
+            row.operator("idto3d.export", text=f"{preset.title}...").preset = preset.name
+        for line in export.changes(context.object):
+            panel_parts.text(self.layout, context, line, "INFO")
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_PT_export,))

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: a head for each program, read again into an empty file by Blender's own importers.
+
+``python check_export.py WORK`` as check_import.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import struct
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+import idto3d_blender
+from idto3d_blender.head import export
+from idto3d_blender.head.export import keys, readback
+from idto3d_blender.head.export.materials import look_of
+from idto3d_blender.head.export.names import ascii_name
+from tests.blender import blender_session, check_polls
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+NAMES = (*synthetic.EXPRESSIONS, "eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "viseme_aa", "mine")
+FILES = {
+    "UNREAL": "Zoe_2_unreal/Zoe_2.fbx",
+    "UNITY": "Zoe_2_unity/Zoe_2.fbx",
+    "GODOT": "Zoe_2_godot/Zoe_2.gltf",
+    "THREE": "Zoe_2_three/Zoe_2.glb",
+    "VRM": "Zoe_2_vrm/Zoe_2.glb",
+    "USD": "Zoe_2_usd/Zoe_2.usdc",
+}
+TRUTH = synthetic.head()
+# Where a head's origin is, the import decides; the export keeps it.
+ORIGIN = np.zeros(3)
+
+
+def new_head() -> Any:
+    """A head in the middle of somebody's work: moved aside, turned, hidden, animated, in a scene of inches."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    folder = WORK / "Zoë 2"
+    if not folder.exists():
+        synthetic.write(folder, expressions=NAMES)
+    assert bpy.ops.idto3d.import_head(filepath=str(folder)) == {"FINISHED"}
+    head = bpy.context.object
+    ORIGIN[:] = TRUTH["vertices"][0] - np.array(head.data.vertices[0].co)
+    head.location, head.rotation_euler = (3.0, 2.0, 1.0), (0.3, 0.2, 0.9)
+    bpy.context.scene.unit_settings.scale_length = 0.0254
+    return head
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def read(name: str, file: Path) -> tuple[list[Any], readback.Contents]:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    found = readback.read(file, export.BY_NAME[name])
+    return list(bpy.data.objects), found
+
+
+def check_file(name: str, file: Path) -> None:
+    """Every key, material, map, unit and axis, by Blender's own importers."""
+    objects, found = read(name, file)
+    mesh = next(obj for obj in objects if obj.type == "MESH")
+    mixed = keys.VRM.keys() & found.keys.keys()
+    assert found.keys.keys() - mixed == set(NAMES), f"{name}: {sorted(found.keys)}"
+    assert (mixed >= {"happy", "aa", "blink", "blinkLeft", "surprised"}) == (name == "VRM"), mixed
+    for key, offset in zip(NAMES, np.resize(np.arange(3), len(NAMES)), strict=True):
+        wanted = np.linalg.norm(TRUTH["offsets"][offset], axis=1).max()
+        assert abs(found.keys[key] - wanted) < 2e-5, f"{name}: {key} moves {found.keys[key]} m, not {wanted}"
+    # In metres, Z up, facing -Y, at the origin, whatever the file's own unit and axes are.
+    wanted = np.array([TRUTH["vertices"].min(axis=0), TRUTH["vertices"].max(axis=0)]) - ORIGIN
+    assert np.abs(found.bounds - wanted).max() < 1e-5, f"{name}: {found.bounds}"
+    assert all(abs(key.value) < 1e-6 for key in mesh.data.shape_keys.key_blocks[1:])
+    assert set(found.materials) == {f"Zoe_2_{material}" for material in synthetic.MATERIALS}, found.materials
+    skin = {"albedo", "roughness", "normal"} | ({"specular"} if name != "USD" else set())
+    assert found.materials["Zoe_2_skin"] == skin, f"{name}: {found.materials}"
+    assert found.materials["Zoe_2_eyes"] == {"albedo"}
+    for clear in ("lashes", "film"):
+        assert found.materials[f"Zoe_2_{clear}"] == {"albedo", "alpha"}, f"{name}: {found.materials}"
+    assert set(found.sizes.values()) == {synthetic.SIZE}
+    for material in mesh.data.materials:
+        kind = material.name.removeprefix("Zoe_2_")
+        colour = {"skin": synthetic.ALBEDO, "eyes": synthetic.EYES, "lashes": synthetic.LASHES, "film": synthetic.FILM}
+        image = look_of(material).maps["albedo"]
+        assert image.colorspace_settings.name == "sRGB", f"{name}: {kind}"
+        pixels = np.array(image.pixels[:]).reshape(-1, 4)[0] * 255
+        given = colour[kind]
+        assert np.abs(pixels[:3] - given[:3]).max() < 1, f"{name}: {kind} is {pixels}"
+        assert len(given) == 3 or abs(pixels[3] - given[3]) < 1, f"{name}: {kind} is {pixels}"
+        if kind == "skin":
+            rough = look_of(material).maps["roughness"]
+            assert rough.colorspace_settings.name == "Non-Color"
+            assert abs(np.array(rough.pixels[:4])[1] * 255 - synthetic.ROUGHNESS) < 1
+
+
+def check_raw(folder: Path) -> None:
+    """What only the bytes tell: units and axes as the engines read them, notes, names."""
+    parse_fbx = importlib.import_module("io_scene_fbx.parse_fbx")
+
+    for name, axes in (("UNREAL", (2, -1, 1)), ("UNITY", (1, 1, 2))):
+        root, _ = parse_fbx.parse(str(folder / FILES[name]))
+        told = fbx_child(fbx_child(root, b"GlobalSettings"), b"Properties70").elems
+        settings = {one.props[0]: one.props[-1] for one in told}
+        up, sign, front = axes
+        assert settings[b"UnitScaleFactor"] == 1.0, "not in centimetres"
+        assert (settings[b"UpAxis"], settings[b"FrontAxisSign"], settings[b"FrontAxis"]) == (up, sign, front), settings
+        (model,) = (one for one in fbx_child(root, b"Objects").elems if one.id == b"Model")
+        props = {p.props[0]: p.props[4:] for p in fbx_child(model, b"Properties70").elems}
+        assert np.allclose(props.get(b"Lcl Scaling", [1, 1, 1]), 1), "the head is scaled"
+        assert np.allclose(props.get(b"Lcl Rotation", [0, 0, 0]), 0, atol=1e-4), "the head is turned"
+        assert props[b"licence"][0] == b"CC0-1.0" and props[b"consent"][0].startswith(b"synthetic")
+        shapes = [one for one in fbx_child(root, b"Objects").elems if one.id == b"Deformer"]
+        channels = [one for one in shapes if one.props[2] == b"BlendShapeChannel"]
+        assert [one.props[1].split(b"\0")[0].decode() for one in channels] == list(NAMES)
+        for one in channels:
+            assert set(fbx_child(one, b"FullWeights").props[0]) == {100.0}
+            assert fbx_child(one, b"DeformPercent").props[0] == 0.0
+        embedded = [one for one in fbx_child(root, b"Objects").elems if one.id == b"Video"]
+        inside = [len(part.props[0]) for one in embedded for part in one.elems if part.id == b"Content"]
+        assert len(embedded) == 7 and (len(inside) == 7 and min(inside) > 50) == (name == "UNREAL"), inside
+    for name in ("GODOT", "THREE", "VRM"):
+        data = (folder / FILES[name]).read_bytes()
+        if name != "GODOT":
+            (length,) = struct.unpack_from("<I", data, 12)
+            assert struct.unpack_from("<I", data, 8) == (len(data),)
+            data = data[20 : 20 + length]
+        content = json.loads(data)
+        asset = content["asset"]
+        assert asset["copyright"] == "CC0-1.0" and asset["extras"]["consent"] == "synthetic, no person"
+        (node,) = content["nodes"]
+        assert not {"translation", "rotation", "scale", "matrix"} & node.keys() and node["name"] == "Zoe_2", node
+        modes = {material["name"]: material.get("alphaMode") for material in content["materials"]}
+        assert modes == {
+            "Zoe_2_skin": None, "Zoe_2_eyes": None, "Zoe_2_lashes": "MASK", "Zoe_2_film": "BLEND",
+        }  # fmt: skip
+        assert ("uri" in content["images"][0]) == (name == "GODOT")
+
+
+def fbx_child(element: Any, name: bytes) -> Any:
+    return next(child for child in element.elems if child.id == name)
+
+
+def check_presets() -> None:
+    head = new_head()
+    folder = WORK / "exported äöü"
+    smile = head.data.shape_keys.key_blocks["smile"]
+    smile.value = 0.5
+    smile.keyframe_insert("value", frame=1)
+    head.data.shape_keys.key_blocks["jawOpen"].mute = True
+    action = head.data.shape_keys.animation_data.action
+    # A head that is hidden and cannot be selected is exported all the same, from the sidebar's active object.
+    head.hide_select = True
+    head.hide_set(True)
+    scene, before = bpy.context.scene, blocks()
+    for name in FILES:
+        assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}
+    assert bpy.context.scene == scene and blocks() == before, "something of the export is left in the file"
+    assert head.name == "Zoë 2" and head.hide_get() and smile.value == 0.5
+    assert head.data.shape_keys.animation_data.action == action and bpy.context.object == head
+    assert [m.name for m in head.data.materials] == [f"Zoë 2 {name}" for name in synthetic.MATERIALS]
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")], "something half-written is left"
+    for name, file in FILES.items():
+        text = (folder / file).with_name("LICENCE.txt").read_text(encoding="utf-8")
+        assert "CC0-1.0" in text and "synthetic, no person" in text, name
+    beside = [path for path in files_below(folder) if "textures" in path]
+    assert {path.split("/")[0] for path in beside} == {"Zoe_2_unity", "Zoe_2_godot", "Zoe_2_usd"}, beside
+    check_raw(folder)
+    for name, file in FILES.items():
+        check_file(name, folder / file)
+
+
+def blocks() -> dict[str, list[str]]:
+    kinds = ("objects", "meshes", "materials", "images", "scenes", "collections", "actions", "shape_keys", "armatures")
+    return {kind: sorted(block.name for block in getattr(bpy.data, kind)) for kind in kinds}
+
+
+def check_modifiers() -> None:
+    """A modifier is applied to every key, or left out and named: keys are never lost."""
+    head = new_head()
+    head.modifiers.new("Subsurf", "SUBSURF").levels = 1
+    head.modifiers.new("Solid", "SOLIDIFY").show_viewport = False
+    head.modifiers.new("Fewer", "DECIMATE").ratio = 0.5
+    lines = " ".join(export.notes(head, export.Choice(export.BY_NAME["UNREAL"])))
+    assert "Subsurf will be applied" in lines and "Solid will be left out, as it is switched off" in lines
+    assert "Fewer will be left out, as it would" in lines and "3 of the 52 shapes of ARKit" in lines
+    folder = WORK / "modified"
+    for name in ("UNREAL", "THREE", "USD"):
+        assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}
+    assert [m.type for m in head.modifiers] == ["SUBSURF", "SOLIDIFY", "DECIMATE"]
+    for name in ("UNREAL", "THREE", "USD"):
+        _, found = read(name, folder / FILES[name])
+        assert found.keys.keys() == set(NAMES) and found.points > 3 * len(TRUTH["vertices"]), name
+        assert 0.02 < found.keys["mouth_stretch"] < 0.0301 and found.keys["smile"] < 0.0065, "smoothed, and still keys"
+    # A mesh that differs from key to key is refused before anything is written.
+    head = new_head()
+    edge = head.modifiers.new("Split", "NODES")
+    tree = edge.node_group = bpy.data.node_groups.new("by height", "GeometryNodeTree")
+    for way in ("INPUT", "OUTPUT"):
+        tree.interface.new_socket("Geometry", in_out=way, socket_type="NodeSocketGeometry")
+    enter, leave, delete, position, parts, above = (
+        tree.nodes.new(kind)
+        for kind in ("NodeGroupInput", "NodeGroupOutput", "GeometryNodeDeleteGeometry", "GeometryNodeInputPosition",
+                     "ShaderNodeSeparateXYZ", "FunctionNodeCompare")
+    )  # fmt: skip
+    tree.links.new(position.outputs[0], parts.inputs[0])
+    above.operation, above.inputs[1].default_value = "LESS_THAN", -0.1 - ORIGIN[2]
+    tree.links.new(parts.outputs[2], above.inputs[0])
+    tree.links.new(enter.outputs[0], delete.inputs[0])
+    tree.links.new(above.outputs[0], delete.inputs[1])
+    tree.links.new(delete.outputs[0], leave.inputs[0])
+    refused("THREE", folder, "E_EXPORT_MODIFIERS")
+
+
+def refused(name: str, folder: Path | str, code: str, **more: Any) -> None:
+    before = blocks()
+    try:
+        bpy.ops.idto3d.export(directory=str(folder), preset=name, **more)
+    except RuntimeError as error:
+        assert code in str(error), error
+    else:
+        raise AssertionError(f"{code} is not said")
+    assert blocks() == before
+
+
+def check_refusals() -> None:
+    """An earlier good file stays when the next one does not hold what it should."""
+    head = new_head()
+    folder = WORK / "kept"
+    assert bpy.ops.idto3d.export(directory=str(folder), preset="THREE") == {"FINISHED"}
+    good = (folder / FILES["THREE"]).read_bytes()
+    mine = folder / "Zoe_2_three" / "my notes.txt"
+    mine.write_text("mine")
+    before = files_below(folder)
+    real = readback.read
+    for change, says in (
+        (lambda found: found.keys.pop("smile"), "no key smile"),
+        (lambda found: found.materials.pop("Zoe_2_eyes"), "no material Zoe_2_eyes"),
+        (lambda found: found.bounds.__imul__(100), "its place or size"),
+        (lambda found: found.keys.__setitem__("mine", 0.0), "the key mine moves 0.00"),
+        (lambda found: found.sizes.__setitem__(("Zoe_2_skin", "albedo"), 0), "the picture albedo"),
+    ):
+
+        def damaged(file: Path, preset: Any, change: Any = change) -> Any:
+            found = real(file, preset)
+            change(found)
+            return found
+
+        readback.read = damaged
+        try:
+            refused("THREE", folder, "E_EXPORT_LOST")
+            bpy.ops.idto3d.export(directory=str(folder), preset="THREE")
+        except RuntimeError as error:
+            assert says in str(error), error
+        finally:
+            readback.read = real
+    assert (folder / FILES["THREE"]).read_bytes() == good and files_below(folder) == before
+    refused("THREE", "//x", "E_EXPORT_WRITE")
+    refused("THREE", "x", "E_EXPORT_WRITE")
+    assert not Path("x").exists()
+    (WORK / "a file").write_text("")
+    refused("THREE", WORK / "a file", "E_EXPORT_WRITE")
+    assert bpy.ops.idto3d.export(directory=str(folder), preset="THREE", groups={"ARKIT"}) == {"FINISHED"}
+    assert mine.read_text() == "mine"
+    _, found = read("THREE", folder / FILES["THREE"])
+    assert found.keys.keys() == {"eyeBlinkLeft", "eyeBlinkRight", "jawOpen"}
+    assert head is not None
+
+
+def check_textures() -> None:
+    """Inside and beside, against the preset's habit; a USD package holds all of it."""
+    new_head()
+    folder = WORK / "textures"
+    for name, textures, file in (
+        ("UNREAL", "BESIDE", "Zoe_2_unreal/Zoe_2.fbx"),
+        ("USD", "INSIDE", "Zoe_2_usd/Zoe_2.usdz"),
+        ("GODOT", "INSIDE", "Zoe_2_godot/Zoe_2.glb"),
+    ):
+        head = new_head()
+        assert bpy.ops.idto3d.export(directory=str(folder), preset=name, textures=textures) == {"FINISHED"}
+        assert head.name == "Zoë 2"
+        pictures = [path for path in files_below(folder / Path(file).parent) if path.startswith("textures")]
+        assert bool(pictures) == (textures == "BESIDE"), f"{name}: {pictures}"
+        check_file(name, folder / file)
+
+
+def check_rig() -> None:
+    """With an armature: its bones and weights go along, in rest, and the head is as large as before."""
+    head = new_head()
+    bpy.context.scene.unit_settings.scale_length = 1.0
+    rig = bpy.data.objects.new("Zoë rig", bpy.data.armatures.new("Zoë rig"))
+    bpy.context.scene.collection.objects.link(rig)
+    rig.location = head.location
+    bpy.context.view_layer.objects.active = rig
+    bpy.ops.object.mode_set(mode="EDIT")
+    for name, low, high in (("neck", -0.13, -0.05), ("head", -0.05, 0.1)):
+        bone = rig.data.edit_bones.new(name)
+        bone.head, bone.tail = (0, 0, low), (0, 0, high)
+    rig.data.edit_bones["head"].parent = rig.data.edit_bones["neck"]
+    bpy.ops.object.mode_set(mode="OBJECT")
+    head.vertex_groups.new(name="neck")
+    head.vertex_groups.new(name="head").add(list(range(len(head.data.vertices))), 1.0, "REPLACE")
+    head.parent, head.location, head.rotation_euler = rig, (0, 0, 0), (0, 0, 0)
+    head.modifiers.new("Armature", "ARMATURE").object = rig
+    rig.pose.bones["head"].rotation_mode = "XYZ"
+    rig.pose.bones["head"].rotation_euler.x = 0.5
+    bpy.context.view_layer.objects.active = head
+    folder = WORK / "rigged"
+    for name in FILES:
+        assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}, name
+    assert bpy.ops.idto3d.export(directory=str(folder / "still"), preset="THREE", rig=False) == {"FINISHED"}
+    assert abs(rig.pose.bones["head"].rotation_euler.x - 0.5) < 1e-6
+    for name, file in FILES.items():
+        objects, found = read(name, folder / file)
+        assert {"neck", "head"} <= found.bones, f"{name}: {found.bones}"
+        mesh = next(obj for obj in objects if obj.type == "MESH" and obj.data.shape_keys is not None)
+        bones = next(obj for obj in objects if obj.type == "ARMATURE")
+        assert len([g for vertex in mesh.data.vertices for g in vertex.groups if g.weight > 0.99]) >= len(TRUTH["seen"])
+        wanted = TRUTH["vertices"].max(axis=0) - ORIGIN
+        assert np.abs(found.bounds[1] - wanted).max() < 1e-5, f"{name}: {found.bounds}"
+        top = bones.matrix_world @ bones.data.bones["head"].head_local
+        assert abs(top.z + 0.05) < 1e-4 and abs(top.y) < 1e-4, f"{name}: the bone is at {top}"
+        # The bone moves the head's mesh.
+        bones.pose.bones["head"].rotation_mode = "XYZ"
+        bones.pose.bones["head"].rotation_euler.x = 1.0
+        bpy.context.view_layer.update()
+        turned = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get()).to_mesh()
+        moved = max((a.co - b.co).length * mesh.matrix_world.median_scale
+                    for a, b in zip(turned.vertices, mesh.data.vertices, strict=True))  # fmt: skip
+        assert moved > 0.05, f"{name}: the bone moves nothing"
+    _, found = read("THREE", folder / "still" / FILES["THREE"])
+    assert not found.bones and found.keys.keys() == set(NAMES)
+
+
+def check_keys_by_group_and_vrms_names() -> None:
+    given = ["smile", "eyeBlinkLeft", "eyeBlinkRight", "eye_closed", "viseme_aa", "mine", "eyeLookOutLeft"]
+    assert list(keys.wanted(given, ("ARKIT", "OTHER"), vrm=False)) == [
+        "eyeBlinkLeft",
+        "eyeBlinkRight",
+        "mine",
+        "eyeLookOutLeft",
+    ]
+    mixes = keys.wanted(given, ("MOODS",), vrm=True)
+    assert list(mixes) == ["happy", "aa", "blink", "blinkLeft", "blinkRight", "smile", "eye_closed"]
+    # The best that there is: both lids of ARKit's rather than the whole expression; half a mix is none.
+    assert mixes["blink"] == {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0} and mixes["happy"] == {"smile": 1.0}
+    assert "lookLeft" not in mixes and keys.vrm_mixes(["eye_closed"]) == {"blink": {"eye_closed": 1.0}}
+    # A user's own key of that name is not mixed anew.
+    assert keys.vrm_mixes(["happy", "smile"])["happy"] == {"happy": 1.0}
+    weights = [weight for choices in keys.VRM.values() for mix in choices for weight in mix.values()]
+    assert len(keys.VRM) == 17 and 0 < min(weights) <= max(weights) == 1
+
+
+def check_names_that_every_format_keeps() -> None:
+    for given, wanted in (
+        ("Zoë 2", "Zoe_2"),
+        ("名前", "head"),
+        ("3rd try.001", "head_3rd_try_001"),
+        ("__", "head"),
+        ("anna", "anna"),
+    ):
+        assert ascii_name(given) == wanted
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    idto3d_blender.register()
+    check_polls.refused(bpy.ops.idto3d.export, "Select a head first")
+    check_keys_by_group_and_vrms_names()
+    check_names_that_every_format_keeps()
+    check_presets()
+    check_modifiers()
+    check_refusals()
+    check_textures()
+    check_rig()
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
