@@ -347,7 +347,7 @@ def check_keys_by_group_and_vrms_names() -> None:
         "eyeLookOutLeft",
     ]
     mixes = keys.wanted(given, ("MOODS",), vrm=True)
-    assert list(mixes) == ["happy", "aa", "blink", "blinkLeft", "blinkRight", "smile", "eye_closed"]
+    assert list(mixes) == ["happy", "relaxed", "aa", "blink", "blinkLeft", "blinkRight", "smile", "eye_closed"]
     # The best that there is: both lids of ARKit's rather than the whole expression; half a mix is none.
     assert mixes["blink"] == {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0} and mixes["happy"] == {"smile": 1.0}
     assert "lookLeft" not in mixes and keys.vrm_mixes(["eye_closed"]) == {"blink": {"eye_closed": 1.0}}
