@@ -28,7 +28,7 @@ from idto3d.bundle import validate
 from idto3d.errors import Cancelled, UserError
 from idto3d.pipeline import STARTER_PACK
 from idto3d.protocol import PROTOCOL_VERSION, QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, parse_request
-from idto3d.worker import LOADING, Worker, run_generate
+from idto3d.worker import LOADING, Task, Worker, run_generate
 from tests.quick_pack import quick_pack
 
 Event = dict[str, Any]
@@ -266,7 +266,7 @@ def test_each_job_has_a_log_of_its_own(tmp_path: Path) -> None:
     assert logs == {f"{job}.log": ["python", job, "native", job] for job in "ab"}
 
 
-def serve(run: Callable[[Generate, Callable[[Event], None]], Path], *jobs: str) -> list[Event]:
+def serve(run: Callable[[Task, Callable[[Event], None]], Path], *jobs: str) -> list[Event]:
     """Do jobs with `run`, then close; the events."""
     events: list[Event] = []
     worker = Worker(events.append, run)
@@ -330,7 +330,7 @@ def chained(error: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_a_job_that_breaks_is_reported_and_the_next_one_runs(error: BaseException, code: str) -> None:
-    def run(request: Generate, events: Callable[[Event], None]) -> Path:
+    def run(request: Task, events: Callable[[Event], None]) -> Path:
         if request.job == "bad":
             raise error
         return Path("head")
@@ -342,7 +342,7 @@ def test_a_job_that_breaks_is_reported_and_the_next_one_runs(error: BaseExceptio
 
 
 def test_cancelled_tells_whether_there_is_something_to_go_on_from() -> None:
-    def run(request: Generate, events: Callable[[Event], None]) -> Path:
+    def run(request: Task, events: Callable[[Event], None]) -> Path:
         raise Cancelled(resumable=request.job == "yes")
 
     ends = [e for e in serve(run, "yes", "no") if e["type"] == "cancelled"]

@@ -27,6 +27,10 @@ sketch    job, bundle: folder of the head as the photos alone make it, a whole b
           or forgotten. Blender shows it in place, moves it by the mesh previews that have the same faces (others
           replace it), and offers to keep it as it is
 warning   job, code, message
+refit     job, path of a .npz with moved (V,3) float32 metres, how the neutral head has moved from the bundle's; posed
+          (N,V,3) what each photo's expression adds; skin (F,3) int32 triangles that pins can be put on; handles'
+          corners (H,3) int32 and weights (H,3) float32; photos [{name, camera as in fit.json, picture: path of the
+          photo where a program might not show it as it is, or null}], outlines [{handles [number], closed}]
 error     job (or null: the line was no good request), code, message, fix. Ends the job
 cancelled job, resumable: asking for the same job again goes on from its checkpoint
 done      job, bundle: folder
@@ -39,6 +43,10 @@ generate  job, photos [path], out (folder of the bundle), pack (folder, or null:
           "standard" | "fine", expressions "all" or names with commas, prompt, seed, previews (a folder for preview
           files, or null), log (a file to which stderr is appended from now on, or null). May be left out: pack, quality
           ("standard"), expressions ("all"), prompt, seed (0), previews, log
+refit     job, bundle (folder of a head that has a fit.json), folder (for the answer's file), pins [{photo (number in
+          fit.json), corners [3 vertices of the bundle], weights [3], pixel [x, y] of the photo upright}], pack, photos
+          [path or "" where it is not to be found, one a photo of fit.json], out: folder for the head as it is then, its
+          photos laid on it anew, or null: only the answer is wanted. May be left out: pins, pack, photos, out, log
 cancel    job: acts at the next step, keeps the checkpoint; a waiting job is dropped (``cancelled`` too). A job that has
           just ended is no error
 shutdown  cancel everything and end
@@ -63,6 +71,8 @@ Quality = Literal["draft", "standard", "fine"]
 QUALITY_NAMES = ("draft", "standard", "fine")
 LINE_BYTES = 1 << 20
 """Longest request; a line beyond it is refused without being kept."""
+MOST_PINS = 500
+_PIN = ("photo", "corners", "weights", "pixel")
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,30 @@ class Generate:
 
 
 @dataclass(frozen=True)
+class PinRequest:
+    """A place of a bundle's skin, three vertices and their weights, and the pixel where one of its photos has it."""
+
+    photo: int
+    corners: tuple[int, int, int]
+    weights: tuple[float, float, float]
+    pixel: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """Lay a head over its photos and pull it by pins; the fields are those of the request."""
+
+    job: str
+    bundle: str
+    folder: str
+    pins: tuple[PinRequest, ...] = ()
+    photos: tuple[str, ...] = ()
+    pack: str | None = None
+    out: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True)
 class Cancel:
     """Stop a job, keep its checkpoint."""
 
@@ -93,7 +127,7 @@ class Shutdown:
     """Cancel everything and end."""
 
 
-Request = Generate | Cancel | Shutdown
+Request = Generate | Refit | Cancel | Shutdown
 
 
 class BadRequest(UserError):
@@ -116,7 +150,7 @@ def parse_request(line: bytes) -> Request:
     if kind == "shutdown":
         _no_others(data, None)
         return Shutdown()
-    if kind not in ("generate", "cancel"):
+    if kind not in ("generate", "refit", "cancel"):
         raise BadRequest(f"There is no request of type {str(kind)[:40]!r}.")
     job = data.pop("job", None)
     if not isinstance(job, str) or not job:
@@ -124,7 +158,7 @@ def parse_request(line: bytes) -> Request:
     if kind == "cancel":
         _no_others(data, None)  # a bad cancel does not end the job
         return Cancel(job)
-    return _generate(job, data)
+    return _refit(job, data) if kind == "refit" else _generate(job, data)
 
 
 def _generate(job: str, data: dict[str, Any]) -> Generate:
@@ -154,6 +188,37 @@ def _generate(job: str, data: dict[str, Any]) -> Generate:
                 raise BadRequest(f"{name} must be {wanted}.", job)
     _no_others(data, job)
     return Generate(given.job, given.photos, given.out, **chosen)
+
+
+def _refit(job: str, data: dict[str, Any]) -> Refit:
+    given = {name: data.pop(name, None) for name in ("bundle", "folder", "pack", "out", "log")}
+    for name, value in given.items():
+        if not (_path(value) or (value is None and name not in ("bundle", "folder"))):
+            raise BadRequest(f"{name} must be a path.", job)
+    pins, photos = data.pop("pins", []), data.pop("photos", [])
+    if not isinstance(photos, list) or not all(p == "" or _path(p) for p in photos):
+        raise BadRequest("photos must be a list of paths.", job)
+    if not isinstance(pins, list) or len(pins) > MOST_PINS:
+        raise BadRequest(f"pins must be a list of at most {MOST_PINS}.", job)
+    _no_others(data, job)
+    return Refit(job, pins=tuple(_pin(job, pin) for pin in pins), photos=tuple(photos), **given)
+
+
+def _pin(job: str, given: Any) -> PinRequest:
+    def numbers(name: str, count: int, kind: type) -> tuple[Any, ...]:
+        values = given.get(name)
+        if not isinstance(values, list) or len(values) != count or not all(map(_finite, values)):
+            raise BadRequest(f"A pin's {name} must be {count} numbers.", job)
+        return tuple(kind(value) for value in values)
+
+    if not isinstance(given, dict) or not isinstance(given.get("photo"), int) or set(given) - set(_PIN):
+        raise BadRequest("A pin must have photo, corners, weights and pixel.", job)
+    corners, weights = numbers("corners", 3, int), numbers("weights", 3, float)
+    return PinRequest(int(given["photo"]), corners, weights, numbers("pixel", 2, float))
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
 
 
 def _path(value: object) -> bool:

@@ -7,18 +7,19 @@ takes long, reading pack and bundle, is kept from one question to the next.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from idto3d_shared.bundle_reader import HeadFiles, read_bundle_files
 from idto3d_shared.errors import BundleError
-from idto3d_shared.fit_file import FitFile
+from idto3d_shared.fit_file import FitFile, FitPhoto
 
 from .bundle import to_blender_frame, to_head_frame
 from .errors import UserError
@@ -31,7 +32,9 @@ from .fit.record import coefficients, from_file, to_file
 from .headmodel import HeadModel, load_head_model
 from .headmodel.model import SKIN_PARTS
 from .mesh.attach import Attachment, carry
+from .photos.load import read_photo
 from .prior.pack import read_pack
+from .protocol import PinRequest, Refit
 from .volume.hair_mesh import attach_to_scalp
 
 Array = NDArray[Any]
@@ -45,52 +48,38 @@ OUTLINES: tuple[tuple[tuple[int, ...], bool], ...] = (
     (NOSE, False),
 )
 """Landmarks that are offered as handles, a line a row, and whether it closes."""
+EXIF_ORIENTATION = 0x0112
 _AGAIN = "Generate the head again from its photos."
-
-
-@dataclass(frozen=True, eq=False)
-class PinRequest:
-    """A pin as a program knows it. photo: number in fit.json; corners (3,) vertices of the bundle; weights (3,); pixel
-    (2,) of the whole photo, upright."""
-
-    photo: int
-    corners: tuple[int, int, int]
-    weights: tuple[float, float, float]
-    pixel: tuple[float, float]
 
 
 class LaidHead:
     """A bundle on its photographs. files: the bundle; fit: its fit.json; used (U,): the head model's vertices that its
     first rows are; what follows them hangs on the scalp."""
 
-    def __init__(self, bundle: Path, pack: Path) -> None:
-        """Raises UserError E_BUNDLE_..., E_PACK_..., E_REFIT_BUNDLE."""
-        try:
-            self.files: HeadFiles = read_bundle_files(bundle, (2,))
-        except BundleError as error:
-            raise UserError(error.code, error.message, error.fix) from error
-        fit = self.files.fit
+    def __init__(self, files: HeadFiles, model: HeadModel) -> None:
+        """Raises UserError E_REFIT_BUNDLE."""
+        bundle, fit = files.folder, files.fit
         if fit is None or not fit.photos:
             what = f"{bundle.name} does not know where its photos were taken from: an earlier version made it."
             raise UserError("E_REFIT_BUNDLE", what, _AGAIN)
-        self.fit: FitFile = fit
-        self.model: HeadModel = load_head_model(read_pack(pack).file("head.safetensors"))
+        self.files, self.fit, self.model = files, fit, model
         quads = self.model.quads[~self.model.faces_of(*HIDDEN)]
         self.used: Array = np.unique(quads[quads >= 0])
-        if len(self.used) > len(self.files.vertices) or len(fit.identity) != len(self.model.identity):
+        if len(self.used) > len(files.vertices) or len(fit.identity) != len(self.model.identity):
             raise UserError("E_REFIT_BUNDLE", f"{bundle.name} was made with another pack.", "Choose the pack it says.")
-        shipped = to_head_frame(self.files.vertices).astype(np.float64)
+        shipped = to_head_frame(files.vertices).astype(np.float64)
         resting = coefficients(self.model, fit.resting)
         neutral = self.model.shape(fit.identity) + self.model.motion(resting)
         neutral[self.used] = shipped[: len(self.used)]
         self.pinning = Pinning(self.model, fit.identity, neutral, _posed(self.model, fit, neutral, resting))
         hanging = shipped[len(self.used) :]
+        self._pictures: dict[str, str | None] = {}
         self._hanging: tuple[Array, Attachment] | None = None
         if len(hanging):
             self._hanging = attach_to_scalp(self.model, neutral, hanging)
 
     def pull(self, pins: Sequence[PinRequest]) -> Pulled:
-        """Raises UserError E_FIT_PINS, E_FIT_IMPLAUSIBLE."""
+        """Raises UserError E_FIT_PINS."""
         place = self.used
         wanted = []
         for pin in pins:
@@ -134,6 +123,12 @@ class LaidHead:
             first += count
         return out
 
+    def picture(self, path: str, expected: FitPhoto, folder: Path) -> str | None:
+        """The path of a PNG of a photo that Blender would show lying on its side, or not at all; None for others."""
+        if path not in self._pictures:
+            self._pictures[path] = None if not path or _plain(path, expected) else _upright(path, folder)
+        return self._pictures[path]
+
     def _offered(self, landmark: int) -> bool:
         """A landmark that has a place on the skin."""
         if self.model.landmark_trust[landmark] <= 0:
@@ -153,20 +148,29 @@ def photo_rows(head: LaidHead, pulled: Pulled) -> list[dict[str, Any]]:
                 "principal_point_px": camera.principal.tolist(),
                 "rotation": camera.rotation.tolist(),
                 "translation_m": camera.translation.tolist(),
+                "picture": None,
             }
         )
     return rows
 
 
+_numbers = itertools.count()
 _kept: dict[tuple[str, str, int], LaidHead] = {}
 
 
 def lay(bundle: Path, pack: Path) -> LaidHead:
-    """The bundle, read when it is asked for first or has changed; one is kept."""
+    """The bundle, read when it is asked for first or has changed; one is kept.
+
+    Raises UserError E_BUNDLE_..., E_PACK_..., E_REFIT_BUNDLE.
+    """
     key = str(bundle), str(pack), _stamp(bundle)
     if key not in _kept:
         _kept.clear()
-        _kept[key] = LaidHead(bundle, pack)
+        try:
+            files = read_bundle_files(bundle, (2,))
+        except BundleError as error:
+            raise UserError(error.code, error.message, error.fix) from error
+        _kept[key] = LaidHead(files, load_head_model(read_pack(pack).file("head.safetensors")))
     return _kept[key]
 
 
@@ -177,16 +181,21 @@ def _stamp(bundle: Path) -> int:
         return 0
 
 
-def refit(head: LaidHead, pins: Sequence[PinRequest], folder: Path, number: int) -> dict[str, Any]:
-    """Write `folder`/refit-<number>.npz and return the event that tells of it. Raises what `LaidHead.pull` raises."""
-    pulled = head.pull(pins)
+def refit(head: LaidHead, request: Refit, folder: Path) -> dict[str, Any]:
+    """Write the answer's file into `folder` and return the event that tells of it. Raises what `LaidHead.pull` raises.
+    """
+    pulled = head.pull(request.pins)
+    answer: dict[str, Any] = head.answer(pulled)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"refit-{number}.npz"
+    path = folder / f"refit-{next(_numbers)}.npz"
     partial = folder / f".{path.name}"
     with partial.open("wb") as file:
-        np.savez(file, **head.answer(pulled))
+        np.savez(file, **answer)
     partial.replace(path)
-    return {"type": "refit", "path": str(path), "photos": photo_rows(head, pulled), "outlines": head.outlines()}
+    rows = photo_rows(head, pulled)
+    for row, given, expected in zip(rows, request.photos, head.fit.photos, strict=False):
+        row["picture"] = head.picture(given, expected, folder)
+    return {"type": "refit", "path": str(path), "photos": rows, "outlines": head.outlines()}
 
 
 def _posed(model: HeadModel, fit: FitFile, neutral: Array, resting: Array) -> list[Posed]:
@@ -206,3 +215,24 @@ def _posed(model: HeadModel, fit: FitFile, neutral: Array, resting: Array) -> li
         poses.append(Posed(camera, expression, pose))
     corrections = Spread(model, at)(missed)
     return [Posed(p.camera, p.expression, p.pose + c) for p, c in zip(poses, corrections, strict=True)]
+
+
+def _plain(path: str, expected: FitPhoto) -> bool:
+    """Whether a picture's rows lie in its file as they are to be seen, in a format that any program reads."""
+    try:
+        with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP", "BMP")) as image:
+            turned = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
+            return not turned and image.size == (expected.width, expected.height)
+    except Exception:  # decoders raise almost anything
+        return False
+
+
+def _upright(path: str, folder: Path) -> str | None:
+    """Write the photo as it was looked at; None where it cannot be read."""
+    try:
+        photo = read_photo(path)
+    except UserError:
+        return None
+    out = folder / f"photo-{next(_numbers)}.png"
+    Image.fromarray(photo.image).save(out, compress_level=1)
+    return str(out)

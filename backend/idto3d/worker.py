@@ -37,12 +37,14 @@ from .protocol import (
     BadRequest,
     Cancel,
     Generate,
+    Refit,
     Shutdown,
     parse_request,
 )
 
 Event = dict[str, Any]
-Run = Callable[[Generate, Callable[[Event], None]], Path]
+Task = Generate | Refit
+Run = Callable[[Task, Callable[[Event], None]], Path]
 """Does a job and returns the bundle's folder; raises what `generate` raises."""
 
 LOADING = "loading programs"
@@ -54,7 +56,7 @@ is given up: the checkpoint before it is on the disk, whole."""
 
 @dataclass(eq=False)
 class _Job:
-    request: Generate
+    request: Task
     position: int = -1  # last one told
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -130,7 +132,7 @@ class Worker:
                 known = UserError("E_INTERNAL", message, "Try again; if it stays, copy the report and send it.")
             return {"type": "error", "code": known.code, "message": known.message, "fix": known.fix}
 
-    def _queue(self, request: Generate) -> None:
+    def _queue(self, request: Task) -> None:
         with self._changed:
             if any(job.request.job == request.job for job in self._jobs):
                 # Not the job's own error: that would end the one that runs.
@@ -163,6 +165,8 @@ class Worker:
 
 def _dropped(job: _Job) -> Event:
     """The end of a job that never ran here; an earlier worker may have left something in its place."""
+    if not isinstance(job.request, Generate):
+        return {"type": "cancelled", "resumable": False}
     out = Path(job.request.out)
     return {"type": "cancelled", "resumable": _has_checkpoint(out.with_name(out.name + ".work"))}
 
@@ -197,6 +201,27 @@ def _has_checkpoint(folder: Path) -> bool:
     with contextlib.suppress(OSError):
         return any(folder.rglob("checkpoint.safetensors"))
     return False
+
+
+def run_task(request: Task, events: Callable[[Event], None]) -> Path:
+    """A job of any kind."""
+    return run_refit(request, events) if isinstance(request, Refit) else run_generate(request, events)
+
+
+def run_refit(request: Refit, events: Callable[[Event], None]) -> Path:
+    """One answer to one set of pins; pack and bundle are kept for the next."""
+    from .pipeline import STARTER_PACK
+    from .refit import lay, refit
+
+    bundle = Path(request.bundle)
+    pack = Path(request.pack) if request.pack else STARTER_PACK
+    head = lay(bundle, pack)
+    events(refit(head, request, Path(request.folder)))
+    if request.out is None:
+        return bundle
+    from .reproject import reproject
+
+    return reproject(head, request, pack, events)
 
 
 def run_generate(request: Generate, events: Callable[[Event], None]) -> Path:
@@ -306,7 +331,7 @@ def main() -> int:
     """Serve until stdin is closed, a shutdown is asked for or the process is told to terminate."""
     stdin, stdout = take_over_streams()
     send = sender(stdout)
-    worker = Worker(send, run_generate)
+    worker = Worker(send, run_task)
 
     def end() -> None:
         worker.close()

@@ -98,14 +98,17 @@ class Pinning:
         self.on_skin[self._skin] = True
 
     def pull(self, pins: Sequence[Pin]) -> Pulled:
-        """The head with its pins where they are wanted. Raises UserError E_FIT_PINS for pins that no head explains,
-        E_FIT_IMPLAUSIBLE for a head that nobody has."""
+        """The head with its pins where they are wanted. Raises UserError E_FIT_PINS for pins that no head explains.
+        """
         if not pins:
             return Pulled(self.identity, np.zeros_like(self.neutral), self.photos)
         if not all(self.on_skin[pin.corners].all() for pin in pins):
             raise UserError("E_FIT_PINS", "A pin is not on the skin.", "Remove it.")
         identity, states = self._solve(pins)
-        check_identity(HeadFit(identity, np.zeros(1), np.zeros(1), ()))
+        try:
+            check_identity(HeadFit(identity, np.zeros(1), np.zeros(1), ()))
+        except UserError as error:
+            raise UserError("E_FIT_PINS", "The pins ask for a head that nobody has.", _FIX) from error
         motion = self.model.shape(identity) - self.model.shape(self.identity)
         photos = []
         for state, old in zip(states, self.photos, strict=True):

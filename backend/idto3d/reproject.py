@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head that pins have moved, with its photographs laid on it anew: what they show replaces what was there, what they
+do not show stays as the priors have painted it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idto3d_shared.fit_file import FitFile
+from idto3d_shared.png import size_of
+
+from .bundle import BundleMaterial, read_bundle, to_uint8, write_bundle
+from .errors import UserError
+from .fit.blend import lay_over
+from .fit.camera import PhotoCamera
+from .fit.check import GOOD
+from .fit.evidence import EYES_MATERIAL, Evidence, HairOver, gather_evidence
+from .fit.hair_colour import hair_tone
+from .fit.pins import Posed
+from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear
+from .fit.record import in_photo, to_file
+from .fit.result import HeadFit, PhotoFit
+from .photos import Face, find_face, load_face_nets
+from .photos.load import read_photo
+from .places import check_place
+from .prior.pack import read_pack
+from .protocol import Refit
+from .refit import LaidHead
+from .volume.hair_mask import hair_mask
+
+Array = NDArray[Any]
+Events = Callable[[dict[str, Any]], None]
+
+SKIN = "skin"
+LEVELS = 6  # of the pyramid: a map's side must be divisible by 2 to the power of it
+
+
+def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Path:
+    """Write the head as `request` pulls it to `request.out`, with the maps that its photos then show.
+
+    Raises UserError: what `LaidHead.pull`, reading photos and `write_bundle` raise, E_REFIT_PHOTOS where no photo is
+    there any more.
+    """
+    assert request.out is not None
+    out = Path(request.out)
+    check_place(out)
+    pulled = head.pull(request.pins)
+    _tell(events, "reading photos", 0)
+    nets = load_face_nets(read_pack(pack).path / "photos")
+    kept, faces = [], []
+    for k, path in enumerate(request.photos[: len(head.fit.photos)]):
+        if path:
+            faces.append(find_face(read_photo(path), nets))
+            kept.append(k)
+    if not faces:
+        what = "None of the photos that the head was made from is there."
+        raise UserError("E_REFIT_PHOTOS", what, "Find them again, then project them.")
+    _tell(events, "reading the photos' colours", 1)
+    evidence = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head))
+    _tell(events, "saving", 2)
+    old = read_bundle(Path(request.bundle))
+    seen = old.seen.copy()
+    seen[: len(head.used)] = evidence.vertex_seen[head.used]
+    bundle = replace(
+        old,
+        vertices=old.vertices + head.shipped(pulled.motion),
+        seen=seen.astype(np.float32),
+        materials=tuple(_material(material, evidence) for material in old.materials),
+        seen_map=to_uint8(evidence.seen[SKIN]) if SKIN in evidence.seen else old.seen_map,
+        expression_albedo={},
+        fit=_fit_file(head, pulled.identity, pulled.photos),
+    )
+    return write_bundle(bundle, out)
+
+
+def _tell(events: Events, stage: str, step: int) -> None:
+    events({"type": "progress", "stage": stage, "step": step, "steps": 3, "eta_seconds": None})
+
+
+def _side(head: LaidHead) -> int:
+    """Of the skin's map, in texels."""
+    with_skin = next((m for m in head.files.materials if m.name == SKIN), None)
+    if with_skin is None:
+        raise UserError("E_REFIT_BUNDLE", "The head has no skin to project on.", "Generate the head again.")
+    return int(size_of(head.files.images[with_skin.maps["albedo"]])[0])
+
+
+def _evidence(
+    head: LaidHead, poses: Sequence[Posed], kept: Sequence[int], faces: Sequence[Face], size: int
+) -> Evidence:
+    """What the photos show of the head as it is now."""
+    model = head.model
+    cameras = [in_photo(p.camera, face.to_picture) for p, face in zip(poses, faces, strict=True)]
+    laid = [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
+    photos = tuple(
+        _photo_fit(face, camera, pose, one.light, head.fit.photos[k].residual)
+        for face, camera, pose, one, k in zip(faces, cameras, poses, laid, kept, strict=True)
+    )
+    nothing = np.zeros_like(head.pinning.neutral)
+    fit = HeadFit(head.fit.identity, nothing, np.zeros(len(model.expression)), photos)
+    masks = [hair_mask(f, model, p.pose, c) for f, c, p in zip(faces, cameras, poses, strict=True)]
+    tone = hair_tone(list(zip(laid, masks, strict=True)), 0.5 * laid[0].tone)
+    over = HairOver(masks, tone) if len(head.used) < len(head.files.vertices) else None
+    return gather_evidence(model, faces, fit, laid, size, over)
+
+
+def _photo_fit(face: Face, camera: PhotoCamera, pose: Posed, light: Array, residual: float) -> PhotoFit:
+    weight = 1 / (1 + (residual / GOOD) ** 2)
+    return PhotoFit(face.name, camera, pose.expression, np.zeros_like(pose.pose), light, residual, weight)
+
+
+def _material(material: BundleMaterial, evidence: Evidence) -> BundleMaterial:
+    """The material with what was seen laid over what was there."""
+    maps = evidence.maps.get(material.name)
+    if maps is None or len(maps) != len(material.albedo) or material.alpha != "opaque":
+        return material
+    if material.name == EYES_MATERIAL:  # painted whole from what was measured
+        return replace(material, albedo=to_uint8(maps[..., :3]))
+    weight = evidence.seen[material.name].astype(np.float32)
+    albedo = lay_over(srgb_to_linear(material.albedo), _linear(maps[..., :3]), weight, LEVELS)
+    return replace(material, albedo=to_uint8(linear_to_srgb(albedo)))
+
+
+def _linear(srgb: Array) -> Array:
+    return srgb_to_linear(to_uint8(srgb))
+
+
+def _fit_file(head: LaidHead, identity: Array, photos: Sequence[Posed]) -> FitFile:
+    names = head.model.expression_names
+    rows = tuple(
+        replace(
+            given,
+            camera=to_file(photo.camera),
+            expression=dict(zip(names, map(float, photo.expression), strict=True)),
+        )
+        for given, photo in zip(head.fit.photos, photos, strict=True)
+    )
+    return replace(head.fit, identity=identity, photos=rows)
