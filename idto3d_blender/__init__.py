@@ -12,7 +12,7 @@ ADDON = __package__ or ""
 
 def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
-    from .head import operators_export, operators_head, operators_import
+    from .head import operators_export, operators_head, operators_import, operators_rig
     from .jobs import driver, file_events, operators_job, operators_setup
     from .ui import (
         operators_photos,
@@ -22,6 +22,7 @@ def _modules() -> tuple[Any, ...]:
         panel_generate,
         panel_head,
         panel_jobs,
+        panel_rig,
         panel_setup,
         preferences,
         properties,
@@ -39,11 +40,13 @@ def _modules() -> tuple[Any, ...]:
         operators_head,
         operators_import,
         operators_export,
+        operators_rig,
         operators_view,
         panel_setup,
         panel_generate,
         panel_jobs,
         panel_head,
+        panel_rig,
         panel_export,
         driver,
         file_events,

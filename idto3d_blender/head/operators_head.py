@@ -7,13 +7,13 @@ from typing import Any
 import bpy
 
 from ..studio import animation, asset, light_rigs, turntable
-from . import mirror, naming
+from . import mirror, naming, rig
 from .import_head import is_head
 
 _FRAMES = 24
 
 
-class _HeadOperator:
+class HeadOperator:
     """Works on the active object, a head of ours, in object mode."""
 
     @classmethod
@@ -30,7 +30,7 @@ class _HeadOperator:
         return True
 
 
-class IDTO3D_OT_rename_head(_HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
     """Rename the head, and with it its collection, mesh, materials and images"""
 
     bl_idname = "idto3d.rename_head"
@@ -50,10 +50,13 @@ class IDTO3D_OT_rename_head(_HeadOperator, bpy.types.Operator):
         if context.object.name != self.name.strip():
             context.object.name = self.name.strip()
         naming.name_after(context.object)
+        made = rig.rig_of(context.object)
+        if made is not None:
+            made.name = made.data.name = f"{context.object.name} rig"
         return {"FINISHED"}
 
 
-class IDTO3D_OT_reset_expressions(_HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_reset_expressions(HeadOperator, bpy.types.Operator):
     """Set all expressions to 0: the neutral head"""
 
     bl_idname = "idto3d.reset_expressions"
@@ -65,7 +68,7 @@ class IDTO3D_OT_reset_expressions(_HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_test_animation(_HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_test_animation(HeadOperator, bpy.types.Operator):
     """Key a loop through all expressions, one after the other"""
 
     bl_idname = "idto3d.test_animation"
@@ -98,7 +101,7 @@ class IDTO3D_OT_test_animation(_HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_clear_animation(_HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_clear_animation(HeadOperator, bpy.types.Operator):
     """Take the test animation off this head"""
 
     bl_idname = "idto3d.clear_animation"
@@ -119,7 +122,7 @@ class IDTO3D_OT_clear_animation(_HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_mirror_keys(_HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_mirror_keys(HeadOperator, bpy.types.Operator):
     """Make the missing side of one-sided expressions, such as mouth_right from mouth_left"""
 
     bl_idname = "idto3d.mirror_keys"
@@ -141,7 +144,7 @@ class IDTO3D_OT_mirror_keys(_HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_light_rig(_HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_light_rig(HeadOperator, bpy.types.Operator):
     """Light the head. Replaces the lights set here before, and no others"""
 
     bl_idname = "idto3d.light_rig"
@@ -174,7 +177,7 @@ class IDTO3D_OT_remove_lights(bpy.types.Operator):
         return {"FINISHED"} if light_rigs.remove_rig(context.scene) else {"CANCELLED"}
 
 
-class IDTO3D_OT_turntable(_HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_turntable(HeadOperator, bpy.types.Operator):
     """A camera that goes round the head, and the frames for one round. What stands in its way is hidden meanwhile"""
 
     bl_idname = "idto3d.turntable"
@@ -221,7 +224,7 @@ class IDTO3D_OT_remove_turntable(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_mark_asset(_HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_mark_asset(HeadOperator, bpy.types.Operator):
     """Offer this head in the asset browser, with its picture"""
 
     bl_idname = "idto3d.mark_asset"

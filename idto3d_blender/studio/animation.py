@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from ..head import rig_keys
 from . import frame_range
 
 # Marks an action as ours, so that making it again replaces no work of the user's. Its value is its own, for the frames.
@@ -32,7 +33,7 @@ def animate(obj: Any, start: int, frames: int) -> int:
     clear(obj)
     keys = obj.data.shape_keys
     frame = start
-    for key in keys.key_blocks[1:]:
+    for key in _expressions(obj):
         for share, value in ((0, 0.0), (1, 1.0), (2, 1.0), (3, 0.0)):
             key.value = value
             key.keyframe_insert("value", frame=frame + share * frames / 3)
@@ -63,8 +64,12 @@ def clear(obj: Any) -> None:
 
 def reset(obj: Any) -> None:
     """All expressions to 0: the neutral head."""
-    for key in obj.data.shape_keys.key_blocks[1:]:
+    for key in _expressions(obj):
         key.value = 0.0
+
+
+def _expressions(obj: Any) -> list[Any]:
+    return [key for key in obj.data.shape_keys.key_blocks[1:] if not rig_keys.is_twin(key.name)]
 
 
 def _action(obj: Any) -> Any:

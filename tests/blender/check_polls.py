@@ -18,7 +18,15 @@ import numpy as np
 import idto3d_blender
 from idto3d_blender.jobs import driver, session, setup_backend
 from idto3d_blender.jobs.snapshot import Problem, Snapshot
-from idto3d_blender.ui import operators_remedy, panel_generate, panel_head, panel_jobs, panel_setup, properties
+from idto3d_blender.ui import (
+    operators_remedy,
+    panel_generate,
+    panel_head,
+    panel_jobs,
+    panel_rig,
+    panel_setup,
+    properties,
+)
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 
@@ -30,6 +38,7 @@ PANELS: tuple[Any, ...] = (
     panel_head.IDTO3D_PT_head,
     panel_head.IDTO3D_PT_expressions,
     panel_head.IDTO3D_PT_scene,
+    panel_rig.IDTO3D_PT_rig,
     panel_head.IDTO3D_PT_use,
 )
 
@@ -49,7 +58,8 @@ class Layout:
         return SimpleNamespace()
 
     def prop(self, data: Any, name: str, **options: Any) -> None:
-        assert name in data.bl_rna.properties, f"{data} has no {name}"
+        own = name[2:-2] if name.startswith("[") else ""
+        assert (own in data) if own else name in data.bl_rna.properties, f"{data} has no {name}"
 
     def label(self, text: str = "", **options: Any) -> None:
         self._check_icon(options)

@@ -22,6 +22,10 @@ def test_scene_manners(bpy_python: str, tmp_path: Path) -> None:
     run_check(bpy_python, "check_manners", tmp_path)
 
 
+def test_rig(bpy_python: str, tmp_path: Path) -> None:
+    run_check(bpy_python, "check_rig", tmp_path)
+
+
 def test_extension_installs_from_its_zip(bpy_python: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     stage_extension(source)
