@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An armature for a head, on request: ``root``, ``neck``, ``head``, ``jaw``, ``eye.L``, ``eye.R`` and a target that the
+eyes look at.
+
+Neck, head and eyeballs move by weights. Jaw and lids move by keys, so that a turned jaw has the shape that the key has:
+``rig_jawOpen`` is a twin of ``jawOpen`` that a driver on the bone moves. So bone and key can both be animated, and add
+up; nothing is moved twice by one of them, and nothing depends on itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+from numpy.typing import NDArray
+
+from . import anatomy, naming, rig_keys, widgets
+from .import_head import PROPERTY
+
+BONES = ("root", "neck", "head", "jaw", "eye.L", "eye.R")
+TARGET = "eyes_target"
+LOOK_AT = "look_at"
+"""Property of the armature: 0 the eye bones are turned by hand, 1 they look at the target."""
+_MARK = "idto3d_rig"
+_STEPS = 200  # weights are told apart by so much
+_TARGET_AWAY = 0.4
+_PARENTS = ("DEF-spine.006", "spine.006", "DEF-head", "head", "Head", "mixamorig:Head", "ORG-spine.006")
+"""Bones that carry a head in Rigify's, Mixamo's and other armatures, in the order in which they are looked for."""
+
+
+def rig_of(obj: Any) -> Any:
+    """The armature that we made for the head, or None."""
+    for modifier in obj.modifiers:
+        if modifier.type == "ARMATURE" and modifier.object is not None and _MARK in modifier.object:
+            return modifier.object
+    return None
+
+
+def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
+    """Make the armature of a head in object mode, hang the head on it, and pose nothing. Returns it, and the names of
+    the keys that the head lacks for the jaw and the lids."""
+    context.view_layer.update()
+    points, members, offsets = _read(obj)
+    measured = anatomy.measure(points, members, offsets)
+    armature = bpy.data.armatures.new(f"{obj.name} rig")
+    rig = bpy.data.objects.new(f"{obj.name} rig", armature)
+    rig[_MARK] = True
+    naming.collection_of(obj).objects.link(rig)
+    rig.matrix_world = obj.matrix_world
+    if obj.parent is not None:
+        _hang(rig, obj.parent, obj.parent_type, obj.parent_bone, obj.matrix_world)
+    with _editing(context, rig):
+        _make_bones(armature, measured)
+    _pose(rig, measured)
+    _collect(armature)
+    widgets.give(rig, naming.collection_of(obj), float(measured.crown[2]))
+    _skin(obj, anatomy.weights(measured, points, members))
+    modifier = obj.modifiers.new("ID-to-3D rig", "ARMATURE")
+    modifier.object = rig
+    # Before what makes faces of its own: subdivided, a bent neck stays smooth.
+    obj.modifiers.move(len(obj.modifiers) - 1, 0)
+    world = obj.matrix_world.copy()
+    _hang(obj, rig, "OBJECT", "", world)
+    rigid = np.concatenate([own for part, own in members.items() if part in anatomy.EYEBALLS] or [np.zeros(0, int)])
+    missing = rig_keys.add(obj, rig, measured, offsets, rigid)
+    context.view_layer.update()
+    return rig, missing
+
+
+def remove(context: Any, obj: Any) -> None:
+    """Take the armature, its weights and its keys off the head, which stays where it stands in its rest pose."""
+    rig = rig_of(obj)
+    rig_keys.remove(obj)
+    for modifier in [one for one in obj.modifiers if one.type == "ARMATURE" and one.object == rig]:
+        obj.modifiers.remove(modifier)
+    for name in BONES:
+        group = obj.vertex_groups.get(name)
+        if group is not None:
+            obj.vertex_groups.remove(group)
+    for child in list(rig.children):
+        world = child.matrix_world.copy()
+        _hang(child, rig.parent, rig.parent_type, rig.parent_bone, world)
+    widgets.remove(rig)
+    armature = rig.data
+    bpy.data.objects.remove(rig)
+    if armature.users == 0:
+        bpy.data.armatures.remove(armature)
+    context.view_layer.update()
+
+
+def head_bone(armature: Any) -> str:
+    """The bone of another armature that carries the head, "" where none has such a name."""
+    return next((name for name in _PARENTS if name in armature.data.bones), "")
+
+
+def hang_on_bone(context: Any, rig: Any, armature: Any, bone: str) -> None:
+    """Parent a rig to a bone of a body's armature; it stays where it is."""
+    context.view_layer.update()
+    _hang(rig, armature, "BONE", bone, rig.matrix_world.copy())
+    context.view_layer.update()
+
+
+def _hang(obj: Any, parent: Any, kind: str, bone: str, world: Matrix) -> None:
+    """Parent ``obj`` so that it stays at ``world`` without a change of its own location, rotation and scale: these may
+    be animated."""
+    obj.parent = parent
+    if parent is None:
+        obj.matrix_world = world
+        return
+    obj.parent_type, obj.parent_bone = kind, bone
+    base = parent.matrix_world
+    if kind == "BONE":
+        # A child hangs on the bone's tail.
+        tail = Matrix.Translation((0.0, parent.data.bones[bone].length, 0.0))
+        base = base @ parent.pose.bones[bone].matrix @ tail
+    obj.matrix_parent_inverse = base.inverted() @ world @ obj.matrix_basis.inverted()
+
+
+def _read(obj: Any) -> tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    blocks = obj.data.shape_keys.key_blocks
+    points = _places(blocks[0])
+    offsets = {key.name: _places(key) - points for key in blocks[1:]}
+    mesh, names = obj.data, str(obj[PROPERTY].get("parts", "")).split(",")
+    part = np.zeros(len(mesh.polygons), np.int32)
+    layer = mesh.attributes.get("part")
+    if layer is not None:
+        layer.data.foreach_get("value", part)
+    corners, count = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    mesh.polygons.foreach_get("loop_total", count)
+    of_corner = np.repeat(part, count)
+    members = {name: np.unique(corners[of_corner == number]) for number, name in enumerate(names)}
+    return points, {name: own for name, own in members.items() if len(own)}, offsets
+
+
+def _places(key: Any) -> NDArray[np.float32]:
+    flat = np.empty(3 * len(key.points), dtype=np.float32)
+    key.points.foreach_get("co", flat)
+    return flat.reshape(-1, 3)
+
+
+@contextlib.contextmanager
+def _editing(context: Any, rig: Any) -> Iterator[None]:
+    """In edit mode of ``rig`` alone; afterwards what was selected is selected again."""
+    layer = context.view_layer
+    active, selected = layer.objects.active, list(layer.objects.selected)
+    for other in selected:
+        other.select_set(False)
+    layer.objects.active = rig
+    rig.select_set(True)
+    bpy.ops.object.mode_set(mode="EDIT")
+    try:
+        yield
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+        rig.select_set(False)
+        for other in selected:
+            other.select_set(True)
+        layer.objects.active = active
+
+
+def _make_bones(armature: Any, measured: anatomy.Anatomy) -> None:
+    """The X axis of every bone points to the person's left: turning about it bends forwards."""
+    base = Vector((0.0, 0.0, 0.0))
+    skull, jaw = Vector(measured.skull), Vector(measured.jaw)
+    places = [
+        ("root", "", base - Vector((0.0, 0.0, 0.06)), base),
+        ("neck", "root", base, skull),
+        ("head", "neck", skull, Vector(measured.crown)),
+        ("jaw", "head", jaw, Vector(measured.chin)),
+    ]
+    for side, centre in measured.eyes.items():
+        places.append((f"eye.{side}", "head", Vector(centre), Vector(centre) + Vector((0.0, -0.03, 0.0))))
+    if measured.eyes:
+        ahead = Vector(np.mean(list(measured.eyes.values()), axis=0)) + Vector((0.0, -_TARGET_AWAY, 0.0))
+        places.append((TARGET, "root", ahead, ahead + Vector((0.0, -0.03, 0.0))))
+    for name, parent, head, tail in places:
+        bone = armature.edit_bones.new(name)
+        bone.head, bone.tail = head, tail
+        bone.align_roll(Vector((1.0, 0.0, 0.0)).cross(tail - head))
+        bone.parent = armature.edit_bones.get(parent)
+        bone.use_deform = name in BONES and name != "jaw"
+
+
+def _pose(rig: Any, measured: anatomy.Anatomy) -> None:
+    rig[LOOK_AT] = 0.0
+    rig.id_properties_ui(LOOK_AT).update(min=0.0, max=1.0, description="The eyes look at the target")
+    for bone in rig.pose.bones:
+        bone.rotation_mode = "XYZ"
+    for side in measured.eyes:
+        bone = rig.pose.bones[f"eye.{side}"]
+        bone.lock_location = (True, True, True)
+        look = bone.constraints.new("DAMPED_TRACK")
+        look.name, look.target, look.subtarget, look.track_axis = "Look At", rig, TARGET, "TRACK_Y"
+        limit = bone.constraints.new("LIMIT_ROTATION")
+        limit.name, limit.owner_space = "Socket", "LOCAL"
+        limit.use_limit_x = limit.use_limit_z = True
+        limit.min_x, limit.max_x, limit.min_z, limit.max_z = -0.6, 0.7, -0.8, 0.8
+        for constraint in (look, limit):
+            driver = constraint.driver_add("influence").driver
+            driver.type = "SUM"
+            target = driver.variables.new().targets[0]
+            target.id, target.data_path = rig, f'["{LOOK_AT}"]'
+
+
+def _collect(armature: Any) -> None:
+    for title, names, palette in (
+        ("Head", ("root", "neck", "head", "jaw"), "THEME04"),
+        ("Eyes", ("eye.L", "eye.R", TARGET), "THEME03"),
+    ):
+        collection = armature.collections.new(title)
+        for name in names:
+            bone = armature.bones.get(name)
+            if bone is not None:
+                collection.assign(bone)
+                bone.color.palette = palette
+
+
+def _skin(obj: Any, weights: dict[str, NDArray[Any]]) -> None:
+    for name, weight in weights.items():
+        group = obj.vertex_groups.get(name) or obj.vertex_groups.new(name=name)
+        steps = np.rint(weight * _STEPS).astype(int)
+        for step in np.unique(steps[steps > 0]).tolist():
+            group.add(np.flatnonzero(steps == step).tolist(), step / _STEPS, "REPLACE")

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shapes that a rig's bones show, so that they can be picked around a head instead of within it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import bpy
+
+_MARK = "idto3d_widget"
+_ROUND = 32
+
+
+def give(rig: Any, collection: Any, height: float) -> None:
+    """Give each bone a circle. height: of the head, metres. The shapes lie in a hidden collection beside the rig."""
+    hidden = bpy.data.collections.new(f"{rig.name} widgets")
+    hidden[_MARK] = True
+    hidden.hide_viewport = hidden.hide_render = True
+    collection.children.link(hidden)
+    # Radius, and place along the bone, 0..1.
+    for name, radius, along in (
+        ("root", 0.62 * height, 0.5),
+        ("neck", 0.34 * height, 0.4),
+        ("head", 0.52 * height, 0.75),
+        ("jaw", 0.16 * height, 1.05),
+        ("eye.L", 0.07 * height, 1.0),
+        ("eye.R", 0.07 * height, 1.0),
+        ("eyes_target", 0.12 * height, 0.0),
+    ):
+        bone = rig.pose.bones.get(name)
+        if bone is None:
+            continue
+        shape = bpy.data.objects.new(f"WGT-{rig.name} {name}", _circle(f"WGT-{rig.name} {name}"))
+        shape[_MARK] = True
+        hidden.objects.link(shape)
+        bone.custom_shape = shape
+        bone.use_custom_shape_bone_size = False
+        bone.custom_shape_scale_xyz = (radius, radius, radius)
+        bone.custom_shape_translation = (0.0, along * bone.length, 0.0)
+
+
+def remove(rig: Any) -> None:
+    """Remove the shapes of a rig, and their collection."""
+    shapes = {bone.custom_shape for bone in rig.pose.bones if bone.custom_shape is not None}
+    ours = [shape for shape in shapes if _MARK in shape]
+    collections = {collection for shape in ours for collection in shape.users_collection}
+    meshes = [shape.data for shape in ours]
+    bpy.data.batch_remove([*ours, *meshes, *(one for one in collections if _MARK in one)])
+
+
+def _circle(name: str) -> Any:
+    """A circle of radius 1 across the Y axis."""
+    mesh = bpy.data.meshes.new(name)
+    turns = [2 * math.pi * number / _ROUND for number in range(_ROUND)]
+    edges = [(number, (number + 1) % _ROUND) for number in range(_ROUND)]
+    mesh.from_pydata([(math.cos(turn), 0.0, math.sin(turn)) for turn in turns], edges, [])
+    return mesh

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The box for a head's armature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ..head import rig
+from ..head.import_head import is_head
+from . import panel_parts
+
+
+class IDTO3D_PT_rig(panel_parts.SidebarPanel, bpy.types.Panel):
+    """Bones for neck, head, jaw and eyes"""
+
+    bl_parent_id = "IDTO3D_PT_head"
+    bl_label = "Rig"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return is_head(context.object)
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        made = rig.rig_of(context.object)
+        if made is None:
+            layout.operator("idto3d.add_rig", icon="ARMATURE_DATA")
+            return
+        layout.prop(made, f'["{rig.LOOK_AT}"]', text="Eyes on the Target", slider=True)
+        layout.operator("idto3d.rig_to_bone", icon="BONE_DATA")
+        layout.operator("idto3d.remove_rig", icon="X")
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_PT_rig,))

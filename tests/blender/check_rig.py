@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: a rig on a head, posed by its bones and by its keys. ``python check_rig.py WORK``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Euler, Matrix, Vector
+
+import idto3d_blender
+from idto3d_blender.head import rig, rig_keys
+from tests.blender import blender_session, check_polls
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+NEW = ("jawOpen", "jawForward", "eyeLookDownLeft", "eyeLookInLeft")
+EYE = np.array((0.03, -0.085, 0.02 + 0.13))
+JOINT, ANGLE, EYE_ANGLE = np.array((0.0, 0.0, 0.13)), 0.3, 0.4
+
+
+def turned(points: np.ndarray, about: np.ndarray, turn: Any) -> np.ndarray:
+    return (points - about) @ np.array(turn.to_matrix()).T + about
+
+
+def seen(head: Any) -> np.ndarray:
+    """(V,3) places of the evaluated vertices in the world."""
+    bpy.context.view_layer.update()
+    mesh = head.evaluated_get(bpy.context.evaluated_depsgraph_get()).to_mesh()
+    flat = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.vertices.foreach_get("co", flat)
+    return flat.reshape(-1, 3) @ np.array(head.matrix_world.to_3x3()).T + np.array(head.matrix_world.translation)
+
+
+def make_head() -> tuple[Any, np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """A head with four of ARKit's keys, turned and moved; its places, offsets and which vertices are the left eye's."""
+    synthetic.write(WORK / "anna")
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+    head = bpy.context.object
+    flat = np.empty(3 * len(head.data.vertices), np.float32)
+    head.data.shape_keys.key_blocks[0].points.foreach_get("co", flat)
+    basis = flat.reshape(-1, 3).astype(float)
+    ball = len(synthetic.ellipsoid(6, 8, quads=True)["vertices"])
+    first = len(synthetic.ellipsoid()["vertices"]) + ball + 8
+    left = np.arange(first, first + ball)
+    assert np.allclose(basis[left].mean(axis=0), EYE, atol=1e-3)
+    offsets = {name: np.zeros_like(basis) for name in NEW}
+    jaw = (basis[:, 1] < -0.02) & (basis[:, 2] < 0.09) & (np.arange(len(basis)) < first - ball - 8)
+    offsets["jawOpen"][jaw] = (turned(basis, JOINT, Euler((ANGLE, 0, 0))) - basis)[jaw]
+    offsets["jawForward"][jaw] = (0.0, -0.008, 0.0)
+    lid = np.arange(100, 130)
+    offsets["eyeLookDownLeft"][lid] = (0.0, 0.0, -0.004)
+    # This key turns the eyeball, too, and must not turn it twice.
+    offsets["eyeLookDownLeft"][left] = (turned(basis, EYE, Euler((EYE_ANGLE, 0, 0))) - basis)[left]
+    offsets["eyeLookInLeft"][lid] = (-0.003, 0.0, 0.0)
+    for name, offset in offsets.items():
+        key = head.shape_key_add(name=name, from_mix=False)
+        key.points.foreach_set("co", (basis + offset).astype(np.float32).ravel())
+        key.value = 0.0
+    head.location, head.rotation_euler = (1.0, 2.0, 0.5), (0.0, 0.0, 0.6)
+    return head, basis, offsets, left
+
+
+def check_jaw_and_eyes(head: Any, basis: np.ndarray, offsets: dict[str, np.ndarray], left: np.ndarray) -> None:
+    made = rig.rig_of(head)
+    keys, bones = head.data.shape_keys.key_blocks, made.pose.bones
+    world = np.array(head.matrix_world)
+
+    def off(wanted: np.ndarray) -> float:
+        return float(np.abs(seen(head) - (wanted @ world[:3, :3].T + world[:3, 3])).max())
+
+    assert off(basis) < 1e-5, "a rig at rest moves the head"
+    opened = basis + offsets["jawOpen"]
+    bones["jaw"].rotation_euler.x = ANGLE
+    assert off(opened) < 1e-4, off(opened)
+    assert keys["jawOpen"].value == 0.0 and abs(keys["rig_jawOpen"].value - 1) < 1e-3
+    keys["jawOpen"].value = 0.4
+    bones["jaw"].rotation_euler.x = 0.6 * ANGLE
+    assert off(opened) < 1e-4, "bone and key do not add up"
+    keys["jawOpen"].value, bones["jaw"].rotation_euler.x = 1.0, 0.0
+    assert off(opened) < 1e-4
+    keys["jawOpen"].value = 0.0
+    bones["jaw"].rotation_euler.x = -0.3
+    assert off(basis) < 1e-4, "a mouth that opens inwards"
+    bones["jaw"].rotation_euler.x, bones["jaw"].location.y = 0.0, 0.004
+    assert off(basis + 0.5 * offsets["jawForward"]) < 1e-4
+    bones["jaw"].location.y = 0.0
+
+    wanted = basis + offsets["eyeLookDownLeft"]
+    bones["eye.L"].rotation_euler.x = EYE_ANGLE
+    assert off(wanted) < 1e-4, f"{off(wanted)}: the lid or the eyeball is elsewhere"
+    bones["eye.L"].rotation_euler = (0.0, 0.0, 0.61)
+    wanted = basis + offsets["eyeLookInLeft"]
+    wanted[left] = turned(basis[left], EYE, Euler((0.0, 0.0, -0.61)))
+    assert off(wanted) < 2e-4, f"{off(wanted)}: the eye does not turn inwards"
+    bones["eye.L"].rotation_euler.z = 0.0
+    assert off(basis) < 1e-5
+
+
+def check_neck(head: Any) -> None:
+    made = rig.rig_of(head)
+    rest = seen(head)
+    made.pose.bones["head"].rotation_euler.x = 0.5
+    moved = seen(head)
+    high = int(np.argmax(rest[:, 2]))
+    bone = made.data.bones["head"]
+    world = made.matrix_world
+    about = world @ bone.head_local
+    axis = world.to_3x3() @ Vector((1.0, 0.0, 0.0))
+    wanted = Matrix.Rotation(0.5, 3, axis) @ (Vector(rest[high]) - about) + about
+    assert (Vector(moved[high]) - wanted).length < 1e-4
+    forwards = world.to_3x3() @ Vector((0.0, -1.0, 0.0))
+    assert (Vector(moved[high]) - Vector(rest[high])).dot(forwards) > 0.02, "the head nods backwards"
+    made.pose.bones["head"].rotation_euler.x = 0.0
+
+
+def check_look_at(head: Any) -> None:
+    made = rig.rig_of(head)
+    target = made.pose.bones[rig.TARGET]
+    target.location = (0.15, 0.0, 0.0)  # to the person's left
+    bpy.context.view_layer.update()
+    straight = made.pose.bones["eye.L"].matrix.to_3x3() @ Vector((0.0, 1.0, 0.0))
+    assert (straight - Vector((0.0, -1.0, 0.0))).length < 1e-4, "it looks although it is switched off"
+    made[rig.LOOK_AT] = 1.0
+    made.update_tag()
+    bpy.context.view_layer.update()
+    for side in ("eye.L", "eye.R"):
+        eye = made.pose.bones[side]
+        way = (target.matrix.translation - eye.matrix.translation).normalized()
+        assert (eye.matrix.to_3x3() @ Vector((0.0, 1.0, 0.0)) - way).length < 0.01, side
+        assert way.x > 0.2
+    # Looking left, the left eye looks outwards; its lids follow what the constraint does.
+    assert head.data.shape_keys.key_blocks["rig_eyeLookInLeft"].value == 0.0
+    target.location = (-0.15, 0.0, 0.0)
+    bpy.context.view_layer.update()
+    assert head.data.shape_keys.key_blocks["rig_eyeLookInLeft"].value > 0.3
+    target.location, made[rig.LOOK_AT] = (0.0, 0.0, 0.0), 0.0
+    made.update_tag()
+
+
+def check_body(head: Any) -> None:
+    """A body's armature whose head bone has Rigify's name."""
+    data = bpy.data.armatures.new("body")
+    body = bpy.data.objects.new("body", data)
+    bpy.context.scene.collection.objects.link(body)
+    body.location = (1.0, 2.0, 0.0)
+    with rig._editing(bpy.context, body):
+        for name, low, high in (("spine.004", 0.3, 0.5), ("spine.006", 0.5, 0.8)):
+            bone = data.edit_bones.new(name)
+            bone.head, bone.tail = (0.0, 0.0, low), (0.0, 0.05, high)
+    rest = seen(head)
+    check_polls.refused(lambda: bpy.ops.idto3d.rig_to_bone(armature="body", bone="tail"), "no bone tail")
+    assert bpy.ops.idto3d.rig_to_bone(armature="body") == {"FINISHED"}
+    assert rig.rig_of(head).parent_bone == "spine.006"
+    assert np.abs(seen(head) - rest).max() < 1e-5, "the head jumped"
+    body.pose.bones["spine.006"].rotation_mode = "XYZ"
+    before = body.matrix_world @ body.pose.bones["spine.006"].matrix
+    body.pose.bones["spine.006"].rotation_euler.z = 0.7
+    bpy.context.view_layer.update()
+    by = body.matrix_world @ body.pose.bones["spine.006"].matrix @ before.inverted()
+    wanted = rest @ np.array(by.to_3x3()).T + np.array(by.translation)
+    assert np.abs(seen(head) - wanted).max() < 1e-4, "the head does not follow its body"
+    body.pose.bones["spine.006"].rotation_euler.z = 0.0
+
+
+def main() -> None:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    idto3d_blender.register()
+    head, basis, offsets, left = make_head()
+    check_polls.refused(bpy.ops.idto3d.remove_rig, "no rig")
+    kinds = ("objects", "meshes", "armatures", "collections", "materials", "images")
+    before = {kind: len(getattr(bpy.data, kind)) for kind in kinds}
+    keys = [key.name for key in head.data.shape_keys.key_blocks]
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.context.object == head and head.select_get()
+    check_polls.refused(bpy.ops.idto3d.add_rig, "has a rig already")
+    made = rig.rig_of(head)
+    assert set(made.data.bones.keys()) == {*rig.BONES, rig.TARGET}
+    assert {one.name for one in made.data.collections} == {"Head", "Eyes"}
+    assert all(bone.custom_shape is not None for bone in made.pose.bones)
+    twins = [key.name for key in head.data.shape_keys.key_blocks if rig_keys.is_twin(key.name)]
+    assert twins == [f"rig_{name}" for name in ("jawOpen", "jawForward", "eyeLookDownLeft", "eyeLookInLeft")], twins
+    check_jaw_and_eyes(head, basis, offsets, left)
+    check_neck(head)
+    check_look_at(head)
+    check_body(head)
+    check_polls.draw_all_panels()
+    assert bpy.ops.idto3d.rename_head(name="ben") == {"FINISHED"} and made.name == made.data.name == "ben rig"
+    # What moves the keys of the expressions moves no twin, and the test animation keys none.
+    assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}
+    assert bpy.context.scene.frame_end == 6 * (len(keys) - 1)
+    assert bpy.ops.idto3d.clear_animation() == {"FINISHED"}
+    place = head.matrix_world.copy()
+    assert bpy.ops.idto3d.remove_rig() == {"FINISHED"}
+    bpy.data.batch_remove([bpy.data.objects["body"], bpy.data.armatures["body"]])
+    assert {kind: len(getattr(bpy.data, kind)) for kind in kinds} == before
+    assert [key.name for key in head.data.shape_keys.key_blocks] == keys
+    moving = head.data.shape_keys.animation_data
+    assert not head.vertex_groups and not head.modifiers and not (moving and moving.drivers)
+    bpy.context.view_layer.update()
+    assert np.abs(np.array(head.matrix_world) - np.array(place)).max() < 1e-5, "the head jumped"
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
