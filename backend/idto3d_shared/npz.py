@@ -55,7 +55,8 @@ def read_npz(
         *(OSError, EOFError, ValueError, OverflowError, NotImplementedError, RuntimeError, MemoryError),
         *(zipfile.BadZipFile, zlib.error, struct.error),
     ) as error:
-        raise _refusal(f"{file.name} cannot be read ({error})") from error
+        # A name in a damaged zip may be 65,000 bytes long.
+        raise _refusal(f"{file.name} cannot be read ({str(error)[:200]})") from error
 
 
 def check_array(
