@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from ..head import expressions
+from ..head import expressions, rig_keys
 from ..head.import_head import is_head
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts
@@ -52,7 +52,8 @@ class IDTO3D_PT_expressions(_HeadPanel, bpy.types.Panel):
         layout = self.layout
         blocks = context.object.data.shape_keys.key_blocks
         column = layout.column(align=True)
-        for number, names in enumerate(expressions.grouped(key.name for key in blocks[1:]).values()):
+        given = [key.name for key in blocks[1:] if not rig_keys.is_twin(key.name)]
+        for number, names in enumerate(expressions.grouped(given).values()):
             if number:
                 column.separator()
             for name in names:

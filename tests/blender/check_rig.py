@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,21 @@ def check_body(head: Any) -> None:
     body.pose.bones["spine.006"].rotation_euler.z = 0.0
 
 
+def check_export(head: Any) -> None:
+    """Skin and keys go along, and the twins do not."""
+    assert bpy.ops.idto3d.export(directory=str(WORK / "out"), preset="THREE") == {"FINISHED"}
+    (file,) = (WORK / "out").rglob("*.glb")
+    data = file.read_bytes()
+    (length,) = struct.unpack("<I", data[12:16])
+    made = json.loads(data[20 : 20 + length])
+    (mesh,) = made["meshes"]
+    assert set(mesh["extras"]["targetNames"]) == {*synthetic.EXPRESSIONS, *NEW}
+    (skin,) = made["skins"]
+    joints = {made["nodes"][joint]["name"] for joint in skin["joints"]}
+    assert {"neck", "head", "eye.L", "eye.R"} <= joints
+    assert all("WEIGHTS_0" in primitive["attributes"] for primitive in mesh["primitives"])
+
+
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     idto3d_blender.register()
@@ -187,6 +204,7 @@ def main() -> None:
     check_look_at(head)
     check_body(head)
     check_polls.draw_all_panels()
+    check_export(head)
     assert bpy.ops.idto3d.rename_head(name="ben") == {"FINISHED"} and made.name == made.data.name == "ben rig"
     # What moves the keys of the expressions moves no twin, and the test animation keys none.
     assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..rig_keys import is_twin
 from . import keys, materials, names, readback, stage, write
 from .errors import ExportError
 from .presets import BY_NAME, LIMITS, PRESETS, Preset, Textures
@@ -144,7 +145,7 @@ def _licence(obj: Any) -> str:
 
 def _key_names(obj: Any) -> list[str]:
     blocks = obj.data.shape_keys.key_blocks if obj.data.shape_keys is not None else ()
-    return [key.name for key in blocks[1:]]
+    return [key.name for key in blocks[1:] if not is_twin(key.name)]
 
 
 def _listed(modifiers: list[Any]) -> str:
