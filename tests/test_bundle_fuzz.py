@@ -20,12 +20,13 @@ import numpy as np
 import pytest
 
 from idto3d_blender.head.bundle import BundleError, read_bundle_files
+from idto3d_shared.fit_file import FIT, LANDMARKS, FitCamera, FitFile, FitPhoto, fit_text
 from tests.blender import synthetic_bundle as synthetic
 
 ROUNDS = 2000
 WATCHED = 200  # of these rounds, the first, have their memory counted, which takes ten times as long
 MOST_MEMORY = 24 << 20
-FILES = ("head.json", "head.npz", "maps/skin_albedo.png", "maps/lashes_albedo.png", "preview.png")
+FILES = ("head.json", "fit.json", "head.npz", "maps/skin_albedo.png", "maps/lashes_albedo.png", "preview.png")
 
 
 @contextmanager
@@ -204,6 +205,16 @@ def distort(value: Any, rng: np.random.Generator) -> Any:
     return strange[rng.integers(len(strange))]
 
 
+def plain_fit() -> FitFile:
+    """A fit of one photo."""
+    camera = FitCamera(1000.0, np.full(2, 256.0), np.eye(3), np.array([0.0, 0.0, 1.0]))
+    photo = FitPhoto(
+        *("a.jpg", "/a.jpg", "", 512, 512, camera, {"jawOpen": 0.5}),
+        *(np.ones((9, 3)), np.ones((LANDMARKS, 2)), 0.001),
+    )
+    return FitFile(np.zeros(5), {}, (photo,))
+
+
 def overwrite(file: Path, data: bytes) -> None:
     """As write_bytes, but the file is cut after it was written and not before, which some disks take long for."""
     with file.open("r+b", buffering=0) as stream:
@@ -215,6 +226,7 @@ def test_chance(tmp_path: Path) -> None:
     """Whatever happens to a bundle's bytes, it is read or refused: never another error, never much memory."""
     rng = np.random.default_rng(20261126)
     path = synthetic.write(tmp_path / "head")
+    (path / FIT).write_text(fit_text(plain_fit()), encoding="utf-8")
     whole = {name: (path / name).read_bytes() for name in FILES}
     codes: Counter[str] = Counter()
     memory = little_memory()
@@ -223,7 +235,7 @@ def test_chance(tmp_path: Path) -> None:
         if number == WATCHED:
             memory.__exit__(None, None, None)
         name = FILES[number % len(FILES)]
-        if name == "head.json" and rng.random() < 0.7:
+        if name.endswith(".json") and rng.random() < 0.7:
             damaged = json.dumps(distort(json.loads(whole[name]), rng)).encode()
         else:
             damaged = damage(whole[name], rng)
