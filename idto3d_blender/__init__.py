@@ -12,7 +12,7 @@ ADDON = __package__ or ""
 
 def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
-    from .head import operators_export, operators_head, operators_import, operators_rig
+    from .head import operators_blend, operators_export, operators_head, operators_import, operators_rig
     from .jobs import driver, file_events, operators_job, operators_setup
     from .ui import (
         operators_photos,
@@ -20,6 +20,7 @@ def _modules() -> tuple[Any, ...]:
         operators_view,
         panel_export,
         panel_generate,
+        panel_blend,
         panel_head,
         panel_jobs,
         panel_rig,
@@ -44,6 +45,12 @@ def _modules() -> tuple[Any, ...]:
         operators_view,
         panel_setup,
         panel_generate,
+        operators_blend,
+        match_properties,
+        operators_match,
+        operators_pins,
+        overlay,
+        pump,
         panel_jobs,
         panel_head,
         panel_rig,
@@ -51,6 +58,7 @@ def _modules() -> tuple[Any, ...]:
         driver,
         file_events,
     )
+        panel_blend,
 
 
 def register() -> None:

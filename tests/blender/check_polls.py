@@ -20,6 +20,7 @@ from idto3d_blender.jobs import driver, session, setup_backend
 from idto3d_blender.jobs.snapshot import Problem, Snapshot
 from idto3d_blender.ui import (
     operators_remedy,
+    panel_blend,
     panel_generate,
     panel_head,
     panel_jobs,
@@ -39,6 +40,7 @@ PANELS: tuple[Any, ...] = (
     panel_head.IDTO3D_PT_expressions,
     panel_head.IDTO3D_PT_scene,
     panel_rig.IDTO3D_PT_rig,
+    panel_blend.IDTO3D_PT_blend,
     panel_head.IDTO3D_PT_use,
 )
 

@@ -26,6 +26,10 @@ def test_rig(bpy_python: str, tmp_path: Path) -> None:
     run_check(bpy_python, "check_rig", tmp_path)
 
 
+def test_blend_people(bpy_python: str, tmp_path: Path) -> None:
+    run_check(bpy_python, "check_blend", tmp_path)
+
+
 def test_extension_installs_from_its_zip(bpy_python: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     stage_extension(source)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The materials of mixed people: nodes that mix while the shares are chosen, pictures and values of their own after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from . import mixture, naming
+from .import_head import PROPERTY
+
+_SHARE = "idto3d_share"  # on a node of the preview: the number of the head that it mixes in
+_VALUES = ("VALUE", "RGBA", "VECTOR")
+
+
+def only_hair(made: Any) -> set[int]:
+    """Slots that none but hair uses."""
+    names = str(made[PROPERTY].get("parts", "")).split(",")
+    if "hair" not in names or "part" not in made.data.attributes:
+        return set()
+    part, slot = _of_faces(made)
+    hair = part == names.index("hair")
+    return set(slot[hair].tolist()) - set(slot[~hair].tolist())
+
+
+def unused(made: Any) -> set[int]:
+    """Slots that no face uses."""
+    return set(range(len(made.data.materials))) - set(_of_faces(made)[1].tolist())
+
+
+def begin(made: Any, heads: Sequence[Any]) -> None:
+    """Give the new head copies of the first head's materials that mix in the pictures of the others."""
+    hairy = only_hair(made)
+    for slot, material in enumerate(made.data.materials):
+        if material is None or slot in hairy:
+            continue
+        own = material.copy()
+        made.data.materials[slot] = own
+        aim_drivers(own, heads[0].data.shape_keys, made.data.shape_keys)
+        for node in list(_pictures(own)):
+            others = [_same_picture(head, node.image) for head in heads[1:]]
+            _chain(own.node_tree, node, others)
+
+
+def show(made: Any, weights: Sequence[float]) -> None:
+    """Let the nodes mix by these shares."""
+    for material in filter(None, made.data.materials):
+        for node in material.node_tree.nodes if material.node_tree else ():
+            if _SHARE in node and node.bl_idname == "ShaderNodeMix":
+                number = node[_SHARE]
+                total = sum(weights[: number + 1])
+                factor = next(one for one in node.inputs if one.identifier == "Factor_Float")
+                factor.default_value = weights[number] / total if total > 0 else 0.0
+
+
+def finish(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
+    """Take the preview's nodes out, and mix pictures and values for good. Hair gets copies of its own."""
+    hairy = only_hair(made)
+    for slot, material in enumerate(made.data.materials):
+        if material is None:
+            continue
+        if slot in hairy:
+            made.data.materials[slot] = own = material.copy()
+            for node in _pictures(own):
+                node.image = _copy(node.image)
+            continue
+        _unchain(material.node_tree)
+        others = [_same_material(head, material) for head in heads]
+        if None not in others:
+            _mix_values(material, others, weights)
+        for node in _pictures(material):
+            images = [node.image, *(_same_picture(head, node.image) for head in heads[1:])]
+            node.image = _mixed(images, weights) if None not in images else _copy(node.image)
+
+
+def _of_faces(made: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    count = len(made.data.polygons)
+    part, slot = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    if "part" in made.data.attributes:
+        made.data.attributes["part"].data.foreach_get("value", part)
+    made.data.polygons.foreach_get("material_index", slot)
+    return part, slot
+
+
+def _pictures(material: Any) -> Iterator[Any]:
+    for node in material.node_tree.nodes if material.node_tree else ():
+        if node.type == "TEX_IMAGE" and node.image is not None and _SHARE not in node:
+            yield node
+
+
+def _same_picture(head: Any, image: Any) -> Any:
+    role = image.get(naming.ROLE)
+    return next((one for one in naming.images(head) if role is not None and one.get(naming.ROLE) == role), None)
+
+
+def _same_material(head: Any, material: Any) -> Any:
+    role = material.get(naming.ROLE)
+    return next((one for one in head.data.materials if one is not None and one.get(naming.ROLE) == role), None)
+
+
+def aim_drivers(material: Any, before: Any, after: Any) -> None:
+    """Let drivers that read the keys ``before`` read the keys ``after``: those of a copy still read the original's."""
+    moving = material.node_tree.animation_data if material.node_tree else None
+    for curve in moving.drivers if moving else ():
+        for variable in curve.driver.variables:
+            for target in variable.targets:
+                if target.id_type == "KEY" and target.id == before:
+                    target.id = after
+
+
+def _chain(tree: Any, node: Any, others: Sequence[Any]) -> None:
+    """Put behind ``node``'s colour, one after the other, what mixes in the ``others``' pictures."""
+    ends = [link.to_socket for link in node.outputs["Color"].links]
+    colour = node.outputs["Color"]
+    for number, image in enumerate(others, 1):
+        if image is None:
+            continue
+        picture = tree.nodes.new("ShaderNodeTexImage")
+        picture.image, picture.location = image, (node.location.x, node.location.y - 40 * number)
+        picture[_SHARE] = number
+        mix = tree.nodes.new("ShaderNodeMix")
+        mix.data_type, mix[_SHARE] = "RGBA", number
+        mix.location = (node.location.x + 180, node.location.y - 40 * number)
+        sockets = {socket.identifier: socket for socket in mix.inputs}
+        sockets["Factor_Float"].default_value = 0.0
+        tree.links.new(colour, sockets["A_Color"])
+        tree.links.new(picture.outputs["Color"], sockets["B_Color"])
+        colour = next(socket for socket in mix.outputs if socket.identifier == "Result_Color")
+    for end in ends:
+        tree.links.new(colour, end)
+
+
+def _unchain(tree: Any) -> None:
+    """Plug pictures in again where `_chain` came between."""
+    mixes = [node for node in tree.nodes if _SHARE in node and node.bl_idname == "ShaderNodeMix"]
+    for mix in mixes:
+        source = next(one for one in mix.inputs if one.identifier == "A_Color").links[0].from_socket
+        result = next(one for one in mix.outputs if one.identifier == "Result_Color")
+        for end in [link.to_socket for link in result.links]:
+            tree.links.new(source, end)
+    for node in [node for node in tree.nodes if _SHARE in node]:
+        tree.nodes.remove(node)
+
+
+def _mix_values(material: Any, others: Sequence[Any], weights: Sequence[float]) -> None:
+    """Mix what is no picture: the values of unlinked sockets of nodes that all have."""
+    colours = np.array([other.diffuse_color[:] for other in others], np.float32)
+    material.diffuse_color = mixture.mixed(list(colours), weights).tolist()
+    trees = [list(other.node_tree.nodes) for other in others]
+    for place, node in enumerate(material.node_tree.nodes):
+        same = [nodes[place] for nodes in trees if place < len(nodes)]
+        if len(same) < len(trees) or any(one.bl_idname != node.bl_idname for one in same):
+            continue
+        for number, socket in enumerate(node.inputs):
+            if socket.type not in _VALUES or socket.is_linked or not hasattr(socket, "default_value"):
+                continue
+            values = np.array([one.inputs[number].default_value for one in same], np.float32)
+            mean = mixture.mixed(list(values), weights)
+            socket.default_value = mean.tolist() if mean.ndim else float(mean)
+
+
+def _mixed(images: Sequence[Any], weights: Sequence[float]) -> Any:
+    first = images[0]
+    whole = next((image for image, weight in zip(images, weights, strict=True) if weight > 0.999), None)
+    if whole is not None:
+        return _copy(whole, first)
+    width, height = max((tuple(image.size) for image in images), key=lambda size: size[0] * size[1])
+    pictures = [_pixels(image, width, height) for image in images]
+    normals = str(first.get(naming.ROLE, "")).endswith("_normal")
+    out = mixture.mixed_picture(pictures, weights, normals)
+    made = bpy.data.images.new(first.name, width, height, alpha=first.depth == 32)
+    made.colorspace_settings.name = first.colorspace_settings.name
+    made.alpha_mode = first.alpha_mode
+    made[naming.ROLE] = first[naming.ROLE]
+    made.pixels.foreach_set(out.ravel())
+    made.pack()
+    return made
+
+
+def _copy(image: Any, called: Any = None) -> Any:
+    """A copy with the pixels in it; ``called``: the image whose place it takes."""
+    made = image.copy()
+    role = (called or image).get(naming.ROLE)
+    if role is not None:
+        made[naming.ROLE] = role
+    return made
+
+
+def _pixels(image: Any, width: int, height: int) -> NDArray[np.float32]:
+    """(H,W,4) at that size."""
+    scaled = tuple(image.size) != (width, height)
+    source = image.copy() if scaled else image
+    if scaled:
+        source.scale(width, height)
+    flat = np.empty(4 * width * height, np.float32)
+    source.pixels.foreach_get(flat)
+    if scaled:
+        bpy.data.images.remove(source)
+    return flat.reshape(height, width, 4)

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two or more heads mixed to a new one: shape and skin by shares, hair from one of them or none.
+
+Heads of one pack have the same skin, vertex by vertex; only the hair is each one's own. While the shares are chosen,
+the new head's places are mixed as the sliders move, and its pictures by nodes of its materials; `finish` then makes
+keys and pictures of its own of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bmesh
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from . import blend_materials, frame, mixture, naming, rig_keys
+from .import_head import PROPERTY
+
+HAIR = "hair"
+_ANCHORS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A head without its hair. points: numbers of its vertices (B,); faces: the corners of its faces, as numbers into
+    points; hair: numbers of the vertices that are only hair's."""
+
+    points: NDArray[np.int32]
+    faces: NDArray[np.int32]
+    hair: NDArray[np.int32]
+
+
+def body_of(obj: Any) -> Body:
+    """Which vertices of a head are the same in every head."""
+    mesh = obj.data
+    names = str(obj[PROPERTY].get("parts", "")).split(",")
+    corners, count = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    mesh.polygons.foreach_get("loop_total", count)
+    part = np.zeros(len(mesh.polygons), np.int32)
+    if "part" in mesh.attributes:
+        mesh.attributes["part"].data.foreach_get("value", part)
+    hairy = np.repeat(part == names.index(HAIR), count) if HAIR in names else np.zeros(len(corners), bool)
+    points, faces = np.unique(corners[~hairy], return_inverse=True)
+    return Body(points, faces.astype(np.int32), np.setdiff1d(corners[hairy], points))
+
+
+def why_not(heads: Sequence[Any]) -> str:
+    """Why these heads cannot be mixed, as a sentence; empty when they can."""
+    bodies = [body_of(head) for head in heads]
+    for head, body in zip(heads[1:], bodies[1:], strict=True):
+        if len(body.points) != len(bodies[0].points) or not np.array_equal(body.faces, bodies[0].faces):
+            return f"{head.name} has another mesh than {heads[0].name}: they are of different packs, or were edited"
+    return ""
+
+
+def begin(heads: Sequence[Any], collection: Any) -> Any:
+    """A new head in ``collection``, as the first of ``heads``, with its hair."""
+    made = bpy.data.objects.new(" + ".join(head.name for head in heads)[:50], _mesh(heads[0]))
+    made[PROPERTY] = heads[0][PROPERTY].to_dict()
+    naming.own_collection(made, collection)
+    made.data.name = made.name
+    blend_materials.begin(made, heads)
+    return made
+
+
+def set_hair(made: Any, heads: Sequence[Any], donor: Any) -> None:
+    """Give the new head the hair of ``donor``, one of ``heads``, or none (None)."""
+    old = made.data
+    values = {key.name: key.value for key in old.shape_keys.key_blocks[1:]}
+    own = {material[naming.ROLE]: material for material in old.materials if material and naming.ROLE in material}
+    mesh = _mesh(donor or heads[0])
+    made.data = mesh
+    made[PROPERTY] = {**made[PROPERTY].to_dict(), "parts": (donor or heads[0])[PROPERTY]["parts"]}
+    hairy = blend_materials.only_hair(made)
+    for slot, material in enumerate(mesh.materials):
+        role = material.get(naming.ROLE) if material is not None else None
+        if slot not in hairy and role in own:
+            mesh.materials[slot] = own[role]
+            blend_materials.aim_drivers(own[role], old.shape_keys, mesh.shape_keys)
+    for key in mesh.shape_keys.key_blocks[1:]:
+        key.value = values.get(key.name, 0.0)
+    if donor is None:
+        _shave(made)
+    bpy.data.meshes.remove(old)
+    mesh.name = made.name
+
+
+def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, all_keys: bool = False) -> None:
+    """Bring the new head's shape to the mixture; keys at 0 only with ``all_keys``, as they do not show."""
+    blocks = made.data.shape_keys.key_blocks
+    own = body_of(made)
+    bodies = [body_of(head) for head in heads]
+    sources = [head.data.shape_keys.key_blocks for head in heads]
+    first = [_places(keys[0])[body.points] for keys, body in zip(sources, bodies, strict=True)]
+    basis = _places(blocks[0])
+    basis[own.points] = mixture.mixed(first, weights)
+    hair = np.zeros((0, 3), np.float32)
+    if donor is not None and len(own.hair):
+        skin = first[list(heads).index(donor)]
+        anchors = np.linspace(0, _skin(made, own) - 1, _ANCHORS).astype(int)
+        hair = _places(donor.data.shape_keys.key_blocks[0])[body_of(donor).hair]
+        basis[own.hair] = mixture.carried(hair, skin[anchors], basis[own.points][anchors])
+    for block in blocks[1:]:
+        if not (all_keys or block.value):
+            continue
+        offset = np.zeros_like(basis)
+        parts = [_places(k[block.name])[b.points] - f for k, b, f in zip(sources, bodies, first, strict=True)]
+        offset[own.points] = mixture.mixed(parts, weights)
+        if donor is not None and len(own.hair):
+            theirs = _places(donor.data.shape_keys.key_blocks[block.name])[body_of(donor).hair]
+            offset[own.hair] = theirs - hair
+        block.points.foreach_set("co", (basis + offset).ravel())
+    blocks[0].points.foreach_set("co", basis.ravel())
+    made.data.attributes["position"].data.foreach_set("vector", basis.ravel())
+    origins = [np.array(head.data.get(frame.ORIGIN, (0.0, 0.0, 0.0)), np.float32) for head in heads]
+    made.data[frame.ORIGIN] = mixture.mixed(origins, weights).tolist()
+    made.data.update()
+
+
+def finish(made: Any, heads: Sequence[Any], shape: Sequence[float], skin: Sequence[float], donor: Any) -> list[str]:
+    """Make the mixture the new head's own: keys, pictures, values of the materials. Returns the names of keys that not
+    all of ``heads`` have, and that are left out."""
+    common = set.intersection(*({key.name for key in head.data.shape_keys.key_blocks[1:]} for head in heads))
+    lost = []
+    for block in list(made.data.shape_keys.key_blocks[1:]):
+        if block.name not in common:
+            lost.append(block.name)
+            made.shape_key_remove(block)
+    move(made, heads, shape, donor, all_keys=True)
+    blend_materials.finish(made, heads, skin)
+    info = made[PROPERTY].to_dict()
+    people = zip(heads, shape, skin, strict=True)
+    info["blend"] = ", ".join(f"{head.name}: shape {a:.2f}, skin {b:.2f}" for head, a, b in people)
+    for name in ("licence", "consent", "pack", "seed"):
+        info[name] = " / ".join(dict.fromkeys(str(head[PROPERTY].get(name, "")) for head in heads))
+    made[PROPERTY] = info
+    naming.name_after(made)
+    return lost
+
+
+def _mesh(head: Any) -> Any:
+    """A copy of a head's mesh with keys that nothing moves, without those of a rig."""
+    mesh = head.data.copy()
+    keys = mesh.shape_keys
+    keys.animation_data_clear()
+    shell = bpy.data.objects.new("shell", mesh)
+    for block in list(keys.key_blocks[1:]):
+        if rig_keys.is_twin(block.name):
+            shell.shape_key_remove(block)
+        else:
+            block.value = 0.0
+    shell.vertex_groups.clear()
+    bpy.data.objects.remove(shell)
+    return mesh
+
+
+def _shave(made: Any) -> None:
+    hair = set(body_of(made).hair.tolist())
+    work = bmesh.new()
+    work.from_mesh(made.data)
+    bmesh.ops.delete(work, geom=[vertex for vertex in work.verts if vertex.index in hair], context="VERTS")
+    work.to_mesh(made.data)
+    work.free()
+    for slot in sorted(blend_materials.unused(made), reverse=True):
+        made.data.materials.pop(index=slot)
+
+
+def _skin(made: Any, own: Body) -> int:
+    """How many of the first vertices of the body are skin: eyes and teeth, which come after, carry no hair."""
+    names = str(made[PROPERTY].get("parts", "")).split(",")
+    wanted = [number for number, name in enumerate(names) if name in frame.SKIN_PARTS]
+    part = np.zeros(len(made.data.polygons), np.int32)
+    if "part" in made.data.attributes:
+        made.data.attributes["part"].data.foreach_get("value", part)
+    starts = np.empty(len(part), np.int32)
+    made.data.polygons.foreach_get("loop_start", starts)
+    corners = np.empty(len(made.data.loops), np.int32)
+    made.data.loops.foreach_get("vertex_index", corners)
+    skin = corners[starts[np.isin(part, wanted)]]
+    return int(np.searchsorted(own.points, skin.max())) + 1 if len(skin) else len(own.points)
+
+
+def _places(key: Any) -> NDArray[np.float32]:
+    flat = np.empty(3 * len(key.points), dtype=np.float32)
+    key.points.foreach_get("co", flat)
+    return flat.reshape(-1, 3)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: two heads of known numbers mixed to a third. ``python check_blend.py WORK``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+import idto3d_blender
+from idto3d_blender.head import frame, import_head, naming
+from tests.blender import blender_session, check_polls
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+HAIR = (("anna", 0.02, 5), ("ben", 0.03, 7))  # how far above the crown, and how many triangles
+RED, BLUE = (200, 40, 60), (100, 80, 200)
+
+
+def write_people() -> None:
+    """anna is the synthetic head; ben is 10 % broader, smiles twice as far, has other colours and more hair."""
+    for name, above, count in HAIR:
+        folder = synthetic.write(WORK / name)
+        with np.load(folder / "head.npz") as stored:
+            arrays = dict(stored)
+        if name == "ben":
+            arrays["vertices"] = (arrays["vertices"] * (1.1, 1.0, 1.0)).astype(np.float32)
+            arrays["offsets"] = arrays["offsets"] * np.float32(2.0)
+            synthetic.write_png(folder / "maps" / "skin_albedo.png", synthetic._plain(BLUE))
+            # A map twice as large, as a head of a finer quality has.
+            synthetic.write_png(folder / "maps" / "eyes_albedo.png", np.full((32, 32, 3), 40, np.uint8))
+            synthetic.write_png(folder / "maps" / "skin_normal.png", synthetic._plain((255, 128, 128)))
+        else:
+            synthetic.write_png(folder / "maps" / "skin_albedo.png", synthetic._plain(RED))
+        first = len(arrays["vertices"])
+        top = arrays["vertices"][:, 2].max() + above
+        tuft = np.array([(0.01 * i, 0.01 * j, top) for i in range(count) for j in (0, 1, 2)], np.float32)
+        arrays["vertices"] = np.concatenate([arrays["vertices"], tuft])
+        arrays["seen"] = np.pad(arrays["seen"], (0, len(tuft)))
+        arrays["offsets"] = np.pad(arrays["offsets"], ((0, 0), (0, len(tuft)), (0, 0)))
+        faces = np.array([(first + 3 * i, first + 3 * i + 1, first + 3 * i + 2, -1) for i in range(count)], np.int32)
+        arrays["faces"] = np.concatenate([arrays["faces"], faces])
+        arrays["faces_uv"] = np.concatenate(
+            [arrays["faces_uv"], np.tile(np.array([(0, 1, 2, -1)], np.int32), (count, 1))]
+        )
+        for kind in ("part", "material"):
+            arrays[kind] = np.concatenate([arrays[kind], np.full(count, 4, np.int32)])
+        np.savez(folder / "head.npz", **arrays)
+        header = json.loads((folder / "head.json").read_text())
+        header["parts"].append("hair")
+        header["materials"].append({**header["materials"][1], "name": "hair"})
+        header["materials"][1]["roughness"] = 0.1 if name == "anna" else 0.5
+        (folder / "head.json").write_text(json.dumps(header))
+        shutil.copy(folder / "maps" / "eyes_albedo.png", folder / "maps" / "hair_albedo.png")
+
+
+def places(obj: Any, key: str = "Basis") -> np.ndarray:
+    flat = np.empty(3 * len(obj.data.vertices), np.float32)
+    obj.data.shape_keys.key_blocks[key].points.foreach_get("co", flat)
+    return flat.reshape(-1, 3)
+
+
+def pixel(obj: Any, role: str) -> np.ndarray:
+    image = next(image for image in naming.images(obj) if image.get(naming.ROLE) == role)
+    flat = np.empty(4 * image.size[0] * image.size[1], np.float32)
+    image.pixels.foreach_get(flat)
+    colours = flat.reshape(-1, 4)
+    assert np.abs(colours - colours[0]).max() < 1e-6
+    return 255 * colours[0]
+
+
+def check_preview(anna: Any, ben: Any) -> Any:
+    for head in (ben, anna):
+        head.select_set(True)
+        bpy.context.view_layer.objects.active = head
+    before = {image: image.name for image in bpy.data.images}
+    assert bpy.ops.idto3d.blend_people() == {"FINISHED"}
+    made = bpy.context.object
+    assert import_head.is_head(made) and made.name == "anna + ben" and made.users_collection[0].name == "anna + ben"
+    body = len(synthetic.head()["vertices"])
+    a, b = places(anna)[:body], places(ben)[:body]
+    person = made.idto3d_blend.people[1]
+    for share in (0.5, 0.25, 1.0, 0.0):
+        person.shape = share
+        wanted = (1 - share) * a + share * b
+        assert np.abs(places(made)[:body] - wanted).max() < 1e-6, share
+        bpy.context.view_layer.update()
+        mesh = made.evaluated_get(bpy.context.evaluated_depsgraph_get()).to_mesh()
+        seen = np.array([vertex.co for vertex in mesh.vertices][:body])
+        assert np.abs(seen - wanted).max() < 1e-6, "the viewport shows another shape"
+    # A pose stays a pose while the shape changes under it.
+    made.data.shape_keys.key_blocks["smile"].value = 1.0
+    person.shape = 0.5
+    smile = 0.5 * (places(anna, "smile")[:body] + places(ben, "smile")[:body])
+    assert np.abs(places(made, "smile")[:body] - smile).max() < 1e-6
+    made.data.shape_keys.key_blocks["smile"].value = 0.0
+    person.skin = 0.25
+    mixes = [node for node in made.data.materials[0].node_tree.nodes if "idto3d_share" in node and node.type == "MIX"]
+    assert mixes and all(abs(mix.inputs[0].default_value - 0.25) < 1e-6 for mix in mixes)
+    check_hair(made, anna, ben, body)
+    assert {image: image.name for image in bpy.data.images} == before, "pictures of others were renamed or copied"
+    return made
+
+
+def check_hair(made: Any, anna: Any, ben: Any, body: int) -> None:
+    for choice, count, donor in (("1", 21, ben), ("NONE", 0, None), ("0", 15, anna)):
+        made.idto3d_blend.hair = choice
+        assert len(made.data.vertices) == body + count, choice
+        assert len(made.data.materials) == (4 if donor is None else 5)
+        assert np.abs(places(made)[:body] - 0.5 * (places(anna)[:body] + places(ben)[:body])).max() < 1e-6
+        if donor is not None:
+            # Above the crown the head moves by nothing: the broader half lies at its sides.
+            moved = places(made)[body:] - places(donor)[body:]
+            assert np.abs(moved).max() < 0.002
+            assert made.data.materials[4] == donor.data.materials[4]
+
+
+def check_made(made: Any, anna: Any, ben: Any) -> None:
+    person = made.idto3d_blend.people[1]
+    person.shape, person.skin = 0.25, 0.75
+    made.idto3d_blend.hair = "1"
+    ben.shape_key_add(name="his own", from_mix=False).value = 0.0
+    assert bpy.ops.idto3d.finish_blend() == {"FINISHED"}
+    assert not len(made.idto3d_blend.people)
+    body = len(synthetic.head()["vertices"])
+    for key in ("Basis", *synthetic.EXPRESSIONS):
+        wanted = 0.75 * places(anna, key)[:body] + 0.25 * places(ben, key)[:body]
+        assert np.abs(places(made, key)[:body] - wanted).max() < 1e-6, key
+    assert "his own" not in made.data.shape_keys.key_blocks
+    assert np.abs(pixel(made, "skin_albedo")[:3] - (0.25 * np.array(RED) + 0.75 * np.array(BLUE))).max() <= 1
+    assert np.abs(pixel(made, "eyes_albedo")[:3] - (0.25 * np.array(synthetic.EYES) + 0.75 * 40)).max() <= 1
+    # Normals (0,0,1) and (1,0,0), mixed by 1 to 3: (3,0,1) / √10.
+    normal = 127.5 + 127.5 * np.array((3.0, 0.0, 1.0)) / np.sqrt(10.0)
+    assert np.abs(pixel(made, "skin_normal")[:3] - normal).max() <= 1.5
+    shader = next(node for node in made.data.materials[1].node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    assert abs(shader.inputs["Roughness"].default_value - 0.4) < 1e-6
+    assert not [node for material in made.data.materials for node in material.node_tree.nodes if "idto3d_share" in node]
+    own = {*made.data.materials, *naming.images(made), made.data, made.data.shape_keys}
+    for other in (anna, ben):
+        assert not own & {*other.data.materials, *naming.images(other), other.data, other.data.shape_keys}
+    assert all(image.packed_file is not None for image in naming.images(made))
+    assert all(block.name.startswith("anna + ben") for block in own), [block.name for block in own]
+    drivers = made.data.materials[0].node_tree.animation_data.drivers
+    assert [d.driver.variables[0].targets[0].id for d in drivers] == [made.data.shape_keys]
+    assert "shape 0.25, skin 0.75" in made["idto3d"]["blend"] and np.allclose(made.data[frame.ORIGIN], (0, 0, -0.13))
+    # It is a head like any other: it can be mixed again, and outlives those it was made of.
+    check_polls.refused(bpy.ops.idto3d.finish_blend, "not being mixed")
+    for other in (anna, ben):
+        bpy.data.objects.remove(other)
+    bpy.data.orphans_purge(do_recursive=True)
+    assert np.abs(pixel(made, "skin_albedo")[:3] - (0.25 * np.array(RED) + 0.75 * np.array(BLUE))).max() <= 1
+
+
+def check_refused(anna: Any, ben: Any) -> None:
+    check_polls.refused(bpy.ops.idto3d.blend_people, "Select two heads")
+    other = WORK / "other"
+    synthetic.write(other, rows=10)
+    assert bpy.ops.idto3d.import_head(filepath=str(other)) == {"FINISHED"}
+    stranger = bpy.context.object
+    anna.select_set(True)
+    check_polls.refused(bpy.ops.idto3d.blend_people, "another mesh")
+    bpy.data.objects.remove(stranger)
+
+
+def main() -> None:
+    write_people()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    idto3d_blender.register()
+    heads = []
+    for name, _, _ in HAIR:
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / name)) == {"FINISHED"}
+        heads.append(bpy.context.object)
+    anna, ben = heads
+    check_refused(anna, ben)
+    made = check_preview(anna, ben)
+    check_polls.draw_all_panels()
+    begun = time.perf_counter()
+    check_made(made, anna, ben)
+    idto3d_blender.unregister()
+    blender_session.leave(seconds=round(time.perf_counter() - begun, 2))
+
+
+main()
