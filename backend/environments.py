@@ -31,10 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BACKEND = Path(__file__).resolve().parent
 PYTHON_VERSION = "3.11"  # the only one for which all three bpy wheels exist
 
-# The Pythons that all of the backend's pins have wheels for; 3.14 was not tried. Asked of the package index in
-# November 2026, with `pip install --dry-run --only-binary=:all:` and requirements.txt: all there for 3.11 to 3.13 on
-# Linux (x86-64, glibc 2.28), macOS 14 (arm64) and Windows (x86-64).
-BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13))
+# The Pythons that all of the backend's pins have wheels for. Asked of the package index in November 2026, with
+# `pip install --dry-run --only-binary=:all:` and each pin: all there for 3.11 to 3.14 on Linux (x86-64, glibc 2.28),
+# macOS 14 (arm64) and Windows (x86-64). 3.14, which Debian's Blender 5.2 brings, was not run.
+BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 # CUDA 13, which the pinned torch is built for, needs an NVIDIA driver of at least this series.
 OLDEST_DRIVER = 580
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open a console for each child

@@ -36,7 +36,7 @@ from environments import (
 )
 
 SPARE_BYTES = 200_000_000
-CHOOSE_PYTHON = "Name a Python 3.11, 3.12 or 3.13 in the extension's preferences."
+CHOOSE_PYTHON = "Name a Python 3.11 to 3.14 in the extension's preferences."
 LISTEN_SECONDS = 0.25  # between two looks at whether somebody has cancelled
 WINDOWS_PATH = 259  # characters, unless a setting allows more
 # Characters below an environment's folder: a licence of torch's, 167 in the wheel for Windows, in Lib\\site-packages.

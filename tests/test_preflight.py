@@ -66,8 +66,8 @@ def test_pythons() -> None:
             return error.code
         return ""
 
-    assert [code(version, True) for version in ((3, 11), (3, 12), (3, 13))] == ["", "", ""]
-    assert [code(version, True) for version in ((3, 10), (3, 14), (2, 7))] == ["E_PYTHON_VERSION"] * 3
+    assert [code(version, True) for version in ((3, 11), (3, 13), (3, 14))] == ["", "", ""]
+    assert [code(version, True) for version in ((3, 10), (3, 15), (2, 7))] == ["E_PYTHON_VERSION"] * 3
     assert code((3, 11), False) == "E_VENV"
     assert preflight.ask_python(sys.executable) == (sys.version_info[:2], True)
     with pytest.raises(InstallError, match="E_PYTHON_VERSION"):
@@ -82,10 +82,10 @@ def plan_for(target: Path, monkeypatch: pytest.MonkeyPatch, device: str = "cpu",
     return preflight.plan(target, sys.executable, device, None, online=True)
 
 
-def test_python_of_debians_blender_is_refused_in_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = plan_for(tmp_path / "venv", monkeypatch, ask_python=((3, 14), True))["problem"]
-    assert problem["code"] == "E_PYTHON_VERSION" and "this is 3.14" in problem["message"]
-    assert "Python 3.11, 3.12 or 3.13 in the extension's preferences" in problem["fix"]
+def test_newer_python_is_refused_in_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = plan_for(tmp_path / "venv", monkeypatch, ask_python=((3, 15), True))["problem"]
+    assert problem["code"] == "E_PYTHON_VERSION" and "this is 3.15" in problem["message"]
+    assert "Python 3.11 to 3.14 in the extension's preferences" in problem["fix"]
 
 
 def test_long_paths_are_refused_in_the_plan_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
