@@ -35,7 +35,7 @@ def test_retiming_to_more_and_fewer_frames() -> None:
 def test_a_short_blink_is_not_skipped() -> None:
     values = np.zeros(61)
     values[31] = 1.0  # a sixtieth of a second, between two frames of 24
-    at = treat(take(np.arange(61) / 60, eyeBlinkLeft=values), Treatment(fps=24.0))
+    at = treat(take(np.arange(61) / 60, eyeBlinkLeft=values), Treatment(fps=24.0, blinks=False))
     blink = at.shapes[:, SHAPES.index("eyeBlinkLeft")]
     assert blink.sum() == pytest.approx(24 / 60, abs=1e-9) and blink.max() > 0.15
 
@@ -67,7 +67,7 @@ def test_calibration_to_the_face_at_rest() -> None:
     )
     np.testing.assert_allclose(at.shapes[[0, -1], SMILE], [0, 0.5], atol=1e-9)
     # The eye rests at 0.1 outwards: from there it goes 0.4 inwards.
-    looks = at.shapes[-1, [SHAPES.index("eyeLookInLeft"), SHAPES.index("eyeLookOutLeft")]]
+    looks: Any = at.shapes[-1, [SHAPES.index("eyeLookInLeft"), SHAPES.index("eyeLookOutLeft")]]
     np.testing.assert_allclose(looks, [0.4, 0], atol=1e-9)
     assert not at.shapes[0].any() and not at.eyes.any()
 
@@ -76,10 +76,10 @@ def test_the_head_turns_from_where_it_rested() -> None:
     # Filmed from the side and below, a nod is a nod.
     rest = Rotation.from_euler("YXZ", [0.6, -0.2, 0.1])
     nod = rest * Rotation.from_euler("YXZ", [0.0, 0.3, 0.0])
-    turns = np.stack([rest.as_euler("YXZ")] * 5 + [nod.as_euler("YXZ")])
+    turns = np.stack([*[rest.as_euler("YXZ")] * 5, nod.as_euler("YXZ")])
     given = take(np.arange(6) / 10, yaw=turns[:, 0], pitch=turns[:, 1], roll=turns[:, 2])
     at = treat(given, Treatment(rest=(0.0, 0.4), fps=10.0))
-    np.testing.assert_allclose(at.head[[0, -1]], [[0, 0, 0], [0, 0.3, 0]], atol=1e-9)
+    np.testing.assert_allclose(at.head[[0, -1]], np.array([[0, 0, 0], [0, 0.3, 0]]), atol=1e-9)
 
 
 def test_matrices_are_those_of_the_table() -> None:
@@ -99,6 +99,15 @@ def test_gains_flips_and_the_mouths_sides() -> None:
     assert got["jawOpen"] == pytest.approx(0.45) and got["mouthSmileLeft"] == pytest.approx(0.9)
     assert got["browInnerUp"] == 1.0 and got["mouthRight"] == pytest.approx(0.6) and got["mouthLeft"] == 0
     np.testing.assert_allclose(at.head[0], [-0.1, 0.05, 0])
+
+
+def test_the_strongest_blinks_close_the_eyes() -> None:
+    blink = np.zeros(300)
+    blink[50:54] = blink[200:204] = 0.4
+    given = take(np.arange(300) / 30, eyeBlinkLeft=blink, eyeBlinkRight=blink / 4)
+    at = treat(given, Treatment(fps=30.0))
+    assert at.shapes[:, SHAPES.index("eyeBlinkLeft")].max() == pytest.approx(1.0)
+    assert at.shapes[:, SHAPES.index("eyeBlinkRight")].max() == pytest.approx(0.1)  # no blink, and not made one
 
 
 def test_every_shape_has_a_region() -> None:

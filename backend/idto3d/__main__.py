@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m idto3d`: generate, fit, worker, sheet, evaluate, bench, train."""
+"""`python -m idto3d`: generate, fit, capture, worker, sheet, evaluate, bench, train."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ USAGE = """usage: python -m idto3d COMMAND ...
 
   generate   photos to a bundle
   fit        how photos are understood: fit.json and overlay.png
+  capture    a video of a face to a Live Link Face CSV
   worker     the process that Blender starts: requests on stdin, events on stdout (protocol.py)
   sheet      rendered tiles to one labelled picture
   evaluate   what was promised, measured: on synthetic people, on photographs
@@ -41,7 +42,7 @@ def print_plain(event: dict[str, Any]) -> None:
     elif event["type"] == "error":
         print(f"{event['code']}: {event['message']} {event['fix']}", file=sys.stderr, flush=True)
     elif event["type"] == "done":
-        print(f"done: {event['bundle']}", flush=True)
+        print(f"done: {event.get('bundle') or event['take']}", flush=True)
 
 
 def generate_command(arguments: list[str]) -> int:
@@ -82,6 +83,26 @@ def fit_command(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
     given = parser.parse_args(arguments)
     return reporting(lambda events: fit_photos(given.photos, given.out, given.pack, events), given.json)
+
+
+def capture_command(arguments: list[str]) -> int:
+    from .capture import capture
+    from .pipeline import STARTER_PACK
+
+    parser = argparse.ArgumentParser(prog="idto3d capture", description="A video of a face to a Live Link Face CSV.")
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="the CSV")
+    parser.add_argument("--head", type=Path, help="the person's bundle; without it, the video has to tell")
+    parser.add_argument("--pack", type=Path, default=STARTER_PACK)
+    parser.add_argument("--previews", type=Path, help="folder for preview files on the way")
+    parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
+    given = parser.parse_args(arguments)
+
+    def work(events: Callable[[dict[str, Any]], None]) -> None:
+        path = capture(given.video, given.out, given.pack, given.head, events, given.previews)
+        events({"type": "done", "take": str(path)})
+
+    return reporting(work, given.json)
 
 
 def sheet_command(arguments: list[str]) -> int:
@@ -150,6 +171,8 @@ def main(arguments: list[str]) -> int:
         return generate_command(rest)
     if command == "fit":
         return fit_command(rest)
+    if command == "capture":
+        return capture_command(rest)
     if command == "worker":
         from .worker import main as worker
 

@@ -25,6 +25,9 @@ _PAIRS = (
     ("jawLeft", "jawRight"),
     ("mouthLeft", "mouthRight"),
 )
+# What the strongest blinks of a take reach at least, if there are any: the least that is one, and the share of moments
+# that are stronger than a "strongest" one.
+_LEAST_BLINK, _STRONGEST = 0.2, 0.005
 # Where nothing of a shape's way is left, the person's rest was no rest.
 _MOST_REST = 0.8
 # Units a second of shapes and radians a second of angles differ: a turn of the head by 0.5 is a large one.
@@ -34,10 +37,11 @@ _ANGLE_BETA = 2.0
 @dataclass(frozen=True)
 class Treatment:
     """rest: seconds from and to of the take in which the face is at rest, or None; cutoff: hertz, 0 for no smoothing;
-    beta and zero_lag: see one_euro; gain: of all shapes; gains: further ones by region; turn: how much of the head's
-    rotations is kept; flips: 1 or -1 of yaw, pitch, roll, as recordings with the telephone on its side have some the
-    wrong way; swap_mouth: mouthLeft and mouthRight, which versions of the app exchange; trim: seconds from and to;
-    start: the frame of the first moment; fps: of the scene."""
+    beta and zero_lag: see one_euro; gain: of all shapes; gains: further ones by region; blinks: the take's strongest
+    blinks close the eyes, whatever they scored; turn: how much of the head's rotations is kept; flips: 1 or -1 of yaw,
+    pitch, roll, as recordings with the telephone on its side have some the wrong way; swap_mouth: mouthLeft and
+    mouthRight, which versions of the app exchange; trim: seconds from and to; start: the frame of the first moment;
+    fps: of the scene."""
 
     rest: tuple[float, float] | None = None
     cutoff: float = 0.0
@@ -45,6 +49,7 @@ class Treatment:
     zero_lag: bool = True
     gain: float = 1.0
     gains: Mapping[str, float] = field(default_factory=dict)
+    blinks: bool = True
     turn: float = 1.0
     flips: tuple[float, float, float] = (1.0, 1.0, 1.0)
     swap_mouth: bool = False
@@ -72,6 +77,8 @@ def treat(take: FaceTake, how: Treatment) -> Treated:
         shapes[:, both] = shapes[:, both[::-1]]
     if how.rest is not None:
         shapes, head, eyes = _calibrated(take.times, shapes, head, eyes, how.rest)
+    if how.blinks:
+        _close_blinks(shapes)
     channels = np.concatenate([shapes, np.unwrap(head, axis=0), eyes.reshape(-1, 6)], 1)
     if how.cutoff > 0 and len(channels) > 1:
         beta = np.where(np.arange(channels.shape[1]) < len(SHAPES), how.beta, _ANGLE_BETA * how.beta)
@@ -110,6 +117,15 @@ def _calibrated(
     u, _, vt = np.linalg.svd(turns[rows].sum(0))
     mean = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
     return out, angles(mean.T @ turns), eyes - np.median(eyes[rows], 0)
+
+
+def _close_blinks(shapes: Array) -> None:
+    """Nets see the lids of some people half closed when they are closed."""
+    for side in ("Left", "Right"):
+        blink = shapes[:, SHAPES.index(f"eyeBlink{side}")]
+        strongest = float(np.quantile(blink, 1 - _STRONGEST))
+        if _LEAST_BLINK < strongest < 1.0:
+            blink /= strongest
 
 
 def matrices(turns: Array) -> Array:

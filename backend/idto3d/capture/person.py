@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is in the video, as far as the nets' landmarks tell: the face at rest, what its expressions do, its eyeballs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idto3d_shared.errors import BundleError
+from idto3d_shared.npz import read_npz
+
+from ..bundle import to_head_frame
+from ..errors import UserError
+from ..finish.head import HIDDEN
+from ..headmodel import HeadModel
+from ..photos.landmarks import MESH
+
+Array = NDArray[Any]
+
+CORNERS = ((263, 362), (33, 133))
+"""Landmarks of the eyes' corners: the person's left, right."""
+
+# An eyeball's middle lies so far behind its front, and has this radius, where the model has no eyeballs.
+_EYE_DEPTH, _EYE_RADIUS = 0.004, 0.012
+# Apart from what the face does in ARKit's shapes, the model raises cheeks: no shape of ARKit is that alone.
+_NOT_OURS = ("cheekRaiser",)
+_WANTED: dict[str, tuple[str, tuple[str | int, ...]]] = {"vertices": ("<f4", ("V", 3)), "faces": ("<i4", ("F", 4))}
+_MOST, _MOST_BYTES = 4_000_000, 1 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """index (K,): which of the 478 landmarks; neutral (K,3) metres, head frame; basis (K,3,E) what each expression
+    adds; trust (K,); centre (3,) of the neutral ones; eyes (2,3) middles of the eyeballs, the left one first, and
+    radius (2,) from there to the pupil; names (E,) of the expressions."""
+
+    index: Array
+    neutral: Array
+    basis: Array
+    trust: Array
+    centre: Array
+    eyes: Array
+    radius: Array
+    names: tuple[str, ...]
+
+    def moved(self, expression: Array) -> Array:
+        """(K,3) landmarks of an expression (E,)."""
+        out: Array = self.neutral + self.basis @ expression
+        return out
+
+
+def person_of(model: HeadModel, vertices: Array) -> Person:
+    """The person whose face at rest is vertices (P,3) of the model, head frame."""
+    index = np.flatnonzero(model.landmark_trust[:MESH] > 0)
+    corners, weights = model.landmark_triangle[index], model.landmark_barycentric[index].astype(np.float64)
+    ours = [n for n, name in enumerate(model.expression_names) if not name.startswith(_NOT_OURS)]
+    neutral = np.einsum("kjc,kj->kc", vertices[corners], weights)
+    basis = np.einsum("ekjc,kj->kce", model.expression[ours][:, corners].astype(np.float64), weights)
+    eyes, radius = _eyes(model, vertices)
+    trust = model.landmark_trust[index].astype(np.float64)
+    names = tuple(model.expression_names[n] for n in ours)
+    return Person(index, neutral, basis, trust, neutral.mean(0), eyes, radius, names)
+
+
+def vertices_of_head(model: HeadModel, head: Path) -> Array:
+    """(P,3) float64, head frame: the model's vertices as a bundle's folder, or a file like its head.npz, has them;
+    those that do not ship are the mean head's. Raises UserError E_CAPTURE_HEAD."""
+    file = head / "head.npz" if head.is_dir() else head
+    rows = ~model.faces_of(*HIDDEN)
+    quads = model.quads[rows]
+    used = np.unique(quads[quads >= 0])
+    place = np.full(len(model.neutral) + 1, -1)
+    place[used] = np.arange(len(used))
+    try:
+        arrays = read_npz(file, _WANTED, {"V": _MOST, "F": _MOST}, _MOST_BYTES)
+    except BundleError as error:
+        raise _refused(error.message.rstrip(".")) from error
+    vertices, faces = arrays["vertices"], arrays["faces"]
+    if (
+        len(vertices) < len(used)
+        or faces[: len(quads)].shape != quads.shape
+        or (faces[: len(quads)] != place[quads]).any()
+        or not np.isfinite(vertices).all()
+    ):
+        raise _refused("the head's mesh is not the pack's")
+    out = model.neutral.astype(np.float64)
+    out[used] = to_head_frame(vertices[: len(used)])
+    return out
+
+
+def _refused(why: str) -> UserError:
+    fix = "Choose the head as it was made, with its own pack, or let the video tell who it is."
+    return UserError("E_CAPTURE_HEAD", f"The person cannot be taken from this head: {why}.", fix)
+
+
+def _eyes(model: HeadModel, vertices: Array) -> tuple[Array, Array]:
+    """Middles (2,3) and radii (2,) of the eyeballs: the spheres nearest to their surface."""
+    balls = model.vertices_of("sclera")
+    middles, radii = [], []
+    for side, corners in zip((1, -1), CORNERS, strict=True):
+        surface = vertices[balls & (side * vertices[:, 0] > 0)]
+        if len(surface) < 8:
+            at = np.einsum("kjc,kj->kc", vertices[model.landmark_triangle], model.landmark_barycentric)
+            middles.append(at[list(corners)].mean(0) - [0, 0, _EYE_DEPTH])
+            radii.append(_EYE_RADIUS)
+            continue
+        solved = np.linalg.lstsq(np.c_[2 * surface, np.ones(len(surface))], (surface**2).sum(1), rcond=None)[0]
+        middles.append(solved[:3])
+        radii.append(float(np.sqrt(solved[3] + solved[:3] @ solved[:3])))
+    return np.array(middles), np.array(radii)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A video file to a CSV of Live Link Face, with progress and previews; the CSV is whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from idto3d_shared.live_link import write_take
+
+from ..errors import FULL, UserError
+from ..fit.projection import BROWS, EYES, LIPS, OVAL
+from ..headmodel import load_head_model
+from ..photos.nets import load_face_nets
+from .person import vertices_of_head
+from .read import read_track
+from .track import track
+from .video import Frame, Video
+
+Array = NDArray[Any]
+Events = Callable[[dict[str, Any]], None]
+
+WATCHING, READING, SAVING = "watching the video", "reading the face", "saving"
+STAGES = (WATCHING, READING, SAVING)
+# Seconds between two events of progress and between two previews, and a preview's longer side.
+_TELL, _SHOW, _PREVIEW = 0.25, 1.0, 384
+_KEPT = 3
+_LINE = (64, 176, 255)
+# Of the frames; less is warned of.
+_SEEN = 0.8
+
+
+def capture(
+    video: str | Path,
+    out: str | Path,
+    pack: Path,
+    head: Path | None,
+    events: Events,
+    previews: str | Path | None = None,
+) -> Path:
+    """Read the face in a video and write its movements to the CSV `out`. Returns its path.
+
+    head: a bundle's folder, or a file like its head.npz: whose face it is; None: the video itself has to tell.
+    events: as of the protocol: progress, preview (kind "picture"), warning, poll; may raise Cancelled.
+
+    Raises UserError: E_VIDEO_MISSING, E_VIDEO_UNREADABLE, E_VIDEO_NO_FACE, E_CAPTURE_HEAD, E_OUT_NOT_WRITABLE,
+    E_PACK_...
+    """
+    target = Path(out)
+    _check_target(target)
+    model, nets = load_head_model(pack / "head.safetensors"), load_face_nets(pack / "photos")
+    vertices = None if head is None else vertices_of_head(model, head)
+    with Video(video) as frames:
+        teller = _Teller(events, frames.frames, Path(previews) if previews else None)
+        tracked = track(frames, nets, teller.watched)
+    share = float(tracked.seen.mean())
+    if not tracked.seen.any():
+        message = f"No face was found in {frames.name}."
+        raise UserError(
+            "E_VIDEO_NO_FACE", message, "Choose a video that shows the face, evenly lit, close to the camera."
+        )
+    if share < _SEEN:
+        message = f"The face is seen in {share:.0%} of the frames only; what lies between is bridged."
+        events({"type": "warning", "code": "W_VIDEO_FACE_LOST", "message": message})
+    take = read_track(model, nets, tracked, vertices, teller.read)
+    teller.tell(SAVING, 1, 1, now=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        write_take(take, partial)
+        os.replace(partial, target)
+    except OSError as error:
+        raise _not_writable(target, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return target
+
+
+def _check_target(target: Path) -> None:
+    """Refuse before minutes of work what could not be written after them."""
+    probe = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        if target.is_dir():
+            raise UserError("E_OUT_NOT_WRITABLE", f"{target.name} is a folder.", "Choose another name.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _not_writable(target, error) from error
+
+
+def _not_writable(target: Path, error: OSError) -> Exception:
+    if error.errno in FULL:
+        return error
+    message = f"{target.name} cannot be written: {error.strerror or error}."
+    return UserError("E_OUT_NOT_WRITABLE", message, "Choose another place.")
+
+
+class _Teller:
+    """Progress and previews, not too often; asks at every frame whether to go on."""
+
+    def __init__(self, events: Events, frames: int, folder: Path | None) -> None:
+        self._events, self._frames, self._folder = events, frames, folder
+        self._stage, self._begun, self._told, self._shown = "", 0.0, -np.inf, -np.inf
+
+    def watched(self, number: int, frame: Frame, points: Array | None) -> None:
+        steps = max(self._frames, number + 1)  # what files say of themselves is not always so
+        self.tell(WATCHING, number, steps)
+        now = time.monotonic()
+        if self._folder is not None and now - self._shown > _SHOW:
+            self._shown = now
+            self._show(number, overlay(frame.image, points))
+
+    def read(self, step: int, steps: int) -> None:
+        self.tell(READING, step, steps)
+
+    def tell(self, stage: str, step: int, steps: int, now: bool = False) -> None:
+        clock = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._begun, self._told = stage, clock, -np.inf
+        if not now and clock - self._told < _TELL:
+            self._events({"type": "poll"})
+            return
+        self._told = clock
+        took = clock - self._begun
+        eta = took / step * (steps - step) if step > 0 and took > 1.0 else None
+        event = {"type": "progress", "stage": stage, "step": step, "steps": steps, "eta_seconds": eta}
+        self._events(event)
+
+    def _show(self, number: int, picture: NDArray[np.uint8]) -> None:
+        assert self._folder is not None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / f"picture-{number:06d}.png"
+            partial = self._folder / ".picture.partial"
+            partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+            os.replace(partial, path)
+            for old in sorted(self._folder.glob("picture-*.png"))[:-_KEPT]:
+                old.unlink()
+        except OSError as error:
+            self._folder = None
+            message = f"No previews: {error.strerror or error}."
+            self._events({"type": "warning", "code": "W_PREVIEW", "message": message})
+            return
+        self._events({"type": "preview", "kind": "picture", "path": str(path)})
+
+
+def overlay(image: NDArray[np.uint8], points: Array | None) -> NDArray[np.uint8]:
+    """A frame (H,W,3) BGR made small, with the lines of the face (478,2) as it was understood."""
+    scale = min(1.0, _PREVIEW / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    if points is not None:
+        at = (points + 0.5) * scale - 0.5
+        lines = [np.rint(at[list(outline)] * 16).astype(np.int32) for outline in (*EYES, *BROWS, LIPS, OVAL)]
+        cv2.polylines(small, lines, True, _LINE, 1, cv2.LINE_AA, 4)
+    return np.asarray(small, np.uint8)

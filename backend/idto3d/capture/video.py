@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames of a video file with their own times, upright, decoded in a thread while others are looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+
+_AHEAD = 8  # frames decoded before they are asked for
+_LEAST_FRAMES = 2
+_SMALLEST = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """time: seconds as the file says, which need not be even; image (H,W,3) uint8 BGR, upright."""
+
+    time: float
+    image: NDArray[np.uint8]
+
+
+class Video:
+    """A video file. frames: how many it says it has, 0 where it does not; iterate once to get them.
+
+    Phones store frames as the sensor has them and say how they are to be turned; they are turned. Times are those of
+    the frames, as phones change their rate with the light; where a file has none, its mean rate counts.
+    """
+
+    def __init__(self, file: str | Path) -> None:
+        """Raises UserError: E_VIDEO_MISSING, E_VIDEO_UNREADABLE (no video, no picture in it, damaged)."""
+        path = Path(file).absolute()
+        self.name = path.name
+        if not os.path.isfile(path):
+            raise UserError("E_VIDEO_MISSING", f"{path.name} is not there.", "Choose the video again.")
+        # FFmpeg alone: other readers of OpenCV take numbered pictures and cameras for videos.
+        self._reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        self._reader.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        if not self._reader.isOpened():
+            raise unreadable(path.name, "holds no pictures that can be read")
+        rate = float(self._reader.get(cv2.CAP_PROP_FPS))
+        self.rate = rate if np.isfinite(rate) and 1.0 <= rate <= 1000.0 else 30.0
+        count = self._reader.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.frames = int(count) if np.isfinite(count) and 0 < count < 1e8 else 0
+        self._queue: queue.Queue[Frame | None] = queue.Queue(_AHEAD)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._decode, name="idto3d-video", daemon=True)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises E_VIDEO_UNREADABLE at the end of a file that had fewer than two frames, or too small ones."""
+        self._thread.start()
+        count = 0
+        while (frame := self._queue.get()) is not None:
+            if min(frame.image.shape[:2]) < _SMALLEST:
+                raise unreadable(self.name, f"is only {frame.image.shape[1]} x {frame.image.shape[0]} pixels")
+            count += 1
+            yield frame
+        if count < _LEAST_FRAMES:
+            raise unreadable(self.name, "ends before its second picture: it is damaged, or no video")
+
+    def close(self) -> None:
+        """Stop decoding."""
+        self._stopped.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._reader.release()
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def _decode(self) -> None:
+        last = -1.0
+        with contextlib.suppress(cv2.error):
+            while not self._stopped.is_set():
+                read, image = self._reader.read()
+                if not read or image is None:
+                    break
+                time = float(self._reader.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0
+                # Damaged files have times that stand still or run back.
+                if not np.isfinite(time) or time <= last:
+                    time = last + 1.0 / self.rate if last >= 0 else 0.0
+                last = time
+                self._put(Frame(time, np.asarray(image, np.uint8)))
+        self._put(None)
+
+    def _put(self, frame: Frame | None) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put(frame, timeout=0.1)
+                return
+
+
+def unreadable(name: str, why: str) -> UserError:
+    """E_VIDEO_UNREADABLE."""
+    return UserError(
+        "E_VIDEO_UNREADABLE", f"{name} {why}.", "Choose a video, or save it again as MP4 (H.264) with another program."
+    )

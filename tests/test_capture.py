@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Videos to takes: files that phones make and files that are none; a known animation seen by perfect nets."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from idto3d.capture.gaze import gaze_of_shapes, shapes_of_gaze
+from idto3d.capture.person import person_of, vertices_of_head
+from idto3d.capture.read import read_track
+from idto3d.capture.run import capture
+from idto3d.capture.shapes import arkit_of_model, model_of_arkit
+from idto3d.capture.solve import Lens, Pose, project
+from idto3d.capture.track import Track
+from idto3d.capture.video import Video
+from idto3d.errors import Cancelled, UserError
+from idto3d.finish.head import HIDDEN
+from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.pipeline import STARTER_PACK
+from idto3d_shared.live_link import SHAPES
+
+Array = Any
+RATE = 30.0
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return load_head_model(STARTER_PACK / "head.safetensors")
+
+
+def video(folder: Path, frames: int = 6, size: tuple[int, int] = (96, 64), name: str = "v.mp4") -> Path:
+    """Left half bright: what is turned can be told."""
+    path = folder / name
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), RATE, size)
+    for n in range(frames):
+        image = np.full((size[1], size[0], 3), 10 * (n % 6), np.uint8)
+        image[:, : size[0] // 2] = 220
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def times_of(path: Path) -> tuple[list[float], Array]:
+    with Video(path) as frames:
+        got = list(frames)
+    return [frame.time for frame in got], got[0].image
+
+
+def test_frames_and_their_times(tmp_path: Path) -> None:
+    times, image = times_of(video(tmp_path))
+    np.testing.assert_allclose(np.diff(times), 1 / RATE, atol=1e-3)
+    assert len(times) == 6 and image.shape == (64, 96, 3) and image[:, :40].mean() > 180 > 60 > image[:, 56:].mean()
+
+
+def test_a_phones_rotation_is_heard(tmp_path: Path) -> None:
+    path = video(tmp_path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows 40 bytes of times, ids and volumes
+    assert struct.unpack_from(">i", data, at)[0] == 0x10000
+    struct.pack_into(">9i", data, at, 0, 0x10000, 0, -0x10000, 0, 0, 64 << 16, 0, 0x40000000)  # 90 degrees clockwise
+    path.write_bytes(data)
+    _, image = times_of(path)
+    assert image.shape == (96, 64, 3)
+    assert image[:40].mean() > 180 > 60 > image[56:].mean()  # what was left is up
+
+
+def test_a_variable_frame_rate_is_heard(tmp_path: Path) -> None:
+    path = video(tmp_path)
+    data = path.read_bytes().replace(b"edts", b"free")  # a list of cuts that would end it after the old time
+    start = data.index(b"stts")
+    size, count = struct.unpack_from(">I", data, start - 4)[0], struct.unpack_from(">I", data, start + 8)[0]
+    assert count == 1
+    frames, step = struct.unpack_from(">2I", data, start + 12)
+    table = struct.pack(">4I", 2, step, frames - 2, 3 * step)  # two frames at the rate, the others thrice as long
+    grown = struct.pack(">I", size + 8) + b"stts" + struct.pack(">2I", 0, 2) + table
+    data = data[: start - 4] + grown + data[start - 4 + size :]
+    for name in (b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        at = data.rindex(name, 0, start)
+        data = data[: at - 4] + struct.pack(">I", struct.unpack_from(">I", data, at - 4)[0] + 8) + data[at:]
+    path.write_bytes(data)
+    times, _ = times_of(path)
+    np.testing.assert_allclose(np.diff(times), np.array([1, 1, 3, 3, 3]) / RATE, atol=2e-3)
+
+
+def sound() -> bytes:
+    data = (np.sin(np.arange(8000) / 5) * 9000).astype("<i2").tobytes()
+    head = (
+        b"RIFF"
+        + struct.pack("<I", 36 + len(data))
+        + b"WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
+    )
+    return head + b"data" + struct.pack("<I", len(data)) + data
+
+
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    good = video(tmp_path).read_bytes()
+    picture = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    files = {
+        "a.wav": sound(),
+        "b.mp4": good[: len(good) // 3],
+        "c.mp4": b"",
+        "d.png": picture,
+        "e.mov": b"nothing" * 99,
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError) as refused:
+            times_of(tmp_path / name)
+        assert refused.value.code == "E_VIDEO_UNREADABLE", name
+    with pytest.raises(UserError) as refused:
+        Video(tmp_path / "gone.mp4")
+    assert refused.value.code == "E_VIDEO_MISSING"
+
+
+def test_a_video_without_a_face_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    path = video(tmp_path, size=(128, 128))
+    with pytest.raises(UserError) as refused:
+        capture(path, tmp_path / "out" / "take.csv", STARTER_PACK, None, lambda event: None, tmp_path / "previews")
+    assert refused.value.code == "E_VIDEO_NO_FACE"
+    assert not list((tmp_path / "out").iterdir()) and list((tmp_path / "previews").glob("picture-*.png"))
+    with pytest.raises(UserError) as refused:
+        capture(path, tmp_path, STARTER_PACK, None, lambda event: None)
+    assert refused.value.code == "E_OUT_NOT_WRITABLE"
+
+
+def test_cancel_ends_it_and_its_thread(tmp_path: Path) -> None:
+    def stop(event: dict[str, Any]) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        capture(video(tmp_path, 60), tmp_path / "take.csv", STARTER_PACK, None, stop)
+    assert not any(thread.name == "idto3d-video" for thread in threading.enumerate())
+    assert not (tmp_path / "take.csv").exists()
+
+
+def test_names_of_the_model_and_arkits(model: HeadModel) -> None:
+    there = arkit_of_model(model.expression_names)
+    assert [SHAPES[n] for n in np.flatnonzero(~there.any(1))] == ["tongueOut"]
+    smile = model.expression_vector({"mouthSmile_L": 0.5, "browInnerUp_L": 0.2, "browInnerUp_R": 0.4, "mouthLeft": 0.7})
+    got = dict(zip(SHAPES, there @ smile, strict=True))
+    assert got["mouthSmileLeft"] == 0.5 and got["mouthSmileRight"] == 0 and got["mouthLeft"] == 0.7
+    assert got["browInnerUp"] == pytest.approx(0.3)
+    back = dict(zip(model.expression_names, model_of_arkit(model.expression_names) @ (there @ smile), strict=True))
+    assert back["mouthSmile_L"] == 0.5 and back["browInnerUp_R"] == pytest.approx(0.3) and back["cheekRaiser_L"] == 0
+
+
+def test_gaze() -> None:
+    gaze = np.radians([[15.0, -10.0], [12.0, -10.0]])  # to the person's left and up
+    shapes = dict(zip(SHAPES, shapes_of_gaze(gaze), strict=True))
+    assert shapes["eyeLookOutLeft"] == pytest.approx(0.5) and shapes["eyeLookInRight"] == pytest.approx(0.4)
+    assert shapes["eyeLookUpLeft"] == shapes["eyeLookUpRight"] == pytest.approx(0.4)
+    np.testing.assert_allclose(gaze_of_shapes(shapes_of_gaze(gaze)), gaze)
+
+
+def test_the_person_is_the_bundles(tmp_path: Path, model: HeadModel) -> None:
+    rows = ~model.faces_of(*HIDDEN)
+    used, faces = np.unique(model.quads[rows], return_inverse=True)
+    faces = faces.reshape(-1, 4) - (used[0] < 0)
+    used = used[used >= 0]
+    face = (model.neutral + 0.01)[used].astype(np.float32)
+    blender = np.stack([face[:, 0], -face[:, 2], face[:, 1]], 1)
+    np.savez(tmp_path / "head.npz", vertices=blender, faces=faces.astype(np.int32))
+    got = vertices_of_head(model, tmp_path)
+    np.testing.assert_allclose(got[used], face, atol=1e-6)
+    np.savez(tmp_path / "other.npz", vertices=blender[:100], faces=faces[:5].astype(np.int32))
+    for file in (tmp_path / "other.npz", tmp_path / "gone.npz"):
+        with pytest.raises(UserError) as refused:
+            vertices_of_head(model, file)
+        assert refused.value.code == "E_CAPTURE_HEAD"
+
+
+class SilentNets:
+    """Scores nothing: only the landmarks speak."""
+
+    def score_blendshapes(self, points: Array) -> Array:
+        return np.zeros(52)
+
+
+def test_a_known_animation_seen_by_perfect_landmarks(model: HeadModel) -> None:
+    person = person_of(model, model.shape(np.random.default_rng(3).normal(0, 0.7, len(model.identity))))
+    lens, to_model = Lens(900.0, np.array([319.5, 239.5])), model_of_arkit(person.names)
+    frames = 24
+    t = np.linspace(0, 2 * np.pi, frames)
+    shapes = np.zeros((frames, len(SHAPES)))
+    smile = 0.5 * (1 - np.cos(t))
+    for name, values in {
+        "jawOpen": 0.6 * np.sin(t) ** 2, "mouthSmileLeft": smile, "mouthSmileRight": smile,
+        "browInnerUp": 0.8 * np.sin(t / 2), "eyeBlinkLeft": np.exp(-((t - 3) ** 2) * 4), "jawLeft": 0.5 * np.sin(t / 2),
+    }.items():  # fmt: skip
+        shapes[:, SHAPES.index(name)] = values
+    turns = np.stack([0.5 * np.sin(t), 0.2 * np.cos(t), 0.15 * np.sin(2 * t)], 1)
+    points, depth = np.zeros((frames, 478, 2)), np.zeros((frames, 478))
+    for n in range(frames):
+        # At the picture's side the head is seen from aside, which is no turn of it.
+        pose = Pose(Rotation.from_euler("YXZ", turns[n]).as_matrix(), np.array([0.15 * np.cos(t[n]), 0.02, -0.6]))
+        at = person.moved(to_model @ shapes[n])
+        points[n, person.index] = project(at, person, pose, lens)
+        depth[n, person.index] = -((at - person.centre) @ pose.rotation.T)[:, 2] * 1500
+        points[n, 468:] = points[n, 33]
+    seen = np.ones(frames, bool)
+    seen[5:7] = False
+    vertices = np.zeros_like(model.neutral, np.float64)
+    vertices[:] = model.shape(np.random.default_rng(3).normal(0, 0.7, len(model.identity)))
+    track = Track(np.arange(frames) / RATE, points, depth, seen, (640, 480))
+    take = read_track(model, SilentNets(), track, vertices, lambda step, steps: None)  # type: ignore[arg-type]
+    assert take.tracked.tolist() == seen.tolist()
+    # The nets' silence holds shapes to 0; two frames are bridged, and what moves alike is shared.
+    assert np.abs(take.shapes - shapes).mean() < 0.05
+    for name in ("jawOpen", "mouthSmileLeft", "browInnerUp", "eyeBlinkLeft", "jawLeft"):
+        got, true = take.shapes[seen, SHAPES.index(name)], shapes[seen, SHAPES.index(name)]
+        assert np.corrcoef(got, true)[0, 1] > 0.9, name
+    off = Rotation.from_euler("YXZ", take.head[seen]) * Rotation.from_euler("YXZ", turns[seen]).inv()
+    assert np.degrees(off.magnitude()).mean() < 2.0 and np.degrees(off.magnitude()).max() < 3.0
