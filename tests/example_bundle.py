@@ -29,6 +29,7 @@ def example() -> Bundle:
             BundleMaterial("film", image(8, 8, 4), 0.0, 1.0, alpha="blend"),
         ),
         expressions=synthetic.EXPRESSIONS,
+        expression_groups=("expression", "arkit", "viseme"),
         preview=image(20, 30, 3),
         seen_map=image(16, 16),
         expression_albedo={"smile": image(16, 16, 3)},

@@ -49,7 +49,8 @@ def test_round_trip_of_the_least(tmp_path: Path) -> None:
     arrays["offsets"] = arrays["offsets"][:0]
     stone = BundleMaterial("stone", np.full((4, 4, 3), 90, np.uint8), 1.0, 0.0)
     least = Bundle(
-        **arrays, parts=("all",), materials=(stone,), expressions=(), preview=np.zeros((1, 1, 3), dtype=np.uint8)
+        **arrays, parts=("all",), materials=(stone,), expressions=(), expression_groups=(),
+        preview=np.zeros((1, 1, 3), dtype=np.uint8),
     )
     read = bundle.read_bundle(bundle.write_bundle(least, tmp_path / "head"))
     for field in fields(Bundle):

@@ -121,20 +121,22 @@ def test_geometry(file: Path) -> None:
 def test_morph_targets(file: Path) -> None:
     bundle, glb = example(), Glb(file)
     mesh = glb.json["meshes"][0]
-    assert mesh["extras"]["targetNames"] == list(bundle.expressions)
-    assert mesh["weights"] == [0.0] * len(bundle.expressions)
+    assert mesh["extras"]["targetNames"] == ["neutral", *bundle.expressions]
+    assert mesh["weights"] == [0.0] * (1 + len(bundle.expressions))
     corners, _, face = triangulate(bundle.faces, bundle.faces_uv)
     for number, primitive in enumerate(mesh["primitives"]):
         vertices = corners[bundle.material[face] == number].ravel()
         index = glb.array(primitive["indices"]).ravel()
         before = glb.array(primitive["attributes"]["NORMAL"])
-        for offset, target in zip(bundle.offsets, primitive["targets"], strict=True):
+        still = np.zeros_like(bundle.offsets[:1])
+        for offset, target in zip(np.concatenate([still, bundle.offsets]), primitive["targets"], strict=True):
             moved = glb.array(target["POSITION"])[index]
             assert np.abs(moved - to_head_frame(offset)[vertices]).max() < 2e-6
             after = vertex_normals(to_head_frame(bundle.vertices + offset), corners)[vertices]
             assert np.abs(before[index] + glb.array(target["NORMAL"])[index] - after).max() < 2e-3
             accessor = glb.json["accessors"][target["POSITION"]]
-            assert "bufferView" not in accessor and (number == 0) == ("sparse" in accessor), "eyes do not smile"
+            moves = number == 0 and offset.any()
+            assert "bufferView" not in accessor and moves == ("sparse" in accessor), "eyes do not smile, nor neutral"
             assert np.allclose(accessor["max"], moved.max(axis=0)) and np.allclose(accessor["min"], moved.min(axis=0))
 
 
@@ -159,7 +161,8 @@ def test_materials(file: Path) -> None:
 
 
 def test_a_head_without_expressions(tmp_path: Path) -> None:
-    still = replace(example(), expressions=(), offsets=np.zeros((0, len(example().vertices), 3), np.float32))
+    none = np.zeros((0, len(example().vertices), 3), np.float32)
+    still = replace(example(), expressions=(), expression_groups=(), offsets=none)
     write_glb(still, tmp_path / "head.glb")
     mesh = Glb(tmp_path / "head.glb").json["meshes"][0]
     assert mesh.keys() == {"name", "primitives"} and "targets" not in mesh["primitives"][0]

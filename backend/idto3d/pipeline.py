@@ -87,9 +87,9 @@ def generate(
     warn(events, subject.notices)
     live = Live(Path(previews), events) if previews else None
     start, offsets = understand(subject, pack, nets, config, clock, live)
-    sketch = head_of(start, offsets)
     origin = Origin(subject, start, pack, config.seed, settings(config))
     if live is not None:
+        sketch = head_of(start, offsets, whole=True)
         live.show(lambda: sketch, now=True)
         folder = write_bundle(to_bundle(sketch, origin, clock.timings, {}), live.folder_for("sketch"))
         events({"type": "sketch", "bundle": str(folder)})
@@ -167,7 +167,8 @@ def distil(
     scene, moved = run_geometry(scene, prior, who, wanted, run, callbacks("geometry", start))
     start, scene = recarved(start, to_device(scene, "cpu"))
     scene, painted = run_texture(to_device(scene, device), prior, who, wanted, run, callbacks("texture", start))
-    return head_from(start, names, to_device(scene, "cpu")), {"moved": moved, "painted": painted}
+    clock("making the keys")
+    return head_from(start, names, to_device(scene, "cpu"), whole=True), {"moved": moved, "painted": painted}
 
 
 def settle_torch(seed: int) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
 from .finish import Head, assemble
+from .finish.keys import all_keys
 from .fit.evidence import Evidence, HairOver, gather_evidence
 from .fit.subject import Fitted, fit_subject
 from .hair import HairSeen, HairStart, paint, see_hair
@@ -50,11 +51,24 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
     return Start(model, fitted, evidence, neutral, paint(model, fitted, neutral, seen, size), seen)
 
 
-def head_of(start: Start, offsets: Mapping[str, Array]) -> Head:
-    """The head before any prior was asked; offsets: expression to (P,3)."""
-    hair = start.hair
-    piece = None if hair is None else hair.piece(np.zeros_like(start.neutral), offsets, hair.maps)
-    return assemble(start.model, start.neutral, offsets, start.evidence.vertex_seen, start.evidence.maps, piece)
+def head_of(start: Start, offsets: Mapping[str, Array], whole: bool = False) -> Head:
+    """The head before any prior was asked; offsets: expression to (P,3). whole: with all keys, as a head ships;
+    previews do without."""
+    hair = None if start.hair is None else start.hair.maps
+    return _head(start, start.neutral, offsets, start.evidence.maps, hair, whole)
+
+
+def _head(
+    start: Start, neutral: Array, offsets: Mapping[str, Array], maps: Mapping[str, Array], hair_maps: Array | None,
+    whole: bool,
+) -> Head:  # fmt: skip
+    if whole:
+        keys = all_keys(start.model, neutral, start.fitted.fit.resting, offsets)
+        neutral, offsets = keys.neutral, keys.offsets
+    hair = None
+    if start.hair is not None and hair_maps is not None:
+        hair = start.hair.piece(neutral - start.neutral, offsets, hair_maps)
+    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair)
 
 
 def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:
@@ -81,14 +95,13 @@ def recarved(start: Start, scene: Scene) -> tuple[Start, Scene]:
     return replace(start, hair=hair, hair_seen=seen), scene
 
 
-def head_from(start: Start, names: Sequence[str], scene: Scene) -> Head:
-    """The head as a scene on the CPU has it; names of its expressions, neutral first."""
+def head_from(start: Start, names: Sequence[str], scene: Scene, whole: bool = False) -> Head:
+    """The head as a scene on the CPU has it; names of its expressions, neutral first; whole: see `head_of`."""
     neutral = scene.neutral.numpy().astype(np.float64)
     displacements = scene.displacements.numpy().astype(np.float64)
     offsets = dict(zip(names[1:], displacements[1:], strict=True))
     maps = {name: scene.maps[name].numpy() for name in start.evidence.maps}
     hair = None
     if start.hair is not None:
-        painted = scene.maps[HAIR].numpy() if scene.hair_mesh is not None else start.hair.maps
-        hair = start.hair.piece(neutral - start.neutral, offsets, painted)
-    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair)
+        hair = scene.maps[HAIR].numpy() if scene.hair_mesh is not None else start.hair.maps
+    return _head(start, neutral, offsets, maps, hair, whole)

@@ -16,6 +16,8 @@ from .errors import BundleError
 UNITS = "metres"
 MAPS = "maps"
 KINDS = ("albedo", "roughness", "specular", "normal", "seen")
+GROUPS = ("expression", "arkit", "viseme")
+"""What an expression is: one of the head's own, one of Apple's 52, or a mouth shape of speech."""
 ALPHAS = ("opaque", "clip", "blend")
 Alpha = Literal["opaque", "clip", "blend"]
 # Names of expressions and materials become file names and names in Blender: ASCII, at most Blender 4's 63 bytes.
@@ -53,10 +55,11 @@ class MaterialHeader:
 
 @dataclass(frozen=True)
 class Header:
-    """head.json, checked. info: all of it."""
+    """head.json, checked. expression_groups: of each of expressions, one of GROUPS; info: all of it."""
 
     version: int
     expressions: tuple[str, ...]
+    expression_groups: tuple[str, ...]
     parts: tuple[str, ...]
     materials: tuple[MaterialHeader, ...]
     info: Mapping[str, Any]
@@ -80,10 +83,11 @@ def read_header(file: Path, versions: Sequence[int]) -> Header:
             raise BundleError("E_BUNDLE_JSON", f"head.json has no {key} of type {kind.__name__}.")
     _check_photos(info["photos"])
     expressions = _names(info["expressions"], "E_BUNDLE_EXPRESSIONS", "an expression's name", _RESERVED)
+    groups = _groups(info.get("expression_groups"), len(expressions))
     if version == 1:
-        return Header(1, expressions, ("head",), (_format_1(file.parent, expressions),), info)
+        return Header(1, expressions, groups, ("head",), (_format_1(file.parent, expressions),), info)
     parts = _names(info.get("parts"), "E_BUNDLE_JSON", "a part's name")
-    return Header(2, expressions, parts, _materials(info.get("materials"), expressions), info)
+    return Header(2, expressions, groups, parts, _materials(info.get("materials"), expressions), info)
 
 
 def _parse(file: Path) -> dict[str, Any]:
@@ -133,6 +137,15 @@ def _names(given: Any, code: str, what: str, reserved: tuple[str, ...] = ()) -> 
         if name.lower() in seen:
             raise BundleError(code, f"{name!r} is there twice.")
         seen.add(name.lower())
+    return tuple(given)
+
+
+def _groups(given: Any, count: int) -> tuple[str, ...]:
+    """Bundles of before there were groups have expressions only."""
+    if given is None:
+        return (GROUPS[0],) * count
+    if not isinstance(given, list) or len(given) != count or not all(one in GROUPS for one in given):
+        raise BundleError("E_BUNDLE_EXPRESSIONS", "head.json's expression_groups do not fit its expressions.")
     return tuple(given)
 
 

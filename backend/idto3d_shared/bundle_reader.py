@@ -27,6 +27,8 @@ from .png import read_png
 
 PREVIEW = "preview.png"
 SKIN = "skin"
+SILENCE = "viseme_sil"
+"""The one key that moves nothing by its meaning."""
 _EXTENT = (0.05, 3.0)
 _FARTHEST = 10.0
 _UV_ROUNDING = 1e-4
@@ -56,8 +58,8 @@ class HeadFiles:
 
     version: of the format; vertices (V,3) float32 metres, Z up, facing -Y; faces, faces_uv (F,4) int32, -1 last in a
     triangle; uv (T,2) float32, v up; material, part (F,) int32 into materials and parts; offsets (E,V,3) float32, one
-    for each of expressions; seen (V,) float32 0..1, or None in format 1; images: file name below the folder -> PNG;
-    info: head.json; fit: what the fit found, None in older bundles.
+    for each of expressions, which are of expression_groups; seen (V,) float32 0..1, or None in format 1; images:
+    file name below the folder -> PNG; info: head.json; fit: what the fit found, None in older bundles.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class HeadFiles:
     offsets: NDArray[np.float32]
     seen: NDArray[np.float32] | None
     expressions: tuple[str, ...]
+    expression_groups: tuple[str, ...]
     parts: tuple[str, ...]
     materials: tuple[MaterialHeader, ...]
     images: Mapping[str, bytes]
@@ -96,7 +99,7 @@ def warnings_of(head: HeadFiles) -> list[str]:
     still = [
         f"Expression {name} does not move any vertex."
         for name, offset in zip(head.expressions, head.offsets, strict=True)
-        if not offset.any()
+        if not offset.any() and name != SILENCE
     ]
     unused = len(head.vertices) - len(np.unique(head.faces[head.faces >= 0]))
     return still + ([f"{unused} vertices belong to no face."] if unused else [])
@@ -128,6 +131,7 @@ def _read(path: Path, versions: tuple[int, ...]) -> HeadFiles:
         **{name: array for name, array in arrays.items() if name != "seen"},
         seen=arrays.get("seen"),
         expressions=header.expressions,
+        expression_groups=header.expression_groups,
         parts=header.parts,
         materials=header.materials,
         images=images,

@@ -54,9 +54,10 @@ class Bundle:
 
     vertices (V,3) float32; faces (F,4) int32, outward, -1 last in a triangle; uv (T,2) float32, v up, 0..1 in its
     material's maps; faces_uv (F,4) int32, -1 where faces has it; material and part (F,) int32 into materials and parts;
-    offsets (E,V,3) float32, added to vertices for each name in expressions (without neutral, which is zero); seen (V,)
-    float32 0..1; seen_map (S,S) uint8 of the material "skin", or None; expression_albedo: an expression's name to its
-    own (S,S,3) uint8 albedo of "skin"; preview (H,W,3) uint8 sRGB; timings in seconds; fit: of the photos, or None.
+    offsets (E,V,3) float32, added to vertices for each name in expressions (without neutral, which is zero);
+    expression_groups (E,) each of `idto3d_shared.bundle_header.GROUPS`; seen (V,) float32 0..1; seen_map
+    (S,S) uint8 of the material "skin", or None; expression_albedo: an expression's name to its own (S,S,3) uint8 albedo
+    of "skin"; preview (H,W,3) uint8 sRGB; timings in seconds; fit: of the photos, or None.
     """
 
     vertices: NDArray[np.float32]
@@ -69,6 +70,7 @@ class Bundle:
     materials: tuple[BundleMaterial, ...]
     offsets: NDArray[np.float32]
     expressions: tuple[str, ...]
+    expression_groups: tuple[str, ...]
     seen: NDArray[np.float32]
     preview: Bytes
     seen_map: Bytes | None = None

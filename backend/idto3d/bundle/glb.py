@@ -2,7 +2,8 @@
 """A bundle as binary glTF 2.0, for all programs that are not Blender.
 
 https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html. One mesh, a primitive for each material, a morph target for
-each expression, pictures inside. What glTF cannot say is left out: light under the skin, an expression's own albedo.
+each expression and an empty one for neutral, pictures inside. What glTF cannot say is left out: light under the skin,
+an expression's own albedo.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _NUMBERS = {_FLOAT: "<f4", _USHORT: "<u2", _UINT: "<u4"}
 _KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3"}
 # Less than a thousandth of a millimetre, and of a normal's length, is no motion.
 _MOVES, _TURNS = 1e-6, 1e-3
+NEUTRAL = "neutral"
 _JPEG = 92
 _SPECULAR = "KHR_materials_specular"
 # Principled BSDF's specular of 0.5 and glTF's factor of 1 are both the 4 % of refractive index 1.5.
@@ -39,8 +41,11 @@ def write_glb(bundle: Bundle, file: Path) -> None:
     out = _Gltf()
     vertices = to_head_frame(bundle.vertices)
     corners, corners_uv, face = triangulate(bundle.faces, bundle.faces_uv)
-    poses = [vertices, *(vertices + to_head_frame(offset) for offset in bundle.offsets)]
-    normals = [vertex_normals(pose, corners) for pose in poses]
+    normals = vertex_normals(vertices, corners)
+    still = np.zeros_like(vertices)
+    targets = [(still, still)] if bundle.expressions else []  # neutral, so that its name is there
+    for offset in map(to_head_frame, bundle.offsets):
+        targets.append((offset, turned_normals(vertices, offset, corners, normals)))
     primitives = []
     for number, material in enumerate(bundle.materials):
         own = bundle.material[face] == number
@@ -56,23 +61,20 @@ def write_glb(bundle: Bundle, file: Path) -> None:
             {
                 "attributes": {
                     "POSITION": out.accessor(vertices[vertex], _FLOAT, bounds=True),
-                    "NORMAL": out.accessor(normals[0][vertex], _FLOAT),
+                    "NORMAL": out.accessor(normals[vertex], _FLOAT),
                     "TEXCOORD_0": out.accessor(uv, _FLOAT),
                 },
                 "indices": out.indices(index.ravel()),
                 "material": out.material(material),
                 "targets": [
-                    {
-                        "POSITION": out.sparse((pose - vertices)[vertex], _MOVES),
-                        "NORMAL": out.sparse((normal - normals[0])[vertex], _TURNS),
-                    }
-                    for pose, normal in zip(poses[1:], normals[1:], strict=True)
+                    {"POSITION": out.sparse(moved[vertex], _MOVES), "NORMAL": out.sparse(turned[vertex], _TURNS)}
+                    for moved, turned in targets
                 ],
             }
         )
     mesh: dict[str, Any] = {"name": "head", "primitives": primitives}
     if bundle.expressions:
-        mesh |= {"weights": [0.0] * len(poses[1:]), "extras": {"targetNames": list(bundle.expressions)}}
+        mesh |= {"weights": [0.0] * len(targets), "extras": {"targetNames": [NEUTRAL, *bundle.expressions]}}
     else:
         for primitive in primitives:
             del primitive["targets"]
@@ -102,6 +104,22 @@ def vertex_normals(vertices: Array, triangles: Array) -> Array:
     return np.where(length > 1e-12, total / np.maximum(length, 1e-12), (0.0, 1.0, 0.0)).astype(np.float32)
 
 
+def turned_normals(vertices: Array, offset: Array, triangles: Array, normals: Array) -> Array:
+    """(V,3) what an offset (V,3) adds to the unit normals of vertices (V,3): only where it moves a triangle."""
+    out = np.zeros_like(normals)
+    moves = np.abs(offset).max(axis=1) > _MOVES
+    near = np.zeros(len(vertices), bool)
+    near[triangles[moves[triangles].any(axis=1)]] = True
+    own = triangles[near[triangles].any(axis=1)]
+    used = np.unique(own)
+    place = np.zeros(len(vertices), np.int64)
+    place[used] = np.arange(len(used))
+    posed = vertex_normals((vertices + offset)[used], place[own])
+    kept = near[used]
+    out[used[kept]] = posed[kept] - normals[used[kept]]
+    return out
+
+
 class _Gltf:
     """The lists of a glTF in the making, and its one buffer."""
 
@@ -111,6 +129,7 @@ class _Gltf:
         self.accessors: list[dict[str, Any]] = []
         self.images: list[dict[str, Any]] = []
         self.materials: list[dict[str, Any]] = []
+        self._still: dict[int, int] = {}  # rows to the accessor that has so many, all zero
 
     def view(self, data: bytes, target: int | None = None) -> int:
         """Append to the buffer; the number of the new view."""
@@ -134,6 +153,8 @@ class _Gltf:
         moved = np.flatnonzero(np.abs(values).max(axis=1) > threshold)
         kept = np.zeros(values.shape, np.float32)
         kept[moved] = values[moved]
+        if not len(moved) and len(values) in self._still:
+            return self._still[len(values)]
         accessor = _described(kept, _FLOAT, bounds=True)
         if len(moved):
             kind = _USHORT if len(values) <= 0xFFFF else _UINT
@@ -142,6 +163,8 @@ class _Gltf:
                 "indices": {"bufferView": self.view(moved.astype(_NUMBERS[kind]).tobytes()), "componentType": kind},
                 "values": {"bufferView": self.view(kept[moved].tobytes())},
             }
+        else:
+            self._still[len(values)] = len(self.accessors)
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 

@@ -36,6 +36,7 @@ def read_bundle(path: str | Path) -> Bundle:
         materials=tuple(_material(head, material) for material in head.materials),
         offsets=head.offsets,
         expressions=head.expressions,
+        expression_groups=head.expression_groups,
         seen=head.seen if head.seen is not None else np.ones(len(head.vertices), np.float32),
         preview=_pixels(head, PREVIEW, "RGB"),
         seen_map=_pixels(head, own["seen"], "L") if "seen" in own else None,

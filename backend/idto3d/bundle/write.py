@@ -126,6 +126,7 @@ def _write_header(bundle: Bundle, file: Path) -> None:
         "generator": bundle.generator,
         "units": UNITS,
         "expressions": list(bundle.expressions),
+        "expression_groups": list(bundle.expression_groups),
         "parts": list(bundle.parts),
         "materials": [
             {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..bundle import BundleMaterial, to_blender_frame, to_uint8
 from .head import Head
+from .keys import group_of
 
 Array = NDArray[Any]
 
@@ -29,6 +30,7 @@ def head_arrays(head: Head) -> dict[str, Any]:
         "materials": tuple(_material(head, name) for name in head.materials),
         "offsets": to_blender_frame(head.offsets),
         "expressions": head.names,
+        "expression_groups": tuple(group_of(name) for name in head.names),
         "seen": np.clip(head.seen, 0, 1).astype(np.float32),
     }
 

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys whose sums stay clear of eyeballs and teeth.
+
+A key moves a lid along a chord of the ball that it slides over, and a sum of keys goes where none of them was made for.
+So the keys are bent outwards: in poses that a face shows (each key alone on its way, and natural mixtures) every vertex
+that lies in an obstacle is moved out of it, by the least change of the keys that are active there, spread smoothly over
+the skin around. Repeated, as projections onto constraints are (Kaczmarz 1937; Müller et al. 2007).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse.csgraph import dijkstra
+
+from .obstacles import Obstacle, Place, affine
+
+Array = NDArray[Any]
+
+ENOUGH = 1e-4  # metres of depth that are left alone
+ROUNDS = 12
+SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often what is then too little is added
+ALONE = (0.35, 0.7, 1.0)
+"""Weights at which each key alone is looked at."""
+STIRRED = 1e-3  # metres that a key moves skin or obstacle from which on it answers in full for what lies there
+MOVES = 5e-5  # metres from which on a key moves an obstacle or the skin near it
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """The skin near an obstacle: vertices (S,) of the head model, smooth (S,S) which spreads values over it, held (S,)
+    bool where it may not enter, margin: metres off the obstacle that it is brought to."""
+
+    vertices: Array
+    smooth: csr_array
+    held: Array
+    margin: float
+
+
+@dataclass(frozen=True, eq=False)
+class Moving:
+    """An obstacle, its points (N,3) at rest, and what each of K keys adds to their place: matrix (K,3,3), shift
+    (K,3)."""
+
+    obstacle: Obstacle
+    points: Array
+    matrix: Array
+    shift: Array
+
+    @staticmethod
+    def of(obstacle: Obstacle, neutral: Array, keys: Array) -> Moving:
+        """For the keys (K,P,3) of a head (P,3)."""
+        points = neutral[obstacle.vertices]
+        return Moving(obstacle, points, *affine(points, keys[:, obstacle.vertices]))
+
+    def stirs(self) -> Array:
+        """(K,) metres that each key moves the obstacle's points, in the mean."""
+        points = self.points
+        moved = points @ self.matrix.swapaxes(1, 2) + self.shift[:, None]
+        out: Array = np.linalg.norm(moved, axis=2).mean(1)
+        return out
+
+    def place(self, weights: Array) -> Place:
+        """Where it is in poses of weights (N,K)."""
+        return np.eye(3) + np.einsum("nk,kij->nij", weights, self.matrix), weights @ self.shift
+
+
+def near_skin(points: Array, triangles: Array, seeds: Array, held: Array, reach: float, margin: float) -> Skin:
+    """The connected surface of triangles (F,3) within `reach` metres, along it, of the vertices seeds (N,); held (P,)
+    bool."""
+    ends = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    length = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
+    pair, first = np.unique(np.sort(ends, 1), axis=0, return_index=True)
+    graph = coo_array((length[first] + 1e-9, tuple(pair.T)), shape=(len(points),) * 2).tocsr()
+    away = dijkstra(graph, directed=False, indices=seeds, limit=reach, min_only=True)
+    vertices = np.flatnonzero(np.isfinite(away))
+    both = (graph + graph.T)[vertices][:, vertices]
+    linked = csr_array((np.ones(both.nnz), both.indices, both.indptr), shape=both.shape)
+    degree = np.maximum(linked.sum(1), 1)
+    step = 0.5 * (diags_array(np.ones(len(vertices))) + diags_array(1 / degree) @ linked)
+    # Fades to nothing at the rim.
+    fade = diags_array(np.clip((reach - away[vertices]) / (0.4 * reach), 0, 1))
+    return Skin(vertices, csr_array(fade @ step), held[vertices], margin)
+
+
+def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
+    """What brings skin at rest (S,3) out of obstacles at rest: (S,3)."""
+    moved = np.zeros_like(rest)
+    for _ in range(ROUNDS):
+        push, size = _deepest([o.push((rest + moved)[skin.held][None], skin.margin) for o in obstacles])
+        if not size.any():
+            break
+        change = np.zeros_like(rest)
+        change[skin.held] = push[0]
+        moved += spread(change[None], skin)[0]
+    return moved
+
+
+def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], weights: Array) -> Array:
+    """What to add to keys (K,S,3) of skin at rest (S,3), so that it stays clear of obstacles in poses of weights
+    (N,K)."""
+    held = np.flatnonzero(skin.held)
+    places = [(o.obstacle, *o.place(weights)) for o in obstacles]
+    added = np.zeros_like(keys)
+    every = left = np.arange(len(weights))
+    # A key answers for what it moves: the skin there, or the obstacle.
+    stirs = np.max([o.stirs() for o in obstacles], axis=0)
+    answers = np.clip(np.maximum(np.linalg.norm(keys[:, held], axis=2), stirs[:, None]) / STIRRED, 0, 1)
+    scale = np.maximum((weights**2) @ answers**2, 1e-9)
+    for _ in range(ROUNDS):
+        moved = (weights[left] @ (keys + added)[:, held].reshape(len(keys), -1)).reshape(len(left), -1, 3)
+        push, size = _deepest([o.push(rest[held] + moved, skin.margin, (m[left], s[left])) for o, m, s in places])
+        # Poses that are clear are looked at again when all are.
+        rows, all_seen = np.flatnonzero(size.any(1)), len(left) == len(every)
+        left = left[rows] if len(rows) else every
+        if not len(rows):
+            if all_seen:
+                break
+            continue
+        met = np.flatnonzero(size.any(0))
+        push, size = push[np.ix_(rows, met)], size[np.ix_(rows, met)]
+        need = size / scale[np.ix_(left, met)]
+        change = np.zeros_like(keys)
+        for k in range(len(keys)):
+            worst = (weights[left, k, None] * need).argmax(0)
+            at = (worst, np.arange(len(met)))
+            share = weights[left[worst], k] * answers[k, met] / scale[left[worst], met] * (size[at] > 0)
+            change[k, held[met]] = share[:, None] * push[at]
+        added += spread(change, skin)
+    return added
+
+
+def _deepest(pushes: list[Array]) -> tuple[Array, Array]:
+    """Of the pushes (N,S,3) of several obstacles the largest, and its length (N,S); what is next to none is none."""
+    push = pushes[0]
+    size = np.sqrt(np.einsum("nsc,nsc->ns", push, push))
+    for other in pushes[1:]:
+        length = np.sqrt(np.einsum("nsc,nsc->ns", other, other))
+        deeper = length > size
+        push[deeper], size[deeper] = other[deeper], length[deeper]
+    size[size < ENOUGH] = 0.0
+    return push, size
+
+
+def spread(wanted: Array, skin: Skin) -> Array:
+    """Smooth motions (K,S,3) that go at least as far as those wanted, and the same way."""
+    out = np.zeros_like(wanted)
+    length = np.maximum((wanted**2).sum(2), 1e-18)
+    for _ in range(PASSES):
+        lacking = wanted * np.clip(1 - (out * wanted).sum(2) / length, 0, 1)[..., None]
+        flat = lacking.transpose(1, 0, 2).reshape(len(skin.vertices), -1)
+        for _ in range(SPREAD):
+            flat = skin.smooth @ flat
+        out += flat.reshape(len(skin.vertices), -1, 3).transpose(1, 0, 2)
+    return out

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All keys that a finished head has: its expressions, Apple's 52, and the 15 visemes, which are sums of the 52.
+
+Eyes, teeth and tongue go along, and skin stays clear of eyeballs and teeth, at each key and in natural mixtures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..headmodel import HeadModel
+from ..headmodel.model import SKIN_PARTS
+from .arkit import ARKIT, TONGUE_OUT, in_head_model
+from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
+from .gaze import EYEBALLS, find_eyeballs, look
+from .mixtures import LOWER, draw, in_mirror, pairs
+from .obstacles import TEETH, Obstacle, eyeball_obstacle, teeth_obstacles
+from .tongue import opening, tongue_out
+from .visemes import VISEMES
+
+Array = NDArray[Any]
+Group = Literal["expression", "arkit", "viseme"]
+
+FILMS = ("lacrimal", "eye_blend", "eye_occlusion", "lashes")
+"""Parts that lie on the skin round the eyes."""
+HELD = "face"
+"""The part that may not enter eyeballs and teeth; what hangs on it bends along."""
+ROOTS = 0.0015  # metres from the skin within which a film is fastened to it
+Where = Literal["eye", "mouth"]
+NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle that its skin begins
+REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # metres that it goes on from there
+MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 3e-4}  # metres that it stays off
+MIXTURES: dict[Where, int] = {"eye": 60, "mouth": 200}  # and as many mirrored
+PAIRS: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
+"""Shapes of which every two are looked at together."""
+SEED = 52
+
+
+@dataclass(frozen=True, eq=False)
+class Keys:
+    """neutral (P,3) and what each name adds to it (P,3)."""
+
+    neutral: Array
+    offsets: Mapping[str, Array]
+
+
+def group_of(name: str) -> Group:
+    """What a key is, by its name."""
+    return "viseme" if name in VISEMES else "arkit" if name in ARKIT else "expression"
+
+
+def all_keys(model: HeadModel, neutral: Array, resting: Array, expressions: Mapping[str, Array]) -> Keys:
+    """The keys of a head (P,3): its expressions (P,3) as they are given, and the head model's shapes for the 52.
+    resting (E,): how much of the head model's expressions is in the neutral face already, see `HeadFit`."""
+    names = (*expressions, *ARKIT)
+    made = np.stack([*expressions.values(), *arkit_shapes(model, neutral, resting)]).astype(np.float64)
+    neutral = np.asarray(neutral, np.float64).copy()
+    opened = made[names.index("jawOpen")]
+    for eye in find_eyeballs(model, neutral):
+        ball = eyeball_obstacle(model, neutral, eye, EYEBALLS[0])
+        _keep_clear(model, neutral, made, names, "eye", [ball])
+    teeth = teeth_obstacles(model, neutral, opened)
+    if teeth:
+        _keep_clear(model, neutral, made, names, "mouth", teeth)
+    offsets = dict(zip(names, made.astype(np.float32), strict=True))
+    for viseme, weights in VISEMES.items():
+        offsets[viseme] = sum((w * offsets[n] for n, w in weights.items()), np.zeros_like(offsets[ARKIT[0]]))
+    return Keys(neutral, offsets)
+
+
+def arkit_shapes(model: HeadModel, neutral: Array, resting: Array) -> list[Array]:
+    """(P,3) of each of `ARKIT` for a head (P,3). A shape that the head model does not have moves nothing."""
+    known = {name.removesuffix("_L").removesuffix("_R") for name in model.expression_names}
+    known |= set(model.expression_names)
+
+    def moved(weights: Mapping[str, float]) -> Array:
+        vector = model.expression_vector({name: w for name, w in weights.items() if name in known})
+        return model.motion(np.where(vector != 0, vector - resting, 0.0))
+
+    eyeballs = find_eyeballs(model, neutral)
+    out = []
+    for name in ARKIT:
+        if name == TONGUE_OUT:
+            out.append(tongue_out(model, neutral, moved(opening(model.expression_names))))
+            continue
+        shape = moved({in_head_model(name): 1.0})
+        out.append(shape + look(neutral, eyeballs, name) if name.startswith("eyeLook") else shape)
+    return out
+
+
+def _keep_clear(
+    model: HeadModel, neutral: Array, keys: Array, names: tuple[str, ...], where: Where,
+    obstacles: list[Obstacle],
+) -> None:  # fmt: skip
+    """Change neutral (P,3) and keys (K,P,3) of `names` in place, so that skin stays out of obstacles."""
+    skin = _skin_near(model, neutral, obstacles, where)
+    if not len(skin.vertices):
+        return
+    own = skin.vertices
+    moved = clear_rest(neutral[own], skin, obstacles)
+    follow = _Following(model, neutral, own)
+    neutral[own] += moved
+    follow(neutral, moved)
+    touched = [*own, *np.concatenate([o.vertices for o in obstacles])]
+    active = np.flatnonzero(np.abs(keys[:, touched]).max((1, 2)) > MOVES)
+    weights = _poses([names[k] for k in active], where)
+    moving = [Moving.of(o, neutral, keys[active]) for o in obstacles]
+    added = clear_keys(neutral[own], keys[np.ix_(active, own)], skin, moving, weights)
+    for k, change in zip(active, added, strict=True):
+        keys[k][own] += change
+        follow(keys[k], change)
+
+
+def _poses(names: list[str], where: Where) -> Array:
+    """(N,K) weights of names (K,): each alone on its way, natural mixtures, and the visemes."""
+    alone = np.concatenate([weight * np.eye(len(names)) for weight in ALONE])
+    column = {name: n for n, name in enumerate(names)}
+    mixed = draw(np.random.default_rng(SEED), MIXTURES[where])
+    mixed = np.concatenate([mixed, in_mirror(mixed)])
+    spoken = [[weights.get(name, 0.0) for name in ARKIT] for weights in VISEMES.values()]
+    arkit = np.concatenate([mixed, spoken, pairs(PAIRS[where])])
+    rows = np.zeros((len(arkit), len(names)))
+    for n, name in enumerate(ARKIT):
+        if name in column:
+            rows[:, column[name]] = arkit[:, n]
+    return np.concatenate([alone, rows[(rows > 0).sum(1) > 1]])
+
+
+def _skin_near(model: HeadModel, neutral: Array, obstacles: list[Obstacle], where: Where) -> Skin:
+    held = model.vertices_of(HELD)
+    surface = np.concatenate([neutral[o.vertices] for o in obstacles])
+    candidates = np.flatnonzero(held)
+    distance, _ = cKDTree(surface).query(neutral[candidates], distance_upper_bound=NEAR[where])
+    seeds = candidates[np.isfinite(distance)]
+    hanging = model.triangles[~model.faces_of(TEETH, *EYEBALLS, *FILMS)[model.triangle_quad]]
+    return near_skin(neutral, hanging, seeds, held, REACH[where], MARGIN[where])
+
+
+class _Following:
+    """Films take the motion of the skin that they are fastened to."""
+
+    def __init__(self, model: HeadModel, neutral: Array, skin: Array) -> None:
+        films = np.flatnonzero(model.vertices_of(*FILMS))
+        own = skin[model.vertices_of(*SKIN_PARTS)[skin]]
+        self.vertices, self.source = films[:0], films[:0]
+        if not len(films) or not len(own):
+            return
+        distance, nearest = cKDTree(neutral[own]).query(neutral[films])
+        roots = np.flatnonzero(distance < ROOTS)
+        if not len(roots):
+            return
+        away, root = cKDTree(neutral[films[roots]]).query(neutral[films])
+        same_eye = away < 0.02
+        place = np.full(len(neutral), -1)
+        place[skin] = np.arange(len(skin))
+        self.vertices = films[same_eye]
+        self.source = place[own[nearest[roots[root[same_eye]]]]]
+
+    def __call__(self, out: Array, change: Array) -> None:
+        """Add to out (P,3) what change (S,3) of the skin means for the films."""
+        out[self.vertices] += change[self.source]

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which of ARKit's shapes a face shows together, and how much of each: natural mixtures.
+
+A key is a straight line, a mixture a sum, so that any two keys can be made to tear a face. What a face does, and what
+a capture of one gives, is less: muscles pull against each other, and an eye closes only once. `limited` says so in
+weights, and `draw` makes random mixtures that keep to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arkit import ARKIT, other_side
+
+Array = NDArray[Any]
+
+_INDEX = {name: n for n, name in enumerate(ARKIT)}
+AT_MOST_ONE: tuple[tuple[str, ...], ...] = (
+    # what closes an eye
+    *((f"eyeBlink{s}", f"eyeSquint{s}", f"cheekSquint{s}", f"eyeLookDown{s}") for s in ("Left", "Right")),
+    *((f"eyeBlink{s}", f"eyeSquint{s}", f"eyeWide{s}", f"eyeLookDown{s}") for s in ("Left", "Right")),
+    # brows go up or down
+    *((f"browDown{s}", f"browOuterUp{s}") for s in ("Left", "Right")),
+    # corners of the mouth
+    *(
+        (f"mouthSmile{s}", f"mouthFrown{s}", f"mouthStretch{s}", "mouthPucker", "mouthFunnel")
+        for s in ("Left", "Right")
+    ),
+    *((f"mouthSmile{s}", f"mouthDimple{s}", f"mouthPress{s}") for s in ("Left", "Right")),
+    ("mouthLeft", "mouthRight", "mouthPucker", "mouthFunnel"),
+    ("jawLeft", "jawRight", "jawForward", "jawOpen"),
+    # each lip
+    *(("mouthRollUpper", "mouthShrugUpper", "mouthFunnel", f"mouthUpperUp{s}") for s in ("Left", "Right")),
+    *(("mouthRollLower", "mouthShrugLower", "mouthFunnel", f"mouthLowerDown{s}") for s in ("Left", "Right")),
+    *((f"mouthPress{s}", f"mouthUpperUp{s}", f"mouthLowerDown{s}") for s in ("Left", "Right")),
+    # air and tongue need room
+    ("cheekPuff", "jawOpen", "mouthSmileLeft", "mouthUpperUpLeft"),
+    ("cheekPuff", "jawOpen", "mouthSmileRight", "mouthUpperUpRight"),
+    *(("tongueOut", other) for other in (
+        "mouthRollUpper", "mouthRollLower", "mouthPucker", "mouthFunnel", "mouthClose", "cheekPuff",
+        "mouthPressLeft", "mouthPressRight", "mouthShrugUpper", "mouthShrugLower", "jawLeft", "jawRight",
+        "mouthLeft", "mouthRight",
+    )),
+)  # fmt: skip
+"""Shapes whose weights sum to one at most."""
+_HEIGHTS = (("eyeLookUp", "eyeLookUp"), ("eyeLookDown", "eyeLookDown"))
+_SIDES = (("eyeLookOut", "eyeLookIn"), ("eyeLookIn", "eyeLookOut"))
+"""What the left eye does and, with it, the right."""
+UPPER = ("eyeBlink", "eyeSquint", "eyeWide", "browDown", "browInnerUp", "browOuterUp", "cheekSquint", "noseSneer")
+LOWER = (
+    "jawOpen", "jawForward", "jawLeft", "jawRight", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft",
+    "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmile", "mouthFrown",
+    "mouthStretch", "mouthDimple", "mouthLowerDown", "mouthPress", "mouthUpperUp", "cheekPuff", "tongueOut",
+)  # fmt: skip
+ONE_SIDED = 0.25  # how often a shape of two sides shows on one alone
+
+
+def limited(weights: Array) -> Array:
+    """weights (N,52) in the order of `ARKIT` brought within what a face does: mouthClose up to jawOpen, a gaze within a
+    circle, and each group of AT_MOST_ONE scaled down where its sum is above one."""
+    out: Array = np.clip(weights, 0, 1)
+    out[:, _INDEX["mouthClose"]] = np.minimum(out[:, _INDEX["mouthClose"]], out[:, _INDEX["jawOpen"]])
+    for side in ("Left", "Right"):
+        looks = [_INDEX[f"eyeLook{way}{side}"] for way in ("Up", "Down", "In", "Out")]
+        out[:, looks] /= np.maximum(np.linalg.norm(out[:, looks], axis=1, keepdims=True), 1)
+    for group in AT_MOST_ONE:
+        columns = [_INDEX[name] for name in group]
+        out[:, columns] /= np.maximum(out[:, columns].sum(1, keepdims=True), 1)
+    out[:, _INDEX["mouthClose"]] = np.minimum(out[:, _INDEX["mouthClose"]], out[:, _INDEX["jawOpen"]])
+    return out
+
+
+def draw(rng: np.random.Generator, count: int) -> Array:
+    """(count,52) random natural mixtures in the order of `ARKIT`: one or two shapes of brows and eyes, a gaze in every
+    second one, two or three of mouth, jaw, cheeks and tongue, each from a fifth to its full strength."""
+    out = np.zeros((count, len(ARKIT)))
+    for row in out:
+        for base in rng.choice(UPPER, rng.integers(1, 3), replace=False):
+            _add(rng, row, base)
+        for base in rng.choice(LOWER, rng.integers(2, 4), replace=False):
+            _add(rng, row, base)
+        if rng.random() < 0.5:
+            for left, right in (_HEIGHTS[rng.integers(0, 2)], _SIDES[rng.integers(0, 2)]):
+                strength = rng.random()
+                row[_INDEX[f"{left}Left"]] = row[_INDEX[f"{right}Right"]] = strength
+        if row[_INDEX["mouthClose"]]:
+            _add(rng, row, "jawOpen")
+    return limited(out)
+
+
+def in_mirror(weights: Array) -> Array:
+    """weights (N,52) with left and right exchanged."""
+    return weights[:, [_INDEX[other_side(name)] for name in ARKIT]]
+
+
+def pairs(bases: Sequence[str]) -> Array:
+    """(N,52) every two of the shapes, both of their sides at full strength, as far as `limited` lets them."""
+    out = np.zeros((len(bases) * (len(bases) - 1) // 2, len(ARKIT)))
+    for row, (one, other) in zip(out, combinations(bases, 2), strict=True):
+        for name in (one, other):
+            row[[_INDEX[n] for n in (name, f"{name}Left", f"{name}Right") if n in _INDEX]] = 1.0
+    return limited(out)
+
+
+def _add(rng: np.random.Generator, row: Array, base: str) -> None:
+    strength = rng.uniform(0.2, 1.0)
+    if base in _INDEX:
+        row[_INDEX[base]] = strength
+        return
+    shares = np.clip(strength * rng.uniform(0.85, 1.15, 2), 0, 1)
+    if rng.random() < ONE_SIDED:
+        shares[rng.integers(0, 2)] = 0.0
+    row[_INDEX[f"{base}Left"]], row[_INDEX[f"{base}Right"]] = shares

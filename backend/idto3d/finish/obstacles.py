@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What skin may not enter: eyeballs and rows of teeth, each as a surface seen from within, and where it is in a pose.
+
+An eyeball is a distance for every direction from its centre, a row of teeth one for every angle and height about an
+upright axis. Both move as a whole, so that each key moves them by an affine map, and a sum of keys by the maps' sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import LinearNDInterpolator
+from scipy.ndimage import grey_closing
+
+from ..headmodel import HeadModel
+from .gaze import Eyeball
+
+Array = NDArray[Any]
+Place = tuple[Array, Array]
+"""Matrices (N,3,3) and shifts (N,3) that bring an obstacle from rest into N poses."""
+
+GRID = 97
+WIDEST = 2.4  # of the stereographic map of an eyeball's directions: 1 is the rim of its front half
+TEETH = "teeth"
+ARCH = 80.0  # degrees to both sides of the front that a row of teeth is looked at
+STEP = (2.5, 0.0006)  # degrees and metres of a row of teeth's map
+
+
+@dataclass(frozen=True, eq=False)
+class Obstacle:
+    """A surface about centre (3,): front (H,W) metres over `low` (2,) and `step` (2,) of its coordinates, -1 where
+    there is none; upright: about an axis, else about a point; vertices (N,) of the head model that move with it; deep:
+    metres below the surface from which on a point is not in it but behind it."""
+
+    centre: Array
+    front: Array
+    low: Array
+    step: Array
+    upright: bool
+    vertices: Array
+    deep: float
+
+    def push(self, points: Array, margin: float, place: Place | None = None) -> Array:
+        """What brings points (N,S,3) in N poses to `margin` off the surface: (N,S,3), zero for those that are clear.
+        place: where the obstacle is in each pose; without, at rest."""
+        turn, shift = place or (np.broadcast_to(np.eye(3), (len(points), 3, 3)), np.zeros((len(points), 3)))
+        back = np.ascontiguousarray(np.linalg.inv(turn))
+        out = np.zeros(points.shape)
+        _push(
+            np.ascontiguousarray(points, np.float64), np.ascontiguousarray(turn), back, shift, self.centre, self.front,
+            self.low, self.step, self.upright, self.deep, margin, out,
+        )  # fmt: skip
+        return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _push(points, turn, back, shift, centre, front, low, step, upright, deep, margin, out):  # type: ignore[no-untyped-def]
+    for n in range(points.shape[0]):
+        for s in range(points.shape[1]):
+            p = points[n, s] - shift[n]
+            x = back[n, 0, 0] * p[0] + back[n, 0, 1] * p[1] + back[n, 0, 2] * p[2] - centre[0]
+            height = back[n, 1, 0] * p[0] + back[n, 1, 1] * p[1] + back[n, 1, 2] * p[2]
+            y = 0.0 if upright else height - centre[1]
+            z = back[n, 2, 0] * p[0] + back[n, 2, 1] * p[1] + back[n, 2, 2] * p[2] - centre[2]
+            distance = np.sqrt(x * x + y * y + z * z)
+            if distance < 1e-9:
+                continue
+            x, y, z = x / distance, y / distance, z / distance
+            if upright:
+                i, j = np.arctan2(x, z), height
+            else:
+                i, j = x / max(1 + z, 1e-3), y / max(1 + z, 1e-3)
+            i, j = (i - low[0]) / step[0], (j - low[1]) / step[1]
+            if i < 0 or j < 0 or i > front.shape[0] - 1.001 or j > front.shape[1] - 1.001:
+                continue
+            a, b = int(i), int(j)
+            u, v = i - a, j - b
+            if min(min(front[a, b], front[a, b + 1]), min(front[a + 1, b], front[a + 1, b + 1])) < 0:
+                continue
+            near = (1 - v) * front[a, b] + v * front[a, b + 1]
+            far = (1 - v) * front[a + 1, b] + v * front[a + 1, b + 1]
+            depth = (1 - u) * near + u * far + margin - distance
+            if 0 < depth < deep:
+                for k in range(3):
+                    out[n, s, k] = depth * (turn[n, k, 0] * x + turn[n, k, 1] * y + turn[n, k, 2] * z)
+
+
+def eyeball_obstacle(model: HeadModel, neutral: Array, eye: Eyeball, part: str) -> Obstacle:
+    """The ball of an eye, whose outer surface is `part`."""
+    own = eye.vertices[model.vertices_of(part)[eye.vertices]]
+    away = neutral[own] - eye.centre
+    distance = np.linalg.norm(away, axis=1)
+    outward = away / distance[:, None]
+    ticks = np.linspace(-WIDEST, WIDEST, GRID)
+    grid = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), -1)
+    ahead = outward[:, 2] > -0.9
+    front = LinearNDInterpolator(_coordinates(away, outward, False)[ahead], distance[ahead])(grid)
+    step = np.full(2, ticks[1] - ticks[0])
+    return Obstacle(eye.centre, np.nan_to_num(front, nan=-1.0), np.full(2, -WIDEST), step, False, own, 0.006)
+
+
+def teeth_obstacles(model: HeadModel, neutral: Array, opened: Array) -> list[Obstacle]:
+    """Upper and lower teeth; opened (P,3): what an open jaw adds, by which they are told apart."""
+    own = np.flatnonzero(model.vertices_of(TEETH))
+    if not len(own):
+        return []
+    moved = np.linalg.norm(opened, axis=1)
+    falls = moved > 0.1 * moved[own].max(initial=0)  # molars, near the hinge, fall less
+    points = neutral[own]
+    half = float(np.abs(points[:, 0] - points[:, 0].mean()).max())
+    centre = np.array([points[:, 0].mean(), 0.0, points[:, 2].max() - half])
+    triangles = model.triangles_of(TEETH)
+    rows = (triangles[~falls[triangles[:, 0]]], triangles[falls[triangles[:, 0]]])
+    return [_row_of_teeth(neutral, row, centre) for row in rows if len(row)]
+
+
+def affine(rest: Array, motions: Array) -> tuple[Array, Array]:
+    """The affine maps that motions (K,N,3) of points rest (N,3) come nearest to: matrices (K,3,3) and shifts (K,3), so
+    that a point x moves by matrix @ x + shift."""
+    middle = rest.mean(0)
+    system = np.c_[rest - middle, np.ones(len(rest))]
+    flat = motions.transpose(1, 0, 2).reshape(len(rest), -1)
+    solved = np.linalg.lstsq(system, flat, rcond=None)[0].reshape(4, -1, 3)
+    matrix = solved[:3].transpose(1, 2, 0)
+    shift: Array = solved[3] - matrix @ middle
+    return matrix, shift
+
+
+def _row_of_teeth(neutral: Array, triangles: Array, centre: Array) -> Obstacle:
+    corners = neutral[triangles]
+    shares = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [1 / 3] * 3])
+    points = np.einsum("sk,tkc->tsc", shares, corners).reshape(-1, 3)
+    away = (points - centre) * [1, 0, 1]
+    distance = np.linalg.norm(away, axis=1)
+    at = _coordinates(points, away / np.maximum(distance, 1e-9)[:, None], True)
+    step = np.array([np.radians(STEP[0]), STEP[1]])
+    low = np.array([-np.radians(ARCH), points[:, 1].min()])
+    size = (int(2 * np.radians(ARCH) / step[0]) + 1, int(np.ptp(points[:, 1]) / step[1]) + 1)
+    cell = np.rint((at - low) / step).astype(np.int64)
+    inside = ((cell >= 0) & (cell < size)).all(1)
+    front = np.full(size, -1.0)
+    np.maximum.at(front, tuple(cell[inside].T), distance[inside])
+    closed = grey_closing(front, (5, 5))  # gaps between samples and between teeth
+    return Obstacle(centre, closed, low, step, True, np.unique(triangles), 0.008)
+
+
+def _coordinates(points: Array, outward: Array, upright: bool) -> Array:
+    """(...,2) of directions: the stereographic projection from behind, or the angle about +Y and the height."""
+    if upright:
+        return np.stack([np.arctan2(outward[..., 0], outward[..., 2]), points[..., 1]], -1)
+    out: Array = outward[..., :2] / np.maximum(1 + outward[..., 2:], 1e-3)
+    return out
