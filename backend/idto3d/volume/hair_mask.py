@@ -27,10 +27,12 @@ SIZE = 256  # pixels of the picture in which kinds are told apart
 FINE = 768  # pixels in which single strands are followed
 ROUNDS = 6
 HAIR, SKIN, OTHER = 0, 1, 2
+_GRAINS, _GRAIN_WEIGHT = 16, 0.6
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
 BALD = (1.5e-4, 4e-4)  # square metres over the scalp, or of it and unlike skin: fewer are a bald head's lights
 RING = 4e-4  # square metres of hair over the skull from which its colour is known
 SKIN_BLUR = (3.0, 1.2, 1.2)  # bins: the forehead is the cheeks' colour in another light
+CURTAIN, REACH = 0.018, 0.13  # metres of hair beside the jaw, at least, and of its reach where clothes are alike
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
 
 
@@ -80,24 +82,30 @@ def tell_kinds(view: HeadView) -> Array:
     # Until it is known whether hair hangs, its colour is learnt near the skull only: it would drift to what is beside.
     close = view.outside < 0.04
     near = close & (view.above > view.mouth)
+    grain = _grain(view)
+    sure = (sure_hair, view.sure_skin * weight, weight * below * far * unlike_hair)
+    grains = [_learn_grain(grain, w) for w in sure]
     kinds = place
     for step in range(ROUNDS):
         likely = np.stack([hair, skin, other], -1)[histogram.index] + np.array([2e-5, 2e-5, 5e-5])
-        kinds = _normalised(np.log(place) + _COLOUR_WEIGHT * np.log(likely))
+        rough = np.stack(grains, -1)[grain]
+        kinds = _normalised(np.log(place) + _COLOUR_WEIGHT * np.log(likely) + _GRAIN_WEIGHT * np.log(rough))
         kinds = cv2.blur(kinds * weight[..., None], (3, 3)) / np.maximum(cv2.blur(weight, (3, 3)), 1e-3)[..., None]
         kinds *= weight[..., None]
         loose = (kinds[..., HAIR] > 0.5) & ~_grown_from_head(view, kinds[..., HAIR] > 0.5)
+        loose |= out_of_reach(view, long, kinds[..., HAIR] > 0.5)
         kinds[loose, OTHER] += kinds[loose, HAIR]
         kinds[loose, HAIR] = 0.0
         if step in (1, 3):
             found = kinds[..., HAIR] > 0.5
-            long = hangs(view, found) if step == 1 else long & ~spills(view, found)
+            long = hangs(view, found) & long
             place, far = place_prior(view, long)
             near = close & ((view.above > view.mouth) | (long & (view.above > view.chin - 0.06)))
         # Only the sure teach, and not much: strips of the one among the other would draw it over.
         hair = 0.8 * hair_0 + 0.2 * histogram.learn(kinds[..., HAIR] ** 3 * near)
         skin = 0.8 * skin_0 + 0.2 * histogram.learn(kinds[..., SKIN] ** 3)
         other = 0.4 * other_0 + 0.3 * every + 0.3 * histogram.learn(kinds[..., OTHER] * (0.2 + 0.8 * unlike_hair))
+        grains = [0.7 * g + 0.3 * _learn_grain(grain, kinds[..., k] ** 3) for k, g in enumerate(grains)]
     return kinds
 
 
@@ -139,29 +147,34 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
 
 
 def hangs(view: HeadView, hair: Array) -> Array:
-    """(size,size) bool: on which half of the picture hair (size,size) bool comes down past the jaw without a gap."""
-    rows = 8
-    height = max(view.mouth - view.chin, 1e-3)
-    row = np.floor((view.mouth - view.above) / height * rows).astype(int)
-    beside = hair & (view.outside < 0.05) & (~view.skin | (view.face & (view.within < 0.015)))
-    out = np.zeros(hair.shape, bool)
-    for half in (view.across > view.middle, view.across <= view.middle):
-        count = np.array([(beside & half & (row == k)).sum() for k in range(rows)])
-        width = np.sort(count)[rows // 4] / view.camera.scale**2 / (height / rows)
-        if width > 0.006:
-            out |= half
-    return out
+    """(size,size) bool: on which half of the picture hair (size,size) bool comes down past the jaw without a gap,
+    beside the head: on it, jaws are as dark in the shade."""
 
+    def widths(top: float, low: float) -> Array:
+        """(8,) metres of the half's hair beside the head, from one height to another."""
+        row = np.floor((top - view.above) / max(top - low, 1e-3) * 8)
+        count = np.array([(beside & half & (row == k)).sum() for k in range(8)])
+        return np.sort(count) / view.camera.scale**2 / max(top - low, 1e-3) * 8
 
-def spills(view: HeadView, hair: Array) -> Array:
-    """(size,size) bool: on which half of the picture what was taken for hair (size,size) bool goes on over the
-    shoulder, as only clothes of its colour do."""
+    beside = hair & (view.outside < 0.05) & ~view.skin
     low = hair & (view.above < view.chin)
     wide = low & (np.abs(view.across - view.middle) > 0.16)
     out = np.zeros(hair.shape, bool)
     for half in (view.across > view.middle, view.across <= view.middle):
-        if (wide & half).sum() > max(0.1 * (low & half).sum(), 8e-4 * view.camera.scale**2):
-            out |= half
+        # What goes on over the shoulder is clothes of hair's colour, but for a curtain that surely hangs before them.
+        spills = (wide & half).sum() > max(0.1 * (low & half).sum(), 8e-4 * view.camera.scale**2)
+        if widths(view.mouth, view.chin)[1] > CURTAIN and (not spills or widths(view.eye, view.mouth)[1] > CURTAIN):
+            out |= half & (np.abs(view.across - view.middle) < (REACH if spills else np.inf))
+    return out
+
+
+def out_of_reach(view: HeadView, long: Array, hair: Array) -> Array:
+    """(size,size) bool: where hair (size,size) bool that does not hang cannot be: below the chin; on the jaw, which is
+    its beard; and beside the face where no hair comes down from over the eyes."""
+    below = (view.above < view.chin) | (view.skin & (view.above < view.mouth))
+    _, label = cv2.connectedComponents((hair & ~view.skin).astype(np.uint8), connectivity=4)
+    from_above = np.isin(label, np.unique(label[view.above > view.eye]))
+    out: Array = (below | ((label > 0) & ~from_above)) & ~long
     return out
 
 
@@ -174,6 +187,27 @@ def _grown_from_head(view: HeadView, hair: Array) -> Array:
     kept = np.isin(label, np.unique(label[close]))
     grown: Array = cv2.dilate((kept & (label > 0)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return grown | (view.outside == 0)
+
+
+def _grain(view: HeadView) -> Array:
+    """(size,size) int: how rough the person is there, in classes of doubling contrast."""
+    light, inside = view.colour[..., 0], cv2.erode(view.person.astype(np.float32), np.ones((3, 3), np.uint8))
+
+    def mean(values: Array, blur: float) -> Array:
+        total = cv2.GaussianBlur(inside, (0, 0), blur)
+        out: Array = cv2.GaussianBlur(values * inside, (0, 0), blur) / np.maximum(total, 1e-3)
+        return out
+
+    contrast = mean(np.abs(light - mean(light, 1.5)), 2.0)
+    return np.clip(2.0 * np.log2(np.maximum(contrast, 0.1)) + 4.0, 0, _GRAINS - 1).astype(int)
+
+
+def _learn_grain(grain: Array, weight: Array) -> Array:
+    """(_GRAINS,) density of a roughness (h,w) where weight (h,w) is."""
+    count = np.bincount(grain.ravel(), weight.ravel(), _GRAINS)
+    smooth = gaussian_filter(count, 1.0) + 1e-6
+    out: Array = smooth / smooth.sum() + 0.03
+    return out
 
 
 class _Histogram:
