@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from idto3d.errors import Cancelled, UserError
 from idto3d.finish.head import HIDDEN
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.pipeline import STARTER_PACK
+from idto3d.protocol import BadRequest, Capture, parse_request
+from idto3d.worker import Worker
 from idto3d_shared.live_link import SHAPES
 
 Array = Any
@@ -154,7 +158,7 @@ def test_names_of_the_model_and_arkits(model: HeadModel) -> None:
 
 
 def test_gaze() -> None:
-    gaze = np.radians([[15.0, -10.0], [12.0, -10.0]])  # to the person's left and up
+    gaze = np.radians([[13.5, -10.8], [10.8, -10.8]])  # to the person's left and up
     shapes = dict(zip(SHAPES, shapes_of_gaze(gaze), strict=True))
     assert shapes["eyeLookOutLeft"] == pytest.approx(0.5) and shapes["eyeLookInRight"] == pytest.approx(0.4)
     assert shapes["eyeLookUpLeft"] == shapes["eyeLookUpRight"] == pytest.approx(0.4)
@@ -220,3 +224,25 @@ def test_a_known_animation_seen_by_perfect_landmarks(model: HeadModel) -> None:
         assert np.corrcoef(got, true)[0, 1] > 0.9, name
     off = Rotation.from_euler("YXZ", take.head[seen]) * Rotation.from_euler("YXZ", turns[seen]).inv()
     assert np.degrees(off.magnitude()).mean() < 2.0 and np.degrees(off.magnitude()).max() < 3.0
+
+
+def test_the_request(tmp_path: Path) -> None:
+    line = {"type": "capture", "job": "j", "video": "v.mp4", "out": "t.csv"}
+    assert parse_request(json.dumps(line).encode()) == Capture("j", "v.mp4", "t.csv")
+    for wrong in ({"video": None}, {"out": ""}, {"head": 3}, {"seed": 1}):
+        with pytest.raises(BadRequest) as refused:
+            parse_request(json.dumps({**line, **wrong}).encode())
+        assert refused.value.job == "j"
+
+
+def test_the_worker_does_it(tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = []
+    worker = Worker(said.append, lambda request, events: Path(request.out))
+    worker.take(json.dumps({"type": "capture", "job": "j", "video": "v.mp4", "out": "t.csv"}).encode())
+    doing = threading.Thread(target=worker.work)
+    doing.start()
+    while not any(event["type"] == "done" for event in said):
+        time.sleep(0.01)
+    worker.close()
+    doing.join()
+    assert said[-1] == {"type": "done", "take": "t.csv", "job": "j"}

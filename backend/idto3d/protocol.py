@@ -33,7 +33,7 @@ refit     job, path of a .npz with moved (V,3) float32 metres, how the neutral h
           photo where a program might not show it as it is, or null}], outlines [{handles [number], closed}]
 error     job (or null: the line was no good request), code, message, fix. Ends the job
 cancelled job, resumable: asking for the same job again goes on from its checkpoint
-done      job, bundle: folder
+done      job, bundle: folder, or take: path of the CSV
 ========= ==============================================================================================================
 
 Requests:
@@ -47,14 +47,17 @@ refit     job, bundle (folder of a head that has a fit.json), folder (for the an
           fit.json), corners [3 vertices of the bundle], weights [3], pixel [x, y] of the photo upright}], pack, photos
           [path or "" where it is not to be found, one a photo of fit.json], out: folder for the head as it is then, its
           photos laid on it anew, or null: only the answer is wanted. May be left out: pins, pack, photos, out, log
+capture   job, video (path), out (path of the CSV that it becomes), head (whose face it is: folder of a bundle, or a
+          file like its head.npz; null: the video has to tell), pack, previews, log. May be left out: head and all after
 cancel    job: acts at the next step, keeps the checkpoint; a waiting job is dropped (``cancelled`` too). A job that has
           just ended is no error
 shutdown  cancel everything and end
 ========= ==============================================================================================================
 
 Codes of the worker's own errors, besides those of photos (E_PHOTO_..., E_FACE_..., E_NO_FACE), of the fit (E_FIT_...),
-packs (E_PACK_...) and bundles (E_BUNDLE_...): E_REQUEST a line that is no good request; E_SETUP the environment lacks a
-package; E_OUT_NOT_WRITABLE, E_DISK_FULL, E_OUT_OF_MEMORY; E_INTERNAL anything unexpected, traceback in the log.
+packs (E_PACK_...), bundles (E_BUNDLE_...) and videos (E_VIDEO_..., E_CAPTURE_HEAD): E_REQUEST a line that is no good
+request; E_SETUP the environment lacks a package; E_OUT_NOT_WRITABLE, E_DISK_FULL, E_OUT_OF_MEMORY; E_INTERNAL anything
+unexpected, traceback in the log.
 """
 
 from __future__ import annotations
@@ -116,6 +119,19 @@ class Refit:
 
 
 @dataclass(frozen=True)
+class Capture:
+    """Read the face in a video; the fields are those of the request."""
+
+    job: str
+    video: str
+    out: str
+    head: str | None = None
+    pack: str | None = None
+    previews: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True)
 class Cancel:
     """Stop a job, keep its checkpoint."""
 
@@ -127,7 +143,7 @@ class Shutdown:
     """Cancel everything and end."""
 
 
-Request = Generate | Refit | Cancel | Shutdown
+Request = Generate | Refit | Capture | Cancel | Shutdown
 
 
 class BadRequest(UserError):
@@ -150,7 +166,7 @@ def parse_request(line: bytes) -> Request:
     if kind == "shutdown":
         _no_others(data, None)
         return Shutdown()
-    if kind not in ("generate", "refit", "cancel"):
+    if kind not in ("generate", "refit", "capture", "cancel"):
         raise BadRequest(f"There is no request of type {str(kind)[:40]!r}.")
     job = data.pop("job", None)
     if not isinstance(job, str) or not job:
@@ -158,6 +174,8 @@ def parse_request(line: bytes) -> Request:
     if kind == "cancel":
         _no_others(data, None)  # a bad cancel does not end the job
         return Cancel(job)
+    if kind == "capture":
+        return _capture(job, data)
     return _refit(job, data) if kind == "refit" else _generate(job, data)
 
 
@@ -188,6 +206,15 @@ def _generate(job: str, data: dict[str, Any]) -> Generate:
                 raise BadRequest(f"{name} must be {wanted}.", job)
     _no_others(data, job)
     return Generate(given.job, given.photos, given.out, **chosen)
+
+
+def _capture(job: str, data: dict[str, Any]) -> Capture:
+    given = {name: data.pop(name, None) for name in ("video", "out", "head", "pack", "previews", "log")}
+    for name, value in given.items():
+        if not (_path(value) or (value is None and name not in ("video", "out"))):
+            raise BadRequest(f"{name} must be a path.", job)
+    _no_others(data, job)
+    return Capture(job, **given)
 
 
 def _refit(job: str, data: dict[str, Any]) -> Refit:

@@ -36,6 +36,7 @@ from .protocol import (
     PROTOCOL_VERSION,
     BadRequest,
     Cancel,
+    Capture,
     Generate,
     Refit,
     Shutdown,
@@ -43,9 +44,9 @@ from .protocol import (
 )
 
 Event = dict[str, Any]
-Task = Generate | Refit
+Task = Generate | Refit | Capture
 Run = Callable[[Task, Callable[[Event], None]], Path]
-"""Does a job and returns the bundle's folder; raises what `generate` raises."""
+"""Does a job and returns the bundle's folder, or the take's file; raises what `generate` raises."""
 
 LOADING = "loading programs"
 LOADED = ("torch", "onnxruntime", "diffusers", "idto3d.pipeline")
@@ -120,7 +121,8 @@ class Worker:
                 self.send({**event, "job": job.request.job})
 
         try:
-            return {"type": "done", "bundle": str(self._run(job.request, events))}
+            kind = "take" if isinstance(job.request, Capture) else "bundle"
+            return {"type": "done", kind: str(self._run(job.request, events))}
         except Cancelled as stop:
             return {"type": "cancelled", "resumable": stop.resumable}
         except (Exception, SystemExit) as error:
@@ -205,6 +207,8 @@ def _has_checkpoint(folder: Path) -> bool:
 
 def run_task(request: Task, events: Callable[[Event], None]) -> Path:
     """A job of any kind."""
+    if isinstance(request, Capture):
+        return run_capture(request, events)
     return run_refit(request, events) if isinstance(request, Refit) else run_generate(request, events)
 
 
@@ -222,6 +226,15 @@ def run_refit(request: Refit, events: Callable[[Event], None]) -> Path:
     from .reproject import reproject
 
     return reproject(head, request, pack, events)
+
+
+def run_capture(request: Capture, events: Callable[[Event], None]) -> Path:
+    """A video to its take."""
+    from .capture import capture
+    from .pipeline import STARTER_PACK
+
+    pack, head = Path(request.pack or STARTER_PACK), Path(request.head) if request.head else None
+    return capture(request.video, request.out, pack, head, events, request.previews)
 
 
 def run_generate(request: Generate, events: Callable[[Event], None]) -> Path:

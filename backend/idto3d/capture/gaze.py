@@ -18,8 +18,8 @@ from .person import Person
 
 Array = NDArray[Any]
 
-FULL = dict(zip(("In", "Out", "Up", "Down"), np.radians([30.0, 30.0, 25.0, 30.0]), strict=True))
-"""The turn at which an eyeLook shape is 1."""
+FULL = np.radians(27.0)
+"""The turn at which an eyeLook shape is 1, that of the heads' own shapes (finish/gaze.py)."""
 LOOK_ROWS = np.array([name.startswith("eyeLook") for name in SHAPES])
 _IRIS_RADIUS = 0.0059  # metres, much the same for everybody
 
@@ -30,8 +30,8 @@ def gaze_of_shapes(shapes: Array) -> Array:
     at = {name: float(shapes[n]) for n, name in enumerate(SHAPES) if LOOK_ROWS[n]}
     yaw, pitch = [], []
     for side, outwards in (("Left", 1.0), ("Right", -1.0)):
-        yaw.append(outwards * (at[f"eyeLookOut{side}"] * FULL["Out"] - at[f"eyeLookIn{side}"] * FULL["In"]))
-        pitch.append(at[f"eyeLookDown{side}"] * FULL["Down"] - at[f"eyeLookUp{side}"] * FULL["Up"])
+        yaw.append(outwards * FULL * (at[f"eyeLookOut{side}"] - at[f"eyeLookIn{side}"]))
+        pitch.append(FULL * (at[f"eyeLookDown{side}"] - at[f"eyeLookUp{side}"]))
     return np.stack([yaw, np.full(2, np.mean(pitch))], 1)
 
 
@@ -40,7 +40,7 @@ def shapes_of_gaze(gaze: Array) -> Array:
     at: dict[str, float] = {}
     for side, outwards, (yaw, pitch) in (("Left", 1.0, gaze[0]), ("Right", -1.0, gaze[1])):
         turns = {"In": -outwards * yaw, "Out": outwards * yaw, "Up": -pitch, "Down": pitch}
-        at |= {f"eyeLook{way}{side}": float(np.clip(turn / FULL[way], 0.0, 1.0)) for way, turn in turns.items()}
+        at |= {f"eyeLook{way}{side}": float(np.clip(turn / FULL, 0.0, 1.0)) for way, turn in turns.items()}
     return np.array([at.get(name, 0.0) for name in SHAPES])
 
 
