@@ -7,10 +7,11 @@ from typing import Any
 import bpy
 
 from ..studio import animation, asset, light_rigs, turntable
-from . import mirror, naming, rig
+from . import clean_neck, mirror, naming, rig
 from .import_head import is_head
 
 _FRAMES = 24
+JOB = "idto3d_job"  # marks a head that is still being made, see studio/live.py
 
 
 class HeadOperator:
@@ -53,6 +54,34 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
         made = rig.rig_of(context.object)
         if made is not None:
             made.name = made.data.name = f"{context.object.name} rig"
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_cut_neck(HeadOperator, bpy.types.Operator):
+    """Cut the bust level at the neck, for a plinth or a body. Mix people before: a cut head has a mesh of its own"""
+
+    bl_idname = "idto3d.cut_neck"
+    bl_label = "Cut Neck"
+    bl_options = {"REGISTER", "UNDO"}
+
+    height: bpy.props.FloatProperty(  # type: ignore[valid-type]
+        name="Height", description="Above the neck's base", unit="LENGTH", min=-0.2, max=0.1, step=0.1, precision=3
+    )
+    close: bpy.props.BoolProperty(name="Close", description="With a flat face")  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if JOB in context.object or context.object.data.users > 1:
+            cls.poll_message_set("Wait until the head is finished, and make its mesh its own")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        if not clean_neck.cut(context.object, self.height, self.close):
+            self.report({"WARNING"}, "There is nothing to cut at that height")
+            return {"CANCELLED"}
         return {"FINISHED"}
 
 
@@ -247,6 +276,7 @@ class IDTO3D_OT_mark_asset(HeadOperator, bpy.types.Operator):
 
 
 _CLASSES = (
+    IDTO3D_OT_cut_neck,
     IDTO3D_OT_rename_head,
     IDTO3D_OT_reset_expressions,
     IDTO3D_OT_test_animation,

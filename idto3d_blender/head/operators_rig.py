@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from . import rig
-from .operators_head import HeadOperator
+from .operators_head import JOB, HeadOperator
 
 
 def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:
@@ -19,7 +19,6 @@ def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:
 
 
 _ITEMS: list[tuple[str, str, str]] = []
-_JOB = "idto3d_job"
 
 
 class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
@@ -36,7 +35,7 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
         if rig.rig_of(context.object) is not None:
             cls.poll_message_set("This head has a rig already")
             return False
-        if _JOB in context.object:
+        if JOB in context.object:
             cls.poll_message_set("Wait until the head is finished")
             return False
         return True

@@ -93,6 +93,7 @@ class IDTO3D_PT_use(_HeadPanel, bpy.types.Panel):
 
     def draw(self, context: Any) -> None:
         layout = self.layout
+        layout.operator("idto3d.cut_neck", icon="MOD_BOOLEAN")
         layout.operator("idto3d.mark_asset", icon="ASSET_MANAGER")
         layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
 

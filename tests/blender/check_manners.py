@@ -93,6 +93,40 @@ def check_place() -> None:
     assert np.allclose(head.data[frame.ORIGIN], (0, 0, -0.13), atol=1e-6)
 
 
+def check_cut() -> None:
+    """The ellipsoid of 24 columns, 26 cm high, cut 5 cm above its lowest point."""
+    truth = synthetic.head()
+    place = truth["vertices"] + (0.0, 0.0, 0.13)
+    skin = np.zeros(len(place), bool)
+    skin[: len(synthetic.ellipsoid()["vertices"])] = True
+    kept = (place[:, 2] > 0.05) | ~skin
+    for close in (False, True):
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+        head = bpy.context.object
+        assert bpy.ops.idto3d.cut_neck(height=0.05, close=close) == {"FINISHED"}
+        mesh, blocks = head.data, head.data.shape_keys.key_blocks
+        assert len(mesh.vertices) == kept.sum() + 24 and [key.name for key in blocks[1:]] == list(synthetic.EXPRESSIONS)
+        points = np.array([[point.co[:] for point in key.points] for key in blocks])
+        assert np.allclose(points[0][: kept.sum()], place[kept], atol=1e-6)
+        offsets = points[1:] - points[0]
+        assert np.allclose(offsets[:, : kept.sum()], truth["offsets"][:, kept], atol=1e-6), "keys are lost"
+        rim = points[0][kept.sum() :]
+        assert np.allclose(rim[:, 2], 0.05, atol=1e-6)
+        # Mouth stretch pulls the front down there by 3 cm above and below: in between, too.
+        front = rim[:, 1] < -0.01
+        assert np.allclose(offsets[1, kept.sum() :][front], (0, 0, -0.03), atol=1e-5)
+        edges: dict[Any, int] = {}
+        for polygon in mesh.polygons:
+            for key in polygon.edge_keys:
+                edges[key] = edges.get(key, 0) + (polygon.material_index == 0)
+        assert sum(count == 1 for count in edges.values()) == (0 if close else 24)
+        assert max(len(polygon.vertices) for polygon in mesh.polygons) == (24 if close else 4)
+        if close:
+            lid = max(mesh.polygons, key=lambda polygon: len(polygon.vertices))
+            assert lid.normal.z < -0.999 and not lid.use_smooth
+    assert bpy.ops.idto3d.cut_neck(height=-0.2) == {"CANCELLED"}
+
+
 def main() -> None:
     synthetic.write(WORK / "anna")
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -100,6 +134,7 @@ def main() -> None:
     check_names()
     check_append()
     check_place()
+    check_cut()
     idto3d_blender.unregister()
     blender_session.leave()
 
