@@ -113,7 +113,9 @@ def test_it_stops_and_goes_on_to_the_same_head(config: GenerateConfig, photos: l
     assert [n for n in names if (whole / n).read_bytes() != (parts / n).read_bytes()] == []
 
 
-def test_without_expressions_a_head_has_apples_shapes_and_visemes(config: GenerateConfig, photos: list[Path], tmp_path: Path) -> None:
+def test_without_expressions_a_head_has_apples_shapes_and_visemes(
+    config: GenerateConfig, photos: list[Path], tmp_path: Path
+) -> None:
     head = read_bundle(generate(photos, tmp_path / "head", replace(config, expressions="neutral"), lambda event: None))
     assert len(head.expressions) == 52 + 15 and "expression" not in head.expression_groups
 

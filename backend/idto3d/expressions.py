@@ -14,7 +14,8 @@ from .errors import UserError
 
 @dataclass(frozen=True)
 class Expression:
-    """text: what the priors are told; weights: see `HeadModel.expression_vector`, mostly 0..1."""
+    """text: what the priors are told; weights: see `HeadModel.expression_vector`, 0..1, more where one shape
+    alone is too weak to be read at a glance."""
 
     text: str
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -22,27 +23,62 @@ class Expression:
 
 EXPRESSIONS: dict[str, Expression] = {
     "neutral": Expression("relaxed neutral expression, closed mouth"),
-    "smile": Expression("smiling with closed lips", {"mouthSmile": 0.9, "cheekRaiser": 0.5, "mouthClose": 0.03}),
+    "smile": Expression(
+        "smiling with closed lips",
+        {
+            "mouthSmile": 0.95,
+            "mouthDimple": 0.2,
+            "cheekRaiser": 0.6,
+            "cheekSquint": 0.3,
+            "eyeSquint": 0.2,
+            "mouthClose": 0.03,
+        },
+    ),
     "grin": Expression(
         "big grin showing teeth",
-        {"mouthSmile": 0.9, "mouthUpperUp": 0.6, "mouthLowerDown": 0.5, "cheekRaiser": 0.6},
+        {
+            "mouthSmile": 0.95,
+            "mouthUpperUp": 0.6,
+            "mouthLowerDown": 0.6,
+            "mouthStretch": 0.2,
+            "cheekRaiser": 0.7,
+            "eyeSquint": 0.3,
+        },
     ),
-    "mouth_stretch": Expression("mouth wide open", {"jawOpen": 0.9, "mouthStretch": 0.3}),
+    "mouth_stretch": Expression(
+        "mouth wide open", {"jawOpen": 0.9, "mouthStretch": 0.3, "mouthLowerDown": 0.2, "browInnerUp": 0.2}
+    ),
     "anger": Expression(
         "angry, frowning brows, pressed lips",
-        {"browDown": 1.0, "noseSneer": 0.4, "mouthPress": 0.8, "eyeSquint": 0.5, "mouthClose": 0.04},
+        {
+            "browDown": 1.4,
+            "noseSneer": 0.5,
+            "mouthPress": 0.8,
+            "mouthFrown": 0.4,
+            "mouthShrugLower": 0.35,
+            "eyeSquint": 0.6,
+            "mouthClose": 0.06,
+        },
     ),
-    "sadness": Expression("sad, inner brows raised, mouth corners down", {"browInnerUp": 1.0, "mouthFrown": 0.9}),
+    "sadness": Expression(
+        "sad, inner brows raised, mouth corners down",
+        {"browInnerUp": 1.4, "browDown": 0.3, "mouthFrown": 1.1, "mouthShrugLower": 0.5, "eyeSquint": 0.25},
+    ),
     "brow_raiser": Expression(
-        "surprised, raised eyebrows, wide eyes", {"browInnerUp": 1.0, "browOuterUp": 1.0, "eyeWide": 0.8}
+        "surprised, raised eyebrows, wide eyes", {"browInnerUp": 1.2, "browOuterUp": 1.2, "eyeWide": 1.0}
     ),
-    "lip_puckerer": Expression("puckered lips, kissing", {"mouthPucker": 1.0}),
+    "lip_puckerer": Expression("puckered lips, kissing", {"mouthPucker": 1.3, "mouthFunnel": 0.15, "mouthClose": 0.03}),
     "lip_funneler": Expression("lips in an O shape", {"mouthFunnel": 1.0, "jawOpen": 0.25}),
-    "cheek_blowing": Expression("puffed cheeks", {"cheekPuff": 1.0, "mouthClose": 0.03}),
+    "cheek_blowing": Expression(
+        "puffed cheeks", {"cheekPuff": 1.6, "mouthPucker": 0.3, "mouthPress": 0.4, "mouthClose": 0.03}
+    ),
     "eye_closed": Expression("eyes closed", {"eyeBlink": 1.0}),
-    "mouth_left": Expression("mouth pulled to the left side", {"mouthLeft": 1.0}),
-    "jaw_right": Expression("lower jaw shifted to the right", {"jawRight": 1.8}),
+    "mouth_left": Expression(
+        "mouth pulled to the left side", {"mouthLeft": 1.15, "mouthDimple_L": 0.4, "jawLeft": 0.3}
+    ),
+    "jaw_right": Expression("lower jaw shifted to the right", {"jawRight": 2.2, "mouthPress": 0.3, "mouthClose": 0.03}),
 }
+
 
 def parse_expressions(choice: str, available: Mapping[str, object]) -> list[str]:
     """ "all" or a comma-separated list -> names in the pack's order, neutral always among them. Raises E_EXPRESSION."""

@@ -49,7 +49,8 @@ GENERATE_STAGES = (
     ("looking back", 0.01),
     ("loading the priors", 0.02),
     ("geometry", 0.46),
-    ("texture", 0.46),
+    ("texture", 0.45),
+    ("making the keys", 0.01),
     ("saving", 0.01),
 )
 SETUP_STAGES = (

@@ -18,6 +18,7 @@ _STAGES = {
     "loading the priors": "Loading what heads look like",
     "geometry": "Sculpting",
     "texture": "Painting the skin",
+    "making the keys": "Making its expressions",
     "checking": "Checking",
     "saving": "Saving",
     "python environment": "Making a Python environment",

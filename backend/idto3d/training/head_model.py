@@ -27,6 +27,7 @@ _RIGHT_IRIS, _LEFT_IRIS = 468, 473  # of the person: MediaPipe counts the eye of
 # The kit's resting lips reach into each other. With this little of mouthClose taken back they just touch no more: the
 # mean head's skin has no self-intersection.
 _LIPS_APART = -0.008
+_STILL_AT_ALL = 1e-5  # metres
 _STILL = 5e-5  # metres that an expression may move a vertex that counts as rigid
 
 PARTS = (
@@ -106,6 +107,7 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
         part = _parts(quads, quads_uv, kit["material"], [str(m) for m in kit["material_names"]])
         material_names = [m.name for m in MATERIALS]
         mirror = mirror_vertices(neutral, vertex_group(quads, part, len(neutral)))
+        expression = symmetric(expression, [names[n] for n in kept], mirror)
         triangle, barycentric, trust = _landmarks(neutral, quads, part, dict(places))
         for lost, twin in _TWINS.items():
             triangle[lost], barycentric[lost], trust[lost] = mirror[triangle[twin]], barycentric[twin], trust[twin]
@@ -128,6 +130,22 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
             expression_names=tuple(names[n] for n in kept),
             materials=MATERIALS,
         )
+
+
+def symmetric(expression: Array, names: list[str], mirror: Array) -> Array:
+    """expression (E,P,3) whose left shapes are the right ones' mirror images, each the mean of both: the kit's differ by
+    up to 3 mm. Motions of less than `_STILL_AT_ALL` are none, which keeps keys small."""
+    other = [names.index(_other_side(name)) for name in names]
+    out = 0.5 * (expression + expression[other][:, mirror] * np.float32([-1.0, 1.0, 1.0]))
+    out[np.abs(out).max(2) < _STILL_AT_ALL] = 0.0
+    return out.astype(np.float32)
+
+
+def _other_side(name: str) -> str:
+    for one, other in (("_L", "_R"), ("_R", "_L"), ("Left", "Right"), ("Right", "Left")):
+        if name.endswith(one):
+            return name.removesuffix(one) + other
+    return name
 
 
 def vertex_group(quads: Array, part: Array, count: int) -> Array:
