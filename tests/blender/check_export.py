@@ -94,6 +94,9 @@ def check_file(name: str, file: Path) -> None:
         given = colour[kind]
         assert np.abs(pixels[:3] - given[:3]).max() < 1, f"{name}: {kind} is {pixels}"
         assert len(given) == 3 or abs(pixels[3] - given[3]) < 1, f"{name}: {kind} is {pixels}"
+        # FBX knows no more of alpha than a picture.
+        sharp = "clip" if kind == "lashes" and "FBX" != export.BY_NAME[name].format else "blend"
+        assert look_of(material).alpha == (sharp if kind in ("lashes", "film") else "opaque"), f"{name}: {kind}"
         if kind == "skin":
             rough = look_of(material).maps["roughness"]
             assert rough.colorspace_settings.name == "Non-Color"

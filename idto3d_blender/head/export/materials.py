@@ -17,6 +17,7 @@ ALPHA_CLIP, ALPHA_BLEND = "clip", "blend"
 # Kind of map -> the input of the Principled BSDF.
 _SOCKETS = {"albedo": "Base Color", "roughness": "Roughness", "specular": "Specular IOR Level", "normal": "Normal"}
 _MAIN = "albedo"
+_SHARP = ("ROUND", "GREATER_THAN", "LESS_THAN")
 _PNG = b"\x89PNG"
 
 
@@ -44,18 +45,17 @@ def look_of(given: Any) -> Look:
         elif kind != "normal":
             value = socket.default_value
             values[name] = tuple(value) if kind == _MAIN else float(value)
-    links = shader.inputs["Alpha"].links
-    if not links or _image_behind(shader.inputs["Alpha"], _MAIN) is None:
+    if _image_behind(shader.inputs["Alpha"], _MAIN) is None:
         return Look(maps, values, "opaque")
-    sharp = links[0].from_node.type == "MATH" and links[0].from_node.operation in ("ROUND", "GREATER_THAN", "LESS_THAN")
-    return Look(maps, values, ALPHA_CLIP if sharp else ALPHA_BLEND)
+    maths = [node.operation for node in _upstream(shader.inputs["Alpha"]) if node.type == "MATH"]
+    return Look(maps, values, ALPHA_CLIP if any(one in _SHARP for one in maths) else ALPHA_BLEND)
 
 
 def plain(given: Any, name: str, folder: Path, sharp_by_node: bool) -> Any:
     """A new material called ``name`` that says what ``given`` says, its pictures written into ``folder``.
 
-    sharp_by_node: cut alpha by a node that rounds, by which glTF's exporter tells what is there or not from what is
-    half there; to the others only a picture is plain.
+    sharp_by_node: cut alpha by a node that rounds, by which the exporters of glTF and USD tell what is there or not
+    from what is half there; to FBX's only a picture is plain.
     """
     look = look_of(given)
     made = bpy.data.materials.new(name)
