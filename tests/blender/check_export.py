@@ -302,10 +302,11 @@ def check_rig() -> None:
     rig.location = head.location
     bpy.context.view_layer.objects.active = rig
     bpy.ops.object.mode_set(mode="EDIT")
-    for name, low, high in (("neck", -0.13, -0.05), ("head", -0.05, 0.1)):
+    for name, low, high in (("neck", -0.13, -0.05), ("head", -0.05, 0.1), ("target", 0.1, 0.2)):
         bone = rig.data.edit_bones.new(name)
         bone.head, bone.tail = (0, 0, low), (0, 0, high)
     rig.data.edit_bones["head"].parent = rig.data.edit_bones["neck"]
+    rig.data.edit_bones["target"].use_deform = False
     bpy.ops.object.mode_set(mode="OBJECT")
     head.vertex_groups.new(name="neck")
     head.vertex_groups.new(name="head").add(list(range(len(head.data.vertices))), 1.0, "REPLACE")
@@ -321,7 +322,7 @@ def check_rig() -> None:
     assert abs(rig.pose.bones["head"].rotation_euler.x - 0.5) < 1e-6
     for name, file in FILES.items():
         objects, found = read(name, folder / file)
-        assert {"neck", "head"} <= found.bones, f"{name}: {found.bones}"
+        assert {"neck", "head"} <= found.bones and "target" not in found.bones, f"{name}: {found.bones}"
         mesh = next(obj for obj in objects if obj.type == "MESH" and obj.data.shape_keys is not None)
         bones = next(obj for obj in objects if obj.type == "ARMATURE")
         assert len([g for vertex in mesh.data.vertices for g in vertex.groups if g.weight > 0.99]) >= len(TRUTH["seen"])

@@ -26,7 +26,7 @@ _MOVES = 0.01
 class Contents:
     """What is in a scene or a file, in metres and in Blender's frame. points: how many vertices, those that lie in one
     place counted once; bounds (2,3); keys: name -> the farthest that it moves a vertex; materials: name -> its maps,
-    "alpha" being one; bones: their names; sizes: pixels of each picture's side by material and map."""
+    "alpha" being one; bones: names of those that deform; sizes: pixels of each picture's side by material and map."""
 
     points: int
     bounds: NDArray[np.float64]
@@ -45,7 +45,7 @@ def contents(objects: Iterable[Any], unit: float = 1.0) -> Contents:
     # glTF's importer gives bones a shape, which is a mesh, too.
     shapes = {bone.custom_shape for armature in armatures for bone in armature.pose.bones}
     for armature in armatures:
-        bones |= {bone.name for bone in armature.data.bones}
+        bones |= {bone.name for bone in armature.data.bones if _deforms(bone)}
     for obj in given:
         if obj.type != "MESH" or obj in shapes:
             continue
@@ -117,6 +117,11 @@ def _differences(promised: Contents, found: Contents, preset: Preset) -> Iterabl
                 yield f"the picture {kind} of {name} cannot be read"
     if bones := promised.bones - found.bones:
         yield f"no bone {', '.join(sorted(bones)[:5])}"
+
+
+def _deforms(bone: Any) -> bool:
+    """It, or one that hangs on it, moves the mesh. Others, such as targets, are no use to an engine."""
+    return bool(bone.use_deform) or any(child.use_deform for child in bone.children_recursive)
 
 
 def _coordinates(items: Any, name: str) -> NDArray[np.float64]:

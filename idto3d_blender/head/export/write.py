@@ -59,6 +59,7 @@ def _gltf(file: Path, textures: Textures, notes: Mapping[str, str]) -> None:
         export_morph=True,
         export_morph_normal=True,
         export_animations=False,
+        export_def_bones=True,
         export_yup=True,
     )
 
@@ -78,6 +79,7 @@ def _fbx(file: Path, preset: Preset, textures: Textures) -> None:
         use_mesh_modifiers=False,
         use_custom_props=True,
         bake_anim=False,
+        use_armature_deform_only=True,
         add_leaf_bones=False,
     )
 
@@ -92,6 +94,7 @@ def _usd(file: Path) -> None:
         export_animation=False,
         export_shapekeys=True,
         export_armatures=True,
+        only_deform_bones=True,
         export_materials=True,
         generate_preview_surface=True,
         export_custom_properties=True,
