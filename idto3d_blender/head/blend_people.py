@@ -21,32 +21,34 @@ from . import blend_materials, frame, mixture, naming, rig_keys
 from .import_head import PROPERTY
 
 HAIR = "hair"
-_ANCHORS = 256
+_ANCHORS = 40
 
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A head without its hair. points: numbers of its vertices (B,); faces: the corners of its faces, as numbers into
-    points; hair: numbers of the vertices that are only hair's."""
+    """A head without its hair. points (B,), hair (H,): numbers of its vertices, and of those that are only hair's; faces:
+    the corners of its faces, as numbers into points."""
 
-    points: NDArray[np.int32]
-    faces: NDArray[np.int32]
-    hair: NDArray[np.int32]
+    points: NDArray[np.intp]
+    hair: NDArray[np.intp]
+    faces: NDArray[np.intp]
 
 
 def body_of(obj: Any) -> Body:
-    """Which vertices of a head are the same in every head."""
+    """Which vertices of a head are the same in every head. Quick: a slider asks for it at every step."""
     mesh = obj.data
     names = str(obj[PROPERTY].get("parts", "")).split(",")
     corners, count = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
-    mesh.loops.foreach_get("vertex_index", corners)
+    mesh.attributes[".corner_vert"].data.foreach_get("value", corners)
     mesh.polygons.foreach_get("loop_total", count)
     part = np.zeros(len(mesh.polygons), np.int32)
     if "part" in mesh.attributes:
         mesh.attributes["part"].data.foreach_get("value", part)
     hairy = np.repeat(part == names.index(HAIR), count) if HAIR in names else np.zeros(len(corners), bool)
-    points, faces = np.unique(corners[~hairy], return_inverse=True)
-    return Body(points, faces.astype(np.int32), np.setdiff1d(corners[hairy], points))
+    is_body, is_hair = (np.zeros(len(mesh.vertices), bool) for _ in range(2))
+    is_body[corners[~hairy]], is_hair[corners[hairy]] = True, True
+    number = np.cumsum(is_body) - 1
+    return Body(np.flatnonzero(is_body), np.flatnonzero(is_hair & ~is_body), number[corners[~hairy]])
 
 
 def why_not(heads: Sequence[Any]) -> str:
@@ -103,7 +105,8 @@ def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, 
     if donor is not None and len(own.hair):
         skin = first[list(heads).index(donor)]
         anchors = np.linspace(0, _skin(made, own) - 1, _ANCHORS).astype(int)
-        hair = _places(donor.data.shape_keys.key_blocks[0])[body_of(donor).hair]
+        theirs = bodies[list(heads).index(donor)].hair
+        hair = _places(donor.data.shape_keys.key_blocks[0])[theirs]
         basis[own.hair] = mixture.carried(hair, skin[anchors], basis[own.points][anchors])
     for block in blocks[1:]:
         if not (all_keys or block.value):
@@ -112,8 +115,7 @@ def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, 
         parts = [_places(k[block.name])[b.points] - f for k, b, f in zip(sources, bodies, first, strict=True)]
         offset[own.points] = mixture.mixed(parts, weights)
         if donor is not None and len(own.hair):
-            theirs = _places(donor.data.shape_keys.key_blocks[block.name])[body_of(donor).hair]
-            offset[own.hair] = theirs - hair
+            offset[own.hair] = _places(donor.data.shape_keys.key_blocks[block.name])[theirs] - hair
         block.points.foreach_set("co", (basis + offset).ravel())
     blocks[0].points.foreach_set("co", basis.ravel())
     made.data.attributes["position"].data.foreach_set("vector", basis.ravel())
@@ -180,7 +182,7 @@ def _skin(made: Any, own: Body) -> int:
     starts = np.empty(len(part), np.int32)
     made.data.polygons.foreach_get("loop_start", starts)
     corners = np.empty(len(made.data.loops), np.int32)
-    made.data.loops.foreach_get("vertex_index", corners)
+    made.data.attributes[".corner_vert"].data.foreach_get("value", corners)
     skin = corners[starts[np.isin(part, wanted)]]
     return int(np.searchsorted(own.points, skin.max())) + 1 if len(skin) else len(own.points)
 

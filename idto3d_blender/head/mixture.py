@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-_REACH = 0.03  # metres over which the motion of the skin carries hair
+_REACH = 0.04  # metres over which the motion of the skin carries hair
 
 
 def shares(others: Sequence[float]) -> list[float]:
@@ -23,10 +23,10 @@ def shares(others: Sequence[float]) -> list[float]:
 
 def mixed(arrays: Sequence[Array], weights: Sequence[float]) -> Array:
     """Sum of weight times array; arrays whose weight is 0 are not read."""
-    out = np.zeros_like(arrays[0], dtype=np.float32)
-    for array, weight in zip(arrays, weights, strict=True):
-        if weight:
-            out += np.float32(weight) * array
+    wanted = [(array, np.float32(weight)) for array, weight in zip(arrays, weights, strict=True) if weight]
+    out = np.multiply(wanted[0][0], wanted[0][1], dtype=np.float32)
+    for array, weight in wanted[1:]:
+        out += weight * array
     return out
 
 
