@@ -136,8 +136,8 @@ def test_lashes_are_thick_at_the_lid_and_thin_at_the_tip(model: HeadModel) -> No
     head = made(own)
     whole(head)
     alpha = head.alpha["lashes"]
-    assert alpha.shape == (LASH_SIZE, LASH_SIZE) and alpha.min() == 0 and alpha.max() == 1
-    assert 0.03 < (alpha > 0.5).mean() < 0.9  # neither a solid card nor none
+    assert alpha.shape == (LASH_SIZE, LASH_SIZE) and alpha.min() == 0 and 0.8 < alpha.max() <= 1
+    assert 0.01 < (alpha > 0.5).mean() < 0.5  # neither a solid card nor none
     if own is model:
         return
     assert set(head.alpha) == {"lashes"}
@@ -181,5 +181,5 @@ def test_the_head_in_its_files_form(tiny: HeadModel) -> None:
     assert of["skin"].albedo[0, 0].tolist() == [191, 140, 115]
     assert of["hair"].alpha == "clip" and of["hair"].albedo[5, :4, 3].tolist() == [0, 255, 0, 255]
     lashes = of["lashes"]
-    assert lashes.alpha == "clip" and lashes.albedo.shape == (LASH_SIZE, LASH_SIZE, 4)
-    assert lashes.albedo[7, 9, :3].tolist() == [13, 10, 8] and np.ptp(lashes.albedo[..., 3]) == 255
+    assert lashes.alpha == "blend" and lashes.albedo.shape == (LASH_SIZE, LASH_SIZE, 4)
+    assert lashes.albedo[7, 9, :3].tolist() == [13, 10, 8] and np.ptp(lashes.albedo[..., 3]) > 200

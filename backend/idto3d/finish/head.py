@@ -21,7 +21,7 @@ HIDDEN = ("iris", "lacrimal", "eye_blend", "eye_occlusion")
 SEE_THROUGH = "lashes"
 HAIR = "hair"
 PLAIN_SIZE = 64
-LASH_SIZE = 512
+LASH_SIZE = 1024
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import BundleMaterial, to_blender_frame, to_uint8
-from .head import Head
+from .head import SEE_THROUGH, Head
 from .keys import group_of
 
 Array = NDArray[Any]
@@ -43,7 +43,8 @@ def _material(head: Head, name: str) -> BundleMaterial:
     # A material of one colour has no map of its opacity's size.
     colour = albedo if len(albedo) == len(alpha) else np.broadcast_to(albedo[:1, :1], (*alpha.shape, 3))
     rgba = np.dstack([colour, to_uint8(alpha)])
-    return BundleMaterial(name, rgba, _value(maps[..., 3]), _value(maps[..., 4]), alpha="clip")
+    kind: Literal["clip", "blend"] = "blend" if name == SEE_THROUGH else "clip"
+    return BundleMaterial(name, rgba, _value(maps[..., 3]), _value(maps[..., 4]), alpha=kind)
 
 
 def _value(image: Array) -> float | NDArray[np.uint8]:
