@@ -45,8 +45,7 @@ def strand_flow(hood: Hood, outer: Array, plan: Array, views: Sequence[HairView]
     turn, down = hood.map_coordinates()
     points = hood.point(turn, down, outer)
     d_column, d_row = (np.gradient(points, PIXEL, axis=a) for a in (1, 0))
-    normal = _unit(np.cross(d_column, d_row))
-    normal *= np.sign((normal * (points - hood.centre)).sum(-1, keepdims=True))
+    normal = hood.normals(outer)
     tensor = PRIOR * _tensor(plan)
     for view in views:
         seen = view.shows_hair(points) * np.clip(((normal * view.camera.towards(points)).sum(-1) - FACING) / 0.3, 0, 1)

@@ -68,6 +68,14 @@ class Hood:
         out: Array = self.centre + np.stack([level * np.sin(turn), height, level * np.cos(turn)], -1)
         return out
 
+    def normals(self, radius: Array) -> Array:
+        """(side,side,3) unit normals, outwards, of the surface that has a map (side,side) of radius."""
+        points = self.point(*self.map_coordinates(), np.maximum(radius, 0.02))
+        normal = np.cross(np.gradient(points, axis=1), np.gradient(points, axis=0))
+        normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
+        out: Array = normal * np.sign((normal * (points - self.centre)).sum(-1, keepdims=True))
+        return out
+
     def place(self, turn: Array, down: Array) -> tuple[Array, Array]:
         """Column and row (float32) in the maps."""
         middle = self.side // 2

@@ -28,6 +28,7 @@ from .spread import Spread
 Array = NDArray[Any]
 
 THIN = 0.004  # metres that hair stands off the skin at least
+FACING = 0.4  # cosine to the camera from which on skin is told to be covered
 LAYER = (0.003, 0.008)  # metres of hair that lies on the face
 ON_BODY = 0.007  # metres of hair that hangs, on neck and shoulders
 SOCKET = 0.012  # metres: hair bridges hollows of twice that width
@@ -45,7 +46,7 @@ HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, a
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
 DROP_WAY = 0.1
 FRINGE = (35.0, 0.025)  # degrees from the front, and metres below the scalp, where a fringe is looked for
-BUST = 0.03  # metres below the model's end to which hair is built
+BUST = -0.005  # metres below the model's end to which hair is built: strands fray over it
 AREA = 1.5e-3  # square metres: less is no hair
 
 
@@ -80,7 +81,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     domain = _domain(hood, maps, outer, (covered, bare), lengths, views)
     domain |= _around(hood, rim)
     domain &= ~_bald(spread, maps.scalp > 0.5, covered, bare, rim)
-    domain = _tidy(domain, bare) & (hood.map_coordinates()[1] < hood.reach - 2 * PIXEL)
+    domain = _rooted(_tidy(domain, bare), maps.scalp > 0.5) & (hood.map_coordinates()[1] < hood.reach - 2 * PIXEL)
     if domain.sum() * PIXEL**2 < AREA:
         return None
     border = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
@@ -186,9 +187,12 @@ def _votes(hood: Hood, skin: Array, views: Sequence[HairView]) -> tuple[Array, A
     turn, down = hood.map_coordinates()
     points = hood.point(turn, down, np.maximum(skin, 0.02) + 0.002)
     covered, bare = np.zeros(skin.shape, bool), np.zeros(skin.shape, bool)
+    normal = hood.normals(skin)
     for view in views:
         seen, outline = view.look_at(points)
-        covered |= seen & (outline < 0.0) & (skin > 0)
+        # Where the skin turns away a pixel of the mask would cover centimetres of cheek.
+        facing = (normal * view.camera.towards(points)).sum(-1) > FACING
+        covered |= seen & facing & (outline < 0.0) & (skin > 0)
         bare |= seen & (outline > 0.002) & (skin > 0) & view.shows_skin(points)
     return covered & ~bare, bare
 
@@ -209,7 +213,7 @@ def _domain(
     hanging &= away > BESIDE[0] + (BESIDE[1] - BESIDE[0]) * lengths.long
     # Locks in front: where the outer surface would be seen, and hair is.
     points = hood.point(turn, down, outer)
-    locks = (away < 75.0) & (down > hood.equator) & (down < lengths.end + 0.02)
+    locks = (away < 75.0) & (down > hood.equator) & (down < lengths.end + 0.01)
     for view in views:
         locks &= view.sample(view.outline, points)[0] < 0.0
     scalp = maps.scalp > 0.5
@@ -228,6 +232,13 @@ def _tidy(domain: Array, bare: Array) -> Array:
     closed = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_CLOSE, wide)
     whole = (domain | ((closed > 0) & ~bare)).astype(np.uint8)
     out: Array = cv2.morphologyEx(whole, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    return out
+
+
+def _rooted(domain: Array, scalp: Array) -> Array:
+    """The parts of domain that reach the scalp."""
+    _, label = cv2.connectedComponents(domain.astype(np.uint8), connectivity=4)
+    out: Array = domain & np.isin(label, np.unique(label[domain & scalp]))
     return out
 
 
