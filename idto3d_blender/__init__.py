@@ -14,15 +14,18 @@ def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
     from .head import operators_blend, operators_export, operators_head, operators_import, operators_rig
     from .jobs import driver, file_events, operators_job, operators_setup
+    from .match import operators_match, operators_pins, overlay, pump
+    from .match import properties as match_properties
     from .ui import (
         operators_photos,
         operators_remedy,
         operators_view,
+        panel_blend,
         panel_export,
         panel_generate,
-        panel_blend,
         panel_head,
         panel_jobs,
+        panel_match,
         panel_rig,
         panel_setup,
         preferences,
@@ -42,23 +45,24 @@ def _modules() -> tuple[Any, ...]:
         operators_import,
         operators_export,
         operators_rig,
-        operators_view,
-        panel_setup,
-        panel_generate,
         operators_blend,
         match_properties,
         operators_match,
         operators_pins,
         overlay,
         pump,
+        operators_view,
+        panel_setup,
+        panel_generate,
         panel_jobs,
         panel_head,
+        panel_match,
         panel_rig,
+        panel_blend,
         panel_export,
         driver,
         file_events,
     )
-        panel_blend,
 
 
 def register() -> None:

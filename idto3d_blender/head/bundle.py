@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from idto3d_shared.bundle_header import MaterialHeader
     from idto3d_shared.bundle_reader import PREVIEW, SKIN, HeadFiles, read_bundle_files
     from idto3d_shared.errors import BundleError
+    from idto3d_shared.fit_file import FIT, FitCamera, FitFile, FitPhoto, close_up, read_fit
     from idto3d_shared.live_link import SHAPES as ARKIT
     from idto3d_shared.png import size_of
 else:
@@ -33,18 +34,25 @@ else:
     from .idto3d_shared.bundle_header import MaterialHeader
     from .idto3d_shared.bundle_reader import PREVIEW, SKIN, HeadFiles, read_bundle_files
     from .idto3d_shared.errors import BundleError
+    from .idto3d_shared.fit_file import FIT, FitCamera, FitFile, FitPhoto, close_up, read_fit
     from .idto3d_shared.live_link import SHAPES as ARKIT
     from .idto3d_shared.png import size_of
 
 __all__ = [
+    "FIT",
     "ARKIT",
     "PREVIEW",
     "SKIN",
     "BundleError",
+    "FitCamera",
+    "FitFile",
+    "FitPhoto",
     "HeadFiles",
     "MaterialHeader",
     "bundle_folder",
+    "close_up",
     "read_bundle_files",
+    "read_fit",
     "size_of",
 ]
 

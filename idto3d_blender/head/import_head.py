@@ -38,7 +38,11 @@ def import_head(folder: str | Path, collection: Any) -> Any:
     Metres, Z up, facing -Y, origin at the neck's base; all keys 0, which is the neutral pose. Images are packed.
     Returns the object; raises bundle.BundleError, with nothing left behind in the file.
     """
-    prepared = prepare(folder)
+    return import_prepared(prepare(folder), collection)
+
+
+def import_prepared(prepared: Prepared, collection: Any) -> Any:
+    """The same, of a bundle that has been read."""
     obj = run_to_end(build(prepared))
     naming.own_collection(obj, collection)
     thumbnail(obj, prepared)
@@ -72,6 +76,7 @@ def build(prepared: Prepared) -> Steps:
         obj[PROPERTY] = {
             **{key: str(info[key]) for key in ("generator", "pack", "seed", "licence", "consent")},
             "parts": ",".join(prepared.head.parts),
+            "folder": str(prepared.head.folder.resolve()),
         }
         parts.release()
         naming.name_after(obj)

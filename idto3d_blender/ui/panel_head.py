@@ -9,6 +9,7 @@ import bpy
 
 from ..head import expressions, rig_keys
 from ..head.import_head import is_head
+from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts
 
@@ -52,7 +53,8 @@ class IDTO3D_PT_expressions(_HeadPanel, bpy.types.Panel):
         layout = self.layout
         blocks = context.object.data.shape_keys.key_blocks
         column = layout.column(align=True)
-        given = [key.name for key in blocks[1:] if not rig_keys.is_twin(key.name)]
+        hidden = {key.name for key in blocks[1:] if rig_keys.is_twin(key.name) or key.name.startswith(POSE)}
+        given = [key.name for key in blocks[1:] if key.name not in hidden]
         for number, names in enumerate(expressions.grouped(given).values()):
             if number:
                 column.separator()

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head over the photos that it was made from, and the pins by which it is mended."""

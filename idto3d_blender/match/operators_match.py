@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Begin and leave a match, go from photo to photo, find photos, lay them on the head anew."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..head.bundle import FIT, BundleError, bundle_folder
+from ..head.import_head import PROPERTY, is_head
+from ..jobs import session as jobs
+from . import pump, session, viewport
+from . import scene as stage
+
+
+class IDTO3D_OT_match(bpy.types.Operator):
+    """Lay this head over the photos that it was made from, to see how well it fits and to mend it with pins"""
+
+    bl_idname = "idto3d.match"
+    bl_label = "Match to Photos"
+    bl_options = {"REGISTER", "UNDO"}
+
+    directory: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Folder", description="The head's own folder", subtype="DIR_PATH", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not is_head(context.object):
+            cls.poll_message_set("Select a head first")
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
+            return False
+        if context.object.library is not None or context.object.data.library is not None:
+            cls.poll_message_set("This head is linked from another file")
+            return False
+        if stage.matched(context.scene) is not None and session.get() is not None:
+            cls.poll_message_set("A head is matched already: leave that first")
+            return False
+        return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        try:
+            session.read(context.object)
+        except BundleError as error:
+            if (Path(bpy.path.abspath(_folder(context.object))) / "head.json").is_file():
+                self.report({"ERROR"}, f"{error.message} {error.fix}")
+                return {"CANCELLED"}
+            context.window_manager.fileselect_add(self)
+            return {"RUNNING_MODAL"}
+        return self.execute(context)
+
+    def execute(self, context: Any) -> set[str]:
+        obj, scene = context.object, context.scene
+        if self.directory:
+            obj.idto3d_match.bundle = str(bundle_folder(bpy.path.abspath(self.directory)))
+        try:
+            folder, fit = session.read(obj)
+        except BundleError as error:
+            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+            return {"CANCELLED"}
+        if not fit.photos:
+            self.report({"ERROR"}, f"{FIT} of this head names no photos")
+            return {"CANCELLED"}
+        ready = jobs.get().status.state == "ready"
+        if stage.matched(scene) is None:
+            stage.end(scene)
+            paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
+            stage.begin(scene, obj, fit, {n: path for n, path in enumerate(paths) if path})
+        else:
+            paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
+        number = min(obj.idto3d_match.photo, len(fit.photos) - 1)
+        viewport.enter(context, stage.show_photo(scene, obj, number), fit.photos[number].landmarks)
+        if ready:
+            session.start(obj, folder, fit, paths)
+            pump.ensure()
+        else:
+            self.report({"WARNING"}, "Without the backend the head can be looked at, but not pinned: set it up first")
+        missing = [photo.name for photo, path in zip(fit.photos, paths, strict=True) if not path]
+        if missing:
+            self.report({"WARNING"}, f"Not found, or changed since: {', '.join(missing)}. Find Photo shows where it is")
+        return {"FINISHED"}
+
+
+def _folder(obj: Any) -> str:
+    return str(obj.idto3d_match.bundle or obj[PROPERTY].get("folder", ""))
+
+
+class _MatchOperator:
+    """Works while a head is matched."""
+
+    @classmethod
+    def poll(cls: Any, context: Any) -> bool:
+        if stage.matched(context.scene) is None:
+            cls.poll_message_set("No head is matched to its photos")
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
+            return False
+        return True
+
+
+class IDTO3D_OT_match_leave(_MatchOperator, bpy.types.Operator):
+    """Take cameras and photos away again, and give back the view and the render size. The head keeps what pins did"""
+
+    bl_idname = "idto3d.match_leave"
+    bl_label = "Leave Match"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        # Also when the head itself is gone.
+        return stage.KEY in context.scene
+
+    def execute(self, context: Any) -> set[str]:
+        session.stop()
+        viewport.leave()
+        stage.end(context.scene)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_match_photo(_MatchOperator, bpy.types.Operator):
+    """Look at the head as in this photo"""
+
+    bl_idname = "idto3d.match_photo"
+    bl_label = "Show Photo"
+    bl_options = {"REGISTER", "UNDO"}
+
+    photo: bpy.props.IntProperty(name="Photo", min=0)  # type: ignore[valid-type]
+
+    def execute(self, context: Any) -> set[str]:
+        obj, match = stage.matched(context.scene), session.get()
+        fit = match.fit if match is not None else session.read(obj)[1]
+        camera = stage.show_photo(context.scene, obj, self.photo)
+        if camera is None:
+            self.report({"ERROR"}, "The camera of this photo was removed: leave the match and begin it again")
+            return {"CANCELLED"}
+        viewport.enter(context, camera, fit.photos[self.photo].landmarks)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_match_find_photo(_MatchOperator, bpy.types.Operator):
+    """Tell where a photo is that is no longer where it was"""
+
+    bl_idname = "idto3d.match_find_photo"
+    bl_label = "Find Photo..."
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        obj, match = stage.matched(context.scene), session.get()
+        number = obj.idto3d_match.photo
+        _, fit = (match.bundle, match.fit) if match is not None else session.read(obj)
+        path = Path(bpy.path.abspath(self.filepath))
+        if not session.is_photo(fit.photos[number], path):
+            self.report({"ERROR"}, f"{path.name} is not the photo that this head was made from")
+            return {"CANCELLED"}
+        for camera in stage.cameras(context.scene):
+            if camera[stage.KEY] == number:
+                stage.show_picture(camera, str(path))
+        stage.show_look(obj)
+        if match is not None:
+            match.paths[number] = str(path)
+            match.first = match.link.ask(session.request(match, obj))
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_match_project(_MatchOperator, bpy.types.Operator):
+    """Lay the photos on the head anew, as it is now. What they do not show stays as it was painted"""
+
+    bl_idname = "idto3d.match_project"
+    bl_label = "Project Photos"
+    bl_options = {"REGISTER"}
+
+    wait: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Wait", description="For scripts: return when it is done", options={"HIDDEN", "SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        match = session.get()
+        if match is None or match.skin is None:
+            cls.poll_message_set("The backend is not ready yet")
+            return False
+        if match.projecting:
+            cls.poll_message_set("The photos are being projected")
+            return False
+        if not any(match.paths):
+            cls.poll_message_set("None of the photos was found")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        obj, match = stage.matched(context.scene), session.get()
+        assert match is not None
+        match.problem = None
+        match.projecting = match.link.ask(session.request(match, obj, _free(match.bundle)))
+        if self.wait:
+            pump.take(match.link.wait(match.projecting))
+            if match.problem is not None:
+                self.report({"ERROR"}, f"{match.problem.message} {match.problem.fix}")
+                return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def _free(bundle: Path) -> Path:
+    """A new folder beside a bundle."""
+    stem = bundle.name.rsplit(" pinned", 1)[0]
+    number = 1
+    while (path := bundle.with_name(f"{stem} pinned {number}")).exists():
+        number += 1
+    return path
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (
+        IDTO3D_OT_match,
+        IDTO3D_OT_match_leave,
+        IDTO3D_OT_match_photo,
+        IDTO3D_OT_match_find_photo,
+        IDTO3D_OT_match_project,
+    )
+)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers of the backend reach the file: by a timer while nothing is dragged, by the drag itself otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..head import naming
+from ..head.bundle import BundleError, read_bundle_files
+from ..jobs.snapshot import Problem
+from . import scene as stage
+from . import session, viewport
+from .link import Answer
+
+_PAUSE = 0.05
+
+listener: Callable[[Answer], None] | None = None
+"""A drag that wants the answers for itself."""
+
+
+def pump() -> None:
+    """Take in what was answered."""
+    match = session.get()
+    if match is None:
+        return
+    for answer in match.link.poll():
+        if listener is not None:
+            listener(answer)
+        else:
+            take(answer)
+
+
+def take(answer: Answer) -> None:
+    """An answer that no drag waits for."""
+    match, scene = session.get(), bpy.context.scene
+    obj = stage.matched(scene)
+    if match is None or obj is None:
+        return
+    if answer.problem is not None:
+        match.problem = answer.problem
+        match.projecting = 0
+    elif not session.fits(obj, answer):
+        match.problem = Problem("E_MATCH_MESH", "Vertices of this head were added or removed.", "Import it again.")
+    else:
+        session.take_first(scene, obj, match, answer)
+        if answer.done is not None:
+            match.projecting = 0
+            match.problem = take_maps(obj, answer.done)
+    viewport.redraw()
+
+
+def take_maps(obj: Any, folder: Path) -> Problem | None:
+    """Give a head the pictures of a bundle that its photos were laid on anew. The head's own bundle stays what its pins
+    are reckoned from, so that they can still be taken out."""
+    try:
+        files = read_bundle_files(folder)
+    except BundleError as error:
+        return Problem(error.code, error.message, error.fix)
+    by_role = {image.get(naming.ROLE): image for image in naming.images(obj)}
+    for material in files.materials:
+        for kind, file in material.maps.items():
+            image = by_role.get(f"{material.name}_{kind}")
+            if image is not None:
+                data = files.images[file]
+                image.pack(data=data, data_len=len(data))
+                image.buffers_free()
+                image.gl_free()
+    layer = obj.data.attributes.get("seen")
+    if layer is not None and files.seen is not None and len(layer.data) == len(files.seen):
+        layer.data.foreach_set("value", files.seen)
+    return None
+
+
+def _timer() -> float | None:
+    if session.get() is None:
+        return None
+    if listener is None:
+        pump()
+    return _PAUSE
+
+
+def ensure() -> None:
+    """See to it that answers are taken in."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_timer):
+        bpy.app.timers.register(_timer, first_interval=_PAUSE, persistent=True)
+
+
+@bpy.app.handlers.persistent
+def _undone(*_: Any) -> None:
+    """Pins are as they were: so be cameras and keys. Undone past its beginning, the match is over."""
+    match = session.get()
+    if match is None:
+        return
+    obj = stage.matched(bpy.context.scene)
+    if obj is None:
+        session.stop()
+        viewport.leave()
+        return
+    match.problem = None
+    match.first = match.link.ask(session.request(match, obj))
+
+
+@bpy.app.handlers.persistent
+def _loaded(*_: Any) -> None:
+    session.stop()
+
+
+def register() -> None:
+    bpy.app.handlers.undo_post.append(_undone)
+    bpy.app.handlers.redo_post.append(_undone)
+    bpy.app.handlers.load_post.append(_loaded)
+
+
+def unregister() -> None:
+    session.stop()
+    if bpy.app.timers.is_registered(_timer):
+        bpy.app.timers.unregister(_timer)
+    for handlers, ours in (
+        (bpy.app.handlers.undo_post, _undone),
+        (bpy.app.handlers.redo_post, _undone),
+        (bpy.app.handlers.load_post, _loaded),
+    ):
+        if ours in handlers:
+            handlers.remove(ours)

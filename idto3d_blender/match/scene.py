@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scene while a head is matched: a camera a photo, the photo behind it, the head as in the photo; and all back.
+
+What was before is kept in the scene itself, so that it comes back after undo, too, and after the file was closed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+
+from ..head import frame, import_head
+from ..head.bundle import FitCamera, FitFile
+from ..studio import own_collection
+from .lens import SENSOR, lens_of
+
+KIND = "match"
+KEY = "idto3d_match"
+"""Property of the scene: what to give back, as JSON; of a camera: which photo, and its pinhole."""
+POSE = "photo: "
+"""What the names of the keys begin with that show the head as in its photos."""
+MOVED = "idto3d_moved"
+"""Attribute of the mesh: how pins have moved it, metres."""
+_RENDER = ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y")
+
+
+def matched(scene: Any) -> Any:
+    """The head that is matched in the scene, or None."""
+    saved = scene.get(KEY)
+    obj = scene.objects.get(json.loads(saved)["head"]) if saved else None
+    return obj if import_head.is_head(obj) else None
+
+
+def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> None:
+    """Make the cameras and the keys of the photos; pictures: number of a photo to the path of what it shows."""
+    render = scene.render
+    saved: dict[str, Any] = {
+        "head": obj.name,
+        "render": {name: getattr(render, name) for name in _RENDER},
+        "display_type": obj.display_type,
+        "only_key": obj.show_only_shape_key,
+        "active_key": obj.active_shape_key_index,
+    }
+    collection = own_collection.renew(scene, KIND, f"{obj.name} photos")
+    for number, photo in enumerate(fit.photos):
+        data = bpy.data.cameras.new(f"{obj.name} {Path(photo.name).stem}")
+        camera = own_collection.add(collection, bpy.data.objects.new(data.name, data))
+        camera.hide_render = camera.hide_select = True
+        camera.parent = obj
+        camera[KEY] = number
+        place(camera, obj, photo.camera, (photo.width, photo.height))
+        data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR
+        data.clip_start, data.show_passepartout = 0.01, False
+        if number in pictures:
+            show_picture(camera, pictures[number])
+    for number in range(len(fit.photos)):
+        key = obj.shape_key_add(name=f"{POSE}{number + 1}", from_mix=False)
+        # A new key has the value 1.0 from Blender 5.0 on, and the shape of the mesh as it was entered last.
+        key.value = 0.0
+        key.points.foreach_set("co", points(obj.data.shape_keys.key_blocks[0]).ravel())
+    scene[KEY] = json.dumps(saved)
+
+
+def show_picture(camera: Any, path: str) -> None:
+    """Put a picture behind what the camera shows."""
+    image = bpy.data.images.load(path, check_existing=True)
+    behind = camera.data.background_images
+    slot = behind[0] if len(behind) else behind.new()
+    old, slot.image, slot.frame_method = slot.image, image, "FIT"
+    if old is not None and old.users == 0:
+        bpy.data.images.remove(old)
+    camera.data.show_background_images = True
+
+
+def place(camera: Any, obj: Any, pinhole: FitCamera, size: tuple[int, int]) -> None:
+    """Make a camera object of a photo's pinhole."""
+    origin = np.array(obj.data.get(frame.ORIGIN, (0.0, 0.0, 0.0)))
+    lens = lens_of(pinhole, size, origin)
+    data = camera.data
+    data.lens, data.shift_x, data.shift_y = lens.lens, lens.shift_x, lens.shift_y
+    camera.matrix_parent_inverse.identity()
+    camera.matrix_basis = Matrix(lens.matrix.tolist())
+    camera["pinhole"] = json.dumps(
+        {
+            "focal": pinhole.focal,
+            "principal": pinhole.principal.tolist(),
+            "rotation": pinhole.rotation.tolist(),
+            "translation": pinhole.translation.tolist(),
+            "size": list(size),
+        }
+    )
+
+
+def pinhole_of(camera: Any) -> tuple[FitCamera, tuple[int, int]]:
+    """What `place` made a camera of."""
+    given = json.loads(camera["pinhole"])
+    arrays = (np.array(given[name], np.float64) for name in ("principal", "rotation", "translation"))
+    return FitCamera(given["focal"], *arrays), tuple(given["size"])
+
+
+def cameras(scene: Any) -> list[Any]:
+    """The photos' cameras in their order."""
+    return sorted((o for o in scene.objects if o.type == "CAMERA" and KEY in o), key=lambda o: o[KEY])
+
+
+def show_photo(scene: Any, obj: Any, number: int) -> Any:
+    """Show the head as in one of its photos; returns that photo's camera, or None where it is gone."""
+    camera = next((one for one in cameras(scene) if one[KEY] == number), None)
+    index = obj.data.shape_keys.key_blocks.find(f"{POSE}{number + 1}")
+    if camera is None or index < 0:
+        return None
+    obj.idto3d_match.photo = number
+    obj.show_only_shape_key = True
+    obj.active_shape_key_index = index
+    _, (width, height) = pinhole_of(camera)
+    render = scene.render
+    render.resolution_x, render.resolution_y = width, height
+    render.pixel_aspect_x = render.pixel_aspect_y = 1.0
+    show_look(obj)
+    return camera
+
+
+def show_look(obj: Any) -> None:
+    """Lay photo and head over one another as the head's settings say."""
+    given = obj.idto3d_match
+    for scene in (one for one in bpy.data.scenes if matched(one) == obj):
+        obj.display_type = "WIRE" if given.look == "WIRE" else json.loads(scene[KEY])["display_type"]
+        for camera in cameras(scene):
+            for slot in camera.data.background_images:
+                slot.display_depth = "FRONT" if given.look == "BLEND" else "BACK"
+                slot.alpha = given.alpha
+
+
+def end(scene: Any) -> None:
+    """Take cameras, photos and their keys out of the file, and give back what was before."""
+    saved = json.loads(scene.get(KEY, "{}"))
+    if not saved:
+        return
+    pictures = [slot.image for one in cameras(scene) for slot in one.data.background_images if slot.image]
+    own_collection.remove(scene, KIND)
+    for image in {one.name: one for one in pictures}.values():
+        if image.users == 0:
+            bpy.data.images.remove(image)
+    for name, value in saved["render"].items():
+        setattr(scene.render, name, value)
+    obj = scene.objects.get(saved["head"])
+    if import_head.is_head(obj):
+        obj.display_type = saved["display_type"]
+        obj.show_only_shape_key = saved["only_key"]
+        for key in [k for k in obj.data.shape_keys.key_blocks if k.name.startswith(POSE)]:
+            obj.shape_key_remove(key)
+        obj.active_shape_key_index = min(saved["active_key"], len(obj.data.shape_keys.key_blocks) - 1)
+    del scene[KEY]
+
+
+def points(key: Any) -> NDArray[np.float32]:
+    """(V,3) of a shape key."""
+    flat = np.empty(3 * len(key.points), dtype=np.float32)
+    key.points.foreach_get("co", flat)
+    return flat.reshape(-1, 3)
+
+
+def origin_of(obj: Any) -> NDArray[np.float64]:
+    """(3,) where the mesh has its origin in the bundle's frame."""
+    return np.array(obj.data.get(frame.ORIGIN, (0.0, 0.0, 0.0)), np.float64)
+
+
+def shown(obj: Any) -> NDArray[np.float32]:
+    """(V,3) the head as in the photo that is shown, in the bundle's frame."""
+    key = obj.data.shape_keys.key_blocks[f"{POSE}{obj.idto3d_match.photo + 1}"]
+    return points(key) + origin_of(obj).astype(np.float32)
+
+
+def moved(obj: Any) -> NDArray[np.float32]:
+    """(V,3) how pins have moved the neutral head so far."""
+    layer = obj.data.attributes.get(MOVED)
+    out = np.zeros((len(obj.data.vertices), 3), dtype=np.float32)
+    if layer is not None:
+        layer.data.foreach_get("vector", out.reshape(-1))
+    return out
+
+
+def show_pose(obj: Any, arrays: Mapping[str, NDArray[Any]], number: int) -> None:
+    """Only what is looked at, for the time of a drag: the head as in one photo."""
+    blocks = obj.data.shape_keys.key_blocks
+    now = points(blocks[0]) - moved(obj) + arrays["moved"] + arrays["posed"][number]
+    blocks[f"{POSE}{number + 1}"].points.foreach_set("co", np.ascontiguousarray(now, np.float32).ravel())
+    obj.data.update()
+
+
+def settle(obj: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Move the whole head: neutral and all keys by what pins change; what was sculpted since stays."""
+    step = arrays["moved"] - moved(obj)
+    blocks = obj.data.shape_keys.key_blocks
+    # Only where there is something to do: an undo step holds what has changed.
+    if step.any():
+        for key in blocks:
+            if not key.name.startswith(POSE):
+                key.points.foreach_set("co", np.ascontiguousarray(points(key) + step, np.float32).ravel())
+        obj.data.attributes["position"].data.foreach_set("vector", points(blocks[0]).ravel())
+        layer = obj.data.attributes.get(MOVED) or obj.data.attributes.new(MOVED, "FLOAT_VECTOR", "POINT")
+        layer.data.foreach_set("vector", np.ascontiguousarray(arrays["moved"], np.float32).ravel())
+    basis = points(blocks[0])
+    for number, pose in enumerate(arrays["posed"]):
+        key = blocks.get(f"{POSE}{number + 1}")
+        if key is not None:
+            key.points.foreach_set("co", np.ascontiguousarray(basis + pose, np.float32).ravel())
+    obj.data.update()
+
+
+def place_all(scene: Any, obj: Any, rows: list[dict[str, Any]]) -> None:
+    """Put the cameras where an answer has them; rows: its `photos`."""
+    for camera in cameras(scene):
+        if camera[KEY] < len(rows):
+            place(camera, obj, camera_of(rows[camera[KEY]]), pinhole_of(camera)[1])
+
+
+def camera_of(row: Mapping[str, Any]) -> FitCamera:
+    """A photo's pinhole from the protocol."""
+    names = ("principal_point_px", "rotation", "translation_m")
+    return FitCamera(float(row["focal_length_px"]), *(np.array(row[name], np.float64) for name in names))

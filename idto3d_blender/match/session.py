@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The running match: the backend that answers, and what it said that is no part of the file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, read_fit
+from ..head.import_head import PROPERTY
+from ..jobs import session, setup_backend
+from ..jobs.snapshot import Problem
+from . import scene as stage
+from .link import Answer, Link
+
+
+@dataclass
+class Match:
+    """head: the object's name; bundle: its folder; fit: what fit.json says; paths: of the photos, "" where one is not
+    to be found; link: the backend; skin, corners, weights, outlines: see the protocol's `refit`, None before the first
+    answer; problem: the last that was wrong; first: ticket of a question that no drag waits for; drag: number of a pin
+    that is on its way, and the pin; projecting: ticket of a projection, 0 while there is none."""
+
+    head: str
+    bundle: Path
+    fit: FitFile
+    paths: list[str]
+    link: Link
+    skin: NDArray[np.int32] | None = None
+    corners: NDArray[np.int32] | None = None
+    weights: NDArray[np.float32] | None = None
+    outlines: Sequence[Mapping[str, Any]] = ()
+    problem: Problem | None = None
+    first: int = 0
+    drag: tuple[int, dict[str, Any]] | None = None
+    projecting: int = 0
+
+
+_match: Match | None = None
+
+
+def get() -> Match | None:
+    """The running match, if any."""
+    return _match
+
+
+def read(obj: Any) -> tuple[Path, FitFile]:
+    """The folder of a head and its fit.json. Raises BundleError."""
+    given = obj.idto3d_match.bundle or obj[PROPERTY].get("folder", "")
+    folder = Path(bpy.path.abspath(given)) if given else Path()
+    if not given or not (folder / "head.json").is_file():
+        what = f"The folder of {obj.name} is not where it was."
+        raise BundleError("E_BUNDLE_MISSING", what, "Choose it: it holds head.json.")
+    try:
+        fit = read_fit(folder / FIT)
+    except OSError as error:
+        what = f"{folder.name} has no {FIT}: an earlier version made it."
+        raise BundleError("E_BUNDLE_MISSING", what, "Generate the head again from its photos.") from error
+    return folder, fit
+
+
+def find_photo(photo: FitPhoto, *beside: Path) -> str:
+    """The path of a photo: as it was given, or one of its name in one of the folders; "" where it is not the same."""
+    for path in (Path(photo.path), *(folder / photo.name for folder in beside)):
+        if photo.path and is_photo(photo, path):
+            return str(path)
+    return ""
+
+
+def is_photo(photo: FitPhoto, path: Path) -> bool:
+    """Whether a file is the very photo that the head was made from."""
+    try:
+        with path.open("rb") as file:
+            return not photo.sha256 or hashlib.file_digest(file, "sha256").hexdigest() == photo.sha256
+    except OSError:
+        return False
+
+
+def start(obj: Any, folder: Path, fit: FitFile, paths: list[str], link: Link | None = None) -> Match:
+    """Begin with a head; link: another backend than the extension's own, for tests."""
+    global _match
+    stop()
+    if link is None:
+        user = session.get().folder
+        launch = setup_backend.worker_launch(user, "match", {})
+        link = Link(launch.command, launch.env, launch.log)
+    _match = Match(obj.name, folder, fit, paths, link)
+    _match.first = link.ask(request(_match, obj))
+    return _match
+
+
+def stop() -> None:
+    """Let the backend go."""
+    global _match
+    if _match is not None:
+        _match.link.close()
+    _match = None
+
+
+def request(match: Match, obj: Any, out: Path | None = None, pins: Sequence[Mapping[str, Any]] | None = None) -> Any:
+    """What to ask for a head with its pins, or with others."""
+    wanted = [as_pin(pin) for pin in obj.idto3d_match.pins] if pins is None else list(pins)
+    asked = {"bundle": str(match.bundle), "pins": wanted, "photos": match.paths}
+    return {**asked, "out": str(out)} if out is not None else asked
+
+
+def as_pin(pin: Any) -> dict[str, Any]:
+    """A pin as the protocol has it."""
+    place = {"corners": list(pin.corners), "weights": list(pin.weights), "pixel": list(pin.pixel)}
+    return {"photo": pin.photo, **place}
+
+
+def take_first(scene: Any, obj: Any, match: Match, answer: Answer) -> None:
+    """The first answer tells where pins can go, and shows the head as in its photos."""
+    arrays = answer.arrays
+    match.skin, match.corners, match.weights = arrays["skin"], arrays["corners"], arrays["weights"]
+    match.outlines = answer.event["outlines"]
+    match.problem = None
+    stage.settle(obj, arrays)
+    stage.place_all(scene, obj, answer.event["photos"])
+    for camera in stage.cameras(scene):
+        picture = answer.event["photos"][camera[stage.KEY]].get("picture")
+        if picture:
+            stage.show_picture(camera, picture)
+            # The file goes with the backend.
+            camera.data.background_images[0].image.pack()
+
+
+def fits(obj: Any, answer: Answer) -> bool:
+    """Whether an answer is about this mesh: nobody has added or removed vertices."""
+    return len(answer.arrays["moved"]) == len(obj.data.vertices)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The viewport that looks through a photo's camera, and what it looked at before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from . import scene as stage
+from .overlay import Frame
+
+TOOL = "idto3d.pins"
+FACE = 0.6  # of the viewport's height
+_before: dict[str, Any] = {}
+
+
+def enter(context: Any, camera: Any, face: NDArray[np.floating]) -> None:
+    """Look through a photo's camera in the viewport of the context, at its face (K,2) in the photo's pixels, with the
+    tool for pins."""
+    space = context.space_data
+    if space is None or space.type != "VIEW_3D" or camera is None:
+        return
+    view = space.region_3d
+    if not _before:
+        tool = context.workspace.tools.from_space_view3d_mode("OBJECT", create=False)
+        _before.update(
+            perspective=view.view_perspective,
+            matrix=view.view_matrix.copy(),
+            distance=view.view_distance,
+            local=space.use_local_camera,
+            camera=space.camera.name if space.camera else "",
+            gizmo=space.show_gizmo,
+            extras=space.overlay.show_extras,
+            outline=space.overlay.show_outline_selected,
+            tool=tool.idname if tool else "builtin.select_box",
+        )
+    space.use_local_camera = True
+    space.camera = camera
+    view.view_perspective = "CAMERA"
+    space.overlay.show_extras = space.overlay.show_outline_selected = False
+    bpy.ops.wm.tool_set_by_id(name=TOOL)
+    region = next((r for r in context.area.regions if r.type == "WINDOW"), None)
+    if region is not None:
+        _look_at_face(region, space, context.scene, face)
+    redraw()
+
+
+def _look_at_face(region: Any, space: Any, scene: Any, face: NDArray[np.floating]) -> None:
+    """Zoom and shift a camera's view to where the photo has the face; face (K,2): pixels of the photo."""
+    view = space.region_3d
+    view.view_camera_zoom, view.view_camera_offset = 0.0, (0.0, 0.0)
+    middle = (face.min(0) + face.max(0)) / 2
+
+    def shown() -> tuple[NDArray[np.floating], float]:
+        view.update()
+        at = Frame(region, space, scene).to_region(face)
+        return Frame(region, space, scene).to_region(middle), float(np.ptp(at[:, 1]))
+
+    # A zoom of z magnifies as (sqrt(2) + z / 50)^2 (BKE_screen_view3d_zoom_to_fac).
+    wanted = FACE * region.height / max(1.0, shown()[1])
+    view.view_camera_zoom = float(np.clip(50 * (np.sqrt(2 * wanted) - np.sqrt(2)), -30, 600))
+    start, _ = shown()
+    view.view_camera_offset = (0.1, 0.1)
+    step = (shown()[0] - start) / 0.1
+    goal = np.array([region.width, region.height]) / 2
+    view.view_camera_offset = tuple(np.clip((goal - start) / np.where(step == 0, 1, step), -1, 1).tolist())
+    view.update()
+
+
+def leave() -> None:
+    """Give the viewport back what it showed before."""
+    for window, area, space in _ours():
+        space.use_local_camera = bool(_before.get("local", False))
+        space.camera = bpy.data.objects.get(_before.get("camera", "")) or space.camera
+        view = space.region_3d
+        view.view_perspective = "PERSP" if _before.get("perspective", "PERSP") == "CAMERA" else _before.get(
+            "perspective", "PERSP"
+        )
+        if "matrix" in _before:
+            view.view_distance = _before["distance"]
+            view.view_matrix = _before["matrix"]
+        space.overlay.show_extras = _before.get("extras", True)
+        space.overlay.show_outline_selected = _before.get("outline", True)
+        with bpy.context.temp_override(window=window, area=area):
+            tool = bpy.context.workspace.tools.from_space_view3d_mode("OBJECT", create=False)
+            if tool is not None and tool.idname == TOOL:
+                bpy.ops.wm.tool_set_by_id(name=_before.get("tool", "builtin.select_box"))
+    _before.clear()
+    redraw()
+
+
+def _ours() -> Iterator[tuple[Any, Any, Any]]:
+    """Viewports that look through a photo's camera, or did before it was removed."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                space = area.spaces.active
+                gone = space.use_local_camera and space.camera is None
+                if gone or (space.camera is not None and stage.KEY in space.camera):
+                    yield window, area, space
+
+
+def redraw() -> None:
+    """Have all viewports drawn."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The box for a head's photos: laid over one another, and pinned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ..head.import_head import is_head
+from ..match import scene as stage
+from ..match import session
+from . import panel_parts
+
+
+class IDTO3D_PT_match(panel_parts.SidebarPanel, bpy.types.Panel):
+    """The head over its photos, mended with pins"""
+
+    bl_parent_id = "IDTO3D_PT_head"
+    bl_label = "Match"
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return is_head(context.object)
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        obj, match = stage.matched(context.scene), session.get()
+        if obj is None or match is None:
+            layout.operator("idto3d.match", icon="CAMERA_DATA")
+            if stage.KEY in context.scene:
+                layout.operator("idto3d.match_leave", icon="X")
+            return
+        given = obj.idto3d_match
+        column = layout.column(align=True)
+        for number, photo in enumerate(match.fit.photos):
+            icon = "IMAGE_DATA" if match.paths[number] else "ERROR"
+            button = column.operator(
+                "idto3d.match_photo", text=photo.name, icon=icon, depress=number == given.photo
+            )
+            button.photo = number
+        if not match.paths[given.photo]:
+            layout.operator("idto3d.match_find_photo", icon="VIEWZOOM")
+        row = layout.row(align=True)
+        row.prop(given, "look", expand=True)
+        layout.prop(given, "alpha", slider=True)
+        self._pins(context, obj, match)
+        layout.operator("idto3d.match_leave", icon="X")
+
+    def _pins(self, context: Any, obj: Any, match: session.Match) -> None:
+        layout = self.layout
+        count = len(obj.idto3d_match.pins)
+        state = match.link.state
+        if state == "gone" or match.problem is not None:
+            wrong = match.problem
+            said = f"{wrong.message} {wrong.fix}" if wrong is not None else "The backend is gone."
+            panel_parts.text(layout, context, said, "ERROR")
+        elif match.skin is None:
+            what = "The backend is starting..." if state == "starting" else "Reading the head..."
+            layout.label(text=what, icon="TIME")
+        elif match.projecting:
+            layout.label(text=f"Projecting: {match.link.stage}...", icon="TIME")
+        else:
+            pinned = f"{count} pin{'' if count == 1 else 's'}" if count else "Drag a handle or any place of the skin"
+            layout.label(text=pinned, icon="PINNED" if count else "UNPINNED")
+        row = layout.row(align=True)
+        row.operator("idto3d.pins_clear", text="Remove All", icon="TRASH")
+        row.operator("idto3d.match_project", icon="TEXTURE")
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_PT_match,))

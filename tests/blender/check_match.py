@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: a head over its photos, and pins. ``python check_match.py WORK``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy_extras.object_utils import world_to_camera_view
+from mathutils import Vector
+
+import idto3d_blender
+from idto3d_blender.head import naming
+from idto3d_blender.head.bundle import FitCamera
+from idto3d_blender.jobs.job import child_environment
+from idto3d_blender.match import lens, pump, session
+from idto3d_blender.match import scene as stage
+from idto3d_blender.match.link import Link
+from tests.blender import blender_session, fake_pins
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+SIZES = ((300, 400), (640, 480))
+
+
+def camera(yaw: float, size: tuple[int, int]) -> FitCamera:
+    """A pinhole one metre before the face, turned by yaw, whose axis is not in the picture's middle."""
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]])
+    rotation = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ turn
+    return FitCamera(900.0, np.array(size) * 0.4, rotation, np.array([0.01, -0.02, 1.0]))
+
+
+def write_fit(folder: Path) -> list[Path]:
+    """fit.json of a bundle, and its two photos."""
+    files, rows = [], []
+    for number, size in enumerate(SIZES):
+        file = WORK / f"photo {number}.png"
+        synthetic.write_png(file, np.full((size[1], size[0], 3), 90 + number, dtype=np.uint8))
+        files.append(file)
+        pinhole = camera(0.3 * number, size)
+        rows.append(
+            {
+                "name": file.name,
+                "path": str(file),
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                "size": list(size),
+                "camera": {
+                    "focal_length_px": pinhole.focal,
+                    "principal_point_px": pinhole.principal.tolist(),
+                    "rotation": pinhole.rotation.tolist(),
+                    "translation_m": pinhole.translation.tolist(),
+                },
+                "expression": {},
+                "light": np.zeros((9, 3)).tolist(),
+                "residual_mm": 1.0,
+                "landmarks": np.tile([[150.0, 160.0]], (478, 1)).tolist(),
+            }
+        )
+    text = {"format_version": 1, "identity": [0.0], "resting": {}, "photos": rows}
+    (folder / "fit.json").write_text(json.dumps(text), encoding="utf-8")
+    return files
+
+
+def basis(obj: Any) -> np.ndarray:
+    return stage.points(obj.data.shape_keys.key_blocks[0])
+
+
+def refused(operator: Any, **values: Any) -> str:
+    try:
+        operator(**values)
+    except RuntimeError as error:
+        return str(error)
+    raise AssertionError("it was not refused")
+
+
+def check_cameras(scene: Any, obj: Any) -> None:
+    """Blender's cameras have every vertex where the fit has it, wherever the head stands."""
+    obj.location, obj.rotation_euler = (1.0, -2.0, 0.5), (0.2, 0.4, 1.0)
+    obj.scale = (2.0, 2.0, 2.0)
+    places = basis(obj) + stage.origin_of(obj)
+    for number, size in enumerate(SIZES):
+        shown = stage.show_photo(scene, obj, number)
+        bpy.context.view_layer.update()
+        assert (scene.render.resolution_x, scene.render.resolution_y) == size
+        expected, depth = camera(0.3 * number, size).project(places)
+        for n in range(0, len(places), 37):
+            x, y, _ = world_to_camera_view(scene, shown, obj.matrix_world @ Vector(basis(obj)[n]))
+            pixel = np.array([x * size[0] - 0.5, (1 - y) * size[1] - 0.5])
+            assert np.abs(pixel - expected[n]).max() < 0.02, (number, n, pixel, expected[n])
+        assert depth.min() > 0.5
+        assert shown.data.background_images[0].image.filepath.endswith(f"photo {number}.png")
+    obj.scale = (1.0, 1.0, 1.0)
+
+
+def check_pick(obj: Any, skin: np.ndarray) -> None:
+    """The frontmost triangle at a pixel, and where on it, in perspective."""
+    pinhole = camera(0.0, SIZES[0])
+    places = np.array([[-0.1, 0, 0], [0.1, 0, 0], [0, 0.3, 0.2], [-0.1, 0.5, 0], [0.1, 0.5, 0], [0, 0.8, 0.2]])
+    truth = np.array([0.2, 0.3, 0.5])
+    pixel = pinhole.project(truth @ places[:3])[0]
+    hit = lens.pick(pinhole, places, np.array([[3, 4, 5], [0, 1, 2]]), tuple(pixel))
+    assert hit is not None and hit.corners == (0, 1, 2) and np.allclose(hit.weights, truth)
+    assert lens.pick(pinhole, places, np.array([[0, 1, 2]]), (0.0, 0.0)) is None
+    assert lens.pick(pinhole, places, np.array([[0, 2, 1]]), tuple(pixel)) is None  # its back
+
+
+def main() -> None:
+    idto3d_blender.register()
+    bundle = synthetic.write(WORK / "head")
+    assert bpy.ops.idto3d.import_head(filepath=str(bundle)) == {"FINISHED"}
+    scene, obj = bpy.context.scene, bpy.context.object
+    assert "earlier version" in refused(bpy.ops.idto3d.match)
+    files = write_fit(bundle)
+    before = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
+    keys = [key.name for key in obj.data.shape_keys.key_blocks]
+    start = {key.name: stage.points(key) for key in obj.data.shape_keys.key_blocks}
+    objects = len(bpy.data.objects)
+    assert not bpy.ops.idto3d.pin_drag.poll() and not bpy.ops.idto3d.match_leave.poll()
+
+    assert bpy.ops.idto3d.match() == {"FINISHED"}
+    assert stage.matched(scene) == obj and len(stage.cameras(scene)) == 2
+    check_cameras(scene, obj)
+
+    fake = str(Path(__file__).with_name("fake_pins.py"))
+    link = Link((sys.executable, fake), child_environment(WORK / "user", blender_session.ROOT), WORK / "log")
+    folder, fit = session.read(obj)
+    paths = [session.find_photo(photo, folder) for photo in fit.photos]
+    assert paths == [str(file) for file in files]
+    match = session.start(obj, folder, fit, paths, link)
+    assert not bpy.ops.idto3d.pin_drag.poll()
+    pump.take(link.wait(match.first))
+    assert match.skin is not None and bpy.ops.idto3d.pin_drag.poll()
+    check_pick(obj, match.skin)
+
+    # the head is shown as in the photo, and the neutral head has not moved
+    assert bpy.ops.idto3d.match_photo(photo=0) == {"FINISHED"}
+    assert np.allclose(basis(obj), start["Basis"])
+    assert obj.show_only_shape_key and obj.active_shape_key.name == "photo: 1"
+    assert np.allclose(stage.points(obj.active_shape_key) - basis(obj), [0, 0, fake_pins.POSED], atol=1e-6)
+
+    # a place of the skin is dragged: neutral and all keys go along, and what was sculpted stays
+    sculpted = start["Basis"].copy()
+    sculpted[5, 2] += 0.01
+    obj.data.shape_keys.key_blocks[0].points.foreach_set("co", sculpted.ravel())
+    nose = start["Basis"][np.argmin(start["Basis"][:, 1])] + stage.origin_of(obj)
+    at = camera(0.0, SIZES[0]).project(nose)[0]
+    assert bpy.ops.idto3d.pin_drag(start=at.tolist(), pixel=(150, 100)) == {"FINISHED"}
+    (pin,) = obj.idto3d_match.pins
+    assert tuple(pin.pixel) == (150, 100) and abs(sum(pin.weights) - 1) < 1e-5
+    step = np.array([50 * fake_pins.STEP, 0, 0])
+    assert np.allclose(basis(obj) - sculpted, step, atol=1e-6)
+    for name in keys[1:]:
+        key = obj.data.shape_keys.key_blocks[name]
+        assert np.allclose(stage.points(key) - start[name], step, atol=1e-6), name
+    flat = np.empty(3 * len(obj.data.vertices), np.float32)
+    obj.data.vertices.foreach_get("co", flat)
+    assert np.allclose(flat.reshape(-1, 3), basis(obj))
+
+    # a wrong one is refused with a word, and all stays as it was
+    last = basis(obj)
+    assert "Nobody has such a head" in refused(bpy.ops.idto3d.pin_drag, pin=0, pixel=(2000, 100))
+    assert "Nobody has" in refused(bpy.ops.idto3d.pin_drag, start=at.tolist(), pixel=(2000, 100))
+    assert "no skin" in refused(bpy.ops.idto3d.pin_drag, start=(1, 1), pixel=(2, 2))
+    assert np.array_equal(basis(obj), last) and len(obj.idto3d_match.pins) == 1
+    assert tuple(obj.idto3d_match.pins[0].pixel) == (150, 100)
+
+    # photos anew: the map changes, the head's own folder does not
+    assert bpy.ops.idto3d.match_project(wait=True) == {"FINISHED"}
+    assert (WORK / "head pinned 1" / "head.json").is_file() and match.bundle == bundle
+    image = next(image for image in naming.images(obj) if image[naming.ROLE] == "skin_albedo")
+    assert np.allclose(np.array(image.pixels[:3]) * 255, fake_pins.PROJECTED, atol=1)
+
+    # pins are in the file
+    file = WORK / "file.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    bpy.ops.wm.open_mainfile(filepath=str(file))
+    scene, obj = bpy.context.scene, bpy.context.object
+    assert session.get() is None and len(obj.idto3d_match.pins) == 1 and stage.matched(scene) == obj
+    link = Link((sys.executable, fake), child_environment(WORK / "user", blender_session.ROOT), WORK / "log")
+    match = session.start(obj, folder, fit, paths, link)
+    pump.take(link.wait(match.first))
+    assert np.allclose(basis(obj), last, atol=1e-7)  # what the pins have done is not done twice
+    assert bpy.ops.idto3d.pins_clear() == {"FINISHED"}
+    assert np.allclose(basis(obj), sculpted, atol=1e-6) and not obj.idto3d_match.pins
+
+    # a photo that is another one now, and one that was moved
+    assert "not the photo" in refused(bpy.ops.idto3d.match_find_photo, filepath=str(files[1]))
+    moved = files[0].rename(WORK / "moved.png")
+    assert session.find_photo(fit.photos[0], folder) == ""
+    assert bpy.ops.idto3d.match_find_photo(filepath=str(moved)) == {"FINISHED"}
+    assert match.paths[0] == str(moved)
+
+    # everything is given back
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    after = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
+    assert after == before and stage.KEY not in scene
+    assert [key.name for key in obj.data.shape_keys.key_blocks] == keys and not obj.show_only_shape_key
+    assert len(bpy.data.objects) == objects and not [c for c in bpy.data.cameras if c.name.startswith("head")]
+    assert not [i for i in bpy.data.images if i.name.startswith(("photo", "moved"))], list(bpy.data.images)
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
