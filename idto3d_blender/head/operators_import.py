@@ -2,11 +2,13 @@
 """Import of a head bundle, in File > Import and in the sidebar."""
 
 # Blender reads the properties from the annotations: no postponed evaluation here.
+import os
 from typing import Any
 
 import bpy
 from mathutils import Vector
 
+from ..jobs import generate
 from ..studio import stage
 from . import bundle, import_head, room
 
@@ -50,6 +52,7 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
         return True
 
     def invoke(self, context: Any, event: Any) -> set[str]:
+        self.filepath = self.filepath or first_folder()
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -82,6 +85,13 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
         if self.place == "CURSOR":
             return context.scene.cursor.location.copy()
         return room.free_spot(context.scene, context.view_layer)
+
+
+def first_folder() -> str:
+    """Where the file browser opens: where heads are kept, if that is there; else wherever Blender likes."""
+    folder = generate.heads_folder()
+    # A path that ends in a separator is a folder to the file browser, and no file's name.
+    return os.path.join(folder, "") if folder.is_dir() else ""
 
 
 def _menu(self: Any, context: Any) -> None:

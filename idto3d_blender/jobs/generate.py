@@ -38,11 +38,9 @@ def request_from_settings() -> dict[str, Any]:
     """What the panel asks for."""
     given = properties.settings()
     photos = photo_list.used()
-    parent = Path(bpy.path.abspath(given.output)) if given.output else preferences.get().heads_folder
     return {
         "photos": photos,
-        # Absolute, for a job may be resumed by a Blender that was started elsewhere.
-        "out": str(new_folder(parent.absolute(), Path(photos[0]).stem)),
+        "out": str(new_folder(heads_folder(), Path(photos[0]).stem)),
         "pack": bpy.path.abspath(given.pack_folder) if given.pack == "FOLDER" else None,
         "quality": given.quality,
         "expressions": properties.chosen_expressions(given),
@@ -50,6 +48,13 @@ def request_from_settings() -> dict[str, Any]:
         "seed": given.seed,
         "previews": None,
     }
+
+
+def heads_folder() -> Path:
+    """Where heads are kept: the panel's folder, or the preferences'. Absolute, for a job may be resumed by a Blender
+    that was started elsewhere."""
+    chosen = properties.settings().output
+    return (Path(bpy.path.abspath(chosen)) if chosen else preferences.get().heads_folder).absolute()
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -18,6 +18,8 @@ import bpy
 import numpy as np
 
 import idto3d_blender
+from idto3d_blender.head import operators_import
+from idto3d_blender.ui import properties
 from tests.blender import synthetic_bundle as synthetic
 
 WORK = Path(sys.argv[-1])
@@ -162,12 +164,26 @@ def check_refusal(folder: Path) -> None:
     assert before == after
 
 
+def check_first_folder(folder: Path) -> None:
+    """The file browser opens where heads are kept, in the panel's folder before the preferences' one."""
+    properties.settings().output = str(folder)
+    assert operators_import.first_folder() == f"{folder}/"
+    properties.settings().output = str(folder / "gone")
+    assert operators_import.first_folder() == ""
+    properties.settings().output = ""
+    kept = Path.home() / "ID-to-3D"
+    kept.mkdir()
+    assert operators_import.first_folder() == f"{kept}/"
+    kept.rmdir()
+
+
 def main() -> None:
     folder = synthetic.write(WORK / "head")
     bpy.ops.wm.read_factory_settings(use_empty=True)
     idto3d_blender.register()
     assert "IDTO3D_PT_head" in dir(bpy.types)
     check_refusal(folder)
+    check_first_folder(WORK)
     assert bpy.ops.idto3d.import_head(filepath=str(folder / "head.json"), add_stage=True) == {"FINISHED"}
     head = bpy.context.object
     assert head.name == "head" and head.select_get() and head["idto3d"]["seed"] == str(2**40)
