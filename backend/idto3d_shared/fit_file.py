@@ -73,6 +73,16 @@ class FitPhoto:
     residual: float
 
 
+def close_up(photo: FitPhoto, reach: float = 2.6) -> tuple[float, float, float]:
+    """The square that shows a photo's head: left, top and side in pixels of the photo, perhaps beyond its edges. reach:
+    heights of the face."""
+    face = photo.landmarks[:468]
+    low, high = face.min(axis=0), face.max(axis=0)
+    side = reach * float(high[1] - low[1])
+    left, top = (low + high) / 2 - np.array([0.0, 0.12 * side]) - side / 2
+    return float(left), float(top), side
+
+
 @dataclass(frozen=True, eq=False)
 class FitFile:
     """identity (M,) in standard deviations of the head model; resting: what the face at rest has of expressions."""
