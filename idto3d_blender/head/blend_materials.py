@@ -15,6 +15,9 @@ from .import_head import PROPERTY
 
 _SHARE = "idto3d_share"  # on a node of the preview: the number of the head that it mixes in
 _VALUES = ("VALUE", "RGBA", "VECTOR")
+# Solid viewports show one picture of a material, whatever its nodes do: a small one, mixed at every step of a slider.
+_SMALL = 256
+_small: dict[int, NDArray[np.float32]] = {}
 
 
 def only_hair(made: Any) -> set[int]:
@@ -44,10 +47,14 @@ def begin(made: Any, heads: Sequence[Any]) -> None:
         for node in list(_pictures(own)):
             others = [_same_picture(head, node.image) for head in heads[1:]]
             _chain(own.node_tree, node, others)
+        active = own.node_tree.nodes.active
+        if active is not None and active.type == "TEX_IMAGE" and active.image is not None:
+            _add_small(own.node_tree, active.image)
+    show(made, heads, [1.0, *(0.0 for _ in heads[1:])])
 
 
-def show(made: Any, weights: Sequence[float]) -> None:
-    """Let the nodes mix by these shares."""
+def show(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
+    """Let the nodes mix by these shares, and the pictures that Solid viewports show."""
     for material in filter(None, made.data.materials):
         for node in material.node_tree.nodes if material.node_tree else ():
             if _SHARE in node and node.bl_idname == "ShaderNodeMix":
@@ -55,6 +62,12 @@ def show(made: Any, weights: Sequence[float]) -> None:
                 total = sum(weights[: number + 1])
                 factor = next(one for one in node.inputs if one.identifier == "Factor_Float")
                 factor.default_value = weights[number] / total if total > 0 else 0.0
+            elif node.get(_SHARE) == 0 and node.image is not None:
+                images = [_same_picture(head, node.image) for head in heads]
+                if None not in images:
+                    out = mixture.mixed([_small_pixels(image) for image in images], weights)
+                    node.image.pixels.foreach_set(out.ravel())
+                    node.image.update()
 
 
 def finish(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
@@ -69,6 +82,7 @@ def finish(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
                 node.image = _copy(node.image)
             continue
         _unchain(material.node_tree)
+        material.node_tree.nodes.active = next(_pictures(material), None)
         others = [_same_material(head, material) for head in heads]
         if None not in others:
             _mix_values(material, others, weights)
@@ -134,6 +148,26 @@ def _chain(tree: Any, node: Any, others: Sequence[Any]) -> None:
         tree.links.new(colour, end)
 
 
+def _add_small(tree: Any, image: Any) -> None:
+    """The picture for Solid viewports, in a node that is linked to nothing."""
+    made = bpy.data.images.new(f"{image.name} mixed", _SMALL, _SMALL, alpha=image.depth == 32)
+    made.colorspace_settings.name = image.colorspace_settings.name
+    made[naming.ROLE] = image.get(naming.ROLE, "")
+    node = tree.nodes.new("ShaderNodeTexImage")
+    node.image, node[_SHARE] = made, 0
+    tree.nodes.active = node
+
+
+def _small_pixels(image: Any) -> NDArray[np.float32]:
+    """(S,S,4) of an image, kept: reading a large one takes too long for a slider."""
+    key = image.session_uid
+    if key not in _small:
+        if len(_small) > 64:
+            _small.clear()
+        _small[key] = _pixels(image, _SMALL, _SMALL)
+    return _small[key]
+
+
 def _unchain(tree: Any) -> None:
     """Plug pictures in again where `_chain` came between."""
     mixes = [node for node in tree.nodes if _SHARE in node and node.bl_idname == "ShaderNodeMix"]
@@ -143,7 +177,10 @@ def _unchain(tree: Any) -> None:
         for end in [link.to_socket for link in result.links]:
             tree.links.new(source, end)
     for node in [node for node in tree.nodes if _SHARE in node]:
+        small = node.image if node[_SHARE] == 0 else None
         tree.nodes.remove(node)
+        if small is not None and small.users == 0:
+            bpy.data.images.remove(small)
 
 
 def _mix_values(material: Any, others: Sequence[Any], weights: Sequence[float]) -> None:

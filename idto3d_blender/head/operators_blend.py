@@ -45,7 +45,10 @@ def _move(person: Any, context: Any) -> None:
 
 
 def _paint(person: Any, context: Any) -> None:
-    blend_materials.show(person.id_data, skin_shares(person.id_data.idto3d_blend))
+    given = person.id_data.idto3d_blend
+    heads = heads_of(given)
+    if None not in heads:
+        blend_materials.show(person.id_data, heads, skin_shares(given))
 
 
 def _change_hair(given: Any, context: Any) -> None:
@@ -107,7 +110,7 @@ class IDTO3D_OT_blend_people(HeadOperator, bpy.types.Operator):
             self.report({"ERROR"}, f"{reason}.")
             return {"CANCELLED"}
         spot = room.free_spot(context.scene, context.view_layer)
-        made = blend_people.begin(heads, context.scene.collection)
+        made = blend_people.begin(heads, context.collection)
         made.location = spot
         for head in heads:
             made.idto3d_blend.people.add().head = head

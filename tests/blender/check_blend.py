@@ -101,10 +101,14 @@ def check_preview(anna: Any, ben: Any) -> Any:
     assert np.abs(places(made, "smile")[:body] - smile).max() < 1e-6
     made.data.shape_keys.key_blocks["smile"].value = 0.0
     person.skin = 0.25
-    mixes = [node for node in made.data.materials[0].node_tree.nodes if "idto3d_share" in node and node.type == "MIX"]
+    nodes = made.data.materials[0].node_tree.nodes
+    mixes = [node for node in nodes if "idto3d_share" in node and node.type == "MIX"]
     assert mixes and all(abs(mix.inputs[0].default_value - 0.25) < 1e-6 for mix in mixes)
+    # Solid viewports show the active picture, and know nothing of nodes.
+    shown = np.array(nodes.active.image.pixels[:4])
+    assert np.abs(255 * shown[:3] - (0.75 * np.array(RED) + 0.25 * np.array(BLUE))).max() <= 1, 255 * shown
     check_hair(made, anna, ben, body)
-    assert {image: image.name for image in bpy.data.images} == before, "pictures of others were renamed or copied"
+    assert all(image.name == name for image, name in before.items()), "pictures of others were renamed"
     return made
 
 
@@ -132,6 +136,8 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
     for key in ("Basis", *synthetic.EXPRESSIONS):
         wanted = 0.75 * places(anna, key)[:body] + 0.25 * places(ben, key)[:body]
         assert np.abs(places(made, key)[:body] - wanted).max() < 1e-6, key
+    assert all(material.node_tree.nodes.active.name == "albedo" for material in made.data.materials)
+    assert not [image for image in bpy.data.images if image.size[0] == 256 or not image.users]
     assert "his own" not in made.data.shape_keys.key_blocks
     assert np.abs(pixel(made, "skin_albedo")[:3] - (0.25 * np.array(RED) + 0.75 * np.array(BLUE))).max() <= 1
     assert np.abs(pixel(made, "eyes_albedo")[:3] - (0.25 * np.array(synthetic.EYES) + 0.75 * 40)).max() <= 1
