@@ -55,6 +55,8 @@ def export(context: Any, obj: Any, folder: Path, choice: Choice) -> Path:
     if not folder.is_absolute():
         raise ExportError("E_EXPORT_WRITE", "The folder has no whole path.", "Save the file first, or choose a folder.")
     mixes = keys.wanted(_key_names(obj), choice.groups, preset.vrm)
+    if preset.format == "USD":
+        mixes = {name: mixes[old] for old, name in keys.renamed(mixes).items()}
     wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name))
     target = folder / f"{wanted.name}_{preset.name.lower()}"
     context.view_layer.update()
@@ -92,6 +94,9 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append(f"This head has {len(arkit)} of the {len(keys.ARKIT)} shapes of ARKit, which Live Link drives")
     if choice.preset.vrm and (missing := keys.VRM.keys() - keys.vrm_mixes(given).keys()):
         lines.append(f"This head's keys cannot show {', '.join(name for name in keys.VRM if name in missing)}")
+    if choice.preset.format == "USD":
+        other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
+        lines += [f"USD calls {', '.join(other)}"] if other else []
     lines.append(LIMITS[choice.preset.format])
     if any(materials.own_albedo(slot.material) for slot in obj.material_slots):
         lines.append("An expression's own skin colour stays in Blender")

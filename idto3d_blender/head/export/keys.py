@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which keys an export takes along, and VRM's expressions mixed from them. No bpy.
+"""Which keys an export takes along, and VRM's expressions mixed from them.
 
 VRM 1.0's preset expressions:
 https://github.com/vrm-c/vrm-specification/blob/master/specification/VRMC_vrm-1.0/expressions.md
@@ -12,9 +12,10 @@ from typing import Literal
 
 from ..bundle import ARKIT
 from ..expressions import EXPRESSIONS
+from .names import ascii_name
 
 Group = Literal["ARKIT", "MOODS", "VISEMES", "OTHER"]
-__all__ = ["ARKIT", "GROUPS", "VRM", "Group", "Mix", "group_of", "vrm_mixes", "wanted"]
+__all__ = ["ARKIT", "GROUPS", "VRM", "Group", "Mix", "group_of", "renamed", "vrm_mixes", "wanted"]
 
 GROUPS: tuple[Group, ...] = ("ARKIT", "MOODS", "VISEMES", "OTHER")
 Mix = Mapping[str, float]
@@ -68,6 +69,18 @@ def wanted(names: Iterable[str], groups: Collection[str], vrm: bool) -> dict[str
     if vrm:
         mixes = {**vrm_mixes(given), **mixes}
     return mixes
+
+
+def renamed(names: Iterable[str]) -> dict[str, str]:
+    """name -> the name that USD writes for it; where two would be one, the later has a number."""
+    out: dict[str, str] = {}
+    for name in names:
+        plain, number = ascii_name(name), 1
+        while plain in out.values():
+            number += 1
+            plain = f"{ascii_name(name)}_{number}"
+        out[name] = plain
+    return out
 
 
 def vrm_mixes(names: Iterable[str]) -> dict[str, Mix]:

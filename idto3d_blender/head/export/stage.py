@@ -163,9 +163,12 @@ def _head(scene: Any, obj: Any, wanted: Wanted, frame: Matrix) -> Any:
         mesh.materials.append(None)
     head = bpy.data.objects.new(wanted.name, mesh)
     scene.collection.objects.link(head)
-    for group in obj.vertex_groups if wanted.rig else ():
+    for group in obj.vertex_groups:
         if group.name not in head.vertex_groups:
             head.vertex_groups.new(name=group.name)
+    # As the bones of the copy are called.
+    for group in head.vertex_groups:
+        group.name = ascii_name(group.name)
     mesh.attributes["position"].data.foreach_set("vector", _moved(neutral, frame).ravel())
     if poses:
         head.shape_key_add(name="Basis", from_mix=False)
@@ -238,5 +241,8 @@ def _armature(scene: Any, given: Any, frame: Matrix, name: str) -> Any:
         bone.matrix_basis = Matrix()
         for constraint in list(bone.constraints):
             bone.constraints.remove(constraint)
+    # Unreal and USD know no dots in names.
+    for one in made.data.bones:
+        one.name = ascii_name(one.name)
     made.data.transform(frame @ given.matrix_world)
     return made
