@@ -26,8 +26,8 @@ _ANCHORS = 40
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A head without its hair. points (B,), hair (H,): numbers of its vertices, and of those that are only hair's; faces:
-    the corners of its faces, as numbers into points."""
+    """A head without its hair. points (B,), hair (H,): numbers of its vertices, and of those that are only hair's;
+    faces: the corners of its faces, as numbers into points."""
 
     points: NDArray[np.intp]
     hair: NDArray[np.intp]

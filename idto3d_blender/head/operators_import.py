@@ -10,7 +10,7 @@ from mathutils import Vector
 
 from ..jobs import generate
 from ..studio import stage
-from . import bundle, import_head, room
+from . import bundle, clean_neck, import_head, room
 
 
 class IDTO3D_OT_import_head(bpy.types.Operator):
@@ -39,6 +39,10 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
             ("CURSOR", "3D Cursor", "At the 3D cursor, whatever stands there"),
             ("ORIGIN", "World Origin", "In the middle of the world"),
         ),
+    )
+
+    cut_neck: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Cut Neck", description="Without shoulders, cut level at the neck's base", default=False
     )
 
     @classmethod
@@ -71,6 +75,8 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
             head.select_set(True)
             context.view_layer.objects.active = head
         head.location = spot
+        if self.cut_neck:
+            clean_neck.cut(head, 0.0, close=False)
         if self.add_stage:
             context.view_layer.update()
             framing = stage.frame_head(head)

@@ -38,9 +38,16 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
         if JOB in context.object:
             cls.poll_message_set("Wait until the head is finished")
             return False
+        if not context.object.visible_get():
+            cls.poll_message_set("Show the head first")
+            return False
         return True
 
     def execute(self, context: Any) -> set[str]:
+        taken = [name for name in rig.BONES if name in context.object.vertex_groups]
+        if taken:
+            self.report({"ERROR"}, f"The head has vertex groups called {', '.join(taken)} already: rename them first")
+            return {"CANCELLED"}
         made, missing = rig.add(context, context.object)
         if missing:
             self.report(

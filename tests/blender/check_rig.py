@@ -179,7 +179,7 @@ def check_export(head: Any) -> None:
     assert set(mesh["extras"]["targetNames"]) == {*synthetic.EXPRESSIONS, *NEW}
     (skin,) = made["skins"]
     joints = {made["nodes"][joint]["name"] for joint in skin["joints"]}
-    assert {"neck", "head", "eye.L", "eye.R"} <= joints
+    assert {"neck", "head", "eye_L", "eye_R"} <= {name.replace(".", "_") for name in joints}, joints
     assert all("WEIGHTS_0" in primitive["attributes"] for primitive in mesh["primitives"])
 
 
@@ -191,6 +191,14 @@ def main() -> None:
     kinds = ("objects", "meshes", "armatures", "collections", "materials", "images")
     before = {kind: len(getattr(bpy.data, kind)) for kind in kinds}
     keys = [key.name for key in head.data.shape_keys.key_blocks]
+    head.vertex_groups.new(name="neck")
+    check_polls.refused(bpy.ops.idto3d.add_rig, "vertex groups called neck")
+    head.vertex_groups.clear()
+    head.hide_set(True)
+    check_polls.refused(bpy.ops.idto3d.add_rig, "Show the head")
+    head.hide_set(False)
+    bpy.context.view_layer.objects.active = head
+    head.select_set(True)
     assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.context.object == head and head.select_get()
     check_polls.refused(bpy.ops.idto3d.add_rig, "has a rig already")
     made = rig.rig_of(head)
