@@ -12,6 +12,8 @@ ADDON = __package__ or ""
 
 def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
+    from .capture import operators_capture, takes
+    from .capture import properties as capture_properties
     from .head import operators_blend, operators_export, operators_head, operators_import, operators_rig
     from .jobs import driver, file_events, operators_job, operators_setup
     from .match import operators_match, operators_pins, overlay, pump
@@ -21,6 +23,7 @@ def _modules() -> tuple[Any, ...]:
         operators_remedy,
         operators_view,
         panel_blend,
+        panel_capture,
         panel_export,
         panel_generate,
         panel_head,
@@ -51,6 +54,9 @@ def _modules() -> tuple[Any, ...]:
         operators_pins,
         overlay,
         pump,
+        capture_properties,
+        takes,
+        operators_capture,
         operators_view,
         panel_setup,
         panel_generate,
@@ -59,6 +65,7 @@ def _modules() -> tuple[Any, ...]:
         panel_match,
         panel_rig,
         panel_blend,
+        panel_capture,
         panel_export,
         driver,
         file_events,

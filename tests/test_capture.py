@@ -237,7 +237,7 @@ def test_the_request(tmp_path: Path) -> None:
 
 def test_the_worker_does_it(tmp_path: Path) -> None:
     said: list[dict[str, Any]] = []
-    worker = Worker(said.append, lambda request, events: Path(request.out))
+    worker = Worker(said.append, lambda request, events: Path(str(request.out)))
     worker.take(json.dumps({"type": "capture", "job": "j", "video": "v.mp4", "out": "t.csv"}).encode())
     doing = threading.Thread(target=worker.work)
     doing.start()

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A treated take becomes animation: a key a frame on the head's shape keys, and on what turns it.
+
+Each bake is a take of its own, an action with a name that lasts; those before stay in the file, to be chosen again.
+From Blender 4.4 on one action holds all of it, in a slot for each data-block; before, each data-block has an action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import target
+from .table import SHAPES
+from .target import Curve
+from .treat import Treated
+
+MARK = "idto3d_take"
+"""Property of the actions that we made: the name of the take."""
+_SAME = 1e-5
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """name: of the take; strip: into a strip of the NLA editor and not as the active action; head: turn the head;
+    eyes: turn eye bones where the rig has them."""
+
+    name: str
+    strip: bool = False
+    head: bool = True
+    eyes: bool = True
+
+
+@dataclass(frozen=True)
+class Baked:
+    """action: the name; missing: shapes that the head has no key for; driven: keys that drivers keep from it."""
+
+    action: str
+    missing: tuple[str, ...]
+    driven: tuple[str, ...]
+
+
+def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
+    """Animate a head in object mode."""
+    keys = obj.data.shape_keys
+    rig = target.rig_of(obj)
+    eyes = wanted.eyes and target.has_eyes(rig)
+    missing = tuple(name for name in SHAPES if name not in keys.key_blocks)
+    driven = {curve.data_path for curve in keys.animation_data.drivers} if keys.animation_data else set()
+    curves, kept = [], []
+    for n, name in enumerate(SHAPES):
+        if name in missing:
+            continue
+        path = f'key_blocks["{name}"].value'
+        if path in driven:
+            kept.append(name)
+            continue
+        # What bones turn, keys must not turn again.
+        turned = eyes and name.startswith("eyeLook")
+        curves.append(Curve(path, -1, np.zeros(len(take.frames)) if turned else take.shapes[:, n]))
+    writer = _Writer(f"{obj.name} {wanted.name}", wanted, take)
+    writer.write(keys, curves)
+    if rig is not None and (wanted.head or eyes):
+        turns = list(target.rig_curves(obj, rig, take, eyes))
+        writer.write(rig, turns if wanted.head else [c for c in turns if any(f'"{e}"' in c.path for e in target.EYES)])
+    elif rig is None and wanted.head:
+        empty = target.empty_of(context, obj)
+        writer.write(empty, target.empty_curves(empty, take))
+    return Baked(writer.name, missing, tuple(kept))
+
+
+class _Writer:
+    """Writes the curves of several data-blocks into one take."""
+
+    def __init__(self, name: str, wanted: Wanted, take: Treated) -> None:
+        self.name, self._wanted, self._take = name, wanted, take
+        self._action: Any = None
+
+    def write(self, owner: Any, curves: Iterable[Curve]) -> None:
+        """Give a data-block its part of the take."""
+        layered = bpy.app.version >= (4, 4)
+        if self._action is None or not layered:
+            self._action = bpy.data.actions.new(self.name)
+            self._action.use_fake_user = True  # a take that is not in use now is a take still
+            self._action[MARK] = self._wanted.name
+            self.name = self._action.name if layered or owner.id_type == "KEY" else self.name
+        slot = None
+        if layered:
+            slot = self._action.slots.new(id_type=owner.id_type, name=owner.name)
+            layer = self._action.layers[0] if self._action.layers else self._action.layers.new("Layer")
+            strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
+            fcurves = strip.channelbag(slot, ensure=True).fcurves
+        else:
+            fcurves = self._action.fcurves
+        for curve in curves:
+            _write(fcurves, curve, self._take.frames)
+        _assign(owner, self._action, slot, self._wanted, int(self._take.frames[0]))
+
+
+def _write(fcurves: Any, curve: Curve, frames: Any) -> None:
+    values = curve.values
+    if np.ptp(values) < _SAME:  # one key says it
+        frames, values = frames[:1], values[:1]
+    fcurve = fcurves.new(curve.path) if curve.index < 0 else fcurves.new(curve.path, index=curve.index)
+    points = fcurve.keyframe_points
+    points.add(len(frames))
+    points.foreach_set("co", np.stack([frames, values], 1).astype(np.float32).ravel())
+    linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
+    points.foreach_set("interpolation", np.full(len(frames), linear, np.int32))
+    fcurve.update()
+
+
+def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted, start: int) -> None:
+    data = owner.animation_data or owner.animation_data_create()
+    before = data.action
+    if not wanted.strip:
+        if before is not None:
+            before.use_fake_user = True  # the user's own, perhaps
+        data.action = action
+        if slot is not None:
+            data.action_slot = slot
+        return
+    if before is not None and MARK in before:
+        data.action = None  # it would lie over the strip
+    track = data.nla_tracks.new()
+    track.name = action.name
+    strip = track.strips.new(action.name, start, action)
+    if slot is not None:
+        strip.action_slot = slot

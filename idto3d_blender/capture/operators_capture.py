@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Open a take or a video, stop reading it, bake it onto the head."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..head.import_head import is_head
+from ..jobs import session
+from . import bake, properties, takes
+from .table import SHAPES, TakeError
+from .treat import treat
+
+VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp", ".wmv")
+_FEW = 8
+
+
+class IDTO3D_OT_capture_open(bpy.types.Operator):
+    """Open a take: a CSV of Live Link Face, or any video of a face, which is read in the background"""
+
+    bl_idname = "idto3d.capture_open"
+    bl_label = "Open Take"
+    bl_options = {"INTERNAL"}
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    filter_glob: bpy.props.StringProperty(  # type: ignore[valid-type]
+        default=";".join(f"*{ending}" for ending in (".csv", *VIDEOS)), options={"HIDDEN"}
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if takes.running() is not None:
+            cls.poll_message_set("A video is being read")
+            return False
+        return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        path = Path(bpy.path.abspath(self.filepath)).absolute()
+        if path.suffix.lower() == ".csv":
+            return self._load(path)
+        given = properties.settings()
+        status = session.get().status
+        if status.state != "ready":
+            self.report({"ERROR"}, f"{status.message} See the box Set-up")
+            return {"CANCELLED"}
+        head = context.object if is_head(context.object) and given.performer == "HEAD" else None
+        if given.performer == "HEAD" and head is None:
+            self.report({"ERROR"}, "Select the head of the person in the video, or choose Somebody Else")
+            return {"CANCELLED"}
+        try:
+            job = takes.start(path, head)
+        except OSError as error:
+            self.report({"ERROR"}, f"Nothing can be saved: {error.strerror or error} (E_OUT_NOT_WRITABLE)")
+            return {"CANCELLED"}
+        if not bpy.app.background:
+            return {"FINISHED"}
+        while takes.poll():
+            time.sleep(0.05)
+        problem = takes.state.problem
+        if problem is not None:
+            self.report({"ERROR"}, f"{problem.message} {problem.fix} ({problem.code})")
+        return {"FINISHED"} if job.state == "done" and problem is None else {"CANCELLED"}
+
+    def _load(self, path: Path) -> set[str]:
+        try:
+            takes.load(path)
+        except TakeError as error:
+            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+            return {"CANCELLED"}
+        take = takes.state.take
+        assert take is not None
+        self.report({"INFO"}, f"{takes.state.name}: {take.duration:.1f} s, {len(take.times)} moments")
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_capture_cancel(bpy.types.Operator):
+    """Stop reading the video. Nothing of it is kept"""
+
+    bl_idname = "idto3d.capture_cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        now = takes.running()
+        return now is not None and now.state != "cancelling"
+
+    def execute(self, context: Any) -> set[str]:
+        assert takes.state.job is not None
+        takes.state.job.cancel()
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_capture_close(bpy.types.Operator):
+    """Put the take away. Its file, and what is baked, stay"""
+
+    bl_idname = "idto3d.capture_close"
+    bl_label = "Close Take"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        takes.state.take, takes.state.file, takes.state.name = None, None, ""
+        takes.state.problem, takes.state.warnings = None, ()
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_capture_bake(bpy.types.Operator):
+    """Animate the head with the take, as a new action of its own"""
+
+    bl_idname = "idto3d.capture_bake"
+    bl_label = "Bake Take"
+    bl_options = {"REGISTER", "UNDO"}
+
+    set_range: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Set Frame Range", description="Set the scene's frame range to the take", default=True
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if takes.state.take is None:
+            cls.poll_message_set("Open a take first")
+            return False
+        if not is_head(context.object):
+            cls.poll_message_set("Select a head first")
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
+            return False
+        if context.object.library is not None or context.object.data.library is not None:
+            cls.poll_message_set("This head is linked from another file")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        obj, given, take = context.object, properties.settings(), takes.state.take
+        assert take is not None
+        if not any(name in obj.data.shape_keys.key_blocks for name in SHAPES):
+            self.report({"ERROR"}, "This head has none of ARKit's shape keys. Generate it anew with this version")
+            return {"CANCELLED"}
+        try:
+            treated = treat(take, properties.treatment(context.scene))
+        except ValueError as error:
+            self.report({"ERROR"}, f"{error}. Change the seconds of Calibrate or Trim")
+            return {"CANCELLED"}
+        wanted = bake.Wanted(takes.state.name, given.as_strip, given.head, given.eyes)
+        baked = bake.bake(context, obj, treated, wanted)
+        first, last = int(treated.frames[0]), int(treated.frames[-1])
+        if self.set_range:
+            context.scene.frame_start, context.scene.frame_end = max(0, first), max(0, last)
+        context.scene.frame_set(first)
+        self.report({"INFO"}, f"{baked.action}: frames {first} to {last}")
+        for names, why in ((baked.missing, "this head has no keys for"), (baked.driven, "drivers keep the take from")):
+            if names:
+                shown = ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
+                self.report({"WARNING"}, f"{baked.action}: {why} {shown}")
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (IDTO3D_OT_capture_open, IDTO3D_OT_capture_cancel, IDTO3D_OT_capture_close, IDTO3D_OT_capture_bake)
+)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The take that is loaded, and the job that reads a video for one. It belongs to the running Blender, not to a file."""
+
+from __future__ import annotations
+
+import re
+import traceback
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..jobs import driver, session, setup_backend
+from ..jobs.job import Job, Launch
+from ..jobs.snapshot import Problem, Snapshot
+from ..ui import preferences, thumbnails
+from .table import FaceTake, TakeError, read_take
+
+STAGES = (("loading programs", 0.05), ("watching the video", 0.55), ("reading the face", 0.39), ("saving", 0.01))
+"""Shares of the work as measured."""
+_POLL = 0.1
+FOLDER = "Captures"
+
+
+@dataclass
+class State:
+    """take and name: what is loaded; file: its CSV; job: that reads a video now; problem: why the last one failed."""
+
+    take: FaceTake | None = None
+    name: str = ""
+    file: Path | None = None
+    job: Job | None = None
+    out: Path | None = None
+    warnings: tuple[Problem, ...] = ()
+    problem: Problem | None = None
+
+
+state = State()
+
+
+def load(file: Path) -> None:
+    """Load a CSV. Raises TakeError."""
+    state.take, state.file, state.name = read_take(file), file, file.stem
+    state.problem, state.warnings = None, ()
+
+
+def start(video: Path, head: Any, launch: Callable[[str, Mapping[str, Any]], Launch] | None = None) -> Job:
+    """Begin to read a video. head: the object that shows who is in it, or None. launch: for tests. Raises OSError."""
+    job_id = f"capture-{uuid.uuid4().hex[:8]}"
+    request: dict[str, Any] = {"type": "capture", "video": str(video), "out": str(_new_file(video.stem))}
+    if head is not None:
+        request["head"] = str(_write_head(head, session.get().folder / "previews" / job_id))
+    state.out = Path(request["out"])
+    state.job = Job(job_id, (launch or worker_launch)(job_id, request))
+    state.problem, state.warnings = None, ()
+    state.job.start()
+    if not bpy.app.background:
+        bpy.app.timers.register(_timer, first_interval=_POLL, persistent=True)
+    return state.job
+
+
+def worker_launch(job_id: str, request: Mapping[str, Any]) -> Launch:
+    """A backend for this job alone: it may run beside the one that makes heads."""
+    launch = setup_backend.worker_launch(session.get().folder, job_id, request)
+    return replace(launch, stages=STAGES, keep=False)
+
+
+def running() -> Snapshot | None:
+    """Where the job stands that reads a video now."""
+    return state.job.snapshot if state.job is not None else None
+
+
+def poll() -> bool:
+    """Take in what the job says; False when there is none any more."""
+    job = state.job
+    if job is None:
+        return False
+    job.poll()
+    if job.snapshot.picture is not None and not bpy.app.background:
+        thumbnails.load_progress(job.snapshot.picture)
+    if not job.ended:
+        return True
+    state.job = None
+    warnings = job.snapshot.warnings
+    if job.state == "failed":
+        state.problem = job.snapshot.error
+    elif job.state == "done" and state.out is not None:
+        try:
+            load(state.out)
+        except TakeError as error:
+            state.problem = Problem(error.code, error.message, error.fix)
+    state.warnings = warnings
+    return False
+
+
+def _timer() -> float | None:
+    try:
+        more = poll()
+    except Exception:
+        traceback.print_exc()
+        more = state.job is not None
+    driver.redraw()
+    return _POLL if more else None
+
+
+def _new_file(name: str) -> Path:
+    folder = preferences.get().heads_folder / FOLDER
+    stem = re.sub(r"[^\w-]+", "-", name).strip("-") or "take"
+    number = 1
+    while (path := folder / (f"{stem}.csv" if number == 1 else f"{stem}-{number}.csv")).exists():
+        number += 1
+    return path.absolute()
+
+
+def _write_head(obj: Any, folder: Path) -> Path:
+    """The face at rest as a bundle's head.npz has it."""
+    mesh, basis = obj.data, obj.data.shape_keys.reference_key
+    places = np.empty(3 * len(mesh.vertices), np.float32)
+    basis.points.foreach_get("co", places)
+    corners, count = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    mesh.polygons.foreach_get("loop_total", count)
+    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
+    faces = np.full((len(count), 4), -1, np.int32)
+    for k in range(4):
+        own = count > k
+        faces[own, k] = corners[starts[own] + k]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "head.npz"
+    np.savez(path, vertices=places.reshape(-1, 3), faces=faces)
+    return path
+
+
+def register() -> None:
+    """Nothing runs before there is something to do."""
+
+
+def unregister() -> None:
+    if bpy.app.timers.is_registered(_timer):
+        bpy.app.timers.unregister(_timer)
+    if state.job is not None:
+        state.job.kill()
+    state.job = state.take = None

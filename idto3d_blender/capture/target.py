@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a captured head's and eyes' turns go to: the bones of its rig, or an empty that the head hangs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Quaternion
+from numpy.typing import NDArray
+
+from ..head import naming
+from .treat import Treated, matrices
+
+Array = NDArray[Any]
+
+NECK, HEAD = "neck", "head"
+EYES = ("eye.L", "eye.R")
+NECK_SHARE = 0.4
+"""Of the head's turn that the neck takes, where the rig has one."""
+_MARK = "idto3d_head_motion"
+# Of the head's height and depth, from below and from behind: where the skull sits on the neck.
+_PIVOT = (0.42, 0.45)
+# The table's axes (x to the person's left, y up, z out of the face) in a head's of Blender (Z up, facing -Y).
+_TO_BLENDER = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A channel's values (F,); index: in an array, or -1."""
+
+    path: str
+    index: int
+    values: Array
+
+
+def rig_of(obj: Any) -> Any:
+    """The armature of the head's Armature modifier that has a bone for the head, or None."""
+    for modifier in obj.modifiers:
+        if modifier.type == "ARMATURE" and modifier.object is not None and HEAD in modifier.object.pose.bones:
+            return modifier.object
+    return None
+
+
+def has_eyes(rig: Any) -> bool:
+    """The rig turns both eyes."""
+    return rig is not None and all(name in rig.pose.bones for name in EYES)
+
+
+def rig_curves(obj: Any, rig: Any, take: Treated, eyes: bool) -> Iterator[Curve]:
+    """Rotations of the rig's bones."""
+    turns = {HEAD: _axes(take.head)}
+    if NECK in rig.pose.bones:
+        share = np.array([NECK_SHARE, 1 - NECK_SHARE])
+        both = [[_part(turn, float(s)) for turn in turns[HEAD]] for s in share]
+        turns = {NECK: np.array(both[0]), HEAD: np.array(both[1])}
+    if eyes:
+        turns |= {name: _axes(take.eyes[:, n]) for n, name in enumerate(EYES)}
+    # The armature may stand otherwise than the head.
+    between = np.array((rig.matrix_world.inverted() @ obj.matrix_world).to_quaternion().to_matrix())
+    for name, turn in turns.items():
+        bone = rig.pose.bones[name]
+        rest = between.T @ np.array(bone.bone.matrix_local.to_quaternion().to_matrix())
+        path = f'pose.bones["{bpy.utils.escape_identifier(name)}"]'
+        yield from _rotation(bone, path, np.swapaxes(rest, 0, 1) @ turn @ rest)
+
+
+def empty_of(context: Any, obj: Any) -> Any:
+    """The empty that the head hangs on; made, and the head hung on it, if there is none. The head stays where it is."""
+    if obj.parent is not None and _MARK in obj.parent:
+        return obj.parent
+    context.view_layer.update()
+    world = obj.matrix_world.copy()
+    box = np.array(obj.bound_box)
+    low, high = box.min(0), box.max(0)
+    up, back = (low + (high - low) * share for share in _PIVOT)
+    pivot = world @ Matrix.Translation(((low[0] + high[0]) / 2, float(low[1] + high[1] - back[1]), float(up[2])))
+    empty = bpy.data.objects.new(f"{obj.name} motion", None)
+    empty[_MARK] = True
+    empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.1
+    naming.collection_of(obj).objects.link(empty)
+    if obj.parent is not None:
+        empty.parent, empty.parent_type, empty.parent_bone = obj.parent, obj.parent_type, obj.parent_bone
+        context.view_layer.update()
+    empty.rotation_mode = "QUATERNION"
+    empty.matrix_world = pivot.normalized()
+    # The rotation at rest aside, so that what is animated is the head's turn alone.
+    empty.delta_rotation_quaternion = empty.rotation_quaternion
+    empty.rotation_quaternion = Quaternion()
+    context.view_layer.update()
+    obj.parent, obj.parent_type = empty, "OBJECT"
+    obj.matrix_parent_inverse = empty.matrix_world.inverted()
+    obj.matrix_world = world
+    return empty
+
+
+def empty_curves(empty: Any, take: Treated) -> Iterator[Curve]:
+    """Rotation of the empty."""
+    yield from _rotation(empty, "", _axes(take.head))
+
+
+def _axes(turns: Array) -> Array:
+    """(F,3,3) in Blender's axes, of (F,3) yaw, pitch, roll."""
+    out: Array = _TO_BLENDER @ matrices(turns) @ _TO_BLENDER.T
+    return out
+
+
+def _part(turn: Array, share: float) -> Array:
+    """A share of a rotation (3,3), about the same axis."""
+    axis, angle = Matrix(turn.tolist()).to_quaternion().to_axis_angle()
+    return np.array(Quaternion(axis, angle * share).to_matrix())
+
+
+def _rotation(owner: Any, path: str, turns: Array) -> Iterator[Curve]:
+    """The channels in which a bone or an object is turned."""
+    mode = owner.rotation_mode
+    before: Any = None
+    rows = []
+    for turn in turns:
+        value = Matrix(turn.tolist()).to_quaternion()
+        if mode == "QUATERNION":
+            if before is not None and before.dot(value) < 0:
+                value.negate()
+            before = value
+            rows.append(tuple(value))
+        elif mode == "AXIS_ANGLE":
+            axis, angle = value.to_axis_angle()
+            rows.append((angle, *axis))
+        else:
+            before = value.to_euler(mode, before) if before is not None else value.to_euler(mode)
+            rows.append(tuple(before))
+    name = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}.get(mode, "rotation_euler")
+    for index, values in enumerate(np.array(rows).T):
+        yield Curve(f"{path}.{name}" if path else name, index, values)

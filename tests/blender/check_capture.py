@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: takes onto heads, with a rig and without.
+
+``python check_capture.py WORK`` as check_import.py.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+import idto3d_blender
+from idto3d_blender.capture import bake, properties, takes
+from idto3d_blender.capture.table import SHAPES, take_of, write_take
+from idto3d_blender.jobs.job import Launch, child_environment
+from idto3d_blender.ui import panel_capture
+from tests.blender import blender_session
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+ROOT = Path(__file__).resolve().parents[2]
+LAYERED = bpy.app.version >= (4, 4)
+FPS = 24.0
+# The backend's worker, in small: it says hello, takes one request, and does as it is told.
+WORKER = """
+import json, shutil, sys, time
+def say(**event): print(json.dumps(event), flush=True)
+say(type="hello", protocol=1)
+asked = json.loads(sys.stdin.readline())
+assert asked["type"] == "capture", asked
+job = asked["job"]
+say(type="progress", job=job, stage="watching the video", step=1, steps=2, eta_seconds=1.0)
+if "refused" in asked["video"]:
+    say(type="error", job=job, code="E_VIDEO_NO_FACE", message="No face was found.", fix="Film again.")
+elif "endless" in asked["video"]:
+    assert json.loads(sys.stdin.readline())["type"] == "cancel"
+    say(type="cancelled", job=job, resumable=False)
+else:
+    import os
+    import numpy
+    with numpy.load(asked["head"]) as head: assert head["vertices"].shape[1] == 3 and head["faces"].shape[1] == 4
+    os.makedirs(os.path.dirname(asked["out"]), exist_ok=True)
+    shutil.copy(asked["video"], asked["out"])
+    say(type="warning", job=job, code="W_VIDEO_FACE_LOST", message="Seen in half of the frames.")
+    say(type="done", job=job, take=asked["out"])
+"""
+
+
+def csv_of(name: str, seconds: float = 2.0, rate: float = 60.0, **columns: Any) -> Path:
+    times = np.arange(int(seconds * rate) + 1) / rate
+    channels = np.zeros((len(times), 61))
+    angles = {"yaw": 52, "pitch": 53, "roll": 54, "left": 55, "right": 58}
+    for channel, values in columns.items():
+        place = angles[channel] if channel in angles else SHAPES.index(channel)
+        channels[:, place] = values(times)
+    path = WORK / f"{name}.csv"
+    write_take(take_of(times, channels, np.ones(len(times), bool)), path)
+    return path
+
+
+def plain() -> Any:
+    """The panel's settings without treatment."""
+    given = properties.settings()
+    given.rest, given.smooth, given.blinks, given.as_strip, given.start = "NONE", False, False, False, 1
+    given.trim_in = given.trim_out = 0.0
+    return given
+
+
+def ramp(to: float) -> Any:
+    return lambda times: to * np.minimum(times, 1.0)
+
+
+def front(obj: Any) -> Vector:
+    """Where the head looks, in the world."""
+    deps = bpy.context.evaluated_depsgraph_get()
+    return (obj.evaluated_get(deps).matrix_world.to_3x3() @ Vector((0, -1, 0))).normalized()
+
+
+def new_head(name: str, expressions: tuple[str, ...] = (*synthetic.EXPRESSIONS, *SHAPES)) -> Any:
+    synthetic.write(WORK / name, expressions=expressions)
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / name)) == {"FINISHED"}
+    return bpy.context.object
+
+
+def at_frame(frame: int) -> None:
+    bpy.context.scene.frame_set(frame)
+    bpy.context.view_layer.update()
+
+
+def check_keys_and_takes(head: Any) -> None:
+    plain()
+    assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("talk", jawOpen=ramp(0.8), eyeLookInLeft=ramp(0.5)))) == {
+        "FINISHED"
+    }
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    keys = head.data.shape_keys
+    for frame, value in ((1, 0.0), (13, 0.4), (25, 0.8), (49, 0.8)):
+        at_frame(frame)
+        assert abs(keys.key_blocks["jawOpen"].value - value) < 0.01, (frame, keys.key_blocks["jawOpen"].value)
+    assert abs(keys.key_blocks["eyeLookInLeft"].value - 0.5) < 0.01
+    assert keys.key_blocks["mouthPucker"].value == 0.0
+    assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 49)
+    first = keys.animation_data.action
+    assert first.name == f"{head.name} talk" and first[bake.MARK] == "talk"
+    # Once more: a take of its own, and the one before stays.
+    properties.settings().start = 101
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    second = keys.animation_data.action
+    assert second != first and second.name.startswith(f"{head.name} talk") and first.use_fake_user
+    at_frame(113)
+    assert abs(keys.key_blocks["jawOpen"].value - 0.4) < 0.01
+    # Into the NLA: no action of ours lies over it.
+    properties.settings().as_strip = True
+    properties.settings().start = 11
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    assert keys.animation_data.action is None
+    (track,) = keys.animation_data.nla_tracks
+    assert track.strips[0].frame_start == 11 and track.strips[0].action.name == track.name
+    at_frame(23)
+    assert abs(keys.key_blocks["jawOpen"].value - 0.4) < 0.01
+    keys.animation_data.nla_tracks.remove(track)
+
+
+def check_yaw_is_no_nod(head: Any) -> None:
+    plain()
+    for name, channel, expected in (
+        ("yaw", "yaw", (math.sin(0.5), -math.cos(0.5), 0)),  # to the person's left, which is +X
+        ("pitch", "pitch", (0, -math.cos(0.5), -math.sin(0.5))),  # down
+        ("roll", "roll", (0, -1, 0)),
+    ):
+        assert bpy.ops.idto3d.capture_open(filepath=str(csv_of(name, **{channel: ramp(0.5)}))) == {"FINISHED"}
+        assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+        at_frame(1)
+        assert (front(head) - Vector((0, -1, 0))).length < 0.02  # the mean over the frame
+        at_frame(30)
+        assert (front(head) - Vector(expected)).length < 1e-3, (name, front(head))
+    empty = head.parent
+    assert empty.type == "EMPTY" and sum(obj.type == "EMPTY" for obj in bpy.data.objects) == 1
+    properties.settings().flip = (False, False, True)
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    at_frame(30)
+    crown = head.evaluated_get(bpy.context.evaluated_depsgraph_get()).matrix_world.to_3x3() @ Vector((0, 0, 1))
+    assert crown.x > 0.4  # the other way: to the person's left
+    properties.settings().flip = (False, False, False)
+
+
+def rig_for(head: Any) -> Any:
+    """Bones as our rig has them, with odd rolls, standing where the head stands."""
+    armature = bpy.data.armatures.new("rig")
+    rig = bpy.data.objects.new("rig", armature)
+    bpy.context.scene.collection.objects.link(rig)
+    rig.matrix_world = head.matrix_world
+    bpy.context.view_layer.objects.active = rig
+    bpy.ops.object.mode_set(mode="EDIT")
+    for name, parent, start, end, roll in (
+        ("neck", "", (0, 0, -0.1), (0, 0, 0), 0.3),
+        ("head", "neck", (0, 0, 0), (0, 0, 0.1), -0.4),
+        ("eye.L", "head", (0.03, -0.05, 0.03), (0.03, -0.08, 0.03), 0.2),
+        ("eye.R", "head", (-0.03, -0.05, 0.03), (-0.03, -0.08, 0.03), 0.0),
+    ):
+        bone = armature.edit_bones.new(name)
+        bone.head, bone.tail, bone.roll = start, end, roll
+        bone.parent = armature.edit_bones.get(parent)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    rig.pose.bones["head"].rotation_mode = "XYZ"
+    head.modifiers.new("rig", "ARMATURE").object = rig
+    bpy.context.view_layer.objects.active = head
+    head.select_set(True)
+    return rig
+
+
+def turned(rig: Any, name: str, way: tuple[float, float, float]) -> Vector:
+    bone = rig.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones[name]
+    turn = bone.matrix.to_3x3() @ bone.bone.matrix_local.to_3x3().inverted()
+    return turn @ Vector(way)
+
+
+def check_rig(head: Any) -> None:
+    rig = rig_for(head)
+    plain()
+    path = csv_of("rig", yaw=ramp(0.5), left=ramp(0.2), right=ramp(0.2), eyeLookOutLeft=ramp(0.4), jawOpen=ramp(0.5))
+    assert bpy.ops.idto3d.capture_open(filepath=str(path)) == {"FINISHED"}
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    at_frame(30)
+    ahead = (0.0, -1.0, 0.0)
+    assert (turned(rig, "head", ahead) - Vector((math.sin(0.5), -math.cos(0.5), 0))).length < 1e-3
+    assert (turned(rig, "neck", ahead) - Vector((math.sin(0.2), -math.cos(0.2), 0))).length < 1e-3
+    assert (turned(rig, "eye.L", ahead) - Vector((math.sin(0.7), -math.cos(0.7), 0))).length < 1e-3
+    keys = head.data.shape_keys
+    # The bones turn the eyes: the keys must not turn them again.
+    assert keys.key_blocks["eyeLookOutLeft"].value == 0.0 and abs(keys.key_blocks["jawOpen"].value - 0.5) < 0.01
+    assert head.parent is None
+    if LAYERED:
+        assert rig.animation_data.action == keys.animation_data.action
+        assert len(keys.animation_data.action.slots) == 2
+
+
+def check_refusals(bare: Any) -> None:
+    plain()
+    bad = WORK / "bad.csv"
+    bad.write_text("a,b\n1,2\n")
+    for path in (bad, WORK / "gone.csv"):
+        try:
+            bpy.ops.idto3d.capture_open(filepath=str(path))
+            raise AssertionError("not refused")
+        except RuntimeError as error:
+            assert "E_CAPTURE" in str(error)
+    try:
+        bpy.ops.idto3d.capture_bake()
+        raise AssertionError("a head without ARKit's keys took a take")
+    except RuntimeError as error:
+        assert "ARKit" in str(error)
+    properties.settings().trim_in = 50.0
+    assert bare is bpy.context.object
+
+
+def check_videos(head: Any) -> None:
+    script = WORK / "worker.py"
+    script.write_text(WORKER)
+
+    def launch(job: str, request: Any) -> Launch:
+        environment = child_environment(WORK / "user", ROOT)
+        return Launch((sys.executable, str(script)), environment, WORK / f"{job}.log", dict(request), takes.STAGES)
+
+    def finish() -> None:
+        end = time.monotonic() + 30
+        while takes.poll():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    video = csv_of("film", jawOpen=ramp(1.0))
+    takes.start(video, head, launch)
+    finish()
+    take = takes.state.take
+    assert takes.state.problem is None and take is not None and takes.state.name == "film", takes.state
+    assert takes.state.warnings[0].code == "W_VIDEO_FACE_LOST" and take.shapes[:, SHAPES.index("jawOpen")].max() == 1
+    takes.start(WORK / "refused.mp4", None, launch)
+    finish()
+    assert takes.state.problem is not None and takes.state.problem.code == "E_VIDEO_NO_FACE"
+    takes.start(WORK / "endless.mp4", None, launch)
+    end = time.monotonic() + 30
+    while takes.running().step == 0:
+        takes.poll()
+        assert time.monotonic() < end
+    assert 0 < takes.running().fraction < 1
+    assert bpy.ops.idto3d.capture_cancel() == {"FINISHED"}
+    finish()
+    assert takes.running() is None and takes.state.problem is None
+
+
+def check_speed(head: Any) -> float:
+    """Two minutes at 60 frames a second."""
+    given = plain()
+    given.smooth = True
+    wave: dict[str, Any] = {
+        name: (lambda times, k=k: 0.5 + 0.4 * np.sin(times * (1 + k / 9))) for k, name in enumerate(SHAPES)
+    }
+    assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("long", 120.0, **wave))) == {"FINISHED"}
+    begun = time.perf_counter()
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    idto3d_blender.register()
+    scene = bpy.context.scene
+    scene.render.fps, scene.render.fps_base = 24, 1.0
+    assert not bpy.ops.idto3d.capture_bake.poll()
+    anna = new_head("anna")
+    check_keys_and_takes(anna)
+    check_yaw_is_no_nod(anna)
+    ben = new_head("ben")
+    ben.rotation_euler = (0, 0, 0)
+    check_rig(ben)
+    check_videos(ben)
+    seconds = check_speed(ben)
+    check_refusals(new_head("bare", synthetic.EXPRESSIONS))
+    assert panel_capture.IDTO3D_PT_capture.bl_category
+    idto3d_blender.unregister()
+    blender_session.leave(seconds=round(seconds, 2))
+
+
+if __name__ == "__main__":
+    main()
