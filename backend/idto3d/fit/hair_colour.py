@@ -22,7 +22,8 @@ Array = NDArray[Any]
 
 BEHIND = 0.02  # metres that mirrored hair may lie behind the frontmost: it is alike on both sides, not the same
 LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken to follow
-ROUGHNESS, SPECULAR = 0.45, 0.35
+ROUGHNESS, SPECULAR = 0.6, 0.3
+GLINT = (0.45, 0.35)  # share of it that strands have, and how much they differ: else a highlight lies on a helmet
 SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand was seen
 STRANDS = 0.18  # contrast of the strands drawn there, as a logarithm
 
@@ -60,8 +61,8 @@ def paint_hair(
         picture = lay_over(picture, texels.image(colour), texels.image(weight))
     seen = texels.image(np.max([w for _, w in own], 0))
     albedo = texels.padded(linear_to_srgb(picture))
-    gloss = np.broadcast_to(np.array([ROUGHNESS, SPECULAR], np.float32), (size, size, 2))
-    return np.concatenate([albedo, gloss], 2).astype(np.float32), seen
+    gloss = SPECULAR * np.clip(GLINT[0] + GLINT[1] * pattern, 0.0, 1.0)
+    return np.dstack([albedo, np.full_like(gloss, ROUGHNESS), gloss]).astype(np.float32), seen
 
 
 def hair_tone(photos: Sequence[tuple[Projected, Array]], fallback: Array) -> Array:
