@@ -49,10 +49,15 @@ def judge(photo: PhotoFit) -> Verdict:
     return Verdict("good")
 
 
+def plausible(identity: Array) -> bool:
+    """Whether somebody may have this identity (M,)."""
+    rms, most = float(np.sqrt((identity**2).mean())), float(np.abs(identity).max(initial=0.0))
+    return bool(np.isfinite(rms)) and rms <= IMPLAUSIBLE and most <= FARTHEST
+
+
 def check_identity(fit: HeadFit) -> None:
     """Raises UserError E_FIT_IMPLAUSIBLE for a head that nobody has."""
-    rms, most = float(np.sqrt((fit.identity**2).mean())), float(np.abs(fit.identity).max(initial=0.0))
-    if not np.isfinite(rms) or rms > IMPLAUSIBLE or most > FARTHEST:
+    if not plausible(fit.identity):
         raise UserError(
             "E_FIT_IMPLAUSIBLE", "The head that fits the photographs would be one that nobody has.", _OTHER_PHOTO
         )

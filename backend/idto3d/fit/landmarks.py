@@ -33,6 +33,8 @@ class FitConfig:
     # standard deviation of a landmark that the model trusts fully, metres on the face; larger than the nets' own
     # scatter, because neighbouring landmarks err together
     sigma: float = 0.003
+    # of the person's outline, at each of the points that it is asked at: neighbours err together
+    sigma_outline: float = 0.012
     # where Huber's loss turns from square to straight, in sigmas
     huber: float = 2.0
     # of the expression's coefficients around what the blendshape net says
@@ -85,6 +87,18 @@ class LandmarkModel:
 
 
 @dataclass(frozen=True, eq=False)
+class Lines:
+    """Points of the head that should lie on lines in a picture. at: the model at the points, trust 0..1 how much each
+    counts; normal (N,2) of its line, place (N,2) pixels on it; one_sided (N,) bool: only beyond the line, where the
+    normal points, is wrong."""
+
+    at: LandmarkModel
+    normal: Array
+    place: Array
+    one_sided: Array
+
+
+@dataclass(frozen=True, eq=False)
 class PhotoState:
     """Camera, and expression (E,) with the mean of its prior (E,)."""
 
@@ -114,11 +128,13 @@ def fit_landmarks(model: HeadModel, faces: Sequence[Face], config: FitConfig = F
 
 
 def refit_with(
-    model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig = FitConfig()
-) -> LandmarkFit:
-    """Go on from another fit, for example of fewer photos."""
+    model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig = FitConfig(),
+    lines: Sequence[Lines | None] = (),
+) -> LandmarkFit:  # fmt: skip
+    """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie."""
     at = LandmarkModel.of(model)
-    return _gauss_newton(at, [face.landmarks[at.index] for face in faces], before.states, config, before.identity)
+    points = [face.landmarks[at.index] for face in faces]
+    return _gauss_newton(at, points, before.states, config, before.identity, lines)
 
 
 def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
@@ -164,7 +180,7 @@ def _procrustes(source: Array, target: Array, weight: Array) -> Array:
 
 def _gauss_newton(
     at: LandmarkModel, points: Sequence[Array], states: tuple[PhotoState, ...], config: FitConfig,
-    identity: Array | None = None,
+    identity: Array | None = None, lines: Sequence[Lines | None] = (),
 ) -> LandmarkFit:  # fmt: skip
     """Cameras alone for `pose_steps` where no identity is given, then everything for `steps`."""
     m, e = len(at.identity), len(at.expression)
@@ -183,9 +199,13 @@ def _gauss_newton(
             jac, res = linearise(at, a, state, q, free)
             w = np.repeat(_weights(at, res, state.camera, config), 2)
             rows = np.r_[0:first, first + k * block : first + (k + 1) * block]
-            j = jac.reshape(-1, jac.shape[-1])
+            j, r = jac.reshape(-1, jac.shape[-1]), res.ravel()
+            line = lines[k] if k < len(lines) else None
+            if free and line is not None:
+                extra = _linearise_lines(line, a, state, config)
+                j, r, w = (np.concatenate(pair) for pair in zip((j, r, w), extra, strict=True))
             normal[np.ix_(rows, rows)] += j.T @ (j * w[:, None])
-            gradient[rows] += j.T @ (w * res.ravel())
+            gradient[rows] += j.T @ (w * r)
             near = first + k * block + POSE - 1
             normal[near, near] += config.sigma_inverse_distance**-2
             offset = state.camera.inverse_distance - config.inverse_distance
@@ -238,6 +258,16 @@ def linearise(
     identity = np.einsum("kpc,mkc->kpm", to_camera, at.identity)
     expression = np.einsum("kpc,ekc->kpe", to_camera, at.expression)
     return np.concatenate([identity, camera, expression], 2), res
+
+
+def _linearise_lines(lines: Lines, a: Array, state: PhotoState, config: FitConfig) -> tuple[Array, Array, Array]:
+    """Jacobian (N,C) and residual (N,) across the lines in pixels, weight (N,)."""
+    jac, res = linearise(lines.at, a, state, lines.place, True)
+    across = (res * lines.normal).sum(1)
+    sigma = config.sigma_outline * state.camera.scale
+    weight = lines.at.trust / sigma**2 * np.minimum(1.0, config.huber * sigma / np.maximum(np.abs(across), 1e-9))
+    weight = np.where(lines.one_sided & (across < 0), 0.0, weight)
+    return np.einsum("npc,np->nc", jac, lines.normal), across, weight
 
 
 def _weights(at: LandmarkModel, res: Array, camera: PhotoCamera, config: FitConfig) -> Array:

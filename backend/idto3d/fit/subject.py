@@ -11,9 +11,10 @@ import numpy as np
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from ..photos.load import Notice
-from .check import GOOD, WRONG, check_identity, refuse_residual
+from .check import GOOD, WRONG, check_identity, plausible, refuse_residual
 from .freeform import free_form
-from .landmarks import fit_landmarks
+from .landmarks import FitConfig, fit_landmarks
+from .outline import fit_outlines
 from .projection import Projected, project_photo
 from .result import HeadFit, PhotoFit
 
@@ -44,6 +45,9 @@ def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
         notices.append(Notice("W_PHOTO_SKIPPED", f"Photo left out. {error}"))
         used.pop(worst)
         fitted = fit_landmarks(model, used)
+    outlined = fit_outlines(model, used, fitted, FitConfig())
+    if max(outlined.residual) <= WRONG and plausible(outlined.identity):  # a mask can be wrong, too
+        fitted = outlined
     displacement, corrections = free_form(model, used, fitted)
     fit = HeadFit(fitted.identity, displacement, fitted.resting, ())
     check_identity(fit)

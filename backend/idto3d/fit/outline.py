@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The outline of the head against the outline of the person.
+
+Where nothing but skin is seen there, the two are one line: at the sides of cheeks and ears. Where hair, a hat, a hand
+or a collar lies between them the person reaches further out; but no head reaches out of its person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..headmodel import HeadModel
+from ..headmodel.model import SKIN_PARTS
+from ..photos.faces import Face
+from .camera import PhotoCamera
+from .landmarks import FitConfig, LandmarkFit, LandmarkModel, Lines, refit_with
+from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask, sample
+from .visibility import draw_depth, resized
+
+Array = NDArray[Any]
+
+SIZE = 256  # pixels of the picture in which the head's outline is drawn
+SMOOTH = 2.0  # pixels over which its direction is taken
+INWARD, OUTWARD, STEP = 0.025, 0.016, 0.001  # metres along the normal in which the person's outline is looked for
+COVER = 0.003  # metres of hair over a skull, if there is any
+RIM = 0.004  # metres inside an outline whose colours count as being at it
+SKIN_REACH = 3.0  # robust standard deviations of the face's colours that are skin
+LEAST_SPREAD = (12.0, 3.0, 3.0)  # of them, in OpenCV's 8-bit L*a*b*
+LEAST_SKIN = 0.7  # share of the way between both outlines that must be skin's colour where nothing covers the head
+FADES = (0.004, 0.008)  # metres further out at which bare skin is less and less believed: hair can be of its colour
+UNDER_CHIN = 0.01  # metres below the chin to which the head's outline counts: below, clothes begin
+SCALP = 0.3  # from here on skin is hair's ground
+CHIN = 152
+ROUNDS, STEPS = 2, 4  # how often outlines are found anew, and steps of the fit to each
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """Points of the head's outline (N): corners (N,3), weights (N,3) barycentric; normal (N,2) outwards in the picture;
+    beyond (N,): metres along it to the person's outline; scalp (N,) bool; bare (N,) bool: only skin lies between."""
+
+    corners: Array
+    weights: Array
+    normal: Array
+    beyond: Array
+    scalp: Array
+    bare: Array
+
+    def at(self, values: Array) -> Array:
+        """(...,N,C) of a field (...,P,C) over the model's vertices."""
+        out: Array = np.einsum("...nkc,nk->...nc", values[..., self.corners, :].astype(np.float64), self.weights)
+        return out
+
+
+def fit_outlines(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig) -> LandmarkFit:
+    """Go on from a fit to landmarks with the person's outlines, too. `before` itself where none is found."""
+    fit, config = before, replace(config, steps=STEPS)
+    for _ in range(ROUNDS):
+        lines = [
+            _lines(model, face, state.camera, model.shape(fit.identity) + model.motion(state.expression))
+            for face, state in zip(faces, fit.states, strict=True)
+        ]
+        if all(line is None for line in lines):
+            break
+        fit = refit_with(model, faces, fit, config, lines)
+    return fit
+
+
+def _lines(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Lines | None:
+    outline = find_outline(model, face, camera, posed)
+    if outline is None:
+        return None
+    inset = np.where(outline.scalp & ~outline.bare, COVER, 0.0)
+    place = camera.project(outline.at(posed))[0]
+    place += outline.normal * ((outline.beyond - inset) * camera.scale)[:, None]
+    neutral, none = outline.at(model.neutral), np.zeros(0, bool)
+    trust = np.clip((FADES[1] - outline.beyond) / (FADES[1] - FADES[0]), 0, 1)
+    fields = outline.at(model.identity), outline.at(model.expression), trust
+    at = LandmarkModel(np.arange(len(place)), neutral, *fields, neutral.mean(0), none, none)
+    return Lines(at, outline.normal, place, outline.scalp | ~outline.bare)
+
+
+def find_outline(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Outline | None:
+    """The outline of a posed head (P,3) where the person's is near; None where it is nowhere."""
+    small = resized(camera, SIZE / len(face.picture))
+    triangles = model.triangles_of(*SKIN_PARTS)
+    drawn = draw_depth(small, posed, triangles, SIZE).triangle
+    head = (drawn >= 0).astype(np.uint8)
+    rows, columns = np.nonzero((head > 0) & (cv2.erode(head, np.ones((3, 3), np.uint8), borderValue=1) == 0))
+    corners = triangles[drawn[rows, columns]]
+    chin = float(model.landmark_barycentric[CHIN] @ posed[model.landmark_triangle[CHIN], 1])
+    above = posed[corners].mean(1)[:, 1] > chin - UNDER_CHIN
+    rows, columns, corners = rows[above], columns[above], corners[above]
+    if not len(rows):
+        return None
+    away: Array = cv2.distanceTransform(1 - head, cv2.DIST_L2, 5) - cv2.distanceTransform(head, cv2.DIST_L2, 5)
+    away = cv2.GaussianBlur(away, (0, 0), SMOOTH)
+    slope = np.stack([cv2.Sobel(away, cv2.CV_32F, 1, 0), cv2.Sobel(away, cv2.CV_32F, 0, 1)], -1)[rows, columns]
+    normal: Array = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
+    weights = _barycentric(small.project(posed)[0][corners], np.c_[columns, rows].astype(np.float64))
+    place = camera.project(np.einsum("nk,nkc->nc", weights, posed[corners]))[0]
+    place += 0.5 * len(face.picture) / SIZE * normal  # the outline runs along the border of its pixels
+
+    reach = np.arange(-INWARD, OUTWARD + STEP / 2, STEP)
+    way = place[:, None] + normal[:, None] * (reach * camera.scale)[None, :, None]
+
+    def along(image: Array) -> Array:
+        return sample(image.astype(np.float32), way.reshape(-1, 2)).reshape(way.shape[:2])
+
+    person = along(face.person)
+    leaves = (person[:, :-1] >= 0.5) & (person[:, 1:] < 0.5)
+    nearest = np.where(leaves, np.abs(reach[:-1] + STEP / 2), np.inf).argmin(1)
+    inner, outer = (person[np.arange(len(way)), nearest + k] for k in (0, 1))
+    beyond = reach[nearest] + STEP * np.clip((inner - 0.5) / np.maximum(inner - outer, 1e-6), 0, 1)
+    low, high = np.minimum(beyond, 0)[:, None] - RIM, np.maximum(beyond, 0)[:, None] - STEP
+    between = (reach >= low) & (reach <= high)
+    bare = (along(skin_likeness(face)) * between).sum(1) > LEAST_SKIN * between.sum(1)
+    scalp = (model.scalp[corners] * weights).sum(1) > SCALP
+    known = leaves.any(1) & (along(face.inside).min(1) > 0.99)
+    if not known.any():
+        return None
+    return Outline(*(values[known] for values in (corners, weights, normal, beyond, scalp, bare)))
+
+
+def skin_likeness(face: Face) -> Array:
+    """(S,S) float32: 1 where a pixel has a colour that the face's skin has, whatever the light."""
+    size = len(face.picture)
+    lab = cv2.cvtColor(face.picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+    skin = polygon_mask(size, face.landmarks, OVAL)
+    for outline in (*BROWS, *EYES, LIPS):
+        skin &= ~polygon_mask(size, face.landmarks, outline)
+    own = lab[skin]
+    if not len(own):
+        return np.zeros((size, size), np.float32)
+    low, middle, high = np.percentile(own, (16, 50, 84), axis=0)
+    spread = np.maximum((high - low) / 2, LEAST_SPREAD)
+    off = np.abs(lab - middle) / spread
+    out: Array = (off.max(-1) < SKIN_REACH).astype(np.float32)
+    return out
+
+
+def _barycentric(corners: Array, at: Array) -> Array:
+    """(N,3) of points (N,2) in triangles (N,3,2), kept inside."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+
+    def cross(u: Array, v: Array) -> Array:
+        out: Array = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+        return out
+
+    whole = cross(b - a, c - a)
+    whole = np.where(np.abs(whole) < 1e-9, 1e-9, whole)
+    out = np.stack([cross(b - at, c - at), cross(c - at, a - at), cross(a - at, b - at)], 1) / whole[:, None]
+    out = np.clip(out, 0, 1)
+    return out / np.maximum(out.sum(1, keepdims=True), 1e-9)
