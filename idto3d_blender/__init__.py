@@ -14,7 +14,15 @@ def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
     from .capture import operators_capture, takes
     from .capture import properties as capture_properties
-    from .head import operators_blend, operators_export, operators_head, operators_import, operators_rig
+    from .head import (
+        operators_blend,
+        operators_export,
+        operators_head,
+        operators_import,
+        operators_pose,
+        operators_rig,
+        poses,
+    )
     from .jobs import driver, file_events, operators_job, operators_setup
     from .match import operators_match, operators_pins, overlay, pump
     from .match import properties as match_properties
@@ -40,11 +48,13 @@ def _modules() -> tuple[Any, ...]:
         preferences,
         properties,
         thumbnails,
+        poses,
         operators_photos,
         operators_setup,
         operators_job,
         operators_remedy,
         operators_head,
+        operators_pose,
         operators_import,
         operators_export,
         operators_rig,

@@ -31,6 +31,7 @@ def example() -> Bundle:
         expressions=synthetic.EXPRESSIONS,
         expression_groups=("expression", "arkit", "viseme"),
         preview=image(20, 30, 3),
+        poses=image(8, 8, 3),  # of the one expression of the head's own
         seen_map=image(16, 16),
         expression_albedo={"smile": image(16, 16, 3)},
         pack="synthetic",

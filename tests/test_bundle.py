@@ -49,7 +49,11 @@ def test_round_trip_of_the_least(tmp_path: Path) -> None:
     arrays["offsets"] = arrays["offsets"][:0]
     stone = BundleMaterial("stone", np.full((4, 4, 3), 90, np.uint8), 1.0, 0.0)
     least = Bundle(
-        **arrays, parts=("all",), materials=(stone,), expressions=(), expression_groups=(),
+        **arrays,
+        parts=("all",),
+        materials=(stone,),
+        expressions=(),
+        expression_groups=(),
         preview=np.zeros((1, 1, 3), dtype=np.uint8),
     )
     read = bundle.read_bundle(bundle.write_bundle(least, tmp_path / "head"))
@@ -60,7 +64,7 @@ def test_round_trip_of_the_least(tmp_path: Path) -> None:
 def test_the_same_head_makes_the_same_files(tmp_path: Path) -> None:
     one, two = (bundle.write_bundle(example(), tmp_path / name) for name in ("one", "two"))
     files = sorted(file.relative_to(one) for file in one.rglob("*.*"))
-    assert len(files) == 13
+    assert len(files) == 14
     for file in files:
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from .bundle import Bundle, PhotoScore, to_uint8
 from .finish import Head
+from .finish.poses import pose_pictures
 from .finish.to_bundle import head_arrays
 from .fit.check import judge
 from .fit.record import record_fit
@@ -46,6 +47,7 @@ def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: 
     return Bundle(
         **head_arrays(head),
         preview=preview_sheet(fitted.faces[best], fitted.fit.photos[best], head),
+        poses=pose_pictures(head),
         seen_map=to_uint8(start.evidence.seen[SKIN]) if SKIN in start.evidence.seen else None,
         pack=f"{origin.pack.name} ({origin.pack.licence})",
         seed=origin.seed,

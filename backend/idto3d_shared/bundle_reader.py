@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle_header import MaterialHeader, read_header
+from .bundle_header import GROUPS, MaterialHeader, read_header
 from .errors import BundleError
 from .fit_file import FIT, FitFile, read_fit
 from .npz import Shape, check_array, read_npz
-from .png import read_png
+from .png import read_png, size_of
 
 PREVIEW = "preview.png"
+POSES = "poses.png"
+"""A picture of each key of the group "expression", square ones side by side; older bundles have none."""
 SKIN = "skin"
 SILENCE = "viseme_sil"
 """The one key that moves nothing by its meaning."""
@@ -125,6 +127,11 @@ def _read(path: Path, versions: tuple[int, ...]) -> HeadFiles:
         )
     images = {file: read_png(path / file, square=True) for file in files}
     images[PREVIEW] = read_png(path / PREVIEW, square=False)
+    if (path / POSES).is_file():
+        images[POSES] = read_png(path / POSES, square=False)
+        width, height = size_of(images[POSES])
+        if width != height * header.expression_groups.count(GROUPS[0]):
+            raise BundleError("E_BUNDLE_MAP", f"{POSES} does not fit the expressions.")
     return HeadFiles(
         path,
         header.version,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .bundle import ARKIT
+
 # In the backend's order. Neutral is the Basis, always made, and thus no choice.
 NEUTRAL = "neutral"
 EXPRESSIONS = (
@@ -25,38 +27,42 @@ EXPRESSIONS = (
     "jaw_right",
 )
 
-# Where an animator looks for a slider. Names that are not here (another pack, own keys) go to the last group.
-GROUPS: dict[str, tuple[str, ...]] = {
-    "Mouth": (
-        "smile",
-        "grin",
-        "mouth_stretch",
-        "lip_puckerer",
-        "lip_funneler",
-        "cheek_blowing",
-        "mouth_left",
-        "mouth_right",
-    ),
-    "Jaw": ("jaw_left", "jaw_right"),
-    "Brows and eyes": ("brow_raiser", "eye_closed"),
-    "Moods": ("anger", "sadness"),
-}
-OTHERS = "Other"
+OWN, VISEMES, OTHERS = "Expressions", "Visemes", "Other"
+REGIONS = {
+    "brow": "Brows", "eye": "Eyes", "jaw": "Jaw", "mouth": "Mouth", "cheek": "Cheeks", "nose": "Nose",
+    "tongue": "Tongue",
+}  # fmt: skip
+"""How the names of ARKit's shapes begin -> where an animator looks for them."""
+VISEME = "viseme_"
 _SIDES = {"left": "right", "right": "left"}
 
 
 def label(name: str) -> str:
-    """ "mouth_left" -> "Mouth left"."""
-    return name.replace("_", " ").capitalize()
+    """ "mouth_left" -> "Mouth left". ARKit's shapes and visemes keep their names, by which other programs know them."""
+    return name if group_of(name) not in (OWN, OTHERS) else name.replace("_", " ").capitalize()
+
+
+def group_of(name: str) -> str:
+    """The group's label of a key: one of the head's own, a region of ARKit's shapes, visemes, or others."""
+    if name in ARKIT:
+        return next(title for start, title in REGIONS.items() if name.startswith(start))
+    if name.startswith(VISEME):
+        return VISEMES
+    return OWN if name in EXPRESSIONS or name == "mouth_right" or name == "jaw_left" else OTHERS
 
 
 def grouped(names: Iterable[str]) -> dict[str, list[str]]:
-    """Group's label -> those of ``names`` in it, in the order of the group; no empty groups."""
-    given = list(names)
-    groups = {title: [name for name in members if name in given] for title, members in GROUPS.items()}
-    known = {name for members in GROUPS.values() for name in members}
-    groups[OTHERS] = [name for name in given if name not in known]
+    """Group's label -> those of ``names`` in it, in their order; no empty groups."""
+    groups: dict[str, list[str]] = {title: [] for title in (OWN, *REGIONS.values(), VISEMES, OTHERS)}
+    for name in names:
+        groups[group_of(name)].append(name)
     return {title: members for title, members in groups.items() if members}
+
+
+def found(names: Iterable[str], words: str) -> list[str]:
+    """Those of ``names`` that have all of the words somewhere in their name, label or group, whatever the case."""
+    wanted = words.casefold().split()
+    return [name for name in names if all(w in f"{name} {label(name)} {group_of(name)}".casefold() for w in wanted)]
 
 
 def other_side(name: str) -> str | None:

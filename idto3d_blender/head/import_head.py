@@ -20,8 +20,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from . import frame, material, naming
-from .bundle import PREVIEW
+from . import frame, material, naming, poses
+from .bundle import POSES, PREVIEW
 from .parts import Parts
 from .prepare import Prepared, prepare
 
@@ -68,6 +68,7 @@ def build(prepared: Prepared) -> Steps:
     try:
         yield from _mesh(parts, prepared)
         yield from _shape_keys(parts, prepared)
+        yield from _pose_pictures(parts, prepared)
         yield from material.add_materials(parts, prepared)
         obj = parts.get("object")
         obj.color = obj.data.materials[0].diffuse_color
@@ -152,6 +153,20 @@ def _shape_keys(parts: Parts, prepared: Prepared) -> Steps:
         # A new key has the value 1.0 from Blender 5.0 on.
         key.value = 0.0
         yield
+
+
+def _pose_pictures(parts: Parts, prepared: Prepared) -> Steps:
+    if POSES not in prepared.head.images:
+        return
+    named = zip(prepared.head.expressions, prepared.head.expression_groups, strict=True)
+    own = [name for name, group in named if group == "expression"]
+    pictures = poses.load(str(prepared.head.folder / POSES), own)
+    yield
+    packed = {}
+    for name, picture in pictures.items():
+        packed[name] = poses.packed(picture)
+        yield
+    parts.get("object")[poses.PROPERTY] = packed
 
 
 def thumbnail(obj: Any, prepared: Prepared) -> None:

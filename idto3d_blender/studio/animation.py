@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 
-from ..head import rig_keys
+from ..head import expressions, rig_keys
 from . import frame_range
 
 # Marks an action as ours, so that making it again replaces no work of the user's. Its value is its own, for the frames.
@@ -28,12 +28,12 @@ def is_animated(obj: Any) -> bool:
 
 
 def animate(obj: Any, start: int, frames: int) -> int:
-    """Key each expression in turn: up within a third of ``frames``, held for a third, down again. Replaces an earlier
-    test animation of this head. Returns the frame after the loop, where it is as at ``start``."""
+    """Key each expression of the head's own in turn: up within a third of ``frames``, held for a third, down again.
+    Replaces an earlier test animation of this head. Returns the frame after the loop, where it is as at ``start``."""
     clear(obj)
     keys = obj.data.shape_keys
     frame = start
-    for key in _expressions(obj):
+    for key in _shown(obj):
         for share, value in ((0, 0.0), (1, 1.0), (2, 1.0), (3, 0.0)):
             key.value = value
             key.keyframe_insert("value", frame=frame + share * frames / 3)
@@ -70,6 +70,13 @@ def reset(obj: Any) -> None:
 
 def _expressions(obj: Any) -> list[Any]:
     return [key for key in obj.data.shape_keys.key_blocks[1:] if not rig_keys.is_twin(key.name)]
+
+
+def _shown(obj: Any) -> list[Any]:
+    """The head's own expressions and the user's keys; all of them where it has ARKit's shapes and visemes only."""
+    keys = _expressions(obj)
+    own = [key for key in keys if expressions.group_of(key.name) in (expressions.OWN, expressions.OTHERS)]
+    return own or keys
 
 
 def _action(obj: Any) -> Any:

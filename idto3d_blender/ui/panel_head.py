@@ -7,11 +7,11 @@ from typing import Any
 
 import bpy
 
-from ..head import expressions, rig_keys
+from ..head import expressions, poses, rig_keys
 from ..head.import_head import is_head
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
-from . import panel_parts
+from . import panel_parts, properties
 
 
 class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
@@ -52,17 +52,48 @@ class IDTO3D_PT_expressions(_HeadPanel, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         blocks = context.object.data.shape_keys.key_blocks
-        column = layout.column(align=True)
         hidden = {key.name for key in blocks[1:] if rig_keys.is_twin(key.name) or key.name.startswith(POSE)}
         given = [key.name for key in blocks[1:] if key.name not in hidden]
-        for number, names in enumerate(expressions.grouped(given).values()):
-            if number:
-                column.separator()
-            for name in names:
-                column.prop(blocks[name], "value", text=expressions.label(name), slider=True)
+        words = properties.settings().key_search
+        layout.prop(properties.settings(), "key_search", text="", icon="VIEWZOOM")
+        if words.strip():
+            names = expressions.found(given, words)
+            _sliders(layout, blocks, names)
+            if not names:
+                layout.label(text="No key has this in its name", icon="INFO")
+        else:
+            _pictures(layout, context.object)
+            for title, names in expressions.grouped(given).items():
+                header, body = layout.panel(f"IDTO3D_keys_{title}", default_closed=title != expressions.OWN)
+                active = sum(blocks[name].value != 0 for name in names)
+                header.label(text=f"{title} ({active} of {len(names)} in use)" if active else title)
+                if body is not None:
+                    _sliders(body, blocks, names)
         row = layout.row(align=True)
         row.operator("idto3d.reset_expressions", icon="LOOP_BACK")
         row.operator("idto3d.mirror_keys", text="Mirror", icon="MOD_MIRROR")
+
+
+def _sliders(layout: Any, blocks: Any, names: list[str]) -> None:
+    column = layout.column(align=True)
+    for name in names:
+        column.prop(blocks[name], "value", text=expressions.label(name), slider=True)
+
+
+def _pictures(layout: Any, obj: Any) -> None:
+    """The head's own expressions to click on, where it brought their pictures."""
+    names = poses.pictured(obj)
+    if not names:
+        return
+    header, body = layout.panel("IDTO3D_poses", default_closed=False)
+    header.label(text="Poses")
+    if body is None:
+        return
+    grid = body.grid_flow(row_major=True, columns=3, even_columns=True, even_rows=True, align=False)
+    for name in names:
+        cell = grid.column(align=True)
+        cell.template_icon(icon_value=poses.icon(obj, name), scale=4.0)
+        cell.operator("idto3d.pose", text=expressions.label(name)).name = name
 
 
 class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):

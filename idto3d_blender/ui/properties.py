@@ -67,6 +67,11 @@ class IDTO3D_settings(bpy.types.PropertyGroup):
     seed: bpy.props.IntProperty(  # type: ignore[valid-type]
         name="Seed", description="The same seed and photos give the same head", min=0
     )
+    key_search: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Search",
+        description="Show the keys that have these words in their name or group, such as: jaw, or smile left",
+        options={"SKIP_SAVE", "TEXTEDIT_UPDATE"},
+    )
     output: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Output",
         description="Folder in which each head gets a folder of its own. Empty: the one in the preferences",

@@ -20,9 +20,27 @@ from tests.blender import synthetic_bundle as synthetic
 
 def test_expressions_are_the_backends() -> None:
     assert (expressions.NEUTRAL, *expressions.EXPRESSIONS) == tuple(EXPRESSIONS)
-    grouped = [name for names in expressions.grouped(expressions.EXPRESSIONS).values() for name in names]
-    assert sorted(grouped) == sorted(expressions.EXPRESSIONS) and expressions.OTHERS not in expressions.grouped(grouped)
-    assert expressions.grouped(["smile", "mine"]) == {"Mouth": ["smile"], "Other": ["mine"]}
+    assert expressions.grouped(expressions.EXPRESSIONS) == {expressions.OWN: list(expressions.EXPRESSIONS)}
+
+
+def test_every_key_has_a_group_and_is_found_by_words() -> None:
+    given = ["viseme_PP", "mine", "mouthSmileLeft", "smile", "tongueOut", "mouthSmileRight", "eyeBlinkLeft"]
+    assert expressions.grouped(given) == {
+        "Expressions": ["smile"],
+        "Eyes": ["eyeBlinkLeft"],
+        "Mouth": ["mouthSmileLeft", "mouthSmileRight"],
+        "Tongue": ["tongueOut"],
+        "Visemes": ["viseme_PP"],
+        "Other": ["mine"],
+    }
+    assert sum(map(len, expressions.grouped(expressions.ARKIT).values())) == 52
+    assert expressions.OTHERS not in expressions.grouped(expressions.ARKIT)
+    assert expressions.found(given, "smile") == ["mouthSmileLeft", "smile", "mouthSmileRight"]
+    assert expressions.found(given, "LEFT mouth") == ["mouthSmileLeft"]
+    assert expressions.found(given, "visemes") == ["viseme_PP"] and expressions.found(given, "nose") == []
+    assert [expressions.label(n) for n in ("mouth_left", "jawOpen", "viseme_PP")] == [
+        "Mouth left", "jawOpen", "viseme_PP",
+    ]  # fmt: skip
 
 
 def test_sides() -> None:

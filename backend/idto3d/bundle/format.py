@@ -57,7 +57,8 @@ class Bundle:
     offsets (E,V,3) float32, added to vertices for each name in expressions (without neutral, which is zero);
     expression_groups (E,) each of `idto3d_shared.bundle_header.GROUPS`; seen (V,) float32 0..1; seen_map
     (S,S) uint8 of the material "skin", or None; expression_albedo: an expression's name to its own (S,S,3) uint8 albedo
-    of "skin"; preview (H,W,3) uint8 sRGB; timings in seconds; fit: of the photos, or None.
+    of "skin"; preview (H,W,3) uint8 sRGB; poses (S,N S,3) uint8: a picture of each of the N expressions of the group
+    "expression", or None; timings in seconds; fit: of the photos, or None.
     """
 
     vertices: NDArray[np.float32]
@@ -73,6 +74,7 @@ class Bundle:
     expression_groups: tuple[str, ...]
     seen: NDArray[np.float32]
     preview: Bytes
+    poses: Bytes | None = None
     seen_map: Bytes | None = None
     expression_albedo: Mapping[str, Bytes] = field(default_factory=dict)
     pack: str = ""

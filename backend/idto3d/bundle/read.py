@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from idto3d_shared.bundle_header import MaterialHeader
-from idto3d_shared.bundle_reader import PREVIEW, HeadFiles, read_bundle_files, warnings_of
+from idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files, warnings_of
 from idto3d_shared.errors import AGAIN, BundleError
 
 from ..errors import UserError
@@ -39,6 +39,7 @@ def read_bundle(path: str | Path) -> Bundle:
         expression_groups=head.expression_groups,
         seen=head.seen if head.seen is not None else np.ones(len(head.vertices), np.float32),
         preview=_pixels(head, PREVIEW, "RGB"),
+        poses=_pixels(head, POSES, "RGB") if POSES in head.images else None,
         seen_map=_pixels(head, own["seen"], "L") if "seen" in own else None,
         expression_albedo={
             kind.removeprefix("albedo_"): _pixels(head, file, "RGB")

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from idto3d_shared.bundle_header import KINDS, MAPS, UNITS
-from idto3d_shared.bundle_reader import ARRAYS, PREVIEW, check_mesh
+from idto3d_shared.bundle_reader import ARRAYS, POSES, PREVIEW, check_mesh
 from idto3d_shared.errors import BundleError
 from idto3d_shared.fit_file import FIT, fit_text
 
@@ -29,7 +29,7 @@ from .read import GLB, validate
 # Higher levels take ten times as long for a twentieth of the size.
 _COMPRESSION = 1
 _OWN_FILE = re.compile(
-    rf"head\.(json|npz|glb)|fit\.json|preview\.png|{MAPS}|{MAPS}/.*_({'|'.join(KINDS)})\.png|{MAPS}/.*_albedo_.*\.png"
+    rf"head\.(json|npz|glb)|fit\.json|(preview|poses)\.png|{MAPS}|{MAPS}/.*_({'|'.join(KINDS)})\.png|{MAPS}/.*_albedo_.*\.png"
 )
 _FORMAT_1_FILE = re.compile(r"(albedo|roughness|specular|albedo_.*)\.png")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -84,6 +84,8 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
         (folder / FIT).write_text(fit_text(bundle.fit), encoding="utf-8")
     (folder / MAPS).mkdir()
     _write_png(folder / PREVIEW, bundle.preview, 3)
+    if bundle.poses is not None:
+        _write_png(folder / POSES, bundle.poses, 3)
     for material in bundle.materials:
         for kind, image in _maps(bundle, material).items():
             channels = 1 if kind in ("roughness", "specular", "seen") else 3

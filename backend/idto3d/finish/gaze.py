@@ -14,10 +14,10 @@ from ..headmodel import HeadModel
 Array = NDArray[Any]
 
 EYEBALLS = ("sclera", "iris")
-TURN = 27.0  # degrees at full weight
+TURN = 22.0  # degrees at full weight: the head model's balls are larger than eyes, whose irises go as far with 30
 # A key moves along a chord: half way a turned ball is too small. It is as much too large at the end, and both stay
-# below 0.3 mm: (1 + g/2) cos(TURN/2) = 1 - g.
-GROWTH = 0.0186
+# below 0.2 mm: (1 + g/2) cos(TURN/2) = 1 - g.
+GROWTH = 0.0123
 _AXES = {  # of a turn that brings the left eye's front from +Z: the axis and the sense
     "eyeLookUp": (0, -1.0),
     "eyeLookDown": (0, 1.0),

@@ -17,10 +17,10 @@ Array = NDArray[Any]
 TONGUE, TEETH, LIPS = "tongue", "teeth", "face"
 MOUTH = {"jawOpen": 0.4, "mouthLowerDown": 0.35, "mouthUpperUp": 0.15}
 """How the mouth opens for it."""
-BEYOND = 0.014  # metres that the tip comes out beyond the lips
-DROOP = 0.15  # metres that it falls for each metre beyond the teeth
-FLAT, NARROW = 0.45, 0.85  # of its thickness and width, where it is out
-ABOVE = 0.004  # metres between the tongue's underside and the lower teeth: half way out it is lower
+BEYOND = 0.013  # metres that the tip comes out beyond the lips
+DROOP, BEND = 0.6, 0.02  # it falls beyond the teeth, at last by 0.6 m for each metre, bending within 2 cm
+FLAT, NARROW = 0.5, 0.72  # of its thickness and width, where it is out
+ABOVE = 0.003  # metres between the tongue's underside and the lower teeth: half way out it is lower
 MIDDLE = 0.006  # metres from the middle within which front teeth and lips are looked for
 
 
@@ -47,7 +47,8 @@ def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
     over = teeth[1] + ABOVE + half
     # The line goes from where it was at the root up to the height of the teeth's edge, and falls beyond them.
     rise = _smooth(np.clip((z - back) / (teeth[2] - back), 0, 1))
-    fall = DROOP * np.clip(z - teeth[2], 0, None)
+    beyond = np.clip(z - teeth[2], 0, None)
+    fall = DROOP * beyond**2 / (beyond + BEND)
     line = middle * (1 - rise) + over * rise - fall
     out[own, 0] += tongue[:, 0] * (NARROW - 1) * share
     out[own, 1] += share_of(along) * (line + (tongue[:, 1] - middle) * flat - tongue[:, 1])

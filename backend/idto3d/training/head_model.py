@@ -133,8 +133,8 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
 
 
 def symmetric(expression: Array, names: list[str], mirror: Array) -> Array:
-    """expression (E,P,3) whose left shapes are the right ones' mirror images, each the mean of both: the kit's differ by
-    up to 3 mm. Motions of less than `_STILL_AT_ALL` are none, which keeps keys small."""
+    """expression (E,P,3) whose left shapes are the right ones' mirror images, each the mean of both: the kit's differ
+    by up to 3 mm. Motions of less than `_STILL_AT_ALL` are none, which keeps keys small."""
     other = [names.index(_other_side(name)) for name in names]
     out = 0.5 * (expression + expression[other][:, mirror] * np.float32([-1.0, 1.0, 1.0]))
     out[np.abs(out).max(2) < _STILL_AT_ALL] = 0.0
