@@ -160,11 +160,13 @@ def _pose_pictures(parts: Parts, prepared: Prepared) -> Steps:
         return
     named = zip(prepared.head.expressions, prepared.head.expression_groups, strict=True)
     own = [name for name, group in named if group == "expression"]
-    pictures = poses.load(str(prepared.head.folder / POSES), own)
+    pictures = poses.read(str(prepared.head.folder / POSES), len(own))
     yield
+    if pictures is None:
+        return
     packed = {}
-    for name, picture in pictures.items():
-        packed[name] = poses.packed(picture)
+    for number, name in enumerate(own):
+        packed[name] = poses.packed(pictures, number)
         yield
     parts.get("object")[poses.PROPERTY] = packed
 

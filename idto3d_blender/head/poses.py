@@ -17,28 +17,27 @@ SIDE = 128
 _icons: Any = None
 
 
-def load(file: str, names: list[str]) -> dict[str, np.ndarray]:
-    """The pictures of ``names`` (SIDE,SIDE,3) uint8; ``file``: square ones side by side. None where it cannot be
-    loaded."""
+def read(file: str, count: int) -> np.ndarray | None:
+    """``count`` square pictures side by side, (SIDE,count*SIDE,4) 0..1; None where there are none of that size."""
     try:
         image = bpy.data.images.load(file, check_existing=False)
     except RuntimeError:
-        return {}
+        return None
     try:
         width, height = image.size
-        if height != SIDE or width != SIDE * len(names):
-            return {}
+        if height != SIDE or width != SIDE * count:
+            return None
         flat = np.empty(4 * width * height, dtype=np.float32)
         image.pixels.foreach_get(flat)
     finally:
         bpy.data.images.remove(image)
-    pixels = np.round(255 * flat.reshape(height, width, 4)[..., :3]).astype(np.uint8)
-    return {name: np.ascontiguousarray(pixels[:, n * SIDE : (n + 1) * SIDE]) for n, name in enumerate(names)}
+    return flat.reshape(height, width, 4)
 
 
-def packed(picture: np.ndarray) -> bytes:
-    """A picture as the object keeps it."""
-    return zlib.compress(picture.tobytes(), 1)
+def packed(pictures: np.ndarray, number: int) -> bytes:
+    """One of them as the object keeps it."""
+    own = pictures[:, number * SIDE : (number + 1) * SIDE, :3]
+    return zlib.compress(np.round(255 * own).astype(np.uint8).tobytes(), 1)
 
 
 def pictured(obj: Any) -> list[str]:
