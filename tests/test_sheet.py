@@ -58,6 +58,17 @@ def test_sheet(tmp_path: Path) -> None:
     high, wide = (int(np.ptp(axis)) + 1 for axis in yellow)
     assert high > 256 and abs(high - 2 * wide) <= 2
     assert [file.name for file in out.parent.iterdir()] == ["preview.png"]
+    # What a photo's camera shows takes the large place, and of the photo the same square is shown.
+    Image.new("RGB", (256, 256), (255, 0, 255)).save(tiles / "photographed.png")
+    Image.new("RGB", (128, 128), colours["neutral_front"]).save(tiles / "neutral_front.png")
+    Image.new("RGB", (100, 50), (255, 255, 0)).save(tmp_path / "photo.png")
+    window = {"photo.png": (-10.0, 0.0, 40.0)}
+    sheet.compose_sheet(tiles, [tmp_path / "photo.png"], out, window)
+    pixels = np.asarray(Image.open(out).convert("RGB")).astype(int)
+    assert (pixels == (255, 0, 255)).all(axis=2).sum() > 4 * 128 * 128
+    assert (pixels == colours["neutral_front"]).all(axis=2).sum() == 128 * 128
+    rows, columns = (np.abs(pixels - (255, 255, 0)).max(axis=2) < 6).nonzero()
+    assert abs(np.ptp(columns) - 0.75 * np.ptp(rows)) <= 4  # 10 of 40 pixels across lie beyond the photo's edge
     with pytest.raises(UserError) as error:
         sheet.compose_sheet(tmp_path / "out", [], out)
     assert error.value.code == "E_SHEET_TILES"

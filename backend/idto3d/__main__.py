@@ -106,6 +106,8 @@ def capture_command(arguments: list[str]) -> int:
 
 
 def sheet_command(arguments: list[str]) -> int:
+    from idto3d_shared.fit_file import FIT, close_up, read_fit
+
     from .sheet import compose_sheet
 
     parser = argparse.ArgumentParser(prog="idto3d sheet")
@@ -118,7 +120,9 @@ def sheet_command(arguments: list[str]) -> int:
     def work(events: Callable[[dict[str, Any]], None]) -> None:
         header = json.loads((given.bundle / "head.json").read_text(encoding="utf-8"))
         subtitle = f"{header['pack']}, seed {header['seed']}"
-        compose_sheet(given.tiles, given.photos, given.bundle / "preview.png", subtitle=subtitle)
+        fit = given.bundle / FIT
+        windows = {photo.name: close_up(photo) for photo in read_fit(fit).photos} if fit.is_file() else None
+        compose_sheet(given.tiles, given.photos, given.bundle / "preview.png", windows, subtitle)
         events({"type": "done", "bundle": str(given.bundle)})
 
     return reporting(work, given.json)

@@ -23,7 +23,7 @@ from idto3d_shared.fit_file import FitFile, FitPhoto
 
 from .bundle import to_blender_frame, to_head_frame
 from .errors import UserError
-from .finish.head import HIDDEN
+from .finish.head import shipped_vertices
 from .fit.freeform import OUTLIER, Spread
 from .fit.landmarks import LandmarkModel
 from .fit.pins import Pin, Pinning, Posed, Pulled
@@ -63,8 +63,7 @@ class LaidHead:
             what = f"{bundle.name} does not know where its photos were taken from: an earlier version made it."
             raise UserError("E_REFIT_BUNDLE", what, _AGAIN)
         self.files, self.fit, self.model = files, fit, model
-        quads = self.model.quads[~self.model.faces_of(*HIDDEN)]
-        self.used: Array = np.unique(quads[quads >= 0])
+        self.used: Array = shipped_vertices(self.model)
         if len(self.used) > len(files.vertices) or len(fit.identity) != len(self.model.identity):
             raise UserError("E_REFIT_BUNDLE", f"{bundle.name} was made with another pack.", "Choose the pack it says.")
         shipped = to_head_frame(files.vertices).astype(np.float64)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -15,15 +15,26 @@ MARGIN = 20
 GAP = 10
 LABEL = 30
 TITLE = 54
+TITLE_TEXT = "ID-to-3D"
 HEADING = 40
 COLUMNS = 6
 BACKGROUND = (24, 25, 28)
 INK = (235, 235, 235)
 FAINT = (165, 168, 175)
-_FRONT = "neutral_front"
-_VIEWS = {"neutral_right": "right", "neutral_left": "left", "normals": "normals", "albedo": "albedo"}
+_LARGE = {"photographed": "from the photo's camera, in its light", "neutral_front": "front"}
+"""The first that there is stands beside the photo."""
+_VIEWS = {
+    "neutral_front": "front",
+    "neutral_right": "right",
+    "neutral_left": "left",
+    "neutral_back": "back",
+    "normals": "normals",
+    "albedo": "albedo",
+}
 
 _Entry = tuple[str, Image.Image]
+Window = tuple[float, float, float]
+"""left, top, side: a square of a photo, in its pixels"""
 _Box = tuple[int, int, int, int]
 """left, top, width, height"""
 
@@ -32,28 +43,31 @@ def compose_sheet(
     tiles_dir: str | Path,
     photo_paths: Sequence[str | Path],
     out: str | Path,
-    title: str = "ID-to-3D",
+    windows: Mapping[str, Window] | None = None,
     subtitle: str = "",
 ) -> Path:
     """Compose the tiles that idto3d_blender.head.headless rendered, and the input photos, into the PNG ``out``.
 
-    Above: the photos (whole, not cropped), as large beside them the head from the front, and its other views. Below:
-    the expressions in the order in which they were rendered. ``out`` is replaced only by a complete picture. Raises
-    UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE when an image cannot be read.
+    Above: the photos, whole or what windows by name of file show of them, as large beside them the head as the first photo shows
+    it (or from the front), and its other views. Below: the expressions in the order in which they were rendered.
+    ``out`` is replaced only by a complete picture. Raises UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE
+    when an image cannot be read.
     """
     folder = Path(tiles_dir)
-    front = [folder / f"{_FRONT}.png"] if (folder / f"{_FRONT}.png").is_file() else []
-    views = [(label, folder / f"{name}.png") for name, label in _VIEWS.items() if (folder / f"{name}.png").is_file()]
+    there = {name for name in (*_LARGE, *_VIEWS) if (folder / f"{name}.png").is_file()}
+    large = next((name for name in _LARGE if name in there), "")
+    front = [(_LARGE[large], folder / f"{large}.png")] if large else []
+    views = [(label, folder / f"{name}.png") for name, label in _VIEWS.items() if name in there and name != large]
     files = sorted(folder.glob("expr_*.png"), key=lambda file: (file.stat().st_mtime_ns, file.name))
     expressions = [(file.stem.removeprefix("expr_").replace("_", " "), file) for file in files]
     if not front and not views and not expressions:
         raise UserError("E_SHEET_TILES", f"There are no pictures in {folder.name}.", "Render the head first.")
+    known = windows or {}
     sheet = _draw(
-        [_open(Path(path)) for path in photo_paths],
-        [("front", _open(file)) for file in front],
+        [_shown(_open(Path(path)), known.get(Path(path).name)) for path in photo_paths],
+        [(label, _open(file)) for label, file in front],
         [(label, _open(file)) for label, file in views],
         [(label, _open(file)) for label, file in expressions],
-        title,
         subtitle,
     )
     out = Path(out)
@@ -76,26 +90,33 @@ def _open(file: Path) -> Image.Image:
         raise UserError("E_SHEET_IMAGE", f"{file.name} cannot be read as an image.", "Check the file.") from error
 
 
+def _shown(photo: Image.Image, window: Window | None) -> Image.Image:
+    if window is None:
+        return photo
+    left, top, side = window
+    return photo.crop((round(left), round(top), round(left + side), round(top + side)))
+
+
 def _draw(
     photos: Sequence[Image.Image],
     front: Sequence[_Entry],
     views: Sequence[_Entry],
     expressions: Sequence[_Entry],
-    title: str,
     subtitle: str,
 ) -> Image.Image:
     size = (views or expressions)[0][1].width if views or expressions else front[0][1].width // 2
     cell, step = size + LABEL, size + GAP
-    # Two rows of cells: two columns of photos, two of the front, two of views, each where there is one.
+    # Two rows of cells: two columns of photos, two of the front, and the views, each where there is one.
     blocks = [len(group) > 0 for group in (photos, front, views)]
-    columns = max(2 * sum(blocks), min(COLUMNS, len(expressions)))
+    across = -(-len(views) // 2)
+    columns = max(2 * sum(blocks[:2]) + across, min(COLUMNS, len(expressions)))
     width = 2 * MARGIN + columns * step - GAP
     above = HEADING + 2 * cell + 2 * GAP if any(blocks) else 0
     rows = -(-len(expressions) // columns)
     below = HEADING + rows * (cell + GAP) if expressions else 0
     sheet = Image.new("RGB", (width, 2 * MARGIN + TITLE + above + below), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, INK, ImageFont.load_default(34))
+    draw.text((MARGIN, MARGIN), TITLE_TEXT, INK, ImageFont.load_default(34))
     if subtitle:
         draw.text((width - MARGIN, MARGIN + 20), subtitle, FAINT, _fit(draw, subtitle, width // 2, 20), anchor="rm")
     left, y = MARGIN, MARGIN + TITLE
@@ -110,7 +131,8 @@ def _draw(
         _paste(sheet, image, (left, y + HEADING, *large), label)
         left += 2 * step
     for n, (label, image) in enumerate(views):
-        _paste(sheet, image, (left + n % 2 * step, y + HEADING + n // 2 * (cell + GAP), size, size), label)
+        place = (left + n % across * step, y + HEADING + n // across * (cell + GAP), size, size)
+        _paste(sheet, image, place, label)
     if expressions:
         y += above
         _heading(draw, MARGIN, y, "Expressions")

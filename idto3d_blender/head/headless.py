@@ -22,6 +22,7 @@ import bpy
 
 from ..studio import stage, tiles
 from . import bundle, import_head
+from .prepare import Prepared, prepare
 
 # What a whole file ends with: where a full disk cuts off a picture or the end of a .blend, Blender says nothing.
 PNG_END = b"IEND\xaeB`\x82"
@@ -48,11 +49,11 @@ def save_blend(file: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def build_scene(folder: Path) -> tuple[Any, stage.Framing]:
-    """An empty file with the head of ``folder`` in a portrait studio. Returns the object and its framing."""
+def build_scene(prepared: Prepared) -> tuple[Any, stage.Framing]:
+    """An empty file with a head in a portrait studio. Returns the object and its framing."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
-    head = import_head.import_head(folder, scene.collection)
+    head = import_head.import_prepared(prepared, scene.collection)
     bpy.context.view_layer.objects.active = head
     framing = stage.frame_head(head)
     stage.add_camera(scene, framing)
@@ -76,20 +77,26 @@ def run(folder: Path, blend: Path, tiles_folder: Path, samples: int, size: int, 
         events.flush()
 
     start = time.monotonic()
-    head, framing = build_scene(folder)
+    prepared = prepare(folder)
+    head, framing = build_scene(prepared)
     tiles.set_up_cycles(bpy.context.scene, size, samples)
     save_blend(blend)
     emit(type="blend", path=str(blend), seconds=round(time.monotonic() - start, 2))
-    steps = len(tiles.tiles([key.name for key in head.data.shape_keys.key_blocks[1:]]))
+    files = prepared.head
+    whole = [
+        name for name, group in zip(files.expressions, files.expression_groups, strict=True) if group == "expression"
+    ]
+    photo = files.fit.photos[0] if files.fit is not None else None
+    wanted = tiles.tiles(whole, photo is not None)
     finished = 0
 
     def done(tile: tiles.Tile, file: Path, seconds: float) -> None:
         nonlocal finished
         check_whole(file, PNG_END)
         finished += 1
-        emit(type="tile", name=tile.name, path=str(file), step=finished, steps=steps, seconds=round(seconds, 2))
+        emit(type="tile", name=tile.name, path=str(file), step=finished, steps=len(wanted), seconds=round(seconds, 2))
 
-    tiles.render_tiles(bpy.context.scene, head, framing, tiles_folder, done)
+    tiles.render_tiles(tiles.Sitting(bpy.context.scene, head, framing, photo), wanted, tiles_folder, done)
     emit(type="done", blend=str(blend), tiles=str(tiles_folder), seconds=round(time.monotonic() - start, 2))
 
 

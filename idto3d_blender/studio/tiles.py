@@ -4,25 +4,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import bpy
 
+from ..head.bundle import FitPhoto
 from ..head.material import alpha_socket, base_colour_socket
-from . import stage
+from . import as_photographed, stage
 
-Look = Literal["skin", "normals", "albedo"]
+Look = Literal["skin", "photo", "normals", "albedo"]
 THREE_QUARTER = 40.0
 DATA_SAMPLES = 8
 
 
 @dataclass(frozen=True)
 class Tile:
-    """name: file name without ending; azimuth: degrees, positive shows the person's left; expression: the key at 1;
-    large: twice the size; close: the face alone."""
+    """name: file name without ending; azimuth: degrees, positive shows the person's left; look: "photo" is through the
+    first photo's camera, in its light; expression: the key at 1; large: twice the size; close: the face alone."""
 
     name: str
     azimuth: float = 0.0
@@ -32,12 +33,15 @@ class Tile:
     close: bool = False
 
 
-def tiles(expressions: list[str]) -> list[Tile]:
-    """The tiles of a head with these shape keys. Those without denoising come last: switching it on costs seconds."""
+def tiles(expressions: list[str], photographed: bool = False) -> list[Tile]:
+    """The tiles of a head with these shape keys. Those without denoising come last: switching it on costs seconds.
+    photographed: it is known how a photo shows it."""
     return [
+        *([Tile("photographed", look="photo", large=True)] if photographed else []),
         Tile("neutral_right", -THREE_QUARTER),
-        Tile("neutral_front", large=True),
+        Tile("neutral_front", large=not photographed),
         Tile("neutral_left", THREE_QUARTER),
+        Tile("neutral_back", 180.0),
         *(Tile(f"expr_{name}", expression=name, close=True) for name in expressions),
         Tile("normals", look="normals"),
         Tile("albedo", look="albedo"),
@@ -68,24 +72,40 @@ def set_up_cycles(scene: Any, size: int, samples: int) -> None:
         cycles.use_denoising = False
 
 
-def render_tiles(
-    scene: Any, head: Any, framing: stage.Framing, folder: Path, done: Callable[[Tile, Path, float], None]
-) -> None:
-    """Render every tile of ``head`` into ``folder``; ``done`` gets the tile, its file and the seconds it took.
+@dataclass(frozen=True)
+class Sitting:
+    """Who sits for the pictures. scene: needs a camera, lights and a world; framing: of the head from the front; photo:
+    that through whose camera a tile may be asked for."""
 
-    The scene, which needs a camera, lights and a world, is left with other materials, worlds and sizes: save before.
+    scene: Any
+    head: Any
+    framing: stage.Framing
+    photo: FitPhoto | None
+
+
+def render_tiles(
+    sitting: Sitting, wanted: Iterable[Tile], folder: Path, done: Callable[[Tile, Path, float], None]
+) -> None:
+    """Render tiles into ``folder``; ``done`` gets the tile, its file and the seconds it took.
+
+    The scene is left with other materials, worlds, lights and sizes: save before.
     """
-    blocks = head.data.shape_keys.key_blocks
-    looks, face, size = _looks(scene, head), stage.frame_face(head), scene.render.resolution_x
+    scene, head = sitting.scene, sitting.head
+    blocks, portrait = head.data.shape_keys.key_blocks, scene.camera
+    looks, face, size = _looks(sitting), stage.frame_face(head), scene.render.resolution_x
+    lights = [obj for obj in scene.objects if obj.type == "LIGHT"]
     folder.mkdir(parents=True, exist_ok=True)
-    for tile in tiles([key.name for key in blocks[1:]]):
+    for tile in wanted:
         start = time.monotonic()
         for key in blocks[1:]:
             key.value = 1.0 if key.name == tile.expression else 0.0
-        seen = face if tile.close else framing
-        stage.place(scene.camera, seen, tile.azimuth, 0.0, seen.distance)
+        seen = face if tile.close else sitting.framing
+        stage.place(portrait, seen, tile.azimuth, 0.0, seen.distance)
         scene.render.resolution_x = scene.render.resolution_y = size * 2 if tile.large else size
         look = looks[tile.look]
+        scene.camera = look.camera
+        for light in lights:
+            light.hide_render = tile.look == "photo"
         for slot, material in enumerate(look.materials):
             head.data.materials[slot] = material
         scene.world = look.world
@@ -102,6 +122,7 @@ def render_tiles(
 
 @dataclass(frozen=True)
 class _Look:
+    camera: Any
     materials: list[Any]
     world: Any
     samples: int
@@ -111,8 +132,9 @@ class _Look:
     contrast: str
 
 
-def _looks(scene: Any, head: Any) -> dict[Look, _Look]:
+def _looks(sitting: Sitting) -> dict[Look, _Look]:
     """How each look is rendered. Data is shown as it is: albedo as sRGB, normals unchanged; both free of noise."""
+    scene, head, camera = sitting.scene, sitting.head, sitting.scene.camera
     view, samples, denoise = scene.view_settings, scene.cycles.samples, scene.cycles.use_denoising
     own, black = list(head.data.materials), stage.black_world()
     normals, albedo = ([material.copy() for material in own] for _ in range(2))
@@ -120,11 +142,16 @@ def _looks(scene: Any, head: Any) -> dict[Look, _Look]:
         _show(material, _normals(material.node_tree))
     for material in albedo:
         _show(material, base_colour_socket(material))
-    return {
-        "skin": _Look(own, scene.world, samples, denoise, 1.0, view.view_transform, view.look),
-        "normals": _Look(normals, black, DATA_SAMPLES, False, 0.0, "Raw", "None"),
-        "albedo": _Look(albedo, black, DATA_SAMPLES, False, 0.0, "Standard", "None"),
+    looks: dict[Look, _Look] = {
+        "skin": _Look(camera, own, scene.world, samples, denoise, 1.0, view.view_transform, view.look),
+        "normals": _Look(camera, normals, black, DATA_SAMPLES, False, 0.0, "Raw", "None"),
+        "albedo": _Look(camera, albedo, black, DATA_SAMPLES, False, 0.0, "Standard", "None"),
     }
+    if sitting.photo is not None:
+        theirs = as_photographed.add_camera(scene, head, sitting.photo)
+        light = as_photographed.world(sitting.photo)
+        looks["photo"] = _Look(theirs, own, light, samples, denoise, 1.0, "Standard", "None")
+    return looks
 
 
 def _show(material: Any, colour: Any) -> None:

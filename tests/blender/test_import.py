@@ -47,7 +47,7 @@ def test_headless_renders_the_tiles(bpy_python: str, tmp_path: Path) -> None:
     blend, tiles = tmp_path / "out" / "head.blend", tmp_path / "tiles"
     options = ["--blend", str(blend), "--tiles", str(tiles), "--samples", "2", "--size", "64"]
     events = run(bpy_python, ["-m", "idto3d_blender.head.headless", str(bundle), *options], tmp_path)
-    assert [event["type"] for event in events] == ["blend", *["tile"] * 8, "done"]
+    assert [event["type"] for event in events] == ["blend", *["tile"] * 9, "done"]
     assert [file.name for file in blend.parent.iterdir()] == ["head.blend"]
     pictures = {file.stem: np.asarray(Image.open(file).convert("RGB")).astype(int) for file in tiles.iterdir()}
     assert {event["name"] for event in events if event["type"] == "tile"} == set(pictures)

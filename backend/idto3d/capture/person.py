@@ -15,7 +15,7 @@ from idto3d_shared.npz import read_npz
 
 from ..bundle import to_head_frame
 from ..errors import UserError
-from ..finish.head import HIDDEN
+from ..finish.head import shipped_faces, shipped_vertices
 from ..headmodel import HeadModel
 from ..photos.landmarks import MESH
 
@@ -70,9 +70,8 @@ def vertices_of_head(model: HeadModel, head: Path) -> Array:
     """(P,3) float64, head frame: the model's vertices as a bundle's folder, or a file like its head.npz, has them;
     those that do not ship are the mean head's. Raises UserError E_CAPTURE_HEAD."""
     file = head / "head.npz" if head.is_dir() else head
-    rows = ~model.faces_of(*HIDDEN)
+    rows, used = shipped_faces(model), shipped_vertices(model)
     quads = model.quads[rows]
-    used = np.unique(quads[quads >= 0])
     place = np.full(len(model.neutral) + 1, -1)
     place[used] = np.arange(len(used))
     try:

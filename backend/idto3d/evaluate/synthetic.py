@@ -22,7 +22,7 @@ from PIL import Image
 from ..clock import Clock
 from ..errors import UserError
 from ..finish import Head
-from ..finish.head import HIDDEN
+from ..finish.head import shipped_vertices
 from ..headmodel import HeadModel
 from ..photos.nets import FaceNets
 from ..pipeline import GenerateConfig, distil, understand
@@ -184,8 +184,7 @@ def _distilled(bench: Bench, protocol: Protocol, truth: Truth, made: Made, times
 
 def neutral_of(model: HeadModel, before: Array, head: Head) -> Array:
     """(P,3) of a finished head; parts that do not ship stay as they were before."""
-    quads = model.quads[~model.faces_of(*HIDDEN)]
-    used = np.unique(quads[quads >= 0])
+    used = shipped_vertices(model)
     out = before.copy()
     out[used] = head.vertices[: len(used)]
     return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..headmodel import HeadModel, Material
 from ..mesh.texels import make_texels
-from .lashes import lash_opacity
+from .lashes import lash_opacity, lash_sheets
 
 Array = NDArray[Any]
 
@@ -78,6 +78,20 @@ class Head:
         return np.concatenate([corners[:, :3], corners[whole][:, [0, 2, 3]]]).astype(np.int64)
 
 
+def shipped_faces(model: HeadModel) -> Array:
+    """(T,) bool: the model's faces that a finished head has."""
+    out = ~model.faces_of(*HIDDEN)
+    cards = np.flatnonzero(model.faces_of(SEE_THROUGH)) if SEE_THROUGH in model.part_names else np.zeros(0, int)
+    out[cards[~lash_sheets(model, cards)]] = False
+    return out
+
+
+def shipped_vertices(model: HeadModel) -> Array:
+    """(K,) numbers of the model's vertices in a finished head, in its order."""
+    quads = model.quads[shipped_faces(model)]
+    return np.unique(quads[quads >= 0])
+
+
 def assemble(
     model: HeadModel,
     neutral: Array,
@@ -88,9 +102,8 @@ def assemble(
 ) -> Head:
     """The head of a skin: neutral (P,3), what each expression adds (P,3), seen (P,), maps of the materials that have
     any (the others are plain), and hair."""
-    rows = ~model.faces_of(*HIDDEN)
+    rows, used = shipped_faces(model), shipped_vertices(model)
     quads, quads_uv = model.quads[rows], model.quads_uv[rows]
-    used = np.unique(quads[quads >= 0])
     place = np.full(len(model.neutral) + 1, -1)
     place[used] = np.arange(len(used))
     used_uv = np.unique(quads_uv[quads_uv >= 0])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..headmodel import HeadModel
@@ -14,12 +16,39 @@ from ..mesh.texels import Texels
 
 Array = NDArray[Any]
 
+SHEETS = (2, 1)
+"""Sheets of cards that are kept of those that lie over one another, on the upper and the lower lid. Renderers look
+through a few only (Cycles: eight): closed eyes, whose sheets all lie before each other, would have black bands."""
 STRANDS = 84  # across the map
 ROOT, LOWER_ROOT = 0.34, 0.24  # width of a strand at the lid, of the distance between two
 LENGTH, LOWER_LENGTH = (0.55, 1.0), (0.22, 0.4)  # of the card, shortest and longest
 LOWER_LID = -0.003  # the lower lid's lashes lie so far (metres) under the eyeball's middle
 STRAY = 0.3  # of the distance between two strands by which their roots stray, and their tips once more
 OPACITY = 0.9  # of a hair, which light shines through
+
+
+def lash_sheets(model: HeadModel, cards: Array) -> Array:
+    """(N,) bool: which of the lashes' faces (N,) belong to a sheet that is kept."""
+    quads = model.quads[cards]
+    corners = np.where(quads >= 0, quads, quads[:, :1])
+    links = coo_matrix(
+        (np.ones(3 * len(cards)), (np.repeat(corners[:, 0], 3), corners[:, 1:].ravel())), [len(model.neutral)] * 2
+    )
+    sheet = connected_components(links, directed=False)[1][corners[:, 0]]
+    kept = np.zeros(len(cards), bool)
+    so_far: dict[tuple[bool, bool], int] = {}
+    for own in (sheet == n for n in dict.fromkeys(sheet)):
+        middle = model.neutral[corners[own]].mean((0, 1))
+        lid = (bool(middle[0] > 0), bool(_is_lower(model, middle)))
+        kept[own] = so_far.get(lid, 0) < SHEETS[lid[1]]
+        so_far[lid] = so_far.get(lid, 0) + 1
+    return kept
+
+
+def _is_lower(model: HeadModel, points: Array) -> Array:
+    """(...,) whether points (...,3) of lashes belong to a lower lid."""
+    out: Array = points[..., 1] < np.median(model.neutral[model.vertices_of("sclera"), 1]) + LOWER_LID
+    return out
 
 
 def lash_opacity(model: HeadModel, texels: Texels) -> Array:
@@ -31,7 +60,7 @@ def lash_opacity(model: HeadModel, texels: Texels) -> Array:
     points = texels.at(model.neutral)
     away = cKDTree(skin).query(points)[0]
     along = np.clip(away / max(1e-6, float(np.quantile(away, 0.98))), 0, 1)
-    below = points[:, 1] < np.median(model.neutral[model.vertices_of("sclera"), 1]) + LOWER_LID
+    below = _is_lower(model, points)
     at = texels.index % texels.size / texels.size * STRANDS
     rng = np.random.default_rng(0)
     root, tip, length = rng.uniform(-STRAY, STRAY, STRANDS), rng.uniform(-STRAY, STRAY, STRANDS), rng.random(STRANDS)
