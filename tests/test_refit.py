@@ -47,7 +47,8 @@ def files(tmp_path: Path) -> HeadFiles:
     neutral = fit.neutral(MODEL)
     neutral[:, 1] += 0.002
     arrays = head_arrays(assemble(MODEL, neutral, {}, np.ones(len(neutral)), {}, None))
-    keep = ("vertices", "faces", "uv", "faces_uv", "material", "part", "offsets", "seen", "parts", "expressions")
+    keep = ("vertices", "faces", "uv", "faces_uv", "material", "part", "offsets", "seen", "parts", "expressions",
+            "expression_groups")  # fmt: skip
     return HeadFiles(
         tmp_path / "head", 2, **{k: arrays[k] for k in keep}, materials=(), images={}, info={},
         fit=record_fit(MODEL, fit, [face]),
