@@ -11,7 +11,7 @@ import bpy
 from . import export
 from .import_head import is_head
 
-_CHARACTERS = 44  # in a line of the file browser's side region
+_CHARACTERS = 32  # in a line of the file browser's side region
 
 _GROUPS = (
     ("ARKIT", "ARKit", "The 52 shapes of Apple's face tracking"),

@@ -79,7 +79,7 @@ def notes_of(obj: Any) -> dict[str, str]:
 def scene_of_our_own(context: Any, unit: float = 1.0) -> Iterator[Any]:
     """An empty scene, which the window shows meanwhile; it goes afterwards, with all that was made meanwhile."""
     before = {kind: set(getattr(bpy.data, kind)) for kind in _KINDS}
-    window = context.window
+    window = context.window or context.window_manager.windows[0]
     shown = window.scene
     scene = bpy.data.scenes.new("idto3d export")
     scene.unit_settings.scale_length = unit
@@ -116,7 +116,8 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     top = bones or head
     top.matrix_world = axes.inverted()
     if bones is not None:
-        head.parent = bones
+        # Where a skinned mesh hangs means nothing in glTF, whose validator asks for it at the top.
+        head.parent = bones if preset.format != "GLTF" else None
         head.modifiers.new("Armature", "ARMATURE").object = bones
     for each in filter(None, (bones, head)):
         each.select_set(True)
