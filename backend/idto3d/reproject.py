@@ -38,7 +38,8 @@ Array = NDArray[Any]
 Events = Callable[[dict[str, Any]], None]
 
 SKIN = "skin"
-LEVELS = 6  # of the pyramid: a map's side must be divisible by 2 to the power of it
+WELL = 0.6  # of `seen`, from where on only the photos count
+LEVELS = 4  # of the pyramid: seams are as wide as its coarsest texel, and what was painted beyond them keeps its tone
 
 
 def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Path:
@@ -122,7 +123,8 @@ def _material(material: BundleMaterial, evidence: Evidence) -> BundleMaterial:
         return material
     if material.name == EYES_MATERIAL:  # painted whole from what was measured
         return replace(material, albedo=to_uint8(maps[..., :3]))
-    weight = evidence.seen[material.name].astype(np.float32)
+    # what lay there before the pins moved it must not show through where a photo shows the place well
+    weight = np.clip(evidence.seen[material.name] / WELL, 0, 1).astype(np.float32)
     albedo = lay_over(srgb_to_linear(material.albedo), _linear(maps[..., :3]), weight, LEVELS)
     return replace(material, albedo=to_uint8(linear_to_srgb(albedo)))
 

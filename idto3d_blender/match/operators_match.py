@@ -65,12 +65,11 @@ class IDTO3D_OT_match(bpy.types.Operator):
             self.report({"ERROR"}, f"{FIT} of this head names no photos")
             return {"CANCELLED"}
         ready = jobs.get().status.state == "ready"
-        if stage.matched(scene) is None:
+        paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
+        if stage.matched(scene) != obj:
+            viewport.leave()
             stage.end(scene)
-            paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
             stage.begin(scene, obj, fit, {n: path for n, path in enumerate(paths) if path})
-        else:
-            paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
         number = min(obj.idto3d_match.photo, len(fit.photos) - 1)
         viewport.enter(context, stage.show_photo(scene, obj, number), fit.photos[number].landmarks)
         if ready:

@@ -38,8 +38,11 @@ def take(answer: Answer) -> None:
     """An answer that no drag waits for."""
     match, scene = session.get(), bpy.context.scene
     obj = stage.matched(scene)
-    if match is None or obj is None:
+    if match is None or obj is None or answer.ticket < max(match.first, match.projecting):
+        # What was asked before an undo is of no use after it.
         return
+    if match.projecting and answer.ticket > match.projecting:
+        match.projecting = 0  # a later question took its place
     if answer.problem is not None:
         match.problem = answer.problem
         match.projecting = 0

@@ -47,7 +47,10 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         "display_type": obj.display_type,
         "only_key": obj.show_only_shape_key,
         "active_key": obj.active_shape_key_index,
+        "rigs": {rig.name: rig.data.pose_position for rig in _rigs(obj)},
     }
+    for rig in _rigs(obj):
+        rig.data.pose_position = "REST"
     collection = own_collection.renew(scene, KIND, f"{obj.name} photos")
     for number, photo in enumerate(fit.photos):
         data = bpy.data.cameras.new(f"{obj.name} {Path(photo.name).stem}")
@@ -66,6 +69,11 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         key.value = 0.0
         key.points.foreach_set("co", points(obj.data.shape_keys.key_blocks[0]).ravel())
     scene[KEY] = json.dumps(saved)
+
+
+def _rigs(obj: Any) -> list[Any]:
+    """Armatures that deform the head: photos are matched in rest."""
+    return [one.object for one in obj.modifiers if one.type == "ARMATURE" and one.object is not None]
 
 
 def show_picture(camera: Any, path: str) -> None:
@@ -150,6 +158,9 @@ def end(scene: Any) -> None:
             bpy.data.images.remove(image)
     for name, value in saved["render"].items():
         setattr(scene.render, name, value)
+    for name, position in saved["rigs"].items():
+        if name in bpy.data.objects:
+            bpy.data.objects[name].data.pose_position = position
     obj = scene.objects.get(saved["head"])
     if import_head.is_head(obj):
         obj.display_type = saved["display_type"]

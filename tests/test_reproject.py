@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Photos laid on a pinned head anew: what they show replaces what was there, the rest stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from idto3d import reproject as module
+from idto3d.bundle import Bundle, read_bundle, write_bundle
+from idto3d.errors import UserError
+from idto3d.finish import assemble
+from idto3d.finish.to_bundle import head_arrays
+from idto3d.fit.landmarks import LandmarkModel
+from idto3d.fit.record import record_fit
+from idto3d.fit.result import HeadFit, PhotoFit
+from idto3d.protocol import PinRequest, Refit
+from idto3d.refit import LaidHead
+from idto3d_shared.bundle_reader import read_bundle_files
+from tests.synthetic_face import SKIN, camera_of, face_of, photograph
+from tests.tiny_head import tiny_head_model
+
+Array = NDArray[Any]
+MODEL = tiny_head_model(columns=48, rows=32)
+SIZE, MAP = 320, 256
+PAINTED = (0.6, 0.62, 0.5)
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LaidHead, Refit]:
+    """A head painted greenish all over, and a photo of it in which it has the colour of skin."""
+    calm, zero = np.zeros(len(MODEL.expression)), np.zeros_like(MODEL.neutral, np.float64)
+    camera = replace(camera_of(MODEL, size=SIZE), centre=LandmarkModel.of(MODEL).centre)
+    photo = PhotoFit("made-up.png", camera, calm, zero, np.ones((9, 3)), 0.001, 1.0)
+    fit = HeadFit(np.zeros(len(MODEL.identity)), zero, calm, (photo,))
+    picture, person = photograph(MODEL, camera, fit.neutral(MODEL), np.tile(SKIN, (len(zero), 1)), size=SIZE)
+    face = face_of(MODEL, camera, fit.neutral(MODEL), picture, person=person)
+    maps = {"skin": np.tile(np.array([*PAINTED, 0.5, 0.35], np.float32), (MAP, MAP, 1))}
+    head = assemble(MODEL, fit.neutral(MODEL), {}, np.ones(len(zero)), maps, None)
+    bundle = Bundle(
+        **head_arrays(head), preview=np.zeros((16, 96, 3), np.uint8), fit=record_fit(MODEL, fit, [face])
+    )  # fmt: skip
+    folder = write_bundle(bundle, tmp_path / "head")
+    monkeypatch.setattr(module, "read_pack", lambda path: SimpleNamespace(path=Path("nowhere")))
+    monkeypatch.setattr(module, "load_face_nets", lambda path: None)
+    monkeypatch.setattr(module, "read_photo", lambda path: path)
+    monkeypatch.setattr(module, "find_face", lambda photo, nets: face)
+    laid = LaidHead(read_bundle_files(folder), MODEL)
+    return laid, Refit("j", str(folder), "f", (), ("a.png",), out=str(tmp_path / "new"))
+
+
+def project(given: tuple[LaidHead, Refit], *pins: PinRequest) -> Bundle:
+    head, request = given
+    stages: list[str] = []
+    out = module.reproject(head, replace(request, pins=pins), Path("p"), lambda event: stages.append(event["stage"]))
+    assert stages == ["reading photos", "reading the photos' colours", "saving"]
+    return read_bundle(out)
+
+
+def test_seen_places_get_the_photos_colour_and_others_keep_theirs(given: tuple[LaidHead, Refit]) -> None:
+    new = project(given)
+    skin = next(m for m in new.materials if m.name == "skin").albedo.astype(int)
+    seen = new.seen_map
+    assert seen is not None and (seen > 220).mean() > 0.05
+    # green over red: what was painted has 1.03, the photo's skin 0.76; how bright it is the light decides
+    green = skin[..., 1] / skin[..., 0]
+    assert np.median(green[seen > 220]) < 0.85 and np.median(green[seen < 5]) > 0.95
+    head = next(m for m in new.materials if m.name == "head").albedo.astype(int)
+    old = next(m for m in read_bundle(given[1].bundle).materials if m.name == "head").albedo
+    assert np.array_equal(head, old)  # it has a map of one colour, which no photo is laid on
+    assert new.fit is not None and np.array_equal(new.vertices, given[0].files.vertices)
+
+
+def test_pins_are_in_the_new_head_and_in_its_fit(given: tuple[LaidHead, Refit]) -> None:
+    head, _ = given
+    answer = head.answer(head.pull(()))
+    corners, weights = answer["corners"][55].tolist(), answer["weights"][55].tolist()
+    pixel, _ = head.fit.photos[0].camera.project(np.asarray(weights) @ head.files.vertices[corners])
+    pin = PinRequest(0, tuple(corners), tuple(weights), (pixel[0] + 5, pixel[1]))
+    new = project(given, pin)
+    assert new.fit is not None
+    place, _ = new.fit.photos[0].camera.project(np.asarray(weights) @ new.vertices[corners])
+    assert np.linalg.norm(place - pin.pixel) < 1.5
+    assert np.abs(new.fit.identity - head.fit.identity).max() > 1e-3
+
+
+def test_without_a_photo_it_is_refused(given: tuple[LaidHead, Refit]) -> None:
+    head, request = given
+    with pytest.raises(UserError) as refused:
+        module.reproject(head, replace(request, photos=("",)), Path("p"), lambda event: None)
+    assert refused.value.code == "E_REFIT_PHOTOS" and not Path(str(request.out)).exists()
