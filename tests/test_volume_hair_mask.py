@@ -63,6 +63,14 @@ def test_clothes_of_the_colour_of_hair_are_not_hair() -> None:
     assert overlap(found, hair) > 0.85 and found[y < -0.14].mean() < 0.005
 
 
+@pytest.mark.parametrize(("width", "top", "share"), [(0.012, -0.03, 0.0), (0.04, 0.06, 1.0)])
+def test_beside_the_jaw_is_hair_only_where_a_curtain_comes_down(width: float, top: float, share: float) -> None:
+    x, y = places(camera())
+    beside = (np.abs(x) > 0.07) & (np.abs(x) < 0.07 + width) & (y > -0.14)
+    found = find(paint(cap(camera(), 0.02) | (beside & (y < top)), DARK, RED))
+    assert abs(found[beside & (y < -0.04)].mean() - share) < 0.2
+
+
 def test_a_fringe_is_hair_and_the_forehead_above_none() -> None:
     x, y = places(camera())
     hair = cap(camera(), 0.02) | ((np.abs(x) < 0.055) & (y > 0.05) & head_seen(camera())[0])

@@ -72,6 +72,8 @@ def test_ribbons_lie_on_hair_and_end_at_its_border() -> None:
     a, b, c = vertices[triangles].transpose(1, 0, 2)
     assert ((np.cross(b - a, c - a) * a).sum(1) > 0).mean() > 0.95, "they face outwards"
     assert np.hypot(*(places - HOOD.side // 2).T).max() * PIXEL < 0.112
+    none = ribbons(cover, HOOD.point(*ways) + [0.0, -0.5, 0.0], 0.01)
+    assert [a.shape for a in none] == [(0, 3), (0, 3), (0, 2)]
 
 
 def test_a_map_fills_the_disk_of_the_texture() -> None:

@@ -67,6 +67,8 @@ def extract(volume: HairVolume) -> HairMesh | None:
         vertices, triangles = without_fins(reduced[0].astype(np.float64), reduced[1].astype(np.int64))
     outside = _outside(hood, vertices, triangles)
     outer, under = triangles[outside], triangles[~outside]
+    if not len(outer):
+        return None
     radius, hit = flatten(hood, vertices, outer, True)
     covered = (hit >= 0) & (radius > ground.skin - 0.002)
     border = distance(covered, 1.0 / PIXEL) - distance(~covered, 1.0 / PIXEL)
@@ -114,11 +116,9 @@ def _with_locks(cover: Cover, vertices: Array) -> Array:
     skin, border = (read_at(m, place) for m in (cover.skin, cover.border))
     lock = read_at(pattern, _uv(hood, place) * [size, -size] + [-0.5, size - 0.5])
     share = np.clip(border / FADE[0], 0, 1) * np.clip((radius - skin) / FADE[1], 0, 1)
-    return hood.point(
-        turn,
-        down,
-        radius + ((1 - cover.curl) * straight + cover.curl * curled) * share * np.clip(lock - 0.4, -1.5, 0.8),
-    )
+    # Rather deep between locks than high on them: the outline that was seen is that of the highest.
+    height = ((1 - cover.curl) * straight + cover.curl * curled) * np.clip(lock - 0.4, -1.5, 0.8)
+    return hood.point(turn, down, radius + share * height)
 
 
 def _roots(cover: Cover, vertices: Array, triangles: Array) -> Array:

@@ -48,6 +48,8 @@ def ribbons(cover: Cover, roots: Array, safe: float) -> tuple[Array, Array, Arra
     inside = read_at(cover.border, at) > safe
     at = at[inside]
     count = len(at)
+    if not count:
+        return np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, 2))
     thick = np.maximum(read_at(cover.radius - cover.skin, at), 0.0)
     low = np.clip((hood.coordinates(roots[inside])[1] / hood.equator - 0.7) / 0.5, 0.0, 1.0)
     longest = np.clip(LENGTH[2] * thick, *LENGTH[:2])
@@ -74,7 +76,7 @@ def ribbons(cover: Cover, roots: Array, safe: float) -> tuple[Array, Array, Arra
     aside /= np.maximum(np.linalg.norm(aside, axis=-1, keepdims=True), 1e-9)
     width = rng.uniform(*WIDTH, count)[:, None] * np.minimum(4 * share + 0.3, 1.0) * (1 - share) ** 0.6
     edges = [middle + s * 0.5 * width[..., None] * aside for s in (1.0, -1.0)]
-    vertices = np.stack(edges, 2).reshape(count, -1, 3)[:, :-1]  # both last ones are the tip
+    vertices = np.stack(edges, 2).reshape(count, 2 * PARTS + 2, 3)[:, :-1]  # both last ones are the tip
     places = np.repeat(colours, 2, 1)[:, :-1]
     strip = np.array([[2 * k + c for c in corner] for k in range(PARTS) for corner in ((0, 2, 1), (1, 2, 3))][:-1])
     triangles = (strip[None] + (2 * PARTS + 1) * np.arange(count)[:, None, None]).reshape(-1, 3)
