@@ -15,7 +15,7 @@ from idto3d_shared.npz import read_npz
 
 from ..bundle import to_head_frame
 from ..errors import UserError
-from ..finish.head import shipped_faces, shipped_vertices
+from ..finish.head import HIDDEN, shipped_faces
 from ..headmodel import HeadModel
 from ..photos.landmarks import MESH
 
@@ -70,22 +70,24 @@ def vertices_of_head(model: HeadModel, head: Path) -> Array:
     """(P,3) float64, head frame: the model's vertices as a bundle's folder, or a file like its head.npz, has them;
     those that do not ship are the mean head's. Raises UserError E_CAPTURE_HEAD."""
     file = head / "head.npz" if head.is_dir() else head
-    rows, used = shipped_faces(model), shipped_vertices(model)
-    quads = model.quads[rows]
-    place = np.full(len(model.neutral) + 1, -1)
-    place[used] = np.arange(len(used))
     try:
         arrays = read_npz(file, _WANTED, {"V": _MOST, "F": _MOST}, _MOST_BYTES)
     except BundleError as error:
         raise _refused(error.message.rstrip(".")) from error
     vertices, faces = arrays["vertices"], arrays["faces"]
-    if (
-        len(vertices) < len(used)
-        or faces[: len(quads)].shape != quads.shape
-        or (faces[: len(quads)] != place[quads]).any()
-        or not np.isfinite(vertices).all()
-    ):
+    # Heads of an earlier release have all sheets of lashes.
+    for rows in (shipped_faces(model), ~model.faces_of(*HIDDEN)):
+        quads = model.quads[rows]
+        used = np.unique(quads[quads >= 0])
+        place = np.full(len(model.neutral) + 1, -1)
+        place[used] = np.arange(len(used))
+        here = faces[: len(quads)]
+        if len(vertices) >= len(used) and here.shape == quads.shape and (here == place[quads]).all():
+            break
+    else:
         raise _refused("the head's mesh is not the pack's")
+    if not np.isfinite(vertices).all():
+        raise _refused("it holds values that are not finite")
     out = model.neutral.astype(np.float64)
     out[used] = to_head_frame(vertices[: len(used)])
     return out
