@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.evidence import material_texels
-from idto3d.fit.eyes import BINS, IRIS, PLAIN_IRIS, PLAIN_SCLERA, RADIUS, EyeLook, measure_eyes, paint_eyes
+from idto3d.fit.eyes import BINS, PLAIN_IRIS, PLAIN_SCLERA, RADIUS, EyeLook, measure_eyes, paint_eyes
 from idto3d.fit.projection import EYES, Projected, linear_to_srgb, srgb_to_linear
+from idto3d.fit.tone import IRIS
 from idto3d.headmodel import HeadModel
 from idto3d.photos.faces import Face
 from tests.synthetic_face import EVEN_LIGHT, face_of

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import BundleMaterial, to_blender_frame, to_uint8
+from ..mesh.texels import make_texels
 from .head import SEE_THROUGH, Head
 from .keys import group_of
+from .normal_map import skin_relief
 
 Array = NDArray[Any]
 
+RELIEF = ("skin", "head")  # materials of skin
 EVEN = 1.0 / 255.0  # a map that varies less is one value
 
 
@@ -39,12 +42,19 @@ def _material(head: Head, name: str) -> BundleMaterial:
     maps = head.maps[name]
     albedo, alpha = to_uint8(maps[..., :3]), head.alpha.get(name)
     if alpha is None:
-        return BundleMaterial(name, albedo, _value(maps[..., 3]), _value(maps[..., 4]))
+        normal = _relief(head, name) if name in RELIEF else None
+        return BundleMaterial(name, albedo, _value(maps[..., 3]), _value(maps[..., 4]), normal)
     # A material of one colour has no map of its opacity's size.
     colour = albedo if len(albedo) == len(alpha) else np.broadcast_to(albedo[:1, :1], (*alpha.shape, 3))
     rgba = np.dstack([colour, to_uint8(alpha)])
     kind: Literal["clip", "blend"] = "blend" if name == SEE_THROUGH else "clip"
     return BundleMaterial(name, rgba, _value(maps[..., 3]), _value(maps[..., 4]), alpha=kind)
+
+
+def _relief(head: Head, name: str) -> NDArray[np.uint8]:
+    rows = head.triangle_material == head.materials.index(name)
+    texels = make_texels(head.uv, head.triangles_uv[rows], head.triangles[rows], len(head.maps[name]))
+    return skin_relief(head.maps[name][..., :3], texels, head.vertices)
 
 
 def _value(image: Array) -> float | NDArray[np.uint8]:

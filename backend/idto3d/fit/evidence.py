@@ -7,24 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..headmodel import HeadModel, Material
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
-from .blend import lay_over, smooth_within
+from .blend import lay_over
+from .complexion import detail_of, gloss_of, shine_of, texel_length, unseen_skin
+from .creases import creased
+from .delight import without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
-from .projection import OVAL, Projected, linear_to_srgb, polygon_mask, project_texels, sample, vertex_seen
+from .no_skin import above_collar, features_of, no_skin, skin_like, zones_of
+from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
 from .result import HeadFit
 
 Array = NDArray[Any]
 
 MIRRORED = 0.85  # of its own weight is what the other side's colour counts
-SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logarithms by which skin outside the face may differ from the tone of it
-WIDE, FINE = 0.06, 0.012  # of a map's side: what is light rather than skin, and what is a highlight's surround
-HIGHLIGHT = 1.1  # over its surround from where on brightness is taken for gloss
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +69,25 @@ def gather_evidence(
     # light differs from photo to photo, and each is wrong about the tone in its own way
     tone = np.exp(np.median([np.log(photo.tone) for photo in photos], 0))
     gains = [np.clip(tone / photo.tone, 0.2, 5.0) for photo in photos]
-    maps, seen, texels = {}, {}, {}
-    for material in model.materials:
-        if not material.evidence:
-            continue
-        at = texels[material.name] = material_texels(model, material, size)
-        albedo, weight = _paint(model, at, faces, photos, gains, weights, (tone, tone if hair is None else hair.tone))
-        plain = np.broadcast_to(np.array([material.roughness, material.specular], np.float32), (size, size, 2))
-        maps[material.name] = np.concatenate([at.padded(linear_to_srgb(albedo)), plain], 2)
-        seen[material.name] = weight
+    rest = fit.neutral(model)
+    folds = [creased(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
+    scene = Views(model, faces, photos, gains, folds, weights, tone)
+    maps, seen, texels, layers = {}, {}, {}, {}
+    evident = [m for m in model.materials if m.evidence]
+    for material in evident:
+        texels[material.name] = material_texels(model, material, size)
+        layers[material.name] = _layers(scene, texels[material.name])
+    detail = _detail(scene, texels, layers)
+    shine = float(np.median([shine_of(model, photo) for photo in photos]))
+    for material in evident:
+        at, own = texels[material.name], layers[material.name]
+        under = unseen_skin(model, at, tone, detail)
+        scalp = (at.at(np.maximum(model.scalp, 0)[:, None])) ** 2
+        under = (1 - scalp) * under + scalp * (tone if hair is None else hair.tone).astype(np.float32)
+        albedo = _joined(own, weights, at.padded(at.image(under)))
+        gloss = gloss_of(model, at, (material.roughness, material.specular), own.lips, shine)
+        maps[material.name] = np.concatenate([at.padded(linear_to_srgb(albedo)), at.padded(at.image(gloss))], 2)
+        seen[material.name] = np.max([w for _, w in own.own], 0)
     look = measure_eyes(faces, [p.camera for p in fit.photos], photos)
     for material in model.materials:
         if material.name == EYES_MATERIAL:
@@ -95,84 +105,82 @@ def gather_evidence(
 EYES_MATERIAL = "eyes"
 
 
-def _paint(
-    model: HeadModel, at: Texels, faces: Sequence[Face], photos: Sequence[Projected], gains: Sequence[Array],
-    weights: Array, tones: tuple[Array, Array],
-) -> tuple[Array, Array]:  # fmt: skip
-    """Linear albedo (S,S,3) and how well each texel was seen (S,S); tones of skin and hair."""
-    tone = tones[0]
-    outside = at.at(np.c_[1 - np.maximum(model.scalp, 0), _socket(model)])
-    own: list[tuple[Array, Array]] = []
-    lent: list[tuple[Array, Array]] = []
-    for face, photo, gain in zip(faces, photos, gains, strict=True):
-        for mirror, layers in ((None, own), (model.mirror, lent)):
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Photographs of a head: of each the factors (3,) that bring it to the common tone (3,), where its expression
+    creases the skin (P,), and what it counts (K,)."""
+
+    model: HeadModel
+    faces: Sequence[Face]
+    photos: Sequence[Projected]
+    gains: Sequence[Array]
+    folds: Sequence[Array]
+    weights: Array
+    tone: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Of each photograph what it shows itself, own, and what it lends to the other side: linear albedo (S,S,3) and how
+    well it was seen (S,S). lips (N,) 0..1 of the texels."""
+
+    own: list[tuple[Array, Array]]
+    lent: list[tuple[Array, Array]]
+    lips: Array
+
+
+def _layers(views: Views, at: Texels) -> Layers:
+    model, tone = views.model, views.tone
+    fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), zones_of(model)]
+    bare, inner, frames, strands, below = at.at(fields).T
+    out = Layers([], [], np.zeros(len(at.index), np.float32))
+    lips_seen = np.zeros_like(out.lips)
+    for face, photo, gain, folded in zip(views.faces, views.photos, views.gains, views.folds, strict=True):
+        features = features_of(face)
+        for mirror, layers in ((None, out.own), (model.mirror, out.lent)):
             colour, weight = project_texels(at, photo, mirror)
             colour = colour * gain.astype(np.float32)
-            weight = weight * _skin_like(at, face, photo, colour, tone, outside[:, 0], mirror) * (1 - outside[:, 1])
-            layers.append((at.image(colour), at.image(weight)))
-    light = [_one_sided(a, b, tone) for a, b in zip(own, lent, strict=True)]
-    scalp = (1 - outside[:, :1]) ** 2
-    picture = at.padded(at.image((1 - scalp) * tone.astype(np.float32) + scalp * tones[1].astype(np.float32)))
+            placed = np.c_[photo.pixel, folded]
+            pixel = at.at(placed) if mirror is None else at.at_mirrored(placed, mirror)
+            oval, lips, brows = sample(features, pixel[:, :2]).T
+            like = skin_like(colour, tone)
+            free = np.maximum(oval, 1 - bare)
+            weight = weight * (free + (1 - free) * like) * (1 - inner)
+            weight = weight * above_collar(like, weight * (1 - oval), below)
+            image, seen = at.image(colour), at.image(weight)
+            zones = np.stack([frames, strands], 1) * (1 - brows)[:, None]
+            seen = seen * (1 - no_skin(image, seen, tone, at.image(zones)))
+            layers.append((without_light(image, seen, tone, at.image(lips), at.image(pixel[:, 2])), seen))
+            if mirror is None:
+                better = weight > lips_seen
+                out.lips[better], lips_seen[better] = lips[better], weight[better]
+    return out
+
+
+def _detail(views: Views, texels: Mapping[str, Texels], layers: Mapping[str, Layers]) -> Array:
+    """Deviations of the seen skin's detail, of the map and the photograph that show most."""
+    shown = [(float(w.sum()), name, k) for name, own in layers.items() for k, (_, w) in enumerate(own.own)]
+    _, name, k = max(shown)
+    return detail_of(*layers[name].own[k], texel_length(views.model, texels[name]))
+
+
+def _joined(layers: Layers, weights: Array, picture: Array) -> Array:
+    """Linear albedo (S,S,3): the layers over the picture (S,S,3) of what was not seen; weights (K,) of the photos."""
     order = np.argsort(weights)
     for k in order:
-        (colour, weight), other = lent[k], np.exp(-light[k])[..., None]
-        picture = lay_over(picture, _without_gloss(colour * other, weight), MIRRORED * weight)
-    total = np.zeros((at.size, at.size), np.float32)
+        colour, weight = layers.lent[k]
+        picture = lay_over(picture, colour, MIRRORED * weight)
+    total = np.zeros(picture.shape[:2], np.float32)
     for k in order:
-        colour, weight = own[k]
+        colour, weight = layers.own[k]
         share = weight * weights[k] / np.maximum(total + weight * weights[k], 1e-6)
         share = np.where(total > 0.02, share, np.minimum(weight, 1.0))
-        picture = lay_over(picture, _without_gloss(colour * np.exp(light[k])[..., None], weight), share)
+        picture = lay_over(picture, colour, share)
         total = np.maximum(total, weight * weights[k])
-    return np.clip(picture, 0.0, 1.0), np.max([w for _, w in own], 0)
+    return np.clip(picture, 0.0, 1.0)
 
 
 def _socket(model: HeadModel) -> Array:
     """(P,) 1 on what no photograph is laid on: the insides of mouth and eyes."""
     inner = [name for name in model.part_names if name not in ("face", "back_head")]
     return model.vertices_of(*inner).astype(np.float64)
-
-
-def _skin_like(
-    at: Texels, face: Face, photo: Projected, colour: Array, tone: Array, bare: Array, mirror: Array | None
-) -> Array:
-    """(N,) 0..1: outside the face's outline only what looks like skin is taken for it, unless hair may grow there."""
-    size = len(face.picture)
-    inner = polygon_mask(size, face.landmarks, OVAL).astype(np.float32)
-    soft = cv2.GaussianBlur(inner, (0, 0), size / 200)
-    pixel = at.at(photo.pixel) if mirror is None else at.at_mirrored(photo.pixel, mirror)
-    away = np.log(np.maximum(colour, 1e-3) / tone.astype(np.float32))
-    lightness = away.mean(1)
-    chroma = np.abs(away - lightness[:, None]).max(1)
-    like = np.exp(-((chroma / SKIN_CHROMA) ** 2) - (lightness / SKIN_LIGHTNESS) ** 4)
-    free = np.maximum(sample(soft, pixel), 1 - bare)
-    out: Array = free + (1 - free) * like
-    return out
-
-
-def _one_sided(own: tuple[Array, Array], lent: tuple[Array, Array], tone: Array) -> Array:
-    """(S,S) logarithm to add to the own side's lightness: half of what is darker on one side than on the other, where
-    it is wide. Faces are alike on both sides at this scale; light is not."""
-    (a, wa), (b, wb) = own, lent
-    both = np.minimum(wa, wb)
-    floor = 0.05 * float(tone.mean())
-    difference = np.log(np.maximum(_grey(b), floor) / np.maximum(_grey(a), floor))
-    both = both * (np.abs(difference) < 1.5)
-    mean, known = smooth_within(difference, both, WIDE * len(a))
-    out: Array = 0.5 * mean * np.clip(known * 6, 0, 1)
-    return out
-
-
-def _without_gloss(colour: Array, weight: Array) -> Array:
-    """Colours whose bright spots, whiter than their surround, are taken back towards it."""
-    mean, _ = smooth_within(colour, weight, FINE * len(colour))
-    ratio = _grey(colour) / np.maximum(_grey(mean), 1e-4)
-    excess = np.clip(ratio - HIGHLIGHT, 0, None)
-    out: Array = colour * ((ratio - 0.7 * excess) / np.maximum(ratio, 1e-4))[..., None]
-    return out
-
-
-def _grey(colour: Array) -> Array:
-    """(S,S) mean of the channels; numpy's own is slow over so short an axis."""
-    out: Array = (colour[..., 0] + colour[..., 1] + colour[..., 2]) * (1 / 3)
-    return out

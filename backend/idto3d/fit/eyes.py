@@ -21,10 +21,10 @@ from ..photos.faces import Face
 from .blend import lay_over
 from .camera import PhotoCamera
 from .projection import EYES, Projected, polygon_mask, sample, seen_weights
+from .tone import IRIS
 
 Array = NDArray[Any]
 
-IRIS = ((468, (469, 470, 471, 472)), (473, (474, 475, 476, 477)))
 RADIUS = 0.0059  # metres; people's irises differ by 5 % only
 RADIUS_LIMITS = (0.0052, 0.0066)
 PUPIL = 0.36  # of the iris

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..render.lights import sh_basis
+from ..render.shading import coat_albedo
 
 Array = NDArray[Any]
 
@@ -21,6 +22,8 @@ OUTLIER = 0.3  # of the logarithm of colour over prediction, where a pixel's wei
 USUAL = (0.08, 0.96)  # quantiles of lightness between which a pixel counts for the tone: neither beard nor gloss
 FLOOR = 0.25  # of the mean shading: no visible skin is taken to be lit less
 ROUNDS = 6
+COAT = (0.48, 0.03)  # roughness and reflectance at normal incidence of what skin mirrors
+LEAST = 0.3  # of what is seen: so much of it at least comes out of the skin, whatever its coat is said to mirror
 
 
 def harmonics(normals: Array) -> Array:
@@ -53,6 +56,28 @@ def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Ar
         normal = basis.T @ (basis * w[:, None]) + np.diag(bands * w.sum() * 0.08)
         light = np.linalg.solve(normal, basis.T @ (target * w[:, None]))
     return tone, light
+
+
+def coat(facing: Array) -> Array:
+    """(N,) share of its surround that skin mirrors, for cosines (N,) to the camera."""
+    cosine = torch.from_numpy(np.clip(np.asarray(facing, np.float32), 1e-3, 1.0))
+    out: Array = coat_albedo(cosine, torch.tensor(COAT[0]), torch.tensor(COAT[1])).numpy()
+    return out
+
+
+def under_coat(tone: Array, facing: Array) -> Array:
+    """(N,3) share that skin of a tone (3,) has in what it reflects at cosines (N,) to the camera; its coat has the
+    rest, the more the darker it is."""
+    mirrored = coat(facing)[:, None]
+    out: Array = tone / ((1 - mirrored) * tone + mirrored)
+    return out.astype(np.float32)
+
+
+def less_coat(reflected: Array, facing: float) -> Array:
+    """(3,) albedo of skin of which reflected (3,) of white light comes back, seen at a cosine to the camera."""
+    mirrored = coat(np.array([facing]))
+    out: Array = np.maximum((reflected - mirrored) / (1 - mirrored), LEAST * reflected)
+    return out
 
 
 def shading(light: Array, normals: Array) -> Array:

@@ -15,7 +15,8 @@ from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
 from ..photos.faces import Face
 from .camera import PhotoCamera
-from .light import fit_light, shading
+from .light import coat, fit_light, less_coat, shading, under_coat
+from .tone import Reading, likely_tone, whites
 from .visibility import draw_depth, resized
 
 Array = NDArray[Any]
@@ -25,6 +26,7 @@ BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still seen, no l
 DARK = (0.2, 0.55)  # of the usual light: darker places show noise and what other things reflect
 CLIPPED = (0.85, 0.97)  # linear: the camera's end of the scale
 DEPTH_SIZE = 512
+USUAL_FACING = 0.8  # cosine to the camera at which most of a face is seen
 # outlines in MediaPipe's mesh: of the eyes' openings and the mouth's
 EYES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
@@ -42,7 +44,7 @@ class Projected:
     """A posed head in its photograph. Per vertex: pixel (P,2), height (P,), facing (P,) the cosine to the camera,
     normal (P,3), shade (P,3) irradiance over pi. linear (S,S,3): the picture in linear light; usable (S,S) 0..1: where
     it shows the person's outside, neither the openings of eyes and mouth nor what lies beyond the person; tone (3,)
-    linear: the median skin; light (9,3); height_buffer (D,D)."""
+    linear: the skin's likely albedo; light (9,3); height_buffer (D,D)."""
 
     pixel: Array
     height: Array
@@ -98,8 +100,12 @@ def project_photo(
     buffer = draw_depth(resized(camera, DEPTH_SIZE / size), vertices, triangles, DEPTH_SIZE)
     linear = srgb_to_linear(face.picture)
     usable = usable_pixels(face)
-    tone, light = _light(model, face, pixel, normal, facing, linear, usable)
+    bright, light = _light(model, face, pixel, normal, facing, linear, usable)
     shade = shading(light, normal)
+    tone = _tone(model, face, (pixel, facing, shade), linear, bright)
+    mirrored = coat(np.full(1, USUAL_FACING))
+    gain = bright / ((1 - mirrored) * tone + mirrored)
+    light, shade = light * gain, shade * gain
     return Projected(pixel, height, facing, normal, shade, linear, usable, tone, light, buffer.height)
 
 
@@ -123,7 +129,7 @@ def usable_pixels(face: Face) -> Array:
 def _light(
     model: HeadModel, face: Face, pixel: Array, normal: Array, facing: Array, linear: Array, usable: Array
 ) -> tuple[Array, Array]:
-    """Tone and light from the skin between brows, eyes, lips and the face's outline."""
+    """Brightness (3,) of the skin between brows, eyes, lips and the face's outline, and the light (9,3) on it."""
     size = len(linear)
     skin = polygon_mask(size, face.landmarks, OVAL)
     for outline in (*BROWS, *EYES, LIPS):
@@ -136,6 +142,18 @@ def _light(
     if weights.sum() < 20:  # hardly any skin is seen: one even light
         weights = np.maximum(weights, 1e-3)
     return fit_light(colours.astype(np.float64), normal[rows], weights.astype(np.float64))
+
+
+def _tone(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], linear: Array, bright: Array) -> Array:
+    """(3,) the albedo of skin that looks as bright (3,) in this photograph; laid: pixel, facing and shade (P,...)."""
+    pixel, facing, shade = laid
+    balls = model.vertices_of("sclera") & (facing > 0.3)
+    seen = facing > 0.15
+    fill = float(np.average(shade[seen].mean(1), weights=facing[seen]))
+    openings = [polygon_mask(len(linear), face.landmarks, outline) for outline in EYES]
+    white = whites(face.landmarks, openings, linear, pixel[balls], shade[balls])
+    picture = float(linear[face.inside].mean())
+    return likely_tone(Reading(less_coat(bright, USUAL_FACING), white, picture, fill, face.grey))
 
 
 def sample(image: Array, pixel: Array) -> Array:
@@ -187,7 +205,8 @@ def vertex_seen(model: HeadModel, photo: Projected) -> Array:
 
 def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None) -> tuple[Array, Array]:
     """De-lit colours (N,3) linear and weights (N,) of a map's texels; with `mirror` (P,), of the other side's."""
-    values = np.c_[photo.pixel, photo.height, photo.facing, photo.shade]
+    # of what comes back the skin's body has its share, and its coat the rest
+    values = np.c_[photo.pixel, photo.height, photo.facing, photo.shade / under_coat(photo.tone, photo.facing)]
     at = texels.at(values) if mirror is None else texels.at_mirrored(values, mirror)
     weight = seen_weights(photo, at[:, :2], at[:, 2], at[:, 3])
     colour, shade = sample(photo.linear, at[:, :2]), at[:, 4:7]

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Skin that no photograph shows: the tone, as it varies over a head, with the detail of the skin that was seen. And how
+glossy each place is.
+
+Hue varies with blood and melanin (their axes in logarithms of linear RGB after Tsumura et al. 2003); detail has the
+seen skin's variance, band by band, and is cut from a block, so that it runs on over seams of charts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..headmodel import HeadModel
+from ..mesh.solid_noise import solid_noise
+from ..mesh.texels import Texels
+from .blend import smooth_within
+from .projection import Projected, sample
+
+Array = NDArray[Any]
+
+BLOOD, MELANIN = np.array([-0.10, -0.62, -0.46]), np.array([-0.42, -0.60, -0.85])
+BANDS = (0.0016, 0.0045, 0.012)  # metres: wavelengths of the detail
+PLAIN = (0.018, 0.022, 0.02)  # its deviations (logarithm), where too little skin was seen
+LIMITS = (0.6, 1.6)  # of PLAIN: what is seen beyond it is beard, or a picture without detail
+MOTTLED = 0.03  # deviation of blood and melanin, in patches of 15 and 30 mm
+# landmarks, reach in metres, and what there is more of: blood, melanin
+TINTS = (
+    ((205, 425, 50, 280), 0.022, 0.06, 0.0),  # cheeks
+    ((1, 4), 0.014, 0.05, 0.0),  # the nose's tip
+    ((159, 386, 145, 374), 0.014, 0.03, 0.05),  # lids
+    ((10, 151), 0.03, -0.02, 0.02),  # forehead
+)
+EARS, NECK = 0.12, -0.03  # blood of ears, and of what lies below the chin
+# landmarks, reach, roughness and specular on top of the material's: T of forehead and nose, chin, lids, cheeks
+GLOSSY = (
+    ((9, 151, 10), 0.020, -0.04, 0.03),
+    ((6, 197, 5, 4), 0.010, -0.06, 0.04),
+    ((48, 278), 0.008, -0.04, 0.02),
+    ((199,), 0.012, -0.02, 0.0),
+    ((159, 386), 0.009, -0.03, 0.0),
+    ((205, 425), 0.022, 0.03, -0.02),
+)
+LIPS_GLOSS = (-0.10, 0.06)
+AWAY = 0.04  # roughness of what is not the face
+USUAL_SHINE, SHINES = 0.65, (0.6, 1.4)  # logarithm between the brightest and the middle; limits
+PORES = 0.035  # deviation of roughness from pore to pore
+
+
+def unseen_skin(model: HeadModel, at: Texels, tone: Array, deviations: Array) -> Array:
+    """(N,3) linear albedo at texels, from the tone (3,) and the detail's deviations by band (as BANDS)."""
+    points = at.at(model.neutral)
+    blood, melanin = at.at(_tints(model)).T
+    blood = blood + MOTTLED * (solid_noise(points, 0.03, 11) + 0.6 * solid_noise(points, 0.015, 12))
+    melanin = melanin + 0.7 * MOTTLED * (solid_noise(points, 0.03, 13) + 0.6 * solid_noise(points, 0.015, 14))
+    detail = sum(d * solid_noise(points, w, n) for n, (w, d) in enumerate(zip(BANDS, deviations, strict=True)))
+    away = blood[:, None] * BLOOD + melanin[:, None] * MELANIN + np.asarray(detail)[:, None]
+    out: Array = (tone * np.exp(away)).astype(np.float32)
+    return out
+
+
+def detail_of(albedo: Array, weight: Array, texel: float) -> Array:
+    """Deviations (logarithm) of the detail of seen skin, albedo (S,S,3) with weight (S,S), by band; texel: metres."""
+    light = np.log(np.maximum(albedo, 1e-4)).mean(2)
+    known = (weight > 0.6).astype(np.float32)
+    out = np.array(PLAIN)
+    if known.sum() < 2000:
+        return out
+    finer = light
+    for n, wavelength in enumerate(BANDS):
+        if wavelength < 2.5 * texel:
+            continue
+        coarser, _ = smooth_within(light, known, 0.35 * wavelength / texel)
+        band = np.abs(finer - coarser)[known > 0]
+        # a median: brows, lips and lines are few
+        out[n] = np.clip(np.median(band) / 0.674, LIMITS[0] * PLAIN[n], LIMITS[1] * PLAIN[n])
+        finer = coarser
+    return out
+
+
+def texel_length(model: HeadModel, at: Texels) -> float:
+    """Metres between the middles of neighbouring texels, in the median."""
+    points = at.image(at.at(model.neutral))
+    covered = at.image(np.ones(len(at.index), bool))
+    both = covered[:, 1:] & covered[:, :-1]
+    return float(np.median(np.linalg.norm(points[:, 1:] - points[:, :-1], axis=2)[both]))
+
+
+def gloss_of(model: HeadModel, at: Texels, plain: tuple[float, float], lips: Array, shine: float) -> Array:
+    """(N,2) roughness and specular at texels. plain: the material's; lips (N,) 0..1; shine: of the photographs' skin,
+    1 as usual, see `shine_of`."""
+    points = at.at(model.neutral)
+    rough, bright = at.at(_gloss(model)).T
+    rough = rough + LIPS_GLOSS[0] * lips + PORES * solid_noise(points, BANDS[0], 0) * (1 - lips)
+    bright = bright + LIPS_GLOSS[1] * lips - 0.5 * PORES * solid_noise(points, BANDS[0], 0) * (1 - lips)
+    out = np.stack([plain[0] / shine**0.5 + rough, plain[1] * shine**0.25 + bright], 1)
+    return np.clip(out, 0.05, 0.95).astype(np.float32)
+
+
+def shine_of(model: HeadModel, photo: Projected) -> float:
+    """How much brighter than skin's body the brightest skin is in a photograph: 1 as usual."""
+    rows = model.vertices_of("face") & (photo.facing > 0.5)
+    if rows.sum() < 50:
+        return 1.0
+    seen = sample(photo.linear, photo.pixel[rows]) / photo.shade[rows] / photo.tone
+    light = np.log(np.maximum(seen, 0.02)).mean(1)
+    usable = sample(photo.usable, photo.pixel[rows]) > 0.5
+    if usable.sum() < 50:
+        return 1.0
+    middle, bright = np.quantile(light[usable], (0.5, 0.96))
+    return float(np.clip((bright - middle) / USUAL_SHINE, *SHINES))
+
+
+def _tints(model: HeadModel) -> Array:
+    """(P,2) blood and melanin on top of the tone."""
+    out = np.zeros((len(model.neutral), 2))
+    for landmarks, reach, blood, melanin in TINTS:
+        out += _around(model, landmarks, reach)[:, None] * [blood, melanin]
+    points = model.neutral
+    marks = _marks(model)
+    sides = np.abs(marks[[234, 454], 0]).mean()
+    out[:, 0] += EARS * np.clip((np.abs(points[:, 0]) - 0.97 * sides) / (0.08 * sides), 0, 1)
+    out[:, 0] += NECK * np.clip((marks[152, 1] - 0.01 - points[:, 1]) / 0.03, 0, 1)
+    return out
+
+
+def _gloss(model: HeadModel) -> Array:
+    """(P,2) roughness and specular on top of the material's."""
+    out = np.zeros((len(model.neutral), 2))
+    for landmarks, reach, rough, bright in GLOSSY:
+        out += _around(model, landmarks, reach)[:, None] * [rough, bright]
+    nearest = np.min([np.linalg.norm(model.neutral - m, axis=1) for m in _marks(model)[:468:9]], 0)
+    out[:, 0] += AWAY * np.clip((nearest - 0.02) / 0.03, 0, 1)
+    return out
+
+
+def _around(model: HeadModel, landmarks: tuple[int, ...], reach: float) -> Array:
+    """(P,) 1 at the landmarks, falling over reach (metres)."""
+    middles = _marks(model)[list(landmarks)]
+    squared = np.min([((model.neutral - m) ** 2).sum(1) for m in middles], 0)
+    out: Array = np.exp(-squared / reach**2)
+    return out
+
+
+def _marks(model: HeadModel) -> Array:
+    """(478,3) the landmarks on the neutral head."""
+    out: Array = np.einsum(
+        "kjc,kj->kc", model.neutral[model.landmark_triangle], model.landmark_barycentric, dtype=np.float64
+    )
+    return out

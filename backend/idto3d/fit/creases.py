@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where an expression creases the skin: what a photograph shows there in dark lines is not the face's at rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..headmodel import HeadModel
+from ..mesh.surface import vertex_normals
+
+Array = NDArray[Any]
+
+SQUEEZE = (0.05, 0.2)  # logarithm of length at which skin begins to fold, and where it surely does
+TURN = (6.0, 20.0)  # degrees between the skin's normals at rest and moved
+ROUNDS = 6  # of smoothing: folds lie beside the places that are squeezed most
+
+
+def creased(model: HeadModel, rest: Array, posed: Array) -> Array:
+    """(P,) 0..1 for a face at rest (P,3) and as on a photograph (P,3)."""
+    triangles = model.triangles_of("face")
+    pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    edges = np.unique(np.sort(pairs, 1), axis=0)
+    a, b = edges.T
+    before, after = (np.linalg.norm(p[a] - p[b], axis=1) for p in (rest, posed))
+    squeeze = -np.log(np.maximum(after, 1e-6) / np.maximum(before, 1e-6))
+    worst = np.zeros(len(rest))
+    np.maximum.at(worst, a, squeeze)
+    np.maximum.at(worst, b, squeeze)
+    cosine = (vertex_normals(rest, triangles) * vertex_normals(posed, triangles)).sum(1)
+    turned = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    field = np.clip((worst - SQUEEZE[0]) / (SQUEEZE[1] - SQUEEZE[0]), 0, 1)
+    field = np.maximum(field, np.clip((turned - TURN[0]) / (TURN[1] - TURN[0]), 0, 1)) * model.vertices_of("face")
+    count = np.bincount(edges.ravel(), minlength=len(rest)).astype(np.float64)
+    for _ in range(ROUNDS):
+        total = np.bincount(a, field[b], len(rest)) + np.bincount(b, field[a], len(rest))
+        field = 0.5 * field + 0.5 * total / np.maximum(count, 1)
+    return field

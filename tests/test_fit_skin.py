@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Skin told from light, from folds and from what is no skin; skin where none was seen; its relief."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from idto3d.finish.normal_map import skin_relief
+from idto3d.fit.complexion import PLAIN, detail_of, gloss_of, unseen_skin
+from idto3d.fit.creases import creased
+from idto3d.fit.delight import without_light
+from idto3d.fit.light import coat, less_coat, under_coat
+from idto3d.fit.no_skin import above_collar, no_skin
+from idto3d.fit.tone import SEEN_MEAN, Reading, likely_tone, whites
+from idto3d.headmodel import HeadModel
+from idto3d.mesh.solid_noise import solid_noise
+from idto3d.mesh.texels import make_texels
+from tests.tiny_head import tiny_head_model
+
+Array = NDArray[Any]
+TONE = np.array([0.5, 0.27, 0.17])
+S = 256
+ROW, COLUMN = np.mgrid[:S, :S]
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return tiny_head_model(48, 32)
+
+
+# ---------------------------------------------------------------- tone
+
+
+def reading(skin: Array, white: float = 0.62, picture: float = 0.22, grey: bool = False) -> Reading:
+    return Reading(skin, white * np.array([1.1, 0.95, 0.87]), picture, 1.04, grey)
+
+
+def test_darker_and_redder_skin_is_darker_and_whites_tell_the_exposure() -> None:
+    pale, dark = likely_tone(reading(TONE)), likely_tone(reading(TONE * [0.3, 0.2, 0.15]))
+    assert dark.mean() < 0.4 * pale.mean()
+    assert dark[0] / dark[1] > pale[0] / pale[1]  # melanin takes blue first
+    # the same brightness beside brighter whites is darker skin
+    assert likely_tone(reading(TONE, white=1.0)).mean() < 0.95 * pale.mean()
+    np.testing.assert_allclose(pale, TONE, rtol=0.35)
+
+
+def test_what_is_not_known_counts_as_usual() -> None:
+    usual = reading(TONE)
+    unknown = Reading(usual.skin, np.full(3, np.nan), usual.picture, usual.fill, True)
+    assert np.isnan(unknown.values).sum() == 5
+    found = likely_tone(unknown)
+    assert np.isfinite(found).all() and found[0] > found[1] > found[2]  # a grey picture's skin has skin's hue
+    assert len(SEEN_MEAN) == len(unknown.values)
+
+
+def test_the_brighter_eye_tells_the_white() -> None:
+    landmarks = np.zeros((478, 2))
+    openings = []
+    linear = np.full((100, 200, 3), 0.1, np.float32)
+    for first, x, white in ((468, 50, 0.3), (473, 150, 0.6)):
+        landmarks[first] = x, 50
+        landmarks[first + 1 : first + 5] = np.array([[x + 8, 50], [x, 42], [x - 8, 50], [x, 58]])
+        opening = np.zeros((100, 200), bool)
+        opening[44:57, x - 22 : x + 22] = True
+        linear[opening] = white
+        linear[44:57, x - 6 : x + 7] = 0.9  # an iris that shines is no white
+        openings.append(opening)
+    pixel, shade = np.array([[50.0, 50], [150, 50]]), np.array([[1.0, 1, 1], [2, 2, 2]])
+    np.testing.assert_allclose(whites(landmarks, openings, linear, pixel, shade), 0.3, rtol=1e-5)
+    assert np.isnan(whites(landmarks, openings, linear, np.zeros((0, 2)), np.zeros((0, 3)))).all()
+
+
+def test_the_coat_comes_off() -> None:
+    facing = np.array([1.0, 0.5])
+    mirrored = coat(facing)
+    assert 0.015 < mirrored[0] < 0.04 < mirrored[1] < 0.12
+    seen = (1 - mirrored[:, None]) * TONE + mirrored[:, None]
+    np.testing.assert_allclose(seen * under_coat(TONE, facing), np.tile(TONE, (2, 1)), rtol=1e-5)
+    np.testing.assert_allclose(less_coat(seen[0], 1.0), TONE, rtol=1e-5)
+
+
+# ---------------------------------------------------------------- light and folds
+
+
+def split(change: Array, folded: float = 0.0, hue: Array | None = None) -> Array:
+    """Lightness over the tone, as a logarithm, of what is left of a change (S,S) of it."""
+    colour = TONE * np.exp(change[..., None] * (np.ones(3) if hue is None else hue))
+    ones = np.ones((S, S), np.float32)
+    out = without_light(colour.astype(np.float32), ones, TONE, 0 * ones, folded * ones)
+    return np.log(out / TONE).mean(2)
+
+
+def test_a_wide_shadow_goes_with_its_edge_and_a_mole_stays() -> None:
+    shadow = np.where(COLUMN < S // 2, -0.8, 0.0)
+    left = split(shadow)
+    assert np.abs(left[:, : S // 2 - 20]).max() < 0.2 and np.abs(left[:, S // 2 + 20 :]).max() < 0.1
+    assert np.abs(left).max() < 0.5  # no dark line is left of the edge either
+    mole = np.where(np.hypot(ROW - 128, COLUMN - 128) < 3, -0.8, 0.0)
+    assert split(mole)[128, 128] < -0.4
+
+
+def test_a_beard_is_no_shadow() -> None:
+    """Of the same darkness: skin's hue goes, hair's stays."""
+    below = np.where(ROW > S // 2, -0.5, 0.0)
+    grey = np.array([1.25, 1.0, 0.75])
+    assert split(below, hue=grey)[-40:, 128].mean() < -0.35
+    assert split(below)[-40:, 128].mean() > -0.15
+
+
+def test_a_fold_of_the_expression_goes_where_the_expression_is() -> None:
+    fold = -0.3 * np.exp(-(((COLUMN - 128) / 2.0) ** 2))
+    kept, gone = split(fold)[128, 128], split(fold, 1.0)[128, 128]
+    assert kept < -0.12 and gone > 0.6 * kept
+    bright = -fold
+    np.testing.assert_allclose(split(bright, 1.0), split(bright), atol=0.02)
+
+
+def test_only_moved_skin_is_creased(model: HeadModel) -> None:
+    rest = model.neutral.astype(np.float64)
+    np.testing.assert_allclose(creased(model, rest, rest), 0, atol=1e-6)
+    posed = rest.copy()
+    here = np.exp(-((rest - [0.03, -0.03, 0.08]) ** 2).sum(1) / 0.02**2)
+    posed[:, 0] -= 0.5 * here * (rest[:, 0] - 0.03)  # squeezed towards the middle of a cheek
+    found = creased(model, rest, posed)
+    face = model.vertices_of("face")
+    assert found[face & (here > 0.7)].mean() > 0.3 and found[rest[:, 0] < -0.02].max() < 0.05
+    assert found[~face].max() == 0
+
+
+# ---------------------------------------------------------------- what is no skin
+
+
+def hidden(colour: Array) -> Array:
+    ones = np.ones((S, S), np.float32)
+    return no_skin(colour.astype(np.float32), ones, TONE, np.ones((S, S, 2)))
+
+
+def test_frames_strands_and_blue_things_are_left_out() -> None:
+    skin = np.tile(TONE, (S, S, 1))
+    assert hidden(skin).max() < 0.01
+    frame = skin.copy()
+    frame[100:103, :] *= 0.15
+    assert hidden(frame)[101].min() > 0.8 and hidden(frame)[:80].max() < 0.1
+    shade = skin * np.where(COLUMN < 128, 0.5, 1.0)[..., None]
+    assert hidden(shade).mean() < 0.1  # a shadow hides nothing
+    cloth = skin.copy()
+    cloth[150:] = 0.1, 0.12, 0.3
+    assert hidden(cloth)[170:].min() > 0.9
+    beard = skin.copy()
+    beard[150:] = 0.06, 0.05, 0.045
+    outside = no_skin(beard.astype(np.float32), np.ones((S, S), np.float32), TONE, np.zeros((S, S, 2)))
+    assert outside.max() < 0.05
+
+
+def test_below_a_collar_nothing_is_skin() -> None:
+    below = np.linspace(-0.05, 0.10, 3000)
+    like = np.where((below > 0.03) & (below < 0.06), 0.0, 1.0)
+    found = above_collar(like, np.ones(3000), below)
+    assert found[below < 0.028].min() == 1 and found[below > 0.036].max() == 0  # not even what looks like skin again
+
+
+# ---------------------------------------------------------------- unseen skin
+
+
+def test_unseen_skin_has_the_tone_and_the_detail_that_was_asked_for(model: HeadModel) -> None:
+    rows = model.material[model.triangle_quad] == 0
+    at = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], 512)
+    plain, rough = (np.log(unseen_skin(model, at, TONE, np.array(PLAIN) * k) / TONE).mean(1) for k in (0.0, 3.0))
+    assert np.abs(plain).mean() < 0.15
+    finest = rough - plain
+    np.testing.assert_allclose(finest.std(), 3 * np.hypot.reduce(PLAIN), rtol=0.3)
+
+
+def test_detail_is_measured_band_by_band() -> None:
+    points = np.stack([COLUMN, ROW, 0 * ROW], -1).reshape(-1, 3) * 0.0005
+    texture = solid_noise(points, 0.0045, 3).reshape(S, S)
+    skin = TONE * np.exp(0.03 * texture)[..., None]
+    found = detail_of(skin, np.ones((S, S)), 0.0005)
+    flat = detail_of(np.tile(TONE, (S, S, 1)), np.ones((S, S)), 0.0005)
+    assert found[1] > 1.3 * flat[1]
+    np.testing.assert_allclose(detail_of(skin, np.zeros((S, S)), 0.0005), PLAIN)
+
+
+def test_noise_is_of_space_alone() -> None:
+    points = np.random.default_rng(0).uniform(-0.1, 0.1, (20000, 3))
+    found = solid_noise(points, 0.01, 1)
+    np.testing.assert_array_equal(found[:50], solid_noise(points[:50], 0.01, 1))
+    assert abs(found.mean()) < 0.1 and found.std() == pytest.approx(1, abs=0.25)
+    near = solid_noise(points + 1e-5, 0.01, 1)
+    assert np.abs(near - found).max() < 0.05 and np.abs(solid_noise(points, 0.01, 2) - found).mean() > 0.5
+
+
+def test_lips_are_glossier_and_shine_makes_smoother(model: HeadModel) -> None:
+    rows = model.material[model.triangle_quad] == 0
+    at = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], 64)
+    none = np.zeros(len(at.index), np.float32)
+    skin, lips = gloss_of(model, at, (0.48, 0.4), none, 1.0), gloss_of(model, at, (0.48, 0.4), none + 1, 1.0)
+    assert lips[:, 0].mean() < skin[:, 0].mean() - 0.05 and lips[:, 1].mean() > skin[:, 1].mean() + 0.03
+    assert gloss_of(model, at, (0.48, 0.4), none, 1.4)[:, 0].mean() < skin[:, 0].mean()
+    assert 0 <= skin.min() <= skin.max() <= 1
+
+
+# ---------------------------------------------------------------- relief
+
+
+def test_dark_lines_are_grooves_and_up_is_green() -> None:
+    corners = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    square = np.array([[0, 1, 2], [0, 2, 3]])
+    vertices = np.c_[corners, np.zeros(4)] * 0.1  # 10 cm: texels of 0.4 mm
+    at = make_texels(corners, square, square, S)
+    albedo = np.full((S, S, 3), 0.6)
+    albedo[128] *= 0.9  # a line across
+    normal = skin_relief(albedo, at, vertices).astype(np.float64) / 255 * 2 - 1
+    np.testing.assert_allclose(np.linalg.norm(normal, axis=2), 1, atol=0.02)
+    # the upper bank of a groove falls towards the row below: its normal points down, the lower one's up
+    assert normal[127, :, 1].mean() < -0.02 and normal[129, :, 1].mean() > 0.02
+    assert np.abs(normal[..., 0]).mean() < 0.1 and normal[..., 2].min() > 0.8
+    brow = albedo * np.where(cv2.blur((ROW % 4 < 2).astype(np.float32), (1, 1)) > 0, 0.2, 1.0)[..., None]
+    assert np.abs(skin_relief(brow, at, vertices) / 127.5 - 1)[..., 1].mean() < 0.2  # hair is no range of mountains
