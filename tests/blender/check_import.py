@@ -7,7 +7,6 @@ failed assertion ends it.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 import idto3d_blender
 from idto3d_blender.head import operators_import
 from idto3d_blender.ui import properties
+from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 
 WORK = Path(sys.argv[-1])
@@ -208,7 +208,7 @@ def main() -> None:
     assert len(bpy.data.images) == 4 and "seen" not in bpy.context.object.data.attributes
     idto3d_blender.unregister()
     assert "IDTO3D_PT_head" not in dir(bpy.types)
-    print(json.dumps({"result": "ok", "blender": bpy.app.version_string}))
+    blender_session.leave()
 
 
 def check_all(head: Any) -> None:
