@@ -16,10 +16,11 @@ from idto3d.fit.creases import creased
 from idto3d.fit.delight import without_light
 from idto3d.fit.light import coat, less_coat, under_coat
 from idto3d.fit.no_skin import above_collar, no_skin
-from idto3d.fit.tone import SEEN_MEAN, Reading, likely_tone, whites
+from idto3d.fit.tone import REAL, SEEN_MEAN, Reading, likely_tone, whites
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.solid_noise import solid_noise
 from idto3d.mesh.texels import make_texels
+from idto3d.training.tone_prior import estimator
 from tests.tiny_head import tiny_head_model
 
 Array = NDArray[Any]
@@ -56,6 +57,16 @@ def test_what_is_not_known_counts_as_usual() -> None:
     found = likely_tone(unknown)
     assert np.isfinite(found).all() and found[0] > found[1] > found[2]  # a grey picture's skin has skin's hue
     assert len(SEEN_MEAN) == len(unknown.values)
+
+
+def test_the_estimator_is_the_one_of_least_variance() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(4000, 3))
+    seen = np.c_[true, rng.normal(size=(4000, 5))] + 0.0
+    mean, level, weights = estimator(seen, true)
+    np.testing.assert_allclose(weights[:, :3], np.diag(1 / (1 + REAL[:3])), atol=0.06)
+    np.testing.assert_allclose(weights[:, 3:], 0, atol=0.06)
+    np.testing.assert_allclose((mean[:3], level), 0, atol=0.06)
 
 
 def test_the_brighter_eye_tells_the_white() -> None:

@@ -102,7 +102,7 @@ def project_photo(
     usable = usable_pixels(face)
     bright, light = _light(model, face, pixel, normal, facing, linear, usable)
     shade = shading(light, normal)
-    tone = _tone(model, face, (pixel, facing, shade), linear, bright)
+    tone = likely_tone(_reading(model, face, (pixel, facing, shade), linear, bright))
     mirrored = coat(np.full(1, USUAL_FACING))
     gain = bright / ((1 - mirrored) * tone + mirrored)
     light, shade = light * gain, shade * gain
@@ -144,16 +144,25 @@ def _light(
     return fit_light(colours.astype(np.float64), normal[rows], weights.astype(np.float64))
 
 
-def _tone(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], linear: Array, bright: Array) -> Array:
-    """(3,) the albedo of skin that looks as bright (3,) in this photograph; laid: pixel, facing and shade (P,...)."""
+def _reading(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], linear: Array, bright: Array) -> Reading:
+    """What the picture shows of its light where skin looks as bright (3,); laid: pixel, facing and shade (P,...)."""
     pixel, facing, shade = laid
     balls = model.vertices_of("sclera") & (facing > 0.3)
     seen = facing > 0.15
     fill = float(np.average(shade[seen].mean(1), weights=facing[seen]))
     openings = [polygon_mask(len(linear), face.landmarks, outline) for outline in EYES]
     white = whites(face.landmarks, openings, linear, pixel[balls], shade[balls])
-    picture = float(linear[face.inside].mean())
-    return likely_tone(Reading(less_coat(bright, USUAL_FACING), white, picture, fill, face.grey))
+    return Reading(less_coat(bright, USUAL_FACING), white, float(linear[face.inside].mean()), fill, face.grey)
+
+
+def read_light(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Reading:
+    """What `fit.tone` goes by, of a posed head (P,3) in its photograph."""
+    normal = vertex_normals(posed, model.triangles)
+    pixel, _ = camera.project(posed)
+    facing = (normal * camera.towards(posed)).sum(1)
+    linear = srgb_to_linear(face.picture)
+    bright, light = _light(model, face, pixel, normal, facing, linear, usable_pixels(face))
+    return _reading(model, face, (pixel, facing, shading(light, normal)), linear, bright)
 
 
 def sample(image: Array, pixel: Array) -> Array:

@@ -25,7 +25,7 @@ BRIGHTEST = 0.9  # quantile of the white above which neither lid nor lashes shad
 FEWEST = 6  # pixels of white that tell anything
 
 # rows of logarithms: mean, red over green, green over blue
-_AXES = np.array([[1 / 3, 1 / 3, 1 / 3], [1, -1, 0], [0, 1, -1]])
+AXES = np.array([[1 / 3, 1 / 3, 1 / 3], [1, -1, 0], [0, 1, -1]])
 REAL = np.array([0.03, 0.015, 0.015, 0.06, 0.03, 0.03, 0.25, 0.02])
 """Variances of real cameras, lights and eyes on top of the synthetic ones, in the order of `Reading.values`."""
 SEEN_MEAN = np.array([-1.757, 0.748, 0.538, -0.461, 0.161, 0.092, -1.496, 0.043])
@@ -55,7 +55,7 @@ class Reading:
     def values(self) -> Array:
         """(8,) what the estimator takes; nan where it is not known."""
         unknown = np.array([1.0, np.nan, np.nan]) if self.grey else np.ones(3)
-        skin, white = (np.log(np.maximum(c, 1e-3)) @ _AXES.T * unknown for c in (self.skin, self.white))
+        skin, white = (np.log(np.maximum(c, 1e-3)) @ AXES.T * unknown for c in (self.skin, self.white))
         return np.array([*skin, *white, np.log(max(self.picture, 1e-3)), np.log(max(self.fill, 1e-3))])
 
 
@@ -63,7 +63,7 @@ def likely_tone(reading: Reading) -> Array:
     """(3,) linear albedo of the skin; what is not known counts as usual."""
     off = np.nan_to_num(reading.values - SEEN_MEAN)
     coordinates = TRUE_MEAN + WEIGHTS @ off
-    out: Array = np.clip(np.exp(np.linalg.solve(_AXES, coordinates)), 0.005, 0.9)
+    out: Array = np.clip(np.exp(np.linalg.solve(AXES, coordinates)), 0.005, 0.9)
     return out
 
 
