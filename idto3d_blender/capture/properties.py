@@ -41,10 +41,10 @@ class IDTO3D_capture(bpy.types.PropertyGroup):
         name="Smooth", description="Take the trembling out (One Euro filter)", default=True
     )
     cutoff: bpy.props.FloatProperty(  # type: ignore[valid-type]
-        name="Calm", description="Hertz that pass where the face rests. Lower is calmer", default=4.0, min=0.1, max=30.0
+        name="Calm", description="Hertz that pass where the face rests. Lower is calmer", default=5.0, min=0.1, max=30.0
     )
     beta: bpy.props.FloatProperty(  # type: ignore[valid-type]
-        name="Quickness", description="How much more passes where the face moves fast", default=4.0, min=0.0, max=50.0
+        name="Quickness", description="How much more passes where the face moves fast", default=15.0, min=0.0, max=50.0
     )
     zero_lag: bpy.props.BoolProperty(  # type: ignore[valid-type]
         name="No Lag", description="Smooth forward and backward in time, so that nothing comes late", default=True

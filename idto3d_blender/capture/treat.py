@@ -77,14 +77,14 @@ def treat(take: FaceTake, how: Treatment) -> Treated:
         shapes[:, both] = shapes[:, both[::-1]]
     if how.rest is not None:
         shapes, head, eyes = _calibrated(take.times, shapes, head, eyes, how.rest)
-    if how.blinks:
-        _close_blinks(shapes)
     channels = np.concatenate([shapes, np.unwrap(head, axis=0), eyes.reshape(-1, 6)], 1)
     if how.cutoff > 0 and len(channels) > 1:
         beta = np.where(np.arange(channels.shape[1]) < len(SHAPES), how.beta, _ANGLE_BETA * how.beta)
         smooth = without_lag if how.zero_lag else one_euro
         channels = smooth(take.times, channels, how.cutoff, beta)
     n = len(SHAPES)
+    if how.blinks:  # after smoothing, which takes most from what is short
+        _close_blinks(channels[:, :n])
     channels[:, :n] *= how.gain * np.array([how.gains.get(region_of(name), 1.0) for name in SHAPES])
     channels[:, n : n + 3] *= how.turn
     frames, at = _at_frames(take.times, channels, how)

@@ -21,6 +21,7 @@ from idto3d_blender.jobs.snapshot import Problem, Snapshot
 from idto3d_blender.ui import (
     operators_remedy,
     panel_blend,
+    panel_capture,
     panel_generate,
     panel_head,
     panel_jobs,
@@ -41,6 +42,7 @@ PANELS: tuple[Any, ...] = (
     panel_head.IDTO3D_PT_scene,
     panel_rig.IDTO3D_PT_rig,
     panel_blend.IDTO3D_PT_blend,
+    panel_capture.IDTO3D_PT_capture,
     panel_head.IDTO3D_PT_use,
 )
 

@@ -35,15 +35,18 @@ Array = NDArray[Any]
 _LOOKS, _LENS_LOOKS, _PEOPLE_LOOKS = 32, 8, 8
 _ROUNDS = 3
 _SIGMA_PLACE = 0.003  # metres: of the landmarks' places on a face that is known
-# Lids follow the gaze: what the irises say of it is believed.
-_SIGMA_LOOK = 0.05
+# Of the expressions' coefficients around what the net says, where it is not SIGMA_EXPRESSION: lids follow the gaze, and
+# of blinks the net knows more than its landmarks show, which hardly ever meet.
+_SIGMAS = {"eyeLook": 0.05, "eyeBlink": 0.08}
 # The first look at a frame, and one that follows another.
 _FIRST_STEPS, _STEPS, _POSE_STEPS = 8, 3, 2
-# A closed lid hides the iris: the gaze is what it was before.
-_CLOSED = 0.55
+# A closing lid hides the iris, and looks like one that looks down: from this score over the usual one on, the gaze is
+# what it was before.
+_CLOSING = 0.12
 # How much of a score is believed before it is known what the person scores at rest.
 _FLOOR = 0.1
 _UPRIGHT = 512  # pixels of a face for the fit of the person
+_BLINKS = [SHAPES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
 # A frame after a gap of so many seconds begins anew.
 _GAP = 0.3
 
@@ -89,7 +92,7 @@ def read_track(
         scores[row] = read_shapes(track.points[row], nets)
     person = person_of(model, person_in_video(model, track, scores) if vertices is None else vertices)
     person, lens = calibrate(person, track, scores)
-    reader = Reader(person, lens, nets)
+    reader = Reader(person, lens, nets, np.median(scores[rows], 0))
     channels = np.zeros((len(track.times), len(SHAPES) + 9))
     last = -np.inf
     for step, row in enumerate(rows):
@@ -149,13 +152,20 @@ def _spread(track: Track, count: int) -> Array:
     return out
 
 
+def _sigma(name: str) -> float:
+    """Of an expression's coefficient around what the net says."""
+    return next((sigma for stem, sigma in _SIGMAS.items() if name.startswith(stem)), SIGMA_EXPRESSION)
+
+
 class Reader:
     """Frame after frame; each begins where the one before has ended."""
 
-    def __init__(self, person: Person, lens: Lens, nets: FaceNets) -> None:
+    def __init__(self, person: Person, lens: Lens, nets: FaceNets, usual: Array) -> None:
+        """usual: (52,) scores of most frames."""
+        self._usual = usual[_BLINKS].mean()
         self._person, self._lens, self._nets = person, lens, nets
         self._to_arkit, self._to_model = arkit_of_model(person.names), model_of_arkit(person.names)
-        self._sigma = np.where([name.startswith("eyeLook") for name in person.names], _SIGMA_LOOK, SIGMA_EXPRESSION)
+        self._sigma = np.array([_sigma(name) for name in person.names])
         self._irises = neutral_irises(person)
         self._state: tuple[Pose, Array] | None = None
         self._gaze = np.zeros((2, 2))
@@ -170,15 +180,13 @@ class Reader:
         fresh = self._state is None
         start = self._state or (first_pose(person, lens, points, depth), self._to_model @ scores)
         pose = solve(person, lens, q, start, None, _FIRST_STEPS if fresh else _POSE_STEPS).pose
-        gaze = gaze_of_shapes(scores)
-        mean = self._expected(pose, gaze, points, scores)
+        if scores[_BLINKS].mean() < self._usual + _CLOSING:
+            self._gaze = gaze_of_shapes(scores)
+        mean = self._expected(pose, self._gaze, points, scores)
         begin = (pose, mean if fresh else start[1])
         solved = solve(person, lens, q, begin, (mean, self._sigma), _FIRST_STEPS if fresh else _STEPS)
         self._state = solved.pose, solved.expression
         shapes = np.clip(self._to_arkit @ solved.expression, 0.0, 1.0)
-        closed = [shapes[SHAPES.index(f"eyeBlink{side}")] >= _CLOSED for side in ("Left", "Right")]
-        if fresh or not any(closed):
-            self._gaze = gaze
         shapes[LOOK_ROWS] = shapes_of_gaze(self._gaze)[LOOK_ROWS]
         eyes = np.c_[self._gaze, np.zeros(2)]
         return np.concatenate([shapes, solved.pose.angles, eyes.ravel()])
