@@ -69,6 +69,8 @@ def depth_inside(points: Array, vertices: Array, triangles: Array) -> float:
     if not len(points) or not len(triangles):
         return 0.0
     corners = np.ascontiguousarray(vertices[triangles], np.float64)
+    low, high = corners.min((0, 1)), corners.max((0, 1))
+    points = points[((points > low) & (points < high)).all(1)]
     inside = points[_windings(np.ascontiguousarray(points, np.float64), corners) > 0]
     if not len(inside):
         return 0.0

@@ -19,7 +19,7 @@ from ..headmodel.model import SKIN_PARTS
 from .arkit import ARKIT, TONGUE_OUT, in_head_model
 from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
 from .gaze import EYEBALLS, find_eyeballs, look
-from .mixtures import LOWER, draw, in_mirror, pairs
+from .mixtures import LOWER, draw, in_mirror, pairs, with_shape
 from .obstacles import TEETH, Obstacle, eyeball_obstacle, teeth_obstacles
 from .tongue import opening, tongue_out
 from .visemes import VISEMES
@@ -36,9 +36,11 @@ Where = Literal["eye", "mouth"]
 NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle that its skin begins
 REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # metres that it goes on from there
 MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 3e-4}  # metres that it stays off
-MIXTURES: dict[Where, int] = {"eye": 60, "mouth": 200}  # and as many mirrored
+MIXTURES: dict[Where, int] = {"eye": 60, "mouth": 120}  # and as many mirrored
 PAIRS: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
 """Shapes of which every two are looked at together."""
+SLIDES = "mouthLeft"
+"""The shape that moves lips over teeth the furthest: it is looked at with all mixtures."""
 SEED = 52
 
 
@@ -122,6 +124,8 @@ def _poses(names: list[str], where: Where) -> Array:
     alone = np.concatenate([weight * np.eye(len(names)) for weight in ALONE])
     column = {name: n for n, name in enumerate(names)}
     mixed = draw(np.random.default_rng(SEED), MIXTURES[where])
+    if where == "mouth":
+        mixed = np.concatenate([mixed, with_shape(mixed, SLIDES)])
     mixed = np.concatenate([mixed, in_mirror(mixed)])
     spoken = [[weights.get(name, 0.0) for name in ARKIT] for weights in VISEMES.values()]
     arkit = np.concatenate([mixed, spoken, pairs(PAIRS[where])])

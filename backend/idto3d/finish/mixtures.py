@@ -32,7 +32,10 @@ AT_MOST_ONE: tuple[tuple[str, ...], ...] = (
         for s in ("Left", "Right")
     ),
     *((f"mouthSmile{s}", f"mouthDimple{s}", f"mouthPress{s}") for s in ("Left", "Right")),
+    # a mouth that is drawn to one side is not drawn to the other
     ("mouthLeft", "mouthRight", "mouthPucker", "mouthFunnel"),
+    ("mouthLeft", "mouthSmileRight", "mouthStretchRight", "mouthDimpleRight"),
+    ("mouthRight", "mouthSmileLeft", "mouthStretchLeft", "mouthDimpleLeft"),
     ("jawLeft", "jawRight", "jawForward", "jawOpen"),
     # each lip
     *(("mouthRollUpper", "mouthShrugUpper", "mouthFunnel", f"mouthUpperUp{s}") for s in ("Left", "Right")),
@@ -90,6 +93,13 @@ def draw(rng: np.random.Generator, count: int) -> Array:
                 row[_INDEX[f"{left}Left"]] = row[_INDEX[f"{right}Right"]] = strength
         if row[_INDEX["mouthClose"]]:
             _add(rng, row, "jawOpen")
+    return limited(out)
+
+
+def with_shape(weights: Array, name: str) -> Array:
+    """weights (N,52) with one shape at full strength besides, as far as `limited` lets it."""
+    out = weights.copy()
+    out[:, _INDEX[name]] = 1.0
     return limited(out)
 
 

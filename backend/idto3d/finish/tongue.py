@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ..headmodel import HeadModel
 
@@ -21,6 +22,7 @@ BEYOND = 0.013  # metres that the tip comes out beyond the lips
 DROOP, BEND = 0.6, 0.02  # it falls beyond the teeth, at last by 0.6 m for each metre, bending within 2 cm
 FLAT, NARROW = 0.5, 0.72  # of its thickness and width, where it is out
 ABOVE = 0.003  # metres between the tongue's underside and the lower teeth: half way out it is lower
+ROOT = 0.016  # metres from where it has grown to the gums within which it is held there
 MIDDLE = 0.006  # metres from the middle within which front teeth and lips are looked for
 
 
@@ -50,9 +52,8 @@ def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
     beyond = np.clip(z - teeth[2], 0, None)
     fall = DROOP * beyond**2 / (beyond + BEND)
     line = middle * (1 - rise) + over * rise - fall
-    out[own, 0] += tongue[:, 0] * (NARROW - 1) * share
-    out[own, 1] += share_of(along) * (line + (tongue[:, 1] - middle) * flat - tongue[:, 1])
-    out[own, 2] += z - tongue[:, 2]
+    goal = np.stack([tongue[:, 0] * (1 + (NARROW - 1) * share), line + (tongue[:, 1] - middle) * flat, z], 1)
+    out[own] += _free(model, neutral, own)[:, None] * (goal - tongue)
     return out
 
 
@@ -62,9 +63,14 @@ def opening(names: tuple[str, ...]) -> Mapping[str, float]:
     return {name: weight for name, weight in MOUTH.items() if name in bases}
 
 
-def share_of(along: Array) -> Array:
-    """0 at the root, which hangs on the gums, 1 from a quarter of the way on."""
-    return _smooth(np.clip(along / 0.25, 0, 1))
+def _free(model: HeadModel, neutral: Array, own: Array) -> Array:
+    """(N,) 0 where the tongue (N,) has grown to the gums, 1 from `ROOT` away from there."""
+    others = model.triangles[~model.faces_of(TONGUE)[model.triangle_quad]]
+    grown = own[np.isin(own, others)]
+    if not len(grown):
+        return np.ones(len(own))
+    away, _ = cKDTree(neutral[grown]).query(neutral[own])
+    return _smooth(np.clip(away / ROOT, 0, 1))
 
 
 def _lower_teeth(model: HeadModel, neutral: Array, opened: Array) -> Array:

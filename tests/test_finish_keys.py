@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All keys of a finished head: names, sides, eyes that turn, a tongue that comes out, and skin that stays clear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from idto3d.evaluate.crossings import depth_inside, find_crossings
+from idto3d.evaluate.keys import measure_keys
+from idto3d.finish.arkit import ARKIT, in_head_model, other_side
+from idto3d.finish.gaze import GROWTH, TURN, find_eyeballs, look
+from idto3d.finish.keys import Keys, all_keys, arkit_shapes, group_of
+from idto3d.finish.mixtures import AT_MOST_ONE, draw, in_mirror, limited
+from idto3d.finish.visemes import VISEMES
+from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.pipeline import STARTER_PACK
+from tests.tiny_head import tiny_head_model
+
+Array = NDArray[Any]
+FLIP = np.array([-1.0, 1.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return load_head_model(STARTER_PACK / "head.safetensors")
+
+
+@pytest.fixture(scope="module")
+def neutral(model: HeadModel) -> Array:
+    return model.neutral.astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def keys(model: HeadModel, neutral: Array) -> Keys:
+    wide = {"yawn": model.motion(model.expression_vector({"jawOpen": 0.9}))}
+    return all_keys(model, neutral, np.zeros(len(model.expression_names)), wide)
+
+
+def test_names_and_groups(keys: Keys) -> None:
+    names = list(keys.offsets)
+    assert names == ["yawn", *ARKIT, *VISEMES] and len(set(names)) == 1 + 52 + 15
+    assert [group_of(n) for n in ("yawn", "tongueOut", "viseme_sil")] == ["expression", "arkit", "viseme"]
+    assert not keys.offsets["viseme_sil"].any()
+    still = [n for n, offset in keys.offsets.items() if np.linalg.norm(offset, axis=1).max() < 1e-3]
+    assert still == ["viseme_sil"], "a key that does nothing"
+    assert all(set(weights) <= set(ARKIT) for weights in VISEMES.values())
+
+
+def test_names_in_the_head_model() -> None:
+    assert [in_head_model(n) for n in ("eyeBlinkLeft", "mouthSmileRight", "mouthLeft", "jawRight", "cheekPuff")] == [
+        "eyeBlink_L", "mouthSmile_R", "mouthLeft", "jawRight", "cheekPuff",
+    ]  # fmt: skip
+    assert [other_side(n) for n in ("jawLeft", "noseSneerRight", "jawOpen")] == ["jawRight", "noseSneerLeft", "jawOpen"]
+
+
+def test_left_is_the_persons_left(model: HeadModel, keys: Keys) -> None:
+    skin = model.vertices_of("face")
+    for name in ("eyeBlinkLeft", "mouthSmileLeft", "browDownLeft"):
+        moved = np.linalg.norm(keys.offsets[name][skin], axis=1)
+        assert moved @ model.neutral[skin, 0] > 0, name
+    assert keys.offsets["jawLeft"][skin, 0].sum() > 0 > keys.offsets["mouthRight"][skin, 0].sum()
+
+
+def test_sides_are_mirror_images(model: HeadModel, neutral: Array) -> None:
+    shapes = dict(zip(ARKIT, arkit_shapes(model, neutral, np.zeros(len(model.expression_names))), strict=True))
+    for name in ARKIT:
+        twin = shapes[other_side(name)][model.mirror] * FLIP
+        assert np.abs(twin - shapes[name]).max() < 4e-4, name
+
+
+def test_a_viseme_is_its_sum(keys: Keys) -> None:
+    for name, weights in VISEMES.items():
+        wanted = sum(w * keys.offsets[n].astype(np.float64) for n, w in weights.items())
+        np.testing.assert_allclose(keys.offsets[name], wanted, atol=1e-7)
+
+
+def test_eyes_turn_about_their_centres(model: HeadModel, neutral: Array) -> None:
+    eyes = find_eyeballs(model, neutral)
+    ball = neutral[eyes[0].vertices]
+    front = ball[:, 2].argmax()
+    for name, way in {
+        "eyeLookUpLeft": (0, 1), "eyeLookDownLeft": (0, -1), "eyeLookInLeft": (-1, 0), "eyeLookOutLeft": (1, 0),
+    }.items():  # fmt: skip
+        motion = look(neutral, eyes, name)
+        assert not motion[eyes[1].vertices].any()
+        moved = motion[eyes[0].vertices]
+        assert np.sign(np.round(moved[front, :2], 4)).tolist() == list(way), name
+        radius = np.linalg.norm(ball - eyes[0].centre, axis=1)
+        for weight in (0.25, 0.5, 0.75, 1.0):
+            posed = np.linalg.norm(ball + weight * moved - eyes[0].centre, axis=1)
+            assert np.abs(posed - radius).max() < 3e-4, (name, weight)
+    turned = ball - eyes[0].centre + look(neutral, eyes, "eyeLookUpLeft")[eyes[0].vertices]
+    turned /= 1 + GROWTH
+    angle = np.arctan2(turned[front, 1], turned[front, 2]) - np.arctan2(*(ball - eyes[0].centre)[front, [1, 2]])
+    assert np.degrees(angle) == pytest.approx(TURN, abs=0.01)
+
+
+def test_the_tongue_comes_out_between_the_lips(model: HeadModel, keys: Keys) -> None:
+    posed = keys.neutral + keys.offsets["tongueOut"]
+    tongue, lips = (
+        posed[model.vertices_of("tongue")],
+        posed[model.vertices_of("face") & (abs(model.neutral[:, 0]) < 0.01)],
+    )
+    lips = lips[np.abs(lips[:, 1] + 0.045) < 0.03]
+    assert 0.005 < tongue[:, 2].max() - lips[:, 2].max() < 0.03
+    assert depth_inside(tongue, posed, model.triangles_of("teeth")) < 3e-4
+    root = model.vertices_of("tongue") & model.vertices_of("gums")
+    opened = np.linalg.norm(keys.offsets["tongueOut"][root] - 0.4 * keys.offsets["jawOpen"][root], axis=1)
+    assert opened.max() < 0.004, "the root stays on the gums"
+
+
+def test_a_resting_expression_is_not_added_twice(model: HeadModel, neutral: Array) -> None:
+    resting = np.zeros(len(model.expression_names))
+    blink = model.expression_names.index("eyeBlink_L")
+    resting[blink] = 0.25
+    shapes = dict(zip(ARKIT, arkit_shapes(model, neutral, resting), strict=True))
+    np.testing.assert_allclose(shapes["eyeBlinkLeft"], 0.75 * model.expression[blink], atol=1e-7)
+    assert np.abs(shapes["eyeBlinkRight"]).max() == pytest.approx(np.abs(model.expression[blink]).max(), rel=0.01)
+
+
+def test_skin_stays_out_of_eyes_and_teeth(model: HeadModel, neutral: Array, keys: Keys) -> None:
+    """Each key at four strengths, and a few mixtures: `idto3d.evaluate.keys` does five hundred."""
+    part = model.part[model.triangle_quad]
+    crossings = find_crossings(keys.neutral, model.triangles, part, model.part_names)
+    held = measure_keys(crossings, keys.neutral, {n: keys.offsets[n] for n in ARKIT}, 20)
+    assert held.over == 0, held.worst
+    raw = dict(zip(ARKIT, arkit_shapes(model, neutral, np.zeros(len(model.expression_names))), strict=True))
+    assert 1e3 * crossings.lid_depth(neutral + raw["eyeBlinkLeft"]) > 2, "the ruler would see nothing"
+    assert 1e3 * crossings.lip_depth(neutral + raw["mouthRollUpper"]) > 1
+    assert np.linalg.norm(keys.neutral - neutral, axis=1).max() < 0.0015
+
+
+def test_the_ruler_knows_a_cube() -> None:
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float64)
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    cube = np.array([t for a, b, c, d in sides for t in ((a, b, c), (a, c, d))])
+    points = np.array([[0.5, 0.5, 0.9], [0.5, 0.3, 0.5], [1.5, 0.5, 0.5], [0.5, 0.5, 1.1]])
+    assert depth_inside(points, corners, cube) == pytest.approx(0.3)
+    assert depth_inside(points[2:], corners, cube) == 0 and depth_inside(points, corners, cube[:0]) == 0
+    two = np.concatenate([cube, cube + 8])
+    assert depth_inside(points[:1], np.concatenate([corners, corners + [0, 0, 0.2]]), two) == pytest.approx(
+        0.1, abs=0.2
+    )
+
+
+def test_mixtures_are_natural() -> None:
+    weights = draw(np.random.default_rng(3), 200)
+    assert 0 <= weights.min() and weights.max() <= 1
+    column = {name: weights[:, n] for n, name in enumerate(ARKIT)}
+    assert all(sum(column[name] for name in group).max() <= 1 + 1e-9 for group in AT_MOST_ONE)
+    assert (column["mouthClose"] <= column["jawOpen"] + 1e-9).all()
+    assert (weights.max(0) > 0.3).all(), "a shape that no mixture shows"
+    assert 4 < (weights > 0).sum(1).mean() < 12
+    np.testing.assert_array_equal(limited(weights), limited(limited(weights)))
+    np.testing.assert_array_equal(in_mirror(in_mirror(weights)), weights)
+
+
+def test_a_head_without_mouth_and_lids_gets_the_names() -> None:
+    tiny = tiny_head_model()
+    made = all_keys(tiny, tiny.neutral, np.zeros(len(tiny.expression_names)), {})
+    assert list(made.offsets) == [*ARKIT, *VISEMES]
+    assert all(np.isfinite(offset).all() for offset in made.offsets.values())
