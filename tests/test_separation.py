@@ -43,7 +43,7 @@ def test_backend_does_not_know_blender(file: Path) -> None:
 
 @pytest.mark.parametrize("file", EXTENSION, ids=lambda file: file.name)
 def test_extension_uses_only_blenders_python(file: Path) -> None:
-    allowed = {"bpy", "mathutils", "numpy"} | set(sys.stdlib_module_names)
+    allowed = {"bpy", "bpy_extras", "bmesh", "gpu", "gpu_extras", "mathutils", "numpy"} | set(sys.stdlib_module_names)
     # For the type checker; it is loaded as a part of the extension.
     allowed |= {"idto3d_shared"} if file.name == "bundle.py" else set()
     inside = range(1, len(file.relative_to(ROOT).parts))

@@ -125,8 +125,20 @@ def _material(material: BundleMaterial, evidence: Evidence) -> BundleMaterial:
         return replace(material, albedo=to_uint8(maps[..., :3]))
     # what lay there before the pins moved it must not show through where a photo shows the place well
     weight = np.clip(evidence.seen[material.name] / WELL, 0, 1).astype(np.float32)
-    albedo = lay_over(srgb_to_linear(material.albedo), _linear(maps[..., :3]), weight, LEVELS)
+    old, new = srgb_to_linear(material.albedo), _linear(maps[..., :3])
+    albedo = lay_over(old, new * _gain(old, new, weight), weight, LEVELS)
     return replace(material, albedo=to_uint8(linear_to_srgb(albedo)))
+
+
+def _gain(old: Array, new: Array, weight: Array) -> Array:
+    """(3,) that gives the photos' colours the tone that the head had: each laying reads the light a little otherwise,
+    and the seen part must not become another person's than the rest."""
+    seen = weight > 0.99
+    if not seen.any():
+        return np.ones(3, np.float32)
+    ratio = np.log(np.maximum(old[seen], 1e-3)) - np.log(np.maximum(new[seen], 1e-3))
+    out: Array = np.exp(np.clip(np.median(ratio, 0), -0.7, 0.7)).astype(np.float32)
+    return out
 
 
 def _linear(srgb: Array) -> Array:

@@ -123,7 +123,7 @@ class Link:
             texts = (str(event.get(key, "")) for key in ("code", "message", "fix"))
             return self._finish(Problem(*texts))
         elif kind == "cancelled":
-            return self._finish(Problem("E_CANCELLED", "It was cancelled."))
+            return self._finish(Problem("E_BACKEND_DIED", "The backend gave it up.", "Try again."))
         return []
 
     def _finish(self, problem: Problem | None) -> list[Answer]:
