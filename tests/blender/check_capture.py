@@ -20,8 +20,7 @@ import idto3d_blender
 from idto3d_blender.capture import bake, properties, takes
 from idto3d_blender.capture.table import SHAPES, take_of, write_take
 from idto3d_blender.jobs.job import Launch, child_environment
-from idto3d_blender.ui import panel_capture
-from tests.blender import blender_session
+from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
 WORK = Path(sys.argv[-1])
@@ -107,6 +106,7 @@ def check_keys_and_takes(head: Any) -> None:
     assert abs(keys.key_blocks["eyeLookInLeft"].value - 0.5) < 0.01
     assert keys.key_blocks["mouthPucker"].value == 0.0
     assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 49)
+    assert "idto3d.capture_bake" in check_polls.draw_all_panels()
     first = keys.animation_data.action
     assert first.name == f"{head.name} talk" and first[bake.MARK] == "talk"
     # Once more: a take of its own, and the one before stays.
@@ -250,6 +250,7 @@ def check_videos(head: Any) -> None:
         takes.poll()
         assert time.monotonic() < end
     assert 0 < takes.running().fraction < 1
+    assert "idto3d.capture_cancel" in check_polls.draw_all_panels()
     assert bpy.ops.idto3d.capture_cancel() == {"FINISHED"}
     finish()
     assert takes.running() is None and takes.state.problem is None
@@ -282,7 +283,6 @@ def main() -> None:
     check_videos(ben)
     seconds = check_speed(ben)
     check_refusals(new_head("bare", synthetic.EXPRESSIONS))
-    assert panel_capture.IDTO3D_PT_capture.bl_category
     idto3d_blender.unregister()
     blender_session.leave(seconds=round(seconds, 2))
 
