@@ -157,6 +157,9 @@ def test_frames_strands_and_blue_things_are_left_out() -> None:
     frame = skin.copy()
     frame[100:103, :] *= 0.15
     assert hidden(frame)[101].min() > 0.8 and hidden(frame)[:80].max() < 0.1
+    freckle = skin.copy()
+    freckle[100:103, 60:68] *= 0.15
+    assert hidden(freckle).max() < 0.1
     shade = skin * np.where(COLUMN < 128, 0.5, 1.0)[..., None]
     assert hidden(shade).mean() < 0.1  # a shadow hides nothing
     cloth = skin.copy()

@@ -21,6 +21,7 @@ SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logarithms by which skin outside the 
 BAND, SKIN_SHARE = 0.005, (0.35, 0.6)  # metres; share of skin in a band of the neck from a collar's to the neck's
 FRAME_REACH, FRAME_GAP = (0.03, 0.045), (0.004, 0.006)  # metres around an eye; from its lids
 FRAME_DARK = (-0.2, -0.36)  # logarithm of lightness over its surround
+FRAME_LENGTH = 0.09  # of a map's side
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
 BLUE = (0.03, 0.15)  # log blue over red and over green: neither skin nor hair is blue
 
@@ -86,7 +87,7 @@ def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
     away = np.clip(np.log(np.maximum(colour, 1e-4) / tone.astype(np.float32)), -2, 2)
     light = (away[..., 0] + away[..., 1] + away[..., 2]) * np.float32(1 / 3)
     detail = cv2.GaussianBlur(light - wide_part(light, weight.astype(np.float32)), (0, 0), size / 900)
-    frames = _step(-detail, -FRAME_DARK[0], -FRAME_DARK[1]) * zones[..., 0]
+    frames = _long(_step(-detail, -FRAME_DARK[0], -FRAME_DARK[1]) * zones[..., 0])
     red = away[..., 0] - away[..., 1]
     strands = hairiness(light, red, size / 600, STRAND_DARK, STRAND_HUE) * zones[..., 1]
     soft = np.maximum(cv2.GaussianBlur(colour, (0, 0), size / 350), 1e-4)
@@ -94,6 +95,17 @@ def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
     found = np.maximum(np.maximum(frames, strands), blue).astype(np.float32)
     wider = cv2.dilate(found, np.ones((3, 3), np.uint8), iterations=max(1, size // 340))
     return cv2.GaussianBlur(wider, (0, 0), size / 700)
+
+
+def _long(dark: Array) -> Array:
+    """dark (S,S) 0..1 without what hangs together over less than FRAME_LENGTH: wrinkles and freckles."""
+    size = len(dark)
+    joined = cv2.dilate((dark > 0.4).astype(np.uint8), np.ones((3, 3), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+    span = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
+    long = span > FRAME_LENGTH * size
+    long[0] = False
+    return dark * long[labels]
 
 
 def _step(values: Array, low: float, high: float) -> Array:
