@@ -37,7 +37,7 @@ class IDTO3D_match(bpy.types.PropertyGroup):
         name="Look",
         items=(
             ("BLEND", "Blend", "The photo lies over the head, and lets it through"),
-            ("WIRE", "Wire", "The head as a wire mesh before the photo"),
+            ("WIRE", "Wire", "The same, with the head's edges"),
             ("SOLID", "Head", "The head before the photo"),
         ),
         update=_changed,

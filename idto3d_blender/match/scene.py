@@ -44,7 +44,7 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
     saved: dict[str, Any] = {
         "head": obj.name,
         "render": {name: getattr(render, name) for name in _RENDER},
-        "display_type": obj.display_type,
+        "wire": obj.show_wire,
         "only_key": obj.show_only_shape_key,
         "active_key": obj.active_shape_key_index,
         "rigs": {rig.name: rig.data.pose_position for rig in _rigs(obj)},
@@ -139,10 +139,11 @@ def show_look(obj: Any) -> None:
     """Lay photo and head over one another as the head's settings say."""
     given = obj.idto3d_match
     for scene in (one for one in bpy.data.scenes if matched(one) == obj):
-        obj.display_type = "WIRE" if given.look == "WIRE" else json.loads(scene[KEY])["display_type"]
+        # Not the display as wires, which shows sockets and teeth through the face.
+        obj.show_wire = given.look == "WIRE" or json.loads(scene[KEY])["wire"]
         for camera in cameras(scene):
             for slot in camera.data.background_images:
-                slot.display_depth = "FRONT" if given.look == "BLEND" else "BACK"
+                slot.display_depth = "BACK" if given.look == "SOLID" else "FRONT"
                 slot.alpha = given.alpha
 
 
@@ -163,7 +164,7 @@ def end(scene: Any) -> None:
             bpy.data.objects[name].data.pose_position = position
     obj = scene.objects.get(saved["head"])
     if import_head.is_head(obj):
-        obj.display_type = saved["display_type"]
+        obj.show_wire = saved["wire"]
         obj.show_only_shape_key = saved["only_key"]
         for key in [k for k in obj.data.shape_keys.key_blocks if k.name.startswith(POSE)]:
             obj.shape_key_remove(key)
