@@ -134,7 +134,16 @@ def check_raw(folder: Path) -> None:
             assert fbx_child(one, b"DeformPercent").props[0] == 0.0
         embedded = [one for one in fbx_child(root, b"Objects").elems if one.id == b"Video"]
         inside = [len(part.props[0]) for one in embedded for part in one.elems if part.id == b"Content"]
-        assert len(embedded) == 7 and (len(inside) == 7 and min(inside) > 50) == (name == "UNREAL"), inside
+        assert len(embedded) == 9 and (len(inside) == 9 and min(inside) > 50) == (name == "UNREAL"), inside
+        # Opacity is a picture whose grey and whose alpha say the same: programs read either.
+        pictures = {p.props[0]: p for p in fbx_child(root, b"Objects").elems if p.id == b"Texture"}
+        links = [p.props for p in fbx_child(root, b"Connections").elems if p.props[0] == b"OP"]
+        shown = [
+            fbx_child(pictures[p[1]], b"RelativeFilename").props[0] for p in links if p[3] == b"TransparencyFactor"
+        ]
+        assert [Path(file.decode()).name for file in shown] == ["Zoe_2_lashes_opacity.png", "Zoe_2_film_opacity.png"]
+    image = bpy.data.images.load(str(folder / "Zoe_2_unity" / "textures" / "Zoe_2_film_opacity.png"))
+    assert np.abs(np.array(image.pixels[:4]) * 255 - synthetic.FILM[3]).max() < 1, image.pixels[:4]
     for name in ("GODOT", "THREE", "VRM"):
         data = (folder / FILES[name]).read_bytes()
         if name != "GODOT":

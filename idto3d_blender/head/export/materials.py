@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 ALPHA_CLIP, ALPHA_BLEND = "clip", "blend"
 # Kind of map -> the input of the Principled BSDF.
@@ -51,11 +52,12 @@ def look_of(given: Any) -> Look:
     return Look(maps, values, ALPHA_CLIP if any(one in _SHARP for one in maths) else ALPHA_BLEND)
 
 
-def plain(given: Any, name: str, folder: Path, sharp_by_node: bool) -> Any:
+def plain(given: Any, name: str, folder: Path, opacity_map: bool) -> Any:
     """A new material called ``name`` that says what ``given`` says, its pictures written into ``folder``.
 
-    sharp_by_node: cut alpha by a node that rounds, by which the exporters of glTF and USD tell what is there or not
-    from what is half there; to FBX's only a picture is plain.
+    opacity_map: the alpha is a picture of its own, as in FBX, where some programs read its grey and some its alpha.
+    Else what is there or not is cut by a node that rounds, by which the exporters of glTF and USD tell it from what is
+    half there.
     """
     look = look_of(given)
     made = bpy.data.materials.new(name)
@@ -78,7 +80,11 @@ def plain(given: Any, name: str, folder: Path, sharp_by_node: bool) -> Any:
         tree.links.new(colour, shader.inputs[_SOCKETS[kind]])
         if kind == _MAIN and look.alpha != "opaque":
             clear = node.outputs["Alpha"]
-            if look.alpha == ALPHA_CLIP and sharp_by_node:
+            if opacity_map:
+                cover = tree.nodes.new("ShaderNodeTexImage")
+                cover.image = _opacity(node.image, folder / f"{name}_opacity.png")
+                clear = cover.outputs["Alpha"]
+            elif look.alpha == ALPHA_CLIP:
                 cut = tree.nodes.new("ShaderNodeMath")
                 cut.operation = "ROUND"
                 tree.links.new(clear, cut.inputs[0])
@@ -144,6 +150,22 @@ def _written(image: Any, file: Path, kind: str) -> Any:
     made.name = file.stem
     made.colorspace_settings.name = image.colorspace_settings.name
     return made
+
+
+def _opacity(image: Any, file: Path) -> Any:
+    """The alpha of a picture as grey and as alpha."""
+    pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
+    image.pixels.foreach_get(pixels)
+    made = bpy.data.images.new(file.stem, *image.size, alpha=True)
+    made.colorspace_settings.name = "Non-Color"
+    made.pixels.foreach_set(np.repeat(pixels[3::4], 4))
+    made.filepath_raw, made.file_format = str(file), "PNG"
+    made.save()
+    bpy.data.images.remove(made)
+    loaded = bpy.data.images.load(str(file), check_existing=False)
+    loaded.name = file.stem
+    loaded.colorspace_settings.name = "Non-Color"
+    return loaded
 
 
 def _save(image: Any, file: Path) -> None:
