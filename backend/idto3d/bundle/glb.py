@@ -27,8 +27,8 @@ _VERTICES, _INDICES = 34962, 34963
 _LINEAR, _MIPMAPPED, _CLAMP = 9729, 9987, 33071
 _NUMBERS = {_FLOAT: "<f4", _USHORT: "<u2", _UINT: "<u4"}
 _KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3"}
-# Less than a thousandth of a millimetre, and of a normal's length, is no motion.
-_MOVES, _TURNS = 1e-6, 1e-3
+# Less than a hundredth of a millimetre, and a quarter of a degree, is no motion: each of eighty keys stays small.
+_MOVES, _TURNS = 1e-5, 4e-3
 NEUTRAL = "neutral"
 _JPEG = 92
 _SPECULAR = "KHR_materials_specular"
