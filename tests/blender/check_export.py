@@ -23,7 +23,7 @@ from idto3d_blender.head import export
 from idto3d_blender.head.export import keys, readback
 from idto3d_blender.head.export.materials import look_of
 from idto3d_blender.head.export.names import ascii_name
-from tests.blender import blender_session, check_polls
+from tests.blender import blender_session, check_polls, export_names
 from tests.blender import synthetic_bundle as synthetic
 
 WORK = Path(sys.argv[-1])
@@ -361,43 +361,13 @@ def check_rig() -> None:
     assert not found.bones and found.keys.keys() == set(NAMES)
 
 
-def check_keys_by_group_and_vrms_names() -> None:
-    given = ["smile", "eyeBlinkLeft", "eyeBlinkRight", "eye_closed", "viseme_aa", "mine", "eyeLookOutLeft"]
-    assert list(keys.wanted(given, ("ARKIT", "OTHER"), vrm=False)) == [
-        "eyeBlinkLeft",
-        "eyeBlinkRight",
-        "mine",
-        "eyeLookOutLeft",
-    ]
-    mixes = keys.wanted(given, ("MOODS",), vrm=True)
-    assert list(mixes) == ["happy", "relaxed", "aa", "blink", "blinkLeft", "blinkRight", "smile", "eye_closed"]
-    # The best that there is: both lids of ARKit's rather than the whole expression; half a mix is none.
-    assert mixes["blink"] == {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0} and mixes["happy"] == {"smile": 1.0}
-    assert "lookLeft" not in mixes and keys.vrm_mixes(["eye_closed"]) == {"blink": {"eye_closed": 1.0}}
-    # A user's own key of that name is not mixed anew.
-    assert keys.vrm_mixes(["happy", "smile"])["happy"] == {"happy": 1.0}
-    weights = [weight for choices in keys.VRM.values() for mix in choices for weight in mix.values()]
-    assert len(keys.VRM) == 17 and 0 < min(weights) <= max(weights) == 1
-
-
-def check_names_that_every_format_keeps() -> None:
-    for given, wanted in (
-        ("Zoë 2", "Zoe_2"),
-        ("名前", "head"),
-        ("3rd try.001", "head_3rd_try_001"),
-        ("__", "head"),
-        ("anna", "anna"),
-    ):
-        assert ascii_name(given) == wanted
-
-
 def main() -> None:
     warnings.simplefilter("ignore")
     bpy.ops.wm.read_factory_settings(use_empty=True)
     idto3d_blender.register()
     check_polls.refused(bpy.ops.idto3d.export, "Select a head first")
-    check_keys_by_group_and_vrms_names()
-    check_names_that_every_format_keeps()
+    export_names.check_keys_by_group_and_vrms_names()
+    export_names.check_names_that_every_format_keeps()
     check_presets()
     check_modifiers()
     check_refusals()
