@@ -14,10 +14,18 @@ from idto3d.finish.picture import portrait, render_head
 from idto3d.fit.light import harmonics
 from idto3d.fit.result import PhotoFit
 from idto3d.headmodel import HeadModel
-from idto3d.preview import ANGLES, LOOK_BACK_SIZE, close_up, photo_light, plain_portrait, preview_sheet
+from idto3d.preview import (
+    ANGLES,
+    LOOK_BACK_SIZE,
+    close_up,
+    photo_light,
+    photo_portrait,
+    plain_portrait,
+    preview_sheet,
+)
 from idto3d.render.lights import FlatLight
 from idto3d.render.shading import shade
-from tests.synthetic_face import EVEN_LIGHT, camera_of, face_of, photograph
+from tests.synthetic_face import EVEN_LIGHT, at_landmarks, camera_of, face_of, photograph
 from tests.tiny_head import tiny_head_model
 
 
@@ -120,4 +128,17 @@ def test_the_photos_light_is_the_one_that_was_fitted(model: HeadModel) -> None:
 def test_the_portrait_to_look_back_at(head: Head) -> None:
     camera, picture = plain_portrait(head)
     assert picture.shape == (LOOK_BACK_SIZE, LOOK_BACK_SIZE, 3) and camera.angles[0] == 0
+    assert picture[3, 3].tolist() == [128, 128, 128]
+
+
+@pytest.mark.parametrize("yaw", [0.0, -40.0])
+def test_the_photos_own_view_to_look_back_at(model: HeadModel, head: Head, yaw: float) -> None:
+    """The landmarks lie in it where the photo has them, on the head."""
+    photo = photo_of(model, yaw)
+    face = face_of(model, photo.camera, model.neutral.astype(np.float64))
+    camera, picture = photo_portrait(head, face, photo)
+    assert camera.angles == pytest.approx(photo.camera.angles)
+    chin = camera.project(at_landmarks(model, model.neutral.astype(np.float64))[152])[0]
+    x, y = np.rint(chin).astype(int)
+    assert 0 < x < LOOK_BACK_SIZE and picture[y - 4, x].tolist() != [128, 128, 128]
     assert picture[3, 3].tolist() == [128, 128, 128]

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from idto3d import pipeline
+from idto3d import pipeline, preview
 from idto3d.bundle import read_bundle, validate
 from idto3d.errors import Cancelled, UserError
 from idto3d.finish import assemble
 from idto3d.finish.picture import portrait
+from idto3d.fit.camera import PhotoCamera
 from idto3d.headmodel import HeadModel
 from idto3d.pipeline import GenerateConfig, generate
 from idto3d.preview import LOOK_BACK_SIZE
@@ -59,10 +60,18 @@ def photos(model: HeadModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     y_id = torch.nn.functional.normalize(torch.ones(512), dim=0)
     subject = Subject(tuple(faces), (), (0.9, 0.9), y_id)
 
-    def landmarks_in(nets: object, picture: np.ndarray) -> np.ndarray:
-        plain = assemble(model, head, {}, np.zeros(len(head)), {}, None)
-        return landmarks_of(model, portrait(plain, 0.0, LOOK_BACK_SIZE), head)[0]
+    cameras: list[PhotoCamera] = []
 
+    def landmarks_in(nets: object, picture: np.ndarray) -> np.ndarray:
+        """Of the true head, from the front and then as the photo has it."""
+        return landmarks_of(model, cameras.pop(), head)[0]
+
+    def photo_portrait(*given: Any) -> tuple[PhotoCamera, Any]:
+        camera, picture = preview.photo_portrait(*given)
+        cameras[:] = [camera, portrait(assemble(model, head, {}, np.zeros(len(head)), {}, None), 0.0, LOOK_BACK_SIZE)]
+        return camera, picture
+
+    monkeypatch.setattr(pipeline, "photo_portrait", photo_portrait)
     monkeypatch.setattr(pipeline, "load_face_nets", lambda folder: None)
     monkeypatch.setattr(pipeline, "read_subject", lambda photos, pack, nets: subject)
     monkeypatch.setattr(pipeline, "landmarks_in", landmarks_in)

@@ -36,7 +36,7 @@ from .photos import Photo, align, find_face
 from .photos.load import Notice
 from .photos.nets import FaceNets, load_face_nets
 from .places import check_place, checkpoint_folder
-from .preview import plain_portrait
+from .preview import photo_portrait, plain_portrait
 from .prior.model import Prior
 from .prior.pack import Pack, check_expressions, read_pack
 from .start import Start, begin, head_from, head_of, recarved, scene_of
@@ -116,9 +116,22 @@ def understand(
     weights = {name: model.expression_vector(pack.expressions[name].weights) for name in names[1:]}
     offsets = {name: start.fitted.fit.offset(model, w) for name, w in weights.items()}
     clock("looking back")
-    camera, picture = plain_portrait(head_of(start, {}))
-    look_back(model, start.neutral, camera, picture, partial(landmarks_in, nets))
+    check_face(start, nets)
     return start, offsets
+
+
+def check_face(start: Start, nets: FaceNets) -> None:
+    """Look at the head from the front and from where the photo was taken that is explained worst.
+
+    Raises UserError E_FIT_LOOK_BACK.
+    """
+    head, fitted = head_of(start, {}), start.fitted
+    worst = max(range(len(fitted.faces)), key=lambda k: fitted.fit.photos[k].residual)
+    for camera, picture in (
+        plain_portrait(head),
+        photo_portrait(head, fitted.faces[worst], fitted.fit.photos[worst]),
+    ):
+        look_back(start.model, start.neutral, camera, picture, partial(landmarks_in, nets))
 
 
 def landmarks_in(nets: FaceNets, picture: NDArray[np.uint8]) -> Array | None:

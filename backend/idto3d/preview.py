@@ -69,3 +69,9 @@ def plain_portrait(head: Head) -> tuple[PhotoCamera, NDArray[np.uint8]]:
     """The head from the front, and its camera: what `fit.check.look_back` looks at."""
     camera = portrait(head, 0.0, LOOK_BACK_SIZE)
     return camera, to_uint8(render_head(head, camera, LOOK_BACK_SIZE, portrait_light(), 0.5))
+
+
+def photo_portrait(head: Head, face: Face, photo: PhotoFit) -> tuple[PhotoCamera, NDArray[np.uint8]]:
+    """The head as a photo's camera sees it, closer up, and that camera."""
+    _, camera = close_up(face, photo.camera, LOOK_BACK_SIZE)
+    return camera, to_uint8(render_head(head, camera, LOOK_BACK_SIZE, portrait_light(), 0.5))

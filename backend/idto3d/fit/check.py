@@ -23,7 +23,7 @@ GOOD, FAIR, WRONG = 0.0014, 0.0022, 0.0040
 IMPLAUSIBLE = 1.3  # root mean square of the identity in standard deviations; people come out at 0.2 to 0.6
 FARTHEST = 5.0  # standard deviations of one mode
 TURNED = 55.0  # degrees from which on half of the face is a guess
-LOOK_BACK = 0.06  # of the face's height that landmarks may lie off when they are found again
+LOOK_BACK = 0.03  # of the face's height that landmarks may lie off when they are found again; whole heads: .004 to .010
 _OTHER_PHOTO = "Choose a photo that shows the whole face, uncovered, turned by less than half to the side."
 
 
