@@ -35,8 +35,8 @@ ROOTS = 0.0015  # metres from the skin within which a film is fastened to it
 Where = Literal["eye", "mouth"]
 NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle that its skin begins
 REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # metres that it goes on from there
-MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 3e-4}  # metres that it stays off
-MIXTURES: dict[Where, int] = {"eye": 60, "mouth": 120}  # and as many mirrored
+MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 5e-4}  # metres that it stays off
+MIXTURES: dict[Where, int] = {"eye": 60, "mouth": 160}  # and as many mirrored
 PAIRS: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
 """Shapes of which every two are looked at together."""
 SLIDES = "mouthLeft"

@@ -114,6 +114,8 @@ def pairs(bases: Sequence[str]) -> Array:
     for row, (one, other) in zip(out, combinations(bases, 2), strict=True):
         for name in (one, other):
             row[[_INDEX[n] for n in (name, f"{name}Left", f"{name}Right") if n in _INDEX]] = 1.0
+    jaw, closed = _INDEX["jawOpen"], _INDEX["mouthClose"]
+    out[:, jaw] = np.maximum(out[:, jaw], out[:, closed])  # which closes a mouth only whose jaw is open
     return limited(out)
 
 
