@@ -48,10 +48,10 @@ def compose_sheet(
 ) -> Path:
     """Compose the tiles that idto3d_blender.head.headless rendered, and the input photos, into the PNG ``out``.
 
-    Above: the photos, whole or what windows by name of file show of them, as large beside them the head as the first photo shows
-    it (or from the front), and its other views. Below: the expressions in the order in which they were rendered.
-    ``out`` is replaced only by a complete picture. Raises UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE
-    when an image cannot be read.
+    Above: the photos, whole or what windows by name of file show of them, as large beside them the head as the
+    first photo shows it (or from the front), and its other views. Below: the expressions in the order in which they
+    were rendered. ``out`` is replaced only by a complete picture. Raises UserError E_SHEET_TILES when there is no
+    tile, E_SHEET_IMAGE when an image cannot be read.
     """
     folder = Path(tiles_dir)
     there = {name for name in (*_LARGE, *_VIEWS) if (folder / f"{name}.png").is_file()}

@@ -18,11 +18,13 @@ from .prepare import Prepared
 _FLESH = {"Subsurface Weight": 0.12, "Subsurface Scale": 0.004, "Subsurface Radius": (1.0, 0.35, 0.2)}
 _LOOKS: dict[str, dict[str, Any]] = {
     **dict.fromkeys((SKIN, "head", "mouth"), _FLESH),
-    # The film of tears.
-    "eyes": {"Coat Weight": 1.0, "Coat Roughness": 0.03, "Coat IOR": 1.34},
+    # The cornea, with the ball's own normals.
+    "eyes": {"Coat Weight": 1.0, "Coat Roughness": 0.03, "Coat IOR": 1.376},
     # Strands hang down: their highlight is a band around the head, as Blender's own tangent runs.
     "hair": {"Anisotropic": 0.6},
 }
+# Under a coat: what has no gloss of its own, whatever programs without coats are told.
+_UNDER_COAT = {"Roughness": 0.7, "Specular IOR Level": 0.0}
 _BLANK = ("seen",)  # maps that are no part of how it looks
 
 
@@ -89,6 +91,8 @@ def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Genera
     for value, socket in ((given.roughness, "Roughness"), (given.specular, "Specular IOR Level")):
         if value is not None:
             shader.inputs[socket].default_value = value
+    if shader.inputs["Normal"].is_linked and shader.inputs["Coat Weight"].default_value > 0:
+        _dull_under_coat(material.node_tree)
     _link_alpha(material, given.alpha)
     # What Solid viewports show that show textures, and what texture painting begins with.
     material.node_tree.nodes.active = material.node_tree.nodes["albedo"]
@@ -114,6 +118,14 @@ def _link_maps(material: Any, images: Mapping[str, Any], shape_keys: Any) -> Non
         turn.location = (-360, -600)
         tree.links.new(node.outputs["Color"], turn.inputs["Color"])
         tree.links.new(turn.outputs["Normal"], shader.inputs["Normal"])
+
+
+def _dull_under_coat(tree: Any) -> None:
+    for row, (socket, value) in enumerate(_UNDER_COAT.items()):
+        node = tree.nodes.new("ShaderNodeValue")
+        node.outputs[0].default_value = value
+        node.location = (-360, -120 * (row + 1))
+        tree.links.new(node.outputs[0], principled(tree).inputs[socket])
 
 
 def _link_alpha(material: Any, alpha: str) -> None:

@@ -32,6 +32,10 @@ _MOVES, _TURNS = 1e-5, 4e-3
 NEUTRAL = "neutral"
 _JPEG = 92
 _SPECULAR = "KHR_materials_specular"
+_COAT = "KHR_materials_clearcoat"
+_COATED = ("eyes",)
+"""Materials whose gloss is that of a clear layer, which has the surface's own normals; under it they are dull."""
+_COAT_ROUGHNESS, _DULL = 0.03, 0.7
 # Principled BSDF's specular of 0.5 and glTF's factor of 1 are both the 4 % of refractive index 1.5.
 _FULL_SPECULAR = 0.5
 
@@ -196,6 +200,10 @@ class _Gltf:
         if given.normal is not None:
             made["normalTexture"] = self.texture(Image.fromarray(given.normal), f"{given.name}_normal")
         made["extensions"] = {_SPECULAR: self._specular(given)}
+        if given.name in _COATED and given.normal is not None:
+            surface |= {"roughnessFactor": _DULL}
+            coat = {"clearcoatFactor": 1.0, "clearcoatRoughnessFactor": _COAT_ROUGHNESS}
+            made["extensions"] = {_SPECULAR: {"specularFactor": 0.0}, _COAT: coat}
         if given.alpha != "opaque":
             made |= {"alphaMode": "MASK" if given.alpha == "clip" else "BLEND", "doubleSided": True}
         self.materials.append(made)
@@ -212,7 +220,7 @@ class _Gltf:
     def write(self, file: Path, mesh: dict[str, Any], bundle: Bundle) -> None:
         content = {
             "asset": {"version": "2.0", "generator": bundle.generator, "copyright": bundle.licence},
-            "extensionsUsed": [_SPECULAR],
+            "extensionsUsed": sorted({name for material in self.materials for name in material["extensions"]}),
             "scene": 0,
             "scenes": [{"nodes": [0]}],
             "nodes": [{"name": "head", "mesh": 0}],

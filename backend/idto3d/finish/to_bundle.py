@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..bundle import BundleMaterial, to_blender_frame, to_uint8
 from ..mesh.texels import make_texels
+from .eye_relief import iris_relief
 from .head import SEE_THROUGH, Head
 from .keys import group_of
 from .normal_map import skin_relief
@@ -17,6 +18,7 @@ from .normal_map import skin_relief
 Array = NDArray[Any]
 
 RELIEF = ("skin", "head")  # materials of skin
+EYES = "eyes"
 EVEN = 1.0 / 255.0  # a map that varies less is one value
 
 
@@ -42,7 +44,7 @@ def _material(head: Head, name: str) -> BundleMaterial:
     maps = head.maps[name]
     albedo, alpha = to_uint8(maps[..., :3]), head.alpha.get(name)
     if alpha is None:
-        normal = _relief(head, name) if name in RELIEF else None
+        normal = _relief(head, name) if name in (*RELIEF, EYES) else None
         return BundleMaterial(name, albedo, _value(maps[..., 3]), _value(maps[..., 4]), normal)
     # A material of one colour has no map of its opacity's size.
     colour = albedo if len(albedo) == len(alpha) else np.broadcast_to(albedo[:1, :1], (*alpha.shape, 3))
@@ -54,6 +56,8 @@ def _material(head: Head, name: str) -> BundleMaterial:
 def _relief(head: Head, name: str) -> NDArray[np.uint8]:
     rows = head.triangle_material == head.materials.index(name)
     texels = make_texels(head.uv, head.triangles_uv[rows], head.triangles[rows], len(head.maps[name]))
+    if name == EYES:
+        return iris_relief(texels, head.vertices)
     return skin_relief(head.maps[name][..., :3], texels, head.vertices)
 
 

@@ -38,7 +38,10 @@ def look_of(given: Any) -> Look:
     if shader is None:
         return Look({}, {"Base Color": tuple(given.diffuse_color) if given else (0.8, 0.8, 0.8, 1.0)}, "opaque")
     maps, values = {}, {}
+    coated = shader.inputs["Coat Weight"].default_value > 0
     for kind, name in _SOCKETS.items():
+        if kind == "normal" and coated:
+            continue  # of what lies under the coat, which the formats have not
         socket = shader.inputs[name]
         image = _image_behind(socket, kind)
         if image is not None:

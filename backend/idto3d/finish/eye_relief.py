@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The eye's two layers for a shader: the ball's own surface bulges as the cornea does and has a clear coat; under it, a
+normal map makes the iris the flat, slightly hollow disc that it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..mesh.texels import Texels
+from .gaze import sphere_centre
+
+Array = NDArray[Any]
+
+IRIS = 0.0059  # metres; people's differ by 5 % only
+LIMBUS = 0.1  # of the iris's radius, over which it meets the white
+HOLLOW = np.radians(14.0)  # how far the iris's rim leans towards its middle
+APEX = 0.02  # share of the ball's points, the farthest from its centre, that tell where the cornea is
+
+
+def iris_relief(texels: Texels, vertices: Array) -> NDArray[np.uint8]:
+    """(S,S,3) normals in tangent space, +Y up, of the eyes' map, whose texels lie on vertices (V,3) in metres, head
+    frame: the left eye's at x > 0."""
+    points = texels.at(vertices).astype(np.float64)
+    place = texels.padded(texels.image(points))
+    along = _unit(texels.of_image(np.gradient(place, axis=1)))
+    up = texels.of_image(-np.gradient(place, axis=0))
+    up = _unit(up - along * (up * along).sum(1, keepdims=True))
+    out = np.cross(along, up)
+    tangent = np.zeros_like(points)
+    tangent[:, 2] = 1
+    for side in (points[:, 0] > 0, points[:, 0] <= 0):
+        if side.sum() < 16:
+            continue
+        away = points[side] - sphere_centre(points[side])
+        reach = np.linalg.norm(away, axis=1)
+        axis = _unit(away[reach >= np.quantile(reach, 1 - APEX)].mean(0))
+        direction = away / reach[:, None]
+        angle = np.arccos(np.clip(direction @ axis, -1, 1))
+        off = angle * np.median(reach) / IRIS
+        outward = _unit(direction - (direction @ axis)[:, None] * axis)
+        lean = (HOLLOW * np.minimum(off, 1))[:, None]
+        disc = axis * np.cos(lean) - outward * np.sin(lean)
+        own = out[side] * np.sign((out[side] * direction).sum(1, keepdims=True))
+        share = np.clip((1 - off) / LIMBUS, 0, 1)[:, None]
+        wanted = _unit(share * disc + (1 - share) * own)
+        tangent[side] = np.stack([(wanted * v).sum(1) for v in (along[side], up[side], own)], 1)
+    image = texels.padded(texels.image(_unit(tangent)))
+    coded: NDArray[np.uint8] = np.rint((image * 0.5 + 0.5) * 255).astype(np.uint8)
+    return coded
+
+
+def _unit(vectors: Array) -> Array:
+    out: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return out
