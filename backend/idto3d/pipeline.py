@@ -89,8 +89,9 @@ def generate(
     start, offsets = understand(subject, pack, nets, config, clock, live)
     origin = Origin(subject, start, pack, config.seed, settings(config))
     if live is not None:
+        # What is recognised comes first; the keys take two seconds more.
+        live.show(lambda: head_of(start, offsets), now=True)
         sketch = head_of(start, offsets, whole=True)
-        live.show(lambda: sketch, now=True)
         folder = write_bundle(to_bundle(sketch, origin, clock.timings, {}), live.folder_for("sketch"))
         events({"type": "sketch", "bundle": str(folder)})
     work = work_folder(out, photos, config)

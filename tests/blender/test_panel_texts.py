@@ -10,6 +10,7 @@ import pytest
 
 from idto3d.expressions import EXPRESSIONS
 from idto3d_blender.head import expressions
+from idto3d_blender.head.bundle import ARKIT
 from idto3d_blender.head.prepare import corners_of, prepare
 from idto3d_blender.jobs.setup_backend import GENERATE_STAGES, SETUP_STAGES
 from idto3d_blender.jobs.snapshot import Snapshot
@@ -33,8 +34,8 @@ def test_every_key_has_a_group_and_is_found_by_words() -> None:
         "Visemes": ["viseme_PP"],
         "Other": ["mine"],
     }
-    assert sum(map(len, expressions.grouped(expressions.ARKIT).values())) == 52
-    assert expressions.OTHERS not in expressions.grouped(expressions.ARKIT)
+    assert sum(len(names) for names in expressions.grouped(ARKIT).values()) == 52
+    assert expressions.OTHERS not in expressions.grouped(ARKIT)
     assert expressions.found(given, "smile") == ["mouthSmileLeft", "smile", "mouthSmileRight"]
     assert expressions.found(given, "LEFT mouth") == ["mouthSmileLeft"]
     assert expressions.found(given, "visemes") == ["viseme_PP"] and expressions.found(given, "nose") == []

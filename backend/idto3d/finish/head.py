@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,9 @@ def plain_map(material: Material) -> Array:
     return np.broadcast_to(values, (PLAIN_SIZE, PLAIN_SIZE, 5)).copy()
 
 
+@lru_cache(maxsize=2)
 def _lash_alpha(model: HeadModel) -> Array:
+    """(S,S), the same in every head of a model."""
     wanted = next(n for n, m in enumerate(model.materials) if m.name == SEE_THROUGH)
     rows = model.material[model.triangle_quad] == wanted
     texels = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], LASH_SIZE)

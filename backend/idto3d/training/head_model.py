@@ -136,7 +136,8 @@ def symmetric(expression: Array, names: list[str], mirror: Array) -> Array:
     """expression (E,P,3) whose left shapes are the right ones' mirror images, each the mean of both: the kit's differ
     by up to 3 mm. Motions of less than `_STILL_AT_ALL` are none, which keeps keys small."""
     other = [names.index(_other_side(name)) for name in names]
-    out = 0.5 * (expression + expression[other][:, mirror] * np.float32([-1.0, 1.0, 1.0]))
+    mirrored = expression[other][:, mirror] * np.array([-1.0, 1.0, 1.0], np.float32)
+    out: Array = 0.5 * (expression + mirrored)
     out[np.abs(out).max(2) < _STILL_AT_ALL] = 0.0
     return out.astype(np.float32)
 

@@ -49,7 +49,8 @@ def bare_tone(skin: Skin) -> Array:
 
 def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple[Array, Array]:
     """(N,8) and (N,3) of people of training; those whose photograph is refused are left out."""
-    ruler, texels = Ruler(model), {}
+    ruler = Ruler(model)
+    texels: dict[str, Any] = {}
     seen, true = [], []
     for seed in range(TRAIN_SEED + FIRST, TRAIN_SEED + FIRST + people):
         person = population.person(seed)
