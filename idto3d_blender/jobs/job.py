@@ -60,7 +60,7 @@ class Warm:
 
     process: BackendProcess
     launch: Launch
-    hello: Event | None
+    hello: Mapping[str, Any] | None
 
     def serves(self, launch: Launch) -> bool:
         """The process is what `launch` would start."""
@@ -275,7 +275,7 @@ class Job:
             self._change(state="done", bundle=Path(bundle) if bundle else None, fraction=1.0, eta_seconds=None)
             self._let_go()
 
-    def _greet(self, event: Event) -> None:
+    def _greet(self, event: Mapping[str, Any]) -> None:
         self._said_hello = True
         version = event.get("protocol")
         if version != PROTOCOL_VERSION:
