@@ -17,6 +17,7 @@ class IDTO3D_PT_blend(panel_parts.SidebarPanel, bpy.types.Panel):
 
     bl_parent_id = "IDTO3D_PT_head"
     bl_label = "Blend People"
+    bl_order = 4
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod

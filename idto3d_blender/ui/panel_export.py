@@ -17,6 +17,7 @@ class IDTO3D_PT_export(panel_parts.SidebarPanel, bpy.types.Panel):
 
     bl_label = "Export"
     bl_parent_id = "IDTO3D_PT_head"
+    bl_order = 6
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod
@@ -29,6 +30,10 @@ class IDTO3D_PT_export(panel_parts.SidebarPanel, bpy.types.Panel):
             row = grid.row(align=True)
             row.enabled = not export.unavailable(preset)
             row.operator("idto3d.export", text=f"{preset.title}...").preset = preset.name
+        missing = {preset.title: export.unavailable(preset) for preset in export.PRESETS}
+        for title, why in missing.items():
+            if why:
+                panel_parts.text(self.layout, context, f"{title}: {why[:1].lower()}{why[1:]}", "INFO")
         for line in export.changes(context.object):
             panel_parts.text(self.layout, context, line, "INFO")
 

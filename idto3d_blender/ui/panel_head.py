@@ -48,6 +48,7 @@ class IDTO3D_PT_expressions(_HeadPanel, bpy.types.Panel):
     """A slider for each expression"""
 
     bl_label = "Expressions"
+    bl_order = 0
 
     def draw(self, context: Any) -> None:
         layout = self.layout
@@ -100,12 +101,15 @@ class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):
     """Move it, light it, film it"""
 
     bl_label = "Animation and Light"
+    bl_order = 1
 
     def draw(self, context: Any) -> None:
         layout = self.layout
         row = layout.row(align=True)
         row.operator("idto3d.test_animation", icon="PLAY")
         row.operator("idto3d.clear_animation", text="", icon="X")
+        # A row each: side by side, their names are cut off in a sidebar of the usual width.
+        row = layout.row(align=True)
         row.operator("idto3d.turntable", icon="CAMERA_DATA")
         row.operator("idto3d.remove_turntable", text="", icon="X")
         row = layout.row(align=True)
@@ -122,6 +126,7 @@ class IDTO3D_PT_use(_HeadPanel, bpy.types.Panel):
     """File it, bring in another"""
 
     bl_label = "Asset and Import"
+    bl_order = 7
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Any) -> None:

@@ -18,6 +18,7 @@ class IDTO3D_PT_match(panel_parts.SidebarPanel, bpy.types.Panel):
 
     bl_parent_id = "IDTO3D_PT_head"
     bl_label = "Match"
+    bl_order = 2
 
     @classmethod
     def poll(cls, context: Any) -> bool:

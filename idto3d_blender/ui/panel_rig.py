@@ -17,6 +17,7 @@ class IDTO3D_PT_rig(panel_parts.SidebarPanel, bpy.types.Panel):
 
     bl_parent_id = "IDTO3D_PT_head"
     bl_label = "Rig"
+    bl_order = 3
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod
