@@ -69,6 +69,32 @@ class _RigOperator(HeadOperator):
         return True
 
 
+class IDTO3D_OT_select_head(bpy.types.Operator):
+    """Go back to the head that this rig moves, for its sliders and boxes"""
+
+    bl_idname = "idto3d.select_head"
+    bl_label = "Select the Head"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        head = rig.head_of(context.object)
+        if head is None or not head.visible_get():
+            cls.poll_message_set("Select the rig of a head that can be seen")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        head = rig.head_of(context.object)
+        if context.mode != "OBJECT":
+            bpy.ops.object.mode_set(mode="OBJECT")
+        for other in context.selected_objects:
+            other.select_set(False)
+        head.select_set(True)
+        context.view_layer.objects.active = head
+        return {"FINISHED"}
+
+
 class IDTO3D_OT_remove_rig(_RigOperator, bpy.types.Operator):
     """Take the armature off the head, with its weights and the keys that its bones move"""
 
@@ -118,5 +144,5 @@ class IDTO3D_OT_rig_to_bone(_RigOperator, bpy.types.Operator):
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (IDTO3D_OT_add_rig, IDTO3D_OT_remove_rig, IDTO3D_OT_rig_to_bone)
+    (IDTO3D_OT_add_rig, IDTO3D_OT_select_head, IDTO3D_OT_remove_rig, IDTO3D_OT_rig_to_bone)
 )

@@ -40,6 +40,13 @@ def rig_of(obj: Any) -> Any:
     return None
 
 
+def head_of(obj: Any) -> Any:
+    """The head whose rig an object is, or None."""
+    if obj is None or obj.type != "ARMATURE":
+        return None
+    return next((child for child in obj.children if child.type == "MESH" and rig_of(child) == obj), None)
+
+
 def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
     """Make the armature of a head in object mode, hang the head on it, and pose nothing. Returns it, and the names of
     the keys that the head lacks for the jaw and the lids."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from ..head import expressions, poses, rig_keys
+from ..head import expressions, poses, rig, rig_keys
 from ..head.import_head import is_head
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
@@ -23,7 +23,10 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         if not is_head(context.object):
-            layout.label(text="Select a head to pose it", icon="INFO")
+            if rig.head_of(context.object) is not None:
+                layout.operator("idto3d.select_head", icon="USER")
+            else:
+                layout.label(text="Select a head to pose it", icon="INFO")
             layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
             return
         row = layout.row(align=True)
@@ -114,8 +117,8 @@ class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):
         row.operator("idto3d.remove_turntable", text="", icon="X")
         row = layout.row(align=True)
         row.label(icon="LIGHT")
-        for rig in light_rigs.RIGS:
-            row.operator("idto3d.light_rig", text=rig.capitalize()).rig = rig
+        for name in light_rigs.RIGS:
+            row.operator("idto3d.light_rig", text=name.capitalize()).rig = name
         lit = any(own_collection.is_ours(child, light_rigs.KIND) for child in context.scene.collection.children)
         last = row.row(align=True)
         last.enabled = lit

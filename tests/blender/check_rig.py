@@ -212,6 +212,13 @@ def main() -> None:
     check_look_at(head)
     check_body(head)
     check_polls.draw_all_panels()
+    check_polls.refused(bpy.ops.idto3d.select_head, "Select the rig")
+    made = rig.rig_of(head)
+    bpy.context.view_layer.objects.active = made
+    bpy.ops.object.mode_set(mode="POSE")
+    check_polls.draw_all_panels()
+    assert bpy.ops.idto3d.select_head() == {"FINISHED"}
+    assert bpy.context.mode == "OBJECT" and bpy.context.selected_objects == [head] == [bpy.context.object]
     check_export(head)
     assert bpy.ops.idto3d.rename_head(name="ben") == {"FINISHED"} and made.name == made.data.name == "ben rig"
     # What moves the keys of the expressions moves no twin, and the test animation keys none.
