@@ -16,11 +16,13 @@ def _modules() -> tuple[Any, ...]:
     from .capture import properties as capture_properties
     from .head import (
         operators_blend,
+        operators_density,
         operators_export,
         operators_head,
         operators_import,
         operators_pose,
         operators_rig,
+        operators_wrap,
         poses,
     )
     from .jobs import driver, file_events, operators_job, operators_setup
@@ -32,6 +34,7 @@ def _modules() -> tuple[Any, ...]:
         operators_view,
         panel_blend,
         panel_capture,
+        panel_density,
         panel_export,
         panel_generate,
         panel_head,
@@ -59,6 +62,8 @@ def _modules() -> tuple[Any, ...]:
         operators_export,
         operators_rig,
         operators_blend,
+        operators_density,
+        operators_wrap,
         match_properties,
         operators_match,
         operators_pins,
@@ -75,6 +80,7 @@ def _modules() -> tuple[Any, ...]:
         panel_match,
         panel_rig,
         panel_blend,
+        panel_density,
         panel_capture,
         panel_export,
         driver,

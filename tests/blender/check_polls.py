@@ -22,6 +22,7 @@ from idto3d_blender.ui import (
     operators_remedy,
     panel_blend,
     panel_capture,
+    panel_density,
     panel_generate,
     panel_head,
     panel_jobs,
@@ -44,6 +45,7 @@ PANELS: tuple[Any, ...] = (
     panel_match.IDTO3D_PT_match,
     panel_rig.IDTO3D_PT_rig,
     panel_blend.IDTO3D_PT_blend,
+    panel_density.IDTO3D_PT_density,
     panel_capture.IDTO3D_PT_capture,
     panel_head.IDTO3D_PT_use,
 )

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change Density: the head in all, half or a quarter of its quads."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+from typing import Any
+
+import bpy
+
+from . import densities
+from .operators_head import HeadOperator
+
+_ITEMS = (
+    (densities.FULL, "Full", "All quads, as the head was made"),
+    ("HALF", "Half", "Half of the quads"),
+    ("QUARTER", "Quarter", "A quarter of the quads"),
+)
+
+
+class IDTO3D_OT_change_density(HeadOperator, bpy.types.Operator):
+    """Show this head in all, half or a quarter of its quads, with all keys, materials and weights. The full head stays
+    in the file, hidden; what has been made once is only shown again"""
+
+    bl_idname = "idto3d.change_density"
+    bl_label = "Change Density"
+    bl_options = {"REGISTER", "UNDO"}
+
+    density: bpy.props.EnumProperty(name="Density", items=_ITEMS, default="HALF")  # type: ignore[valid-type]
+
+    def execute(self, context: Any) -> set[str]:
+        before = context.object
+        if self.density == densities.density_of(before):
+            self.report({"INFO"}, f"{before.name} is in this density already")
+            return {"CANCELLED"}
+        if densities.full_of(before) == before and densities.density_of(before) != densities.FULL:
+            self.report({"ERROR"}, "The full head that this one was made from is not in the file any more")
+            return {"CANCELLED"}
+        context.window_manager.progress_begin(0, 1)
+        made = densities.change(before, self.density)
+        context.window_manager.progress_end()
+        before.select_set(False)
+        made.select_set(True)
+        context.view_layer.objects.active = made
+        sizes = [len(polygon.vertices) for polygon in made.data.polygons]
+        self.report({"INFO"}, f"{made.name}: {len(sizes):,} faces, {sizes.count(4):,} of them quads")
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_change_density,))

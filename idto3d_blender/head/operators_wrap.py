@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wrap: marks on the user's own mesh, and the head put onto it."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from . import densities, naming, wrap_head, wrap_marks
+from .operators_head import HeadOperator
+
+_MARK = "idto3d_mark"
+_LEAST = 4
+
+
+def own_mesh(context: Any) -> Any:
+    """The selected mesh that is not the active head, or None where there is none or are several."""
+    others = [obj for obj in context.selected_objects if obj.type == "MESH" and obj != context.object]
+    return others[0] if len(others) == 1 else None
+
+
+def marks_of(obj: Any) -> dict[str, Any]:
+    """Name -> empty, of the marks that hang on a mesh."""
+    return {str(child[_MARK]): child for child in obj.children if _MARK in child}
+
+
+class _WrapOperator(HeadOperator):
+    @classmethod
+    def poll(cls: Any, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if "face" not in densities.part_names(context.object):
+            cls.poll_message_set("This head does not say which of its faces are skin: import it again")
+            return False
+        if own_mesh(context) is None:
+            cls.poll_message_set("Select your own mesh, then this head with Shift, so that the head is the active one")
+            return False
+        return True
+
+
+class IDTO3D_OT_wrap_marks(_WrapOperator, bpy.types.Operator):
+    """Put marks for eyes, nose, mouth, chin, ears and crown on your mesh where they may belong. Move them to the right
+    places before you wrap; delete those that your mesh has no place for"""
+
+    bl_idname = "idto3d.wrap_marks"
+    bl_label = "Place Marks"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: Any) -> set[str]:
+        head, own = context.object, own_mesh(context)
+        context.view_layer.update()
+        for mark in marks_of(own).values():
+            bpy.data.objects.remove(mark)
+        skin = wrap_head.skin_of(head)
+        places = wrap_marks.landmarks(skin.points, wrap_head.members_of(head))
+        # Both as they stand in the scene, since a mesh may be stored lying down.
+        to_world = np.array(own.matrix_world)
+        mine = wrap_head.mesh_of(own).points @ to_world[:3, :3].T + to_world[:3, 3]
+        guessed = wrap_marks.guess(mine, skin.points[np.unique(skin.triangles)], places)
+        size = 0.03 * float(np.ptp(mine[:, 2]))
+        for name, place in guessed.items():
+            mark = bpy.data.objects.new(name, None)
+            mark[_MARK] = name
+            mark.empty_display_type, mark.empty_display_size = "SPHERE", size / 3
+            mark.show_name = mark.show_in_front = True
+            naming.collection_of(own).objects.link(mark)
+            mark.parent = own
+            mark.matrix_parent_inverse = own.matrix_world.inverted()
+            mark.location = Vector(place)
+        self.report({"INFO"}, f"{len(guessed)} marks on {own.name}: move each to its place")
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_wrap(_WrapOperator, bpy.types.Operator):
+    """Put this head onto your mesh: a new object with the faces of yours, the shape of this head and all its keys"""
+
+    bl_idname = "idto3d.wrap"
+    bl_label = "Wrap"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if len(marks_of(own_mesh(context))) < _LEAST:
+            cls.poll_message_set(f"Place the marks first; {_LEAST} at least")
+            return False
+        return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        self._begin(context)
+        context.window_manager.progress_begin(0, 100)
+        self._timer = context.window_manager.event_timer_add(0.01, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: Any, event: Any) -> set[str]:
+        if event.type == "ESC":
+            self._steps.close()
+            return self._over(context, {"CANCELLED"})
+        if event.type != "TIMER":
+            return {"RUNNING_MODAL"}
+        done = self._step(context)
+        return {"RUNNING_MODAL"} if done is None else self._over(context, done)
+
+    def execute(self, context: Any) -> set[str]:
+        self._begin(context)
+        while (done := self._step(context)) is None:
+            pass
+        return done
+
+    def _begin(self, context: Any) -> None:
+        head, own = context.object, own_mesh(context)
+        context.view_layer.update()
+        places = wrap_marks.landmarks(densities.net_of(head).points, wrap_head.members_of(head))
+        inverse = own.matrix_world.inverted()
+        marks = {
+            name: (np.array(inverse @ mark.matrix_world.translation), places[name])
+            for name, mark in marks_of(own).items()
+            if name in places
+        }
+        self._own = own.name
+        self._steps = wrap_head.wrapped(head, own, marks)
+
+    def _step(self, context: Any) -> set[str] | None:
+        """The operator's result when all is done."""
+        try:
+            context.window_manager.progress_update(100 * next(self._steps))
+            return None
+        except StopIteration as end:
+            made, report = end.value
+        except wrap_head.TooFarError as error:
+            self.report(
+                {"ERROR"},
+                f"E_WRAP_FAR: {self._own} lies {1000 * error.mean:.1f} mm off the head on average. Move the marks to "
+                "their places, and see that the mesh is a head of a like shape.",
+            )
+            return {"CANCELLED"}
+        for obj in context.selected_objects:
+            obj.select_set(False)
+        made.select_set(True)
+        context.view_layer.objects.active = made
+        self.report({"INFO"}, f"{made.name}: {report['mean_mm']:.2f} mm off the head on average")
+        return {"FINISHED"}
+
+    def _over(self, context: Any, result: set[str]) -> set[str]:
+        context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        return result
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_wrap_marks, IDTO3D_OT_wrap))

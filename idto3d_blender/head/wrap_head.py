@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head put onto a mesh of the user's: its shape, all its keys, and a report of how far it lies from what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+from mathutils.bvhtree import BVHTree
+from numpy.typing import NDArray
+
+from . import densities, naming, rig_keys, wrap
+from .import_head import PROPERTY
+
+REPORT = "idto3d_wrap"
+"""Property of a wrapped mesh: mean_mm, most_mm (95 of 100 places), worst_mm: how far the head's face lies off it."""
+SKIN = ("face", "back_head", "mouth_socket", "eye_socket")
+FARTHEST_MEAN = 0.003
+_SMOOTH_KEYS = 0.02
+
+Floats = NDArray[np.floating[Any]]
+
+
+class TooFarError(Exception):
+    """The mesh does not lie on the head. mean: metres."""
+
+    def __init__(self, mean: float) -> None:
+        super().__init__(mean)
+        self.mean = mean
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """points (V,3) metres in the head's frame; triangles (T,3); nearest: how the nearest place is found on it."""
+
+    points: Floats
+    triangles: NDArray[np.integer[Any]]
+
+    def nearest(self) -> wrap.Nearest:
+        tree = BVHTree.FromPolygons(self.points.tolist(), self.triangles.tolist())
+        normals = wrap.vertex_normals(self.points, self.triangles)
+
+        def find(places: Floats) -> wrap.Found:
+            hits = [tree.find_nearest(place) for place in places.tolist()]
+            where = np.array([hit[0][:] for hit in hits])
+            number = np.array([hit[2] for hit in hits])
+            share = wrap.barycentric(where, self.points[self.triangles[number]])
+            normal = (normals[self.triangles[number]] * share[:, :, None]).sum(axis=1)
+            return wrap.Found(where, normal / np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-9), number)
+
+        return find
+
+
+def skin_of(head: Any, parts: tuple[str, ...] = SKIN) -> Surface:
+    """The neutral skin of a head, in its own frame."""
+    net = densities.net_of(head)
+    wanted = [number for number, name in enumerate(densities.part_names(head)) if name in parts]
+    faces = net.faces[np.isin(net.group % len(densities.part_names(head)), wanted)]
+    halves = faces[faces[:, 3] >= 0][:, [0, 2, 3]]
+    return Surface(net.points, np.concatenate([faces[:, :3], halves]))
+
+
+def members_of(head: Any) -> dict[str, NDArray[np.integer[Any]]]:
+    """Part -> numbers of its vertices."""
+    net, names = densities.net_of(head), densities.part_names(head)
+    part = net.group % len(names)
+    found = {name: np.unique(net.faces[part == number]) for number, name in enumerate(names)}
+    return {name: own[own >= 0] for name, own in found.items() if len(own)}
+
+
+def mesh_of(obj: Any) -> Surface:
+    """A mesh of the user's as it is stored, in its own frame, cut into triangles."""
+    mesh = obj.data
+    mesh.calc_loop_triangles()
+    triangles = np.empty((len(mesh.loop_triangles), 3), np.int32)
+    mesh.loop_triangles.foreach_get("vertices", triangles.reshape(-1))
+    flat = np.empty((len(mesh.vertices), 3), np.float32)
+    mesh.vertices.foreach_get("co", flat.reshape(-1))
+    return Surface(flat.astype(float), triangles)
+
+
+def wrapped(
+    head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]
+) -> Generator[float, None, tuple[Any, dict[str, float]]]:
+    """Steps, each yielding 0..1, that make a new object of the topology of ``obj`` in the shape of ``head``; returns
+    it and its report. marks: name -> (place on obj, in its frame; place on the head, in the head's). Raises
+    TooFarError, with nothing made."""
+    own, skin = mesh_of(obj), skin_of(head)
+    start, end = (np.array([pair[side] for pair in marks.values()]) for side in (0, 1))
+    turn = wrap.similarity(start, end)
+    points = own.points @ turn[:3, :3].T + turn[:3, 3]
+    near = [int(np.argmin(((own.points - place) ** 2).sum(axis=1))) for place in start]
+    nearest = skin.nearest()
+    placed, valid = yield from wrap.fit(points, own.triangles, (np.array(near), end), nearest)
+    report = distances(Surface(placed, own.triangles), head)
+    if report["mean_mm"] > 1000 * FARTHEST_MEAN:
+        raise TooFarError(report["mean_mm"] / 1000)
+    made = _object(head, obj, placed)
+    _keys(made, head, (skin, nearest(placed), valid), wrap.Graph(wrap.edges_of(own.triangles), len(placed)))
+    made[REPORT] = report
+    return made, report
+
+
+def distances(surface: Surface, head: Any) -> dict[str, float]:
+    """Millimetres from the vertices of the head's face to a surface: mean, 95th percentile, worst."""
+    face = members_of(head)["face"]
+    places = densities.net_of(head).points[face]
+    far = 1000 * np.linalg.norm(surface.nearest()(places).place - places, axis=1)
+    return {"mean_mm": float(far.mean()), "most_mm": float(np.quantile(far, 0.95)), "worst_mm": float(far.max())}
+
+
+def _object(head: Any, obj: Any, placed: Floats) -> Any:
+    mesh = obj.data.copy()
+    shell = bpy.data.objects.new(f"{head.name} on {obj.name}"[:60], mesh)
+    if mesh.shape_keys is not None:
+        shell.shape_key_clear()
+    mesh.vertices.foreach_set("co", placed.astype(np.float32).ravel())
+    mesh.update()
+    mesh.name = shell.name
+    info = head[PROPERTY].to_dict()
+    shell[PROPERTY] = {**info, "parts": ""}
+    naming.collection_of(head).objects.link(shell)
+    width = max(Vector(corner).x for corner in head.bound_box) - min(Vector(corner).x for corner in head.bound_box)
+    shell.matrix_world = Matrix.Translation((1.3 * width, 0.0, 0.0)) @ head.matrix_world
+    return shell
+
+
+def _keys(made: Any, head: Any, on: tuple[Surface, wrap.Found, NDArray[np.bool_]], graph: wrap.Graph) -> None:
+    """Each key moves a vertex as it moves the place of the head where it lies; where there is none, as its
+    neighbours."""
+    skin, found, valid = on
+    corners = skin.triangles[found.triangle]
+    share = wrap.barycentric(found.place, skin.points[corners])
+    pull = np.where(valid, 1.0, 0.0)
+    placed = np.empty((len(found.place), 3), np.float32)
+    made.data.vertices.foreach_get("co", placed.reshape(-1))
+    made.shape_key_add(name="Basis", from_mix=False)
+    for block in head.data.shape_keys.key_blocks[1:]:
+        if rig_keys.is_twin(block.name):
+            continue
+        flat = np.empty(3 * len(skin.points), np.float32)
+        block.points.foreach_get("co", flat)
+        offset = flat.reshape(-1, 3) - skin.points
+        moved = (offset[corners] * share[:, :, None]).sum(axis=1)
+        if not valid.all():
+            moved = graph.smooth(moved, pull, _SMOOTH_KEYS, moved * pull[:, None])
+        key = made.shape_key_add(name=block.name, from_mix=False)
+        key.points.foreach_set("co", (placed + moved).astype(np.float32).ravel())
+        key.slider_min, key.slider_max, key.value = 0.0, 1.0, 0.0

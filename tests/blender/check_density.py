@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: a head in half and a quarter of its faces. ``python check_density.py WORK``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+import idto3d_blender
+from idto3d_blender.head import chords, densities, import_head
+from idto3d_blender.head.net import Net
+from tests.blender import blender_session, check_polls
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+
+
+def check_grid() -> None:
+    """A flat grid of 8 x 8 quads with a seam in its middle: every strip can be closed but those at the seam's cost."""
+    side = np.arange(9)
+    points = np.array([(x, y, 0.0) for y in side for x in side])
+    faces = np.array([(9 * j + i, 9 * j + i + 1, 9 * j + i + 10, 9 * j + i + 9) for j in range(8) for i in range(8)])
+    corners = np.where(np.arange(64)[:, None] % 8 >= 4, faces + 81, faces)
+    closed = chords.thin(Net(points, faces, corners, np.zeros(64, int)), 0.25)
+    assert 15 <= len(closed.faces) <= 18 and (closed.faces >= 0).all(), len(closed.faces)
+    stays = np.flatnonzero(closed.vertex == np.arange(81))
+    assert set(stays) >= {0, 8, 72, 80}, "a corner went"
+    assert len(np.unique(closed.faces)) == len(stays)
+    # Area and the seam are as before: the quads tile the square, and none lies on both sides of the seam.
+    square = points[closed.faces]
+    crossed = np.cross(square[:, 2] - square[:, 0], square[:, 3] - square[:, 1])[:, 2] / 2
+    assert (crossed > 0).all() and abs(crossed.sum() - 64.0) < 1e-9
+    left = square[:, :, 0].max(axis=1) <= 4
+    right = square[:, :, 0].min(axis=1) >= 4
+    assert (left ^ right).all()
+    # A texture place goes where its vertex went, on its own side of the seam.
+    for face, places in zip(closed.faces, closed.corners, strict=True):
+        assert (places % 81 == face % 81).all() or (places - face == 81).all()
+        assert len({bool(place >= 81) for place in places}) == 1
+
+
+def places(obj: Any, key: int) -> np.ndarray:
+    flat = np.empty(3 * len(obj.data.vertices), np.float32)
+    obj.data.shape_keys.key_blocks[key].points.foreach_get("co", flat)
+    return flat.reshape(-1, 3)
+
+
+def uv_of(obj: Any) -> np.ndarray:
+    """(C,5): each corner's place and UV."""
+    uv, vertex = np.empty((len(obj.data.loops), 2), np.float32), np.empty(len(obj.data.loops), np.int32)
+    obj.data.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
+    obj.data.loops.foreach_get("vertex_index", vertex)
+    return np.column_stack([places(obj, 0)[vertex], uv])
+
+
+def check_head(full: Any) -> None:
+    full.data.shape_keys.key_blocks["smile"].value = 0.5
+    group = full.vertex_groups.new(name="neck")
+    group.add(list(range(len(full.data.vertices))), 0.25, "REPLACE")
+    known = {tuple(row): number for number, row in enumerate(places(full, 0).tolist())}
+    corners = {tuple(row) for row in uv_of(full).tolist()}
+    count = len(full.data.polygons)
+    quads = sum(len(polygon.vertices) == 4 for polygon in full.data.polygons)
+    made = {}
+    for density, share in densities.SHARES.items():
+        assert bpy.ops.idto3d.change_density(density=density) == {"FINISHED"}
+        head = made[density] = bpy.context.object
+        assert import_head.is_head(head) and head.name == f"{full.name} {density.lower()}"
+        faces = [len(polygon.vertices) for polygon in head.data.polygons]
+        assert abs(len(faces) / count - share) < 0.05, (len(faces), count)
+        assert set(faces) <= {3, 4} and faces.count(3) <= count - quads, "quads became triangles"
+        numbers = [known[tuple(row)] for row in places(head, 0).tolist()]  # each is a vertex of the full head
+        for key in range(1, len(synthetic.EXPRESSIONS) + 1):
+            assert np.array_equal(places(head, key), places(full, key)[numbers])
+        assert {tuple(row) for row in uv_of(head).tolist()} <= corners, "a corner has another's UV"
+        assert abs(head.data.vertices[0].groups[0].weight - 0.25) < 1e-6
+        assert head.data.shape_keys.key_blocks["smile"].value == 0.5
+        assert full.hide_render and not head.hide_render
+        curve = head.data.materials[0].node_tree.animation_data.drivers[0]
+        assert curve.driver.variables[0].targets[0].id == head.data.shape_keys
+        check_polls.draw_all_panels()
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    assert bpy.context.object == made["HALF"], "it was made a second time"
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
+    assert made["HALF"].hide_render and not full.hide_render and len(full.data.polygons) == count
+
+
+def main() -> None:
+    check_grid()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    idto3d_blender.register()
+    assert bpy.ops.idto3d.import_head(filepath=str(synthetic.write(WORK / "anna", rows=24, columns=48))) == {"FINISHED"}
+    check_head(bpy.context.object)
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()

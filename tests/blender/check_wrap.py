@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: a head put onto meshes whose truth is known. ``python check_wrap.py WORK``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+import idto3d_blender
+from idto3d_blender.head import operators_wrap, wrap, wrap_head, wrap_marks
+from tests.blender import blender_session, check_polls
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+
+
+def check_numbers() -> None:
+    # A quarter turn about Z, twice as large, moved by (1,2,3).
+    start = np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1.0)])
+    end = np.array([(1, 2, 3), (1, 4, 3), (-1, 2, 3), (1, 2, 5.0)])
+    assert np.allclose(wrap.similarity(start, end), [(0, -2, 0, 1), (2, 0, 0, 2), (0, 0, 2, 3), (0, 0, 0, 1)])
+    # Three in a row, the ends held at 0 and 3 by 1, stiffness 1: x0 = x1/2, x2 = (3+x1)/2, 2 x1 = x0 + x2.
+    graph = wrap.Graph(np.array([(0, 1), (1, 2)]), 3)
+    wanted = np.array([[0.0], [9.0], [3.0]])
+    solved = graph.smooth(wanted, np.array([1.0, 0.0, 1.0]), 1.0, np.zeros((3, 1)))
+    assert np.allclose(solved[:, 0], (0.75, 1.5, 2.25), atol=1e-3), solved
+    corners = np.array([[(0, 0, 0), (1, 0, 0), (0, 1, 0.0)]])
+    assert np.allclose(wrap.barycentric(np.array([(0.25, 0.5, 0.0)]), corners), (0.25, 0.25, 0.5))
+
+
+def places(obj: Any, key: str) -> np.ndarray:
+    flat = np.empty(3 * len(obj.data.vertices), np.float32)
+    obj.data.shape_keys.key_blocks[key].points.foreach_get("co", flat)
+    return flat.reshape(-1, 3).astype(float)
+
+
+def bent(points: np.ndarray) -> np.ndarray:
+    """Another person, 1.5 times as large, elsewhere."""
+    out = points * (1.01, 1.0, 0.995)
+    out[:, 1] += 0.001 * np.sin(30 * out[:, 2])
+    return 1.5 * out + (0.4, 0.2, -0.1)
+
+
+def own_mesh(head: Any) -> tuple[Any, np.ndarray]:
+    """The head's skin in triangles, its vertices in another order, bent; and where each vertex was."""
+    import bmesh  # There only once bpy is.
+
+    mesh = bpy.data.meshes.new("mine")
+    work = bmesh.new()
+    work.from_mesh(head.data)
+    part = work.faces.layers.int["part"]
+    bmesh.ops.delete(work, geom=[face for face in work.faces if face[part] != 0], context="FACES")
+    bmesh.ops.triangulate(work, faces=work.faces[:])
+    order = np.random.default_rng(1).permutation(len(work.verts))
+    for vertex, number in zip(work.verts, order.tolist(), strict=True):
+        vertex.index = number
+    work.verts.sort()
+    truth = np.array([vertex.co for vertex in work.verts])
+    for vertex, place in zip(work.verts, bent(truth).tolist(), strict=True):
+        vertex.co = place
+    work.to_mesh(mesh)
+    work.free()
+    obj = bpy.data.objects.new("mine", mesh)
+    bpy.context.collection.objects.link(obj)
+    if mesh.shape_keys is not None:
+        obj.shape_key_clear()
+    return obj, truth
+
+
+def select(head: Any, *others: Any) -> None:
+    for obj in bpy.context.selected_objects:
+        obj.select_set(False)
+    for obj in (head, *others):
+        obj.select_set(True)
+    bpy.context.view_layer.objects.active = head
+
+
+def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
+    check_polls.refused(bpy.ops.idto3d.wrap, "Select your own mesh")
+    select(head, mine)
+    check_polls.refused(bpy.ops.idto3d.wrap, "Place the marks first")
+    assert bpy.ops.idto3d.wrap_marks() == {"FINISHED"}
+    marks = operators_wrap.marks_of(mine)
+    assert set(marks) == {"nose tip", "crown", "ear L", "ear R"}, set(marks)
+    head_at = wrap_marks.landmarks(places(head, "Basis"), wrap_head.members_of(head))
+    bpy.context.view_layer.update()
+    for name, mark in marks.items():
+        mark.matrix_world.translation = bent(head_at[name][None])[0]
+    before = len(bpy.data.objects)
+    vertices = np.array([vertex.co for vertex in mine.data.vertices])
+    assert bpy.ops.idto3d.wrap() == {"FINISHED"}
+    made = bpy.context.object
+    assert len(bpy.data.objects) == before + 1 and made not in (head, mine)
+    assert np.array_equal(vertices, [vertex.co for vertex in mine.data.vertices]), "the user's mesh was changed"
+    assert [p.vertices[:] for p in made.data.polygons] == [p.vertices[:] for p in mine.data.polygons]
+    off = 1000 * np.linalg.norm(places(made, "Basis") - truth, axis=1)
+    report = made[wrap_head.REPORT].to_dict()
+    assert off.mean() < 1.0, f"{off.mean():.2f} mm off the truth"
+    assert report["mean_mm"] < 0.3 and report["mean_mm"] <= report["most_mm"] <= report["worst_mm"]
+    known = {tuple(np.round(row, 5)): number for number, row in enumerate(places(head, "Basis"))}
+    numbers = [known[tuple(np.round(row, 5))] for row in truth]
+    for key in synthetic.EXPRESSIONS:
+        moved = places(made, key) - places(made, "Basis")
+        wanted = (places(head, key) - places(head, "Basis"))[numbers]
+        assert np.linalg.norm(moved - wanted, axis=1).mean() < 0.05 * np.linalg.norm(wanted, axis=1).max(), key
+    check_polls.draw_all_panels()
+
+
+def check_refused(head: Any) -> None:
+    """A box is no head."""
+    bpy.ops.mesh.primitive_cube_add(size=0.3)
+    box = bpy.context.object
+    select(head, box)
+    assert bpy.ops.idto3d.wrap_marks() == {"FINISHED"}
+    before = len(bpy.data.objects), len(bpy.data.meshes)
+    check_polls.refused(bpy.ops.idto3d.wrap, "E_WRAP_FAR")
+    assert (len(bpy.data.objects), len(bpy.data.meshes)) == before
+
+
+def main() -> None:
+    check_numbers()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    idto3d_blender.register()
+    assert bpy.ops.idto3d.import_head(filepath=str(synthetic.write(WORK / "anna", rows=30, columns=60))) == {"FINISHED"}
+    head = bpy.context.object
+    mine, truth = own_mesh(head)
+    check_wrapped(head, mine, truth)
+    check_refused(head)
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
