@@ -35,7 +35,7 @@ def play(story: str, blender: str, archive: Path, photo: Path, work: Path, secon
     interpreter for a real set-up, instead of Blender's own.
     """
     work.mkdir(parents=True, exist_ok=True)
-    for name in ("drive.py", "common.py", "first_head.py", "first_set_up.py", "hands.py"):
+    for name in ("drive.py", "common.py", "first_head.py", "after_head.py", "first_set_up.py", "hands.py"):
         shutil.copy(HERE / name, work)
     shutil.copy(archive, work)
     shutil.copy(photo, work)

@@ -28,11 +28,15 @@ BEGUN = time.monotonic()
 
 
 class Extension:
-    """The modules of the installed extension, by name."""
+    """The modules of the installed extension, by name. Of the names that several rooms have, the first room's."""
+
+    ROOMS = ("ui", "jobs", "head", "studio", "capture", "match")
 
     def __getattr__(self, name: str) -> Any:
-        rooms = ("ui", "jobs", "head", "studio")
-        room = next(r for r in rooms if importlib.util.find_spec(f"{MODULE}.{r}.{name}"))
+        room = next(r for r in self.ROOMS if importlib.util.find_spec(f"{MODULE}.{r}.{name}"))
+        return self.of(room, name)
+
+    def of(self, room: str, name: str) -> Any:
         return importlib.import_module(f"{MODULE}.{room}.{name}")
 
 
@@ -94,6 +98,17 @@ def running() -> Any:
     return ext.session.get().running()
 
 
+def unfold() -> None:
+    """Blender tells no script where a box's header is: the boxes that are folded at first are opened before they are
+    drawn for the first time."""
+    panels = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("IDTO3D_PT_")]
+    for panel in panels:
+        if "DEFAULT_CLOSED" in getattr(panel, "bl_options", ()) and panel.__name__ != "IDTO3D_PT_setup_ready":
+            bpy.utils.unregister_class(panel)
+            panel.bl_options = set()
+            bpy.utils.register_class(panel)
+
+
 def install() -> Steps:
     enter("install")
     yield 1.0
@@ -103,6 +118,9 @@ def install() -> Steps:
     yield 0.5
     note(enabled=MODULE in bpy.context.preferences.addons)
     measure_ticks()
+    unfold()
+    # In the window itself: without a window manager, nobody would raise another one.
+    bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
     if GIVEN["look"]:
         bpy.context.preferences.view.show_tooltips = False
     yield from HANDS.open_tab("ID-to-3D")

@@ -20,17 +20,18 @@ import bpy
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 if TYPE_CHECKING:
-    from tests.gui import common, first_head, first_set_up
+    from tests.gui import after_head, common, first_head, first_set_up
     from tests.gui.common import BEGUN, GIVEN, HANDS, RESULT, WORK
     from tests.gui.hands import Steps
 else:
+    import after_head
     import common
     import first_head
     import first_set_up
     from common import BEGUN, GIVEN, HANDS, RESULT, WORK
     from hands import Steps
 
-STORIES = {"head": first_head.PARTS, "set-up": first_set_up.PARTS}
+STORIES = {"head": (*first_head.PARTS, *after_head.PARTS, first_head.look_around), "set-up": first_set_up.PARTS}
 
 
 def story() -> Steps:

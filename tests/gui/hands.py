@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 Steps = Generator[float, None, Any]
 _SETTLE = 0.12  # seconds from a moved mouse to a highlighted button, with software OpenGL
@@ -36,6 +37,7 @@ class Hands:
         self.simulate = simulate
         self.shots: list[dict[str, Any]] = []
         self._window_id: tuple[str, ...] | None = None
+        self._last = 1e6  # height at which a button was found last
 
     # --- where things are
 
@@ -114,6 +116,37 @@ class Hands:
             self._xdotool("key", name)
         yield 0.4
 
+    def write(self, words: str) -> Steps:
+        """Into the text field that was clicked on, and Return."""
+        if self.simulate:
+            for letter in words:
+                kind = "SPACE" if letter == " " else letter.upper()
+                self.window().event_simulate(type=kind, value="PRESS", unicode=letter)
+                self.window().event_simulate(type=kind, value="RELEASE")
+        else:
+            self._xdotool("type", "--delay", "40", words)
+        yield 0.4
+        yield from self.key("Return")
+
+    def choose_file(self, path: Path) -> Steps:
+        """A file, or a folder, in the file browser that has opened over the whole screen; then its button."""
+        end = time.monotonic() + 20
+        while not (browser := [area for area in self.window().screen.areas if area.type == "FILE_BROWSER"]):
+            if time.monotonic() > end:
+                raise NotFound("no file browser has opened")
+            yield 0.1
+        yield 1.0
+        params = browser[0].spaces.active.params
+        params.directory = str(path if path.is_dir() else path.parent).encode()
+        if not path.is_dir():
+            params.filename = path.name
+        yield 1.0
+        yield from self.shot(f"browser-{path.stem}")
+        region = next(region for region in browser[0].regions if region.type == "WINDOW")
+        with bpy.context.temp_override(window=self.window(), area=browser[0], region=region):
+            bpy.ops.file.execute()
+        yield 1.0
+
     def away(self) -> Steps:
         """Into a corner of the viewport, where nothing is highlighted and no tooltip stands in the way."""
         region = self.region("WINDOW")
@@ -141,8 +174,8 @@ class Hands:
         return ""
 
     def find(self, text: str, at: float = 0.4) -> Generator[float, None, tuple[float, float]]:
-        """Go down the sidebar with the mouse until a button whose Python contains ``text`` is under it; where it is
-        not in sight, turn the wheel.
+        """Go over the sidebar with the mouse until a button whose Python contains ``text`` is under it, beginning where
+        the last one was found; where it is not in sight, turn the wheel.
 
         at: where across, 0 left to 1 right. Raises NotFound with what was there.
         """
@@ -150,19 +183,20 @@ class Hands:
         for wheel in _WHEEL:
             region = self.region()
             yield from self.scroll(region.x + region.width / 2, region.y + region.height / 2, wheel)
-            x, y = region.x + at * region.width, region.y + region.height - 12.0
-            while y > region.y + 8:
+            x = region.x + at * region.width
+            rows = np.arange(region.y + region.height - 12.0, region.y + 8, -_ROW)
+            for y in (float(row) for row in rows[np.argsort(np.abs(rows - self._last))]):
                 self.move(x, y)
                 yield _SETTLE
                 here = self.hovered()
                 if text in here:
+                    self._last = y
                     # Into the button's middle.
                     self.move(x, y - _ROW / 2)
                     yield _SETTLE
                     return (x, y - _ROW / 2) if text in self.hovered() else (x, y)
                 if here and here not in seen:
                     seen.append(here)
-                y -= _ROW
             # A sidebar that has just changed may highlight nothing until the mouse has been elsewhere.
             yield from self.away()
         raise NotFound(f"{text} is not among {seen}")
@@ -176,20 +210,24 @@ class Hands:
 
     def shot(self, name: str, **facts: Any) -> Steps:
         """Screenshot NAME.png, by a process beside Blender where there is one, so that Blender is not held up."""
-        path, view = self.folder / f"{name}.png", self.region("WINDOW")
+        path = self.folder / f"{name}.png"
         command = _screenshot_command(path)
-        box = [view.x, self.window().height - view.y - view.height, view.width, view.height]
-        sidebar = self.region()
-        side = [sidebar.x, self.window().height - sidebar.y - sidebar.height, sidebar.width, sidebar.height]
+        # A file browser over the whole screen leaves no viewport.
+        there = any(area.type == "VIEW_3D" for area in self.window().screen.areas)
+        box, side = [self._place(self.region(kind)) if there else [] for kind in ("WINDOW", "UI")]
         if command:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             end = time.monotonic() + 30
             while process.poll() is None and time.monotonic() < end:
                 yield 0.05
         else:
-            with self.override("WINDOW"):
+            with bpy.context.temp_override(window=self.window()):
                 bpy.ops.screen.screenshot(filepath=str(path))
         self.shots.append({"name": name, "viewport": box, "sidebar": side, **facts})
+
+    def _place(self, region: Any) -> list[int]:
+        """Left, top, width and height in the screenshot."""
+        return [region.x, self.window().height - region.y - region.height, region.width, region.height]
 
 
 def _screenshot_command(path: Path) -> list[str]:

@@ -41,7 +41,9 @@ def main(head: Path, set_up: Path | None, target: Path) -> None:
     pictures = {
         "photo": sidebar("03-photo", 0.28),
         "growing": whole("05-sketch"),
-        "head": whole("12-animation"),
+        "head": whole("42-pose"),
+        "pinned": whole("44-pinned"),
+        "take": whole("48-baked"),
         "rendered": PIL.Image.open(head / "rendered.png").convert("RGB"),
         "error": sidebar("06-error", 0.73),
     }

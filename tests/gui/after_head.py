@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an artist does with a finished head: look for a key, take a pose, pin it to its photo, rig it, act with a take,
+render, export. Played by drive.py after first_head.py."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import bpy
+import numpy as np
+
+if TYPE_CHECKING:
+    from tests.gui.common import GIVEN, HANDS, WORK, enter, ext, note, until
+    from tests.gui.first_head import heads
+    from tests.gui.hands import Steps
+else:
+    from common import GIVEN, HANDS, WORK, enter, ext, note, until
+    from first_head import heads
+    from hands import Steps
+
+_SECONDS = 2.0  # of the take
+_RATE = 60.0
+
+
+def the_head() -> Any:
+    return heads()[0]
+
+
+def select(obj: Any) -> None:
+    for other in bpy.context.selected_objects:
+        other.select_set(False)
+    obj.select_set(True)
+    bpy.context.view_layer.objects.active = obj
+
+
+def key_value(name: str) -> float:
+    keys = the_head().data.shape_keys
+    return float(keys.evaluated_get(bpy.context.evaluated_depsgraph_get()).key_blocks[name].value)
+
+
+def boxes() -> Steps:
+    """Every box once, for a person to look at."""
+    enter("boxes")
+    select(the_head())
+    with HANDS.override("WINDOW"):
+        bpy.ops.idto3d.clear_animation()
+        bpy.ops.idto3d.remove_turntable()
+    region = HANDS.region()
+    x, y = region.x + region.width / 2, region.y + region.height / 2
+    yield from HANDS.scroll(x, y, -80)
+    for number in range(6 if GIVEN["look"] else 0):
+        yield from HANDS.away()
+        yield from HANDS.shot(f"40-boxes-{number}")
+        yield from HANDS.scroll(x, y, 9)
+
+
+def search() -> Steps:
+    """Look for a key by a part of its name, move it, and take the words out again."""
+    enter("search")
+    if "jawOpen" not in the_head().data.shape_keys.key_blocks:
+        note(searched=None)  # the head of the worker that computes nothing has the paper's keys only
+        return
+    yield from HANDS.click_on("key_search")
+    yield from HANDS.write("jaw open")
+    note(search_words=ext.properties.settings().key_search)
+    x, y = yield from HANDS.find('key_blocks["jawOpen"].value')
+    region = HANDS.region()
+    yield from HANDS.drag(x, y, region.x + region.width * 0.9, y)
+    yield from HANDS.away()
+    note(searched=key_value("jawOpen"))
+    yield from HANDS.shot("41-search")
+    ext.properties.settings().key_search = ""
+    yield from HANDS.click_on("idto3d.reset_expressions", at=0.25)
+
+
+def take_pose() -> Steps:
+    """Click on one of the poses that are shown as pictures."""
+    enter("take a pose")
+    pictured = ext.poses.pictured(the_head())
+    note(pictured=len(pictured))
+    if not pictured:
+        return
+    yield from HANDS.click_on("idto3d.pose(", at=0.2)
+    values = {key.name: key.value for key in the_head().data.shape_keys.key_blocks[1:] if key.value}
+    note(posed=values)
+    yield from HANDS.away()
+    yield from HANDS.shot("42-pose")
+    yield from HANDS.click_on("idto3d.reset_expressions", at=0.25)
+
+
+def match() -> Steps:
+    """Lay the head over its photo, and drag the skin in the middle of the face by a few pixels."""
+    if GIVEN["backend"] == "fake":
+        return
+    enter("match")
+    select(the_head())
+    yield from HANDS.click_on("idto3d.match(")
+    matched = ext.of("match", "session")
+    began = time.monotonic()
+    yield from until(lambda: matched.get() is not None and matched.get().skin is not None, 90, "the matched head")
+    note(seconds_to_match=round(time.monotonic() - began, 1))
+    yield 1.0
+    yield from HANDS.away()
+    yield from HANDS.shot("43-match")
+    window, space = HANDS.region("WINDOW"), HANDS.area().spaces.active
+    frame = ext.overlay.Frame(window, space, bpy.context.scene)
+    photo = matched.get().fit.photos[0]
+    middle = frame.to_region(photo.landmarks.mean(0)[None])[0]
+    x, y = window.x + float(middle[0]), window.y + float(middle[1])
+    began = time.monotonic()
+    yield from HANDS.drag(x, y, x + 14, y - 8)
+    pins = the_head().idto3d_match.pins
+    yield from until(lambda: len(pins) == 1, 20, "a pin")
+    note(seconds_to_pin=round(time.monotonic() - began, 1), pins=len(pins))
+    yield 0.5
+    yield from HANDS.shot("44-pinned")
+    yield from HANDS.click_on("idto3d.pins_clear", at=0.25)
+    note(pins_after_clear=len(pins))
+    yield from HANDS.click_on("idto3d.match_leave")
+    note(match_left=matched.get() is None)
+    yield 0.5
+
+
+def rig() -> Steps:
+    """Add the rig, and turn the jaw's bone."""
+    enter("rig")
+    select(the_head())
+    yield from HANDS.click_on("idto3d.add_rig")
+    yield 0.5
+    made = ext.rig.rig_of(the_head())
+    note(rig_bones=[bone.name for bone in made.data.bones])
+    yield from HANDS.shot("45-rig")
+    bone = made.pose.bones["jaw"]
+    bone.rotation_mode = "XYZ"
+    before = _chin()
+    bone.rotation_euler.x = 0.2
+    bpy.context.view_layer.update()
+    opened = float(np.abs(_chin() - before).max())
+    bone.rotation_euler.x = -0.2
+    bpy.context.view_layer.update()
+    opened = max(opened, float(np.abs(_chin() - before).max()))
+    yield 0.5
+    yield from HANDS.away()
+    yield from HANDS.shot("46-jaw")
+    bone.rotation_euler.x = 0.0
+    note(jaw_moves_mm=round(1000 * opened, 1))
+
+
+def _chin() -> Any:
+    """Evaluated vertices (V,3) in metres."""
+    mesh = the_head().evaluated_get(bpy.context.evaluated_depsgraph_get()).data
+    points = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.vertices.foreach_get("co", points)
+    return points.reshape(-1, 3)
+
+
+def capture() -> Steps:
+    """A take as Live Link Face saves it, opened and baked."""
+    enter("capture")
+    select(the_head())
+    _write_take()
+    yield from HANDS.click_on("idto3d.capture_open")
+    yield from HANDS.choose_file(WORK / "take.csv")
+    takes = ext.takes
+    yield from until(lambda: takes.state.take is not None, 20, "the take")
+    yield 0.5
+    yield from HANDS.away()
+    yield from HANDS.shot("47-take")
+    yield from HANDS.click_on("idto3d.capture_bake")
+    scene = bpy.context.scene
+    scene.frame_set((scene.frame_start + scene.frame_end) // 2)
+    name = "jawOpen" if "jawOpen" in the_head().data.shape_keys.key_blocks else ""
+    note(take_frames=[scene.frame_start, scene.frame_end], take_jaw=round(key_value(name), 2) if name else None)
+    note(fps=scene.render.fps)
+    yield from HANDS.away()
+    yield from HANDS.shot("48-baked")
+
+
+def _write_take() -> None:
+    """Two seconds: the jaw opens and closes, and the head turns to the person's left."""
+    table = ext.table
+    times = np.arange(int(_SECONDS * _RATE)) / _RATE
+    channels = np.zeros((len(times), len(table.SHAPES) + len(table.ANGLES)))
+    swell = np.sin(np.pi * times / _SECONDS) ** 2
+    channels[:, table.SHAPES.index("jawOpen")] = 0.6 * swell
+    channels[:, table.SHAPES.index("mouthSmileLeft")] = 0.8 * swell
+    channels[:, len(table.SHAPES)] = 0.4 * swell
+    take = table.take_of(times, channels, np.ones(len(times), bool))
+    table.write_take(take, WORK / "take.csv")
+
+
+def frames() -> Steps:
+    """The middle of the take by both engines."""
+    enter("frames")
+    scene = bpy.context.scene
+    scene.render.resolution_x = scene.render.resolution_y = 256
+    names = {"CYCLES", "BLENDER_EEVEE_NEXT", "BLENDER_EEVEE"}
+    known = {item.identifier for item in scene.render.bl_rna.properties["engine"].enum_items}
+    eevee = "BLENDER_EEVEE_NEXT" if bpy.app.version < (5, 0, 0) else "BLENDER_EEVEE"
+    note(engines=sorted(names & known))
+    for engine, name in ((eevee, "eevee"), ("CYCLES", "cycles")):
+        scene.render.engine = engine
+        if engine == "CYCLES":
+            scene.cycles.samples, scene.cycles.use_denoising = 16, False
+        else:
+            scene.eevee.taa_render_samples = 8
+        scene.render.filepath = str(WORK / f"frame-{name}.png")
+        began = time.monotonic()
+        bpy.ops.render.render(write_still=True)
+        note(**{f"{name}_seconds": round(time.monotonic() - began, 1)})
+        yield 0.2
+
+
+def export() -> Steps:
+    """For three.js, with its button and the file browser."""
+    enter("export")
+    select(the_head())
+    folder = WORK / "out"
+    folder.mkdir()
+    yield from HANDS.click_on("'THREE'", at=0.75)
+    yield from HANDS.choose_file(folder)
+    yield from until(lambda: list(folder.rglob("*.glb")), 60, "the exported file")
+    yield 1.0
+    files = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+    note(exported=files)
+    yield from HANDS.away()
+    yield from HANDS.shot("49-exported")
+
+
+PARTS = (boxes, search, take_pose, match, rig, capture, frames, export)
