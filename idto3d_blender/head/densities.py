@@ -122,7 +122,8 @@ def corner_numbers(mesh: Any) -> NDArray[np.int64]:
     if mesh.uv_layers.active is not None:
         mesh.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
     steps = np.rint(uv * _UV_STEPS).astype(np.int64)
-    return np.unique(np.column_stack([vertices, steps]), axis=0, return_inverse=True)[1].reshape(-1)
+    place = np.unique((steps[:, 0] << 32) + steps[:, 1], return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return np.unique(vertices * (place.max(initial=0) + 1) + place, return_inverse=True)[1].reshape(-1)
 
 
 def part_names(obj: Any) -> list[str]:

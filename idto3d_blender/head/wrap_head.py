@@ -13,7 +13,7 @@ from mathutils import Matrix, Vector
 from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
-from . import densities, naming, rig_keys, wrap
+from . import densities, naming, rig_keys, wrap, wrap_maps
 from .import_head import PROPERTY
 
 REPORT = "idto3d_wrap"
@@ -102,6 +102,8 @@ def wrapped(
     made = _object(head, obj, placed)
     _keys(made, head, (skin, nearest(placed), valid), wrap.Graph(wrap.edges_of(own.triangles), len(placed)))
     made[REPORT] = report
+    target = _textured_mesh(made, placed, own.triangles)
+    yield from wrap_maps.bake(made, head, target, _textured_skin(head, skin), nearest)
     return made, report
 
 
@@ -111,6 +113,33 @@ def distances(surface: Surface, head: Any) -> dict[str, float]:
     places = densities.net_of(head).points[face]
     far = 1000 * np.linalg.norm(surface.nearest()(places).place - places, axis=1)
     return {"mean_mm": float(far.mean()), "most_mm": float(np.quantile(far, 0.95)), "worst_mm": float(far.max())}
+
+
+def _textured_mesh(made: Any, placed: Floats, triangles: NDArray[np.integer[Any]]) -> wrap_maps.Textured:
+    mesh = made.data
+    uv = np.zeros((len(mesh.loops), 2), np.float32)
+    if mesh.uv_layers.active is not None:
+        mesh.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
+    mesh.calc_loop_triangles()
+    corners = np.empty((len(mesh.loop_triangles), 3), np.int32)
+    mesh.loop_triangles.foreach_get("loops", corners.reshape(-1))
+    slot, polygon = np.empty(len(mesh.polygons), np.int32), np.empty(len(triangles), np.int32)
+    mesh.polygons.foreach_get("material_index", slot)
+    mesh.loop_triangles.foreach_get("polygon_index", polygon)
+    return wrap_maps.Textured(placed, triangles, uv[corners].astype(float), slot[polygon])
+
+
+def _textured_skin(head: Any, skin: Surface) -> wrap_maps.Textured:
+    net, count = densities.net_of(head), len(densities.part_names(head))
+    wanted = np.isin(net.group % count, [n for n, name in enumerate(densities.part_names(head)) if name in SKIN])
+    uv, places = np.zeros((len(head.data.loops), 2), np.float32), densities.corner_numbers(head.data)
+    head.data.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
+    of_place = np.zeros((places.max() + 1, 2))
+    of_place[places] = uv
+    corners, slot = net.corners[wanted], net.group[wanted] // count
+    quads = net.faces[wanted][:, 3] >= 0
+    corners = np.concatenate([corners[:, :3], corners[quads][:, [0, 2, 3]]])
+    return wrap_maps.Textured(skin.points, skin.triangles, of_place[corners], np.concatenate([slot, slot[quads]]))
 
 
 def _object(head: Any, obj: Any, placed: Floats) -> Any:

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import operators_wrap, wrap, wrap_head, wrap_marks
+from idto3d_blender.head import import_head, naming, operators_wrap, wrap, wrap_head, wrap_maps, wrap_marks
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
@@ -101,13 +101,50 @@ def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
     report = made[wrap_head.REPORT].to_dict()
     assert off.mean() < 1.0, f"{off.mean():.2f} mm off the truth"
     assert report["mean_mm"] < 0.3 and report["mean_mm"] <= report["most_mm"] <= report["worst_mm"]
-    known = {tuple(np.round(row, 5)): number for number, row in enumerate(places(head, "Basis"))}
-    numbers = [known[tuple(np.round(row, 5))] for row in truth]
+    basis = places(head, "Basis")
+    numbers = [int(np.argmin(((basis - row) ** 2).sum(axis=1))) for row in truth]
     for key in synthetic.EXPRESSIONS:
         moved = places(made, key) - places(made, "Basis")
         wanted = (places(head, key) - places(head, "Basis"))[numbers]
         assert np.linalg.norm(moved - wanted, axis=1).mean() < 0.05 * np.linalg.norm(wanted, axis=1).max(), key
+    check_maps(made, head)
     check_polls.draw_all_panels()
+
+
+def check_maps(made: Any, head: Any) -> None:
+    """The synthetic skin has one colour, and normals that are flat."""
+    (material,) = made.data.materials
+    images = {image[naming.ROLE]: image for image in naming.images(made)}
+    assert not set(images.values()) & set(naming.images(head)) and material not in head.data.materials[:]
+    for role, colour in (("skin_albedo", synthetic.ALBEDO), ("skin_normal", synthetic.NORMAL)):
+        flat = np.empty((synthetic.SIZE**2, 4), np.float32)
+        images[role].pixels.foreach_get(flat.reshape(-1))
+        painted = 255 * flat[flat[:, 3] > 0.5, :3]
+        # The flat of 8 bits is 128 of 255, half a step beside the middle.
+        assert len(painted) > 0.8 * len(flat) and np.abs(np.median(painted, axis=0) - colour).max() <= 1.5, role
+        assert images[role].packed_file is not None
+    curve = material.node_tree.animation_data.drivers[0]
+    assert curve.driver.variables[0].targets[0].id == made.data.shape_keys
+
+
+def check_pictures() -> None:
+    """Four pixels: red, green above blue, white. In their middle they are mixed in equal parts."""
+    image = bpy.data.images.new("four", 2, 2)
+    rows = [(0, 0, 1, 1), (1, 1, 1, 1), (1, 0, 0, 1), (0, 1, 0, 1)]
+    image.pixels.foreach_set(np.array(rows, np.float32).ravel())
+    got = wrap_maps._sampled(image, np.array([(0.25, 0.25), (0.75, 0.75), (0.5, 0.5), (0.5, 0.0)]))
+    assert np.allclose(got, [(0, 0, 1, 1), (0, 1, 0, 1), (0.5, 0.5, 0.5, 1), (0.5, 0.5, 1, 1)])
+    bpy.data.images.remove(image)
+    # A triangle over the lower left half of 4 x 4 texels: centres on its long side count as in it.
+    steps: Any = wrap_maps._painted(np.array([[(0, 0), (1, 0), (0, 1.0)]]), 4)
+    number, share = import_head.run_to_end(steps)
+    assert [int((row >= 0).sum()) for row in number] == [4, 3, 2, 1]
+    assert np.allclose(share[1, 2], (0.0, 0.625, 0.375), atol=1e-6)
+    # One square in the plane of X and Z, facing -Y, whose u grows to the left: u runs along -X, v along Z.
+    points = np.array([(0, 0, 0), (1, 0, 0), (1, 0, 1.0)])
+    mesh = wrap_maps.Textured(points, np.array([(0, 1, 2)]), np.array([[(1, 0), (0, 0), (0, 1.0)]]), np.zeros(1, int))
+    tangent, bitangent = wrap_maps._frames(mesh, np.array([0]), np.array([(0, -1.0, 0)]))
+    assert np.allclose(tangent, (-1, 0, 0)) and np.allclose(bitangent, (0, 0, 1))
 
 
 def check_refused(head: Any) -> None:
@@ -124,6 +161,7 @@ def check_refused(head: Any) -> None:
 def main() -> None:
     check_numbers()
     bpy.ops.wm.read_factory_settings(use_empty=True)
+    check_pictures()
     idto3d_blender.register()
     assert bpy.ops.idto3d.import_head(filepath=str(synthetic.write(WORK / "anna", rows=30, columns=60))) == {"FINISHED"}
     head = bpy.context.object

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head's pictures brought over to another mesh's UV: each texel takes what lies at the nearest place of the head."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from . import blend_materials, naming, wrap
+from .bundle import SKIN
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.integer[Any]]
+
+_SLICE = 20_000  # texels looked up at a time
+_ROWS = 400  # triangles painted at a time
+_BLEED = 6  # texels that colours run over the borders of the UV
+_FLAT = (0.5, 0.5, 1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Textured:
+    """points (V,3), triangles (T,3), uv (T,3,2) of their corners, slot (T,) of their material."""
+
+    points: Floats
+    triangles: Ints
+    uv: Floats
+    slot: Ints
+
+
+def bake(
+    made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest
+) -> Generator[float, None, None]:
+    """Steps, each yielding 0..1, that give ``made`` the head's skin as material, with pictures of its own for each
+    material that it had. target: ``made`` in the head's frame; source: the head's skin, of which ``nearest`` finds
+    places. Nothing without UV."""
+    skin = next((m for m in head.data.materials if m is not None and m.get(naming.ROLE) == SKIN), None)
+    if skin is None or not np.ptp(target.uv):
+        return
+    slots = np.unique(target.slot).tolist()
+    while len(made.data.materials) <= max(slots):
+        made.data.materials.append(None)
+    for slot in slots:
+        chosen = target.slot == slot
+        own = Textured(target.points, target.triangles[chosen], target.uv[chosen], target.slot[chosen])
+        images = yield from _bake_one(made, head, own, source, nearest)
+        made.data.materials[slot] = _material(made, head, skin, images)
+
+
+def _bake_one(
+    made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest
+) -> Generator[float, None, dict[str, Any]]:
+    """Pictures by role."""
+    pictures = {image[naming.ROLE]: image for image in naming.images(head) if naming.ROLE in image}
+    kinds = [role.removeprefix(f"{SKIN}_") for role in pictures if role.startswith(f"{SKIN}_")]
+    size = max(pictures[f"{SKIN}_{kind}"].size[0] for kind in kinds)
+    number, share = yield from _painted(target.uv, size)
+    texels = np.flatnonzero(number.ravel() >= 0)
+    owner, weight = number.ravel()[texels], share.reshape(-1, 3)[texels]
+    places = (target.points[target.triangles[owner]] * weight[:, :, None]).sum(axis=1)
+    found = []
+    for begin in range(0, len(places), _SLICE):
+        found.append(nearest(places[begin : begin + _SLICE]))
+        yield 0.2 + 0.7 * begin / len(places)
+    there = wrap.Found(*(np.concatenate([getattr(f, n) for f in found]) for n in ("place", "normal", "triangle")))
+    within = wrap.barycentric(there.place, source.points[source.triangles[there.triangle]])
+    uv = (source.uv[there.triangle] * within[:, :, None]).sum(axis=1)
+    slot = source.slot[there.triangle]
+    own = {}
+    for kind in kinds:
+        values = np.empty((len(texels), 4), np.float32)
+        for one in np.unique(slot).tolist():
+            mine = slot == one
+            values[mine] = _read(head.data.materials[one], kind, pictures, uv[mine])
+        if kind == "normal":
+            values = _turned(values, (target, owner, weight), (source, there))
+        canvas = np.zeros((size * size, 4), np.float32)
+        canvas[texels] = values
+        own[f"{SKIN}_{kind}"] = _image(made, pictures[f"{SKIN}_{kind}"], _bled(canvas.reshape(size, size, 4), number))
+        yield 0.95
+    return own
+
+
+def _painted(uv: Floats, size: int) -> Generator[float, None, tuple[Ints, Floats]]:
+    """(H,W) the triangle at each texel, -1 for none, and (H,W,3) where in it; row 0 is v = 0."""
+    number, share = np.full((size, size), -1), np.zeros((size, size, 3), np.float32)
+    corners = uv * size - 0.5
+    low = np.ceil(corners.min(axis=1)).astype(int).clip(0, size - 1)
+    high = np.floor(corners.max(axis=1)).astype(int).clip(0, size - 1)
+    ab, ac = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    for t in np.flatnonzero((np.abs(area) > 1e-12) & (high >= low).all(axis=1)).tolist():
+        (x0, y0), (x1, y1) = low[t], high[t]
+        x = np.arange(x0, x1 + 1)[None] - corners[t, 0, 0]
+        y = np.arange(y0, y1 + 1)[:, None] - corners[t, 0, 1]
+        b = (x * ac[t, 1] - y * ac[t, 0]) / area[t]
+        c = (y * ab[t, 0] - x * ab[t, 1]) / area[t]
+        inside = (b >= -1e-6) & (c >= -1e-6) & (b + c <= 1 + 1e-6)
+        number[y0 : y1 + 1, x0 : x1 + 1][inside] = t
+        share[y0 : y1 + 1, x0 : x1 + 1][inside] = np.stack([1 - b - c, b, c], axis=-1)[inside]
+        if t % _ROWS == 0:
+            yield 0.2 * t / len(uv)
+    return number, share
+
+
+def _read(material: Any, kind: str, pictures: dict[str, Any], uv: Floats) -> Floats:
+    """(N,4) values of a kind at places of a material's UV; of one that lacks an expression's albedo, its usual one."""
+    role = str(material.get(naming.ROLE, "")) if material is not None else ""
+    image = pictures.get(f"{role}_{kind}") or (pictures.get(f"{role}_albedo") if kind.startswith("albedo") else None)
+    if image is not None:
+        return _sampled(image, uv)
+    plain = _FLAT
+    socket = {"roughness": "Roughness", "specular": "Specular IOR Level"}.get(kind)
+    if socket and material is not None:
+        shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+        plain = (*(float(shader.inputs[socket].default_value),) * 3, 1.0)
+    return np.tile(np.array(plain, np.float32), (len(uv), 1))
+
+
+def _sampled(image: Any, uv: Floats) -> Floats:
+    """(N,4) values of a picture as it stores them, bilinear; the centre of its first pixel lies at half a pixel."""
+    width, height = image.size
+    flat = np.empty(4 * width * height, np.float32)
+    image.pixels.foreach_get(flat)
+    pixels = flat.reshape(height, width, 4)
+    x, y = (uv * (width, height) - 0.5).clip(0, (width - 1, height - 1)).T
+    i, j = np.minimum(y.astype(int), height - 2).clip(0), np.minimum(x.astype(int), width - 2).clip(0)
+    s, t = (x - j)[:, None], (y - i)[:, None]
+    k, m = np.minimum(i + 1, height - 1), np.minimum(j + 1, width - 1)
+    above = pixels[k, j] * (1 - s) + pixels[k, m] * s
+    return np.asarray((pixels[i, j] * (1 - s) + pixels[i, m] * s) * (1 - t) + above * t)
+
+
+def _turned(values: Floats, on: tuple[Textured, Ints, Floats], of: tuple[Textured, wrap.Found]) -> Floats:
+    """Normals in the frames of the head's UV, in those of the other's."""
+    (target, owner, weight), (source, there) = on, of
+    own = wrap.vertex_normals(target.points, target.triangles)
+    normal = (own[target.triangles[owner]] * weight[:, :, None]).sum(axis=1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-9)
+    x, y, z = (2 * values[:, :3] - 1).T[:, :, None]
+    tangent, bitangent = _frames(source, there.triangle, there.normal)
+    world = x * tangent + y * bitangent + z * there.normal
+    # What the nearest place is turned by against this one is no detail of the skin.
+    tangent, bitangent = _frames(target, owner, normal)
+    local = np.stack([(world * axis).sum(axis=1) for axis in (tangent, bitangent, normal)], axis=1)
+    local /= np.linalg.norm(local, axis=1, keepdims=True).clip(1e-9)
+    return np.concatenate([(local + 1) / 2, values[:, 3:]], axis=1).astype(np.float32)
+
+
+def _frames(mesh: Textured, triangle: Ints, normal: Floats) -> tuple[Floats, Floats]:
+    """Unit vectors (N,3) along which u and v grow, across the normals."""
+    corners, uv = mesh.points[mesh.triangles], mesh.uv
+    ab, ac = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    (du, dv), (eu, ev) = (uv[:, 1] - uv[:, 0]).T, (uv[:, 2] - uv[:, 0]).T
+    sign = np.where(du * ev - dv * eu < 0, -1.0, 1.0)[triangle, None]
+    tangent = (ab * ev[:, None] - ac * dv[:, None])[triangle] * sign
+    tangent = tangent - (tangent * normal).sum(axis=1, keepdims=True) * normal
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True).clip(1e-12)
+    return tangent, sign * np.cross(normal, tangent)
+
+
+def _bled(canvas: Floats, number: Ints) -> Floats:
+    known = number >= 0
+    for _ in range(_BLEED):
+        for axis, shift in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            beside = np.roll(known, shift, axis) & ~known
+            canvas[beside] = np.roll(canvas, shift, axis)[beside]
+            known = known | beside
+    return canvas
+
+
+def _image(made: Any, like: Any, pixels: Floats) -> Any:
+    size = len(pixels)
+    image = bpy.data.images.new(f"{made.name} {like[naming.ROLE]}", size, size, alpha=False)
+    image.colorspace_settings.name = like.colorspace_settings.name
+    image[naming.ROLE] = like[naming.ROLE]
+    image.pixels.foreach_set(np.ascontiguousarray(pixels, np.float32).ravel())
+    image.update()
+    image.pack()
+    return image
+
+
+def _material(made: Any, head: Any, skin: Any, own: dict[str, Any]) -> Any:
+    material = skin.copy()
+    material.name = f"{made.name} {SKIN}"
+    for node in _picture_nodes(material):
+        node.image = own.get(str(node.image.get(naming.ROLE, "")), node.image)
+    blend_materials.aim_drivers(material, head.data.shape_keys, made.data.shape_keys)
+    return material
+
+
+def _picture_nodes(material: Any) -> Iterator[Any]:
+    return (node for node in material.node_tree.nodes if node.type == "TEX_IMAGE" and node.image is not None)
