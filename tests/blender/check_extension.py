@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -29,4 +30,6 @@ for folder in (synthetic.write(WORK / "head"), synthetic.write_format_1(WORK / "
     assert len(bpy.context.object.data.shape_keys.key_blocks) == 4
 bpy.ops.preferences.addon_disable(module=MODULE)
 assert "IDTO3D_PT_head" not in dir(bpy.types)
-print(json.dumps({"result": "ok", "blender": bpy.app.version_string}))
+print(json.dumps({"result": "ok", "blender": bpy.app.version_string}), flush=True)
+# Without the wheel's static destructors, see blender_session.leave.
+os._exit(0)

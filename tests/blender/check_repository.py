@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -69,4 +70,6 @@ utils: Any = importlib.import_module("bl_pkg.bl_extension_utils")
 address, values = utils.url_parse_for_blender(dropped)
 assert address == f"{ADDRESS}/idto3d-{newer}.zip", address
 assert values == {"repository": f"{ADDRESS}/index.json", "blender_version_min": "4.2.0"}, values
-print(json.dumps({"result": "ok", "blender": bpy.app.version_string, "versions": [first, newer]}))
+print(json.dumps({"result": "ok", "blender": bpy.app.version_string, "versions": [first, newer]}), flush=True)
+# Without the wheel's static destructors, see blender_session.leave.
+os._exit(0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -52,4 +53,7 @@ for wheels, code in (("", "E_NETWORK"), (str(WORK / "empty"), "E_WHEELS_MISSING"
 (venv,) = [line for line in plan.lines if line.startswith("With ")]
 assert sys.executable in venv
 assert installed_files(extension) == before, "something was written into the extension's folder"
-print(json.dumps({"result": "ok", "blender": bpy.app.version_string, "user_folder": str(user), "plan": plan.lines}))
+end = json.dumps({"result": "ok", "blender": bpy.app.version_string, "user_folder": str(user), "plan": plan.lines})
+print(end, flush=True)
+# Without the wheel's static destructors, see blender_session.leave.
+os._exit(0)

@@ -23,11 +23,11 @@ wm = Names(save_as_mainfile=save, read_factory_settings=real.ops.wm.read_factory
 headless.bpy = Names(ops=Names(wm=wm), context=real.context)
 """
 RENDERING = """
-def render(scene, head, framing, folder, done):
+def render(sitting, wanted, folder, done):
     file = folder / "front.png"
     folder.mkdir()
     file.write_bytes(b"\\x89PNG\\r\\n")
-    done(headless.tiles.tiles(["smile"])[0], file, 0.0)
+    done(wanted[0], file, 0.0)
 headless.tiles.render_tiles = render
 """
 
