@@ -20,19 +20,19 @@ from .net import Closed, Net
 
 SHARES = {"HALF": 0.5, "QUARTER": 0.25}
 FULL = "FULL"
-_FROM = "idto3d_full"
-_DENSITY = "idto3d_density"
+FROM = "idto3d_full"
+DENSITY = "idto3d_density"
 _UV_STEPS = 1 << 20
 
 
 def full_of(obj: Any) -> Any:
     """The full head of which ``obj`` is a thinner one; itself for a full one, or where that one was deleted."""
-    return obj.get(_FROM) or obj
+    return obj.get(FROM) or obj
 
 
 def density_of(obj: Any) -> str:
     """FULL, HALF or QUARTER."""
-    return str(obj.get(_DENSITY, FULL))
+    return str(obj.get(DENSITY, FULL))
 
 
 def change(obj: Any, density: str) -> Any:
@@ -50,7 +50,7 @@ def change(obj: Any, density: str) -> Any:
 
 
 def _found(full: Any, density: str) -> Any:
-    users = [obj for obj in bpy.data.objects if obj.get(_FROM) == full and obj.get(_DENSITY) == density]
+    users = [obj for obj in bpy.data.objects if obj.get(FROM) == full and obj.get(DENSITY) == density]
     return users[0] if users and users[0].users_scene else None
 
 
@@ -62,7 +62,7 @@ def _thinner(full: Any, density: str) -> Any:
     made.data = mesh
     made.name = mesh.name = f"{full.name} {density.lower()}"
     mesh.shape_keys.name = f"{made.name} keys"
-    made[_FROM], made[_DENSITY] = full, density
+    made[FROM], made[DENSITY] = full, density
     naming.collection_of(full).objects.link(made)
     _own_drivers(made, full)
     return made

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import densities
+from . import densities, multires
 from .operators_head import HeadOperator
 
 _ITEMS = (
@@ -45,4 +45,27 @@ class IDTO3D_OT_change_density(HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_change_density,))
+class IDTO3D_OT_multires_base(HeadOperator, bpy.types.Operator):
+    """A new object to sculpt on: the skin in a quarter of its quads with a Multiresolution modifier that holds the full
+    head's shape, and all keys. Without hair, eyes and teeth"""
+
+    bl_idname = "idto3d.multires_base"
+    bl_label = "Multires Base"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if "face" not in densities.part_names(context.object):
+            cls.poll_message_set("This head does not say which of its faces are skin: import it again")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        made, off = multires.base(context, context.object)
+        self.report({"INFO"}, f"{made.name}: {len(made.data.polygons):,} faces, {1000 * off:.3f} mm off the full head")
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_change_density, IDTO3D_OT_multires_base))

@@ -31,6 +31,7 @@ class IDTO3D_PT_density(panel_parts.SidebarPanel, bpy.types.Panel):
         for density, name in ((densities.FULL, "Full"), ("HALF", "Half"), ("QUARTER", "Quarter")):
             row.operator("idto3d.change_density", text=name, depress=density == now).density = density
         layout.label(text=f"{len(context.object.data.polygons):,} faces", icon="MESH_GRID")
+        layout.operator("idto3d.multires_base", icon="MOD_MULTIRES")
         _wrap(layout, context)
 
 

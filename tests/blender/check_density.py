@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import chords, densities, import_head
+from idto3d_blender.head import chords, densities, import_head, wrap_head
 from idto3d_blender.head.net import Net
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
@@ -89,12 +89,35 @@ def check_head(full: Any) -> None:
     assert made["HALF"].hide_render and not full.hide_render and len(full.data.polygons) == count
 
 
+def check_multires(full: Any) -> None:
+    """The finest level lies on the full head's skin, and a key moves it as it moves the head."""
+    assert bpy.ops.idto3d.multires_base() == {"FINISHED"}
+    made = bpy.context.object
+    assert made != full and not full.hide_get() and densities.density_of(made) == densities.FULL
+    tops = []
+    for value in (0.0, 1.0):
+        made.data.shape_keys.key_blocks["mouth_stretch"].value = value
+        bpy.context.view_layer.update()
+        mesh = made.evaluated_get(bpy.context.evaluated_depsgraph_get()).to_mesh()
+        tops.append(np.array([vertex.co for vertex in mesh.vertices]))
+    skin = wrap_head.skin_of(full)
+    assert len(tops[0]) > len(np.unique(skin.triangles))
+    off = np.linalg.norm(skin.nearest()(tops[0]).place - tops[0], axis=1)
+    assert off.mean() < 2e-5, f"{1000 * off.mean():.3f} mm off"
+    # The chin goes down by 30 mm, the crown stays.
+    low, high = np.argmin(tops[0][:, 2]), np.argmax(tops[0][:, 2])
+    moved = tops[1] - tops[0]
+    assert abs(moved[:, 2].min() + 0.03) < 0.004 and np.abs(moved[high]).max() < 1e-4, (moved[low], moved[high])
+
+
 def main() -> None:
     check_grid()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     idto3d_blender.register()
     assert bpy.ops.idto3d.import_head(filepath=str(synthetic.write(WORK / "anna", rows=24, columns=48))) == {"FINISHED"}
-    check_head(bpy.context.object)
+    full = bpy.context.object
+    check_head(full)
+    check_multires(full)
     idto3d_blender.unregister()
     blender_session.leave()
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A base to sculpt on: the skin in a quarter of its quads, with the full head's shape as displacement of a
+Multiresolution modifier. All keys move the base, and what was sculpted with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bmesh
+import bpy
+import numpy as np
+
+from . import densities, naming, wrap, wrap_head
+
+LEVELS = 2  # a quarter of the quads, four times four as many again: finer than the full head
+_FACING = 0.3  # cosine between normals: else it is the other lip
+
+
+def base(context: Any, head: Any) -> tuple[Any, float]:
+    """The new object, which is selected and active, and how far its finest level lies off the head's skin on average,
+    metres. Hair, eyes, teeth and lashes are left out: they would be rounded off."""
+    full = densities.full_of(head)
+    quarter = densities.change(head, "QUARTER")
+    made = quarter.copy()
+    made.data = quarter.data.copy()
+    densities.change(quarter, densities.density_of(head))
+    made.name = made.data.name = f"{full.name} multires"
+    for name in (densities.FROM, densities.DENSITY):
+        made.pop(name, None)
+    naming.collection_of(full).objects.link(made)
+    made.hide_set(False)
+    made.hide_render = False
+    _only_skin(made)
+    for block in made.data.shape_keys.key_blocks[1:]:
+        block.value = 0.0
+    for obj in context.selected_objects:
+        obj.select_set(False)
+    made.select_set(True)
+    context.view_layer.objects.active = made
+    modifier = made.modifiers.new("Multires", "MULTIRES")
+    for _ in range(LEVELS):
+        bpy.ops.object.multires_subdivide(modifier=modifier.name, mode="CATMULL_CLARK")
+    modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
+    return made, _reshape(context, made, full, modifier)
+
+
+def _only_skin(made: Any) -> None:
+    names = densities.part_names(made)
+    work = bmesh.new()
+    work.from_mesh(made.data)
+    part = work.faces.layers.int.get("part")
+    other = [face for face in work.faces if names[face[part]] not in wrap_head.SKIN]
+    bmesh.ops.delete(work, geom=other, context="FACES")
+    work.to_mesh(made.data)
+    work.free()
+
+
+def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> float:
+    """Lay the finest level on the full head's skin."""
+    armatures = [one for one in made.modifiers if one.type == "ARMATURE" and one.show_viewport]
+    for one in armatures:
+        one.show_viewport = False
+    fine = bpy.data.meshes.new_from_object(made.evaluated_get(context.evaluated_depsgraph_get()))
+    shell = bpy.data.objects.new("shell", fine)
+    surface = wrap_head.mesh_of(shell)
+    nearest = wrap_head.skin_of(full).nearest()
+    found = nearest(surface.points)
+    normals = wrap.vertex_normals(surface.points, surface.triangles)
+    facing = (normals * found.normal).sum(axis=1) > _FACING
+    goal = np.where(facing[:, None], found.place, surface.points)
+    fine.vertices.foreach_set("co", goal.astype(np.float32).ravel())
+    context.collection.objects.link(shell)
+    shell.matrix_world = made.matrix_world
+    shell.select_set(True)
+    context.view_layer.update()
+    bpy.ops.object.multires_reshape(modifier=modifier.name)
+    bpy.data.objects.remove(shell)
+    bpy.data.meshes.remove(fine)
+    context.view_layer.update()
+    evaluated = made.evaluated_get(context.evaluated_depsgraph_get())
+    places = np.empty((len(goal), 3), np.float32)
+    evaluated.to_mesh().vertices.foreach_get("co", places.reshape(-1))
+    evaluated.to_mesh_clear()
+    for one in armatures:
+        one.show_viewport = True
+    return float(np.linalg.norm(nearest(places.astype(float)).place - places, axis=1).mean())
