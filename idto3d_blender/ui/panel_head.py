@@ -13,6 +13,8 @@ from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts, properties
 
+_POSE = 110.0  # pixels that a pose's name takes
+
 
 class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
     """The selected head"""
@@ -66,7 +68,7 @@ class IDTO3D_PT_expressions(_HeadPanel, bpy.types.Panel):
             if not names:
                 layout.label(text="No key has this in its name", icon="INFO")
         else:
-            _pictures(layout, context.object)
+            _pictures(layout, context, context.object)
             for title, names in expressions.grouped(given).items():
                 header, body = layout.panel(f"IDTO3D_keys_{title}", default_closed=title != expressions.OWN)
                 active = sum(blocks[name].value != 0 for name in names)
@@ -84,7 +86,7 @@ def _sliders(layout: Any, blocks: Any, names: list[str]) -> None:
         column.prop(blocks[name], "value", text=expressions.label(name), slider=True)
 
 
-def _pictures(layout: Any, obj: Any) -> None:
+def _pictures(layout: Any, context: Any, obj: Any) -> None:
     """The head's own expressions to click on, where it brought their pictures."""
     names = poses.pictured(obj)
     if not names:
@@ -93,7 +95,11 @@ def _pictures(layout: Any, obj: Any) -> None:
     header.label(text="Poses")
     if body is None:
         return
-    grid = body.grid_flow(row_major=True, columns=3, even_columns=True, even_rows=True, align=False)
+    # As many as have room for their names.
+    width = context.region.width / context.preferences.system.ui_scale if context.region else 0.0
+    grid = body.grid_flow(
+        row_major=True, columns=max(2, int(width / _POSE)), even_columns=True, even_rows=True, align=False
+    )
     for name in names:
         cell = grid.column(align=True)
         cell.template_icon(icon_value=poses.icon(obj, name), scale=4.0)

@@ -44,8 +44,9 @@ def boxes() -> Steps:
     enter("boxes")
     select(the_head())
     with HANDS.override("WINDOW"):
-        bpy.ops.idto3d.clear_animation()
-        bpy.ops.idto3d.remove_turntable()
+        for take_away in (bpy.ops.idto3d.clear_animation, bpy.ops.idto3d.remove_turntable):
+            if take_away.poll():
+                take_away()
     region = HANDS.region()
     x, y = region.x + region.width / 2, region.y + region.height / 2
     yield from HANDS.scroll(x, y, -80)
@@ -119,7 +120,8 @@ def match() -> Steps:
     note(pins_after_clear=len(pins))
     yield from HANDS.click_on("idto3d.match_leave")
     note(match_left=matched.get() is None)
-    yield 0.5
+    # The box shrinks: all below it moves.
+    yield 2.0
 
 
 def rig() -> Steps:
@@ -127,6 +129,7 @@ def rig() -> Steps:
     enter("rig")
     select(the_head())
     yield from HANDS.click_on("idto3d.add_rig")
+    yield from until(lambda: ext.rig.rig_of(the_head()), 20, "the rig")
     yield 0.5
     made = ext.rig.rig_of(the_head())
     note(rig_bones=[bone.name for bone in made.data.bones])
