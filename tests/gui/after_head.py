@@ -140,9 +140,6 @@ def rig() -> Steps:
     bone.rotation_euler.x = 0.2
     bpy.context.view_layer.update()
     opened = float(np.abs(_chin() - before).max())
-    bone.rotation_euler.x = -0.2
-    bpy.context.view_layer.update()
-    opened = max(opened, float(np.abs(_chin() - before).max()))
     yield 0.5
     yield from HANDS.away()
     yield from HANDS.shot("46-jaw")
