@@ -34,6 +34,12 @@ def select(obj: Any) -> None:
     bpy.context.view_layer.objects.active = obj
 
 
+def to_the_end() -> Steps:
+    """Turn the wheel to the sidebar's last box: with all boxes open, the way there is long."""
+    region = HANDS.region()
+    yield from HANDS.scroll(region.x + region.width / 2, region.y + region.height / 2, 80)
+
+
 def key_value(name: str) -> float:
     keys = the_head().data.shape_keys
     return float(keys.evaluated_get(bpy.context.evaluated_depsgraph_get()).key_blocks[name].value)
@@ -160,6 +166,7 @@ def capture() -> Steps:
     enter("capture")
     select(the_head())
     _write_take()
+    yield from to_the_end()
     yield from HANDS.click_on("idto3d.capture_open")
     yield from HANDS.choose_file(WORK / "take.csv")
     takes = ext.takes
@@ -218,6 +225,7 @@ def export() -> Steps:
     select(the_head())
     folder = WORK / "out"
     folder.mkdir()
+    yield from to_the_end()
     yield from HANDS.click_on("'THREE'", at=0.75)
     yield from HANDS.choose_file(folder)
     yield from until(lambda: list(folder.rglob("*.glb")), 60, "the exported file")

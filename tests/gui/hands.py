@@ -21,8 +21,8 @@ import numpy as np
 Steps = Generator[float, None, Any]
 _SETTLE = 0.12  # seconds from a moved mouse to a highlighted button, with software OpenGL
 # Turns of the wheel before each look at the sidebar: as it stands, from the top, then further down.
-_WHEEL = (0, -60, 10, 10, 10)
-_ROW = 9  # pixels between two looks, less than half a button's height
+_WHEEL = (0, -80, 10, 10, 10, 10, 10, 10)
+_ROW = 14  # pixels between two looks, less than a button's height
 
 
 class NotFound(Exception):
