@@ -8,6 +8,7 @@ or reddens it, gloss whitens it, hair is dark and greyer than skin.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,42 +21,60 @@ Array = NDArray[Any]
 
 SIZE = 256  # texels of a side that hold the wide part
 REACH = 0.075  # of a side: the window of it
-LIGHT_KEPT, HUE_KEPT = 0.15, 0.5  # shares of the wide part that are taken for skin: of its lightness, of its hue
+# Shares of the wide part that are taken for skin. Of its lightness: what both sides of the face have, which is the
+# face's own and what people are known by; what one side alone has, which is the lamp's; where one side is not seen.
+ALIKE_KEPT, ONE_SIDED_KEPT, LIGHT_KEPT = 0.9, 0.3, 0.5
+HUE_KEPT = 0.8  # of its hue
 HAIR_HUE = (-0.09, -0.24)  # log(red over green) less than skin's: where hair begins, where all is hair
 HAIR_DARK = (-0.1, -0.35)  # log lightness over skin's, as well
 BEARD_REACH, BEARD_DARK, BEARD_HUE = 0.012, (-0.04, -0.16), (-0.03, -0.1)  # the same of beards, that skin shows through
 GLOSS = (0.1, 0.5)  # log lightness of the wide part over skin's, from none to all gloss
-MIDDLE, MIDDLE_KEPT = 0.006, 0.5  # of a side: where detail is as much light as skin; share taken for skin
-FINE, SPOT = 0.012, 0.08  # of a side: a highlight's surround; log lightness over it from where on it is gloss
-CREASE, FOLD_KEPT = (
-    0.003,
-    0.1,
-)  # of a side: a fold's width; share left of its darkness, if all of it is the expression's
+FINE, SPOT = 0.012, 0.4  # of a side: a highlight's surround; log lightness over it from where on it is gloss
+# Of a side: a fold's width; share left of its darkness, if all of it is the expression's.
+CREASE, FOLD_KEPT = 0.003, 0.7
 REDDENED = 0.12  # darkness (logarithm) of a fold that is all reddened
 FARTHEST = 2.0  # logarithm: what differs more is not looked at
 
 
-def without_light(colour: Array, weight: Array, tone: Array, spared: Array, folded: Array) -> Array:
-    """Linear albedo (S,S,3) of skin, from colours (S,S,3) freed of the fitted light, seen with weight (S,S).
+@dataclass(frozen=True, eq=False)
+class Shaded:
+    """Colours of skin over its tone, as a photograph has them on a map, in logarithms. light, red (S,S): lightness, and
+    red over green; hue (S,S,3); wide (S,S): of light; hair, spared (S,S) 0..1: what is not skin; skin (S,S): how well
+    skin was seen."""
 
-    tone (3,): the skin's; spared (S,S) 0..1: what is not skin, such as lips; folded (S,S) 0..1: how strongly an
-    expression creases the skin.
+    light: Array
+    red: Array
+    hue: Array
+    wide: Array
+    hair: Array
+    spared: Array
+    skin: Array
+
+
+def shaded(colour: Array, weight: Array, tone: Array, spared: Array) -> Shaded:
+    """Of colours (S,S,3) freed of the fitted light, seen with weight (S,S).
+
+    tone (3,): the skin's; spared (S,S) 0..1: what is not skin, such as lips.
     """
-    size = len(colour)
     away = np.clip(np.log(np.maximum(colour, 1e-4) / tone.astype(np.float32)), -FARTHEST, FARTHEST)
     light = (away[..., 0] + away[..., 1] + away[..., 2]) * np.float32(1 / 3)
     hue = away - light[..., None]
     red = hue[..., 0] - hue[..., 1]
-    hair = hairiness(light, red, size / 700, HAIR_DARK, HAIR_HUE)
+    hair = hairiness(light, red, len(colour) / 700, HAIR_DARK, HAIR_HUE)
     skin = (weight * (1 - hair) * (1 - spared)).astype(np.float32)
-    wide = wide_part(light, skin)
+    return Shaded(light, red, hue, wide_part(light, skin), hair, spared, skin)
+
+
+def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array) -> Array:
+    """Linear albedo (S,S,3) of skin. other: what the photograph shows of the mirrored places; folded (S,S) 0..1: how
+    strongly an expression creases the skin."""
+    light, red, hue, wide, skin = own.light, own.red, own.hue, own.wide, own.skin
+    size, bare = len(light), (1 - own.hair) * (1 - own.spared)
     beard = hairiness(light, red, BEARD_REACH * size, BEARD_DARK, BEARD_HUE)
     detail = _unspotted(light - wide, skin)
-    middle, _ = smooth_within(detail, skin, MIDDLE * size)
-    detail = detail - (1 - MIDDLE_KEPT) * (1 - hair) * (1 - spared) * middle
     # freckles and moles are finer than folds, and stay
     crease, _ = smooth_within(detail, skin, CREASE * size)
-    fold = folded * (1 - hair) * (1 - spared)
+    fold = folded * bare
     detail = detail - (1 - FOLD_KEPT) * fold * np.minimum(crease, 0)
     tint, seen = smooth_within(hue, skin, 0.02 * size)
     gloss = _step(wide, *GLOSS)
@@ -63,8 +82,14 @@ def without_light(colour: Array, weight: Array, tone: Array, spared: Array, fold
     hue = hue - taken[..., None] * tint
     # skin reflects into a fold what has been through skin before, redder
     hue = hue * (1 - fold * _step(-crease, 0.0, REDDENED))[..., None]
-    kept = LIGHT_KEPT + (1 - LIGHT_KEPT) * beard
-    out: Array = tone.astype(np.float32) * np.exp((kept * wide + detail)[..., None] + hue)
+    both, _ = smooth_within(np.minimum(skin, other.skin), np.ones_like(skin), 0.02 * size)
+    both = np.clip(8 * both, 0, 1)
+    # what both sides have: nothing, where one is lighter than skin usually is and the other one darker
+    alike = np.clip(wide, np.minimum(other.wide, 0), np.maximum(other.wide, 0))
+    known = ALIKE_KEPT * alike + ONE_SIDED_KEPT * (wide - alike)
+    kept = both * known + (1 - both) * LIGHT_KEPT * wide
+    kept = (1 - beard) * kept + beard * wide
+    out: Array = tone.astype(np.float32) * np.exp((kept + detail)[..., None] + hue)
     return np.clip(out, 0.0, 1.0)
 
 

@@ -16,7 +16,7 @@ from ..photos.faces import Face
 from .blend import lay_over
 from .complexion import detail_of, gloss_of, shine_of, texel_length, unseen_skin
 from .creases import creased
-from .delight import without_light
+from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
 from .no_skin import above_collar, features_of, no_skin, skin_like, zones_of
 from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
@@ -137,7 +137,8 @@ def _layers(views: Views, at: Texels) -> Layers:
     lips_seen = np.zeros_like(out.lips)
     for face, photo, gain, folded in zip(views.faces, views.photos, views.gains, views.folds, strict=True):
         features = features_of(face)
-        for mirror, layers in ((None, out.own), (model.mirror, out.lent)):
+        sides, crease = [], []
+        for mirror in (None, model.mirror):
             colour, weight = project_texels(at, photo, mirror)
             colour = colour * gain.astype(np.float32)
             placed = np.c_[photo.pixel, folded]
@@ -150,10 +151,14 @@ def _layers(views: Views, at: Texels) -> Layers:
             image, seen = at.image(colour), at.image(weight)
             zones = np.stack([frames, strands], 1) * (1 - brows)[:, None]
             seen = seen * (1 - no_skin(image, seen, tone, at.image(zones)))
-            layers.append((without_light(image, seen, tone, at.image(lips), at.image(pixel[:, 2])), seen))
+            sides.append((shaded(image, seen, tone, at.image(lips)), seen))
+            crease.append(at.image(pixel[:, 2]))
             if mirror is None:
                 better = weight > lips_seen
                 out.lips[better], lips_seen[better] = lips[better], weight[better]
+        (own, own_seen), (lent, lent_seen) = sides
+        out.own.append((without_light(own, lent, tone, crease[0]), own_seen))
+        out.lent.append((without_light(lent, own, tone, crease[1]), lent_seen))
     return out
 
 

@@ -27,7 +27,7 @@ STARTER = DistillationConfig(
     ),
     geometry=GeometryConfig(
         score=Score("image", "sigma2", guidance=2.0, t_min=0.02, t_max_start=0.9, t_max_end=0.5),
-        steps=Steps(24, 100, 300),
+        steps=Steps(20, 60, 300),
         views=2,
         neutral_share=0.4,
         lr_neutral=4e-4,
@@ -47,7 +47,7 @@ STARTER = DistillationConfig(
     ),
     texture=TextureConfig(
         score=Score("image", "sigma2", guidance=2.0, t_min=0.02, t_max_start=0.9, t_max_end=0.5),
-        steps=Steps(16, 60, 180),
+        steps=Steps(12, 40, 180),
         views=2,
         neutral_share=0.6,
         lit_share=0.0,
