@@ -25,7 +25,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..head import frame, import_head, naming, room
+from ..head import frame, import_head, naming, poses, room
 from ..head.material import linear
 from ..head.parts import Interrupted, Parts
 from ..head.prepare import corners_of
@@ -283,6 +283,8 @@ def finish(job: str, built: Any) -> Any:
     for key in obj.data.shape_keys.key_blocks[1:]:
         key.value = posed.get(key.name, 0.0)
     obj[import_head.PROPERTY] = built[import_head.PROPERTY].to_dict()
+    if poses.PROPERTY in built:
+        obj[poses.PROPERTY] = {name: bytes(kept) for name, kept in built[poses.PROPERTY].items()}
     # For viewports that show the colours of vertices, for the next head's sake: there it has none.
     obj.color = built.color
     obj.active_shape_key_index = 0

@@ -173,6 +173,7 @@ def capture() -> Steps:
     yield from until(lambda: takes.state.take is not None, 20, "the take")
     yield 0.5
     yield from HANDS.away()
+    yield from to_the_end()
     yield from HANDS.shot("47-take")
     yield from HANDS.click_on("idto3d.capture_bake")
     scene = bpy.context.scene
@@ -201,6 +202,9 @@ def frames() -> Steps:
     """The middle of the take by both engines."""
     enter("frames")
     scene = bpy.context.scene
+    with HANDS.override("WINDOW"):
+        bpy.ops.idto3d.turntable()  # for its camera; the frames stay the take's
+    scene.frame_set(24)
     scene.render.resolution_x = scene.render.resolution_y = 256
     names = {"CYCLES", "BLENDER_EEVEE_NEXT", "BLENDER_EEVEE"}
     known = {item.identifier for item in scene.render.bl_rna.properties["engine"].enum_items}
