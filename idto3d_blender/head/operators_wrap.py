@@ -134,8 +134,8 @@ class IDTO3D_OT_wrap(_WrapOperator, bpy.types.Operator):
         except wrap_head.TooFarError as error:
             self.report(
                 {"ERROR"},
-                f"E_WRAP_FAR: {self._own} lies {1000 * error.mean:.1f} mm off the head on average. Move the marks to "
-                "their places, and see that the mesh is a head of a like shape.",
+                f"{self._own} lies {1000 * error.mean:.1f} mm off the head on average. Move the marks to "
+                "their places, and see that the mesh is a head of a like shape (E_WRAP_FAR)",
             )
             return {"CANCELLED"}
         for obj in context.selected_objects:
