@@ -49,7 +49,7 @@ Run = Callable[[Task, Callable[[Event], None]], Path]
 """Does a job and returns the bundle's folder, or the take's file; raises what `generate` raises."""
 
 LOADING = "loading programs"
-LOADED = ("torch", "onnxruntime", "diffusers", "idto3d.pipeline")
+LOADED = ("torch", "onnxruntime", "idto3d.pipeline")
 EXIT_SECONDS = 4.0
 """How long a job has to come to its next step and write its checkpoint once Blender is gone. A step that takes longer
 is given up: the checkpoint before it is on the disk, whole."""
