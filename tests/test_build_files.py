@@ -57,7 +57,7 @@ def test_every_requirement_is_pinned_exactly(path: Path) -> None:
 def test_every_imported_package_is_pinned() -> None:
     names = {"cv2": "opencv-python", "PIL": "pillow", "skimage": "scikit-image", "open_clip": "open_clip_torch"}
     optional = {"nvdiffrast"}  # used where the user has installed it, never shipped
-    blender = {"bpy", "bpy_extras", "mathutils", "bl_ext", "addon_utils"}
+    blender = {"bpy", "bmesh", "bpy_extras", "mathutils", "bl_ext", "addon_utils"}
     local = {"idto3d", "idto3d_blender", "idto3d_shared", "tests", "build", "environments"}
     imported: set[str] = set()
     for path in [*(ROOT / "backend").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:

@@ -86,10 +86,11 @@ def test_side_light_does_not_stay_on_the_skin(model: HeadModel, skin: tuple[floa
     found, seen = linear_map(evidence), evidence.seen["skin"] > 0.5
     assert seen.mean() > 0.25
     colours = found[seen]
-    # without a fit of the light 0.2, 0.4 and 0.2
+    # without a fit of the light 0.2 and more
     assert (colours.std(0) / colours.mean(0)).max() < 0.18
-    assert np.abs(np.quantile(colours, (0.02, 0.98), axis=0) / np.median(colours, 0) - 1).max() < 0.36
-    assert np.log(colours[:, 0] / colours[:, 2]).std() < 0.06
+    light = colours.mean(1)  # of blue alone the dark skin has thirteen steps of a byte
+    assert np.abs(np.quantile(light, (0.05, 0.95)) / np.median(light) - 1).max() < 0.33
+    assert np.log(colours[:, 0] / colours[:, 2]).std() < 0.1
     # in the photograph itself it is not nearly one colour
     shown = srgb_to_linear(face.picture)[face.person > 0.5]
     assert (shown.std(0) / shown.mean(0)).min() > 0.2

@@ -196,7 +196,8 @@ def test_previews_show_the_head_before_it_is_there(session: Session) -> None:
     shown, rough = np.load(mesh["path"]), np.load(Path(sketch["bundle"]) / "head.npz")
     for name, dtype in (("vertices", np.float32), ("faces", np.int32)):
         assert shown[name].dtype == dtype
-        np.testing.assert_allclose(shown[name], rough[name])
+        # The sketch has keys, for whose sake its lids stand out by a millimetre.
+        np.testing.assert_allclose(shown[name], rough[name], atol=0.002)
     assert shown["colours"].dtype == np.uint8 and shown["colours"].shape == shown["vertices"].shape
 
 
