@@ -21,7 +21,6 @@ from ..headmodel.model import LANDMARKS
 Array = NDArray[Any]
 
 _SCALE = 0.01  # the kit is in centimetres
-_FACE_MESH = 468  # landmarks with a place of their own; the rest are irises
 _TWINS = {311: 81}  # a landmark on the lip that the places lack, and the one on the other side
 _RIGHT_IRIS, _LEFT_IRIS = 468, 473  # of the person: MediaPipe counts the eye of landmarks 33 and 133 first
 # The kit's resting lips reach into each other. With this little of mouthClose taken back they just touch no more: the
