@@ -39,11 +39,11 @@ from .places import check_place, checkpoint_folder
 from .preview import photo_portrait, plain_portrait
 from .prior.model import Prior
 from .prior.pack import Pack, check_expressions, read_pack
-from .start import Start, begin, head_from, head_of, recarved, scene_of
+from .start import Start, as_shipped, begin, head_from, head_of, recarved, scene_of
 from .subject import Subject, read_subject
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
-TEXTURE_SIZES: dict[Quality, int] = {"draft": 512, "standard": 1024, "fine": 2048}
+TEXTURE_SIZES: dict[Quality, int] = {"draft": 1024, "standard": 2048, "fine": 4096}
 
 Array = NDArray[Any]
 
@@ -59,12 +59,17 @@ class GenerateConfig:
     # words about the person, added to the text condition
     prompt: str = ""
     quality: Quality = "standard"
-    # side of the skin's maps, a power of two; 0: the quality's
+    # side of the face's maps, a power of two; 0: the quality's
     texture_size: int = 0
 
     @property
     def size(self) -> int:
         return self.texture_size or TEXTURE_SIZES[self.quality]
+
+    @property
+    def working_size(self) -> int:
+        """Of the maps until the head ships: half."""
+        return self.size // 2
 
 
 def generate(
@@ -99,7 +104,7 @@ def generate(
     head, report = distil(start, offsets, subject, pack, config, work, clock, live)
     clock("saving")
     clock.close()
-    path = write_bundle(to_bundle(head, origin, clock.timings, report), out)
+    path = write_bundle(to_bundle(as_shipped(head, start), origin, clock.timings, report), out)
     shutil.rmtree(work.parent, ignore_errors=True)
     return path
 
@@ -111,7 +116,7 @@ def understand(
     model = load_head_model(pack.file("head.safetensors"))
     check_expressions(pack, model)
     names = parse_expressions(config.expressions, pack.expressions)
-    start = begin(model, subject.faces, config.size, clock)
+    start = begin(model, subject.faces, config.working_size, clock)
     warn(clock.events, start.fitted.notices)
     tell_fit(start, clock.events, live)
     weights = {name: model.expression_vector(pack.expressions[name].weights) for name in names[1:]}

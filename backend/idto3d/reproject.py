@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,11 +18,13 @@ from idto3d_shared.png import size_of
 
 from .bundle import BundleMaterial, read_bundle, to_uint8, write_bundle
 from .errors import UserError
+from .finish.head import PLAIN_SIZE
 from .fit.blend import lay_over
 from .fit.camera import PhotoCamera
 from .fit.check import GOOD
+from .fit.close_up import enlarged
 from .fit.evidence import EYES_MATERIAL, Evidence, HairOver, gather_evidence
-from .fit.hair_colour import hair_tone
+from .fit.hair_colour import hair_colour
 from .fit.pins import Posed
 from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear
 from .fit.record import in_photo, to_file
@@ -63,7 +66,7 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
         what = "None of the photos that the head was made from is there."
         raise UserError("E_REFIT_PHOTOS", what, "Find them again, then project them.")
     _tell(events, "reading the photos' colours", 1)
-    evidence = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head))
+    evidence = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
     _tell(events, "saving", 2)
     old = read_bundle(Path(request.bundle))
     seen = old.seen.copy()
@@ -95,7 +98,7 @@ def _side(head: LaidHead) -> int:
 def _evidence(
     head: LaidHead, poses: Sequence[Posed], kept: Sequence[int], faces: Sequence[Face], size: int
 ) -> Evidence:
-    """What the photos show of the head as it is now."""
+    """What the photos show of the head as it is now, its skin's map in twice the size."""
     model = head.model
     cameras = [in_photo(p.camera, face.to_picture) for p, face in zip(poses, faces, strict=True)]
     laid = [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
@@ -106,9 +109,13 @@ def _evidence(
     nothing = np.zeros_like(head.pinning.neutral)
     fit = HeadFit(head.fit.identity, nothing, np.zeros(len(model.expression)), photos)
     masks = [hair_mask(f, model, p.pose, c) for f, c, p in zip(faces, cameras, poses, strict=True)]
-    tone = hair_tone(list(zip(laid, masks, strict=True)), 0.5 * laid[0].tone)
-    over = HairOver(masks, tone) if len(head.used) < len(head.files.vertices) else None
-    return gather_evidence(model, faces, fit, laid, size, over)
+    colour = hair_colour(list(zip(laid, masks, strict=True)))
+    over = HairOver(masks, colour) if len(head.used) < len(head.files.vertices) else None
+    evidence = gather_evidence(model, faces, fit, laid, size, over)
+    best = int(np.argmax([photo.weight for photo in photos]))
+    skin = next(m for m in model.materials if m.name == SKIN)
+    maps = {**evidence.maps, SKIN: enlarged(evidence.maps[SKIN], skin, model, evidence, (faces[best], laid[best]))}
+    return replace(evidence, maps=maps)
 
 
 def _photo_fit(face: Face, camera: PhotoCamera, pose: Posed, light: Array, residual: float) -> PhotoFit:
@@ -119,15 +126,22 @@ def _photo_fit(face: Face, camera: PhotoCamera, pose: Posed, light: Array, resid
 def _material(material: BundleMaterial, evidence: Evidence) -> BundleMaterial:
     """The material with what was seen laid over what was there."""
     maps = evidence.maps.get(material.name)
-    if maps is None or len(maps) != len(material.albedo) or material.alpha != "opaque":
+    side = len(material.albedo)
+    if maps is None or side <= PLAIN_SIZE or material.alpha != "opaque":
         return material
+    maps = _resized(maps, side)
     if material.name == EYES_MATERIAL:  # painted whole from what was measured
         return replace(material, albedo=to_uint8(maps[..., :3]))
     # what lay there before the pins moved it must not show through where a photo shows the place well
-    weight = np.clip(evidence.seen[material.name] / WELL, 0, 1).astype(np.float32)
+    weight = np.clip(_resized(evidence.seen[material.name], side) / WELL, 0, 1).astype(np.float32)
     old, new = srgb_to_linear(material.albedo), _linear(maps[..., :3])
     albedo = lay_over(old, new * _gain(old, new, weight), weight, LEVELS)
     return replace(material, albedo=to_uint8(linear_to_srgb(albedo)))
+
+
+def _resized(image: Array, side: int) -> Array:
+    out: Array = image if len(image) == side else cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
+    return out
 
 
 def _gain(old: Array, new: Array, weight: Array) -> Array:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bundle.format import SKIN
 from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
 from .finish import Head, assemble
 from .finish.keys import all_keys
+from .fit.close_up import enlarged
 from .fit.evidence import Evidence, HairOver, gather_evidence
 from .fit.subject import Fitted, fit_subject
 from .hair import HairSeen, HairStart, paint, see_hair
@@ -46,7 +48,7 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
     began("carving the hair")
     seen = see_hair(model, fitted)
     began("reading the photos' colours")
-    over = HairOver(seen.masks, seen.tone) if len(seen.volume.sdf) else None
+    over = HairOver(seen.masks, seen.colour, seen.roots) if len(seen.volume.sdf) else None
     evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size, over)
     return Start(model, fitted, evidence, neutral, paint(model, fitted, neutral, seen, size), seen)
 
@@ -105,3 +107,15 @@ def head_from(start: Start, names: Sequence[str], scene: Scene, whole: bool = Fa
     if start.hair is not None:
         hair = scene.maps[HAIR].numpy() if scene.hair_mesh is not None else start.hair.maps
     return _head(start, neutral, offsets, maps, hair, whole)
+
+
+def as_shipped(head: Head, start: Start) -> Head:
+    """The head with the maps of its face in twice the side, and in them what only a close-up shows."""
+    model, fitted = start.model, start.fitted
+    best = int(np.argmax([photo.weight for photo in fitted.fit.photos]))
+    shown = fitted.faces[best], fitted.projected[best]
+    maps = dict(head.maps)
+    for material in model.materials:
+        if material.name == SKIN:
+            maps[SKIN] = enlarged(maps[SKIN], material, model, start.evidence, shown)
+    return replace(head, maps=maps)

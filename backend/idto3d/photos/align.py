@@ -86,6 +86,14 @@ def apply(transform: npt.ArrayLike, points: npt.ArrayLike) -> npt.NDArray[np.flo
     return np.asarray(points, dtype=np.float64) @ m[:, :2].T + m[:, 2]
 
 
+def compose(second: npt.ArrayLike, first: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The affine transform (2, 3) that does one after the other."""
+    m = np.asarray(second, dtype=np.float64)
+    out = m[:, :2] @ np.asarray(first, dtype=np.float64)
+    out[:, 2] += m[:, 2]
+    return out
+
+
 def warp(
     image: npt.NDArray[np.uint8], transform: npt.ArrayLike, size: int, padding: Padding = "replicate"
 ) -> npt.NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from .landmarks import MESH
 from .load import Notice, Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
-from .picture import frame, inside, is_grey
+from .picture import CloseUp, close_up, frame, inside, is_grey
 from .search import Candidate, beside, search
 
 # Landmarks at the lids' borders, image left first; the rest of the five points.
@@ -43,7 +43,8 @@ class Face:
     pixels to picture pixels; landmarks (478,2) in pixels of the picture, 468 to 477 irises; landmark_depth (478,): the
     net's z in the same scale, larger is farther; blendshapes: ARKit names and ``_neutral`` to 0..1; person (S,S) 0..1:
     the mask of the person with hair; presence 0..1: the net's opinion that this is a face; crop (112,112,3): aligned
-    for a recogniser; grey: the photo has no colour; file: where it came from.
+    for a recogniser; grey: the photo has no colour; file: where it came from; close: the face alone, where the photo
+    shows more of it than the picture does.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Face:
     grey: bool
     notices: tuple[Notice, ...]
     file: PhotoFile | None = None
+    close: CloseUp | None = None
 
 
 def five_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
@@ -99,6 +101,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         grey=is_grey(picture, within),
         notices=(*photo.notices, *_notices(name, candidates)),
         file=photo.file,
+        close=close_up(image, found.points, to_picture),
     )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,6 +16,8 @@ from .landmarks import MESH, extent, upright
 Array = NDArray[Any]
 
 LARGEST, SMALLEST = 1536, 512
+# The same of the picture of the face alone.
+_CLOSE_SIDE, _CLOSE_LARGEST = 1.4, 2048
 # In heights of the face: the side, and how far the centre lies over the landmarks' mean, so that high hair fits.
 _SIDE, _UP = 3.2, 0.15
 # Pixels of the copy whose colours are looked at; root mean square of what lightness does not explain of them, 0..1.
@@ -30,6 +33,31 @@ def frame(points: Array) -> tuple[Array, int]:
     side = _SIDE * height
     size = int(np.clip(round(side), SMALLEST, LARGEST))
     return align.box_transform(points[:MESH].mean(0) + _UP * height * up, side, size, roll), size
+
+
+@dataclass(frozen=True, eq=False)
+class CloseUp:
+    """The face alone, in more pixels than a picture of the whole head has: picture (C,C,3) uint8 sRGB; from_picture
+    (2,3): to its pixels from those of the whole head's."""
+
+    picture: NDArray[np.uint8]
+    from_picture: Array
+
+    @property
+    def scale(self) -> float:
+        """Its pixels along one of the whole head's."""
+        return float(np.sqrt(abs(np.linalg.det(self.from_picture[:, :2]))))
+
+
+def close_up(image: NDArray[np.uint8], points: Array, to_picture: Array) -> CloseUp | None:
+    """The close-up of landmarks (478,2) in a photo (H,W,3); None where the whole head's picture holds as much."""
+    height = extent(points)[1]
+    if _SIDE * height <= LARGEST:
+        return None
+    side = _CLOSE_SIDE * height
+    size = int(min(round(side), _CLOSE_LARGEST))
+    to_close = align.box_transform(points[:MESH].mean(0), side, size, upright(points))
+    return CloseUp(align.warp(image, to_close, size), align.compose(to_close, align.invert(to_picture)))
 
 
 def inside(shape: tuple[int, int], to_picture: Array, size: int) -> NDArray[np.bool_]:
