@@ -46,9 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the first person, after 9,000,000")
     parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
-    parser.add_argument("--texture-size", type=int, choices=(256, 512, 1024, 2048), default=512)
+    parser.add_argument("--texture-size", type=int, choices=(512, 1024, 2048, 4096), default=1024)
     parser.add_argument("--start-only", action="store_true", help="no distillation")
-    parser.add_argument("--ablation", action="store_true", help="distil with three times the steps, too")
+    parser.add_argument(
+        "--ablation", action="store_true", help="three times the steps and the prior's own samples, too"
+    )
     parser.add_argument("--pictures", type=Path, help="folder for sheets")
     return parser
 
@@ -82,7 +84,7 @@ def _synthetic(given: argparse.Namespace) -> dict[str, Any]:
     bench = Bench(pack, load_face_nets(pack.path / "photos"), population, Ruler(model))
     config = GenerateConfig(pack=given.pack, quality=given.quality, texture_size=given.texture_size)
     stages = () if given.start_only else (1, 3) if given.ablation else (1,)
-    protocol = Protocol(given.people, given.seed, config, stages, given.pictures)
+    protocol = Protocol(given.people, given.seed, config, stages, given.ablation, given.pictures)
 
     def tell(line: str) -> None:
         print(line, flush=True)

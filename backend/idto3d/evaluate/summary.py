@@ -37,7 +37,7 @@ def synthetic_rows(people: list[Figures]) -> list[Row]:
         Row("photos refused", len(codes) / len(people) if people else None, 0.02, 0, note=", ".join(codes)),
         Row("self-intersections in neutral skin", max(crossed, default=None), 0, 0, "pairs", _truths(one)),
     ]
-    for name in sorted({key for p in people for key in p if key.startswith("distilled")}):
+    for name in sorted({key for p in people for key in p if key.startswith(("distilled", "prior"))}):
         done = [(p["one"], p[name]) for p in people if name in p]
         unseen = [(a["skin"].get("unseen"), b["skin"].get("unseen")) for a, b in done]
         hair = [(_missed(a["hair_iou"]), _missed(b["hair_iou"])) for a, b in done]

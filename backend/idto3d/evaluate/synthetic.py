@@ -20,23 +20,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..clock import Clock
+from ..distill.config import DistillationConfig
+from ..distill.guidance import condition_on
 from ..errors import UserError
 from ..finish import Head
 from ..finish.head import shipped_vertices
 from ..headmodel import HeadModel
 from ..photos.nets import FaceNets
 from ..pipeline import GenerateConfig, distil, understand
+from ..prior.model import Prior
 from ..prior.pack import Pack
-from ..start import Start, head_of
+from ..start import Start, head_from, head_of, recarved, scene_of
 from ..subject import Subject, read_subject
 from ..training.population import EVAL_SEED, Population
 from .metrics import turn_between
 from .photographs import Photograph, random_setting, take_photograph
+from .prior_samples import paint_samples
 from .sheets import person_sheet
 from .truth import Ruler, Truth, hair_overlap, skin_apart, skin_errors, skin_of, truth_of
 
 Array = NDArray[Any]
 
+SAMPLES = "prior's own samples"
 SMILE = 0.8
 SMILING = 9  # parts the seeds of the pair of photographs from those of the others
 
@@ -44,12 +49,13 @@ SMILING = 9  # parts the seeds of the pair of photographs from those of the othe
 @dataclass(frozen=True)
 class Protocol:
     """people: how many, from a seed on; config: of the product; stages: distil too, and again with these many times
-    the steps; pictures: folder for sheets, None for none."""
+    the steps; samples: paint by the prior's own samples, too; pictures: folder for sheets, None for none."""
 
     people: int
     seed: int
     config: GenerateConfig
     stages: tuple[int, ...] = ()
+    samples: bool = False
     pictures: Path | None = None
 
 
@@ -83,7 +89,7 @@ def evaluate_people(bench: Bench, protocol: Protocol, tell: Callable[[str], None
 
 
 def _person(bench: Bench, protocol: Protocol, seed: int, tell: Callable[[str], None]) -> Figures:
-    population, ruler, size = bench.population, bench.ruler, protocol.config.size
+    population, ruler, size = bench.population, bench.ruler, protocol.config.working_size
     naked = population.person(seed)
     dressed = population.dressed(naked)
     truth = truth_of(ruler, naked, dressed, size, bench.texels)
@@ -100,6 +106,8 @@ def _person(bench: Bench, protocol: Protocol, seed: int, tell: Callable[[str], N
             Image.fromarray(sheet).save(protocol.pictures / f"person_{seed}.png")
         for times in protocol.stages:
             figures[f"distilled x{times}"] = _distilled(bench, protocol, truth, one, times)
+        if protocol.samples:
+            figures[SAMPLES] = _painted_by_samples(bench, protocol, truth, one)
     three = _attempt(bench, protocol, photographs, figures, "three")
     if three is not None:
         figures["three"] |= _measures(bench, truth, three, size)
@@ -178,8 +186,19 @@ def _distilled(bench: Bench, protocol: Protocol, truth: Truth, made: Made, times
         head, report = distil(made.start, made.offsets, made.subject, pack, protocol.config, Path(work), clock, None)
     clock.close()
     neutral = neutral_of(bench.ruler.model, made.start.neutral, head)
-    figures = measure_head(bench, truth, made.start, neutral, head, protocol.config.size)
+    figures = measure_head(bench, truth, made.start, neutral, head, protocol.config.working_size)
     return {**figures, "seconds": clock.timings, "report": report}
+
+
+def _painted_by_samples(bench: Bench, protocol: Protocol, truth: Truth, made: Made) -> Figures:
+    """The same figures where the prior's own samples paint what was not seen."""
+    prior = Prior.load(bench.pack, "albedo")
+    names = (next(iter(bench.pack.expressions)), *made.offsets)
+    who = condition_on(bench.pack, made.subject.y_id, names, protocol.config.prompt)
+    wanted = DistillationConfig.from_pack(bench.pack.distillation)
+    start, scene = recarved(made.start, scene_of(made.start, made.offsets))
+    head = head_from(start, names, paint_samples(scene, prior, who, wanted, protocol.config.seed))
+    return measure_head(bench, truth, start, start.neutral, head, protocol.config.working_size)
 
 
 def neutral_of(model: HeadModel, before: Array, head: Head) -> Array:
@@ -203,7 +222,7 @@ def _smile(bench: Bench, protocol: Protocol, seed: int) -> Figures:
         except UserError as error:
             return {"refused": error.code}
     skins = [
-        skin_of(bench.ruler, m.start.evidence.maps, m.start.evidence.seen, protocol.config.size, bench.texels)
+        skin_of(bench.ruler, m.start.evidence.maps, m.start.evidence.seen, protocol.config.working_size, bench.texels)
         for m in heads
     ]
     return {
