@@ -32,12 +32,14 @@ from .net import (
     usual_lengths,
     vertex_normals,
 )
+from .stepwise import Steps
 
 _ROUNDS = 24
 
 
-def thin(net: Net, share: float) -> Closed:
-    """Close strips until of each connected piece about ``share`` of its faces is left, or no more can be closed."""
+def thin(net: Net, share: float) -> Steps[Closed]:
+    """Close strips until of each connected piece about ``share`` of its faces is left, or no more can be closed; a step
+    a round."""
     faces: Ints = net.faces.astype(np.int64)
     corners: Ints = net.corners.astype(np.int64)
     vertex: Ints = np.arange(len(net.points))
@@ -47,7 +49,8 @@ def thin(net: Net, share: float) -> Closed:
     left = np.bincount(piece[faces[:, 0]], minlength=len(vertex))
     wanted = np.ceil(left * share).astype(int)
     usual = usual_lengths(net)
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
+        yield number / _ROUNDS
         step = _round(net, (faces, corners, origin), (piece, left, wanted, usual))
         if step is None:
             break

@@ -22,13 +22,14 @@ from .net import (
     usual_lengths,
     vertex_normals,
 )
+from .stepwise import Steps
 
 _ROUNDS = 24
 _AT_ONCE = 1.6  # what costs more than so often the cheapest tenth waits for the next round
 
 
-def thin(net: Net, share: float) -> Closed:
-    """Close edges until of each connected piece about ``share`` of its triangles is left."""
+def thin(net: Net, share: float) -> Steps[Closed]:
+    """Close edges until of each connected piece about ``share`` of its triangles is left; a step a round."""
     faces: Ints = net.faces.astype(np.int64)
     corners: Ints = net.corners.astype(np.int64)
     vertex: Ints = np.arange(len(net.points))
@@ -38,7 +39,8 @@ def thin(net: Net, share: float) -> Closed:
     left = np.bincount(piece[faces[:, 0]], minlength=len(vertex))
     wanted = np.ceil(left * share).astype(int)
     usual = usual_lengths(net)
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
+        yield number / _ROUNDS
         chosen = _round(net, (faces, corners, origin), (piece, left.copy(), wanted, usual))
         if chosen is None:
             break

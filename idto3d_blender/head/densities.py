@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from . import blend_materials, chords, collapse, naming
 from .import_head import PROPERTY
 from .net import Closed, Net
+from .stepwise import Steps, in_thread, scaled
 
 SHARES = {"HALF": 0.5, "QUARTER": 0.25}
 FULL = "FULL"
@@ -35,12 +36,13 @@ def density_of(obj: Any) -> str:
     return str(obj.get(DENSITY, FULL))
 
 
-def change(obj: Any, density: str) -> Any:
-    """The head ``obj`` in another density, made or found, shown with the same pose; the one before is hidden."""
+def change(obj: Any, density: str) -> Steps[Any]:
+    """Steps to the head ``obj`` in another density, made or found, shown with the same pose; the one before is
+    hidden."""
     full = full_of(obj)
     made = full if density == FULL else _found(full, density)
     if made is None:
-        made = _thinner(full, density)
+        made = yield from _thinner(full, density)
     if made != obj:
         _take_pose(made, obj)
         for other, hidden in ((obj, True), (made, False)):
@@ -54,9 +56,11 @@ def _found(full: Any, density: str) -> Any:
     return users[0] if users and users[0].users_scene else None
 
 
-def _thinner(full: Any, density: str) -> Any:
+def _thinner(full: Any, density: str) -> Steps[Any]:
+    net = net_of(full)
+    hair = np.isin(net.group, [number for number, name in enumerate(part_names(full)) if name == "hair"])
+    closed = yield from in_thread(_thinned(net, hair, SHARES[density]))
     mesh = full.data.copy()
-    closed = thinned(full, SHARES[density])
     _weld(mesh, closed)
     made = full.copy()
     made.data = mesh
@@ -68,19 +72,18 @@ def _thinner(full: Any, density: str) -> Any:
     return made
 
 
-def thinned(obj: Any, share: float) -> Closed:
-    """Which vertices of a head stay for ``share`` of its faces. Quads stay quads; hair, of triangles, is thinned out
-    triangle by triangle."""
-    net = net_of(obj)
-    hair = np.isin(net.group, [number for number, name in enumerate(part_names(obj)) if name == "hair"])
+def _thinned(net: Net, hair: NDArray[np.bool_], share: float) -> Steps[Closed]:
+    """Which vertices stay for ``share`` of the faces. Quads stay quads; hair, of triangles, is thinned out triangle by
+    triangle."""
     loose = hair | (net.faces[:, 3] < 0) & _of_triangles(net)
     vertex, corner = np.arange(len(net.points)), np.arange(net.corners.max() + 1)
     rest: list[tuple[Any, ...]] = []
-    for chosen, method in ((~loose, chords.thin), (loose, collapse.thin)):
+    for chosen, method, low in ((~loose, chords.thin, 0.0), (loose, collapse.thin, 0.5)):
         own = np.flatnonzero(chosen)
         if not len(own):
             continue
-        part = method(Net(net.points, net.faces[own], net.corners[own], net.group[own]), share)
+        own_net = Net(net.points, net.faces[own], net.corners[own], net.group[own])
+        part = yield from scaled(method(own_net, share), low, low + 0.5)
         vertex = np.where(part.vertex != np.arange(len(vertex)), part.vertex, vertex)
         moved = np.flatnonzero(part.corner != np.arange(len(part.corner)))
         corner[moved] = part.corner[moved]

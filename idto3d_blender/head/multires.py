@@ -11,19 +11,20 @@ import bpy
 import numpy as np
 
 from . import densities, naming, wrap, wrap_head
+from .stepwise import Steps
 
 LEVELS = 2  # a quarter of the quads, four times four as many again: finer than the full head
 _FACING = 0.3  # cosine between normals: else it is the other lip
 
 
-def base(context: Any, head: Any) -> tuple[Any, float]:
-    """The new object, which is selected and active, and how far its finest level lies off the head's skin on average,
-    metres. Hair, eyes, teeth and lashes are left out: they would be rounded off."""
+def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
+    """Steps to the new object, which is selected and active, and how far its finest level lies off the head's skin on
+    average, metres. Hair, eyes, teeth and lashes are left out: they would be rounded off."""
     full = densities.full_of(head)
-    quarter = densities.change(head, "QUARTER")
+    quarter = yield from densities.change(head, "QUARTER")
     made = quarter.copy()
     made.data = quarter.data.copy()
-    densities.change(quarter, densities.density_of(head))
+    yield from densities.change(quarter, densities.density_of(head))
     made.name = made.data.name = f"{full.name} multires"
     for name in (densities.FROM, densities.DENSITY):
         made.pop(name, None)

@@ -8,6 +8,7 @@ import bpy
 
 from . import densities, multires
 from .operators_head import HeadOperator
+from .stepwise import Refused, Steps, StepsOperator
 
 _ITEMS = (
     (densities.FULL, "Full", "All quads, as the head was made"),
@@ -16,7 +17,7 @@ _ITEMS = (
 )
 
 
-class IDTO3D_OT_change_density(HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
     """Show this head in all, half or a quarter of its quads, with all keys, materials and weights. The full head stays
     in the file, hidden; what has been made once is only shown again"""
 
@@ -26,26 +27,21 @@ class IDTO3D_OT_change_density(HeadOperator, bpy.types.Operator):
 
     density: bpy.props.EnumProperty(name="Density", items=_ITEMS, default="HALF")  # type: ignore[valid-type]
 
-    def execute(self, context: Any) -> set[str]:
+    def steps(self, context: Any) -> Steps[str]:
         before = context.object
         if self.density == densities.density_of(before):
-            self.report({"INFO"}, f"{before.name} is in this density already")
-            return {"CANCELLED"}
+            return f"{before.name} is in this density already"
         if densities.full_of(before) == before and densities.density_of(before) != densities.FULL:
-            self.report({"ERROR"}, "The full head that this one was made from is not in the file any more")
-            return {"CANCELLED"}
-        context.window_manager.progress_begin(0, 1)
-        made = densities.change(before, self.density)
-        context.window_manager.progress_end()
+            raise Refused("The full head that this one was made from is not in the file any more")
+        made = yield from densities.change(before, self.density)
         before.select_set(False)
         made.select_set(True)
         context.view_layer.objects.active = made
         sizes = [len(polygon.vertices) for polygon in made.data.polygons]
-        self.report({"INFO"}, f"{made.name}: {len(sizes):,} faces, {sizes.count(4):,} of them quads")
-        return {"FINISHED"}
+        return f"{made.name}: {len(sizes):,} faces, {sizes.count(4):,} of them quads"
 
 
-class IDTO3D_OT_multires_base(HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
     """A new object to sculpt on: the skin in a quarter of its quads with a Multiresolution modifier that holds the full
     head's shape, and all keys. Without hair, eyes and teeth"""
 
@@ -62,10 +58,9 @@ class IDTO3D_OT_multires_base(HeadOperator, bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: Any) -> set[str]:
-        made, off = multires.base(context, context.object)
-        self.report({"INFO"}, f"{made.name}: {len(made.data.polygons):,} faces, {1000 * off:.3f} mm off the full head")
-        return {"FINISHED"}
+    def steps(self, context: Any) -> Steps[str]:
+        made, off = yield from multires.base(context, context.object)
+        return f"{made.name}: {len(made.data.polygons):,} faces, {1000 * off:.3f} mm off the full head"
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_change_density, IDTO3D_OT_multires_base))

@@ -10,6 +10,7 @@ from mathutils import Vector
 
 from . import densities, naming, wrap_head, wrap_marks
 from .operators_head import HeadOperator
+from .stepwise import Refused, Steps, StepsOperator
 
 _MARK = "idto3d_mark"
 _LEAST = 4
@@ -73,7 +74,7 @@ class IDTO3D_OT_wrap_marks(_WrapOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_wrap(_WrapOperator, bpy.types.Operator):
+class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
     """Put this head onto your mesh: a new object with the faces of yours, the shape of this head and all its keys"""
 
     bl_idname = "idto3d.wrap"
@@ -89,29 +90,7 @@ class IDTO3D_OT_wrap(_WrapOperator, bpy.types.Operator):
             return False
         return True
 
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        self._begin(context)
-        context.window_manager.progress_begin(0, 100)
-        self._timer = context.window_manager.event_timer_add(0.01, window=context.window)
-        context.window_manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: Any, event: Any) -> set[str]:
-        if event.type == "ESC":
-            self._steps.close()
-            return self._over(context, {"CANCELLED"})
-        if event.type != "TIMER":
-            return {"RUNNING_MODAL"}
-        done = self._step(context)
-        return {"RUNNING_MODAL"} if done is None else self._over(context, done)
-
-    def execute(self, context: Any) -> set[str]:
-        self._begin(context)
-        while (done := self._step(context)) is None:
-            pass
-        return done
-
-    def _begin(self, context: Any) -> None:
+    def steps(self, context: Any) -> Steps[str]:
         head, own = context.object, own_mesh(context)
         context.view_layer.update()
         places = wrap_marks.landmarks(densities.net_of(head).points, wrap_head.members_of(head))
@@ -121,34 +100,18 @@ class IDTO3D_OT_wrap(_WrapOperator, bpy.types.Operator):
             for name, mark in marks_of(own).items()
             if name in places
         }
-        self._own = own.name
-        self._steps = wrap_head.wrapped(head, own, marks)
-
-    def _step(self, context: Any) -> set[str] | None:
-        """The operator's result when all is done."""
         try:
-            context.window_manager.progress_update(100 * next(self._steps))
-            return None
-        except StopIteration as end:
-            made, report = end.value
+            made, report = yield from wrap_head.wrapped(head, own, marks)
         except wrap_head.TooFarError as error:
-            self.report(
-                {"ERROR"},
-                f"{self._own} lies {1000 * error.mean:.1f} mm off the head on average. Move the marks to "
-                "their places, and see that the mesh is a head of a like shape (E_WRAP_FAR)",
-            )
-            return {"CANCELLED"}
+            raise Refused(
+                f"{own.name} lies {1000 * error.mean:.1f} mm off the head on average. Move the marks to "
+                "their places, and see that the mesh is a head of a like shape (E_WRAP_FAR)"
+            ) from error
         for obj in context.selected_objects:
             obj.select_set(False)
         made.select_set(True)
         context.view_layer.objects.active = made
-        self.report({"INFO"}, f"{made.name}: {report['mean_mm']:.2f} mm off the head on average")
-        return {"FINISHED"}
-
-    def _over(self, context: Any, result: set[str]) -> set[str]:
-        context.window_manager.event_timer_remove(self._timer)
-        context.window_manager.progress_end()
-        return result
+        return f"{made.name}: {report['mean_mm']:.2f} mm off the head on average"
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_wrap_marks, IDTO3D_OT_wrap))

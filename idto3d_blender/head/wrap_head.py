@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import densities, naming, rig_keys, wrap, wrap_maps
 from .import_head import PROPERTY
+from .stepwise import Steps, in_thread, scaled
 
 REPORT = "idto3d_wrap"
 """Property of a wrapped mesh: mean_mm, most_mm (95 of 100 places), worst_mm: how far the head's face lies off it."""
@@ -83,34 +84,77 @@ def mesh_of(obj: Any) -> Surface:
     return Surface(flat.astype(float), triangles)
 
 
-def wrapped(
-    head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]
-) -> Generator[float, None, tuple[Any, dict[str, float]]]:
-    """Steps, each yielding 0..1, that make a new object of the topology of ``obj`` in the shape of ``head``; returns
-    it and its report. marks: name -> (place on obj, in its frame; place on the head, in the head's). Raises
-    TooFarError, with nothing made."""
+def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> Steps[tuple[Any, dict[str, float]]]:
+    """Steps that make a new object of the topology of ``obj`` in the shape of ``head``; returns it and its report.
+    marks: name -> (place on obj, in its frame; place on the head, in the head's). Raises TooFarError. With that, and
+    when closed early, nothing is left."""
     own, skin = mesh_of(obj), skin_of(head)
-    start, end = (np.array([pair[side] for pair in marks.values()]) for side in (0, 1))
-    turn = wrap.similarity(start, end)
-    points = own.points @ turn[:3, :3].T + turn[:3, 3]
-    near = [int(np.argmin(((own.points - place) ** 2).sum(axis=1))) for place in start]
-    nearest = skin.nearest()
-    placed, valid = yield from wrap.fit(points, own.triangles, (np.array(near), end), nearest)
-    report = distances(Surface(placed, own.triangles), head)
-    if report["mean_mm"] > 1000 * FARTHEST_MEAN:
-        raise TooFarError(report["mean_mm"] / 1000)
+    nearest, face = skin.nearest(), members_of(head)["face"]
+    work = _laid(own, (skin, nearest, face), list(marks.values()), _offsets(head, skin))
+    placed, report, moves = yield from scaled(in_thread(work), 0.0, 0.5)
     made = _object(head, obj, placed)
-    _keys(made, head, (skin, nearest(placed), valid), wrap.Graph(wrap.edges_of(own.triangles), len(placed)))
-    made[REPORT] = report
-    target = _textured_mesh(made, placed, own.triangles)
-    yield from wrap_maps.bake(made, head, target, _textured_skin(head, skin), nearest)
+    try:
+        _keys(made, placed, moves)
+        made[REPORT] = report
+        target = _textured_mesh(made, placed, own.triangles)
+        yield from scaled(wrap_maps.bake(made, head, target, _textured_skin(head, skin), nearest), 0.5, 1.0)
+    except BaseException:
+        bpy.data.batch_remove([made, made.data])
+        raise
     return made, report
 
 
-def distances(surface: Surface, head: Any) -> dict[str, float]:
-    """Millimetres from the vertices of the head's face to a surface: mean, 95th percentile, worst."""
-    face = members_of(head)["face"]
-    places = densities.net_of(head).points[face]
+def _offsets(head: Any, skin: Surface) -> dict[str, Floats]:
+    """Name -> (V,3) how far a key moves each vertex."""
+    out = {}
+    for block in head.data.shape_keys.key_blocks[1:]:
+        if not rig_keys.is_twin(block.name):
+            flat = np.empty(skin.points.shape, np.float32)
+            block.points.foreach_get("co", flat.reshape(-1))
+            out[block.name] = flat - skin.points.astype(np.float32)
+    return out
+
+
+def _laid(
+    own: Surface,
+    on: tuple[Surface, wrap.Nearest, NDArray[np.integer[Any]]],
+    marks: list[tuple[Floats, Floats]],
+    offsets: Mapping[str, Floats],
+) -> Steps[tuple[Floats, dict[str, float], dict[str, Floats]]]:
+    """Where the vertices of ``own`` lie on the skin (V,3), the report, and how each key moves them. on: the skin, its
+    nearest places, and the vertices of the face."""
+    skin, nearest, face = on
+    start, end = (np.array([pair[side] for pair in marks]) for side in (0, 1))
+    turn = wrap.similarity(start, end)
+    points = own.points @ turn[:3, :3].T + turn[:3, 3]
+    near = [int(np.argmin(((own.points - place) ** 2).sum(axis=1))) for place in start]
+    fitted = wrap.fit(points, own.triangles, (np.array(near), end), nearest)
+    placed, valid = yield from scaled(fitted, 0.0, 0.8)
+    report = _distances(Surface(placed, own.triangles), skin.points[face])
+    if report["mean_mm"] > 1000 * FARTHEST_MEAN:
+        raise TooFarError(report["mean_mm"] / 1000)
+    graph = wrap.Graph(wrap.edges_of(own.triangles), len(placed))
+    found, moves = nearest(placed), {}
+    for number, (name, offset) in enumerate(offsets.items()):
+        moves[name] = _moved(offset, (skin, found, valid), graph)
+        yield 0.8 + 0.2 * number / len(offsets)
+    return placed, report, moves
+
+
+def _moved(offset: Floats, on: tuple[Surface, wrap.Found, NDArray[np.bool_]], graph: wrap.Graph) -> Floats:
+    """A key moves a vertex as it moves the place of the head where it lies; where there is none, as its neighbours."""
+    skin, found, valid = on
+    corners = skin.triangles[found.triangle]
+    share = wrap.barycentric(found.place, skin.points[corners])
+    moved = (offset[corners] * share[:, :, None]).sum(axis=1)
+    if valid.all():
+        return np.asarray(moved)
+    pull = np.where(valid, 1.0, 0.0)
+    return graph.smooth(moved, pull, _SMOOTH_KEYS, moved * pull[:, None])
+
+
+def _distances(surface: Surface, places: Floats) -> dict[str, float]:
+    """Millimetres from places of the head's face to a surface: mean, 95th percentile, worst."""
     far = 1000 * np.linalg.norm(surface.nearest()(places).place - places, axis=1)
     return {"mean_mm": float(far.mean()), "most_mm": float(np.quantile(far, 0.95)), "worst_mm": float(far.max())}
 
@@ -158,25 +202,9 @@ def _object(head: Any, obj: Any, placed: Floats) -> Any:
     return shell
 
 
-def _keys(made: Any, head: Any, on: tuple[Surface, wrap.Found, NDArray[np.bool_]], graph: wrap.Graph) -> None:
-    """Each key moves a vertex as it moves the place of the head where it lies; where there is none, as its
-    neighbours."""
-    skin, found, valid = on
-    corners = skin.triangles[found.triangle]
-    share = wrap.barycentric(found.place, skin.points[corners])
-    pull = np.where(valid, 1.0, 0.0)
-    placed = np.empty((len(found.place), 3), np.float32)
-    made.data.vertices.foreach_get("co", placed.reshape(-1))
+def _keys(made: Any, placed: Floats, moves: Mapping[str, Floats]) -> None:
     made.shape_key_add(name="Basis", from_mix=False)
-    for block in head.data.shape_keys.key_blocks[1:]:
-        if rig_keys.is_twin(block.name):
-            continue
-        flat = np.empty(3 * len(skin.points), np.float32)
-        block.points.foreach_get("co", flat)
-        offset = flat.reshape(-1, 3) - skin.points
-        moved = (offset[corners] * share[:, :, None]).sum(axis=1)
-        if not valid.all():
-            moved = graph.smooth(moved, pull, _SMOOTH_KEYS, moved * pull[:, None])
-        key = made.shape_key_add(name=block.name, from_mix=False)
+    for name, moved in moves.items():
+        key = made.shape_key_add(name=name, from_mix=False)
         key.points.foreach_set("co", (placed + moved).astype(np.float32).ravel())
         key.slider_min, key.slider_max, key.value = 0.0, 1.0, 0.0

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from . import blend_materials, naming, wrap
 from .bundle import SKIN
+from .stepwise import Steps, in_thread, scaled
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
@@ -33,60 +34,89 @@ class Textured:
     slot: Ints
 
 
-def bake(
-    made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest
-) -> Generator[float, None, None]:
-    """Steps, each yielding 0..1, that give ``made`` the head's skin as material, with pictures of its own for each
-    material that it had. target: ``made`` in the head's frame; source: the head's skin, of which ``nearest`` finds
-    places. Nothing without UV."""
+def bake(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest) -> Steps[None]:
+    """Steps that give ``made`` the head's skin as material, with pictures of its own for each material that it had.
+    target: ``made`` in the head's frame; source: the head's skin, of which ``nearest`` finds places. Nothing without
+    UV; when closed early, no picture is left."""
     skin = next((m for m in head.data.materials if m is not None and m.get(naming.ROLE) == SKIN), None)
     if skin is None or not np.ptp(target.uv):
         return
     slots = np.unique(target.slot).tolist()
     while len(made.data.materials) <= max(slots):
         made.data.materials.append(None)
-    for slot in slots:
+    for turn, slot in enumerate(slots):
         chosen = target.slot == slot
         own = Textured(target.points, target.triangles[chosen], target.uv[chosen], target.slot[chosen])
-        images = yield from _bake_one(made, head, own, source, nearest)
+        steps = _bake_one(made, head, own, source, nearest)
+        images = yield from scaled(steps, turn / len(slots), (turn + 1) / len(slots))
         made.data.materials[slot] = _material(made, head, skin, images)
 
 
-def _bake_one(
-    made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest
-) -> Generator[float, None, dict[str, Any]]:
+def _bake_one(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest) -> Steps[dict[str, Any]]:
     """Pictures by role."""
     pictures = {image[naming.ROLE]: image for image in naming.images(head) if naming.ROLE in image}
     kinds = [role.removeprefix(f"{SKIN}_") for role in pictures if role.startswith(f"{SKIN}_")]
     size = max(pictures[f"{SKIN}_{kind}"].size[0] for kind in kinds)
-    number, share = yield from _painted(target.uv, size)
-    texels = np.flatnonzero(number.ravel() >= 0)
-    owner, weight = number.ravel()[texels], share.reshape(-1, 3)[texels]
+    texels = yield from scaled(in_thread(_found(target, source, nearest, size)), 0.0, 0.7)
+    own: dict[str, Any] = {}
+    try:
+        for kind in kinds:
+            read = {one: _read(head.data.materials[one], kind, pictures) for one in np.unique(texels.slot).tolist()}
+            yield 0.7 + 0.3 * len(own) / len(kinds)
+            pixels = yield from scaled(in_thread(_drawn(texels, read, kind)), 0.7 + 0.3 * len(own) / len(kinds), 1.0)
+            own[f"{SKIN}_{kind}"] = _image(made, pictures[f"{SKIN}_{kind}"], pixels)
+    except BaseException:
+        bpy.data.batch_remove(list(own.values()))
+        raise
+    return own
+
+
+@dataclass(frozen=True, eq=False)
+class Texels:
+    """What the texels of a picture show. target, source: the two meshes; number (H,W): triangle of the target, -1 for
+    none; weight (N,3): where in it, for the N that there are; there: the nearest places on the source; uv (N,2) and
+    slot (N,): its texture there."""
+
+    target: Textured
+    source: Textured
+    number: Ints
+    weight: Floats
+    there: wrap.Found
+    uv: Floats
+    slot: Ints
+
+
+def _found(target: Textured, source: Textured, nearest: wrap.Nearest, size: int) -> Steps[Texels]:
+    number, share = yield from scaled(_painted(target.uv, size), 0.0, 0.3)
+    own = np.flatnonzero(number.ravel() >= 0)
+    owner, weight = number.ravel()[own], share.reshape(-1, 3)[own]
     places = (target.points[target.triangles[owner]] * weight[:, :, None]).sum(axis=1)
     found = []
     for begin in range(0, len(places), _SLICE):
         found.append(nearest(places[begin : begin + _SLICE]))
-        yield 0.2 + 0.7 * begin / len(places)
+        yield 0.3 + 0.7 * begin / len(places)
     there = wrap.Found(*(np.concatenate([getattr(f, n) for f in found]) for n in ("place", "normal", "triangle")))
     within = wrap.barycentric(there.place, source.points[source.triangles[there.triangle]])
     uv = (source.uv[there.triangle] * within[:, :, None]).sum(axis=1)
-    slot = source.slot[there.triangle]
-    own = {}
-    for kind in kinds:
-        values = np.empty((len(texels), 4), np.float32)
-        for one in np.unique(slot).tolist():
-            mine = slot == one
-            values[mine] = _read(head.data.materials[one], kind, pictures, uv[mine])
-        if kind == "normal":
-            values = _turned(values, (target, owner, weight), (source, there))
-        canvas = np.zeros((size * size, 4), np.float32)
-        canvas[texels] = values
-        own[f"{SKIN}_{kind}"] = _image(made, pictures[f"{SKIN}_{kind}"], _bled(canvas.reshape(size, size, 4), number))
-        yield 0.95
-    return own
+    return Texels(target, source, number, weight, there, uv, source.slot[there.triangle])
 
 
-def _painted(uv: Floats, size: int) -> Generator[float, None, tuple[Ints, Floats]]:
+def _drawn(texels: Texels, read: Mapping[int, Floats], kind: str) -> Steps[Floats]:
+    """(H,W,4) a picture of one kind. read: of each material of the source its picture (h,w,4), or one value (4,)."""
+    values = np.empty((len(texels.uv), 4), np.float32)
+    for slot, pixels in read.items():
+        mine = texels.slot == slot
+        values[mine] = _sampled(pixels, texels.uv[mine]) if pixels.ndim > 1 else pixels
+        yield 0.3
+    if kind == "normal":
+        values = _turned(values, texels)
+        yield 0.6
+    canvas = np.zeros((texels.number.size, 4), np.float32)
+    canvas[np.flatnonzero(texels.number.ravel() >= 0)] = values
+    return _bled(canvas.reshape(*texels.number.shape, 4), texels.number)
+
+
+def _painted(uv: Floats, size: int) -> Steps[tuple[Ints, Floats]]:
     """(H,W) the triangle at each texel, -1 for none, and (H,W,3) where in it; row 0 is v = 0."""
     number, share = np.full((size, size), -1), np.zeros((size, size, 3), np.float32)
     corners = uv * size - 0.5
@@ -104,30 +134,31 @@ def _painted(uv: Floats, size: int) -> Generator[float, None, tuple[Ints, Floats
         number[y0 : y1 + 1, x0 : x1 + 1][inside] = t
         share[y0 : y1 + 1, x0 : x1 + 1][inside] = np.stack([1 - b - c, b, c], axis=-1)[inside]
         if t % _ROWS == 0:
-            yield 0.2 * t / len(uv)
+            yield t / len(uv)
     return number, share
 
 
-def _read(material: Any, kind: str, pictures: dict[str, Any], uv: Floats) -> Floats:
-    """(N,4) values of a kind at places of a material's UV; of one that lacks an expression's albedo, its usual one."""
+def _read(material: Any, kind: str, pictures: dict[str, Any]) -> Floats:
+    """(h,w,4) a material's picture of a kind as it stores it, or one value (4,); of one that lacks an expression's
+    albedo, its usual one."""
     role = str(material.get(naming.ROLE, "")) if material is not None else ""
     image = pictures.get(f"{role}_{kind}") or (pictures.get(f"{role}_albedo") if kind.startswith("albedo") else None)
     if image is not None:
-        return _sampled(image, uv)
+        width, height = image.size
+        pixels = np.empty((height, width, 4), np.float32)
+        image.pixels.foreach_get(pixels.reshape(-1))
+        return pixels
     plain = _FLAT
     socket = {"roughness": "Roughness", "specular": "Specular IOR Level"}.get(kind)
     if socket and material is not None:
         shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
         plain = (*(float(shader.inputs[socket].default_value),) * 3, 1.0)
-    return np.tile(np.array(plain, np.float32), (len(uv), 1))
+    return np.array(plain, np.float32)
 
 
-def _sampled(image: Any, uv: Floats) -> Floats:
-    """(N,4) values of a picture as it stores them, bilinear; the centre of its first pixel lies at half a pixel."""
-    width, height = image.size
-    flat = np.empty(4 * width * height, np.float32)
-    image.pixels.foreach_get(flat)
-    pixels = flat.reshape(height, width, 4)
+def _sampled(pixels: Floats, uv: Floats) -> Floats:
+    """(N,4) values of a picture (h,w,4), bilinear; the centre of its first pixel lies at half a pixel."""
+    height, width = pixels.shape[:2]
     x, y = (uv * (width, height) - 0.5).clip(0, (width - 1, height - 1)).T
     i, j = np.minimum(y.astype(int), height - 2).clip(0), np.minimum(x.astype(int), width - 2).clip(0)
     s, t = (x - j)[:, None], (y - i)[:, None]
@@ -136,9 +167,10 @@ def _sampled(image: Any, uv: Floats) -> Floats:
     return np.asarray((pixels[i, j] * (1 - s) + pixels[i, m] * s) * (1 - t) + above * t)
 
 
-def _turned(values: Floats, on: tuple[Textured, Ints, Floats], of: tuple[Textured, wrap.Found]) -> Floats:
+def _turned(values: Floats, texels: Texels) -> Floats:
     """Normals in the frames of the head's UV, in those of the other's."""
-    (target, owner, weight), (source, there) = on, of
+    target, source, there, weight = texels.target, texels.source, texels.there, texels.weight
+    owner = texels.number[texels.number >= 0]
     own = wrap.vertex_normals(target.points, target.triangles)
     normal = (own[target.triangles[owner]] * weight[:, :, None]).sum(axis=1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-9)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import import_head, naming, operators_wrap, wrap, wrap_head, wrap_maps, wrap_marks
+from idto3d_blender.head import import_head, naming, operators_wrap, stepwise, wrap, wrap_head, wrap_maps, wrap_marks
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
@@ -129,12 +131,9 @@ def check_maps(made: Any, head: Any) -> None:
 
 def check_pictures() -> None:
     """Four pixels: red, green above blue, white. In their middle they are mixed in equal parts."""
-    image = bpy.data.images.new("four", 2, 2)
-    rows = [(0, 0, 1, 1), (1, 1, 1, 1), (1, 0, 0, 1), (0, 1, 0, 1)]
-    image.pixels.foreach_set(np.array(rows, np.float32).ravel())
-    got = wrap_maps._sampled(image, np.array([(0.25, 0.25), (0.75, 0.75), (0.5, 0.5), (0.5, 0.0)]))
+    pixels = np.array([[(0, 0, 1, 1), (1, 1, 1, 1)], [(1, 0, 0, 1), (0, 1, 0, 1)]], np.float32)
+    got = wrap_maps._sampled(pixels, np.array([(0.25, 0.25), (0.75, 0.75), (0.5, 0.5), (0.5, 0.0)]))
     assert np.allclose(got, [(0, 0, 1, 1), (0, 1, 0, 1), (0.5, 0.5, 0.5, 1), (0.5, 0.5, 1, 1)])
-    bpy.data.images.remove(image)
     # A triangle over the lower left half of 4 x 4 texels: centres on its long side count as in it.
     steps: Any = wrap_maps._painted(np.array([[(0, 0), (1, 0), (0, 1.0)]]), 4)
     number, share = import_head.run_to_end(steps)
@@ -158,8 +157,59 @@ def check_refused(head: Any) -> None:
     assert (len(bpy.data.objects), len(bpy.data.meshes)) == before
 
 
+def check_given_up(head: Any, mine: Any) -> None:
+    """At whatever step it is closed, nothing is left of it."""
+    kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.images, bpy.data.materials)
+    before = [len(kind) for kind in kinds]
+    at = wrap_marks.landmarks(wrap_head.skin_of(head).points, wrap_head.members_of(head))
+    marks = {name: (bent(at[name][None])[0], at[name]) for name in operators_wrap.marks_of(mine)}
+    for far in (0.1, 0.55, 0.9):
+        steps = wrap_head.wrapped(head, mine, marks)
+        while next(steps) < far:
+            pass
+        steps.close()
+        assert [len(kind) for kind in kinds] == before, far
+
+
+def check_thread() -> None:
+    """Steps go on in another thread; their value and their error come back, and a close stops them."""
+    seen: list[Any] = []
+    run: Any = import_head.run_to_end
+
+    def work(fail: bool) -> Any:
+        for number in range(3):
+            seen.append(threading.current_thread())
+            yield number / 3
+        if fail:
+            raise ValueError("so")
+        return "done"
+
+    assert run(stepwise.scaled(stepwise.in_thread(work(False)), 0.5, 1.0)) == "done"
+    assert len(seen) == 3 and threading.main_thread() not in seen
+    try:
+        run(stepwise.in_thread(work(True)))
+        raise AssertionError("it did not fail")
+    except ValueError:
+        pass
+    ended = threading.Event()
+
+    def endless() -> Any:
+        try:
+            while True:
+                time.sleep(0.001)
+                yield 0.5
+        finally:
+            ended.set()
+
+    steps = stepwise.in_thread(endless())
+    assert 0 <= next(steps) <= 0.5
+    steps.close()
+    assert ended.wait(10)
+
+
 def main() -> None:
     check_numbers()
+    check_thread()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     check_pictures()
     idto3d_blender.register()
@@ -167,6 +217,7 @@ def main() -> None:
     head = bpy.context.object
     mine, truth = own_mesh(head)
     check_wrapped(head, mine, truth)
+    check_given_up(head, mine)
     check_refused(head)
     idto3d_blender.unregister()
     blender_session.leave()
