@@ -14,6 +14,7 @@ from idto3d.prior.model import Prior
 from idto3d.prior.pack import read_pack
 from idto3d.training import export
 from idto3d.training.captions import Traits
+from idto3d.training.command import STAGES
 from idto3d.training.population import TRAIN_SEED
 from idto3d.training.run import CAPTIONS, Run, TrainConfig
 from tests.tiny_head import tiny_head_model
@@ -71,7 +72,7 @@ def test_the_stages_make_a_pack_that_loads(tmp_path: Path, monkeypatch: pytest.M
     run = Run(_config(tmp_path))
     before = run.new_vae().state_dict()
     for stage in ("vae", "priors", "pack"):
-        getattr(run, stage)()
+        STAGES[stage](run)
     pack = read_pack(run.work / "pack")
     assert list(pack.expressions) == list(EXPRESSIONS) and "LICENSE-ICT.txt" in pack.files
     assert any(not torch.equal(before[n], v) for n, v in run.load_vae().state_dict().items())

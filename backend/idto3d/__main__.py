@@ -184,7 +184,7 @@ def main(arguments: list[str]) -> int:
     if command == "sheet":
         return sheet_command(rest)
     if command == "train":
-        from .training.run import main as train
+        from .training.command import main as train
 
         train(rest)
         return 0

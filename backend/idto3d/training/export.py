@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffusers import UNet2DConditionModel
 
@@ -18,9 +18,7 @@ from ..prior.text import save_text
 from .distillation import STARTER
 from .face_nets_pack import write_face_nets
 from .population import TRAIN_SEED
-
-if TYPE_CHECKING:
-    from .run import Run
+from .run import Run
 
 SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 LICENCE = "CC0-1.0 AND MIT AND Apache-2.0"  # weights; head model; the nets in photos/

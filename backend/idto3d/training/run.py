@@ -1,18 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d train`: the starter pack's head model and priors. Each stage is resumed after a kill and skipped when done.
-
-head     the head model
-places   where the landmark net's points lie on it, asked of pictures whose truth is known
-render   pictures of synthetic people
-vae      autoencoder
-priors   shared U-Net, text encoder, LoRA sets and branches of phi_g and phi_a
-pack     the folder that ships
-"""
+"""One training run: a folder, its stages, and what several of them need."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +36,6 @@ from .store import stored
 
 Array = NDArray[Any]
 
-STAGES = ("head", "places", "render", "vae", "priors", "pack")
 CAPTIONS = 6
 """Wordings of each picture's caption."""
 TEXT_LENGTH = 56
@@ -136,11 +125,6 @@ class Run:
         for net in (*priors.unets.values(), priors.text):
             net.to(device)
         prior_training.train_priors(priors, self.prior_data, decode, self.work / "priors", config)
-
-    def pack(self) -> None:
-        from .export import write_pack
-
-        write_pack(self)
 
     # ------------------------------------------------------------------ what they share
     @property
@@ -326,24 +310,3 @@ def _take_over_text(folder: Path, tokenizer: Any, encoder: Any) -> None:
         elif own[name].shape == value.shape and not name.endswith("position_ids"):
             own[name] = value
     encoder.load_state_dict(own)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("stages", nargs="*", metavar="stage", help=f"any of {', '.join(STAGES)}; none: all")
-    for field in dataclasses.fields(TrainConfig):
-        kind = {"str": str, "int": int}[str(field.type)]
-        required = field.default is dataclasses.MISSING
-        name = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(name, type=kind, required=required, default=None if required else field.default)
-    given = parser.parse_args(arguments)
-    stages = given.stages or list(STAGES)
-    if unknown := set(stages) - set(STAGES):
-        parser.error(f"unknown stage: {', '.join(sorted(unknown))}")
-    run = Run(TrainConfig(**{f.name: getattr(given, f.name) for f in dataclasses.fields(TrainConfig)}))
-    for stage in STAGES:
-        if stage in stages:
-            print(f"== {stage}", flush=True)
-            getattr(run, stage)()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`idto3d train`: the starter pack's head model and priors. Each stage is resumed after a kill and skipped when done.
+
+head     the head model
+places   where the landmark net's points lie on it, asked of pictures whose truth is known
+render   pictures of synthetic people
+vae      autoencoder
+priors   shared U-Net, text encoder, LoRA sets and branches of phi_g and phi_a
+pack     the folder that ships
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from .export import write_pack
+from .run import Run, TrainConfig
+
+STAGES = {
+    "head": Run.head,
+    "places": Run.places,
+    "render": Run.render,
+    "vae": Run.vae,
+    "priors": Run.priors,
+    "pack": write_pack,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The stages asked for, in their order."""
+    parser = argparse.ArgumentParser(
+        prog="idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stages", nargs="*", metavar="stage", help=f"any of {', '.join(STAGES)}; none: all")
+    for field in dataclasses.fields(TrainConfig):
+        kind = {"str": str, "int": int}[str(field.type)]
+        required = field.default is dataclasses.MISSING
+        name = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(name, type=kind, required=required, default=None if required else field.default)
+    given = parser.parse_args(arguments)
+    stages = given.stages or list(STAGES)
+    if unknown := set(stages) - set(STAGES):
+        parser.error(f"unknown stage: {', '.join(sorted(unknown))}")
+    run = Run(TrainConfig(**{f.name: getattr(given, f.name) for f in dataclasses.fields(TrainConfig)}))
+    for stage, do in STAGES.items():
+        if stage in stages:
+            print(f"== {stage}", flush=True)
+            do(run)
