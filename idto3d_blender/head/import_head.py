@@ -49,7 +49,7 @@ def import_prepared(prepared: Prepared, collection: Any) -> Any:
     return obj
 
 
-def run_to_end(steps: Steps) -> Any:
+def run_to_end(steps: Generator[Any, None, Any]) -> Any:
     """Run a generator of steps without a pause; returns its value."""
     while True:
         try:

@@ -10,6 +10,7 @@ import bpy
 
 from . import export
 from .import_head import is_head
+from .stepwise import Refused, Steps, StepsOperator
 
 _CHARACTERS = 32  # in a line of the file browser's side region
 
@@ -21,7 +22,7 @@ _GROUPS = (
 )
 
 
-class IDTO3D_OT_export(bpy.types.Operator):
+class IDTO3D_OT_export(StepsOperator, bpy.types.Operator):
     """Write the head with its keys and maps for another program"""
 
     bl_idname = "idto3d.export"
@@ -53,6 +54,8 @@ class IDTO3D_OT_export(bpy.types.Operator):
         name="Rig", description="The armature goes along, where the head has one", default=True
     )
 
+    _asked = False
+
     @classmethod
     def description(cls, context: Any, properties: Any) -> str:
         return export.BY_NAME[properties.preset].tip
@@ -68,6 +71,7 @@ class IDTO3D_OT_export(bpy.types.Operator):
         return True
 
     def invoke(self, context: Any, event: Any) -> set[str]:
+        self._asked = True
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -84,21 +88,22 @@ class IDTO3D_OT_export(bpy.types.Operator):
                     column.label(text=piece, icon="BLANK1" if number else "INFO")
 
     def execute(self, context: Any) -> set[str]:
+        # From the file browser, and not from a script.
+        return self.go_on_beside(context) if self._asked else super().execute(context)
+
+    def steps(self, context: Any) -> Steps[str]:
         if not self.directory:
-            self.report({"ERROR"}, "Choose a folder (E_EXPORT)")
-            return {"CANCELLED"}
+            raise Refused("Choose a folder (E_EXPORT)")
         obj, choice = context.object, self._choice()
         if self.directory.startswith("//") and not bpy.data.filepath:
-            self.report({"ERROR"}, "Save the file before you name its folder by // (E_EXPORT_WRITE)")
-            return {"CANCELLED"}
+            raise Refused("Save the file before you name its folder by // (E_EXPORT_WRITE)")
         left_out = export.notes(obj, choice)
+        folder = Path(bpy.path.abspath(self.directory))
         try:
-            file = export.export(context, obj, Path(bpy.path.abspath(self.directory)), choice)
+            file = yield from export.steps(context, obj, folder, choice, aside=self._asked)
         except export.ExportError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"Wrote {file.parent.name}/{file.name}, and read it back. {'. '.join(left_out)}")
-        return {"FINISHED"}
+            raise Refused(str(error)) from error
+        return f"Wrote {file.parent.name}/{file.name}, and read it back. {'. '.join(left_out)}"
 
     def _choice(self) -> export.Choice:
         textures = None if self.textures == "PRESET" else self.textures

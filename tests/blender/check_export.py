@@ -19,7 +19,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import export
+from idto3d_blender.head import export, import_head
 from idto3d_blender.head.export import keys, readback
 from idto3d_blender.head.export.materials import look_of
 from idto3d_blender.head.export.names import ascii_name
@@ -238,6 +238,11 @@ def check_modifiers() -> None:
     tree.links.new(above.outputs[0], delete.inputs[1])
     tree.links.new(delete.outputs[0], leave.inputs[0])
     refused("THREE", folder, "E_EXPORT_MODIFIERS")
+    try:
+        import_head.run_to_end(export.steps(bpy.context, head, folder, export.Choice(export.BY_NAME["THREE"]), True))
+        raise AssertionError("another Blender refuses nothing")
+    except export.ExportError as error:
+        assert error.code == "E_EXPORT_MODIFIERS", error
 
 
 def refused(name: str, folder: Path | str, code: str, **more: Any) -> None:
@@ -312,6 +317,19 @@ def check_textures() -> None:
         check_file(name, folder / file)
 
 
+def check_elsewhere(head: Any, here: Path) -> None:
+    """What another Blender writes, beside the window, is what this one writes; given up, it leaves nothing."""
+    folder, before = WORK / "elsewhere", blocks()
+    choice = export.Choice(export.BY_NAME["THREE"])
+    file = import_head.run_to_end(export.steps(bpy.context, head, folder, choice, aside=True))
+    assert file == folder / FILES["THREE"] and file.read_bytes() == here.read_bytes()
+    files = files_below(folder)
+    steps = export.steps(bpy.context, head, folder / "given up", choice, aside=True)
+    next(steps)
+    steps.close()
+    assert not files_below(folder / "given up") and files_below(folder) == files and blocks() == before
+
+
 def check_rig() -> None:
     """With an armature: its bones and weights go along, in rest, and the head is as large as before."""
     head = new_head()
@@ -339,6 +357,7 @@ def check_rig() -> None:
         assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}, name
     assert bpy.ops.idto3d.export(directory=str(folder / "still"), preset="THREE", rig=False) == {"FINISHED"}
     assert abs(rig.pose.bones["head"].rotation_euler.x - 0.5) < 1e-6
+    check_elsewhere(head, folder / FILES["THREE"])
     for name, file in FILES.items():
         objects, found = read(name, folder / file)
         assert {"neck_x", "head"} <= found.bones and "target" not in found.bones, f"{name}: {found.bones}"

@@ -15,12 +15,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import naming
+from ..import_head import run_to_end
 from ..rig_keys import is_twin
-from . import keys, materials, names, readback, stage, write
+from ..stepwise import Steps
+from . import checked, elsewhere, keys, materials, names, stage, write
 from .errors import ExportError
 from .presets import BY_NAME, LIMITS, PRESETS, Preset, Textures
 
-__all__ = ["BY_NAME", "PRESETS", "Choice", "ExportError", "Preset", "changes", "export", "notes", "unavailable"]
+__all__ = [
+    "BY_NAME",
+    "PRESETS",
+    "Choice",
+    "ExportError",
+    "Preset",
+    "changes",
+    "export",
+    "notes",
+    "steps",
+    "unavailable",
+]
 
 unavailable = write.unavailable
 LICENCE = "LICENCE.txt"
@@ -49,6 +63,11 @@ def export(context: Any, obj: Any, folder: Path, choice: Choice) -> Path:
 
     Raises ExportError; what was there before is then as it was.
     """
+    return run_to_end(steps(context, obj, folder, choice, aside=False))
+
+
+def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> Steps[Path]:
+    """The same in steps. aside: a Blender of its own does the work, so that this one's window goes on."""
     preset, textures = choice.preset, choice.textures or choice.preset.textures
     if reason := unavailable(preset):
         raise ExportError("E_EXPORT_ADDON", f"{reason}.")
@@ -59,12 +78,16 @@ def export(context: Any, obj: Any, folder: Path, choice: Choice) -> Path:
         mixes = {name: mixes[old] for old, name in keys.renamed(mixes).items()}
     wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name))
     target = folder / f"{wanted.name}_{preset.name.lower()}"
+    licence = _licence(obj)
     context.view_layer.update()
     try:
-        with _beside(target) as aside:
-            file = _write_and_check(context, obj, wanted, textures, aside)
-            (aside / LICENCE).write_text(_licence(obj), encoding="utf-8")
-            _move(aside, target, file)
+        with _beside(target) as part:
+            # What is being painted is in no file yet, and would not go along.
+            painted = any(image.is_dirty for image in naming.images(obj))
+            work = elsewhere.write if aside and not painted else checked.write
+            file = yield from work(context, obj, wanted, textures, part)
+            (part / LICENCE).write_text(licence, encoding="utf-8")
+            _move(part, target, file)
     except OSError as error:
         raise ExportError("E_EXPORT_WRITE", f"{folder.name} cannot be written: {error.strerror or error}.") from error
     except RuntimeError as error:
@@ -103,25 +126,6 @@ def notes(obj: Any, choice: Choice) -> list[str]:
     if any(materials.own_albedo(slot.material) for slot in obj.material_slots):
         lines.append("An expression's own skin colour stays in Blender")
     return lines
-
-
-def _write_and_check(context: Any, obj: Any, wanted: stage.Wanted, textures: Textures, aside: Path) -> Path:
-    """The main file in ``aside``."""
-    file = write.main_file(aside, wanted.name, wanted.preset, textures)
-    unit = wanted.preset.unit if wanted.preset.format == "FBX" else 1.0
-    called = {wanted.name, f"{wanted.name}_rig", *stage.material_names(obj, wanted.name)}
-    with tempfile.TemporaryDirectory(prefix="idto3d-") as scratch, names.lent(called):
-        beside = wanted.preset.format == "FBX" and textures == "BESIDE"
-        pictures = aside / write.TEXTURES if beside else Path(scratch)
-        with stage.scene_of_our_own(context, unit) as scene:
-            staged = stage.stage(scene, obj, wanted, pictures)
-            promised = readback.contents(filter(None, (staged.head, staged.armature)), staged.unit)
-            write.write(file, wanted.preset, textures, stage.notes_of(obj))
-        if not file.is_file():
-            raise ExportError("E_EXPORT", f"Blender did not write {file.name}.")
-        with stage.scene_of_our_own(context):
-            readback.check(promised, readback.read(file, wanted.preset), wanted.preset)
-    return file
 
 
 @contextlib.contextmanager
