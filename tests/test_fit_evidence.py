@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from idto3d.fit.evidence import Evidence, HairOver, gather_evidence
+from idto3d.fit.hair_colour import HairColour
 from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel
@@ -193,7 +194,8 @@ def test_hair_stays_off_the_skin(model: HeadModel) -> None:
 
     face = shoot(model, change=fringe)
     bald = gather(model, [face], [0.0])
-    evidence = gather(model, [face], [0.0], hair=HairOver(masks, np.array([0.02, 0.6, 0.02])))
+    green_hair = HairColour(np.array([0.02, 0.6, 0.02]), (srgb_to_linear(face.picture),))
+    evidence = gather(model, [face], [0.0], hair=HairOver(masks, green_hair))
     points = where(model, evidence)
     top, chin = (float(at_landmarks(model, model.neutral)[k, 1]) for k in (10, 152))
     forehead = covered(evidence) & (points[..., 1] > top - 0.1 * (top - chin)) & (points[..., 2] > 0.03)
@@ -205,6 +207,15 @@ def test_hair_stays_off_the_skin(model: HeadModel) -> None:
     assert evidence.seen["skin"][forehead].max() < 0.05
     assert np.median(green[forehead]) < 1.0
     assert np.median((linear_map(bald)[..., 1] / linear_map(bald)[..., 0])[forehead]) > np.median(green[forehead])
+
+    def roots(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (at[:, 0] > 0).astype(np.float32), np.zeros(len(at), np.float32)
+
+    painted = gather(model, [face], [0.0], hair=HairOver(masks, green_hair, roots))
+    green = linear_map(painted)[..., 1] / linear_map(painted)[..., 0]
+    left = points[..., 0] > 0.005
+    assert np.median(green[forehead & left]) > 5 and np.median(painted.seen["skin"][forehead & left]) > 0.5
+    assert np.median(green[forehead & (points[..., 0] < -0.005)]) < 1.0
 
 
 def test_a_highlight_is_not_painted(model: HeadModel) -> None:

@@ -18,9 +18,10 @@ from idto3d.fit.visibility import draw_depth
 from idto3d.mesh.attach import carry
 from idto3d.mesh.texels import make_texels
 from idto3d.volume.hair import HairVolume, carve_hair
-from idto3d.volume.hair_mesh import FRAY, HairMesh, attach_to_scalp, extract
+from idto3d.volume.hair_mesh import FRAY, HALF, HairMesh, attach_to_scalp, extract
 from idto3d.volume.hood import read_at
 from idto3d.volume.marching_tets import marching_tetrahedra
+from idto3d.volume.ribbons import OVER
 from idto3d.volume.strands import DISK
 from tests.tiny_head import AXES, tiny_head_model
 
@@ -105,7 +106,7 @@ def seen_hair(mesh: HairMesh, view: PhotoCamera) -> Array:
     vertices = np.concatenate([MODEL.neutral, mesh.vertices])
     side = len(mesh.border)
     place = side // 2 + (mesh.uv[mesh.triangles].mean(1) - 0.5) * [1, -1] / DISK * (side - 1) / 2
-    solid = mesh.triangles[read_at(mesh.border, place) > FRAY / 2]  # where half of the strands are
+    solid = mesh.triangles[read_at(mesh.border, place) > HALF * FRAY]  # where half of the strands are
     triangles = np.concatenate([SKIN, solid + len(MODEL.neutral)])
     out: Array = draw_depth(view, vertices, triangles, SIZE).triangle >= len(SKIN)
     return out
@@ -223,7 +224,7 @@ def test_the_surface_is_differentiable_in_the_distances(long_hair: tuple[HairVol
     (gradient,) = torch.autograd.grad(surface.vertices.square().sum(), sdf)
     assert bool(gradient.isfinite().all()) and float(gradient.abs().max()) > 0
     thinner = extract(replace(volume, sdf=volume.sdf + 0.002))
-    assert thinner is not None and np.abs(thinner.vertices).max() < np.abs(long_hair[1].vertices).max() + 1e-3
+    assert thinner is not None and np.abs(thinner.vertices).max() < np.abs(long_hair[1].vertices).max() + OVER  # a lock may stand out anew
 
 
 def test_hair_goes_with_the_scalp_and_not_with_the_jaw(long_hair: tuple[HairVolume, HairMesh]) -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from .finish import HairPiece
-from .fit.hair_colour import HairPhoto, hair_tone, paint_hair
+from .fit.hair_colour import HairColour, HairPhoto, hair_colour, paint_hair
 from .fit.subject import Fitted
 from .headmodel import HeadModel
 from .mesh.attach import Attachment, carry
@@ -20,22 +20,37 @@ from .mesh.texels import Texels, make_texels
 from .volume.hair import HairVolume, carve_hair
 from .volume.hair_mask import hair_mask
 from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity
-from .volume.strands import strand_pattern
+from .volume.hood import read_at
+from .volume.strands import disk_place, strand_pattern
 
 Array = NDArray[Any]
 
 STRAND = 0.0012  # metres of a strand's width that maps show, or a texel and a half
+ROOTS_SIZE = 1024  # of the pattern of strands on skin
+FADE = 0.003  # metres over which skin goes over into hair, strand by strand
+OUTERMOST = 0.006  # metres under the outermost skin from which none has hair: that behind the ears has
 SOLID = ("face", "back_head")
 """Parts that hair may be hidden behind."""
 
 
 @dataclass(frozen=True, eq=False)
 class HairSeen:
-    """masks: of each photo, (S,S) 0..1; tone (3,) linear; volume: what was carved."""
+    """masks: of each photo, (S,S) 0..1; colour: of the hair; volume: what was carved."""
 
     masks: tuple[Array, ...]
-    tone: Array
+    colour: HairColour
     volume: HairVolume
+
+    def roots(self, points: Array) -> tuple[Array, Array]:
+        """(N,) 0..1 how far hair covers the skin at points (N,3) of the neutral head, and its strands (N,)."""
+        ground = self.volume.ground
+        hood = ground.hood
+        place, radius = hood.places(points), hood.coordinates(points)[2]
+        pattern = strand_pattern(hood, ground.flow, ground.curl, ROOTS_SIZE, STRAND)
+        strands = read_at(pattern, disk_place(hood, place, ROOTS_SIZE))
+        inside = read_at(ground.grown, place) + FADE * np.clip(strands, -1.5, 1.5)
+        cover = np.clip(inside / FADE + 0.5, 0.0, 1.0) * (radius > read_at(ground.skin, place) - OUTERMOST)
+        return cover.astype(np.float32), strands.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +107,8 @@ def see_hair(model: HeadModel, fitted: Fitted) -> HairSeen:
         hair_mask(face, model, fit.posed(model, photo), photo.camera)
         for face, photo in zip(fitted.faces, fit.photos, strict=True)
     )
-    tone = hair_tone(list(zip(fitted.projected, masks, strict=True)), 0.5 * fitted.projected[0].tone)
-    return HairSeen(masks, tone, carve_hair(model, fit, fitted.faces, masks))
+    colour = hair_colour(list(zip(fitted.projected, masks, strict=True)))
+    return HairSeen(masks, colour, carve_hair(model, fit, fitted.faces, masks))
 
 
 def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size: int) -> HairStart | None:
@@ -109,10 +124,12 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
     alpha = opacity(ground.hood, mesh.border, pattern)
     empty = np.zeros((size, size, 5), np.float32)
     start = HairStart(mesh, scalp, attachment, texels, empty, alpha, empty[..., 0])
-    photos, skins = [], []
-    for photo, projected, mask in zip(fitted.fit.photos, fitted.projected, hair.masks, strict=True):
+    photos = []
+    pictures = hair.colour.pictures
+    for photo, projected, mask, colour in zip(fitted.fit.photos, fitted.projected, hair.masks, pictures, strict=True):
         posed = fitted.fit.posed(model, photo)
-        skins.append(posed)
-        photos.append(HairPhoto(photo.camera, projected, mesh.vertices + start.moved(posed - neutral), mask, posed))
-    maps, seen = paint_hair(texels, mesh.triangles, photos, model.triangles_of(*SOLID), hair.tone, pattern)
+        own = mesh.vertices + start.moved(posed - neutral)
+        photos.append(HairPhoto(photo.camera, projected, own, mask, colour, posed))
+    solid = model.triangles_of(*SOLID)
+    maps, seen = paint_hair(texels, mesh.triangles, photos, solid, hair.colour.tone, pattern)
     return replace(start, maps=maps, seen=seen)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from .complexion import detail_of, gloss_of, shine_of, texel_length, unseen_skin
 from .creases import creased
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
+from .hair_colour import STRANDS, HairColour, hair_on_skin
 from .no_skin import above_collar, features_of, no_skin, skin_like, zones_of
 from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
 from .result import HeadFit
@@ -48,10 +49,13 @@ def material_texels(model: HeadModel, material: Material, size: int) -> Texels:
 
 @dataclass(frozen=True, eq=False)
 class HairOver:
-    """What hides skin: of each photo the mask of hair (S,S) 0..1; tone (3,) linear of the hair."""
+    """What hides skin: of each photo the mask of hair (S,S) 0..1; colour: of the hair; roots: of points (N,3) on the
+    neutral head, how far hair covers the skin there, 0..1, and its strands (N,), of deviation 1. Without roots hair is
+    left out, not painted."""
 
     masks: Sequence[Array]
-    tone: Array
+    colour: HairColour
+    roots: Callable[[Array], tuple[Array, Array]] | None = None
 
 
 def gather_evidence(
@@ -63,27 +67,31 @@ def gather_evidence(
     size: of the maps with evidence; eyes get half of it. Photos are matched in tone to what they have in the median.
     """
     shown = photos
+    rest = fit.neutral(model)
     if hair is not None:
         photos = [replace(p, usable=p.usable * (1 - m)) for p, m in zip(photos, hair.masks, strict=True)]
     weights = np.array([photo.weight for photo in fit.photos])
     # light differs from photo to photo, and each is wrong about the tone in its own way
     tone = np.exp(np.median([np.log(photo.tone) for photo in photos], 0))
     gains = [np.clip(tone / photo.tone, 0.2, 5.0) for photo in photos]
-    rest = fit.neutral(model)
     folds = [creased(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
-    scene = Views(model, faces, photos, gains, folds, weights, tone)
-    maps, seen, texels, layers = {}, {}, {}, {}
+    scene = Views(model, faces, shown, photos, gains, folds, weights, tone)
+    maps, seen, texels, layers, covered = {}, {}, {}, {}, {}
     evident = [m for m in model.materials if m.evidence]
     for material in evident:
         texels[material.name] = material_texels(model, material, size)
-        layers[material.name] = _layers(scene, texels[material.name])
+        at = texels[material.name]
+        covered[material.name] = _covered(at.at(rest), hair)
+        layers[material.name] = _layers(scene, at, hair, covered[material.name][0])
     detail = _detail(scene, texels, layers)
     shine = float(np.median([shine_of(model, photo) for photo in photos]))
     for material in evident:
         at, own = texels[material.name], layers[material.name]
         under = unseen_skin(model, at, tone, detail)
-        scalp = (at.at(np.maximum(model.scalp, 0)[:, None])) ** 2
-        under = (1 - scalp) * under + scalp * (tone if hair is None else hair.tone).astype(np.float32)
+        if hair is not None:
+            cover, strands = covered[material.name]
+            strand = hair.colour.tone * np.exp(STRANDS * strands)[:, None]
+            under = (under + cover[:, None] * (strand - under)).astype(np.float32)
         albedo = _joined(own, weights, at.padded(at.image(under)))
         gloss = gloss_of(model, at, (material.roughness, material.specular), own.lips, shine)
         maps[material.name] = np.concatenate([at.padded(linear_to_srgb(albedo)), at.padded(at.image(gloss))], 2)
@@ -107,11 +115,12 @@ EYES_MATERIAL = "eyes"
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Photographs of a head: of each the factors (3,) that bring it to the common tone (3,), where its expression
-    creases the skin (P,), and what it counts (K,)."""
+    """Photographs of a head, whole and without hair: of each the factors (3,) that bring it to the common tone (3,),
+    where its expression creases the skin (P,), and what it counts (K,)."""
 
     model: HeadModel
     faces: Sequence[Face]
+    whole: Sequence[Projected]
     photos: Sequence[Projected]
     gains: Sequence[Array]
     folds: Sequence[Array]
@@ -129,13 +138,22 @@ class Layers:
     lips: Array
 
 
-def _layers(views: Views, at: Texels) -> Layers:
+def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
+    """(N,) 0..1 how far hair covers skin at points (N,3) of the neutral head, and its strands (N,)."""
+    if hair is None or hair.roots is None:
+        return np.zeros(len(points), np.float32), np.zeros(len(points), np.float32)
+    return hair.roots(points)
+
+
+def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
+    """cover (N,): how far hair covers the texels' skin."""
     model, tone = views.model, views.tone
     fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), zones_of(model)]
     bare, inner, frames, strands, below = at.at(fields).T
     out = Layers([], [], np.zeros(len(at.index), np.float32))
     lips_seen = np.zeros_like(out.lips)
-    for face, photo, gain, folded in zip(views.faces, views.photos, views.gains, views.folds, strict=True):
+    every = zip(views.faces, views.photos, views.gains, views.folds, strict=True)
+    for k, (face, photo, gain, folded) in enumerate(every):
         features = features_of(face)
         sides, crease = [], []
         for mirror in (None, model.mirror):
@@ -157,9 +175,22 @@ def _layers(views: Views, at: Texels) -> Layers:
                 better = weight > lips_seen
                 out.lips[better], lips_seen[better] = lips[better], weight[better]
         (own, own_seen), (lent, lent_seen) = sides
-        out.own.append((without_light(own, lent, tone, crease[0]), own_seen))
-        out.lent.append((without_light(lent, own, tone, crease[1]), lent_seen))
+        skins = [(without_light(own, lent, tone, crease[0]), own_seen)]
+        skins.append((without_light(lent, own, tone, crease[1]), lent_seen))
+        if hair is not None and hair.roots is not None:
+            for side, mirror in enumerate((None, model.mirror)):
+                colour, weight = hair_on_skin(at, views.whole[k], hair.colour.pictures[k], hair.masks[k], mirror)
+                skins[side] = _with_hair(skins[side], at.image(colour), at.image(weight * cover))
+        out.own.append(skins[0])
+        out.lent.append(skins[1])
     return out
+
+
+def _with_hair(skin: tuple[Array, Array], colour: Array, weight: Array) -> tuple[Array, Array]:
+    """A layer of skin and, where hair covers it, of hair: what the photograph shows, in one."""
+    total = skin[1] + weight
+    share = weight / np.maximum(total, 1e-6)
+    return skin[0] + share[..., None] * (colour - skin[0]), np.minimum(total, 1.0)
 
 
 def _detail(views: Views, texels: Mapping[str, Texels], layers: Mapping[str, Layers]) -> Array:

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The photographs laid on a mesh of hair: strands where they are seen, what the other side lends, then its tone."""
+"""The photographs laid on a mesh of hair: strands where they are seen, what the other side lends, then its tone.
+
+Of a photograph's hair its body is wanted, not its sheen: what is brighter than the body is brought down, and colours
+that hair does not have by nature (the sky's on black hair, the cheeks' beside white hair) go, but for strong ones: dye.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +20,7 @@ from ..mesh.texels import Texels
 from .blend import lay_over, smooth_within
 from .camera import PhotoCamera
 from .light import shading
-from .projection import DEPTH_SIZE, FACING, Projected, linear_to_srgb, sample
+from .projection import DEPTH_SIZE, FACING, Projected, linear_to_srgb, sample, seen_weights
 from .visibility import draw_depth, resized
 
 Array = NDArray[Any]
@@ -25,18 +30,27 @@ LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken 
 ROUGHNESS, SPECULAR = 0.6, 0.3
 GLINT = (0.45, 0.35)  # share of it that strands have, and how much they differ: else a highlight lies on a helmet
 SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand was seen
+BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured
+COLOURED = (8.0, 18.0)  # chroma of both
+REDNESS = ((45.0, 1.3), (72.0, 0.35))  # L* and a* of b* that hair has at most: dark hair, which may be red, and light
+PINK = 0.8  # b* that skin's a* brings along
+DYED = (16.0, 30.0)  # distance (a*, b*) from colours of nature: believed to be light, to be dye
+SHEEN_KEPT = 0.65  # of what is lighter than the body
+HUE_KEPT = (0.7, 0.3)  # of colour that differs in wide patches, and from strand to strand
+PATCH = 0.015  # of the picture's side: a wide patch
 STRANDS = 0.18  # contrast of the strands drawn there, as a logarithm
 
 
 @dataclass(frozen=True, eq=False)
 class HairPhoto:
-    """What one photograph has of the hair: posed (V,3) the mesh as in it, hair (S,S) 0..1 the mask of hair, skin (P,3)
-    the head as in it."""
+    """What one photograph has of the hair: posed (V,3) the mesh as in it, hair (S,S) 0..1 the mask of hair, colour
+    (S,S,3) its body's, skin (P,3) the head as in it."""
 
     camera: PhotoCamera
     photo: Projected
     posed: Array
     hair: Array
+    colour: Array
     skin: Array
 
 
@@ -65,12 +79,83 @@ def paint_hair(
     return np.dstack([albedo, np.full_like(gloss, ROUGHNESS), gloss]).astype(np.float32), seen
 
 
-def hair_tone(photos: Sequence[tuple[Projected, Array]], fallback: Array) -> Array:
-    """(3,) linear: the median colour under the masks of hair (S,S), lit as the face is on average."""
-    colours = [photo.linear[mask > 0.8] for photo, mask in photos]
-    found = np.concatenate(colours) if colours else np.zeros((0, 3))
-    out: Array = np.median(found, 0) if len(found) > 50 else fallback
+@dataclass(frozen=True, eq=False)
+class HairColour:
+    """tone (3,) linear, of the hair; pictures: of each photo, (S,S,3) linear, the hair in even light."""
+
+    tone: Array
+    pictures: tuple[Array, ...]
+
+
+def hair_colour(photos: Sequence[tuple[Projected, Array]]) -> HairColour:
+    """Of photographs and their masks of hair (S,S)."""
+    even = [photo.linear / _usual_light(photo) for photo, _ in photos]
+    found = np.concatenate([picture[mask > 0.8] for picture, (_, mask) in zip(even, photos, strict=True)])
+    raw = _body(_lab(found)) if len(found) > 50 else _lab(0.3 * photos[0][0].tone[None])[0]
+    tone = natural(raw)
+    pictures = []
+    for picture, (_, mask) in zip(even, photos, strict=True):
+        lab = _lab(picture)
+        wide, near = smooth_within(lab[..., 1:], mask, PATCH * len(mask))
+        wide = raw[1:] + np.clip(8 * near, 0, 1)[..., None] * (wide - raw[1:])
+        hue = tone[1:] + HUE_KEPT[0] * (wide - raw[1:]) + HUE_KEPT[1] * np.clip(lab[..., 1:] - wide, -12, 12)
+        light = lab[..., :1] - (1 - SHEEN_KEPT) * np.maximum(lab[..., :1] - tone[0], 0.0)
+        pictures.append(_linear(natural(np.concatenate([light, hue], 2))))
+    return HairColour(_linear(tone[None])[0], tuple(pictures))
+
+
+def natural(lab: Array) -> Array:
+    """Colours (...,3) L*a*b* with the hue that hair can have: neither blue nor green, red only as far as yellow and
+    dark, since pink is skin's, and goes with skin's yellow; but for strong colours, which are dye."""
+    light, a, b = np.moveaxis(lab, -1, 0)
+    share = np.interp(light, *np.transpose(REDNESS))
+    yellow = np.maximum(b - PINK * np.maximum(a - share * np.maximum(b, 0.0) - 1.5, 0.0), 0.0)
+    red = np.clip(a, 0.0, share * yellow + 1.5)
+    dyed = np.clip((np.hypot(a - red, b - yellow) - DYED[0]) / (DYED[1] - DYED[0]), 0.0, 1.0)
+    out: Array = np.stack([light, red + dyed * (a - red), yellow + dyed * (b - yellow)], -1)
     return out
+
+
+def hair_on_skin(
+    texels: Texels, photo: Projected, picture: Array, mask: Array, mirror: Array | None
+) -> tuple[Array, Array]:
+    """Colours (N,3) and weights (N,) of hair at texels of the skin that it grows on, or of their mirror images; picture
+    (S,S,3): the hair in even light, mask (S,S) of it."""
+    light = (photo.shade / _usual_light(photo)) ** LIT
+    values = np.c_[photo.pixel, photo.height, photo.facing, light]
+    at = texels.at(values) if mirror is None else texels.at_mirrored(values, mirror)
+    seen = replace(photo, usable=photo.usable * mask)
+    return sample(picture, at[:, :2]) / at[:, 4:7], seen_weights(seen, at[:, :2], at[:, 2], at[:, 3])
+
+
+def _usual_light(photo: Projected) -> Array:
+    """(3,) irradiance over pi of what faces the camera."""
+    out: Array = np.average(photo.shade, axis=0, weights=np.clip(photo.facing, 1e-3, 1.0))
+    return out
+
+
+def _body(lab: Array) -> Array:
+    """(3,) L*a*b* of hair's body in its pixels (N,3)."""
+    middle = np.median(lab, 0)
+    coloured = np.clip((np.hypot(*middle[1:]) - COLOURED[0]) / (COLOURED[1] - COLOURED[0]), 0, 1)
+    order = np.argsort(lab[:, 0], kind="stable")
+    at = len(lab) * (BODY[0] + coloured * (BODY[1] - BODY[0]))
+    out: Array = lab[order[int(0.8 * at) : int(1.2 * at) + 1]].mean(0)
+    return out
+
+
+def _lab(linear: Array) -> Array:
+    """L*a*b* of linear colours (N,3) or (S,S,3)."""
+    srgb = linear_to_srgb(linear)
+    out: Array = cv2.cvtColor(srgb.reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(linear.shape)
+    return out
+
+
+def _linear(lab: Array) -> Array:
+    """The inverse."""
+    srgb = cv2.cvtColor(lab.astype(np.float32).reshape(-1, 1, 3), cv2.COLOR_LAB2RGB).reshape(lab.shape)
+    out: Array = np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0.04045) + 0.055) / 1.055) ** 2.4)
+    return out.astype(np.float32)
 
 
 def _project(
@@ -90,7 +175,7 @@ def _project(
     normals = normal * [-1, 1, 1] if mirrored else normal
     pixel, height = camera.project(points)
     facing = (normals * camera.towards(points)).sum(1)
-    shade = shading(photo.photo.light, normals) ** LIT
+    shade = (shading(photo.photo.light, normals) / _usual_light(photo.photo)) ** LIT
     at = texels.at(np.c_[pixel, height, facing, shade])
     tolerance = BEHIND if mirrored else 0.008
     factor = DEPTH_SIZE / size
@@ -100,7 +185,7 @@ def _project(
     weight = ramp * ramp * (3 - 2 * ramp) * (front - at[:, 2] < tolerance) * np.isfinite(front)
     weight *= ((at[:, :2] > 1) & (at[:, :2] < size - 2)).all(1)
     weight *= np.clip((sample(photo.hair, at[:, :2]) - 0.4) / 0.4, 0, 1)
-    colour = sample(photo.photo.linear, at[:, :2]) / at[:, 4:7]
+    colour = sample(photo.colour, at[:, :2]) / at[:, 4:7]
     return colour, (weight * (0.8 if mirrored else 1.0)).astype(np.float32)
 
 

@@ -36,11 +36,13 @@ PIECE = 0.08  # of the largest piece: smaller ones are noise
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """hood: coordinates in which hair has its map; skin (side,side): the skin's radius there; flow (side,side,2): how
-    strands run; curl 0..1: whether they run alike or curl."""
+    """hood: coordinates in which hair has its map; skin (side,side): the skin's radius there; grown (side,side): metres
+    to the border of skin that hair grows on, positive there; flow (side,side,2): how strands run; curl 0..1: whether
+    they run alike or curl."""
 
     hood: Hood
     skin: Array
+    grown: Array
     flow: Array
     curl: float
 
@@ -76,7 +78,7 @@ def empty_volume(hood: Hood) -> HairVolume:
     """No hair."""
     none = np.zeros(0, np.float32)
     return HairVolume(
-        np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, Ground(hood, none, none, 0.0)
+        np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, Ground(hood, none, none, none, 0.0)
     )
 
 
@@ -101,7 +103,7 @@ def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
         tets,
         grid.ravel()[where].astype(np.float32),
         seen.ravel()[where].astype(np.float32),
-        Ground(shape.hood, shape.skin, shape.flow, shape.curl),
+        Ground(shape.hood, shape.skin, shape.grown, shape.flow, shape.curl),
     )
 
 

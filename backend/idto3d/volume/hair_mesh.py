@@ -28,8 +28,9 @@ TRIANGLES = 12_000
 TAUBIN = (0.5, -0.53, 8)  # two factors and rounds (Taubin 1995)
 UNDER = 0.005  # metres under the skin from which hair is not meshed
 LOCKS = (256, 0.010, 0.0018, 0.003)  # size of their pattern; metres of their width and, straight and curled, height
-FADE = (0.004, 0.02)  # metres from the border, and of thickness, over which locks come to their full height
-FRAY = 0.010  # metres inside the border in which strands come to an end
+FADE = (0.004, 0.008, 0.025)  # metres from the border over which locks come to their full height; of thickness, too
+FRAY = 0.006  # metres inside the border in which strands come to an end
+HALF = 0.35  # of it, where half of them have ended
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def opacity(hood: Hood, border: Array, pattern: Array) -> Array:
     """(size,size) 0..1: strands of a pattern (size,size) that end one by one towards the border (side,side) of hair."""
     size = len(pattern)
     inside = on_disk(hood, border, size)
-    ends = FRAY * (0.45 + 0.4 * np.clip(pattern, -1.2, 1.2))
+    ends = FRAY * (HALF + 0.3 * np.clip(pattern, -1.2, 1.2))
     texel = hood.reach / (DISK * size)
     out: Array = np.clip((inside - ends) / (4 * texel) + 0.5, 0.0, 1.0)
     return out.astype(np.float32)
@@ -115,7 +116,7 @@ def _with_locks(cover: Cover, vertices: Array) -> Array:
     place = hood.places(vertices)
     skin, border = (read_at(m, place) for m in (cover.skin, cover.border))
     lock = read_at(pattern, _uv(hood, place) * [size, -size] + [-0.5, size - 0.5])
-    share = np.clip(border / FADE[0], 0, 1) * np.clip((radius - skin) / FADE[1], 0, 1)
+    share = np.clip(border / FADE[0], 0, 1) * np.clip((radius - skin - FADE[1]) / (FADE[2] - FADE[1]), 0, 1)
     # Rather deep between locks than high on them: the outline that was seen is that of the highest.
     height = ((1 - cover.curl) * straight + cover.curl * curled) * np.clip(lock - 0.4, -1.5, 0.8)
     return hood.point(turn, down, radius + share * height)

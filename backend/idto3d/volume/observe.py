@@ -21,7 +21,6 @@ Array = NDArray[Any]
 
 SIZE = 384  # pixels of the picture in which outlines are followed
 SMOOTH = 0.0025  # metres by which outlines are smoothed
-ENDS = 0.006  # metres beyond hair's border on skin to which its surface reaches
 HOLE = 5e-4  # square metres: smaller holes in hair are strands in another light
 TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
 STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
@@ -171,10 +170,6 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     outline = distance(~hair, scale) - distance(hair, scale)
     outline = cv2.GaussianBlur(outline.astype(np.float32), (0, 0), SMOOTH * scale)
     person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
-    # On skin that faces the camera strands end one by one, half of them behind this line.
-    slope = np.gradient(np.where(view.skin, view.height, view.height[view.skin].min(initial=0.0)), 1.0 / scale)
-    facing = np.where(view.skin & (person | hair), 1.0 / np.sqrt(1.0 + slope[0] ** 2 + slope[1] ** 2), 0.0)
-    outline = outline - ENDS * cv2.blur(facing.astype(np.float32), (5, 5))
     # The masks of person and hair are soft: between the two borders lies a line of pixels that are neither.
     beyond = cv2.dilate((~person).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     strands, curl = directions(face.picture, np.asarray(mask, np.float32), camera.scale)

@@ -32,15 +32,20 @@ FACING = 0.4  # cosine to the camera from which on skin is told to be covered
 LAYER = (0.003, 0.008)  # metres of hair that lies on the face
 ON_BODY = 0.007  # metres of hair that hangs, on neck and shoulders
 SOCKET = 0.012  # metres: hair bridges hollows of twice that width
+PIECE = 0.008  # metres: half the width of hair that has a volume; narrower locks lie on the skin, painted
 GAP = 0.012  # metres: half the width of gaps in what grows that are closed
 AT_RIM = 0.012  # metres around an outline's place that belong to hair
 RISE = (0.02, 0.8)  # metres that hair stands over the forehead at its line, and a metre behind the line
 FRONT = (45.0, 85.0)  # degrees from the front between which hair beside the face comes to its full radius
 FULLER = 15.0  # degrees less of hair that stands off five centimetres
+ROOTED = 0.03  # metres around the model's scalp in which skin has hair where hair is seen
 NAPE = (115.0, 0.025)  # degrees from the front, and metres below the scalp, to which short hair grows behind the ears
 TEMPLE = (70.0, 0.012)  # degrees from the front behind which, and metres around the scalp, hair grows about the ears
 EAR = 85.0  # degrees from the front of the ears
 BESIDE = (80.0, 60.0)  # degrees from the front behind which hair no longer than its roots hangs, and long hair
+BEHIND_EAR = 100.0  # the same of a side whose ear is seen
+LOBE = 0.05  # metres below the skull's widest place to which ears come
+SHOWN = 0.25  # of the ear's place where skin is seen: so is the ear
 BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into the back's
 HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, and from which it is all free
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
@@ -53,14 +58,16 @@ AREA = 1.5e-3  # square metres: less is no hair
 @dataclass(frozen=True, eq=False)
 class HairShape:
     """Maps (side,side) over the hood, metres. outer: hair's radius; skin: the skin's, without hollows; inner: where the
-    skin is left first; domain: to the border of where there is hair, positive there; hanging 0..1: hair that does not
-    grow where it is. flow (side,side,2): how strands run; curl 0..1: how much they curl."""
+    skin is left first; domain: to the border of where there is hair, positive there; grown: to that of where it grows,
+    or lies on the skin that it grows from; hanging 0..1: hair that does not grow where it is. flow (side,side,2): how
+    strands run; curl 0..1: how much they curl."""
 
     hood: Hood
     outer: Array
     skin: Array
     inner: Array
     domain: Array
+    grown: Array
     hanging: Array
     flow: Array
     curl: float
@@ -79,18 +86,21 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     covered, bare = _votes(hood, skin, views)
     outer = np.where(covered & (maps.scalp < 0.5), np.maximum(outer, skin + layer), outer)
     domain = _domain(hood, maps, outer, (covered, bare), lengths, views)
-    domain |= _around(hood, rim)
+    # Beside the ears an outline says how wide hair is, not whether it hangs before the ear.
+    kept = (rim[1] < hood.equator) | (rim[1] > hood.equator + LOBE)
+    domain |= _around(hood, tuple(a[kept] for a in rim))
     domain &= ~_bald(spread, maps.scalp > 0.5, covered, bare, rim)
-    domain = _rooted(_tidy(domain, bare), maps.scalp > 0.5) & (hood.map_coordinates()[1] < hood.reach - 2 * PIXEL)
+    domain = _tidy(domain, bare)
+    grown = np.minimum(_border(domain), ROOTED - distance(maps.scalp < 0.5, 1.0 / PIXEL))
+    domain = _rooted(_opened(domain, PIECE), maps.scalp > 0.5) & (hood.map_coordinates()[1] < hood.reach - 2 * PIXEL)
     if domain.sum() * PIXEL**2 < AREA:
         return None
-    border = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
+    border = _border(domain)
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
     curl = float(np.mean([view.curl for view in views]))
     flow = strand_flow(hood, outer, _plan(hood, maps.scalp > 0.5, covered, domain), views)
-    border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
     hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
-    return HairShape(hood, outer, skin, maps.inner, border, hanging, flow, curl)
+    return HairShape(hood, outer, skin, maps.inner, border, grown, hanging, flow, curl)
 
 
 def _without_hollows(outer: Array) -> Array:
@@ -193,7 +203,7 @@ def _votes(hood: Hood, skin: Array, views: Sequence[HairView]) -> tuple[Array, A
         # Where the skin turns away a pixel of the mask would cover centimetres of cheek.
         facing = (normal * view.camera.towards(points)).sum(-1) > FACING
         covered |= seen & facing & (outline < 0.0) & (skin > 0)
-        bare |= seen & (outline > 0.002) & (skin > 0) & view.shows_skin(points)
+        bare |= seen & (outline > 0.0) & (skin > 0) & view.shows_skin(points)
     return covered & ~bare, bare
 
 
@@ -210,7 +220,10 @@ def _domain(
     covered, bare = votes
     away = np.degrees(np.abs(turn))
     hanging = (down > 0.8 * hood.equator) & (down < lengths.end)
-    hanging &= away > BESIDE[0] + (BESIDE[1] - BESIDE[0]) * lengths.long
+    beside = BESIDE[0] + (BESIDE[1] - BESIDE[0]) * lengths.long
+    # Long hair comes out from behind an ear, and hangs before the neck as well.
+    by_ear = _ears(hood, bare) & ((lengths.long < 0.5) | (down < hood.equator + LOBE))
+    hanging &= away > np.where(by_ear, BEHIND_EAR, beside)
     # Locks in front: where the outer surface would be seen, and hair is.
     points = hood.point(turn, down, outer)
     locks = (away < 75.0) & (down > hood.equator) & (down < lengths.end + 0.01)
@@ -225,14 +238,34 @@ def _domain(
     return out
 
 
+def _ears(hood: Hood, bare: Array) -> Array:
+    """(side,side) bool: on the side of an ear that is seen."""
+    turn, down = hood.map_coordinates()
+    place = (np.abs(np.abs(turn) - np.radians(EAR)) < np.radians(12.0)) & (np.abs(down - hood.equator - 0.02) < 0.03)
+    left, right = (float(bare[place & side].mean()) > SHOWN for side in (turn >= 0, turn < 0))
+    return np.where(turn >= 0, left, right)
+
+
 def _tidy(domain: Array, bare: Array) -> Array:
     """Domain without gaps where no skin is seen, and without specks."""
     size = 2 * round(GAP / PIXEL) + 1
     wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     closed = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_CLOSE, wide)
-    whole = (domain | ((closed > 0) & ~bare)).astype(np.uint8)
-    out: Array = cv2.morphologyEx(whole, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    return _opened(domain | ((closed > 0) & ~bare), PIXEL)
+
+
+def _opened(domain: Array, reach: float) -> Array:
+    """Domain (side,side) bool without what is narrower than twice a reach in metres."""
+    size = 2 * round(reach / PIXEL) + 1
+    round_one = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    out: Array = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_OPEN, round_one) > 0
     return out
+
+
+def _border(domain: Array) -> Array:
+    """(side,side) metres to the border of domain (side,side) bool, positive in it."""
+    out = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
+    return cv2.GaussianBlur(out.astype(np.float32), (0, 0), 1.0)
 
 
 def _rooted(domain: Array, scalp: Array) -> Array:

@@ -59,6 +59,12 @@ def on_disk(hood: Hood, values: Array, size: int) -> Array:
     return out
 
 
+def disk_place(hood: Hood, place: Array, size: int) -> Array:
+    """(K,2) columns and rows in an image (size,size) of hair's texture of those (K,2) in the hood's maps."""
+    out: Array = (place - hood.side // 2) * (DISK * size * PIXEL / hood.reach) + (size - 1) / 2
+    return out
+
+
 def strand_pattern(hood: Hood, flow: Array, curl: float, size: int, width: float) -> Array:
     """(size,size) noise of mean 0 and deviation 1, drawn out along flow (side,side,2); width: metres of a strand.
 

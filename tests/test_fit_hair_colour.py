@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hair takes the colours that it can have, and dye stays; its body is told from its sheen."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from idto3d.fit.hair_colour import hair_colour, natural
+from idto3d.fit.projection import Projected
+
+
+@pytest.mark.parametrize(
+    ("seen", "hue"),
+    [
+        ((20.0, 6.0, -8.0), (0.0, 0.0)),  # black under a blue sky
+        ((75.0, 10.0, 9.0), (2.5, 4.4)),  # white beside red cheeks
+        ((35.0, 12.0, 15.0), (12.0, 15.0)),  # auburn
+        ((65.0, 5.0, 25.0), (5.0, 25.0)),  # blond
+        ((50.0, 60.0, -10.0), (60.0, -10.0)),  # pink dye
+    ],
+)
+def test_hues(seen: tuple[float, float, float], hue: tuple[float, float]) -> None:
+    out = natural(np.array(seen))
+    assert out[0] == seen[0]
+    np.testing.assert_allclose(out[1:], hue, atol=1.6)
+
+
+def photo(picture: np.ndarray) -> Projected:
+    """Of light of which faces send back half."""
+    seen: Any = SimpleNamespace(
+        linear=picture, shade=np.full((4, 3), 0.5), facing=np.ones(4), tone=np.array([0.4, 0.25, 0.18])
+    )
+    return cast(Projected, seen)
+
+
+def test_black_hair_with_a_sheen_is_black() -> None:
+    picture = np.full((64, 64, 3), 0.01, np.float32)
+    picture[::2, ::2] = 0.25
+    mask = np.ones((64, 64), np.float32)
+    colour = hair_colour([(photo(picture), mask)])
+    np.testing.assert_allclose(colour.tone, 0.02, atol=0.004)
+    sheen = colour.pictures[0][::2, ::2].mean()
+    assert 0.03 < sheen < 0.3  # of 0.5: it is still seen
+
+
+def test_what_no_photo_shows_is_dark_as_hair_mostly_is() -> None:
+    colour = hair_colour([(photo(np.zeros((8, 8, 3), np.float32)), np.zeros((8, 8), np.float32))])
+    assert 0.0 < colour.tone.max() < 0.2
