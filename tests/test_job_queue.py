@@ -109,6 +109,19 @@ def test_process_is_started_ahead(user: Path) -> None:
     jobs.release()
 
 
+def test_process_that_waits_is_lent(user: Path) -> None:
+    jobs, launch = server(user)
+    first = serve(jobs, user)
+    lent = jobs.lend(launch)
+    assert lent.process.popen is not None and str(lent.process.popen.pid) == first and not jobs.warm
+    assert serve(jobs, user) != first  # a job starts one of its own
+    other = jobs.lend(replace(launch, env={**launch.env, "OTHER": "1"}))
+    assert other.hello is None and other.process is not lent.process and not jobs.warm
+    for each in (lent, other):
+        each.process.close_input()
+    jobs.release()
+
+
 def test_dead_or_other_process_is_not_used(user: Path) -> None:
     jobs, launch = server(user)
     first = serve(jobs, user)

@@ -147,3 +147,7 @@ def test_vertices_take_the_colour_of_their_place() -> None:
     grey, nobody = [51, 51, 51], [128, 128, 128]
     wanted = [[255, 0, 0], [0, 0, 128], [0, 255, 128], [255, 255, 0], grey, grey, grey, nobody]
     assert vertex_colours(head).tolist() == wanted
+    # Half clear, lashes are half of the skin's mean colour: (0.5, 0.125, 0.25).
+    half = {"lashes": np.full((4, 4), 0.5, np.float32)}
+    lashes = replace(head, materials=("skin", "lashes"), maps={"skin": skin, "lashes": plain}, alpha=half)
+    assert vertex_colours(lashes)[4].tolist() == [89, 41, 57]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .bundle import to_blender_frame, to_uint8
-from .finish.head import Head
+from .finish.head import SEE_THROUGH, Head
 from .finish.picture import portrait, render_head
 from .render.studio import portrait_light
 
@@ -124,7 +124,8 @@ class Live:
 
 
 def vertex_colours(head: Head) -> NDArray[np.uint8]:
-    """(V,3) uint8 sRGB: each vertex's albedo, read at one of its corners."""
+    """(V,3) uint8 sRGB: each vertex's albedo, read at one of its corners. Colours of vertices cut out no lashes: where
+    these are clear, they are of the skin's colour, and no black strip."""
     out = np.full((len(head.vertices), 3), 0.5, np.float32)
     for n, name in enumerate(head.materials):
         rows = head.material == n
@@ -137,4 +138,7 @@ def vertex_colours(head: Head) -> NDArray[np.uint8]:
         row = np.clip(((1 - uv[:, 1]) * size).astype(int), 0, size - 1)
         column = np.clip((uv[:, 0] * size).astype(int), 0, size - 1)
         out[corners] = image[row, column, :3]
+        if name == SEE_THROUGH and "skin" in head.maps:
+            cover = head.alpha[name][row, column, None]
+            out[corners] = cover * out[corners] + (1 - cover) * head.maps["skin"][..., :3].mean(axis=(0, 1))
     return to_uint8(out)

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import bpy
 
 from ..studio import stage, tiles
-from . import bundle, import_head
+from . import bundle, folders, import_head
 from .prepare import Prepared, prepare
 
 # What a whole file ends with: where a full disk cuts off a picture or the end of a .blend, Blender says nothing.
@@ -40,12 +40,14 @@ def save_blend(file: Path) -> None:
     file = file.resolve()
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.stem}.tmp-{os.getpid()}.blend")
+    before = folders.as_seen_from(file)
     try:
         # relative_remap would turn the packed images' "//albedo.png" into a path of this machine.
         bpy.ops.wm.save_as_mainfile(filepath=str(temporary), compress=True, copy=True, relative_remap=False)
         check_whole(temporary, BLEND_END)
         os.replace(temporary, file)
     finally:
+        folders.put_back(before)
         temporary.unlink(missing_ok=True)
 
 

@@ -27,6 +27,8 @@ from .prepare import Prepared, prepare
 
 # Marks an object as one of ours, and holds where the head came from.
 PROPERTY = "idto3d"
+FOLDER = "folder"
+"""In that: where the bundle is; see folders.py."""
 PREVIEW_SIDE = 256
 
 Steps = Generator[None, None, Any]
@@ -77,7 +79,7 @@ def build(prepared: Prepared) -> Steps:
         obj[PROPERTY] = {
             **{key: str(info[key]) for key in ("generator", "pack", "seed", "licence", "consent")},
             "parts": ",".join(prepared.head.parts),
-            "folder": str(prepared.head.folder.resolve()),
+            FOLDER: str(prepared.head.folder.resolve()),
         }
         parts.release()
         naming.name_after(obj)

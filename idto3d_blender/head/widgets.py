@@ -13,11 +13,13 @@ _ROUND = 32
 
 
 def give(rig: Any, collection: Any, height: float) -> None:
-    """Give each bone a circle. height: of the head, metres. The shapes lie in a hidden collection beside the rig."""
+    """Give each bone a circle. height: of the head, metres. The shapes lie in a collection of their own beside the rig,
+    out of sight."""
     hidden = bpy.data.collections.new(f"{rig.name} widgets")
     hidden[_MARK] = True
     hidden.hide_viewport = hidden.hide_render = True
     collection.children.link(hidden)
+    _exclude(hidden)
     # Radius, and place along the bone, 0..1.
     for name, radius, along in (
         ("root", 0.62 * height, 0.5),
@@ -38,6 +40,16 @@ def give(rig: Any, collection: Any, height: float) -> None:
         bone.use_custom_shape_bone_size = False
         bone.custom_shape_scale_xyz = (radius, radius, radius)
         bone.custom_shape_translation = (0.0, along * bone.length, 0.0)
+
+
+def _exclude(hidden: Any) -> None:
+    """Take a collection out of all view layers: in the outliner it is one grey line, and nothing in it is drawn."""
+    below = [layer.layer_collection for scene in bpy.data.scenes for layer in scene.view_layers]
+    while below:
+        one = below.pop()
+        if one.collection == hidden:
+            one.exclude = True
+        below += one.children
 
 
 def remove(rig: Any) -> None:

@@ -144,6 +144,16 @@ def halt() -> dict[str, Path]:
     return stopped
 
 
+def after_undo() -> None:
+    """An unfinished head that was undone comes back at once, from the newest that there is of it: until the next
+    preview it may take long."""
+    live.after_undo()
+    running = session.get().running() if _work is not None else None
+    if _work is not None and running is not None and live.find(running.id) is None:
+        _work.shown = _work.sketched = None
+        ensure()
+
+
 def redraw() -> None:
     """Draw the sidebars of the 3D viewports anew."""
     for window in bpy.context.window_manager.windows:

@@ -9,15 +9,17 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
+from ..head import folders
 from ..studio import live, viewport_colours
 from ..ui import properties
 from . import driver, session
 
-# Between the handler before and the one after: the file that was open, the imports that were stopped, and the viewports
-# that showed our colours.
+# Between the handler before and the one after: the file that was open, the imports that were stopped, the viewports
+# that showed our colours, and the folders of heads.
 _file = ""
 _stopped: dict[str, Path] = {}
 _coloured: dict[int, str] = {}
+_folders: dict[str, str] = {}
 
 
 @persistent
@@ -63,18 +65,20 @@ def _after_failed_load(*_: Any) -> None:
 
 @persistent
 def _after_undo(*_: Any) -> None:
-    live.after_undo()
+    driver.after_undo()
 
 
 @persistent
-def _before_save(*_: Any) -> None:
-    global _coloured
+def _before_save(blend: Any = "", *_: Any) -> None:
+    global _coloured, _folders
     _coloured = viewport_colours.restore()
+    _folders = folders.as_seen_from(blend) if blend else {}
 
 
 @persistent
 def _after_save(*_: Any) -> None:
     viewport_colours.again(_coloured)
+    folders.put_back(_folders)
 
 
 _HANDLERS = (

@@ -120,6 +120,17 @@ class Jobs:
             process = BackendProcess(launch.command, launch.env, launch.log, "idto3d-warm")
             self._keep_warm(Warm(process, launch, None))
 
+    def lend(self, launch: Launch) -> Warm:
+        """The process that waits for work, or a new one, for somebody who asks it himself and ends it. The next job
+        starts one of its own."""
+        self._look_after_warm()
+        warm, self._warm = self._warm, None
+        if warm is not None and warm.serves(launch):
+            return warm
+        if warm is not None:
+            warm.process.close_input()
+        return Warm(BackendProcess(launch.command, launch.env, launch.log, "idto3d-lent"), launch, None)
+
     def cool_down(self) -> None:
         """End the process that waits for work, if there is one."""
         if self._warm is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jobs.backend_process import BackendProcess, Event
+from ..jobs.backend_process import Event
+from ..jobs.job import Warm
 from ..jobs.snapshot import Problem
 
 State = Literal["starting", "ready", "busy", "gone"]
@@ -37,17 +38,17 @@ class Answer:
 
 
 class Link:
-    """One worker. `ask`, then `poll` until an answer of that ticket, or a later one, comes."""
+    """One worker, from `Jobs.lend`. `ask`, then `poll` until an answer of that ticket, or a later one, comes."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, warm: Warm) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="idto3d-match-"))
         self.stage = "starting"
-        self._process = BackendProcess(command, env, log, "idto3d-match")
+        self._process = warm.process
         self._ticket = 0
         self._running: dict[str, Any] | None = None
         self._next: dict[str, Any] | None = None
         self._part: tuple[Event, Mapping[str, NDArray[Any]]] | None = None
-        self._greeted = False
+        self._greeted = warm.hello is not None
         self._ended: Problem | None = None
         self._heard = time.monotonic()
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import bpy
 
+from ..head import folders
 from ..head.bundle import FIT, BundleError, bundle_folder
-from ..head.import_head import PROPERTY, is_head
+from ..head.import_head import is_head
 from ..jobs import session as jobs
 from . import pump, session, viewport
 from . import scene as stage
@@ -84,7 +85,7 @@ class IDTO3D_OT_match(bpy.types.Operator):
 
 
 def _folder(obj: Any) -> str:
-    return str(obj.idto3d_match.bundle or obj[PROPERTY].get("folder", ""))
+    return str(obj.idto3d_match.bundle or folders.folder_of(obj))
 
 
 class _MatchOperator:

@@ -13,9 +13,9 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..head import folders
 from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, read_fit
-from ..head.import_head import PROPERTY
-from ..jobs import session, setup_backend
+from ..jobs import session
 from ..jobs.snapshot import Problem
 from . import scene as stage
 from .link import Answer, Link
@@ -53,7 +53,7 @@ def get() -> Match | None:
 
 def read(obj: Any) -> tuple[Path, FitFile]:
     """The folder of a head and its fit.json. Raises BundleError."""
-    given = obj.idto3d_match.bundle or obj[PROPERTY].get("folder", "")
+    given = obj.idto3d_match.bundle or folders.folder_of(obj)
     folder = Path(bpy.path.abspath(given)) if given else Path()
     if not given or not (folder / "head.json").is_file():
         what = f"The folder of {obj.name} is not where it was."
@@ -88,9 +88,8 @@ def start(obj: Any, folder: Path, fit: FitFile, paths: list[str], link: Link | N
     global _match
     stop()
     if link is None:
-        user = session.get().folder
-        launch = setup_backend.worker_launch(user, "match", {})
-        link = Link(launch.command, launch.env, launch.log)
+        # The one that waits for photos, where there is one: it is ready at once.
+        link = Link(session.get().jobs.lend(session.get().launch))
     _match = Match(obj.name, folder, fit, paths, link)
     _match.first = link.ask(request(_match, obj))
     return _match

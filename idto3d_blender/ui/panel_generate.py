@@ -68,10 +68,13 @@ class IDTO3D_MT_photos(bpy.types.Menu):
 
 def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     if given.photos:
-        split = layout.split(factor=0.24)
-        shown = given.photos[min(max(given.photo_index, 0), len(given.photos) - 1)]
-        split.template_icon(thumbnails.photo(shown.path), scale=3.0)
-        row = split.row()
+        row = layout
+        # Below stands each photo as it was understood; until then, the chosen one is beside the list.
+        if not any(Path(photo.path).name in session.get().fits() for photo in given.photos):
+            row = layout.split(factor=0.24)
+            shown = given.photos[min(max(given.photo_index, 0), len(given.photos) - 1)]
+            row.template_icon(thumbnails.photo(shown.path), scale=3.0)
+        row = row.row()
         row.template_list(
             "IDTO3D_UL_photos", "", given, "photos", given, "photo_index", rows=2, maxrows=PHOTOS_USED + 1
         )

@@ -17,7 +17,8 @@ from mathutils import Vector
 import idto3d_blender
 from idto3d_blender.head import naming
 from idto3d_blender.head.bundle import FitCamera
-from idto3d_blender.jobs.job import child_environment
+from idto3d_blender.jobs.backend_process import BackendProcess
+from idto3d_blender.jobs.job import Launch, Warm, child_environment
 from idto3d_blender.match import lens, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
@@ -26,6 +27,12 @@ from tests.blender import synthetic_bundle as synthetic
 
 WORK = Path(sys.argv[-1])
 SIZES = ((300, 400), (640, 480))
+
+
+def backend(fake: str) -> Warm:
+    """A worker that waits for work."""
+    launch = Launch((sys.executable, fake), child_environment(WORK / "user", blender_session.ROOT), WORK / "log")
+    return Warm(BackendProcess(launch.command, launch.env, launch.log, "idto3d-test"), launch, None)
 
 
 def camera(yaw: float, size: tuple[int, int]) -> FitCamera:
@@ -128,7 +135,7 @@ def main() -> None:
     check_cameras(scene, obj)
 
     fake = str(Path(__file__).with_name("fake_pins.py"))
-    link = Link((sys.executable, fake), child_environment(WORK / "user", blender_session.ROOT), WORK / "log")
+    link = Link(backend(fake))
     folder, fit = session.read(obj)
     paths = [session.find_photo(photo, folder) for photo in fit.photos]
     assert paths == [str(file) for file in files]
@@ -179,10 +186,13 @@ def main() -> None:
     # pins are in the file
     file = WORK / "file.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    assert obj["idto3d"]["folder"] == str(folder)
     bpy.ops.wm.open_mainfile(filepath=str(file))
     scene, obj = bpy.context.scene, bpy.context.object
+    # The bundle's folder is stored as seen from the file, and found.
+    assert obj["idto3d"]["folder"] == "//head" and session.read(obj)[0] == folder
     assert session.get() is None and len(obj.idto3d_match.pins) == 1 and stage.matched(scene) == obj
-    link = Link((sys.executable, fake), child_environment(WORK / "user", blender_session.ROOT), WORK / "log")
+    link = Link(backend(fake))
     match = session.start(obj, folder, fit, paths, link)
     pump.take(link.wait(match.first))
     assert np.allclose(basis(obj), last, atol=1e-7)  # what the pins have done is not done twice

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a head's bundle lies: a whole path while a file is open, and as seen from the file in what is saved, so that
+both can be moved together, and nobody reads a stranger's home folder in it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from .import_head import FOLDER, PROPERTY
+
+
+def folder_of(obj: Any) -> str:
+    """The whole path, "" where a head does not know."""
+    given = str(obj[PROPERTY].get(FOLDER, ""))
+    return bpy.path.abspath(given) if given else ""
+
+
+def as_seen_from(blend: str | Path) -> dict[str, str]:
+    """Write the folders of all heads as seen from a file; returns what they were, by object, for `put_back`."""
+    before = {}
+    for obj in bpy.data.objects:
+        if PROPERTY in obj and obj.library is None and (whole := folder_of(obj)):
+            before[obj.name] = whole
+            with contextlib.suppress(ValueError):  # on another drive
+                obj[PROPERTY][FOLDER] = bpy.path.relpath(whole, start=str(Path(blend).parent))
+    return before
+
+
+def put_back(before: Mapping[str, str]) -> None:
+    """Whole paths again."""
+    for name, folder in before.items():
+        bpy.data.objects[name][PROPERTY][FOLDER] = folder
