@@ -16,11 +16,11 @@ from idto3d.fit.creases import creased
 from idto3d.fit.delight import Shaded, shaded, without_light
 from idto3d.fit.light import coat, less_coat, under_coat
 from idto3d.fit.no_skin import above_collar, no_skin
-from idto3d.fit.tone import REAL, SEEN_MEAN, Reading, likely_tone, whites
+from idto3d.fit.tone import CURVE, OFF_CURVE, WHITE_MEAN, Reading, White, brighter_white, likely_tone
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.solid_noise import solid_noise
 from idto3d.mesh.texels import make_texels
-from idto3d.training.tone_prior import estimator
+from idto3d.training.tone_prior import moments
 from tests.tiny_head import tiny_head_model
 
 Array = NDArray[Any]
@@ -37,8 +37,8 @@ def model() -> HeadModel:
 # ---------------------------------------------------------------- tone
 
 
-def reading(skin: Array, white: float = 0.62, picture: float = 0.22, grey: bool = False) -> Reading:
-    return Reading(skin, white * np.array([1.1, 0.95, 0.87]), picture, 1.04, grey)
+def reading(skin: Array, white: float = 0.62, opening: float = 1.8, grey: bool = False) -> Reading:
+    return Reading(skin, White(white * np.array([1.1, 0.95, 0.87]), opening, 10.0), grey)
 
 
 def test_darker_and_redder_skin_is_darker_and_whites_tell_the_exposure() -> None:
@@ -50,23 +50,38 @@ def test_darker_and_redder_skin_is_darker_and_whites_tell_the_exposure() -> None
     np.testing.assert_allclose(pale, TONE, rtol=0.35)
 
 
+def test_a_dark_picture_of_pale_skin_is_told_from_dark_skin_by_the_eyes() -> None:
+    skin = TONE * 0.22
+    backlit, dark = likely_tone(reading(skin, white=0.13)), likely_tone(reading(skin, white=0.5))
+    assert backlit.mean() > 2 * dark.mean()
+    # lids that all but close shade the white, and it says less
+    assert dark.mean() < likely_tone(reading(skin, white=0.13, opening=1.2)).mean() < backlit.mean()
+
+
 def test_what_is_not_known_counts_as_usual() -> None:
-    usual = reading(TONE)
-    unknown = Reading(usual.skin, np.full(3, np.nan), usual.picture, usual.fill, True)
-    assert np.isnan(unknown.values).sum() == 5
-    found = likely_tone(unknown)
-    assert np.isfinite(found).all() and found[0] > found[1] > found[2]  # a grey picture's skin has skin's hue
-    assert len(SEEN_MEAN) == len(unknown.values)
+    shut = likely_tone(reading(TONE, white=0.01, opening=0.5))
+    np.testing.assert_allclose(shut, likely_tone(Reading(TONE, None, False)))
+    grey = likely_tone(Reading(np.full(3, TONE.mean()), None, True))
+    assert np.isfinite(grey).all() and grey[0] > grey[1] > grey[2]  # a grey picture's skin has skin's hue
 
 
-def test_the_estimator_is_the_one_of_least_variance() -> None:
+def test_no_skin_is_taken_for_paler_or_darker_than_skin_is() -> None:
+    bright, dim = likely_tone(Reading(np.full(3, 1.0), None, True)), likely_tone(Reading(np.full(3, 0.001), None, True))
+    assert bright.mean() < 0.7 and dim.mean() > 0.015
+
+
+def test_the_moments_are_those_of_the_model() -> None:
     rng = np.random.default_rng(0)
-    true = rng.normal(size=(4000, 3))
-    seen = np.c_[true, rng.normal(size=(4000, 5))] + 0.0
-    mean, level, weights = estimator(seen, true)
-    np.testing.assert_allclose(weights[:, :3], np.diag(1 / (1 + REAL[:3])), atol=0.06)
-    np.testing.assert_allclose(weights[:, 3:], 0, atol=0.06)
-    np.testing.assert_allclose((mean[:3], level), 0, atol=0.06)
+    level = rng.uniform(-3, -0.5, 4000)
+    true = CURVE[:, 0] + level[:, None] * CURVE[:, 1] + rng.normal(size=(4000, 3)) * OFF_CURVE
+    light = rng.normal(size=(4000, 3)) * [0.3, 0.1, 0.1] - [0.2, 0, 0]
+    whites = WHITE_MEAN + light
+    whites[:100] = np.nan
+    found = moments(true + light, true, whites, np.full(4000, 1.8))
+    np.testing.assert_allclose(found.curve, CURVE, atol=0.02)
+    np.testing.assert_allclose(found.off_curve, OFF_CURVE, atol=0.01)
+    np.testing.assert_allclose(found.light, [[-0.2, 0, 0], [0.3, 0.1, 0.1]], atol=0.02)
+    np.testing.assert_allclose(found.white, np.array([WHITE_MEAN, np.zeros(3)]), atol=1e-6)
 
 
 def test_the_brighter_eye_tells_the_white() -> None:
@@ -82,8 +97,11 @@ def test_the_brighter_eye_tells_the_white() -> None:
         linear[44:57, x - 6 : x + 7] = 0.9  # an iris that shines is no white
         openings.append(opening)
     pixel, shade = np.array([[50.0, 50], [150, 50]]), np.array([[1.0, 1, 1], [2, 2, 2]])
-    np.testing.assert_allclose(whites(landmarks, openings, linear, pixel, shade), 0.3, rtol=1e-5)
-    assert np.isnan(whites(landmarks, openings, linear, np.zeros((0, 2)), np.zeros((0, 3)))).all()
+    eye = brighter_white(landmarks, openings, linear, pixel, shade)
+    assert eye is not None and eye.radius == pytest.approx(8)
+    np.testing.assert_allclose(eye.colour, 0.3, rtol=1e-5)
+    assert eye.opening == pytest.approx(14 / 8, abs=0.1)
+    assert brighter_white(landmarks, openings, linear, np.zeros((0, 2)), np.zeros((0, 3))) is None
 
 
 def test_the_coat_comes_off() -> None:

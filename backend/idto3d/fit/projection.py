@@ -16,7 +16,7 @@ from ..mesh.texels import Texels
 from ..photos.faces import Face
 from .camera import PhotoCamera
 from .light import coat, fit_light, less_coat, shading, under_coat
-from .tone import Reading, likely_tone, whites
+from .tone import Reading, brighter_white, likely_tone
 from .visibility import draw_depth, resized
 
 Array = NDArray[Any]
@@ -148,11 +148,9 @@ def _reading(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], lin
     """What the picture shows of its light where skin looks as bright (3,); laid: pixel, facing and shade (P,...)."""
     pixel, facing, shade = laid
     balls = model.vertices_of("sclera") & (facing > 0.3)
-    seen = facing > 0.15
-    fill = float(np.average(shade[seen].mean(1), weights=facing[seen]))
     openings = [polygon_mask(len(linear), face.landmarks, outline) for outline in EYES]
-    white = whites(face.landmarks, openings, linear, pixel[balls], shade[balls])
-    return Reading(less_coat(bright, USUAL_FACING), white, float(linear[face.inside].mean()), fill, face.grey)
+    white = brighter_white(face.landmarks, openings, linear, pixel[balls], shade[balls])
+    return Reading(less_coat(bright, USUAL_FACING), white, face.grey)
 
 
 def read_light(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Reading:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How dark skin is. A photograph shows albedo times light, and only what is known of both beforehand parts them: which
-tones skin has, how bright faces come out of cameras, and what is white in the picture.
+tones skin has, how bright faces come out of cameras, and that the whites of all people's eyes are much alike.
 
-A linear estimator of least variance (Kay 1993, "Fundamentals of Statistical Signal Processing", 12.3) of the logarithm
-of the skin's albedo from what the picture shows. Its moments are those of synthetic people with the CC0 skins of
-MakeHuman under lamps and skies (`python -m idto3d.training.tone_prior` prints them), with the variance added by which
-real cameras and lights differ more than those.
+The mean of the posterior over a grid of lightness, all tones being as likely beforehand. Given the lightness everything
+else is Gaussian in logarithms: skin's hue follows its lightness along melanin's curve; the light's colour and strength
+are common to skin and eyes. Light is one of two kinds, as usual or odd (backlight, a stage), so that skin which only
+odd light explains is not taken for darker than it is. What synthetic people say of all this (`python -m
+idto3d.training.tone_prior`, with the CC0 skins of MakeHuman) was widened for what cameras and lids do: of photographs
+the whites come out a fifth darker.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,54 +29,106 @@ FEWEST = 6  # pixels of white that tell anything
 
 # rows of logarithms: mean, red over green, green over blue
 AXES = np.array([[1 / 3, 1 / 3, 1 / 3], [1, -1, 0], [0, 1, -1]])
-REAL = np.array([0.03, 0.015, 0.015, 0.06, 0.03, 0.03, 0.25, 0.02])
-"""Variances of real cameras, lights and eyes on top of the synthetic ones, in the order of `Reading.values`."""
-SEEN_MEAN = np.array([-1.757, 0.748, 0.538, -0.461, 0.161, 0.092, -1.496, 0.043])
-TRUE_MEAN = np.array([-1.586, 0.744, 0.545])
-WEIGHTS = np.array(
-    [
-        [0.936, -0.197, 0.101, -0.173, 0.12, 0.092, 0.071, 0.286],
-        [-0.159, 0.292, 0.005, 0.016, -0.034, -0.033, -0.007, -0.081],
-        [-0.118, 0.157, 0.072, 0.011, -0.02, -0.022, -0.003, -0.05],
-    ]
-)
+LIGHTNESS = np.linspace(-3.6, -0.2, 86)  # mean logarithm of linear albedo
+PALEST, DARKEST = (-0.5, 0.1), (-3.0, 0.15)  # where skin ends, and how sharply
+CURVE = np.array([[0.0, 1.0], [0.34, -0.24], [0.29, -0.16]])  # of AXES: constant, and slope by the lightness
+OFF_CURVE = np.array([0.0, 0.1, 0.08])  # deviation of people from it
+MEASURED = np.array([0.1, 0.07, 0.07])  # deviation of what a picture shows of skin from what skin reflects
+WHITE_MEAN, WHITE_SPREAD = np.array([-0.45, 0.15, 0.10]), np.array([0.28, 0.13, 0.13])
+CLOSING = (1.6, 1.2)  # opening from where on lids shade the white, and where they do fully
+SHADED, SHADED_SPREAD = -0.65, 0.25  # on top of the lightness of the white then
+SHUT = 0.9  # opening under which there is nothing to be seen
+FINE, COARSE_SPREAD = 8.0, np.array([0.5, 0.3, 0.3])  # radius in pixels under which more and more of the lids mix in
+
+
+@dataclass(frozen=True)
+class _Light:
+    """A kind of light: how often, the mean logarithm of what it does to the usual exposure, and deviations."""
+
+    share: float
+    mean: float
+    spread: tuple[float, float, float]
+
+
+LIGHTS = (_Light(0.85, -0.15, (0.27, 0.15, 0.12)), _Light(0.15, -0.6, (0.6, 0.4, 0.2)))
+
+
+@dataclass(frozen=True, eq=False)
+class White:
+    """The white of an eye: colour (3,) linear, freed of the shading of the eyeball; opening: between the lids, and
+    radius: of the iris in pixels, the opening in these."""
+
+    colour: Array
+    opening: float
+    radius: float
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a photograph shows of its light, linear. skin (3,): reflected by the skin's body under the face's mean
-    light; white (3,): by the whites of the eyes, nan where none are seen; picture: its mean; fill: mean light of all
-    that is seen of the head over that of the face; grey: it has no colours."""
+    """What a photograph shows of its light. skin (3,) linear: reflected by the skin's body under the face's mean
+    light; white: of the eyes, None where none is seen; grey: it has no colours."""
 
     skin: Array
-    white: Array
-    picture: float
-    fill: float
+    white: White | None
     grey: bool
-
-    @property
-    def values(self) -> Array:
-        """(8,) what the estimator takes; nan where it is not known."""
-        unknown = np.array([1.0, np.nan, np.nan]) if self.grey else np.ones(3)
-        skin, white = (np.log(np.maximum(c, 1e-3)) @ AXES.T * unknown for c in (self.skin, self.white))
-        return np.array([*skin, *white, np.log(max(self.picture, 1e-3)), np.log(max(self.fill, 1e-3))])
 
 
 def likely_tone(reading: Reading) -> Array:
-    """(3,) linear albedo of the skin; what is not known counts as usual."""
-    off = np.nan_to_num(reading.values - SEEN_MEAN)
-    coordinates = TRUE_MEAN + WEIGHTS @ off
+    """(3,) linear albedo of the skin."""
+    seen, mean, spread = _observed(reading)
+    kinds = [_posterior(seen - mean - np.tile([kind.mean, 0, 0], len(seen) // 3), kind, spread, reading.grey)
+             for kind in LIGHTS]  # fmt: skip
+    logarithm = np.array([chance for chance, _ in kinds])
+    chance = np.exp(logarithm - logarithm.max())
+    coordinates = np.einsum("kn,knc->c", chance / chance.sum(), np.array([c for _, c in kinds]))
     out: Array = np.clip(np.exp(np.linalg.solve(AXES, coordinates)), 0.005, 0.9)
     return out
 
 
-def whites(landmarks: Array, openings: Sequence[Array], linear: Array, pixel: Array, shade: Array) -> Array:
-    """(3,) the brighter of both eyes' whites, freed of the light on the eyeballs, nan where none are seen.
+def _observed(reading: Reading) -> tuple[Array, Array, Array]:
+    """(3,), or (6,) with a white: coordinates of skin and white, their means but for the skin's lightness, and the
+    deviations that they do not share."""
+    parts = [(np.log(np.maximum(reading.skin, 1e-3)) @ AXES.T, CURVE[:, 0], np.hypot(MEASURED, OFF_CURVE))]
+    white = reading.white
+    if white is not None and white.opening > SHUT:
+        shut = float(np.clip((white.opening - CLOSING[0]) / (CLOSING[1] - CLOSING[0]), 0, 1))
+        spread = WHITE_SPREAD + [SHADED_SPREAD * shut, 0, 0] + COARSE_SPREAD * max(0.0, 1 - white.radius / FINE)
+        colour = np.log(np.maximum(white.colour, 1e-3)) @ AXES.T
+        parts.append((colour, WHITE_MEAN + [SHADED * shut, 0, 0], spread))
+    seen, mean, spread = (np.concatenate([part[n] for part in parts]) for n in range(3))
+    return seen, mean, spread
+
+
+def _posterior(off: Array, kind: _Light, spread: Array, grey: bool) -> tuple[Array, Array]:
+    """Of each of LIGHTNESS its log chance (N,) under a kind of light and the skin's coordinates (N,3).
+
+    off, spread: (3,) or (6,), see `_observed`. A grey picture's hues are not looked at.
+    """
+    known = np.arange(0, len(off), 3) if grey else np.arange(len(off))
+    light = np.diag(np.square(kind.spread))
+    covariance = np.kron(np.ones((len(off) // 3,) * 2), light) + np.diag(spread**2)
+    slope = np.zeros(len(off))
+    slope[:3] = CURVE[:, 1]
+    rest = (off - LIGHTNESS[:, None] * slope)[:, known]
+    weighed = rest @ np.linalg.inv(covariance[np.ix_(known, known)])
+    chance = np.log(kind.share) - 0.5 * (weighed * rest).sum(1)
+    chance -= 0.5 * np.linalg.slogdet(covariance[np.ix_(known, known)])[1]
+    for beyond in ((LIGHTNESS - PALEST[0]) / PALEST[1], (DARKEST[0] - LIGHTNESS) / DARKEST[1]):
+        chance -= np.log1p(np.exp(beyond))
+    own = np.zeros((len(off), 3))
+    own[:3] = np.diag(OFF_CURVE**2)
+    return chance, CURVE[:, 0] + LIGHTNESS[:, None] * CURVE[:, 1] + weighed @ own[known]
+
+
+def brighter_white(
+    landmarks: Array, openings: Sequence[Array], linear: Array, pixel: Array, shade: Array
+) -> White | None:
+    """The brighter of both eyes' whites, None where none is seen.
 
     openings: (S,S) bool, between the lids of each of IRIS; linear (S,S,3) the picture; pixel (B,2) and shade (B,3):
     where the visible vertices of the eyeballs lie, and how they are lit.
     """
-    found = [np.full(3, np.nan)]
+    found = []
     for (centre, rim), opening in zip(IRIS, openings, strict=True):
         middle = landmarks[centre]
         radius = float(np.linalg.norm(landmarks[list(rim)] - middle, axis=1).mean())
@@ -84,6 +139,7 @@ def whites(landmarks: Array, openings: Sequence[Array], linear: Array, pixel: Ar
         if len(colours) <= FEWEST or not near.any():
             continue
         light = colours @ [0.2126, 0.7152, 0.0722]
-        found.append(colours[light >= np.quantile(light, BRIGHTEST)].mean(0) / shade[near].mean(0))
-    out: Array = max(found, key=lambda c: np.nan_to_num(c).sum())
-    return out
+        colour = colours[light >= np.quantile(light, BRIGHTEST)].mean(0) / shade[near].mean(0)
+        depth = cv2.distanceTransform(opening.astype(np.uint8), cv2.DIST_L2, 3).max()
+        found.append(White(colour, 2 * float(depth) / radius, radius))
+    return max(found, key=lambda w: float(w.colour.sum()), default=None)

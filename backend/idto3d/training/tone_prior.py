@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..evaluate.photographs import random_setting, take_photograph
 from ..evaluate.truth import Ruler, Skin, skin_of
 from ..fit.projection import read_light, srgb_to_linear
 from ..fit.subject import fit_subject
-from ..fit.tone import AXES, REAL, Reading
+from ..fit.tone import AXES, CLOSING, Reading
 from ..headmodel import HeadModel, load_head_model
 from ..photos import Photo, find_face, load_face_nets
 from ..pipeline import STARTER_PACK
@@ -29,13 +30,31 @@ Array = NDArray[Any]
 FIRST = 800  # of the people of training
 
 
-def estimator(seen: Array, true: Array) -> tuple[Array, Array, Array]:
-    """Means of what is seen (8,) and of the truth (3,), and the weights (3,8) of the estimator of least variance,
-    from readings (N,8) and true tones (N,3), coordinates of `fit.tone`."""
-    mean = np.nanmean(seen, 0)
-    off = np.nan_to_num(seen - mean)
-    scatter = off.T @ off / len(off) + np.diag(REAL)
-    return mean, true.mean(0), np.linalg.solve(scatter, off.T @ (true - true.mean(0)) / len(off)).T
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What `fit.tone` goes by, in its coordinates, as training's people have it. curve (3,2), off_curve (3,): of skin;
+    light (2,3): of what pictures show of it over what it is, mean and deviation; white (2,3): of the whites of open
+    eyes, freed of that light."""
+
+    curve: Array
+    off_curve: Array
+    light: Array
+    white: Array
+
+
+def moments(skins: Array, trues: Array, whites: Array, openings: Array) -> Moments:
+    """From logarithms (N,3) in coordinates of `fit.tone`: of skin as seen, of true skin, of whites as seen, nan where
+    none was; openings (N,) of the eyes."""
+    level = np.c_[np.ones(len(trues)), trues[:, 0]]
+    curve = np.linalg.lstsq(level, trues, rcond=None)[0].T
+    light = skins - trues
+    white = (whites - light)[openings > CLOSING[0]]
+    return Moments(
+        curve,
+        (trues - level @ curve.T).std(0),
+        np.array([light.mean(0), light.std(0)]),
+        np.array([np.nanmean(white, 0), np.nanstd(white, 0)]),
+    )
 
 
 def bare_tone(skin: Skin) -> Array:
@@ -47,11 +66,11 @@ def bare_tone(skin: Skin) -> Array:
     return out
 
 
-def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple[Array, Array]:
-    """(N,8) and (N,3) of people of training; those whose photograph is refused are left out."""
+def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple[Array, Array, Array, Array]:
+    """What `moments` takes, of people of training; those whose photograph is refused are left out."""
     ruler = Ruler(model)
     texels: dict[str, Any] = {}
-    seen, true = [], []
+    rows = []
     for seed in range(TRAIN_SEED + FIRST, TRAIN_SEED + FIRST + people):
         person = population.person(seed)
         setting = random_setting(np.random.default_rng([seed, 1]))
@@ -63,9 +82,12 @@ def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple
             continue
         photo = fitted.fit.photos[0]
         reading: Reading = read_light(model, face, photo.camera, fitted.fit.posed(model, photo))
-        seen.append(reading.values)
-        true.append(bare_tone(skin_of(ruler, person.maps, {}, 512, texels)) @ AXES.T)
-    return np.array(seen), np.array(true)
+        true = bare_tone(skin_of(ruler, person.maps, {}, 512, texels)) @ AXES.T
+        white = np.full(3, np.nan) if reading.white is None else np.log(reading.white.colour) @ AXES.T
+        opening = 0.0 if reading.white is None else reading.white.opening
+        rows.append((np.log(reading.skin) @ AXES.T, true, white, opening))
+    skins, trues, whites, openings = (np.array(column) for column in zip(*rows, strict=True))
+    return skins, trues, whites, openings
 
 
 def main() -> None:
@@ -78,8 +100,8 @@ def main() -> None:
     model = load_head_model(pack.file("head.safetensors"))
     with tempfile.TemporaryDirectory() as work:
         population = load_population(model, given.headkit, given.facenets, Path(work))
-    found = estimator(*readings(model, population, load_face_nets(pack.path / "photos"), given.people))
-    for name, value in zip(("SEEN_MEAN", "TRUE_MEAN", "WEIGHTS"), found, strict=True):
+    found = moments(*readings(model, population, load_face_nets(pack.path / "photos"), given.people))
+    for name, value in vars(found).items():
         print(name, value.round(3).tolist())
 
 
