@@ -22,6 +22,7 @@ def _modules() -> tuple[Any, ...]:
         operators_import,
         operators_pose,
         operators_rig,
+        operators_separate,
         operators_wrap,
         poses,
     )
@@ -64,6 +65,7 @@ def _modules() -> tuple[Any, ...]:
         operators_blend,
         operators_density,
         operators_wrap,
+        operators_separate,
         match_properties,
         operators_match,
         operators_pins,

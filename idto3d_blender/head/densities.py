@@ -44,7 +44,7 @@ def change(obj: Any, density: str) -> Steps[Any]:
     if made is None:
         made = yield from _thinner(full, density)
     if made != obj:
-        _take_pose(made, obj)
+        take_pose(made, obj)
         for other, hidden in ((obj, True), (made, False)):
             other.hide_set(hidden)
             other.hide_render = hidden
@@ -68,7 +68,7 @@ def _thinner(full: Any, density: str) -> Steps[Any]:
     mesh.shape_keys.name = f"{made.name} keys"
     made[FROM], made[DENSITY] = full, density
     naming.collection_of(full).objects.link(made)
-    _own_drivers(made, full)
+    own_drivers(made, full)
     return made
 
 
@@ -161,7 +161,7 @@ def _weld(mesh: Any, closed: Closed) -> None:
     mesh.update()
 
 
-def _own_drivers(made: Any, full: Any) -> None:
+def own_drivers(made: Any, full: Any) -> None:
     """Pictures that fade in with an expression follow the keys of a head: a thinner one has materials of its own for
     them, and shares the others."""
     for slot, material in enumerate(made.data.materials):
@@ -172,7 +172,8 @@ def _own_drivers(made: Any, full: Any) -> None:
             blend_materials.aim_drivers(own, full.data.shape_keys, made.data.shape_keys)
 
 
-def _take_pose(made: Any, other: Any) -> None:
+def take_pose(made: Any, other: Any) -> None:
+    """Place ``made`` where ``other`` is, with the same values of its keys."""
     keys = other.data.shape_keys.key_blocks
     for block in made.data.shape_keys.key_blocks[1:]:
         if block.name in keys:

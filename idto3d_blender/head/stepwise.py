@@ -15,9 +15,11 @@ Steps = Generator[float, None, T]
 """Yields how much is done, 0..1."""
 
 _PAUSE = 0.005  # seconds that a step waits for a thread
-_LOOK = ("MOUSEMOVE", "INBETWEEN_MOUSEMOVE", "MIDDLEMOUSE", "WHEELUPMOUSE", "WHEELDOWNMOUSE", "NDOF_MOTION")
-# What a mouse with two buttons and a trackpad turn the view with.
-_LOOK += ("TRACKPADPAN", "TRACKPADZOOM", "MOUSEROTATE", "MOUSESMARTZOOM")
+# What mice, trackpads and tablets turn the view with.
+_LOOK = frozenset(
+    "MOUSEMOVE INBETWEEN_MOUSEMOVE MIDDLEMOUSE WHEELUPMOUSE WHEELDOWNMOUSE TRACKPADPAN TRACKPADZOOM MOUSEROTATE "
+    "MOUSESMARTZOOM NDOF_MOTION".split()
+)
 
 
 class Refused(Exception):
@@ -30,7 +32,7 @@ def scaled(work: Steps[T], low: float, high: float) -> Steps[T]:
         while True:
             yield low + (high - low) * next(work)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        return end.value
     finally:
         work.close()
 

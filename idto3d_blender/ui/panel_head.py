@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from ..head import expressions, poses, rig, rig_keys
+from ..head import expressions, poses, rig, rig_keys, separate
 from ..head.import_head import is_head
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
@@ -27,6 +27,8 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
         if not is_head(context.object):
             if rig.head_of(context.object) is not None:
                 layout.operator("idto3d.select_head", icon="USER")
+            elif separate.is_part(context.object):
+                layout.operator("idto3d.whole_head", icon="OBJECT_DATA")
             else:
                 layout.label(text="Select a head to pose it", icon="INFO")
             layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
@@ -141,6 +143,12 @@ class IDTO3D_PT_use(_HeadPanel, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         layout.operator("idto3d.cut_neck", icon="MOD_BOOLEAN")
+        if separate.is_part(context.object):
+            layout.operator("idto3d.whole_head", icon="OBJECT_DATA")
+        else:
+            row = layout.row(align=True)
+            row.operator("idto3d.separate_parts", text="Separate Materials", icon="MOD_EXPLODE").by = "MATERIAL"
+            row.operator("idto3d.separate_parts", text="Parts").by = "PART"
         layout.operator("idto3d.mark_asset", icon="ASSET_MANAGER")
         layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
 

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import chords, densities, import_head, wrap_head
+from idto3d_blender.head import chords, densities, import_head, separate, wrap_head
 from idto3d_blender.head.net import Net
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
@@ -111,6 +111,38 @@ def check_multires(full: Any) -> None:
     assert abs(moved[:, 2].min() + 0.03) < 0.004 and np.abs(moved[high]).max() < 1e-4, (moved[low], moved[high])
 
 
+def check_separate(head: Any) -> None:
+    """An object a material, or a part, that together are the head in every key; and back."""
+    objects, materials, meshes = len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)
+    for by, count in (("MATERIAL", len(head.data.materials)), ("PART", len(set(parts_of(head))))):
+        assert bpy.ops.idto3d.separate_parts(by=by) == {"FINISHED"}
+        first = bpy.context.object
+        made = [obj for obj in bpy.data.objects if separate.is_part(obj)]
+        assert len(made) == count and import_head.is_head(first) and head.hide_render
+        assert sum(len(obj.data.polygons) for obj in made) == len(head.data.polygons)
+        assert [import_head.is_head(obj) for obj in made].count(True) == 1
+        assert all(len(obj.data.materials) == 1 for obj in made), "materials that no face has"
+        first.data.shape_keys.key_blocks["smile"].value = 0.75
+        bpy.context.view_layer.update()
+        depsgraph = bpy.context.evaluated_depsgraph_get()
+        for obj in made:
+            keys = obj.data.shape_keys.evaluated_get(depsgraph).key_blocks
+            assert abs(keys["smile"].value - 0.75) < 1e-6, f"{obj.name} does not follow"
+            own = {tuple(row) for row in places(obj, 1).tolist()}
+            assert own <= {tuple(row) for row in places(head, 1).tolist()}
+        check_polls.draw_all_panels()
+        check_polls.refused(bpy.ops.idto3d.separate_parts, "take its parts together first")
+        assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head and not head.hide_render
+        assert abs(head.data.shape_keys.key_blocks["smile"].value - 0.75) < 1e-6
+        assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)
+
+
+def parts_of(head: Any) -> list[int]:
+    part = np.zeros(len(head.data.polygons), np.int32)
+    head.data.attributes["part"].data.foreach_get("value", part)
+    return part.tolist()
+
+
 def main() -> None:
     check_grid()
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -118,6 +150,7 @@ def main() -> None:
     assert bpy.ops.idto3d.import_head(filepath=str(synthetic.write(WORK / "anna", rows=24, columns=48))) == {"FINISHED"}
     full = bpy.context.object
     check_head(full)
+    check_separate(full)
     check_multires(full)
     idto3d_blender.unregister()
     blender_session.leave()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 if TYPE_CHECKING:
     from tests.gui.common import GIVEN, HANDS, WORK, enter, ext, note, until
@@ -36,8 +37,7 @@ def select(obj: Any) -> None:
 
 def to_the_end() -> Steps:
     """Turn the wheel to the sidebar's last box: with all boxes open, the way there is long."""
-    region = HANDS.region()
-    yield from HANDS.scroll(region.x + region.width / 2, region.y + region.height / 2, 80)
+    yield from HANDS.scroll(*_sidebar_middle(), 80)
 
 
 def key_value(name: str) -> float:
@@ -53,8 +53,7 @@ def boxes() -> Steps:
         for take_away in (bpy.ops.idto3d.clear_animation, bpy.ops.idto3d.remove_turntable):
             if take_away.poll():
                 take_away()
-    region = HANDS.region()
-    x, y = region.x + region.width / 2, region.y + region.height / 2
+    x, y = _sidebar_middle()
     yield from HANDS.scroll(x, y, -80)
     for number in range(6 if GIVEN["look"] else 0):
         yield from HANDS.away()
@@ -185,6 +184,58 @@ def capture() -> Steps:
     yield from HANDS.shot("48-baked")
 
 
+def film() -> Steps:
+    """The baked take, filmed from the front, is read again as a video of the same person."""
+    if GIVEN["backend"] == "fake":
+        return
+    enter("film")
+    scene, head = bpy.context.scene, the_head()
+    camera = bpy.data.objects.new("film", bpy.data.cameras.new("film"))
+    scene.collection.objects.link(camera)
+    camera.location = head.matrix_world.translation + Vector((0.0, -0.9, 0.13))
+    camera.rotation_euler = (np.pi / 2, 0.0, 0.0)
+    camera.data.lens = 70.0
+    before, scene.camera = scene.camera, camera
+    render = scene.render
+    render.resolution_x = render.resolution_y = 384
+    render.filepath = str(WORK / "film.mp4")
+    if bpy.app.version >= (5, 0, 0):
+        render.image_settings.media_type = "VIDEO"
+    render.image_settings.file_format = "FFMPEG"
+    render.ffmpeg.format, render.ffmpeg.codec = "MPEG4", "H264"
+    scene.display.shading.color_type = "TEXTURE"
+    with HANDS.override("WINDOW"):
+        bpy.ops.render.opengl(animation=True, view_context=False)
+    if bpy.app.version >= (5, 0, 0):
+        render.image_settings.media_type = "IMAGE"
+    render.image_settings.file_format = "PNG"
+    scene.camera = before
+    bpy.data.objects.remove(camera)
+    enter("capture from video")
+    yield from to_the_end()
+    yield from HANDS.click_on("idto3d.capture_open")
+    yield from HANDS.choose_file(WORK / "film.mp4")
+    began = time.monotonic()
+    takes = ext.takes
+    yield from until(lambda: takes.running() is None or takes.running().picture, 120, "the first frames")
+    yield 0.5
+    yield from HANDS.shot("47-film")
+    yield from until(lambda: takes.running() is None, 300, "the video's take")
+    problem = takes.state.problem
+    note(film_problem=problem.code if problem else "", seconds_to_read_film=round(time.monotonic() - began, 1))
+    take = takes.state.take
+    assert take is not None, problem
+    channels = {name: take.channels[:, number] for number, name in enumerate(ext.table.SHAPES)}
+    note(film_seconds=round(take.duration, 2), film_jaw=round(float(np.ptp(channels["jawOpen"])), 2))
+    note(film_smile=round(float(np.ptp(channels["mouthSmileLeft"])), 2))
+    yield from to_the_end()
+    actions = len(bpy.data.actions)
+    yield from HANDS.click_on("idto3d.capture_bake")
+    note(film_actions=len(bpy.data.actions) - actions)
+    yield from HANDS.away()
+    yield from HANDS.shot("48-film-baked")
+
+
 def _write_take() -> None:
     """Two seconds: the jaw opens and closes, and the head turns to the person's left."""
     table = ext.table
@@ -232,7 +283,10 @@ def export() -> Steps:
     yield from to_the_end()
     yield from HANDS.click_on("'THREE'", at=0.75)
     yield from HANDS.choose_file(folder)
-    yield from until(lambda: list(folder.rglob("*.glb")), 60, "the exported file")
+    enter("export goes on beside")
+    yield 2.0
+    yield from HANDS.shot("49-exporting")
+    yield from until(lambda: list(folder.glob("*_three/*.glb")), 240, "the exported file")
     yield 1.0
     files = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
     note(exported=files)
@@ -240,4 +294,34 @@ def export() -> Steps:
     yield from HANDS.shot("49-exported")
 
 
-PARTS = (boxes, search, take_pose, match, rig, capture, frames, export)
+def density() -> Steps:
+    """Half of the quads: given up with Escape, and made."""
+    enter("density")
+    head = the_head()
+    select(head)
+    yield from HANDS.scroll(*_sidebar_middle(), -80)
+    x, y = yield from HANDS.find("density='HALF'", at=0.5)
+    objects = len(bpy.data.objects)
+    enter("density goes on beside")
+    yield from HANDS.click(x, y)
+    yield from HANDS.key("Escape")
+    yield 1.0
+    note(density_given_up=bpy.context.object == head and len(bpy.data.objects) == objects)
+    began = time.monotonic()
+    yield from HANDS.click(x, y)
+    yield 1.0
+    yield from HANDS.shot("50-density")
+    yield from until(lambda: bpy.context.object != head, 240, "the thinner head")
+    note(seconds_to_half=round(time.monotonic() - began, 1), half=bpy.context.object.name)
+    yield 0.5
+    with HANDS.override("WINDOW"):
+        bpy.ops.ed.undo()
+    note(density_undone=len(bpy.data.objects) == objects)
+
+
+def _sidebar_middle() -> tuple[float, float]:
+    region = HANDS.region()
+    return region.x + region.width / 2, region.y + region.height / 2
+
+
+PARTS = (boxes, search, take_pose, match, rig, capture, film, frames, export, density)

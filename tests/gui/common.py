@@ -22,7 +22,13 @@ else:
 
 MODULE = "bl_ext.user_default.idto3d"
 GIVEN: dict[str, Any] = json.loads((WORK / "given.json").read_text(encoding="utf-8"))
-RESULT: dict[str, Any] = {"blender": bpy.app.version_string, "steps": [], "longest_gap": {}, "longest_tick": {}}
+RESULT: dict[str, Any] = {
+    "blender": bpy.app.version_string,
+    "steps": [],
+    "longest_gap": {},
+    "longest_tick": {},
+    "longest_tick_cpu": {},
+}
 HANDS = Hands(WORK, GIVEN["simulate"])
 BEGUN = time.monotonic()
 
@@ -80,18 +86,23 @@ def watch() -> float:
 
 
 def measure_ticks() -> None:
-    """Keep the longest turn of the extension's own timer."""
-    real = ext.driver.tick
+    """Keep the longest turn of the extension's own timers, in seconds of the clock and of the processor: others may use
+    the machine."""
 
-    def tick() -> Any:
-        begun = time.monotonic()
-        try:
-            return real()
-        finally:
-            longest = max(RESULT["longest_tick"].get(phase, 0.0), time.monotonic() - begun)
-            RESULT["longest_tick"][phase] = round(longest, 3)
+    def measured(real: Callable[[], Any]) -> Callable[[], Any]:
+        def tick() -> Any:
+            begun, used = time.monotonic(), time.thread_time()
+            try:
+                return real()
+            finally:
+                took = {"longest_tick": time.monotonic() - begun, "longest_tick_cpu": time.thread_time() - used}
+                for kind, seconds in took.items():
+                    RESULT[kind][phase] = round(max(RESULT[kind].get(phase, 0.0), seconds), 3)
 
-    ext.driver.tick = tick
+        return tick
+
+    for module, name in ((ext.driver, "tick"), (ext.takes, "poll"), (ext.pump, "pump")):
+        setattr(module, name, measured(getattr(module, name)))
 
 
 def running() -> Any:

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Separate Parts, and Whole Head."""
+
+# Blender reads the properties from the annotations: no postponed evaluation here.
+from typing import Any
+
+import bpy
+
+from . import separate
+from .operators_head import JOB, HeadOperator
+from .stepwise import Steps, StepsOperator
+
+
+class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
+    """Make an object of each material or part, all with the keys, which follow the skin's. The whole head stays in the
+    file, hidden: Whole Head brings it back. Exports, matching and densities are for the whole one"""
+
+    bl_idname = "idto3d.separate_parts"
+    bl_label = "Separate Parts"
+    bl_options = {"REGISTER", "UNDO"}
+
+    by: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="By",
+        items=(
+            ("MATERIAL", "Material", "Skin, head, mouth, teeth, eyes, lashes and hair"),
+            ("PART", "Part", "Each eyeball, each row of teeth, and all else for itself"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not super().poll(context):
+            return False
+        if JOB in context.object or separate.is_part(context.object):
+            cls.poll_message_set("Wait until the head is finished, or take its parts together first")
+            return False
+        return True
+
+    def steps(self, context: Any) -> Steps[str]:
+        made = yield from separate.separate(context.object, self.by == "PART")
+        context.object.select_set(False)
+        made[0].select_set(True)
+        context.view_layer.objects.active = made[0]
+        return f"{len(made)} objects; {made[0].name} has the sliders"
+
+
+class IDTO3D_OT_whole_head(bpy.types.Operator):
+    """Take the objects of this head away, and show it in one piece again, in the pose that they have"""
+
+    bl_idname = "idto3d.whole_head"
+    bl_label = "Whole Head"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not separate.is_part(context.object) or context.mode != "OBJECT":
+            cls.poll_message_set("Select a part of a head that was separated, in object mode")
+            return False
+        return True
+
+    def execute(self, context: Any) -> set[str]:
+        whole = separate.together(context.object)
+        whole.select_set(True)
+        context.view_layer.objects.active = whole
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_separate_parts, IDTO3D_OT_whole_head))
