@@ -23,6 +23,7 @@ _LEAST_ANGLE = 0.1
 _EYE_ANGLES = {"Up": 0.44, "Down": 0.52, "In": 0.61, "Out": 0.61}
 _BELOW_BASE = 0.03  # metres: how far into the shoulders the neck's bend reaches
 _BELOW_CHIN = 0.005
+_LEAST_SHARE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,16 @@ def weights(anatomy: Anatomy, points: Array, members: Mapping[str, NDArray[np.in
         eye[own], out["head"][own] = 1.0, 0.0
         out[f"eye.{side}"] = eye
     return out
+
+
+def jaw_share(anatomy: Anatomy, points: Array, opening: Array) -> Array:
+    """(V,) how far each point (V,3) goes along with the jaw's bone, 0..1, so that the bone turned by the jaw's angle
+    does about what the key does, which moves it by opening (V,3): least squares, a point at a time."""
+    cos, sin = np.cos(anatomy.jaw_angle), np.sin(anatomy.jaw_angle)
+    arm = points - anatomy.jaw
+    turned = arm @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]]) - arm
+    share = (opening * turned).sum(axis=1) / np.maximum((turned**2).sum(axis=1), 1e-9)
+    return np.where(share > _LEAST_SHARE, np.clip(share, 0.0, 1.0), 0.0)
 
 
 def rigid(before: Array, after: Array) -> tuple[Array, Array, float]:

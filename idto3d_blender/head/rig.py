@@ -4,7 +4,8 @@ eyes look at.
 
 Neck, head and eyeballs move by weights. Jaw and lids move by keys, so that a turned jaw has the shape that the key has:
 ``rig_jawOpen`` is a twin of ``jawOpen`` that a driver on the bone moves. So bone and key can both be animated, and add
-up; nothing is moved twice by one of them, and nothing depends on itself.
+up; nothing is moved twice by one of them, and nothing depends on itself. Other programs have no such drivers: a
+copy for them has weights for the jaw as well (`weigh_jaw`).
 """
 
 from __future__ import annotations
@@ -97,6 +98,24 @@ def remove(context: Any, obj: Any) -> None:
     if armature.users == 0:
         bpy.data.armatures.remove(armature)
     context.view_layer.update()
+
+
+def weigh_jaw(obj: Any) -> bool:
+    """Hang chin, lower teeth and tongue of a copy of a rigged head, which has its keys still, on the bone of the jaw as
+    well as on that of the head. False where no key says how the jaw opens."""
+    points, members, offsets = _read(obj)
+    opening = next((offsets[name] for name in anatomy.JAW_KEYS if name in offsets), None)
+    head = obj.vertex_groups.get("head")
+    if opening is None or head is None:
+        return False
+    share = anatomy.jaw_share(anatomy.measure(points, members, offsets), points, opening)
+    jaw = obj.vertex_groups.new(name="jaw")
+    for number in np.flatnonzero(share).tolist():
+        groups = obj.data.vertices[number].groups
+        own = next((group.weight for group in groups if group.group == head.index), 0.0)
+        jaw.add([number], own * share[number], "REPLACE")
+        head.add([number], own * (1 - share[number]), "REPLACE")
+    return True
 
 
 def head_bone(armature: Any) -> str:

@@ -15,6 +15,7 @@ from mathutils import Euler, Matrix, Vector
 
 import idto3d_blender
 from idto3d_blender.head import rig, rig_keys
+from idto3d_blender.head.export import BY_NAME, readback, stage
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
@@ -179,8 +180,37 @@ def check_export(head: Any) -> None:
     assert set(mesh["extras"]["targetNames"]) == {*synthetic.EXPRESSIONS, *NEW}
     (skin,) = made["skins"]
     joints = {made["nodes"][joint]["name"] for joint in skin["joints"]}
-    assert {"neck", "head", "eye_L", "eye_R"} <= {name.replace(".", "_") for name in joints}, joints
+    assert {"neck", "head", "jaw", "eye_L", "eye_R"} <= {name.replace(".", "_") for name in joints}, joints
     assert all("WEIGHTS_0" in primitive["attributes"] for primitive in mesh["primitives"])
+    assert "jaw" not in head.vertex_groups and not rig.rig_of(head).data.bones["jaw"].use_deform, "the head was changed"
+    for name in ("THREE", "UNREAL", "USD"):
+        check_jaw_elsewhere(name)
+
+
+def check_jaw_elsewhere(preset: str) -> None:
+    """In another program the jaw's bone opens the mouth as its key does."""
+    assert bpy.ops.idto3d.export(directory=str(WORK / preset), preset=preset) == {"FINISHED"}
+    file = next(path for path in (WORK / preset).rglob("*") if path.suffix in (".glb", ".fbx", ".usdc"))
+    with stage.scene_of_our_own(bpy.context):
+        before = set(bpy.data.objects)
+        readback.read(file, BY_NAME[preset])
+        objects = set(bpy.data.objects) - before
+        mesh = next(obj for obj in objects if obj.type == "MESH" and obj.data.shape_keys is not None)
+        bones = next(obj for obj in objects if obj.type == "ARMATURE")
+        key = mesh.data.shape_keys.key_blocks["jawOpen"]
+        rest = seen(mesh)
+        key.value = 1.0
+        opened = seen(mesh)
+        key.value = 0.0
+        jaw = bones.pose.bones["jaw"]
+        place = bones.matrix_world @ jaw.matrix
+        about = Matrix.Translation(place.translation)
+        turn = about @ Matrix.Rotation(ANGLE, 4, "X") @ about.inverted()
+        jaw.matrix = bones.matrix_world.inverted() @ turn @ place
+        by_bone = seen(mesh)
+    assert np.abs(opened - rest).max() > 0.01 and np.abs(by_bone - opened).max() < 1e-3, (
+        f"{preset}: {np.abs(opened - rest).max()}, {np.abs(by_bone - opened).max()}"
+    )
 
 
 def main() -> None:

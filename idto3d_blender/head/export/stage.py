@@ -19,6 +19,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
+from .. import rig
 from ..import_head import PROPERTY
 from . import materials
 from .errors import ExportError
@@ -143,6 +144,8 @@ def _material_name(given: Any, slot: int, name: str) -> str:
 def _head(scene: Any, obj: Any, wanted: Wanted, frame: Matrix) -> Any:
     """The neutral mesh with a key for each mix, as modifiers and all that shape keys can do make them."""
     source = _source(scene, obj)
+    if wanted.rig and rig.rig_of(obj) is not None:
+        rig.weigh_jaw(source)
     layer = scene.view_layers[0]
     neutral = _evaluated(layer, source, {})
     poses = {name: _evaluated(layer, source, mix) for name, mix in wanted.mixes.items()}
@@ -164,7 +167,7 @@ def _head(scene: Any, obj: Any, wanted: Wanted, frame: Matrix) -> Any:
         mesh.materials.append(None)
     head = bpy.data.objects.new(wanted.name, mesh)
     scene.collection.objects.link(head)
-    for group in obj.vertex_groups:
+    for group in source.vertex_groups:
         if group.name not in head.vertex_groups:
             head.vertex_groups.new(name=group.name)
     # As the bones of the copy are called.
@@ -242,6 +245,9 @@ def _armature(scene: Any, given: Any, frame: Matrix, name: str) -> Any:
         bone.matrix_basis = Matrix()
         for constraint in list(bone.constraints):
             bone.constraints.remove(constraint)
+    jaw = made.data.bones.get("jaw")
+    if jaw is not None and rig.head_of(given) is not None:
+        jaw.use_deform = True  # see rig.weigh_jaw
     # Unreal and USD know no dots in names.
     for one in made.data.bones:
         one.name = ascii_name(one.name)
