@@ -54,6 +54,11 @@ class IDTO3D_OT_export(StepsOperator, bpy.types.Operator):
         name="Rig", description="The armature goes along, where the head has one", default=True
     )
 
+    animation: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Animation",
+        description="The active actions of keys and rig go along, in the scene's frames; else the head is at rest",
+        default=True,
+    )
     _asked = False
 
     @classmethod
@@ -81,6 +86,7 @@ class IDTO3D_OT_export(StepsOperator, bpy.types.Operator):
         layout.column().prop(self, "groups")
         layout.prop(self, "textures")
         layout.prop(self, "rig")
+        layout.prop(self, "animation")
         if context.object is not None:
             column = layout.column(align=True)
             for line in export.notes(context.object, self._choice()):
@@ -107,7 +113,7 @@ class IDTO3D_OT_export(StepsOperator, bpy.types.Operator):
 
     def _choice(self) -> export.Choice:
         textures = None if self.textures == "PRESET" else self.textures
-        return export.Choice(export.BY_NAME[self.preset], tuple(self.groups), textures, self.rig)
+        return export.Choice(export.BY_NAME[self.preset], tuple(self.groups), textures, self.rig, self.animation)
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_export,))

@@ -180,7 +180,7 @@ def check_presets() -> None:
     head.hide_set(True)
     scene, before = bpy.context.scene, blocks()
     for name in FILES:
-        assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}
+        assert bpy.ops.idto3d.export(directory=str(folder), preset=name, animation=False) == {"FINISHED"}
     assert bpy.context.scene == scene and blocks() == before, "something of the export is left in the file"
     assert head.name == "Zoë 2" and head.hide_get() and smile.value == 0.5
     assert head.data.shape_keys.animation_data.action == action and bpy.context.object == head
@@ -330,6 +330,45 @@ def check_elsewhere(head: Any, here: Path) -> None:
     assert not files_below(folder / "given up") and files_below(folder) == files and blocks() == before
 
 
+def check_animation(head: Any, rig: Any) -> None:
+    """A second of 24 frames: the smile comes, the head nods by 0.5; in every format that holds it."""
+    smile, bone, scene = head.data.shape_keys.key_blocks["smile"], rig.pose.bones["head"], bpy.context.scene
+    for frame, share in ((1, 0.0), (25, 1.0)):
+        smile.value, bone.rotation_euler.x = share, 0.5 * share
+        smile.keyframe_insert("value", frame=frame)
+        bone.keyframe_insert("rotation_euler", frame=frame)
+    scene.frame_start, scene.frame_end, scene.render.fps = 1, 25, 24
+    before, folder = blocks(), WORK / "moving"
+    assert "USD gets the head without its animation" in export.notes(
+        head, export.Choice(export.BY_NAME["USD"], animation=True)
+    )
+    names = ("UNREAL", "UNITY", "THREE", "GODOT")
+    for name in names:
+        assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}, name
+    assert blocks() == before and 'pose.bones["head"]' in str([c.data_path for c in curves_of(rig)])
+    for name in names:
+        objects, found = read(name, folder / FILES[name])
+        assert found.moving == {"keys", "bones"}, f"{name}: {found.moving}"
+        mesh = next(obj for obj in objects if obj.type == "MESH" and obj.data.shape_keys is not None)
+        bones = next(obj for obj in objects if obj.type == "ARMATURE")
+        seen = []
+        first = int(min(action.frame_range[0] for action in bpy.data.actions))
+        for frame in (first, first + 12, first + 24):
+            bpy.context.scene.frame_set(frame)
+            keys = mesh.data.shape_keys.evaluated_get(bpy.context.evaluated_depsgraph_get())
+            turned = bones.pose.bones["head"].matrix_basis.to_quaternion().angle
+            seen.append((keys.key_blocks["smile"].value, turned))
+        wanted = [(0.0, 0.0), (0.5, 0.25), (1.0, 0.5)]
+        assert np.abs(np.array(seen) - wanted).max() < 0.1, f"{name}: {seen}"
+
+
+def curves_of(rig: Any) -> Any:
+    data = rig.animation_data
+    if bpy.app.version < (4, 4):
+        return data.action.fcurves
+    return data.action.layers[0].strips[0].channelbag(data.action_slot).fcurves
+
+
 def check_rig() -> None:
     """With an armature: its bones and weights go along, in rest, and the head is as large as before."""
     head = new_head()
@@ -358,6 +397,7 @@ def check_rig() -> None:
     assert bpy.ops.idto3d.export(directory=str(folder / "still"), preset="THREE", rig=False) == {"FINISHED"}
     assert abs(rig.pose.bones["head"].rotation_euler.x - 0.5) < 1e-6
     check_elsewhere(head, folder / FILES["THREE"])
+    check_animation(head, rig)
     for name, file in FILES.items():
         objects, found = read(name, folder / file)
         assert {"neck_x", "head"} <= found.bones and "target" not in found.bones, f"{name}: {found.bones}"

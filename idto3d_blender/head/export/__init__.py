@@ -19,7 +19,7 @@ from .. import naming
 from ..import_head import run_to_end
 from ..rig_keys import is_twin
 from ..stepwise import Steps
-from . import checked, elsewhere, keys, materials, names, stage, write
+from . import checked, elsewhere, keys, materials, motion, names, stage, write
 from .errors import ExportError
 from .presets import BY_NAME, LIMITS, PRESETS, Preset, Textures
 
@@ -50,12 +50,13 @@ _FOR_PEOPLE = {
 @dataclass(frozen=True)
 class Choice:
     """What a user wants. groups: of keys, see `keys.GROUPS`; textures: None as the preset has them; rig: with the
-    armature, where the head has one."""
+    armature, where the head has one; animation: with its active actions, in the scene's frames."""
 
     preset: Preset
     groups: Collection[str] = keys.GROUPS
     textures: Textures | None = None
     rig: bool = True
+    animation: bool = False
 
 
 def export(context: Any, obj: Any, folder: Path, choice: Choice) -> Path:
@@ -76,7 +77,8 @@ def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> 
     mixes = keys.wanted(_key_names(obj), choice.groups, preset.vrm)
     if preset.format == "USD":
         mixes = {name: mixes[old] for old, name in keys.renamed(mixes).items()}
-    wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name))
+    frames = motion.frames_of(context.scene) if choice.animation and _moves(obj) and preset.animated else None
+    wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name), frames)
     target = folder / f"{wanted.name}_{preset.name.lower()}"
     licence = _licence(obj)
     context.view_layer.update()
@@ -117,6 +119,8 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append(f"This head has {len(arkit)} of the {len(keys.ARKIT)} shapes of ARKit, which Live Link drives")
     if choice.preset.vrm and (missing := keys.VRM.keys() - keys.vrm_mixes(given).keys()):
         lines.append(f"This head's keys cannot show {', '.join(name for name in keys.VRM if name in missing)}")
+    if choice.animation and _moves(obj) and not choice.preset.animated:
+        lines.append(f"{choice.preset.title} gets the head without its animation")
     if choice.preset.format == "USD":
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []
@@ -146,6 +150,10 @@ def _move(aside: Path, target: Path, main: Path) -> None:
         place = target / path.relative_to(aside)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, place)
+
+
+def _moves(obj: Any) -> bool:
+    return motion.is_moving(obj.data.shape_keys) or motion.is_moving(stage.armature_of(obj))
 
 
 def _licence(obj: Any) -> str:

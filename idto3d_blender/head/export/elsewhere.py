@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import bpy
 
 from ...jobs.backend_process import BackendProcess, last_lines
 from ..stepwise import Steps
-from . import checked, stage
+from . import checked, motion, stage
 from .errors import ExportError
 from .presets import BY_NAME, Textures
 
@@ -40,6 +41,7 @@ def write(context: Any, obj: Any, wanted: stage.Wanted, textures: Textures, fold
             "mixes": {name: dict(mix) for name, mix in wanted.mixes.items()},
             "rig": wanted.rig,
             "name": wanted.name,
+            "frames": wanted.frames and asdict(wanted.frames),
             "textures": textures,
             "folder": str(folder),
         }
@@ -72,7 +74,7 @@ def _command(order: Path) -> list[str]:
     """This very Blender, or the Python that has it as a module, told to run `main`."""
     module = f"{_ROOT.name}.head.export.elsewhere"
     code = f"import sys, importlib; sys.path.append({str(_ROOT.parent)!r}); importlib.import_module({module!r}).main()"
-    if bpy.app.module:
+    if not bpy.app.binary_path:
         return [sys.executable, "-c", f"import bpy; {code}", str(order)]
     return [bpy.app.binary_path, "--background", "--factory-startup", "--python-expr", code, "--", str(order)]
 
@@ -88,10 +90,11 @@ def main() -> None:
         for obj in bpy.data.objects:  # with those that it hangs on
             scene.collection.objects.link(obj)
         scene.frame_set(given["frame"])
+        frames = given["frames"] and motion.Frames(**given["frames"])
         work = checked.write(
             bpy.context,
             wanted.objects[0],
-            stage.Wanted(BY_NAME[given["preset"]], given["mixes"], given["rig"], given["name"]),
+            stage.Wanted(BY_NAME[given["preset"]], given["mixes"], given["rig"], given["name"], frames),
             given["textures"],
             Path(given["folder"]),
         )

@@ -26,6 +26,11 @@ class Preset:
     textures: Textures
     vrm: bool = False
 
+    @property
+    def animated(self) -> bool:
+        """Animation can go along, and be read back."""
+        return self.format != "USD"
+
 
 # FBX counts in centimetres, and both engines read it best so: every object at scale 1 and not rotated. Unreal's own up
 # is Z, as Blender's; Unity, glTF and its readers have Y up.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import ExportError
 from .materials import look_of
+from .motion import is_moving
 from .presets import Preset
 
 # What is half a tenth of a millimetre off is another point; FBX's and USD's numbers are as fine as ours.
@@ -26,7 +27,8 @@ _MOVES = 0.01
 class Contents:
     """What is in a scene or a file, in metres and in Blender's frame. points: how many vertices, those that lie in one
     place counted once; bounds (2,3); keys: name -> the farthest that it moves a vertex; materials: name -> its maps,
-    "alpha" being one; bones: names of those that deform; sizes: pixels of each picture's side by material and map."""
+    "alpha" being one; bones: names of those that deform;
+    sizes: pixels of each picture's side by material and map; moving: "keys" and "bones" where they are animated."""
 
     points: int
     bounds: NDArray[np.float64]
@@ -34,6 +36,7 @@ class Contents:
     materials: dict[str, frozenset[str]]
     bones: frozenset[str]
     sizes: dict[tuple[str, str], int]
+    moving: frozenset[str]
 
 
 def contents(objects: Iterable[Any], unit: float = 1.0) -> Contents:
@@ -43,6 +46,7 @@ def contents(objects: Iterable[Any], unit: float = 1.0) -> Contents:
     given = list(objects)
     armatures = [obj for obj in given if obj.type == "ARMATURE"]
     # glTF's importer gives bones a shape, which is a mesh, too.
+    moving = {"bones" for armature in armatures if is_moving(armature)}
     shapes = {bone.custom_shape for armature in armatures for bone in armature.pose.bones}
     for armature in armatures:
         bones |= {bone.name for bone in armature.data.bones if _deforms(bone)}
@@ -52,6 +56,8 @@ def contents(objects: Iterable[Any], unit: float = 1.0) -> Contents:
         matrix = np.array(obj.matrix_world) * unit
         basis = _coordinates(obj.data.attributes["position"].data, "vector")
         points.append(basis @ matrix[:3, :3].T + matrix[:3, 3])
+        if is_moving(obj.data.shape_keys):
+            moving.add("keys")
         blocks = obj.data.shape_keys.key_blocks if obj.data.shape_keys is not None else ()
         start = _coordinates(blocks[0].points, "co") if blocks else basis
         for key in blocks[1:]:
@@ -63,7 +69,8 @@ def contents(objects: Iterable[Any], unit: float = 1.0) -> Contents:
             sizes |= {(material.name, kind): image.size[0] for kind, image in look.maps.items()}
     every = np.concatenate(points) if points else np.zeros((1, 3))
     places = np.unique(np.round(every / _NEAR).astype(np.int64), axis=0)
-    return Contents(len(places), np.stack([every.min(axis=0), every.max(axis=0)]), keys, maps, frozenset(bones), sizes)
+    bounds = np.stack([every.min(axis=0), every.max(axis=0)])
+    return Contents(len(places), bounds, keys, maps, frozenset(bones), sizes, frozenset(moving))
 
 
 def read(file: Path, preset: Preset) -> Contents:
@@ -115,6 +122,8 @@ def _differences(promised: Contents, found: Contents, preset: Preset) -> Iterabl
         for kind in wanted_maps - {"alpha"}:
             if found.sizes.get((name, kind), promised.sizes[name, kind]) != promised.sizes[name, kind]:
                 yield f"the picture {kind} of {name} cannot be read"
+    for still in promised.moving - found.moving:
+        yield f"no animation of its {still}"
     if bones := promised.bones - found.bones:
         yield f"no bone {', '.join(sorted(bones)[:5])}"
 

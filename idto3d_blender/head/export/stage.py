@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .. import rig
 from ..import_head import PROPERTY
-from . import materials
+from . import materials, motion
 from .errors import ExportError
 from .keys import Mix
 from .names import ascii_name
@@ -37,12 +37,14 @@ _KINDS = ("objects", "meshes", "armatures", "materials", "images", "collections"
 
 @dataclass(frozen=True)
 class Wanted:
-    """preset; mixes: the file's keys, see `keys.wanted`; rig: the armature goes along; files: the name of all of it."""
+    """preset; mixes: the file's keys, see `keys.wanted`; rig: the armature goes along; name: of all of it; frames: of
+    the animation that goes along, None for a head at rest."""
 
     preset: Preset
     mixes: Mapping[str, Mix]
     rig: bool
     name: str
+    frames: motion.Frames | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,13 +115,17 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     for slot, given in enumerate(slot.material for slot in obj.material_slots):
         name = _material_name(given, slot, wanted.name)
         head.data.materials[slot] = materials.plain(given, name, textures, preset.format == "FBX")
-    bones = _armature(scene, armature, frame, f"{wanted.name}_rig") if armature is not None else None
+    bones = _armature(scene, armature, frame, wanted) if armature is not None else None
     top = bones or head
     top.matrix_world = axes.inverted()
     if bones is not None:
         # Where a skinned mesh hangs means nothing in glTF, whose validator asks for it at the top.
         head.parent = bones if preset.format != "GLTF" else None
         head.modifiers.new("Armature", "ARMATURE").object = bones
+    if wanted.frames is not None:
+        motion.set_frames(scene, wanted.frames)
+        if head.data.shape_keys is not None:
+            motion.hand_on(obj.data.shape_keys, head.data.shape_keys)
     for each in filter(None, (bones, head)):
         each.select_set(True)
         scene.view_layers[0].objects.active = each
@@ -227,11 +233,11 @@ def _moved(points: NDArray[np.float32], frame: Matrix) -> NDArray[np.float32]:
     return np.ascontiguousarray(points @ matrix[:3, :3].T + matrix[:3, 3], np.float32)
 
 
-def _armature(scene: Any, given: Any, frame: Matrix, name: str) -> Any:
-    """A copy in rest."""
+def _armature(scene: Any, given: Any, frame: Matrix, wanted: Wanted) -> Any:
+    """A copy in rest, or with its animation."""
     made = given.copy()
     made.data = given.data.copy()
-    made.name = made.data.name = name
+    made.name = made.data.name = f"{wanted.name}_rig"
     for block in (made, made.data):
         block.animation_data_clear()
         for key in list(block.keys()):
@@ -248,6 +254,9 @@ def _armature(scene: Any, given: Any, frame: Matrix, name: str) -> Any:
     jaw = made.data.bones.get("jaw")
     if jaw is not None and rig.head_of(given) is not None:
         jaw.use_deform = True  # see rig.weigh_jaw
+    if wanted.frames is not None:
+        # Before the bones are renamed: the action's paths follow.
+        motion.hand_on(given, made)
     # Unreal and USD know no dots in names.
     for one in made.data.bones:
         one.name = ascii_name(one.name)

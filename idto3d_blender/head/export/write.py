@@ -30,15 +30,16 @@ def unavailable(preset: Preset) -> str:
     return ""
 
 
-def write(file: Path, preset: Preset, textures: Textures, notes: Mapping[str, str]) -> None:
-    """Write what is selected in the window's scene. Raises RuntimeError as operators do, and OSError."""
+def write(file: Path, preset: Preset, textures: Textures, notes: Mapping[str, str], moving: bool) -> None:
+    """Write what is selected in the window's scene; moving: with its animation. Raises RuntimeError as operators do,
+    and OSError."""
     if preset.format == "FBX":
-        _fbx(file, preset, textures)
+        _fbx(file, preset, textures, moving)
     elif preset.format == "USD":
         _usd(file)
         _note_in_usd(file, notes)
     else:
-        _gltf(file, textures, notes)
+        _gltf(file, textures, notes, moving)
         _note_in_gltf(file, notes)
 
 
@@ -47,7 +48,7 @@ def main_file(folder: Path, name: str, preset: Preset, textures: Textures) -> Pa
     return folder / f"{name}{ending(preset, textures)}"
 
 
-def _gltf(file: Path, textures: Textures, notes: Mapping[str, str]) -> None:
+def _gltf(file: Path, textures: Textures, notes: Mapping[str, str], moving: bool) -> None:
     bpy.ops.export_scene.gltf(
         filepath=str(file),
         export_format="GLB" if textures == "INSIDE" else "GLTF_SEPARATE",
@@ -58,13 +59,15 @@ def _gltf(file: Path, textures: Textures, notes: Mapping[str, str]) -> None:
         use_active_scene=True,
         export_morph=True,
         export_morph_normal=True,
-        export_animations=False,
+        export_animations=moving,
+        export_animation_mode="ACTIVE_ACTIONS",
+        export_frame_range=True,
         export_def_bones=True,
         export_yup=True,
     )
 
 
-def _fbx(file: Path, preset: Preset, textures: Textures) -> None:
+def _fbx(file: Path, preset: Preset, textures: Textures, moving: bool) -> None:
     bpy.ops.export_scene.fbx(
         filepath=str(file),
         use_selection=True,
@@ -78,7 +81,9 @@ def _fbx(file: Path, preset: Preset, textures: Textures) -> None:
         mesh_smooth_type="FACE",
         use_mesh_modifiers=False,
         use_custom_props=True,
-        bake_anim=False,
+        bake_anim=moving,
+        bake_anim_use_nla_strips=False,
+        bake_anim_use_all_actions=False,
         use_armature_deform_only=True,
         add_leaf_bones=False,
     )
