@@ -147,7 +147,8 @@ class IDTO3D_PT_use(_HeadPanel, bpy.types.Panel):
             layout.operator("idto3d.whole_head", icon="OBJECT_DATA")
         else:
             row = layout.row(align=True)
-            row.operator("idto3d.separate_parts", text="Separate Materials", icon="MOD_EXPLODE").by = "MATERIAL"
+            row.label(text="Separate", icon="MOD_EXPLODE")
+            row.operator("idto3d.separate_parts", text="Materials").by = "MATERIAL"
             row.operator("idto3d.separate_parts", text="Parts").by = "PART"
         layout.operator("idto3d.mark_asset", icon="ASSET_MANAGER")
         layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
