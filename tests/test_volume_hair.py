@@ -224,7 +224,8 @@ def test_the_surface_is_differentiable_in_the_distances(long_hair: tuple[HairVol
     (gradient,) = torch.autograd.grad(surface.vertices.square().sum(), sdf)
     assert bool(gradient.isfinite().all()) and float(gradient.abs().max()) > 0
     thinner = extract(replace(volume, sdf=volume.sdf + 0.002))
-    assert thinner is not None and np.abs(thinner.vertices).max() < np.abs(long_hair[1].vertices).max() + OVER  # a lock may stand out anew
+    assert thinner is not None
+    assert np.abs(thinner.vertices).max() < np.abs(long_hair[1].vertices).max() + OVER, "but for a lock at its border"
 
 
 def test_hair_goes_with_the_scalp_and_not_with_the_jaw(long_hair: tuple[HairVolume, HairMesh]) -> None:

@@ -23,7 +23,7 @@ from idto3d_shared.fit_file import FitFile, FitPhoto
 
 from .bundle import to_blender_frame, to_head_frame
 from .errors import UserError
-from .finish.head import shipped_vertices
+from .finish.head import BEARD, shipped_vertices
 from .fit.freeform import OUTLIER, Spread
 from .fit.landmarks import LandmarkModel
 from .fit.pins import Pin, Pinning, Posed, Pulled
@@ -35,7 +35,7 @@ from .mesh.attach import Attachment, carry
 from .photos.load import read_photo
 from .prior.pack import read_pack
 from .protocol import PinRequest, Refit
-from .volume.hair_mesh import attach_to_scalp
+from .volume.hair_mesh import attach_hair
 
 Array = NDArray[Any]
 
@@ -54,7 +54,7 @@ _AGAIN = "Generate the head again from its photos."
 
 class LaidHead:
     """A bundle on its photographs. files: the bundle; fit: its fit.json; used (U,): the head model's vertices that its
-    first rows are; what follows them hangs on the scalp."""
+    first rows are; what follows them hangs on the scalp, a beard on the face."""
 
     def __init__(self, files: HeadFiles, model: HeadModel) -> None:
         """Raises UserError E_REFIT_BUNDLE."""
@@ -75,7 +75,10 @@ class LaidHead:
         self._pictures: dict[str, str | None] = {}
         self._hanging: tuple[Array, Attachment] | None = None
         if len(hanging):
-            self._hanging = attach_to_scalp(self.model, neutral, hanging)
+            names, bearded = [m.name for m in files.materials], np.zeros(len(shipped), bool)
+            faces = files.faces[files.material == names.index(BEARD)] if BEARD in names else files.faces[:0]
+            bearded[faces[faces >= 0]] = True
+            self._hanging = attach_hair(self.model, neutral, hanging, bearded[len(self.used) :])
 
     def pull(self, pins: Sequence[PinRequest]) -> Pulled:
         """Raises UserError E_FIT_PINS."""

@@ -21,6 +21,7 @@ from .fit.subject import Fitted, fit_subject
 from .hair import HairSeen, HairStart, paint, see_hair
 from .headmodel import HeadModel
 from .photos import Face
+from .volume.beard import Beard, grow_beard
 
 Array = NDArray[Any]
 
@@ -30,7 +31,8 @@ Began = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """fitted: cameras, identity, light; evidence: maps and what was seen; neutral (P,3); hair, None for a bald head."""
+    """fitted: cameras, identity, light; evidence: maps and what was seen; neutral (P,3); hair, None for a bald head;
+    beard, None where no thick one is seen."""
 
     model: HeadModel
     fitted: Fitted
@@ -38,6 +40,7 @@ class Start:
     neutral: Array
     hair: HairStart | None
     hair_seen: HairSeen
+    beard: Beard | None = None
 
 
 def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> Start:
@@ -50,7 +53,8 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
     began("reading the photos' colours")
     over = HairOver(seen.masks, seen.colour, seen.roots) if len(seen.volume.sdf) else None
     evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size, over)
-    return Start(model, fitted, evidence, neutral, paint(model, fitted, neutral, seen, size), seen)
+    beard = grow_beard(model, neutral, evidence.maps[SKIN], evidence.tone) if SKIN in evidence.maps else None
+    return Start(model, fitted, evidence, neutral, paint(model, fitted, neutral, seen, size), seen, beard)
 
 
 def head_of(start: Start, offsets: Mapping[str, Array], whole: bool = False) -> Head:
@@ -70,7 +74,8 @@ def _head(
     hair = None
     if start.hair is not None and hair_maps is not None:
         hair = start.hair.piece(neutral - start.neutral, offsets, hair_maps)
-    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair)
+    beard = None if start.beard is None else start.beard.piece(start.model, neutral - start.neutral, offsets)
+    return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair, beard)
 
 
 def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..finish import HairPiece, Head, assemble
-from ..finish.head import HAIR
+from ..finish.head import BEARD, HAIR
 from ..fit.camera import PhotoCamera
 from ..fit.evidence import material_texels
 from ..fit.visibility import draw_depth
@@ -174,7 +174,7 @@ def _piece(shell: Shell) -> HairPiece:
 def hair_outlines(head: Head) -> dict[str, Array]:
     """Masks of where a head's hair shows from the sides and the back."""
     part = np.concatenate([head.part, head.part[head.quads[:, 3] >= 0]])
-    names = np.array(head.parts)[part]
+    names = np.where(np.array(head.materials)[head.triangle_material] == BEARD, BEARD, np.array(head.parts)[part])
     solid = np.isin(names, (*SKIN_PARTS, HAIR))
     triangles, hair = head.triangles[solid], names[solid] == HAIR
     out = {}

@@ -20,22 +20,23 @@ Array = NDArray[Any]
 HIDDEN = ("iris", "lacrimal", "eye_blend", "eye_occlusion")
 """Parts that do not ship: the iris is painted on the ball's front, and films would veil it in Solid views."""
 SEE_THROUGH = "lashes"
-HAIR = "hair"
+HAIR, BEARD = "hair", "beard"
+"""Materials; both are of the part hair."""
 PLAIN_SIZE = 64
 LASH_SIZE = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class HairPiece:
-    """The volume off the skin as a shell. vertices (V,3), offsets (E,V,3), triangles (F,3), uv (V,2),
-    maps (S,S,5) albedo sRGB, roughness, specular, alpha (S,S), seen (V,)."""
+    """What grows off the skin: hair's shell, strands of a beard. vertices (V,3), offsets (E,V,3), triangles (F,3),
+    uv (V,2), maps (S,S,5) albedo sRGB, roughness, specular, alpha (S,S) or None where it is opaque, seen (V,)."""
 
     vertices: Array
     offsets: Array
     triangles: Array
     uv: Array
     maps: Array
-    alpha: Array
+    alpha: Array | None
     seen: Array
 
 
@@ -100,9 +101,10 @@ def assemble(
     seen: Array,
     maps: Mapping[str, Array],
     hair: HairPiece | None,
+    beard: HairPiece | None = None,
 ) -> Head:
     """The head of a skin: neutral (P,3), what each expression adds (P,3), seen (P,), maps of the materials that have
-    any (the others are plain), and hair."""
+    any (the others are plain), hair and beard."""
     rows, used = shipped_faces(model), shipped_vertices(model)
     quads, quads_uv = model.quads[rows], model.quads_uv[rows]
     place = np.full(len(model.neutral) + 1, -1)
@@ -121,7 +123,9 @@ def assemble(
         neutral[used], offsets, names, place[quads], model.uv[used_uv], place_uv[quads_uv], model.part[rows],
         model.part_names, material, tuple(m.name for m in materials), all_maps, alpha, seen[used],
     )  # fmt: skip
-    return head if hair is None else _with_hair(head, hair)
+    for name, piece in ((HAIR, hair), (BEARD, beard)):
+        head = head if piece is None else _with_hair(head, piece, name)
+    return head
 
 
 def plain_map(material: Material) -> Array:
@@ -139,11 +143,12 @@ def _lash_alpha(model: HeadModel) -> Array:
     return lash_opacity(model, texels)
 
 
-def _with_hair(head: Head, hair: HairPiece) -> Head:
+def _with_hair(head: Head, hair: HairPiece, material: str) -> Head:
     def padded(triangles: Array, first: int) -> Array:
         return np.c_[triangles + first, np.full(len(triangles), -1)]
 
     count = len(hair.triangles)
+    parts = head.parts if HAIR in head.parts else (*head.parts, HAIR)
     return Head(
         np.concatenate([head.vertices, hair.vertices]),
         np.concatenate([head.offsets, hair.offsets], 1),
@@ -151,11 +156,11 @@ def _with_hair(head: Head, hair: HairPiece) -> Head:
         np.concatenate([head.quads, padded(hair.triangles, len(head.vertices))]),
         np.concatenate([head.uv, hair.uv]),
         np.concatenate([head.quads_uv, padded(hair.triangles, len(head.uv))]),
-        np.concatenate([head.part, np.full(count, len(head.parts))]),
-        (*head.parts, HAIR),
+        np.concatenate([head.part, np.full(count, parts.index(HAIR))]),
+        parts,
         np.concatenate([head.material, np.full(count, len(head.materials))]),
-        (*head.materials, HAIR),
-        {**head.maps, HAIR: hair.maps},
-        {**head.alpha, HAIR: hair.alpha},
+        (*head.materials, material),
+        {**head.maps, material: hair.maps},
+        head.alpha if hair.alpha is None else {**head.alpha, material: hair.alpha},
         np.concatenate([head.seen, hair.seen]),
     )

@@ -156,6 +156,21 @@ def attach_to_scalp(model: HeadModel, neutral: Array, points: Array) -> tuple[Ar
     return triangles, Surface(neutral, triangles).attach(points)
 
 
+def attach_hair(model: HeadModel, neutral: Array, points: Array, beard: Array) -> tuple[Array, Attachment]:
+    """Triangles (F',3), and where on them points (N,3) hang: a beard's, (N,) bool, on the face, others on the scalp."""
+    scalp, own = attach_to_scalp(model, neutral, points)
+    if not beard.any():
+        return scalp, own
+    face = model.triangles_of("face")
+    on_face = Surface(neutral, face).attach(points)
+    bearded = torch.from_numpy(beard)
+    return np.concatenate([scalp, face]), Attachment(
+        torch.where(bearded, on_face.face + len(scalp), own.face),
+        torch.where(bearded[:, None], on_face.bary, own.bary),
+        torch.where(bearded, on_face.gap, own.gap),
+    )
+
+
 def _taubin(vertices: Array, triangles: Array) -> Array:
     """Smoothed without shrinking."""
     i, j = triangles.ravel(), triangles[:, [1, 2, 0]].ravel()

@@ -220,10 +220,10 @@ def _domain(
     covered, bare = votes
     away = np.degrees(np.abs(turn))
     hanging = (down > 0.8 * hood.equator) & (down < lengths.end)
-    beside = BESIDE[0] + (BESIDE[1] - BESIDE[0]) * lengths.long
-    # Long hair comes out from behind an ear, and hangs before the neck as well.
-    by_ear = _ears(hood, bare) & ((lengths.long < 0.5) | (down < hood.equator + LOBE))
-    hanging &= away > np.where(by_ear, BEHIND_EAR, beside)
+    ears = _ears(hood, bare)
+    beside = BESIDE[0] + (BESIDE[1] - BESIDE[0]) * lengths.long * ~ears
+    # Long hair comes out from behind an ear, and hangs beside the neck.
+    hanging &= away > np.where(ears & ((lengths.long < 0.5) | (down < hood.equator + LOBE)), BEHIND_EAR, beside)
     # Locks in front: where the outer surface would be seen, and hair is.
     points = hood.point(turn, down, outer)
     locks = (away < 75.0) & (down > hood.equator) & (down < lengths.end + 0.01)
