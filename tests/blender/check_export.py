@@ -332,11 +332,17 @@ def check_elsewhere(head: Any, here: Path) -> None:
 
 def check_animation(head: Any, rig: Any) -> None:
     """A second of 24 frames: the smile comes, the head nods by 0.5; in every format that holds it."""
-    smile, bone, scene = head.data.shape_keys.key_blocks["smile"], rig.pose.bones["head"], bpy.context.scene
+    smile, scene = head.data.shape_keys.key_blocks["smile"], bpy.context.scene
+    # Blender's FBX importer joins a bone to its parent's tail, where it cannot move: so it is the neck that does.
+    bone, neck = rig.pose.bones["head"], rig.pose.bones["neck.x"]
     for frame, share in ((1, 0.0), (25, 1.0)):
         smile.value, bone.rotation_euler.x = share, 0.5 * share
         smile.keyframe_insert("value", frame=frame)
+        neck.location.x = 0.02 * share
         bone.keyframe_insert("rotation_euler", frame=frame)
+        neck.keyframe_insert("location", frame=frame)
+        # Of the rig as a whole, which is exported at the origin.
+        rig.keyframe_insert("location", frame=frame)
     scene.frame_start, scene.frame_end, scene.render.fps = 1, 25, 24
     before, folder = blocks(), WORK / "moving"
     assert "USD gets the head without its animation" in export.notes(
@@ -357,8 +363,10 @@ def check_animation(head: Any, rig: Any) -> None:
             bpy.context.scene.frame_set(frame)
             keys = mesh.data.shape_keys.evaluated_get(bpy.context.evaluated_depsgraph_get())
             turned = bones.pose.bones["head"].matrix_basis.to_quaternion().angle
-            seen.append((keys.key_blocks["smile"].value, turned))
-        wanted = [(0.0, 0.0), (0.5, 0.25), (1.0, 0.5)]
+            moved = bones.pose.bones["neck_x"].matrix_basis.translation.length * bones.matrix_world.median_scale
+            seen.append((keys.key_blocks["smile"].value, turned, 10 * moved))
+            assert bones.matrix_world.translation.length < 1e-4, f"{name}: the rig is moved"
+        wanted = [(0.0, 0.0, 0.0), (0.5, 0.25, 0.1), (1.0, 0.5, 0.2)]
         assert np.abs(np.array(seen) - wanted).max() < 0.1, f"{name}: {seen}"
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.gui.blender_window import ROOT, Seen, play
 
-_STORY_SECONDS = 1500.0
+_STORY_SECONDS = 2700.0
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bpy
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -34,9 +36,10 @@ def is_moving(owner: Any) -> bool:
     return data is not None and (data.action is not None or any(track.strips for track in data.nla_tracks))
 
 
-def hand_on(given: Any, made: Any) -> None:
-    """Give ``made`` a copy of the active action of ``given``, so that names in it can be changed."""
-    before = given.animation_data if given is not None else None
+def hand_on(given: Any, made: Any, unit: float = 1.0) -> None:
+    """Give ``made`` a copy of the active action of ``given``, so that names in it can be changed. unit: metres of the
+    copy's unit, in which bones move. What moves an armature as a whole stays behind."""
+    before = given.animation_data
     if before is None or before.action is None:
         return
     after = made.animation_data_create()
@@ -44,3 +47,20 @@ def hand_on(given: Any, made: Any) -> None:
     slot = getattr(before, "action_slot", None)  # from 4.4 on
     if slot is not None:
         after.action_slot = after.action.slots[slot.identifier]
+    curves = _curves(after)
+    for curve in list(curves):
+        if not curve.data_path.startswith(("pose.bones", "key_blocks")):
+            curves.remove(curve)
+        elif curve.data_path.endswith(".location"):
+            for point in curve.keyframe_points:
+                for place in (point.co, point.handle_left, point.handle_right):
+                    place.y /= unit
+
+
+def _curves(data: Any) -> Any:
+    if bpy.app.version < (4, 4):
+        return data.action.fcurves
+    bags = [
+        bag for layer in data.action.layers for strip in layer.strips if (bag := strip.channelbag(data.action_slot))
+    ]
+    return bags[0].fcurves if bags else []

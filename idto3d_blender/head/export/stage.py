@@ -256,7 +256,7 @@ def _armature(scene: Any, given: Any, frame: Matrix, wanted: Wanted) -> Any:
         jaw.use_deform = True  # see rig.weigh_jaw
     if wanted.frames is not None:
         # Before the bones are renamed: the action's paths follow.
-        motion.hand_on(given, made)
+        motion.hand_on(given, made, wanted.preset.unit if wanted.preset.format == "FBX" else 1.0)
     # Unreal and USD know no dots in names.
     for one in made.data.bones:
         one.name = ascii_name(one.name)
