@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from idto3d.bundle import Bundle, BundleMaterial, PhotoScore
+from idto3d.bundle import Bundle, BundleMaterial, Fade, PhotoScore, Wrinkles
 from tests.blender import synthetic_bundle as synthetic
 
 
@@ -34,6 +34,11 @@ def example() -> Bundle:
         poses=image(8, 8, 3),  # of the one expression of the head's own
         seen_map=image(16, 16),
         expression_albedo={"smile": image(16, 16, 3)},
+        wrinkles=Wrinkles(
+            {"wrinkles_up": image(16, 16, 4)},
+            {"wrinkles_up_mask_1": image(8, 8, 3)},
+            tuple(Fade("wrinkles_up", "wrinkles_up_mask_1", n, gains) for n, gains in enumerate(synthetic.GAINS)),
+        ),
         pack="synthetic",
         seed=2**40,
         settings={"preset": "draft", "steps": 3},

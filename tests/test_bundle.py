@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from idto3d import bundle
-from idto3d.bundle import Bundle, BundleMaterial, PhotoScore
+from idto3d.bundle import Bundle, BundleMaterial, PhotoScore, Wrinkles
 from idto3d.bundle.write import mean_colour
 from idto3d.errors import UserError
 from idto3d_blender.head.bundle import bundle_folder, read_bundle_files
@@ -23,7 +23,7 @@ from tests.example_bundle import example
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
-    if isinstance(a, BundleMaterial):
+    if isinstance(a, BundleMaterial | Wrinkles):
         return all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(same, a, b))
@@ -64,7 +64,7 @@ def test_round_trip_of_the_least(tmp_path: Path) -> None:
 def test_the_same_head_makes_the_same_files(tmp_path: Path) -> None:
     one, two = (bundle.write_bundle(example(), tmp_path / name) for name in ("one", "two"))
     files = sorted(file.relative_to(one) for file in one.rglob("*.*"))
-    assert len(files) == 14
+    assert len(files) == 16
     for file in files:
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
 

@@ -59,6 +59,16 @@ def cut(name: str) -> Callable[[Path], Any]:
     return lambda path: (path / name).write_bytes((path / name).read_bytes()[:-16])
 
 
+def edit_wrinkle(**changes: Any) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        synthetic.add_wrinkles(path)
+        header = json.loads((path / "head.json").read_text(encoding="utf-8"))
+        header["wrinkles"][0] |= changes
+        (path / "head.json").write_text(json.dumps(header), encoding="utf-8")
+
+    return change
+
+
 def flip_a_byte(path: Path) -> None:
     data = bytearray((path / ALBEDO).read_bytes())
     data[45] ^= 255
@@ -122,6 +132,14 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "neither value nor map": (edit_material(1, roughness=None), "E_BUNDLE_JSON"),
     "alpha of another kind": (edit_material(2, alpha="add"), "E_BUNDLE_JSON"),
     "three colours": (edit_material(2, colour=[1, 1, 1]), "E_BUNDLE_JSON"),
+    "wrinkles are no list": (edit_header(wrinkles={}), "E_BUNDLE_JSON"),
+    "wrinkles without end": (edit_header(wrinkles=[{}] * 1000), "E_BUNDLE_JSON"),
+    "a wrinkle elsewhere": (edit_wrinkle(map="wrinkles_/../../up"), "E_BUNDLE_JSON"),
+    "a wrinkle's fourth channel": (edit_wrinkle(channel=3), "E_BUNDLE_JSON"),
+    "a wrinkle of true channel": (edit_wrinkle(channel=True), "E_BUNDLE_JSON"),
+    "a wrinkle beyond all": (edit_wrinkle(gains={"smile": 2.0}), "E_BUNDLE_JSON"),
+    "a wrinkle of nothing": (edit_wrinkle(gains={"frown": 0.5}), "E_BUNDLE_EXPRESSIONS"),
+    "a wrinkle without picture": (edit_wrinkle(mask="wrinkles_mask"), "E_BUNDLE_MISSING"),
     "a map of no expression": (edit_material(1, maps=["albedo", "albedo_frown"]), "E_BUNDLE_EXPRESSIONS"),
     "NaN vertex": (edit_array("vertices", put((5, 1), np.nan)), "E_BUNDLE_NAN"),
     "infinite offset": (edit_array("offsets", put((1, 5, 1), np.inf)), "E_BUNDLE_NAN"),

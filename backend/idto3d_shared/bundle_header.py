@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,6 +16,9 @@ from .errors import BundleError
 UNITS = "metres"
 MAPS = "maps"
 KINDS = ("albedo", "roughness", "specular", "normal", "seen")
+SKIN = "skin"
+WRINKLES = re.compile(r"wrinkles_[a-z0-9_]{1,40}")
+"""Kinds of the maps that the list `wrinkles` in head.json names."""
 GROUPS = ("expression", "arkit", "viseme")
 """What an expression is: one of the head's own, one of Apple's 52, or a mouth shape of speech."""
 ALPHAS = ("opaque", "clip", "blend")
@@ -26,6 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _RESERVED = ("neutral", "basis")
 _MOST_BYTES = 1 << 22
 _MOST_MATERIALS = 64
+_MOST_FADES = 48
 _TYPES: dict[str, type] = {
     "generator": str,
     "expressions": list,
@@ -43,7 +47,7 @@ _TYPES: dict[str, type] = {
 class MaterialHeader:
     """A material. alpha: what the albedo's fourth channel means; colour: of the whole, sRGB and opacity 0..1, or None
     in format 1; roughness, specular: one value, or None where there is a map; maps: albedo, roughness, specular,
-    normal, seen and albedo_<expression> -> file name below the bundle's folder."""
+    normal, seen, albedo_<expression> and wrinkles_... -> file name below the bundle's folder."""
 
     name: str
     alpha: Alpha
@@ -54,8 +58,20 @@ class MaterialHeader:
 
 
 @dataclass(frozen=True)
+class Fade:
+    """How much of a wrinkle map is seen where a channel (0..2) of a mask is 1: the sum of an expression's value times
+    its gain over all that have one, at most 1. map, mask: kinds of maps of the skin."""
+
+    map: str
+    mask: str
+    channel: int
+    gains: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Header:
-    """head.json, checked. expression_groups: of each of expressions, one of GROUPS; info: all of it."""
+    """head.json, checked. expression_groups: of each of expressions, one of GROUPS; fades: of the skin's wrinkle maps;
+    info: all of it."""
 
     version: int
     expressions: tuple[str, ...]
@@ -63,6 +79,7 @@ class Header:
     parts: tuple[str, ...]
     materials: tuple[MaterialHeader, ...]
     info: Mapping[str, Any]
+    fades: tuple[Fade, ...] = ()
 
 
 def read_header(file: Path, versions: Sequence[int]) -> Header:
@@ -87,7 +104,9 @@ def read_header(file: Path, versions: Sequence[int]) -> Header:
     if version == 1:
         return Header(1, expressions, groups, ("head",), (_format_1(file.parent, expressions),), info)
     parts = _names(info.get("parts"), "E_BUNDLE_JSON", "a part's name")
-    return Header(2, expressions, groups, parts, _materials(info.get("materials"), expressions), info)
+    fades = _fades(info.get("wrinkles", []), expressions)
+    materials = _with_wrinkles(_materials(info.get("materials"), expressions), fades)
+    return Header(2, expressions, groups, parts, materials, info, fades)
 
 
 def _parse(file: Path) -> dict[str, Any]:
@@ -153,7 +172,7 @@ def _format_1(folder: Path, expressions: Sequence[str]) -> MaterialHeader:
     maps = {name: f"{name}.png" for name in ("albedo", "roughness", "specular")}
     own = {f"albedo_{name}": f"albedo_{name}.png" for name in expressions}
     maps |= {name: file for name, file in own.items() if (folder / file).is_file()}
-    return MaterialHeader("skin", "opaque", None, None, None, maps)
+    return MaterialHeader(SKIN, "opaque", None, None, None, maps)
 
 
 def _materials(given: Any, expressions: Sequence[str]) -> tuple[MaterialHeader, ...]:
@@ -194,6 +213,37 @@ def _material(given: dict[str, Any], expressions: Sequence[str]) -> MaterialHead
     files = {kind: f"{MAPS}/{name}_{kind}.png" for kind in maps}
     tone = cast(tuple[float, float, float, float], tuple(map(float, colour)))
     return MaterialHeader(str(name), cast(Alpha, alpha), tone, values["roughness"], values["specular"], files)
+
+
+def _fades(given: Any, expressions: Sequence[str]) -> tuple[Fade, ...]:
+    if not isinstance(given, list) or len(given) > _MOST_FADES:
+        raise BundleError("E_BUNDLE_JSON", "head.json has no list of wrinkles.")
+    return tuple(_fade(one, expressions) for one in given)
+
+
+def _fade(given: Any, expressions: Sequence[str]) -> Fade:
+    fade = given if isinstance(given, dict) else {}
+    kinds, channel, gains = (fade.get("map"), fade.get("mask")), fade.get("channel"), fade.get("gains")
+    if not (
+        all(isinstance(kind, str) and WRINKLES.fullmatch(kind) for kind in kinds)
+        and kinds[0] != kinds[1]
+        and type(channel) is int
+        and channel in (0, 1, 2)
+        and isinstance(gains, dict)
+        and all(_unit(gain) is not None for gain in gains.values())
+    ):
+        raise BundleError("E_BUNDLE_JSON", "A wrinkle in head.json lacks something.")
+    if not gains.keys() <= {*expressions}:
+        raise BundleError("E_BUNDLE_EXPRESSIONS", "There is a wrinkle of what is no expression.")
+    return Fade(str(kinds[0]), str(kinds[1]), int(channel), {name: float(gain) for name, gain in gains.items()})
+
+
+def _with_wrinkles(materials: tuple[MaterialHeader, ...], fades: Sequence[Fade]) -> tuple[MaterialHeader, ...]:
+    kinds = dict.fromkeys(kind for fade in fades for kind in (fade.map, fade.mask))
+    if kinds and SKIN not in [material.name for material in materials]:
+        raise BundleError("E_BUNDLE_JSON", "There are wrinkles and no skin.")
+    more = {kind: f"{MAPS}/{SKIN}_{kind}.png" for kind in kinds}
+    return tuple(replace(m, maps={**m.maps, **more}) if m.name == SKIN else m for m in materials)
 
 
 def _unit(value: Any) -> float | None:

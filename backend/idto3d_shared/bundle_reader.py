@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle_header import GROUPS, MaterialHeader, read_header
+from .bundle_header import GROUPS, Fade, MaterialHeader, read_header
 from .errors import BundleError
 from .fit_file import FIT, FitFile, read_fit
 from .npz import Shape, check_array, read_npz
@@ -28,7 +28,6 @@ from .png import read_png, size_of
 PREVIEW = "preview.png"
 POSES = "poses.png"
 """A picture of each key of the group "expression", square ones side by side; older bundles have none."""
-SKIN = "skin"
 SILENCE = "viseme_sil"
 """The one key that moves nothing by its meaning."""
 _EXTENT = (0.05, 3.0)
@@ -61,7 +60,8 @@ class HeadFiles:
     version: of the format; vertices (V,3) float32 metres, Z up, facing -Y; faces, faces_uv (F,4) int32, -1 last in a
     triangle; uv (T,2) float32, v up; material, part (F,) int32 into materials and parts; offsets (E,V,3) float32, one
     for each of expressions, which are of expression_groups; seen (V,) float32 0..1, or None in format 1; images:
-    file name below the folder -> PNG; info: head.json; fit: what the fit found, None in older bundles.
+    file name below the folder -> PNG; info: head.json; fit: what the fit found, None in older bundles; fades: of the
+    skin's wrinkle maps, none in older bundles.
     """
 
     folder: Path
@@ -81,6 +81,7 @@ class HeadFiles:
     images: Mapping[str, bytes]
     info: Mapping[str, Any]
     fit: FitFile | None = None
+    fades: tuple[Fade, ...] = ()
 
 
 def read_bundle_files(folder: str | Path, versions: tuple[int, ...] = (1, 2)) -> HeadFiles:
@@ -144,6 +145,7 @@ def _read(path: Path, versions: tuple[int, ...]) -> HeadFiles:
         images=images,
         info=header.info,
         fit=read_fit(path / FIT) if (path / FIT).is_file() else None,
+        fades=header.fades,
     )
 
 

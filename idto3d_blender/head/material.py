@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import bpy
 
-from . import naming
-from .bundle import SKIN, BundleError, MaterialHeader
+from . import naming, wrinkles
+from .bundle import SKIN, BundleError, Fade, MaterialHeader
 from .parts import Parts
 from .prepare import Prepared
 
 # What Principled BSDF has of its own for a material of this name, in metres where it is a length.
 # Light scatters some millimetres under skin, red the farthest. Little of it: brows and stubble are painted on.
 _FLESH = {"Subsurface Weight": 0.12, "Subsurface Scale": 0.004, "Subsurface Radius": (1.0, 0.35, 0.2)}
+_WET = {"Coat Weight": 0.6, "Coat Roughness": 0.06, "Coat IOR": 1.33}
 _LOOKS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys((SKIN, "head", "mouth"), _FLESH),
+    **dict.fromkeys((SKIN, "head"), _FLESH),
+    # Spit lies on gums, tongue and teeth; enamel lets light in less far than flesh, and of all colours.
+    "mouth": {**_FLESH, **_WET, "Coat Roughness": 0.15},
+    "teeth": {**_WET, "Subsurface Weight": 0.15, "Subsurface Scale": 0.001, "Subsurface Radius": (1.0, 0.9, 0.8)},
     # The cornea, with the ball's own normals.
     "eyes": {"Coat Weight": 1.0, "Coat Roughness": 0.03, "Coat IOR": 1.376},
     # Strands hang down: their highlight is a band around the head, as Blender's own tangent runs.
@@ -32,7 +36,8 @@ def add_materials(parts: Parts, prepared: Prepared) -> Generator[None, None, Non
     """Steps that make a node material for each of the bundle's, with its maps packed, and give them to
     ``parts.get("mesh")`` in their order.
 
-    An expression that has its own albedo is mixed in by its shape key's value, through a driver on the mesh's keys.
+    An expression that has its own albedo is mixed in by its shape key's value, through a driver on the mesh's keys; so
+    are the skin's wrinkle maps.
     """
     for given in prepared.head.materials:
         yield from _material(parts, prepared, given)
@@ -86,7 +91,8 @@ def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Genera
         yield
     material = parts.get(given.name)
     images = {kind: parts.get(f"{given.name}_{kind}") for kind in files}
-    _link_maps(material, images, parts.get("mesh").shape_keys)
+    fades = prepared.head.fades if given.name == SKIN else ()
+    _link_maps(material, images, fades, parts.get("mesh").shape_keys)
     shader = principled(material.node_tree)
     for value, socket in ((given.roughness, "Roughness"), (given.specular, "Specular IOR Level")):
         if value is not None:
@@ -99,7 +105,7 @@ def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Genera
     yield
 
 
-def _link_maps(material: Any, images: Mapping[str, Any], shape_keys: Any) -> None:
+def _link_maps(material: Any, images: Mapping[str, Any], fades: Sequence[Fade], shape_keys: Any) -> None:
     tree = material.node_tree
     shader = principled(tree)
     colour = _image_node(tree, images["albedo"], "albedo", (-700, 300)).outputs["Color"]
@@ -107,17 +113,18 @@ def _link_maps(material: Any, images: Mapping[str, Any], shape_keys: Any) -> Non
     for row, kind in enumerate(own):
         node = _image_node(tree, images[kind], kind, (-1000, 300 - 320 * (row + 1)))
         colour = _mix(tree, colour, node.outputs["Color"], shape_keys, kind.removeprefix("albedo_"))
-    tree.links.new(colour, shader.inputs["Base Color"])
     for kind, socket, height in (("roughness", "Roughness", 0), ("specular", "Specular IOR Level", -300)):
         if kind in images:
             node = _image_node(tree, images[kind], kind, (-700, height))
             tree.links.new(node.outputs["Color"], shader.inputs[socket])
     if "normal" in images:
-        node = _image_node(tree, images["normal"], "normal", (-700, -600))
+        normal = _image_node(tree, images["normal"], "normal", (-700, -600)).outputs["Color"]
+        colour, normal = wrinkles.add(tree, images, fades, shape_keys, colour, normal)
         turn = tree.nodes.new("ShaderNodeNormalMap")
-        turn.location = (-360, -600)
-        tree.links.new(node.outputs["Color"], turn.inputs["Color"])
+        turn.location = (-200, -600)
+        tree.links.new(normal, turn.inputs["Color"])
         tree.links.new(turn.outputs["Normal"], shader.inputs["Normal"])
+    tree.links.new(colour, shader.inputs["Base Color"])
 
 
 def _dull_under_coat(tree: Any) -> None:
@@ -157,6 +164,8 @@ def _load_packed(parts: Parts, prepared: Prepared, name: str, file: str) -> None
     parts.add(name, "images", image)
     # Before packing: a change of the colour space reloads from the file.
     image.colorspace_settings.name = "sRGB" if "_albedo" in name else "Non-Color"
+    if "_wrinkles" in name:
+        image.alpha_mode = "CHANNEL_PACKED"  # a fourth number, not something to see through
     image.pack(data=data, data_len=len(data))
     # A saved file does not tell where on a person's disk the bundle lay. The raw path does not reload.
     image.filepath_raw = f"//{path.name}"

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, naming, wrap
+from . import blend_materials, naming, wrap, wrinkles
 from .bundle import SKIN
 from .stepwise import Steps, in_thread, scaled
 
@@ -108,7 +108,7 @@ def _drawn(texels: Texels, read: Mapping[int, Floats], kind: str) -> Steps[Float
         mine = texels.slot == slot
         values[mine] = _sampled(pixels, texels.uv[mine]) if pixels.ndim > 1 else pixels
         yield 0.3
-    if kind == "normal":
+    if kind == "normal" or wrinkles.is_map(kind):
         values = _turned(values, texels)
         yield 0.6
     canvas = np.zeros((texels.number.size, 4), np.float32)
@@ -208,8 +208,9 @@ def _bled(canvas: Floats, number: Ints) -> Floats:
 
 def _image(made: Any, like: Any, pixels: Floats) -> Any:
     size = len(pixels)
-    image = bpy.data.images.new(f"{made.name} {like[naming.ROLE]}", size, size, alpha=False)
+    image = bpy.data.images.new(f"{made.name} {like[naming.ROLE]}", size, size, alpha=like.depth == 32)
     image.colorspace_settings.name = like.colorspace_settings.name
+    image.alpha_mode = like.alpha_mode
     image[naming.ROLE] = like[naming.ROLE]
     image.pixels.foreach_set(np.ascontiguousarray(pixels, np.float32).ravel())
     image.update()

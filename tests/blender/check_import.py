@@ -18,6 +18,7 @@ import numpy as np
 
 import idto3d_blender
 from idto3d_blender.head import operators_import
+from idto3d_blender.head.export import materials
 from idto3d_blender.ui import properties
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
@@ -148,6 +149,57 @@ def check_image(socket: Any, colour_space: str, colour: tuple[int, ...]) -> None
     )
 
 
+def check_wrinkles(obj: Any) -> None:
+    """Keys fade the lines in, over colour and normals; whoever takes the head's pictures still finds its own."""
+    tree = obj.material_slots[0].material.node_tree
+    picture, mask = tree.nodes["wrinkles_up"], tree.nodes["wrinkles_up_mask_1"]
+    for node, size in ((picture, 32), (mask, 24)):
+        image = node.image
+        assert image.colorspace_settings.name == "Non-Color" and image.alpha_mode == "CHANNEL_PACKED"
+        assert image.packed_file is not None and image.depth == size
+    driven = next(node for node in tree.nodes if node.type == "COMBXYZ")
+    scripted = [curve.driver for curve in tree.animation_data.drivers if curve.driver.type == "SCRIPTED"]
+    # Blender works these out although it may not run Python from files.
+    assert len(scripted) == 2 and all(driver.is_simple_expression for driver in scripted)
+    keys = obj.data.shape_keys.key_blocks
+    for smile, stretch, wanted in ((0.0, 0.0, (0, 0)), (0.5, 0.0, (0.4, 0.5)), (0.5, 1.0, (0.4, 1.0))):
+        keys["smile"].value, keys["mouth_stretch"].value = smile, stretch
+        bpy.context.view_layer.update()
+        graph = bpy.context.evaluated_depsgraph_get()
+        nodes = obj.material_slots[0].material.evaluated_get(graph).node_tree.nodes
+        values = [socket.default_value for socket in nodes[driven.name].inputs]
+        assert np.allclose(values, (*wanted, 0), atol=1e-6), f"the drivers give {values} for {smile}, {stretch}"
+    look = materials.look_of(obj.material_slots[0].material)
+    assert {kind: image["idto3d_role"] for kind, image in look.maps.items()} == {
+        kind: f"skin_{kind}" for kind in ("albedo", "normal", "roughness", "specular")
+    }
+    check_lean(obj)
+
+
+def check_lean(obj: Any) -> None:
+    """What Cycles bakes: the picture's normal, and it leans further to the right with all of the lines on it."""
+    scene, material = bpy.context.scene, obj.material_slots[0].material
+    target = bpy.data.images.new("baked", 8, 8, float_buffer=True)
+    node = material.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image, material.node_tree.nodes.active = target, node
+    for other in obj.material_slots[1:]:
+        other.material = material
+    scene.render.engine, scene.cycles.samples, scene.render.bake.margin = "CYCLES", 1, 0
+    leans = []
+    for smile in (0.0, 1.0):
+        obj.data.shape_keys.key_blocks["mouth_stretch"].value = 0.0
+        obj.data.shape_keys.key_blocks["smile"].value = smile
+        bpy.ops.object.bake(type="NORMAL", normal_space="TANGENT")
+        pixels = np.array(target.pixels[:]).reshape(-1, 4)
+        leans.append(np.median(pixels[pixels[:, 3] > 0], axis=0)[:3] * 2 - 1)
+    rest, lined = leans
+    # Of the map's lean, as much as the mask's one channel has by its gain of 0.8.
+    own = np.array(synthetic.NORMAL) / 127.5 - 1
+    wanted = own + (0.8 * (192 - 128) / 127.5, 0, 0.8 * (238 - 255) / 127.5)
+    assert np.allclose(rest, own / np.linalg.norm(own), atol=0.02), rest
+    assert np.allclose(lined, wanted / np.linalg.norm(wanted), atol=0.02), lined
+
+
 def check_refusal(folder: Path) -> None:
     """A bad bundle is refused with its code and leaves no data-block."""
     bad = shutil.copytree(folder, folder.with_name("bad"))
@@ -198,6 +250,12 @@ def main() -> None:
     assert "head" not in bpy.data.objects
     bpy.ops.wm.open_mainfile(filepath=str(file))
     check_all(bpy.data.objects["head"])
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    lined = synthetic.write(WORK / "lined")
+    synthetic.add_wrinkles(lined)
+    assert bpy.ops.idto3d.import_head(filepath=str(lined)) == {"FINISHED"}
+    check_wrinkles(bpy.context.object)
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     old = synthetic.write_format_1(WORK / "old")

@@ -127,6 +127,10 @@ def head(rows: int = 12, columns: int = 24) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+GAINS: tuple[dict[str, float], ...] = ({"smile": 0.8}, {"smile": 1.0, "mouth_stretch": 0.75})
+"""Of the wrinkle mask's channels."""
+
+
 def header(version: int = 2) -> dict[str, Any]:
     given: dict[str, Any] = {
         "format_version": version,
@@ -176,6 +180,16 @@ def write(folder: Path, rows: int = 12, columns: int = 24, expressions: tuple[st
     ):
         write_png(maps / f"{name}.png", pixels)
     return folder
+
+
+def add_wrinkles(folder: Path) -> None:
+    """Give a bundle of format 2 a wrinkle map that leans to the right, half as deep as can be, and its mask."""
+    fade = {"map": "wrinkles_up", "mask": "wrinkles_up_mask_1"}
+    info = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+    info["wrinkles"] = [{**fade, "channel": channel, "gains": gains} for channel, gains in enumerate(GAINS)]
+    (folder / "head.json").write_text(json.dumps(info), encoding="utf-8")
+    write_png(folder / "maps" / "skin_wrinkles_up.png", _plain((192, 128, 238, 128)))
+    write_png(folder / "maps" / "skin_wrinkles_up_mask_1.png", _plain((255, 0, 0)))
 
 
 def write_format_1(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idto3d_shared.bundle_header import Alpha
+from idto3d_shared.bundle_header import Alpha, Fade
 from idto3d_shared.fit_file import FitFile
 
 from .. import __version__
@@ -38,6 +38,16 @@ class BundleMaterial:
     alpha: Alpha = "opaque"
 
 
+@dataclass(frozen=True, eq=False)
+class Wrinkles:
+    """Lines of the skin that expressions show. maps: kind to (S,S,4) uint8: normals in tangent space, +Y up, and 255
+    less how deep in a crease a place lies; masks: kind to (M,M,3) uint8; fades: what shows how much of which."""
+
+    maps: Mapping[str, Bytes]
+    masks: Mapping[str, Bytes]
+    fades: tuple[Fade, ...]
+
+
 @dataclass(frozen=True)
 class PhotoScore:
     """One input photo: file name without folder, the cosine of its identity to the pooled one (or None), and what the
@@ -57,8 +67,8 @@ class Bundle:
     offsets (E,V,3) float32, added to vertices for each name in expressions (without neutral, which is zero);
     expression_groups (E,) each of `idto3d_shared.bundle_header.GROUPS`; seen (V,) float32 0..1; seen_map
     (S,S) uint8 of the material "skin", or None; expression_albedo: an expression's name to its own (S,S,3) uint8 albedo
-    of "skin"; preview (H,W,3) uint8 sRGB; poses (S,N S,3) uint8: a picture of each of the N expressions of the group
-    "expression", or None; timings in seconds; fit: of the photos, or None.
+    of "skin"; wrinkles of "skin", or None; preview (H,W,3) uint8 sRGB; poses (S,N S,3) uint8: a picture of each of the
+    N expressions of the group "expression", or None; timings in seconds; fit: of the photos, or None.
     """
 
     vertices: NDArray[np.float32]
@@ -77,6 +87,7 @@ class Bundle:
     poses: Bytes | None = None
     seen_map: Bytes | None = None
     expression_albedo: Mapping[str, Bytes] = field(default_factory=dict)
+    wrinkles: Wrinkles | None = None
     pack: str = ""
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)

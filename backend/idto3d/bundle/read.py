@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_f
 from idto3d_shared.errors import AGAIN, BundleError
 
 from ..errors import UserError
-from .format import FORMAT_VERSION, SKIN, Bundle, BundleMaterial, Bytes, PhotoScore
+from .format import FORMAT_VERSION, SKIN, Bundle, BundleMaterial, Bytes, PhotoScore, Wrinkles
 
 GLB = "head.glb"
 
@@ -46,6 +47,7 @@ def read_bundle(path: str | Path) -> Bundle:
             for kind, file in own.items()
             if kind.startswith("albedo_")
         },
+        wrinkles=_wrinkles(head, own) if head.fades else None,
         pack=info["pack"],
         seed=info["seed"],
         settings=info["settings"],
@@ -55,6 +57,15 @@ def read_bundle(path: str | Path) -> Bundle:
         consent=info["consent"],
         generator=info["generator"],
         fit=head.fit,
+    )
+
+
+def _wrinkles(head: HeadFiles, files: Mapping[str, str]) -> Wrinkles:
+    maps, masks = ({getattr(fade, what): None for fade in head.fades} for what in ("map", "mask"))
+    return Wrinkles(
+        {kind: _pixels(head, files[kind], "RGBA") for kind in maps},
+        {kind: _pixels(head, files[kind], "RGB") for kind in masks},
+        head.fades,
     )
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import uuid
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from .read import GLB, validate
 # Higher levels take ten times as long for a twentieth of the size.
 _COMPRESSION = 1
 _OWN_FILE = re.compile(
-    rf"head\.(json|npz|glb)|fit\.json|(preview|poses)\.png|{MAPS}|{MAPS}/.*_({'|'.join(KINDS)})\.png|{MAPS}/.*_albedo_.*\.png"
+    rf"head\.(json|npz|glb)|fit\.json|(preview|poses)\.png|{MAPS}|{MAPS}/.*_({'|'.join(KINDS)})\.png|{MAPS}/.*_(albedo|wrinkles)_.*\.png"
 )
 _FORMAT_1_FILE = re.compile(r"(albedo|roughness|specular|albedo_.*)\.png")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -91,6 +92,10 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
             channels = 1 if kind in ("roughness", "specular", "seen") else 3
             channels += kind == "albedo" and material.alpha != "opaque"
             _write_png(folder / MAPS / f"{material.name}_{kind}.png", image, channels)
+    if bundle.wrinkles is not None:
+        for images, channels in ((bundle.wrinkles.maps, 4), (bundle.wrinkles.masks, 3)):
+            for kind, image in images.items():
+                _write_png(folder / MAPS / f"{SKIN}_{kind}.png", image, channels)
     write_glb(bundle, folder / GLB)
     for file in folder.rglob("*"):
         if file.is_file():
@@ -141,6 +146,7 @@ def _write_header(bundle: Bundle, file: Path) -> None:
             }
             for number, material in enumerate(bundle.materials)
         ],
+        "wrinkles": [asdict(fade) for fade in bundle.wrinkles.fades] if bundle.wrinkles is not None else [],
         "pack": bundle.pack,
         "seed": bundle.seed,
         "settings": dict(bundle.settings),

@@ -5,19 +5,25 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import BundleMaterial, to_blender_frame, to_uint8
+from ..bundle import BundleMaterial, Wrinkles, to_blender_frame, to_uint8
 from ..mesh.texels import make_texels
 from .eye_relief import iris_relief
 from .head import SEE_THROUGH, Head
 from .keys import group_of
 from .normal_map import skin_relief
+from .wrinkles import Face, make_wrinkles
 
 Array = NDArray[Any]
 
-RELIEF = ("skin", "head")  # materials of skin
+SKIN = "skin"
+RELIEF = (SKIN, "head")  # materials of skin
+PLACES = ("sclera", "teeth")
+"""Parts that tell where a face is folded."""
+LINES_SIDE, MASKS_SIDE = 1024, 256
 EYES = "eyes"
 EVEN = 1.0 / 255.0  # a map that varies less is one value
 
@@ -37,6 +43,7 @@ def head_arrays(head: Head) -> dict[str, Any]:
         "expressions": head.names,
         "expression_groups": tuple(group_of(name) for name in head.names),
         "seen": np.clip(head.seen, 0, 1).astype(np.float32),
+        "wrinkles": _wrinkles(head),
     }
 
 
@@ -59,6 +66,25 @@ def _relief(head: Head, name: str) -> NDArray[np.uint8]:
     if name == EYES:
         return iris_relief(texels, head.vertices)
     return skin_relief(head.maps[name][..., :3], texels, head.vertices)
+
+
+def _wrinkles(head: Head) -> Wrinkles | None:
+    if not {*PLACES} <= {*head.parts} or SKIN not in head.materials:
+        return None
+    rows = head.triangle_material == head.materials.index(SKIN)
+    triangles = head.triangles[rows]
+    sides = (LINES_SIDE, MASKS_SIDE)
+    texels, small = (make_texels(head.uv, head.triangles_uv[rows], triangles, side) for side in sides)
+    eyes, teeth = (_points(head, name) for name in PLACES)
+    albedo = cv2.resize(head.maps[SKIN][..., :3], (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_AREA)
+    face = Face(texels, small, head.vertices, triangles, head.offsets, head.names, eyes, teeth)
+    return make_wrinkles(face, albedo)
+
+
+def _points(head: Head, part: str) -> Array:
+    corners = head.quads[head.part == head.parts.index(part)]
+    out: Array = head.vertices[np.unique(corners[corners >= 0])]
+    return out
 
 
 def _value(image: Array) -> float | NDArray[np.uint8]:

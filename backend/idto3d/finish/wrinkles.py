@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wrinkle maps: the lines that a head's own keys fold its skin into, and how much of them each key shows.
+
+Groups of lines that do not lie over each other share a normal map. Masks say which share of a map's lines belongs to a
+channel, and its fades how much each key shows of it: by what the key shortens across these lines, be it one of ARKit's,
+an expression or a viseme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..bundle import Fade, Wrinkles
+from ..mesh.solid_noise import solid_noise
+from ..mesh.strain import at_vertices, lengths, strain
+from ..mesh.texels import Texels
+from .creases import Chart, Pattern, anisotropy, blurred, chart_of, creases, folding
+
+Array = NDArray[Any]
+Bytes = NDArray[np.uint8]
+
+LEAST, FULL = 0.03, 0.2  # shortened by these shares: no line yet, and lines of full depth
+OFF_EYES = (0.0045, 0.0085)  # metres from an eyeball: no lines on lids' edges, and lines of full depth
+SOFT = 0.12  # of the distance from eyes to teeth, over which a group ends
+OFF_TEETH = (0.006, 0.01)
+SHOWN, MOST_SEEN = 0.04, 1.2  # logarithm that a darker line is worth a deviation of the noise by; most of them
+LEAST_GAIN = 0.12  # a key that shortens a group's skin by less than this share of its own keys has no say
+TELLS_AGE = "squint_left"
+AGED = (0.7, 1.4)
+"""How much more the photographs' detail changes across the lines beside the eyes than along them, least and most: where
+lines show first, and no hair casts a shadow. Skin without any has 1."""
+HAIR = 0.15  # darker by this logarithm
+SAMPLE = 4  # one triangle of so many tells what a key shortens
+STEEPEST = 0.6
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A share of a group's skin that fades in by itself, by what `keys` do to it."""
+
+    name: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines of one kind. across, up: from the middle, and from the eyes, of the distance from eyes to teeth: least and
+    most."""
+
+    channels: tuple[Channel, ...]
+    across: tuple[float, float]
+    up: tuple[float, float]
+    pattern: Pattern
+
+
+def _sides(name: str, key: str) -> tuple[Channel, Channel]:
+    return Channel(f"{name}_left", (f"{key}Left",)), Channel(f"{name}_right", (f"{key}Right",))
+
+
+_FROWN = (Channel("frown", ("browDownLeft", "browDownRight")),)
+_FOREHEAD = (Channel("forehead", ("browInnerUp",)), *_sides("forehead", "browOuterUp"))
+MAPS: Mapping[str, tuple[Group, ...]] = {
+    "wrinkles_down": (
+        Group(_FROWN, (0, 0.42), (0.05, 0.9), Pattern(6e-3, 0.02, 9e-4, 4.5e-4)),
+        Group(_sides("squint", "cheekSquint"), (0.25, 1.2), (-0.4, 0.22), Pattern(4.2e-3, 0.016, 7e-4, 2.5e-4)),
+        Group(_sides("smile", "mouthSmile"), (0.2, 1.0), (-1.5, -0.5), Pattern(7.5e-3, 0.024, 1.1e-3, 4.5e-4)),
+        Group((Channel("chin", ("mouthShrugLower",)),), (0, 0.5), (-1.85, -1.4), Pattern(3.5e-3, 1e-3, 9e-4, 2.5e-4)),
+    ),
+    "wrinkles_up": (
+        Group(_FOREHEAD, (0, 1.0), (0.42, 1.05), Pattern(9e-3, 0.045, 1e-3, 5e-4)),
+        Group(_sides("sneer", "noseSneer"), (0, 0.42), (-0.6, 0.3), Pattern(4e-3, 0.014, 7e-4, 2.5e-4)),
+        Group((Channel("lips", ("mouthPucker",)),), (0, 0.5), (-1.55, -0.8), Pattern(2.8e-3, 9e-3, 6e-4, 2e-4)),
+    ),
+}
+KEYS = frozenset(key for groups in MAPS.values() for g in groups for c in g.channels for key in c.keys)
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """Skin that is folded: texels of its map, and of a small one for masks, which lie on triangles (F,3) of vertices
+    (V,3) in the head frame, moved by offsets (K,V,3) of names (K,); eyes and teeth (N,3) points of theirs."""
+
+    texels: Texels
+    small: Texels
+    vertices: Array
+    triangles: Array
+    offsets: Array
+    names: tuple[str, ...]
+    eyes: Array
+    teeth: Array
+
+
+def make_wrinkles(face: Face, albedo: Array) -> Wrinkles | None:
+    """The lines of a face whose albedo (S,S,3) sRGB 0..1 has the size of its texels; None for a head without the keys
+    that fold it. How deep they are follows from how lined this person is: see `AGED`."""
+    if not KEYS <= {*face.names}:
+        return None
+    skin = _Skin(face, albedo)
+    heights = {name: np.zeros(albedo.shape[:2], np.float32) for name in MAPS}
+    masks, fades = {}, []
+    for name, groups in MAPS.items():
+        folds = [fold for n, group in enumerate(groups) for fold in skin.fold(group, 40 + n, heights[name])]
+        shares = face.small.at(np.stack([fold.shortened for fold in folds], 1))
+        shares /= np.maximum(shares.sum(1, keepdims=True), LEAST)
+        image = face.small.padded(face.small.image(shares))
+        for first in range(0, len(folds), 3):
+            mask = f"{name}_mask_{first // 3 + 1}"
+            masks[mask] = np.zeros((*image.shape[:2], 3), np.uint8)
+            for channel, fold in enumerate(folds[first : first + 3]):
+                masks[mask][..., channel] = np.rint(255 * image[..., first + channel])
+                fades.append(Fade(name, mask, channel, fold.gains))
+    depth = float(np.clip(skin.lined, *AGED))
+    maps = {name: _packed(skin.chart, depth * height, face.texels) for name, height in heights.items()}
+    return Wrinkles(maps, masks, tuple(fades))
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """What a channel does: shares by which it shortens vertices (V,) at most, and its gains."""
+
+    shortened: Array
+    gains: Mapping[str, float]
+
+
+class _Skin:
+    """What all groups need of a face, once."""
+
+    def __init__(self, face: Face, albedo: Array) -> None:
+        self.face, self.chart = face, chart_of(face.texels, face.vertices)
+        self.light = np.log(np.maximum(albedo.mean(2) ** 2.2, 1e-3)).astype(np.float32)
+        self.texel = float(np.median(self.chart.step[..., 0]))
+        middle = face.eyes.mean(0)
+        unit = float(middle[1] - face.teeth[:, 1].mean())
+        self.lined = 1.0
+        self.across = np.abs(face.vertices[:, 0]) / unit
+        self.up = (face.vertices[:, 1] - middle[1]) / unit
+        self.off = np.ones(len(face.vertices))
+        for points, reach in ((face.eyes, OFF_EYES), (face.teeth, OFF_TEETH)):
+            away = cKDTree(points).query(face.vertices, distance_upper_bound=reach[1])[0]
+            self.off *= _ramp(np.minimum(away, reach[1]), *reach)
+
+    def fold(self, group: Group, seed: int, height: Array) -> list[_Fold]:
+        """Add a group's lines to heights (S,S) in metres; what each of its channels does."""
+        face, texels = self.face, self.face.texels
+        near = self._window(group)
+        chosen: Array = near[face.triangles].max(1) > 0
+        triangles = face.triangles[chosen]
+        moved = [sum(face.offsets[face.names.index(key)] for key in c.keys) + face.vertices for c in group.channels]
+        strains = [at_vertices(strain(face.vertices, m, triangles), face.vertices, triangles) for m in moved]
+        strains = [one * near[:, None, None] for one in strains]
+        total = np.asarray(sum(strains), np.float32)
+        own = _within(texels, chosen[texels.triangle])
+        six = own.image(own.at(total.reshape(-1, 9)[:, [0, 4, 8, 1, 5, 2]]))
+        window = _around(np.asarray(np.abs(six).max(2) > 0))
+        chart = self.chart[window]
+        shortened, lines = folding(chart, six[window])
+        noise = solid_noise(chart.points.reshape(-1, 3), group.pattern.apart, seed).reshape(shortened.shape)
+        dark, inside = self._dark(group, window), shortened > LEAST
+        seed_of_lines = noise - MOST_SEEN * np.tanh(dark / SHOWN / MOST_SEEN)
+        shape = creases(chart, seed_of_lines, lines, inside, group.pattern)
+        if group.channels[0].name == TELLS_AGE:
+            self.lined = anisotropy(chart, dark, lines, inside & (np.abs(dark) < HAIR))
+        height[window] += group.pattern.depth * np.sqrt(_ramp(shortened, LEAST, FULL)) * shape
+        some = triangles[::SAMPLE]
+        weight, across = _across(total, face.vertices, some)
+        by_key = (1 - lengths(face.vertices, face.offsets, some, across)) @ weight
+        used = np.unique(triangles)
+        out = []
+        for channel, one in zip(group.channels, strains, strict=True):
+            own_share = np.zeros(len(near), np.float32)
+            own_share[used] = np.maximum(-np.linalg.eigvalsh(one[used])[:, 0], 0)
+            out.append(_Fold(own_share, self._gains(channel, by_key)))
+        return out
+
+    def _window(self, group: Group) -> Array:
+        """(V,) 1 where a group may have lines, 0 outside."""
+        out = self.off
+        for place, (low, high) in ((self.across, group.across), (self.up, group.up)):
+            out = out * _ramp(place, low - SOFT, low) * _ramp(-place, -high - SOFT, -high)
+        return np.asarray(out)
+
+    def _dark(self, group: Group, window: tuple[slice, slice]) -> Array:
+        """Logarithms that the photographs show a place darker than its surround."""
+        light, apart = self.light[window], group.pattern.apart / self.texel
+        return blurred(light, apart) - blurred(light, 0.1 * apart)
+
+    def _gains(self, channel: Channel, by_key: Array) -> Mapping[str, float]:
+        names = self.face.names
+        gains = by_key / max(float(sum(by_key[names.index(key)] for key in channel.keys)), 1e-12)
+        return {n: round(float(min(g, 1.0)), 3) for n, g in zip(names, gains, strict=True) if g >= LEAST_GAIN}
+
+
+def _across(strain: Array, vertices: Array, triangles: Array) -> tuple[Array, Array]:
+    """How much skin is shortened there (F,): by the share and by area; and the way in which it is (F,3)."""
+    values, vectors = np.linalg.eigh(strain[triangles].mean(1))
+    first, second, third = (vertices[triangles[:, k]] for k in range(3))
+    normal = np.cross(second - first, third - first)
+    area = np.linalg.norm(normal, axis=1)
+    normal = normal / np.maximum(area, 1e-20)[:, None]
+    across = vectors[:, :, 0] - normal * (vectors[:, :, 0] * normal).sum(1, keepdims=True)
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
+    return np.maximum(-values[:, 0], 0) * area, across
+
+
+def _within(texels: Texels, chosen: Array) -> Texels:
+    parts = (part[chosen] for part in (texels.index, texels.triangle, texels.corners, texels.weights))
+    return Texels(texels.size, *parts)
+
+
+def _packed(chart: Chart, height: Array, texels: Texels) -> Bytes:
+    slope = np.clip(chart.slope(height), -STEEPEST, STEEPEST)
+    normal = np.concatenate([-slope, np.ones_like(slope[..., :1])], 2)
+    normal /= np.linalg.norm(normal, axis=2, keepdims=True)
+    depth = np.clip(1 + np.minimum(height, 0) / max(float(-height.min()), 1e-9), 0, 1)
+    packed = np.dstack([normal * 0.5 + 0.5, depth])
+    return np.rint(255 * texels.padded(packed)).astype(np.uint8)
+
+
+def _around(there: Array) -> tuple[slice, slice]:
+    """The window of a picture that holds all that is there."""
+    rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
+    if not len(rows):
+        return slice(0, 2), slice(0, 2)
+    return slice(max(rows[0] - 4, 0), rows[-1] + 5), slice(max(columns[0] - 4, 0), columns[-1] + 5)
+
+
+def _ramp(values: Array, low: float, high: float) -> Array:
+    x = np.clip((values - low) / (high - low), 0, 1)
+    return np.asarray(x * x * (3 - 2 * x))

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines of a face that is a flat card, with eyes and teeth behind it: what is shortened where is known by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from idto3d.bundle import Wrinkles
+from idto3d.finish.creases import chart_of, creases, folding
+from idto3d.finish.wrinkles import KEYS, MAPS, Face, make_wrinkles
+from idto3d.mesh.texels import make_texels
+
+Array = NDArray[Any]
+
+SIZE = 256
+WIDTH, HEIGHT = 0.16, 0.24  # metres; eyes at y = 0, teeth at y = -0.06
+OTHER, SIDEWAYS = "half_of_it", "sideways"
+
+
+def card(share: float = 0.2) -> Face:
+    """Seen from the front: u runs to +X, v to +Y. browInnerUp shortens the forehead's height by a share, another key
+    by half of it, one more its width; nothing else moves anything."""
+    columns, rows = 33, 49
+    x, y = (a.ravel() for a in np.meshgrid(np.linspace(-0.5, 0.5, columns), np.linspace(0, 1, rows)))
+    vertices = np.stack([WIDTH * x, HEIGHT * (y - 0.6), np.zeros_like(x)], 1)
+    corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
+    triangles = np.concatenate(
+        [np.stack([corner, corner + 1, corner + columns + 1], 1),
+         np.stack([corner, corner + columns + 1, corner + columns], 1)]
+    )  # fmt: skip
+    names = (*sorted(KEYS), OTHER, SIDEWAYS)
+    offsets = np.zeros((len(names), len(vertices), 3))
+    up = np.maximum(vertices[:, 1] - 0.02, 0)
+    offsets[names.index("browInnerUp"), :, 1] = -share * up
+    offsets[names.index(OTHER), :, 1] = -0.5 * share * up
+    offsets[names.index(SIDEWAYS), :, 0] = -share * vertices[:, 0]
+    uv = np.stack([x + 0.5, y], 1)
+    texels, small = (make_texels(uv, triangles, triangles, size) for size in (SIZE, 32))
+    eyes, teeth = np.array([[0.03, 0, -0.02], [-0.03, 0, -0.02]]), np.array([[0, -0.06, -0.02]])
+    return Face(texels, small, vertices, triangles, offsets, names, eyes, teeth)
+
+
+@pytest.fixture(scope="module")
+def made() -> Wrinkles:
+    out = make_wrinkles(card(), np.full((SIZE, SIZE, 3), 0.5, np.float32))
+    assert out is not None
+    return out
+
+
+def lean(image: Array) -> Array:
+    """(S,S,2) of a normal map."""
+    return image[..., :2].astype(float) / 127.5 - 1
+
+
+def row_of(y: float) -> int:
+    return round((1 - (y / HEIGHT + 0.6)) * SIZE)
+
+
+def test_skin_folds_across_the_way_in_which_it_is_shortened(made: Wrinkles) -> None:
+    """The forehead's lines run from side to side: the normals nod, and do not shake their heads."""
+    forehead = lean(made.maps["wrinkles_up"])[row_of(0.055) : row_of(0.035), 60:-60]
+    shake, nod = np.sqrt((forehead**2).mean((0, 1)))
+    assert nod > 0.03 and nod > 3 * shake
+    assert made.maps["wrinkles_up"][row_of(0.055) : row_of(0.035), 60:-60, 3].min() < 128  # creases are deep
+
+
+def test_nothing_folds_where_nothing_is_shortened(made: Wrinkles) -> None:
+    flat = np.array([128, 128, 255, 255])
+    assert np.abs(made.maps["wrinkles_down"].astype(int) - flat).max() <= 1
+    assert np.abs(made.maps["wrinkles_up"][row_of(0.0) :].astype(int) - flat).max() <= 1
+
+
+def test_too_little_makes_no_line() -> None:
+    out = make_wrinkles(card(0.02), np.full((SIZE, SIZE, 3), 0.5, np.float32))
+    assert out is not None and np.ptp(out.maps["wrinkles_up"][..., :2]) <= 1
+
+
+def test_keys_fade_in_what_they_shorten(made: Wrinkles) -> None:
+    fade = made.fades[sum(len(group.channels) for group in MAPS["wrinkles_down"])]
+    assert (fade.map, fade.mask, fade.channel) == ("wrinkles_up", "wrinkles_up_mask_1", 0)
+    assert fade.gains == pytest.approx({"browInnerUp": 1.0, OTHER: 0.5}, abs=0.02)
+    mask = made.masks[fade.mask]
+    row = round((1 - (0.045 / HEIGHT + 0.6)) * len(mask))
+    assert mask[row, 16].tolist() == [255, 0, 0] and not mask[-8:].any()
+    assert all(not fade.gains for fade in made.fades if fade.map == "wrinkles_down")
+
+
+def test_a_dark_line_of_the_photographs_deepens() -> None:
+    """Of two faces that differ by one dark line, the one has its crease there."""
+    plain = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    drawn, row = plain.copy(), row_of(0.045)
+    drawn[row - 1 : row + 2] *= 0.85
+    deep = []
+    for albedo in (plain, drawn):
+        out = make_wrinkles(card(), albedo)
+        assert out is not None
+        deep.append(255 - out.maps["wrinkles_up"][row - 1 : row + 2, 60:-60, 3].astype(float).max(0).mean())
+    assert deep[1] > deep[0] + 40
+
+
+def test_a_head_without_the_keys_has_no_lines() -> None:
+    face = card()
+    few = Face(face.texels, face.small, face.vertices, face.triangles, face.offsets[:2], face.names[:2],
+               face.eyes, face.teeth)  # fmt: skip
+    assert make_wrinkles(few, np.full((SIZE, SIZE, 3), 0.5, np.float32)) is None
+
+
+def test_creases_have_the_width_and_distance_asked_for() -> None:
+    """A sheet shortened along X: creases run along Y, at the bottom of a wave that is given."""
+    face = card()
+    chart = chart_of(face.texels, face.vertices)
+    strain = np.zeros((SIZE, SIZE, 6), np.float32)
+    strain[..., 0] = -0.2
+    shortened, lines = folding(chart, strain)
+    np.testing.assert_allclose(shortened, 0.2, rtol=1e-5)
+    np.testing.assert_allclose(np.abs(lines[..., 1]), 1, atol=1e-5)
+    pattern = MAPS["wrinkles_up"][0].pattern
+    x = chart.points[..., 0]
+    height = creases(chart, np.cos(2 * np.pi * x / pattern.apart), lines, shortened > 0, pattern)
+    line = height[SIZE // 2, 20:-20]
+    bottoms = x[SIZE // 2, 20:-20][np.flatnonzero((line[1:-1] < line[:-2]) & (line[1:-1] <= line[2:])) + 1]
+    np.testing.assert_allclose(np.diff(bottoms), pattern.apart, atol=2 * WIDTH / SIZE)
+    np.testing.assert_allclose(np.cos(2 * np.pi * bottoms / pattern.apart), -1, atol=0.1)
+    assert line.min() < -0.8 and (line < -0.5).mean() < 3 * pattern.width / pattern.apart
+    assert np.abs(np.diff(height[30:-30, 30:-30], axis=0)).max() < 0.05
