@@ -9,6 +9,8 @@ from typing import Any
 
 from .bundle import Fade
 
+STRENGTH = "lines"
+"""Name of the node that holds how strong all lines are."""
 _FLAT = (128 / 255, 128 / 255, 1.0)  # a normal that leans nowhere, in 8 bits
 _CREASE = (0.62, 0.42, 0.36, 1.0)  # the skin at the bottom of a crease, of what it is beside: less light, more blood
 _MOST_KEYS = 24  # an expression of a driver holds 255 characters
@@ -22,12 +24,19 @@ def is_map(kind: str) -> bool:
 def add(tree: Any, images: Mapping[str, Any], fades: Sequence[Fade], shape_keys: Any, colour: Any, normal: Any) -> Any:
     """Nodes between the skin's colours and its normals as a picture gives them (sockets) and its shader. images: of the
     kinds that the fades name. Returns both sockets again, as the lines leave them."""
+    if not fades:
+        return colour, normal
+    strength = tree.nodes.new("ShaderNodeValue")
+    strength.name = strength.label = STRENGTH
+    strength.outputs[0].default_value = 1.0
+    strength.location = (-1500, -700)
     for row, kind in enumerate(dict.fromkeys(fade.map for fade in fades)):
         place = (-1500, -900 - 900 * row)
         picture = tree.nodes.new("ShaderNodeTexImage")
         picture.name = picture.label = kind
         picture.image, picture.location = images[kind], place
         shown = _shown(tree, images, [fade for fade in fades if fade.map == kind], shape_keys, place)
+        shown = _math(tree, "MULTIPLY", shown, strength.outputs[0])
         lean = _vector(tree, "SUBTRACT", picture.outputs["Color"], _FLAT)
         # Slopes add up, as heights do; what reads the sum makes it as long as a normal is.
         normal = _vector(tree, "MULTIPLY_ADD", lean, shown, normal)

@@ -186,17 +186,19 @@ def check_lean(obj: Any) -> None:
         other.material = material
     scene.render.engine, scene.cycles.samples, scene.render.bake.margin = "CYCLES", 1, 0
     leans = []
-    for smile in (0.0, 1.0):
+    for smile, strength in ((0.0, 1.0), (1.0, 0.0), (1.0, 1.0)):
+        material.node_tree.nodes["lines"].outputs[0].default_value = strength
         obj.data.shape_keys.key_blocks["mouth_stretch"].value = 0.0
         obj.data.shape_keys.key_blocks["smile"].value = smile
         bpy.ops.object.bake(type="NORMAL", normal_space="TANGENT")
         pixels = np.array(target.pixels[:]).reshape(-1, 4)
         leans.append(np.median(pixels[pixels[:, 3] > 0], axis=0)[:3] * 2 - 1)
-    rest, lined = leans
+    rest, off, lined = leans
     # Of the map's lean, as much as the mask's one channel has by its gain of 0.8.
     own = np.array(synthetic.NORMAL) / 127.5 - 1
     wanted = own + (0.8 * (192 - 128) / 127.5, 0, 0.8 * (238 - 255) / 127.5)
     assert np.allclose(rest, own / np.linalg.norm(own), atol=0.02), rest
+    assert np.allclose(off, rest, atol=1e-3)
     assert np.allclose(lined, wanted / np.linalg.norm(wanted), atol=0.02), lined
 
 
