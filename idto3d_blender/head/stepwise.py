@@ -94,7 +94,11 @@ class StepsOperator:
             return self._over(context, {"CANCELLED"})
         if event.type != "TIMER":
             return {"PASS_THROUGH"} if event.type in _LOOK else {"RUNNING_MODAL"}
-        done = self._step()
+        try:
+            done = self._step()
+        except Exception:
+            self._over(context, set())
+            raise
         if not isinstance(done, float):
             return self._over(context, done)
         context.window_manager.progress_update(100 * done)

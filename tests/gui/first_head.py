@@ -229,7 +229,10 @@ def see_it_grow() -> Steps:
             if number < 12 or now.stage == "texture":
                 number += 1
                 solid = HANDS.area().spaces.active.shading.color_type
-                yield from HANDS.shot(f"08-growing-{number:02d}", preview=True, stage=now.stage, solid=solid)
+                whole = ext.import_head.is_head(ext.live.find(now.id))
+                yield from HANDS.shot(
+                    f"08-growing-{number:02d}", preview=True, stage=now.stage, solid=solid, whole=whole
+                )
         else:
             yield 0.1
     note(previews_seen=len(seen))

@@ -43,7 +43,7 @@ def main(head: Path, set_up: Path | None, target: Path) -> None:
         "growing": whole("05-sketch"),
         "head": whole("42-pose"),
         "pinned": whole("44-pinned"),
-        "take": whole("48-baked"),
+        "take": whole("48-film-baked"),
         "rendered": PIL.Image.open(head / "rendered.png").convert("RGB"),
         "error": sidebar("06-error", 0.73),
     }

@@ -63,8 +63,8 @@ def test_cancel_and_resume(head_story: Seen) -> None:
     result = head_story.result
     print(f"\ncancelled within {result['seconds_to_cancel']} s")
     assert result["cancelled_state"] == "cancelled" and result["cancelled_resumable"]
-    # A second, and what a busy machine may take to end a process and to draw.
-    assert result["seconds_to_cancel"] < 5
+    # A second, and some turns of Blender, each of which may take more than one with software OpenGL on a busy machine.
+    assert result["seconds_to_cancel"] < 10
     if result.get("resume_stage") == result["cancel_stage"]:
         # Where a step takes longer than a cancel may, the process is killed: four steps lie between checkpoints.
         assert result["resume_step"] >= result["cancel_step"] - 4, "the resumed job began again"
@@ -101,8 +101,9 @@ def test_solid_shows_the_skin_from_the_first_head_on(head_story: Seen) -> None:
     if "resume_step" not in head_story.result:
         pytest.skip("the worker that computes nothing paints in one colour")
     shots = {shot["name"]: shot for shot in head_story.result["shots"]}
-    painted = [shot for name, shot in shots.items() if name.startswith("08-growing") and shot["stage"] == "texture"]
-    # None where the undo came so late that the finished head followed it.
+    growing = [shot for name, shot in shots.items() if name.startswith("08-growing")]
+    # Not the head of the photos, which has its pictures, and may stand there until the next preview.
+    painted = [shot for shot in growing if shot["stage"] == "texture" and not shot["whole"]]
     assert {shot["solid"] for shot in painted} <= {"VERTEX"}
     *before, picture = (middle(head_story, shot) for shot in (shots["05-sketch"], *painted[-1:], shots["10-done"]))
     for seen in (*before, picture):
