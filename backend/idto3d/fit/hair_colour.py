@@ -33,6 +33,7 @@ SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand 
 BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured
 COLOURED = (8.0, 18.0)  # chroma of both
 REDNESS = ((45.0, 1.3), (72.0, 0.35))  # L* and a* of b* that hair has at most: dark hair, which may be red, and light
+WHITE = ((0.0, 0.0), (60.0, 60.0), (100.0, 80.0))  # L* of pictures and of hair: white hair is no paper
 PINK = 0.8  # b* that skin's a* brings along
 DYED = (16.0, 30.0)  # distance (a*, b*) from colours of nature: believed to be light, to be dye
 SHEEN_KEPT = 0.65  # of what is lighter than the body
@@ -109,6 +110,7 @@ def natural(lab: Array) -> Array:
     dark, since pink is skin's, and goes with skin's yellow; but for strong colours, which are dye."""
     light, a, b = np.moveaxis(lab, -1, 0)
     share = np.interp(light, *np.transpose(REDNESS))
+    light = np.interp(light, *np.transpose(WHITE))
     yellow = np.maximum(b - PINK * np.maximum(a - share * np.maximum(b, 0.0) - 1.5, 0.0), 0.0)
     red = np.clip(a, 0.0, share * yellow + 1.5)
     dyed = np.clip((np.hypot(a - red, b - yellow) - DYED[0]) / (DYED[1] - DYED[0]), 0.0, 1.0)
