@@ -157,7 +157,7 @@ class _Skin:
         total = np.asarray(sum(strains), np.float32)
         own = _within(texels, chosen[texels.triangle])
         six = own.image(own.at(total.reshape(-1, 9)[:, [0, 4, 8, 1, 5, 2]]))
-        window = _around(np.asarray(np.abs(six).max(2) > 0))
+        window = _around(own)
         chart = self.chart[window]
         shortened, lines = folding(chart, six[window])
         noise = solid_noise(chart.points.reshape(-1, 3), group.pattern.apart, seed).reshape(shortened.shape)
@@ -222,12 +222,12 @@ def _packed(chart: Chart, height: Array, texels: Texels) -> Bytes:
     return np.rint(255 * texels.padded(packed)).astype(np.uint8)
 
 
-def _around(there: Array) -> tuple[slice, slice]:
-    """The window of a picture that holds all that is there."""
-    rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
-    if not len(rows):
+def _around(texels: Texels) -> tuple[slice, slice]:
+    """The window of the map that holds them all."""
+    if not len(texels.index):
         return slice(0, 2), slice(0, 2)
-    return slice(max(rows[0] - 4, 0), rows[-1] + 5), slice(max(columns[0] - 4, 0), columns[-1] + 5)
+    rows, columns = divmod(texels.index, texels.size)
+    return slice(max(rows.min() - 4, 0), rows.max() + 5), slice(max(columns.min() - 4, 0), columns.max() + 5)
 
 
 def _ramp(values: Array, low: float, high: float) -> Array:
