@@ -12,7 +12,7 @@ from .bundle import Fade
 STRENGTH = "lines"
 """Name of the node that holds how strong all lines are."""
 _FLAT = (128 / 255, 128 / 255, 1.0)  # a normal that leans nowhere, in 8 bits
-_CREASE = (0.62, 0.42, 0.36, 1.0)  # the skin at the bottom of a crease, of what it is beside: less light, more blood
+_CREASE = (0.72, 0.54, 0.47, 1.0)  # the skin at the bottom of a crease, of what it is beside: less light, more blood
 _MOST_KEYS = 24  # an expression of a driver holds 255 characters
 
 

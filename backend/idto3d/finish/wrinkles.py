@@ -35,9 +35,10 @@ TELLS_AGE = "squint_left"
 AGED = (0.7, 1.4)
 """How much more the photographs' detail changes across the lines beside the eyes than along them, least and most: where
 lines show first, and no hair casts a shadow. Skin without any has 1."""
-HAIR = 0.15  # darker by this logarithm
+ROUGH, HAIR = 0.1, 0.15  # darker by this logarithm
 SAMPLE = 4  # one triangle of so many tells what a key shortens
 STEEPEST = 0.6
+DEEPEST = 6e-4  # metres that 0 in a map's fourth channel is
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,9 @@ class _Skin:
         shortened, lines = folding(chart, six[window])
         noise = solid_noise(chart.points.reshape(-1, 3), group.pattern.apart, seed).reshape(shortened.shape)
         dark, inside = self._dark(group, window), shortened > LEAST
-        seed_of_lines = noise - MOST_SEEN * np.tanh(dark / SHOWN / MOST_SEEN)
+        # where all is contrast, as in brows, beards and along a hairline, no line is seen
+        rough = blurred(dark * dark, group.pattern.apart / self.texel) / ROUGH**2
+        seed_of_lines = noise - MOST_SEEN * np.tanh(dark / SHOWN / MOST_SEEN) / (1 + rough)
         shape = creases(chart, seed_of_lines, lines, inside, group.pattern)
         if group.channels[0].name == TELLS_AGE:
             self.lined = anisotropy(chart, dark, lines, inside & (np.abs(dark) < HAIR))
@@ -217,7 +220,7 @@ def _packed(chart: Chart, height: Array, texels: Texels) -> Bytes:
     slope = np.clip(chart.slope(height), -STEEPEST, STEEPEST)
     normal = np.concatenate([-slope, np.ones_like(slope[..., :1])], 2)
     normal /= np.linalg.norm(normal, axis=2, keepdims=True)
-    depth = np.clip(1 + np.minimum(height, 0) / max(float(-height.min()), 1e-9), 0, 1)
+    depth = np.clip(1 + height / DEEPEST, 0, 1)
     packed = np.dstack([normal * 0.5 + 0.5, depth])
     return np.rint(255 * texels.padded(packed)).astype(np.uint8)
 
