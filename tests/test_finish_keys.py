@@ -14,7 +14,8 @@ from idto3d.evaluate.keys import measure_keys
 from idto3d.finish.arkit import ARKIT, in_head_model, other_side
 from idto3d.finish.gaze import GROWTH, TURN, find_eyeballs, look
 from idto3d.finish.keys import Keys, all_keys, arkit_shapes, group_of
-from idto3d.finish.mixtures import AT_MOST_ONE, draw, in_mirror, limited
+from idto3d.finish.mixtures import AT_MOST_ONE, draw, in_mirror, limited, together
+from idto3d.finish.tongue import MOUTH
 from idto3d.finish.visemes import VISEMES
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.pipeline import STARTER_PACK
@@ -101,15 +102,18 @@ def test_eyes_turn_about_their_centres(model: HeadModel, neutral: Array) -> None
 
 def test_the_tongue_comes_out_between_the_lips(model: HeadModel, keys: Keys) -> None:
     posed = keys.neutral + keys.offsets["tongueOut"]
-    tongue, lips = (
-        posed[model.vertices_of("tongue")],
-        posed[model.vertices_of("face") & (abs(model.neutral[:, 0]) < 0.01)],
-    )
-    lips = lips[np.abs(lips[:, 1] + 0.045) < 0.03]
-    assert 0.005 < tongue[:, 2].max() - lips[:, 2].max() < 0.03
-    assert depth_inside(tongue, posed, model.triangles_of("teeth")) < 3e-4
+    tongue, face = (posed[model.vertices_of(part)] for part in ("tongue", "face"))
+    tip = tongue[tongue[:, 2].argmax()]
+    lip = face[(np.abs(face[:, 0]) < 0.01) & (np.abs(face[:, 1] - tip[1]) < 0.012)]
+    assert 0.005 < tip[2] - lip[:, 2].max() < 0.03
+    for weight in (0.5, 0.75, 1.0):
+        posed = keys.neutral + weight * keys.offsets["tongueOut"]
+        assert depth_inside(posed[model.vertices_of("tongue")], posed, model.triangles_of("teeth")) < 3e-4, weight
+        for part in ("teeth", "face"):
+            points = posed[model.vertices_of(part)]
+            assert depth_inside(points, posed, model.triangles_of("tongue")) < 5e-4, (part, weight)
     root = model.vertices_of("tongue") & model.vertices_of("gums")
-    opened = np.linalg.norm(keys.offsets["tongueOut"][root] - 0.4 * keys.offsets["jawOpen"][root], axis=1)
+    opened = np.linalg.norm(keys.offsets["tongueOut"][root] - MOUTH["jawOpen"] * keys.offsets["jawOpen"][root], axis=1)
     assert opened.max() < 0.004, "the root stays on the gums"
 
 
@@ -157,6 +161,13 @@ def test_mixtures_are_natural() -> None:
     assert 4 < (weights > 0).sum(1).mean() < 12
     np.testing.assert_array_equal(limited(weights), limited(limited(weights)))
     np.testing.assert_array_equal(in_mirror(in_mirror(weights)), weights)
+
+
+def test_every_three_of_some_shapes_are_together() -> None:
+    rows = together(("jawOpen", "mouthSmile", "mouthClose", "tongueOut"), 3)
+    assert len(rows) == 4 and (limited(rows) == rows).all()
+    column = {name: rows[:, n] for n, name in enumerate(ARKIT)}
+    assert (column["jawOpen"][column["mouthClose"] > 0] > 0).all(), "a closed mouth whose jaw is not open"
 
 
 def test_a_head_without_mouth_and_lids_gets_the_names() -> None:

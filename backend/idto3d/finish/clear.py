@@ -22,11 +22,12 @@ from .obstacles import Obstacle, Place, affine
 Array = NDArray[Any]
 
 ENOUGH = 1e-4  # metres of depth that are left alone
-ROUNDS = 12
+ROUNDS = 24
 SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often what is then too little is added
 ALONE = (0.35, 0.7, 1.0)
 """Weights at which each key alone is looked at."""
 STIRRED = 1e-3  # metres that a key moves skin or obstacle from which on it answers in full for what lies there
+AT_ONCE = 400  # poses that are looked at together, and as many of the deepest that are mended in one round
 MOVES = 5e-5  # metres from which on a key moves an obstacle or the skin near it
 
 
@@ -107,31 +108,49 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
     places = [(o.obstacle, *o.place(weights)) for o in obstacles]
     added = np.zeros_like(keys)
     every = left = np.arange(len(weights))
+    whole = True
     # A key answers for what it moves: the skin there, or the obstacle.
     stirs = np.max([o.stirs() for o in obstacles], axis=0)
     answers = np.clip(np.maximum(np.linalg.norm(keys[:, held], axis=2), stirs[:, None]) / STIRRED, 0, 1)
-    scale = np.maximum((weights**2) @ answers**2, 1e-9)
     for _ in range(ROUNDS):
-        moved = (weights[left] @ (keys + added)[:, held].reshape(len(keys), -1)).reshape(len(left), -1, 3)
-        push, size = _deepest([o.push(rest[held] + moved, skin.margin, (m[left], s[left])) for o, m, s in places])
-        # Poses that are clear are looked at again when all are.
-        rows, all_seen = np.flatnonzero(size.any(1)), len(left) == len(every)
-        left = left[rows] if len(rows) else every
-        if not len(rows):
-            if all_seen:
+        bent = (keys + added)[:, held]
+        seen = [_look(rest[held], bent, places, skin.margin, weights, rows) for rows in _chunks(left)]
+        left, push, size = (np.concatenate(part) for part in zip(*seen, strict=True))
+        if not len(left):
+            # Poses that were clear are looked at again when all are.
+            if whole:
                 break
+            left, whole = every, True
             continue
-        met = np.flatnonzero(size.any(0))
-        push, size = push[np.ix_(rows, met)], size[np.ix_(rows, met)]
-        need = size / scale[np.ix_(left, met)]
+        whole = False
+        deep = np.argsort(-size.max(1), kind="stable")[:AT_ONCE]
+        met = np.flatnonzero(size[deep].any(0))
+        push, size, own = push[np.ix_(deep, met)], size[np.ix_(deep, met)], weights[left[deep]]
+        scale = np.maximum(own**2 @ answers[:, met] ** 2, 1e-9)
+        need = size / scale
         change = np.zeros_like(keys)
         for k in range(len(keys)):
-            worst = (weights[left, k, None] * need).argmax(0)
+            worst = (own[:, k, None] * need).argmax(0)
             at = (worst, np.arange(len(met)))
-            share = weights[left[worst], k] * answers[k, met] / scale[left[worst], met] * (size[at] > 0)
+            share = own[worst, k] * answers[k, met] / scale[at] * (size[at] > 0)
             change[k, held[met]] = share[:, None] * push[at]
         added += spread(change, skin)
     return added
+
+
+def _chunks(rows: Array) -> list[Array]:
+    return np.array_split(rows, max(1, -(-len(rows) // AT_ONCE)))
+
+
+def _look(
+    rest: Array, keys: Array, places: list[tuple[Obstacle, Array, Array]], margin: float, weights: Array, rows: Array
+) -> tuple[Array, Array, Array]:
+    """Of the poses `rows` of weights (N,K) those in which skin at rest (H,3) with keys (K,H,3) lies in an obstacle:
+    which they are (M,), and what brings it out, (M,H,3) and its length (M,H)."""
+    moved = (weights[rows] @ keys.reshape(len(keys), -1)).reshape(len(rows), -1, 3)
+    push, size = _deepest([o.push(rest + moved, margin, (turn[rows], shift[rows])) for o, turn, shift in places])
+    own = size.any(1)
+    return rows[own], push[own], size[own]
 
 
 def _deepest(pushes: list[Array]) -> tuple[Array, Array]:

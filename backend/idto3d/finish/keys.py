@@ -19,7 +19,7 @@ from ..headmodel.model import SKIN_PARTS
 from .arkit import ARKIT, TONGUE_OUT, in_head_model
 from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
 from .gaze import EYEBALLS, find_eyeballs, look
-from .mixtures import LOWER, draw, in_mirror, pairs, with_shape
+from .mixtures import LOWER, draw, in_mirror, limited, together, with_shape
 from .obstacles import TEETH, Obstacle, eyeball_obstacle, teeth_obstacles
 from .tongue import opening, tongue_out
 from .visemes import VISEMES
@@ -36,9 +36,10 @@ Where = Literal["eye", "mouth"]
 NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle that its skin begins
 REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # metres that it goes on from there
 MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 5e-4}  # metres that it stays off
-MIXTURES: dict[Where, int] = {"eye": 60, "mouth": 160}  # and as many mirrored
-PAIRS: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
-"""Shapes of which every two are looked at together."""
+MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # and as many mirrored
+TOGETHER: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
+"""Shapes of which every two and every three are looked at together, at full strength and at some others."""
+WEAKEST, STRENGTHS = 0.2, 2
 SLIDES = "mouthLeft"
 """The shape that moves lips over teeth the furthest: it is looked at with all mixtures."""
 SEED = 52
@@ -123,12 +124,15 @@ def _poses(names: list[str], where: Where) -> Array:
     """(N,K) weights of names (K,): each alone on its way, natural mixtures, and the visemes."""
     alone = np.concatenate([weight * np.eye(len(names)) for weight in ALONE])
     column = {name: n for n, name in enumerate(names)}
-    mixed = draw(np.random.default_rng(SEED), MIXTURES[where])
+    rng = np.random.default_rng(SEED)
+    mixed = draw(rng, MIXTURES[where])
     if where == "mouth":
         mixed = np.concatenate([mixed, with_shape(mixed, SLIDES)])
     mixed = np.concatenate([mixed, in_mirror(mixed)])
     spoken = [[weights.get(name, 0.0) for name in ARKIT] for weights in VISEMES.values()]
-    arkit = np.concatenate([mixed, spoken, pairs(PAIRS[where])])
+    two, three = (together(TOGETHER[where], n) for n in (2, 3))
+    weaker = [limited(three * rng.uniform(WEAKEST, 1, three.shape)) for _ in range(STRENGTHS)]
+    arkit = np.concatenate([mixed, spoken, two, three, *weaker])
     rows = np.zeros((len(arkit), len(names)))
     for n, name in enumerate(ARKIT):
         if name in column:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -108,11 +109,11 @@ def in_mirror(weights: Array) -> Array:
     return weights[:, [_INDEX[other_side(name)] for name in ARKIT]]
 
 
-def pairs(bases: Sequence[str]) -> Array:
-    """(N,52) every two of the shapes, both of their sides at full strength, as far as `limited` lets them."""
-    out = np.zeros((len(bases) * (len(bases) - 1) // 2, len(ARKIT)))
-    for row, (one, other) in zip(out, combinations(bases, 2), strict=True):
-        for name in (one, other):
+def together(bases: Sequence[str], count: int) -> Array:
+    """(N,52) every `count` of the shapes, both of their sides at full strength, as far as `limited` lets them."""
+    out = np.zeros((comb(len(bases), count), len(ARKIT)))
+    for row, names in zip(out, combinations(bases, count), strict=True):
+        for name in names:
             row[[_INDEX[n] for n in (name, f"{name}Left", f"{name}Right") if n in _INDEX]] = 1.0
     jaw, closed = _INDEX["jawOpen"], _INDEX["mouthClose"]
     out[:, jaw] = np.maximum(out[:, jaw], out[:, closed])  # which closes a mouth only whose jaw is open

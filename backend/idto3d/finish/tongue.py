@@ -16,14 +16,20 @@ from ..headmodel import HeadModel
 Array = NDArray[Any]
 
 TONGUE, TEETH, LIPS = "tongue", "teeth", "face"
-MOUTH = {"jawOpen": 0.4, "mouthLowerDown": 0.35, "mouthUpperUp": 0.15}
+MOUTH = {"jawOpen": 0.65, "mouthLowerDown": 0.4, "mouthUpperUp": 0.4}
 """How the mouth opens for it."""
 BEYOND = 0.013  # metres that the tip comes out beyond the lips
 DROOP, BEND = 0.6, 0.02  # it falls beyond the teeth, at last by 0.6 m for each metre, bending within 2 cm
-FLAT, NARROW = 0.5, 0.72  # of its thickness and width, where it is out
-ABOVE = 0.003  # metres between the tongue's underside and the lower teeth: half way out it is lower
+FLAT, NARROW = 0.38, 0.72  # of its thickness and width, where it is out
+ABOVE = 0.003  # metres between the tongue's underside and the lower teeth, where there is room
 ROOT = 0.016  # metres from where it has grown to the gums within which it is held there
 MIDDLE = 0.006  # metres from the middle within which front teeth and lips are looked for
+WAY = (0.45, 0.6, 0.8, 1.0)
+"""Weights of the key at which it passes between teeth and lips. A key is a straight line: a tongue that rests below the
+lower teeth's edge cannot come over it at once, but before this the mouth shows nothing of it."""
+CLEAR, STEP = 0.0005, 0.001  # metres that it stays off them; and of their profile's steps
+GIVE = 0.0015  # metres that lips give way to it
+SECTIONS = 12  # of the tongue from root to tip, each of one height
 
 
 def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
@@ -52,9 +58,65 @@ def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
     beyond = np.clip(z - teeth[2], 0, None)
     fall = DROOP * beyond**2 / (beyond + BEND)
     line = middle * (1 - rise) + over * rise - fall
-    goal = np.stack([tongue[:, 0] * (1 + (NARROW - 1) * share), line + (tongue[:, 1] - middle) * flat, z], 1)
+    goal = np.stack([tongue[:, 0] * (1 + (NARROW - 1) * share), (tongue[:, 1] - middle) * flat, z], 1)
+    passing = _Passage(model, neutral, opened)
+    goal[:, 1] += passing.line(neutral[own], goal, along, line)
     out[own] += _free(model, neutral, own)[:, None] * (goal - tongue)
     return out
+
+
+class _Passage:
+    """Front teeth and lips above and below the way of the tongue, as they part."""
+
+    def __init__(self, model: HeadModel, neutral: Array, opened: Array) -> None:
+        front = np.abs(neutral[:, 0]) < 1.5 * MIDDLE
+        teeth = np.flatnonzero(model.vertices_of(TEETH) & front)
+        falls = -opened[:, 1] > 0.5 * -opened[teeth, 1].min()
+        edge = float(neutral[teeth, 1].mean())
+        near = front & (np.abs(neutral[:, 1] - edge) < 4 * MIDDLE) & (neutral[:, 2] > neutral[teeth, 2].min())
+        walls = np.flatnonzero((model.vertices_of(LIPS) & near) | (model.vertices_of(TEETH) & front))
+        below = falls[walls] | ((opened[walls, 1] < 0) & (neutral[walls, 1] < edge))
+        soft = np.where(model.vertices_of(LIPS), GIVE, 0.0)[:, None] * [0.0, 1.0, 0.0]
+        self._floor, self._roof = (
+            (neutral[w] + side * soft[w], opened[w]) for w, side in ((walls[below], -1.0), (walls[~below], 1.0))
+        )
+
+    def line(self, rest: Array, goal: Array, along: Array, line: Array) -> Array:
+        """(N,) the heights nearest to `line` (N,) that the middle of the tongue goes to, so that its points, at rest
+        (N,3) and then at goal (N,3) above or below that line, pass: one height for each section of `along` (N,)."""
+        least, most = np.full(len(rest), -np.inf), np.full(len(rest), np.inf)
+        for weight in WAY:
+            z = rest[:, 2] + weight * (goal[:, 2] - rest[:, 2])
+            for walls, sign, bound in ((self._floor, 1.0, least), (self._roof, -1.0, most)):
+                wall = sign * _profile(walls[0] + weight * walls[1], z, sign) + CLEAR
+                height = (sign * wall - (1 - weight) * rest[:, 1]) / weight - goal[:, 1]
+                keep = np.isfinite(height)
+                better = np.maximum if sign > 0 else np.minimum
+                bound[keep] = better(bound[keep], height[keep])
+        places = np.linspace(0, 1, SECTIONS)
+        heights = np.zeros(SECTIONS)
+        for n, place in enumerate(places):
+            own = np.abs(along - place) < 0.75 / SECTIONS
+            wanted = float(line[own].mean()) if own.any() else heights[n - 1]
+            low, high = (float(least[own].max()), float(most[own].min())) if own.any() else (-np.inf, np.inf)
+            heights[n] = (low + high) / 2 if low > high else np.clip(wanted, low, high)
+        return np.interp(along, places, heights)
+
+
+def _profile(points: Array, z: Array, sign: float) -> Array:
+    """(N,) the highest (sign 1) or lowest (-1) of points (W,3) that lie as far in front as z (N,); not finite where
+    there is none."""
+    low = points[:, 2].min()
+    cell = np.rint((points[:, 2] - low) / STEP).astype(int)
+    best = np.full(cell.max() + 3, -np.inf)
+    np.maximum.at(best, cell + 1, sign * points[:, 1])
+    best = np.maximum(best, np.maximum(np.roll(best, 1), np.roll(best, -1)))
+    at = np.rint((z - low) / STEP).astype(int) + 1
+    inside = (at >= 0) & (at < len(best))
+    out = np.full(len(z), -np.inf)
+    out[inside] = best[at[inside]]
+    result: Array = sign * out
+    return result
 
 
 def opening(names: tuple[str, ...]) -> Mapping[str, float]:

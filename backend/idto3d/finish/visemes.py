@@ -21,8 +21,8 @@ VISEMES: Mapping[str, Mapping[str, float]] = {
     "viseme_PP": {"mouthRollUpper": 0.25, "mouthRollLower": 0.3, "mouthPucker": 0.1, **_both(mouthPress=0.55)},
     # f v: the lower lip at the upper teeth
     "viseme_FF": {"jawOpen": 0.04, "mouthRollLower": 0.5, "mouthShrugLower": 0.2, **_both(mouthUpperUp=0.35)},
-    # th: the tongue's tip between the teeth
-    "viseme_TH": {"jawOpen": 0.08, "tongueOut": 0.35, **_both(mouthLowerDown=0.2, mouthUpperUp=0.15)},
+    # th: the tongue's tip between the teeth, which tongueOut opens the mouth for
+    "viseme_TH": {"tongueOut": 0.5},
     # t d: the tongue behind the upper teeth, lips apart
     "viseme_DD": {"jawOpen": 0.14, **_both(mouthLowerDown=0.3, mouthUpperUp=0.15)},
     # k g: the same, further back and wider
@@ -42,7 +42,7 @@ VISEMES: Mapping[str, Mapping[str, float]] = {
     # i in tip
     "viseme_I": {"jawOpen": 0.12, **_both(mouthLowerDown=0.25, mouthSmile=0.4, mouthStretch=0.2, mouthUpperUp=0.15)},
     # o in toe
-    "viseme_O": {"jawOpen": 0.3, "mouthFunnel": 0.6, "mouthPucker": 0.15},
+    "viseme_O": {"jawOpen": 0.35, "mouthFunnel": 0.45, "mouthPucker": 0.4},
     # u in book
-    "viseme_U": {"jawOpen": 0.1, "mouthFunnel": 0.35, "mouthPucker": 0.65},
+    "viseme_U": {"jawOpen": 0.07, "mouthFunnel": 0.2, "mouthPucker": 0.8},
 }
