@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from idto3d.bundle import Wrinkles
-from idto3d.finish.creases import chart_of, creases, folding
+from idto3d.finish.creases import anisotropy, chart_of, creases, folding
 from idto3d.finish.wrinkles import KEYS, MAPS, Face, make_wrinkles
 from idto3d.mesh.texels import make_texels
 
@@ -127,3 +127,16 @@ def test_creases_have_the_width_and_distance_asked_for() -> None:
     np.testing.assert_allclose(np.cos(2 * np.pi * bottoms / pattern.apart), -1, atol=0.1)
     assert line.min() < -0.8 and (line < -0.5).mean() < 3 * pattern.width / pattern.apart
     assert np.abs(np.diff(height[30:-30, 30:-30], axis=0)).max() < 0.05
+
+
+def test_lined_skin_changes_more_across_its_lines() -> None:
+    """sin(x) + sin(y) / 2 with lines along Y: the slopes across them are twice as steep as those along."""
+    face = card()
+    chart = chart_of(face.texels, face.vertices)
+    image = np.sin(chart.points[..., 0] * 500) + 0.5 * np.sin(chart.points[..., 1] * 500)
+    lines = np.zeros((SIZE, SIZE, 2))
+    lines[..., 1] = 1
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[40:-40, 40:-40] = True
+    assert anisotropy(chart, image, lines, inside) == pytest.approx(2, rel=0.05)
+    assert anisotropy(chart, image, lines, inside & False) == 1

@@ -27,15 +27,16 @@ Bytes = NDArray[np.uint8]
 
 LEAST, FULL = 0.03, 0.2  # shortened by these shares: no line yet, and lines of full depth
 OFF_EYES = (0.0045, 0.0085)  # metres from an eyeball: no lines on lids' edges, and lines of full depth
+OFF_TEETH = (0.006, 0.01)  # the same, of the inside of lips
 SOFT = 0.12  # of the distance from eyes to teeth, over which a group ends
-OFF_TEETH = (0.006, 0.01)
 SHOWN, MOST_SEEN = 0.04, 1.2  # logarithm that a darker line is worth a deviation of the noise by; most of them
 LEAST_GAIN = 0.12  # a key that shortens a group's skin by less than this share of its own keys has no say
 TELLS_AGE = "squint_left"
 AGED = (0.7, 1.4)
 """How much more the photographs' detail changes across the lines beside the eyes than along them, least and most: where
 lines show first, and no hair casts a shadow. Skin without any has 1."""
-ROUGH, HAIR = 0.1, 0.15  # darker by this logarithm
+ROUGH = 0.1  # logarithm that the photographs' detail deviates by where it shows hair rather than lines
+HAIR = 0.15  # a place is darker by this logarithm that is no line
 SAMPLE = 4  # one triangle of so many tells what a key shortens
 STEEPEST = 0.6
 DEEPEST = 6e-4  # metres that 0 in a map's fourth channel is
