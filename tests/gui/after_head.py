@@ -232,6 +232,7 @@ def film() -> Steps:
     actions = len(bpy.data.actions)
     yield from HANDS.click_on("idto3d.capture_bake")
     note(film_actions=len(bpy.data.actions) - actions)
+    scene.frame_set((scene.frame_start + scene.frame_end) // 2)
     yield from HANDS.away()
     yield from HANDS.shot("48-film-baked")
 
