@@ -88,10 +88,10 @@ def choose_photo() -> Steps:
     note(started_without_consent=ext.session.get().busy)
     yield from HANDS.click_on("consent")
     note(consent=given.consent)
-    # Three buttons in a row, Draft, Standard, Fine. A draft would be done before it could be killed and cancelled.
+    # Three buttons in a row, Draft, Standard, Fine. Others would be done before they could be killed, cancelled, undone.
     yield from HANDS.click_on("quality", at=0.2)
     note(quality=given.quality)
-    yield from HANDS.click_on("quality", at=0.5)
+    yield from HANDS.click_on("quality", at=0.8)
     note(quality_then=given.quality)
     yield from HANDS.away()
     yield from HANDS.shot("03-photo")

@@ -50,7 +50,7 @@ def test_installed_from_the_zip(head_story: Seen) -> None:
 def test_nothing_starts_without_consent(head_story: Seen) -> None:
     result = head_story.result
     assert result["started_without_consent"] is False
-    assert result["consent"] is True and (result["quality"], result["quality_then"]) == ("draft", "standard")
+    assert result["consent"] is True and (result["quality"], result["quality_then"]) == ("draft", "fine")
 
 
 def test_killed_worker_is_an_error_with_resume(head_story: Seen) -> None:
