@@ -88,7 +88,7 @@ def choose_photo() -> Steps:
     note(started_without_consent=ext.session.get().busy)
     yield from HANDS.click_on("consent")
     note(consent=given.consent)
-    # Three buttons in a row, Draft, Standard, Fine. Others would be done before they could be killed, cancelled, undone.
+    # Three buttons in a row, Draft, Standard, Fine. Others are done before they can be killed, cancelled and undone.
     yield from HANDS.click_on("quality", at=0.2)
     note(quality=given.quality)
     yield from HANDS.click_on("quality", at=0.8)
