@@ -48,7 +48,7 @@ def main(head: Path, set_up: Path | None, target: Path) -> None:
         "error": sidebar("06-error", 0.73),
     }
     if set_up:
-        pictures["set-up"] = sidebar("32-download", 0.6)
+        pictures["set-up"] = sidebar("30-online", 0.5)
     target.mkdir(exist_ok=True)
     for name, picture in pictures.items():
         picture.thumbnail((_LONGEST, _LONGEST))
