@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from idto3d.fit.projection import (
     DEPTH_SIZE,
     EYES,
+    GREY_HAIR,
     MOUTH,
     Projected,
+    greyer,
     linear_to_srgb,
     polygon_mask,
     project_photo,
@@ -45,6 +47,15 @@ def test_a_pixel_is_read_between_four() -> None:
     at = np.array([[0, 0], [3, 2], [1.5, 0.5], [-5, 0], [9, 9]])  # x, y
     np.testing.assert_allclose(sample(image, at), [0, 11, 3.5, 0, 11])
     assert sample(np.dstack([image, -image]), np.tile(at, (5000, 1))).shape == (25000, 2)
+
+
+def test_a_white_beard_on_dark_skin_is_told_from_the_skin() -> None:
+    skin, beard = np.array([0.09, 0.035, 0.02]), np.array([0.4, 0.38, 0.36])
+    colours = np.concatenate([np.tile(skin, (60, 1)), np.tile(beard, (40, 1)), np.tile(0.5 * skin, (20, 1))])
+    found = greyer(colours, np.ones(120))
+    assert found[60:100].min() > GREY_HAIR[1] and np.abs(found[:60]).max() < 0.01 and np.abs(found[100:]).max() < 0.01
+    np.testing.assert_allclose(greyer(np.repeat(colours[:, :1], 3, 1), np.ones(120)), 0)  # of a grey picture nothing
+    assert len(greyer(np.zeros((0, 3)), np.zeros(0))) == 0
 
 
 # a flat square whose corners lie at 20 and 84 of a 100-pixel picture; its map has 8 texels a side

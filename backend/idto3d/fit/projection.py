@@ -26,6 +26,7 @@ BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still seen, no l
 DARK = (0.2, 0.55)  # of the usual light: darker places show noise and what other things reflect
 CLIPPED = (0.85, 0.97)  # linear: the camera's end of the scale
 DEPTH_SIZE = 512
+REDDER, GREY_HAIR = 0.6, (0.5, 0.75)  # quantile of red over green that is skin's; logarithm less of it that is hair's
 USUAL_FACING = 0.8  # cosine to the camera at which most of a face is seen
 # outlines in MediaPipe's mesh: of the eyes' openings and the mouth's
 EYES = (
@@ -139,9 +140,19 @@ def _light(
     blurred = cv2.GaussianBlur(linear, (0, 0), size / 300)
     colours = sample(blurred, pixel[rows])
     weights = sample(soft, pixel[rows]) * facing[rows]
+    weights = weights * (1 - _smoothstep(greyer(colours, weights), *GREY_HAIR))
     if weights.sum() < 20:  # hardly any skin is seen: one even light
         weights = np.maximum(weights, 1e-3)
     return fit_light(colours.astype(np.float64), normal[rows], weights.astype(np.float64))
+
+
+def greyer(colours: Array, weights: Array) -> Array:
+    """(N,) how much less of red over green, in logarithms, colours (N,3) have than most of them, by weights (N,)."""
+    red = np.log(np.maximum(colours[:, 0], 1e-3) / np.maximum(colours[:, 1], 1e-3))
+    order = np.argsort(red)
+    share = np.cumsum(weights[order])
+    out: Array = red[order[np.searchsorted(share, REDDER * share[-1])]] - red if len(red) else red
+    return out
 
 
 def _reading(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], linear: Array, bright: Array) -> Reading:
