@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.evidence import material_texels
-from idto3d.fit.eyes import BINS, PLAIN_IRIS, PLAIN_SCLERA, RADIUS, EyeLook, measure_eyes, paint_eyes
+from idto3d.fit.eyes import (
+    BINS,
+    PLAIN_IRIS,
+    PLAIN_SCLERA,
+    RADIUS,
+    EyeLook,
+    measure_eyes,
+    paint_eyes,
+    unmirrored,
+)
 from idto3d.fit.projection import EYES, Projected, linear_to_srgb, srgb_to_linear
 from idto3d.fit.tone import IRIS
 from idto3d.headmodel import HeadModel
@@ -81,6 +90,15 @@ def test_a_dimmer_photo_has_no_darker_eyes(model: HeadModel) -> None:
 
 def test_a_highlight_is_not_the_iriss_colour(model: HeadModel) -> None:
     np.testing.assert_allclose(measured(eyes(model, glint=True)).profile[3:-2], np.tile(BLUE, (BINS - 5, 1)), rtol=0.1)
+
+
+def test_what_an_iris_mirrors_is_not_laid_on(model: HeadModel) -> None:
+    face, _, photo = eyes(model, glint=True)
+    clear, white = unmirrored(face, photo.linear)
+    x, y = CENTRES[0].astype(int)
+    assert clear[y - 12, x + 12] < 0.05 and clear[y + 12, x - 12] > 0.95  # glint, and the iris across from it
+    assert clear[y, x] > 0.9 and clear[y, x + 40] == 1  # pupil; the white may be as bright as it is
+    assert white[y, x] == 0 and white[y, x + 40] == 1
 
 
 def test_a_ring_in_the_iris_is_kept(model: HeadModel) -> None:

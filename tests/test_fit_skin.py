@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from idto3d.finish.normal_map import skin_relief
 from idto3d.fit.complexion import PLAIN, detail_of, gloss_of, unseen_skin
 from idto3d.fit.creases import creased
-from idto3d.fit.delight import Shaded, shaded, without_light
+from idto3d.fit.delight import Shaded, lines, shaded, without_light
 from idto3d.fit.light import coat, less_coat, under_coat
 from idto3d.fit.no_skin import above_collar, no_skin
 from idto3d.fit.tone import CURVE, OFF_CURVE, WHITE_MEAN, Reading, White, brighter_white, likely_tone
@@ -116,17 +116,26 @@ def test_the_coat_comes_off() -> None:
 # ---------------------------------------------------------------- light and folds
 
 
-def split(change: Array, folded: float = 0.0, hue: Array | None = None, other: Array | None = None) -> Array:
-    """Lightness over the tone, in logarithms, of what is left of a change (S,S) of it; other: of the other side, none
-    if not given."""
+def left_of(
+    change: Array, folded: Array | float = 0.0, hue: Array | None = None, other: Array | None = None, neck: float = 0.0
+) -> Array:
+    """Colour over the tone (S,S,3), in logarithms, of what is left of a change (S,S) of it; other: of the other side,
+    none if not given."""
     ones = np.ones((S, S), np.float32)
 
     def side(change: Array) -> Shaded:
         colour = TONE * np.exp(change[..., None] * (np.ones(3) if hue is None else hue))
         return shaded(colour.astype(np.float32), ones, TONE, 0 * ones)
 
-    out = without_light(side(change), side(0 * change if other is None else other), TONE, folded * ones)
-    return np.log(out / TONE).mean(2)
+    lent = side(0 * change if other is None else other)
+    out: Array = np.log(without_light(side(change), lent, TONE, folded * ones, neck * ones) / TONE)
+    return out
+
+
+def split(change: Array, folded: float = 0.0, hue: Array | None = None, other: Array | None = None) -> Array:
+    """The lightness (S,S) of it."""
+    out: Array = left_of(change, folded, hue, other).mean(2)
+    return out
 
 
 def test_a_wide_shadow_goes_with_its_edge_and_a_mole_stays() -> None:
@@ -153,12 +162,47 @@ def test_a_beard_is_no_shadow() -> None:
     assert split(below)[-40:, 128].mean() > -0.2
 
 
+def test_the_chins_shadow_is_no_skin_though_it_has_two_sides() -> None:
+    dark = np.where(ROW > S // 2, -0.5, 0.0)
+    assert left_of(dark, other=dark, neck=1.0).mean(2)[-40:, 128].mean() > -0.2
+
+
+def test_what_skin_reflects_is_not_its_hue() -> None:
+    """A wide red cast on one side goes but for a rest, on both it is limited; no skin is green."""
+    here = np.where(ROW > S // 2, 0.4, 0.0)
+    red, green = np.array([1.0, -0.5, -0.5]), np.array([-0.5, 1.0, -0.5])
+    one, both = (left_of(here, hue=red, other=other)[-40:, 128, 0].mean() for other in (None, here))
+    assert 0.05 < one < both < 0.2
+    assert left_of(here, hue=green, other=here)[-40:, 128, 1].max() < 0.06
+    slight = left_of(0.2 * here, hue=red, other=0.2 * here)[-40:, 128, 0].mean()
+    assert slight == pytest.approx(0.8 * 0.08, rel=0.2)
+
+
 def test_a_fold_of_the_expression_goes_where_the_expression_is() -> None:
     fold = -0.3 * np.exp(-(((COLUMN - 128) / 2.0) ** 2))
     kept, gone = split(fold)[128, 128], split(fold, 1.0)[128, 128]
-    assert kept < -0.12 and gone > 0.8 * kept
-    bright = -fold
-    np.testing.assert_allclose(split(bright, 1.0), split(bright), atol=0.02)
+    assert kept < -0.12 and gone > 0.65 * kept
+    mole = np.where(np.hypot(ROW - 128, COLUMN - 128) < 1.5, -0.8, 0.0)
+    assert split(mole, 1.0)[128, 128] < 0.6 * split(mole)[128, 128]
+    np.testing.assert_allclose(split(-fold, 1.0), split(-fold), atol=0.02)
+
+
+def test_who_has_lines_everywhere_has_them_at_rest() -> None:
+    """The same fold of an expression, on one half of the face, with and without a line on the other half."""
+    moved = np.where(COLUMN > 128, 1.0, 0.0)
+    fold, wrinkle = (-0.3 * np.exp(-(((COLUMN - x) / 1.2) ** 2)) for x in (190, 60))
+    smooth, lined = left_of(fold, moved).mean(2)[128, 190], left_of(fold + wrinkle, moved).mean(2)[128, 190]
+    assert lined < smooth - 0.05 and left_of(fold + wrinkle, moved).mean(2)[128, 60] < -0.12
+
+
+def test_lines_are_long_and_darker_than_both_sides() -> None:
+    detail = np.zeros((S, S), np.float32)
+    detail[20:60, 100] = -0.3
+    detail[100:102, 100:102] = -0.3
+    detail[150:, :] = -0.3
+    found = lines(detail)
+    np.testing.assert_allclose(found[25:55, 100], 0.3, atol=0.1)
+    assert found[90:].max() < 0.02 and found.min() >= 0
 
 
 def test_only_moved_skin_is_creased(model: HeadModel) -> None:
@@ -192,6 +236,9 @@ def test_frames_strands_and_blue_things_are_left_out() -> None:
     assert hidden(freckle).max() < 0.1
     shade = skin * np.where(COLUMN < 128, 0.5, 1.0)[..., None]
     assert hidden(shade).mean() < 0.1  # a shadow hides nothing
+    glare = skin.copy()
+    glare[150:] *= 2.5
+    assert hidden(glare)[170:].min() > 0.9 and hidden(1.3 * skin).max() < 0.05
     cloth = skin.copy()
     cloth[150:] = 0.1, 0.12, 0.3
     assert hidden(cloth)[170:].min() > 0.9
@@ -205,7 +252,8 @@ def test_below_a_collar_nothing_is_skin() -> None:
     below = np.linspace(-0.05, 0.10, 3000)
     like = np.where((below > 0.03) & (below < 0.06), 0.0, 1.0)
     found = above_collar(like, np.ones(3000), below)
-    assert found[below < 0.028].min() == 1 and found[below > 0.036].max() == 0  # not even what looks like skin again
+    assert found[below < 0.018].min() == 1 and found[below > 0.026].max() == 0  # nor what the collar shades
+    assert found[below > 0.036].max() == 0  # not even what looks like skin again
 
 
 # ---------------------------------------------------------------- unseen skin

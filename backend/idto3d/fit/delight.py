@@ -24,7 +24,10 @@ REACH = 0.075  # of a side: the window of it
 # Shares of the wide part that are taken for skin. Of its lightness: what both sides of the face have, which is the
 # face's own and what people are known by; what one side alone has, which is the lamp's; where one side is not seen.
 ALIKE_KEPT, ONE_SIDED_KEPT, LIGHT_KEPT = 0.9, 0.3, 0.5
-HUE_KEPT = 0.8  # of its hue
+NECK_KEPT = 0.25  # of the neck's: the chin's shadow has two sides, too
+HUE_KEPT, ONE_SIDED_HUE = 0.8, 0.4  # of its hue
+GREENEST = 0.04  # logarithm of green over the tone's hue: blood and melanin both take green
+HUE_MOST = 0.14  # logarithm by which skin's hue differs from its tone at most: more is what it reflects
 HAIR_HUE = (-0.09, -0.24)  # log(red over green) less than skin's: where hair begins, where all is hair
 HAIR_DARK = (-0.1, -0.35)  # log lightness over skin's, as well
 BEARD_REACH, BEARD_DARK, BEARD_HUE = 0.012, (-0.04, -0.16), (-0.03, -0.1)  # the same of beards, that skin shows through
@@ -32,6 +35,9 @@ GLOSS = (0.1, 0.5)  # log lightness of the wide part over skin's, from none to a
 FINE, SPOT = 0.012, 0.4  # of a side: a highlight's surround; log lightness over it from where on it is gloss
 # Of a side: a fold's width; share left of its darkness, if all of it is the expression's.
 CREASE, FOLD_KEPT = 0.003, 0.7
+# Of a side: of the lines that folds draw; darkness (logarithm) of a line; share left of it.
+LINE_WIDTH, LINE_LENGTH, LINE_DARK, LINE_KEPT = 0.011, 0.035, 0.06, 0.3
+OWN_LINES = (0.5, 0.95)  # lines where nothing is folded, over those where something is, of none and all at rest
 REDDENED = 0.12  # darkness (logarithm) of a fold that is all reddened
 FARTHEST = 2.0  # logarithm: what differs more is not looked at
 
@@ -50,6 +56,11 @@ class Shaded:
     spared: Array
     skin: Array
 
+    @property
+    def bare(self) -> Array:
+        """(S,S) 0..1: neither hair nor spared."""
+        return (1 - self.hair) * (1 - self.spared)
+
 
 def shaded(colour: Array, weight: Array, tone: Array, spared: Array) -> Shaded:
     """Of colours (S,S,3) freed of the fitted light, seen with weight (S,S).
@@ -65,32 +76,65 @@ def shaded(colour: Array, weight: Array, tone: Array, spared: Array) -> Shaded:
     return Shaded(light, red, hue, wide_part(light, skin), hair, spared, skin)
 
 
-def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array) -> Array:
+def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: Array) -> Array:
     """Linear albedo (S,S,3) of skin. other: what the photograph shows of the mirrored places; folded (S,S) 0..1: how
-    strongly an expression creases the skin."""
-    light, red, hue, wide, skin = own.light, own.red, own.hue, own.wide, own.skin
-    size, bare = len(light), (1 - own.hair) * (1 - own.spared)
-    beard = hairiness(light, red, BEARD_REACH * size, BEARD_DARK, BEARD_HUE)
-    detail = _unspotted(light - wide, skin)
-    # freckles and moles are finer than folds, and stay
-    crease, _ = smooth_within(detail, skin, CREASE * size)
-    fold = folded * bare
-    detail = detail - (1 - FOLD_KEPT) * fold * np.minimum(crease, 0)
-    tint, seen = smooth_within(hue, skin, 0.02 * size)
-    gloss = _step(wide, *GLOSS)
-    taken = ((1 - HUE_KEPT) + HUE_KEPT * gloss) * np.clip(seen * 8, 0, 1) * (1 - beard)
-    hue = hue - taken[..., None] * tint
+    strongly an expression creases the skin; neck (S,S) 0..1: what lies below the chin."""
+    beard = hairiness(own.light, own.red, BEARD_REACH * len(own.light), BEARD_DARK, BEARD_HUE)
+    fold = folded * own.bare
+    detail, crease = _unfolded(_unspotted(own.light - own.wide, own.skin), own.skin, fold)
+    hue = _skin_hue(own, other, beard)
     # skin reflects into a fold what has been through skin before, redder
     hue = hue * (1 - fold * _step(-crease, 0.0, REDDENED))[..., None]
-    both, _ = smooth_within(np.minimum(skin, other.skin), np.ones_like(skin), 0.02 * size)
-    both = np.clip(8 * both, 0, 1)
-    # what both sides have: nothing, where one is lighter than skin usually is and the other one darker
-    alike = np.clip(wide, np.minimum(other.wide, 0), np.maximum(other.wide, 0))
-    known = ALIKE_KEPT * alike + ONE_SIDED_KEPT * (wide - alike)
-    kept = both * known + (1 - both) * LIGHT_KEPT * wide
-    kept = (1 - beard) * kept + beard * wide
+    both = _both(own, other)
+    alike = _alike(own.wide, other.wide)
+    known = ALIKE_KEPT * alike + ONE_SIDED_KEPT * (own.wide - alike)
+    kept = both * known + (1 - both) * LIGHT_KEPT * own.wide
+    kept = (1 - neck * (1 - NECK_KEPT)) * kept
+    kept = (1 - beard) * kept + beard * own.wide
     out: Array = tone.astype(np.float32) * np.exp((kept + detail)[..., None] + hue)
     return np.clip(out, 0.0, 1.0)
+
+
+def _skin_hue(own: Shaded, other: Shaded, beard: Array) -> Array:
+    """(S,S,3) the hue that is left where skin was seen; beard (S,S) keeps its own."""
+    size = len(own.light)
+    tint, seen = smooth_within(own.hue, own.skin, 0.02 * size)
+    others, _ = smooth_within(other.hue, other.skin, 0.02 * size)
+    one_sided = _both(own, other)[..., None] * (tint - _alike(tint, others))
+    kept = HUE_KEPT * tint - (HUE_KEPT - ONE_SIDED_HUE) * one_sided
+    kept = HUE_MOST * np.tanh(kept / HUE_MOST) * (1 - _step(own.wide, *GLOSS))[..., None]
+    known = np.clip(seen * 8, 0, 1) * (1 - beard)
+    hue = own.hue + known[..., None] * (kept - tint)
+    green = np.maximum(hue[..., 1] - GREENEST, 0) * known * own.bare
+    out: Array = hue + green[..., None] * np.array([0.5, -1, 0.5], np.float32)
+    return out
+
+
+def _unfolded(detail: Array, skin: Array, fold: Array) -> tuple[Array, Array]:
+    """Detail without what an expression creases, and what was taken for creases; fold (S,S) 0..1: where it does.
+
+    Who has lines where nothing is folded, has them at rest: so many are kept where something is.
+    """
+    line = lines(detail)
+    folded, flat = (float((line * w).sum() / max(float(w.sum()), 1e-6)) for w in (skin * fold, skin * (1 - fold)))
+    own = float(_step(np.array(flat / max(folded, 1e-6)), *OWN_LINES))
+    line = line * fold * (1 - LINE_KEPT) * (1 - own)
+    # freckles and moles are finer than folds, and stay
+    crease, _ = smooth_within(detail, skin, CREASE * len(detail))
+    return detail + line - (1 - FOLD_KEPT) * fold * np.minimum(crease + line, 0), crease
+
+
+def _both(own: Shaded, other: Shaded) -> Array:
+    """(S,S) 0..1: where both sides were seen."""
+    share, _ = smooth_within(np.minimum(own.skin, other.skin), np.ones_like(own.skin), 0.02 * len(own.light))
+    out: Array = np.clip(8 * share, 0, 1)
+    return out
+
+
+def _alike(own: Array, other: Array) -> Array:
+    """What two sides have in common: nothing, where one has more than skin usually has and the other one less."""
+    out: Array = np.clip(own, np.minimum(other, 0), np.maximum(other, 0))
+    return out
 
 
 def hairiness(light: Array, red: Array, blur: float, darkness: tuple[float, float], hue: tuple[float, float]) -> Array:
@@ -114,6 +158,24 @@ def wide_part(light: Array, weight: Array) -> Array:
     median = cv2.medianBlur(levels, 2 * int(REACH * small / 2) + 1).astype(np.float32) / 127.5 - 1
     smooth = cv2.GaussianBlur(FARTHEST * median, (0, 0), 0.15 * REACH * small)
     return cv2.resize(smooth, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def lines(detail: Array) -> Array:
+    """(S,S) >= 0: how much darker lines, long and narrow, are than what lies on both sides of them."""
+    size = len(detail)
+    width = max(3, int(LINE_WIDTH * size) | 1)
+    filled = cv2.morphologyEx(detail, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
+    depth = filled - detail
+    return depth * long_parts(depth > LINE_DARK, LINE_LENGTH * size)
+
+
+def long_parts(found: Array, length: float) -> Array:
+    """(S,S) 0..1: those of found (S,S) bool that hang together over a length, texels, with a soft rim."""
+    joined = cv2.dilate(found.astype(np.uint8), np.ones((3, 3), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+    long = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) > length
+    long[0] = False
+    return cv2.GaussianBlur(long[labels].astype(np.float32), (0, 0), 1.0)
 
 
 def _unspotted(detail: Array, weight: Array) -> Array:

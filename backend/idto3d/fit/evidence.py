@@ -25,6 +25,7 @@ from .result import HeadFit
 
 Array = NDArray[Any]
 
+BELOW_CHIN = 0.015  # metres over which the face becomes the neck
 MIRRORED = 0.85  # of its own weight is what the other side's colour counts
 
 
@@ -101,7 +102,7 @@ def gather_evidence(
         if material.name == EYES_MATERIAL:
             at = texels[material.name] = material_texels(model, material, max(256, size // 2))
             painted = at.padded(at.image(paint_eyes(model, at, look).astype(np.float32)))
-            albedo = lay_photo_on_eyes(painted, at, faces, shown, weights)
+            albedo = lay_photo_on_eyes(painted, at, faces, shown, weights, look.sclera)
             plain = np.broadcast_to(
                 np.array([material.roughness, material.specular], np.float32), (*albedo.shape[:2], 2)
             )
@@ -164,7 +165,7 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
             oval, lips, brows = sample(features, pixel[:, :2]).T
             like = skin_like(colour, tone)
             free = np.maximum(oval, 1 - bare)
-            weight = weight * (free + (1 - free) * like) * (1 - inner)
+            weight = weight * (free + (1 - free) * like * like) * (1 - inner)
             weight = weight * above_collar(like, weight * (1 - oval), below)
             image, seen = at.image(colour), at.image(weight)
             zones = np.stack([frames, strands], 1) * (1 - brows)[:, None]
@@ -175,8 +176,9 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
                 better = weight > lips_seen
                 out.lips[better], lips_seen[better] = lips[better], weight[better]
         (own, own_seen), (lent, lent_seen) = sides
-        skins = [(without_light(own, lent, tone, crease[0]), own_seen)]
-        skins.append((without_light(lent, own, tone, crease[1]), lent_seen))
+        neck = at.image(np.clip(below / BELOW_CHIN, 0, 1))
+        skins = [(without_light(own, lent, tone, crease[0], neck), own_seen)]
+        skins.append((without_light(lent, own, tone, crease[1], neck), lent_seen))
         if hair is not None and hair.roots is not None:
             for side, mirror in enumerate((None, model.mirror)):
                 colour, weight = hair_on_skin(at, views.whole[k], hair.colour.pictures[k], hair.masks[k], mirror)

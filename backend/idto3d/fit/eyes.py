@@ -35,6 +35,8 @@ LID_SHADOW = (0.55, 0.0042, 0.0022)  # depth, and how far it reaches from upper 
 LASHES = 0.12  # of the iris's radius that lashes reach into the opening
 SMALLEST, ENOUGH_RADIUS = 2.5, 6.0  # pixels of the iris's radius from where on the picture has something to say of it
 GLARE = 0.55  # linear: nothing in an eye is brighter, but what it mirrors
+MIRRORS = (1.6, 2.6)  # times the iris's own lightness: what is brighter mirrors a lamp or a window
+WHITE_HUE = 0.5  # share of the white's own hue that is kept: near lids it has theirs
 ENOUGH = 25  # pixels of iris from which its own colour is believed in full
 
 
@@ -161,10 +163,31 @@ def open_eyes(face: Face) -> Array:
     return open_ * face.inside
 
 
+def unmirrored(face: Face, linear: Array) -> tuple[Array, Array]:
+    """(S,S) float32 0..1: where irises show themselves, not what they mirror; and where an eye is white."""
+    clear, white = np.ones(linear.shape[:2], np.float32), np.zeros(linear.shape[:2], np.float32)
+    light = linear @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    rows, columns = np.mgrid[: len(linear), : len(linear)]
+    for (centre, rim), outline in zip(IRIS, EYES, strict=True):
+        middle = face.landmarks[centre]
+        radius = float(np.linalg.norm(face.landmarks[list(rim)] - middle, axis=1).mean())
+        away = np.hypot(columns - middle[0], rows - middle[1]) / radius
+        iris = polygon_mask(len(linear), face.landmarks, outline) & (away < 1)
+        white = np.maximum(white, np.clip((away - 1) / 0.15, 0, 1) * (away < 4))
+        if iris.sum() < 6:
+            continue
+        usual = max(float(np.median(light[iris])), 0.02)
+        mirrors = np.clip((light / usual - MIRRORS[0]) / (MIRRORS[1] - MIRRORS[0]), 0, 1) * (away < 1.05)
+        wider = cv2.dilate(mirrors.astype(np.float32), np.ones((3, 3), np.uint8), iterations=max(1, int(0.1 * radius)))
+        clear *= 1 - cv2.GaussianBlur(wider, (0, 0), max(0.5, 0.06 * radius))
+    return clear, white
+
+
 def lay_photo_on_eyes(
-    painted: Array, texels: Texels, faces: Sequence[Face], photos: Sequence[Projected], weights: Array
+    painted: Array, texels: Texels, faces: Sequence[Face], photos: Sequence[Projected], weights: Array, sclera: Array
 ) -> Array:
-    """(S,S,3) linear: the painted eyes (S,S,3) with the photos' between the lids, by weight of the photos."""
+    """(S,S,3) linear: the painted eyes (S,S,3) with the photos' between the lids, by weight of the photos.
+    sclera (3,) linear: the colour of the white."""
     out = painted
     for k in np.argsort(weights):
         face, photo = faces[k], photos[k]
@@ -173,10 +196,13 @@ def lay_photo_on_eyes(
             continue
         level = photo.shade[photo.facing > 0.7].mean(0) if (photo.facing > 0.7).any() else np.ones(3)
         at = texels.at(np.c_[photo.pixel, photo.height, photo.facing])
-        own = replace(photo, usable=open_eyes(face))
+        clear, white = unmirrored(face, photo.linear)
+        own = replace(photo, usable=open_eyes(face) * clear)
         weight = seen_weights(own, at[:, :2], at[:, 2], at[:, 3]) * min(1.0, radius / ENOUGH_RADIUS)
         colour = sample(photo.linear, at[:, :2]) / level.astype(np.float32)
         grey = colour @ np.array([0.2126, 0.7152, 0.0722], np.float32)
         colour *= np.minimum(1.0, GLARE / np.maximum(grey, 1e-3))[:, None]
+        plain = np.minimum(grey, GLARE)[:, None] * (sclera / (sclera @ [0.2126, 0.7152, 0.0722])).astype(np.float32)
+        colour += (1 - WHITE_HUE) * sample(white, at[:, :2])[:, None] * (plain - colour)
         out = lay_over(out, texels.image(colour), texels.image(weight), 3)
     return out

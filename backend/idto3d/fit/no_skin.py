@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..headmodel import HeadModel
 from ..photos.faces import Face
-from .delight import hairiness, wide_part
+from .delight import hairiness, long_parts, wide_part
 from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask
 
 Array = NDArray[Any]
@@ -23,6 +23,8 @@ FRAME_REACH, FRAME_GAP = (0.03, 0.045), (0.004, 0.006)  # metres around an eye; 
 FRAME_DARK = (-0.2, -0.36)  # logarithm of lightness over its surround
 FRAME_LENGTH = 0.09  # of a map's side
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
+COLLAR = 2  # bands that a collar's shadow and its edge, drawn higher by a turned head, reach up
+GLARE = (0.4, 0.8)  # logarithm of lightness over the tone: no skin is lighter, but what it mirrors
 BLUE = (0.03, 0.15)  # log blue over red and over green: neither skin nor hair is blue
 
 
@@ -73,6 +75,7 @@ def above_collar(like: Array, weight: Array, below: Array) -> Array:
     total = np.bincount(band, own, 61)
     share = np.bincount(band, own * like, 61) / np.maximum(total, 1e-6)
     share = np.minimum.accumulate(np.where(total > 5, share, 1.0))
+    share = np.r_[share[COLLAR:], np.full(COLLAR, share[-1])]
     bare = np.clip((share - SKIN_SHARE[0]) / (SKIN_SHARE[1] - SKIN_SHARE[0]), 0, 1)
     out: Array = np.where(below > 0, bare[band], 1.0).astype(np.float32)
     return out
@@ -87,25 +90,16 @@ def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
     away = np.clip(np.log(np.maximum(colour, 1e-4) / tone.astype(np.float32)), -2, 2)
     light = (away[..., 0] + away[..., 1] + away[..., 2]) * np.float32(1 / 3)
     detail = cv2.GaussianBlur(light - wide_part(light, weight.astype(np.float32)), (0, 0), size / 900)
-    frames = _long(_step(-detail, -FRAME_DARK[0], -FRAME_DARK[1]) * zones[..., 0])
+    dark = _step(-detail, -FRAME_DARK[0], -FRAME_DARK[1]) * zones[..., 0]
+    frames = dark * long_parts(dark > 0.4, FRAME_LENGTH * size)  # wrinkles and freckles are shorter
     red = away[..., 0] - away[..., 1]
     strands = hairiness(light, red, size / 600, STRAND_DARK, STRAND_HUE) * zones[..., 1]
     soft = np.maximum(cv2.GaussianBlur(colour, (0, 0), size / 350), 1e-4)
     blue = _step(np.log(soft[..., 2] / np.maximum(soft[..., 0], soft[..., 1])), *BLUE)
-    found = np.maximum(np.maximum(frames, strands), blue).astype(np.float32)
+    glare = _step((np.log(soft / tone.astype(np.float32))).mean(2), *GLARE)
+    found = np.maximum.reduce([frames, strands, blue, glare]).astype(np.float32)
     wider = cv2.dilate(found, np.ones((3, 3), np.uint8), iterations=max(1, size // 340))
     return cv2.GaussianBlur(wider, (0, 0), size / 700)
-
-
-def _long(dark: Array) -> Array:
-    """dark (S,S) 0..1 without what hangs together over less than FRAME_LENGTH: wrinkles and freckles."""
-    size = len(dark)
-    joined = cv2.dilate((dark > 0.4).astype(np.uint8), np.ones((3, 3), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
-    span = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
-    long = span > FRAME_LENGTH * size
-    long[0] = False
-    return dark * long[labels]
 
 
 def _step(values: Array, low: float, high: float) -> Array:
