@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,17 @@ class HairSeen:
     colour: HairColour
     volume: HairVolume
 
+    @cached_property
+    def _pattern(self) -> Array:
+        ground = self.volume.ground
+        return strand_pattern(ground.hood, ground.flow, ground.curl, ROOTS_SIZE, STRAND)
+
     def roots(self, points: Array) -> tuple[Array, Array]:
         """(N,) 0..1 how far hair covers the skin at points (N,3) of the neutral head, and its strands (N,)."""
         ground = self.volume.ground
         hood = ground.hood
         place, radius = hood.places(points), hood.coordinates(points)[2]
-        pattern = strand_pattern(hood, ground.flow, ground.curl, ROOTS_SIZE, STRAND)
-        strands = read_at(pattern, disk_place(hood, place, ROOTS_SIZE))
+        strands = read_at(self._pattern, disk_place(hood, place, ROOTS_SIZE))
         inside = read_at(ground.grown, place) + FADE * np.clip(strands, -1.5, 1.5)
         cover = np.clip(inside / FADE + 0.5, 0.0, 1.0) * (radius > read_at(ground.skin, place) - OUTERMOST)
         return cover.astype(np.float32), strands.astype(np.float32)
