@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from idto3d.capture.gaze import gaze_of_shapes, shapes_of_gaze
+from idto3d.capture.gaze import gaze_of_shapes, neutral_irises, shapes_of_gaze
+from idto3d.capture.motion import FEATURES, FILE, features, load_motion
 from idto3d.capture.person import person_of, vertices_of_head
-from idto3d.capture.read import read_track
+from idto3d.capture.read import read_track, with_gaze
 from idto3d.capture.run import capture
 from idto3d.capture.shapes import arkit_of_model, model_of_arkit
 from idto3d.capture.solve import Lens, Pose, project
@@ -28,6 +29,7 @@ from idto3d.finish.head import shipped_faces
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.pipeline import STARTER_PACK
 from idto3d.protocol import BadRequest, Capture, parse_request
+from idto3d.training.motion import fit_motion
 from idto3d.worker import Worker
 from idto3d_shared.live_link import SHAPES
 
@@ -92,6 +94,37 @@ def test_a_variable_frame_rate_is_heard(tmp_path: Path) -> None:
     path.write_bytes(data)
     times, _ = times_of(path)
     np.testing.assert_allclose(np.diff(times), np.array([1, 1, 3, 3, 3]) / RATE, atol=2e-3)
+
+
+class FakeCamera:
+    """Films a picture every 20 ms, until it is let go."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def isOpened(self) -> bool:
+        return self.number == 1
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, Array]:
+        time.sleep(0.02)
+        return True, np.full((64, 96, 3), 90, np.uint8)
+
+    def release(self) -> None:
+        self.number = -1
+
+
+def test_a_camera_films_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idto3d.capture.video.cv2.VideoCapture", FakeCamera)
+    with Video("camera:1:1") as frames:
+        assert frames.frames == 30 and frames.name == "camera 1"
+        times = [frame.time for frame in frames]
+    assert 0 < times[0] < 0.5 and times[-1] <= 1.0 and (np.diff(times) > 0.01).all() and len(times) > 5
+    with pytest.raises(UserError) as refused:
+        Video("camera:0")
+    assert refused.value.code == "E_VIDEO_CAMERA"
 
 
 def sound() -> bytes:
@@ -209,21 +242,63 @@ def test_a_known_animation_seen_by_perfect_landmarks(model: HeadModel) -> None:
         at = person.moved(to_model @ shapes[n])
         points[n, person.index] = project(at, person, pose, lens)
         depth[n, person.index] = -((at - person.centre) @ pose.rotation.T)[:, 2] * 1500
-        points[n, 468:] = points[n, 33]
+        points[n, 468:] = project(neutral_irises(person), person, pose, lens)
     seen = np.ones(frames, bool)
     seen[5:7] = False
     vertices = np.zeros_like(model.neutral, np.float64)
     vertices[:] = model.shape(np.random.default_rng(3).normal(0, 0.7, len(model.identity)))
     track = Track(np.arange(frames) / RATE, points, depth, seen, (640, 480))
-    take = read_track(model, SilentNets(), track, vertices, lambda step, steps: None)  # type: ignore[arg-type]
+    motion = load_motion(STARTER_PACK / FILE)
+    take = read_track(model, SilentNets(), motion, track, vertices, lambda step, steps: None)  # type: ignore[arg-type]
     assert take.tracked.tolist() == seen.tolist()
-    # The nets' silence holds shapes to 0; two frames are bridged, and what moves alike is shared.
-    assert np.abs(take.shapes - shapes).mean() < 0.05
-    for name in ("jawOpen", "mouthSmileLeft", "browInnerUp", "jawLeft"):  # of blinks the nets are believed
+    # Scores are half of what is read, and these nets score nothing.
+    for name in ("jawOpen", "mouthSmileLeft"):
         got, true = take.shapes[seen, SHAPES.index(name)], shapes[seen, SHAPES.index(name)]
-        assert np.corrcoef(got, true)[0, 1] > 0.85, name
+        assert np.corrcoef(got, true)[0, 1] > 0.8 and np.polyfit(true, got, 1)[0] > 0.25, name
     off = Rotation.from_euler("YXZ", take.head[seen]) * Rotation.from_euler("YXZ", turns[seen]).inv()
     assert np.degrees(off.magnitude()).mean() < 2.0 and np.degrees(off.magnitude()).max() < 3.0
+
+
+def test_features_are_millimetres_beside_the_face_at_rest(model: HeadModel) -> None:
+    person, lens = person_of(model, model.neutral.astype(float)), Lens(900.0, np.array([319.5, 239.5]))
+    pose = Pose(Rotation.from_euler("YXZ", [0.3, -0.1, 0.4]).as_matrix(), np.array([0.05, 0.02, -0.6]))
+    points = np.zeros((478, 2))
+    points[468:] = project(neutral_irises(person), person, pose, lens)
+    moved = person.neutral.copy()
+    moved[7] += pose.rotation.T @ [0.002, 0.0, 0.0]  # to the picture's right
+    points[person.index] = project(moved, person, pose, lens)
+    found = features(person, lens, pose, points, np.full(52, 0.25))
+    assert found.shape == (FEATURES,) and (found[956:1008] == 0.25).all()
+    beside = found[:956].reshape(478, 2)
+    np.testing.assert_allclose(beside[person.index[7]], 2 * pose.rotation[0, :2], atol=1e-9)
+    assert np.abs(np.delete(beside, person.index[7], 0)).max() < 1e-9
+    np.testing.assert_allclose(found[1008:], pose.angles[:2])
+
+
+def test_what_nets_understate_is_brought_back_to_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idto3d.training.motion.RIDGE", 20.0)
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(20), 30)
+    wanted = np.zeros((600, 52))
+    jaw, sneer = SHAPES.index("jawOpen"), SHAPES.index("noseSneerLeft")
+    wanted[:, [jaw, sneer]] = rng.uniform(0, 1, (600, 2))
+    given = np.zeros((600, FEATURES))
+    given[:, 34] = 3 * wanted[:, jaw] + rng.normal(0, 0.6, 600)  # millimetres
+    given[:, 40] = 0.1 * wanted[:, sneer] + rng.normal(0, 0.6, 600)
+    read = fit_motion(given, wanted, people).shapes(given)
+    assert np.polyfit(wanted[:, jaw], read[:, jaw], 1)[0] == pytest.approx(1.0, abs=0.1)
+    assert abs(np.polyfit(wanted[:, sneer], read[:, sneer], 1)[0]) < 0.2  # what is not seen stays careful
+    assert np.abs(read[:, [jaw, sneer]].mean(0) - wanted[:, [jaw, sneer]].mean(0)).max() < 0.1
+    assert not read[:, SHAPES.index("eyeBlinkLeft")].any()
+
+
+def test_while_lids_close_the_gaze_stays() -> None:
+    shapes = np.zeros((3, 52))
+    shapes[:, SHAPES.index("eyeLookOutLeft")] = shapes[:, SHAPES.index("eyeLookInRight")] = (0.5, 0.9, 0.2)
+    shapes[1, [SHAPES.index("eyeBlinkLeft"), SHAPES.index("eyeBlinkRight")]] = 0.8
+    got, eyes = with_gaze(shapes)
+    np.testing.assert_allclose(got[:, SHAPES.index("eyeLookOutLeft")], [0.5, 0.5, 0.2])
+    np.testing.assert_allclose(np.degrees(eyes[:, 0, 0]), [13.5, 13.5, 5.4])
 
 
 def test_the_request(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def capture_command(arguments: list[str]) -> int:
     from .pipeline import STARTER_PACK
 
     parser = argparse.ArgumentParser(prog="idto3d capture", description="A video of a face to a Live Link Face CSV.")
-    parser.add_argument("video", type=Path)
+    parser.add_argument("video", help="a file, or camera:0:20 for twenty seconds of the first camera")
     parser.add_argument("--out", type=Path, required=True, help="the CSV")
     parser.add_argument("--head", type=Path, help="the person's bundle; without it, the video has to tell")
     parser.add_argument("--pack", type=Path, default=STARTER_PACK)

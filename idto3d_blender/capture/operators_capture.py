@@ -32,10 +32,7 @@ class IDTO3D_OT_capture_open(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        if takes.running() is not None:
-            cls.poll_message_set("A video is being read")
-            return False
-        return True
+        return _nothing_is_read(cls)
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         context.window_manager.fileselect_add(self)
@@ -45,28 +42,7 @@ class IDTO3D_OT_capture_open(bpy.types.Operator):
         path = Path(bpy.path.abspath(self.filepath)).absolute()
         if path.suffix.lower() == ".csv":
             return self._load(path)
-        given = properties.settings()
-        status = session.get().status
-        if status.state != "ready":
-            self.report({"ERROR"}, f"{status.message} See the box Set-up")
-            return {"CANCELLED"}
-        head = context.object if is_head(context.object) and given.performer == "HEAD" else None
-        if given.performer == "HEAD" and head is None:
-            self.report({"ERROR"}, "Select the head of the person in the video, or choose Somebody Else")
-            return {"CANCELLED"}
-        try:
-            job = takes.start(path, head)
-        except OSError as error:
-            self.report({"ERROR"}, f"Nothing can be saved: {error.strerror or error} (E_OUT_NOT_WRITABLE)")
-            return {"CANCELLED"}
-        if not bpy.app.background:
-            return {"FINISHED"}
-        while takes.poll():
-            time.sleep(0.05)
-        problem = takes.state.problem
-        if problem is not None:
-            self.report({"ERROR"}, f"{problem.message} {problem.fix} ({problem.code})")
-        return {"FINISHED"} if job.state == "done" and problem is None else {"CANCELLED"}
+        return _read(self, context, path)
 
     def _load(self, path: Path) -> set[str]:
         try:
@@ -78,6 +54,64 @@ class IDTO3D_OT_capture_open(bpy.types.Operator):
         assert take is not None
         self.report({"INFO"}, f"{takes.state.name}: {take.duration:.1f} s, {len(take.times)} moments")
         return {"FINISHED"}
+
+
+class IDTO3D_OT_capture_camera(bpy.types.Operator):
+    """Film your face with a camera of this computer, and read it meanwhile. Begin with a face at rest that looks ahead.
+    Nothing of the film itself is kept"""
+
+    bl_idname = "idto3d.capture_camera"
+    bl_label = "Film With Camera"
+    bl_options = {"INTERNAL"}
+
+    seconds: bpy.props.IntProperty(name="Seconds", default=20, min=2, max=600)  # type: ignore[valid-type]
+    camera: bpy.props.IntProperty(  # type: ignore[valid-type]
+        name="Camera", description="0 is the first that this computer has", default=0, min=0, max=9
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return _nothing_is_read(cls)
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        result: set[str] = context.window_manager.invoke_props_dialog(self, confirm_text="Film")
+        return result
+
+    def execute(self, context: Any) -> set[str]:
+        return _read(self, context, Path(f"camera:{self.camera}:{self.seconds}"))
+
+
+def _nothing_is_read(operator: Any) -> bool:
+    if takes.running() is not None:
+        operator.poll_message_set("A video is being read")
+        return False
+    return True
+
+
+def _read(operator: Any, context: Any, video: Path) -> set[str]:
+    """Have the backend read a video for an operator."""
+    given = properties.settings()
+    status = session.get().status
+    if status.state != "ready":
+        operator.report({"ERROR"}, f"{status.message} See the box Set-up")
+        return {"CANCELLED"}
+    head = context.object if is_head(context.object) and given.performer == "HEAD" else None
+    if given.performer == "HEAD" and head is None:
+        operator.report({"ERROR"}, "Select the head of the person in the video, or choose Somebody Else")
+        return {"CANCELLED"}
+    try:
+        job = takes.start(video, head)
+    except OSError as error:
+        operator.report({"ERROR"}, f"Nothing can be saved: {error.strerror or error} (E_OUT_NOT_WRITABLE)")
+        return {"CANCELLED"}
+    if not bpy.app.background:
+        return {"FINISHED"}
+    while takes.poll():
+        time.sleep(0.05)
+    problem = takes.state.problem
+    if problem is not None:
+        operator.report({"ERROR"}, f"{problem.message} {problem.fix} ({problem.code})")
+    return {"FINISHED"} if job.state == "done" and problem is None else {"CANCELLED"}
 
 
 class IDTO3D_OT_capture_cancel(bpy.types.Operator):
@@ -164,5 +198,11 @@ class IDTO3D_OT_capture_bake(bpy.types.Operator):
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (IDTO3D_OT_capture_open, IDTO3D_OT_capture_cancel, IDTO3D_OT_capture_close, IDTO3D_OT_capture_bake)
+    (
+        IDTO3D_OT_capture_open,
+        IDTO3D_OT_capture_camera,
+        IDTO3D_OT_capture_cancel,
+        IDTO3D_OT_capture_close,
+        IDTO3D_OT_capture_bake,
+    )
 )

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Landmarks of a video to the table of the face's movements.
 
-The blendshape net was taught on averages: a face that rests with low brows scores as frowning, and one that looks up as
-something else again. So the same net is shown the landmarks of this very person at rest, in this very pose, and only
-what is more than that counts. That is where the fit of the person's own face to the landmarks begins, and what it may
-leave only as far as the landmarks say so.
+The person's own face is laid on every frame's landmarks, which says how the head is turned; where these then lie
+beside that face at rest, and what the blendshape net scores, says what the face does (motion.py).
 """
 
 from __future__ import annotations
@@ -24,10 +22,11 @@ from ..photos import align
 from ..photos.faces import Face
 from ..photos.landmarks import extent, upright
 from ..photos.nets import FaceNets
-from .gaze import LOOK_ROWS, gaze_of_shapes, neutral_irises, shapes_of_gaze
+from .gaze import LOOK_ROWS, gaze_of_shapes, shapes_of_gaze
+from .motion import Motion, features
 from .person import Person, person_of
-from .shapes import arkit_of_model, model_of_arkit, read_shapes
-from .solve import SIGMA, SIGMA_EXPRESSION, Lens, Pose, Solved, by_head_point, find_lens, first_pose, project, solve
+from .shapes import model_of_arkit, read_shapes
+from .solve import SIGMA, SIGMA_EXPRESSION, Lens, Pose, Solved, by_head_point, find_lens, first_pose, solve
 from .track import Track
 
 Array = NDArray[Any]
@@ -35,16 +34,14 @@ Array = NDArray[Any]
 _LOOKS, _LENS_LOOKS, _PEOPLE_LOOKS = 32, 8, 8
 _ROUNDS = 3
 _SIGMA_PLACE = 0.003  # metres: of the landmarks' places on a face that is known
-# Of the expressions' coefficients around what the net says, where it is not SIGMA_EXPRESSION: lids follow the gaze, and
-# of blinks the net knows more than its landmarks show, which hardly ever meet.
-_SIGMAS = {"eyeLook": 0.05, "eyeBlink": 0.08}
 # The first look at a frame, and one that follows another.
-_FIRST_STEPS, _STEPS, _POSE_STEPS = 8, 3, 2
-# A closing lid hides the iris, and looks like one that looks down: from this score over the usual one on, the gaze is
-# what it was before.
-_CLOSING = 0.12
+_FIRST_STEPS, _STEPS = 8, 4
+# How far lids are closed from which on the gaze is what it was before.
+_CLOSING = 0.4
 # How much of a score is believed before it is known what the person scores at rest.
 _FLOOR = 0.1
+# Faces rest more than they move: the middle of a take is rest. How far off the nets see a face at rest, at most.
+_RESTING, _MOST_OFF = 0.5, 0.4
 _UPRIGHT = 512  # pixels of a face for the fit of the person
 _BLINKS = [SHAPES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
 # A frame after a gap of so many seconds begins anew.
@@ -81,8 +78,9 @@ def person_in_video(model: HeadModel, track: Track, scores: Array) -> Array:
 
 
 def read_track(
-    model: HeadModel, nets: FaceNets, track: Track, vertices: Array | None, told: Callable[[int, int], None]
-) -> FaceTake:
+    model: HeadModel, nets: FaceNets, motion: Motion, track: Track, vertices: Array | None,
+    told: Callable[[int, int], None],
+) -> FaceTake:  # fmt: skip
     """track: with a frame in which a face is seen. vertices (P,3): the person's face at rest, or None: it is taken from
     the video. told: called with step and steps before each frame."""
     rows = np.flatnonzero(track.seen)
@@ -92,16 +90,17 @@ def read_track(
         scores[row] = read_shapes(track.points[row], nets)
     person = person_of(model, person_in_video(model, track, scores) if vertices is None else vertices)
     person, lens = calibrate(person, track, scores)
-    reader = Reader(person, lens, nets, np.median(scores[rows], 0))
-    channels = np.zeros((len(track.times), len(SHAPES) + 9))
-    last = -np.inf
+    values, angles = np.zeros((len(track.times), len(SHAPES))), np.zeros((len(track.times), 3))
+    last, pose = -np.inf, None
     for step, row in enumerate(rows):
         told(len(rows) + step, 2 * len(rows))
-        if track.times[row] - last > _GAP:
-            reader.forget()
+        before = pose if track.times[row] - last <= _GAP else None
         last = track.times[row]
-        channels[row] = reader.read(track.points[row], track.depth[row], scores[row])
-    return take_of(track.times - track.times[0], channels, track.seen)
+        pose = pose_of(person, lens, track.points[row], track.depth[row], scores[row], before).pose
+        values[row] = motion.shapes(features(person, lens, pose, track.points[row], scores[row]))
+        angles[row] = pose.angles
+    shapes, eyes = with_gaze(np.clip(values - at_rest(values[rows]), 0.0, 1.0))
+    return take_of(track.times - track.times[0], np.c_[shapes, angles, eyes.reshape(-1, 6)], track.seen)
 
 
 def calibrate(person: Person, track: Track, scores: Array) -> tuple[Person, Lens]:
@@ -152,53 +151,31 @@ def _spread(track: Track, count: int) -> Array:
     return out
 
 
-def _sigma(name: str) -> float:
-    """Of an expression's coefficient around what the net says."""
-    return next((sigma for stem, sigma in _SIGMAS.items() if name.startswith(stem)), SIGMA_EXPRESSION)
+def pose_of(person: Person, lens: Lens, points: Array, depth: Array, scores: Array, before: Pose | None) -> Solved:
+    """Pose and a first guess of the expression: landmarks (478,2), depth (478,), scores (52,); before: the pose of the
+    frame before, None where there is none."""
+    mean = model_of_arkit(person.names) @ (np.maximum(scores - _FLOOR, 0) / (1 - _FLOOR))
+    sigma = np.full(len(person.names), SIGMA_EXPRESSION)
+    start = before or first_pose(person, lens, points, depth)
+    steps = _FIRST_STEPS if before is None else _STEPS
+    return solve(person, lens, points[person.index], (start, mean), (mean, sigma), steps)
 
 
-class Reader:
-    """Frame after frame; each begins where the one before has ended."""
+def at_rest(values: Array) -> Array:
+    """(52,) what a take's values (T,52) rest at: the nets see each face a little off, and a face at rest is what is
+    seen most."""
+    out: Array = np.clip(np.quantile(values, _RESTING, axis=0), -_MOST_OFF, _MOST_OFF)
+    return out
 
-    def __init__(self, person: Person, lens: Lens, nets: FaceNets, usual: Array) -> None:
-        """usual: (52,) scores of most frames."""
-        self._usual = usual[_BLINKS].mean()
-        self._person, self._lens, self._nets = person, lens, nets
-        self._to_arkit, self._to_model = arkit_of_model(person.names), model_of_arkit(person.names)
-        self._sigma = np.array([_sigma(name) for name in person.names])
-        self._irises = neutral_irises(person)
-        self._state: tuple[Pose, Array] | None = None
-        self._gaze = np.zeros((2, 2))
 
-    def forget(self) -> None:
-        """The next frame does not follow the one before."""
-        self._state = None
-
-    def read(self, points: Array, depth: Array, scores: Array) -> Array:
-        """(61,) channels of a frame: landmarks (478,2), depth (478,), scores (52,) of the net."""
-        person, lens, q = self._person, self._lens, points[self._person.index]
-        fresh = self._state is None
-        start = self._state or (first_pose(person, lens, points, depth), self._to_model @ scores)
-        pose = solve(person, lens, q, start, None, _FIRST_STEPS if fresh else _POSE_STEPS).pose
-        if scores[_BLINKS].mean() < self._usual + _CLOSING:
-            self._gaze = gaze_of_shapes(scores)
-        mean = self._expected(pose, self._gaze, points, scores)
-        begin = (pose, mean if fresh else start[1])
-        solved = solve(person, lens, q, begin, (mean, self._sigma), _FIRST_STEPS if fresh else _STEPS)
-        self._state = solved.pose, solved.expression
-        shapes = np.clip(self._to_arkit @ solved.expression, 0.0, 1.0)
-        shapes[LOOK_ROWS] = shapes_of_gaze(self._gaze)[LOOK_ROWS]
-        eyes = np.c_[self._gaze, np.zeros(2)]
-        return np.concatenate([shapes, solved.pose.angles, eyes.ravel()])
-
-    def _expected(self, pose: Pose, gaze: Array, points: Array, scores: Array) -> Array:
-        """(E,) what the net says beyond what it says of the same face at rest, in the same pose, looking there."""
-        person, lens = self._person, self._lens
-        looking = shapes_of_gaze(gaze)
-        rest = points.copy()
-        rest[person.index] = project(person.moved(self._to_model @ looking), person, pose, lens)
-        rest[len(points) - len(self._irises) :] = project(self._irises, person, pose, lens)
-        base = np.minimum(read_shapes(rest, self._nets), 0.9)
-        shapes = np.where(LOOK_ROWS, looking, np.clip((scores - base) / (1 - base), 0.0, 1.0))
-        out: Array = self._to_model @ shapes
-        return out
+def with_gaze(shapes: Array) -> tuple[Array, Array]:
+    """Shapes (T,52) whose eyes look the same way, up and down, and the eyes' turns (T,2,3), radians. While lids close
+    the gaze stays what it was: a lid that closes looks like an eye that looks down."""
+    shapes, eyes = shapes.copy(), np.zeros((len(shapes), 2, 3))
+    gaze = np.zeros((2, 2))
+    for n, row in enumerate(shapes):
+        if row[_BLINKS].mean() < _CLOSING:
+            gaze = gaze_of_shapes(row)
+        row[LOOK_ROWS] = shapes_of_gaze(gaze)[LOOK_ROWS]
+        eyes[n, :, :2] = gaze
+    return shapes, eyes

@@ -20,6 +20,7 @@ from ..errors import FULL, UserError
 from ..fit.projection import BROWS, EYES, LIPS, OVAL
 from ..headmodel import load_head_model
 from ..photos.nets import load_face_nets
+from .motion import FILE, load_motion
 from .person import vertices_of_head
 from .read import read_track
 from .track import track
@@ -51,12 +52,15 @@ def capture(
     head: a bundle's folder, or a file like its head.npz: whose face it is; None: the video itself has to tell.
     events: as of the protocol: progress, preview (kind "picture"), warning, poll; may raise Cancelled.
 
-    Raises UserError: E_VIDEO_MISSING, E_VIDEO_UNREADABLE, E_VIDEO_NO_FACE, E_CAPTURE_HEAD, E_OUT_NOT_WRITABLE,
-    E_PACK_...
+    video: a file, or camera:<number>:<seconds>, see `Video`.
+
+    Raises UserError: E_VIDEO_MISSING, E_VIDEO_UNREADABLE, E_VIDEO_CAMERA, E_VIDEO_NO_FACE, E_CAPTURE_HEAD,
+    E_OUT_NOT_WRITABLE, E_PACK_...
     """
     target = Path(out)
     _check_target(target)
     model, nets = load_head_model(pack / "head.safetensors"), load_face_nets(pack / "photos")
+    motion = load_motion(pack / FILE)
     vertices = None if head is None else vertices_of_head(model, head)
     with Video(video) as frames:
         teller = _Teller(events, frames.frames, Path(previews) if previews else None)
@@ -70,7 +74,7 @@ def capture(
     if share < _SEEN:
         message = f"The face is seen in {share:.0%} of the frames only; what lies between is bridged."
         events({"type": "warning", "code": "W_VIDEO_FACE_LOST", "message": message})
-    take = read_track(model, nets, tracked, vertices, teller.read)
+    take = read_track(model, nets, motion, tracked, vertices, teller.read)
     teller.tell(SAVING, 1, 1, now=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames of a video file with their own times, upright, decoded in a thread while others are looked at."""
+"""Frames of a video file, or of a camera while it films, with their own times, upright, decoded in a thread while
+others are looked at."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import queue
+import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,8 @@ from ..errors import UserError
 _AHEAD = 8  # frames decoded before they are asked for
 _LEAST_FRAMES = 2
 _SMALLEST = 32
+_CAMERA = re.compile(r"camera:(\d{1,2})(?::(\d{1,4}))?")
+_SECONDS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,27 +37,25 @@ class Frame:
 
 
 class Video:
-    """A video file. frames: how many it says it has, 0 where it does not; iterate once to get them.
+    """A video file, or camera:<number>:<seconds>, a camera of this computer that films for so long. frames: how many it
+    says it has, 0 where it does not; iterate once to get them.
 
     Phones store frames as the sensor has them and say how they are to be turned; they are turned. Times are those of
     the frames, as phones change their rate with the light; where a file has none, its mean rate counts.
     """
 
     def __init__(self, file: str | Path) -> None:
-        """Raises UserError: E_VIDEO_MISSING, E_VIDEO_UNREADABLE (no video, no picture in it, damaged)."""
-        path = Path(file).absolute()
-        self.name = path.name
-        if not os.path.isfile(path):
-            raise UserError("E_VIDEO_MISSING", f"{path.name} is not there.", "Choose the video again.")
-        # FFmpeg alone: other readers of OpenCV take numbered pictures and cameras for videos.
-        self._reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        self._reader.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        if not self._reader.isOpened():
-            raise unreadable(path.name, "holds no pictures that can be read")
+        """Raises UserError: E_VIDEO_MISSING, E_VIDEO_UNREADABLE (no picture in it, damaged), E_VIDEO_CAMERA."""
+        camera = _CAMERA.fullmatch(str(file))
+        self._lasts = float(camera[2] or _SECONDS) if camera else np.inf
+        self.name = f"camera {camera[1]}" if camera else Path(file).name
+        self._reader = _open_camera(int(camera[1])) if camera else _open_file(Path(file).absolute())
         rate = float(self._reader.get(cv2.CAP_PROP_FPS))
         self.rate = rate if np.isfinite(rate) and 1.0 <= rate <= 1000.0 else 30.0
         count = self._reader.get(cv2.CAP_PROP_FRAME_COUNT)
         self.frames = int(count) if np.isfinite(count) and 0 < count < 1e8 else 0
+        if camera:
+            self.frames = round(self._lasts * self.rate)
         self._queue: queue.Queue[Frame | None] = queue.Queue(_AHEAD)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._decode, name="idto3d-video", daemon=True)
@@ -86,18 +89,23 @@ class Video:
         self.close()
 
     def _decode(self) -> None:
-        last = -1.0
+        last, began = -1.0, time.monotonic()
         with contextlib.suppress(cv2.error):
             while not self._stopped.is_set():
                 read, image = self._reader.read()
                 if not read or image is None:
                     break
-                time = float(self._reader.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0
+                if np.isfinite(self._lasts):  # a camera, whose frames wait for nobody
+                    at = time.monotonic() - began
+                    if at > self._lasts:
+                        break
+                else:
+                    at = float(self._reader.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0
                 # Damaged files have times that stand still or run back.
-                if not np.isfinite(time) or time <= last:
-                    time = last + 1.0 / self.rate if last >= 0 else 0.0
-                last = time
-                self._put(Frame(time, np.asarray(image, np.uint8)))
+                if not np.isfinite(at) or at <= last:
+                    at = last + 1.0 / self.rate if last >= 0 else 0.0
+                last = at
+                self._put(Frame(at, np.asarray(image, np.uint8)))
         self._put(None)
 
     def _put(self, frame: Frame | None) -> None:
@@ -105,6 +113,25 @@ class Video:
             with contextlib.suppress(queue.Full):
                 self._queue.put(frame, timeout=0.1)
                 return
+
+
+def _open_file(path: Path) -> Any:
+    if not os.path.isfile(path):
+        raise UserError("E_VIDEO_MISSING", f"{path.name} is not there.", "Choose the video again.")
+    # FFmpeg alone: other readers of OpenCV take numbered pictures and cameras for videos.
+    reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    reader.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    if not reader.isOpened():
+        raise unreadable(path.name, "holds no pictures that can be read")
+    return reader
+
+
+def _open_camera(number: int) -> Any:
+    reader = cv2.VideoCapture(number)
+    if not reader.isOpened():
+        fix = "Plug one in, close programs that film with it, and let Blender use the camera in the system's settings."
+        raise UserError("E_VIDEO_CAMERA", f"There is no camera {number} that can be used.", fix)
+    return reader
 
 
 def unreadable(name: str, why: str) -> UserError:

@@ -3,6 +3,7 @@
 
 head     the head model
 places   where the landmark net's points lie on it, asked of pictures whose truth is known
+motion   how the nets answer to faces that move, read backwards: what videos are read with
 render   pictures of synthetic people
 vae      autoencoder
 priors   shared U-Net, text encoder, LoRA sets and branches of phi_g and phi_a
@@ -20,6 +21,7 @@ from .run import Run, TrainConfig
 STAGES = {
     "head": Run.head,
     "places": Run.places,
+    "motion": Run.motion,
     "render": Run.render,
     "vae": Run.vae,
     "priors": Run.priors,

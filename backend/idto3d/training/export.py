@@ -33,6 +33,8 @@ def write_pack(run: Run) -> Path:
     shutil.copyfile(Path(run.config.ictkit) / "LICENSE", out / "LICENSE-ICT.txt")
     shutil.copyfile(run.config.recogniser, out / "recognition.onnx")
     write_face_nets(Path(run.config.facenets), out / "photos")
+    if run.motion_file.exists():
+        shutil.copyfile(run.motion_file, out / run.motion_file.name)
     priors = run.load_priors()
     shares = {domain: trainable_share(unet) for domain, unet in priors.unets.items()}
     for domain, unet in priors.unets.items():

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..capture.motion import FILE as MOTION
 from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model, save_head_model
 from ..identity import embed, load_recogniser
@@ -29,6 +30,7 @@ from . import prior as prior_training
 from .face_nets_pack import write_face_nets
 from .head_model import build_head_model
 from .landmark_places import find_places
+from .motion import learn_motion
 from .population import TRAIN_SEED, load_population
 from .samples import decoder
 from .stage import StageConfig, load_average
@@ -109,6 +111,14 @@ class Run:
             find_places(population, load_face_nets(self.work / "photos"), file)
             save_head_model(build_head_model(Path(self.config.ictkit), file), self.head_file)
 
+    def motion(self) -> None:
+        if not self.motion_file.exists():
+            write_face_nets(Path(self.config.facenets), self.work / "photos")
+            population = load_population(
+                load_head_model(self.head_file), self.config.headkit, self.config.facenets, self.work
+            )
+            learn_motion(population, load_face_nets(self.work / "photos"), self.work / "moves", self.motion_file)
+
     def render(self) -> None:
         data.render_all(self.data_config)
 
@@ -130,6 +140,10 @@ class Run:
     @property
     def head_file(self) -> Path:
         return self.work / "head.safetensors"
+
+    @property
+    def motion_file(self) -> Path:
+        return self.work / MOTION
 
     @property
     def data_config(self) -> data.DataConfig:

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a frame's landmarks and scores say of ARKit's 52, as it was learnt from faces whose movements were known.
+
+A landmark net answers to a movement with less of it, and with other landmarks than those that moved: lips that purse
+look narrower, brows that frown hardly lower. The answer is read backwards by a linear map of where every landmark lies
+beside its place on the face at rest, of the net's scores and of the head's turn (training/motion.py; the best linear
+estimate, as in Kay 1993, chapter 12).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from idto3d_shared.live_link import SHAPES
+
+from ..errors import UserError
+from ..photos.nets import LANDMARKS
+from .gaze import neutral_irises
+from .person import Person
+from .solve import Lens, Pose
+
+Array = NDArray[Any]
+
+FILE = "motion.safetensors"
+FEATURES = 2 * LANDMARKS + len(SHAPES) + 2
+_FIX = "Install the pack again."
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """weights (FEATURES,52) and bias (52,) to ARKit's shapes in the order of SHAPES."""
+
+    weights: Array
+    bias: Array
+
+    def shapes(self, features: Array) -> Array:
+        """(...,52) of features (...,FEATURES), below 0 and above 1 as they come."""
+        out: Array = features @ self.weights + self.bias
+        return out
+
+
+def load_motion(path: Path) -> Motion:
+    """Raises UserError E_PACK_MISSING, E_PACK_FORMAT."""
+    if not path.is_file():
+        raise UserError("E_PACK_MISSING", f"The pack has no {path.name}, so it cannot read videos.", _FIX)
+    try:
+        stored = load_file(path)
+        weights, bias = (stored[name].astype(np.float64) for name in ("weights", "bias"))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError("E_PACK_FORMAT", f"{path.name} does not say how faces move ({error}).", _FIX) from error
+    if weights.shape != (FEATURES, len(SHAPES)) or bias.shape != (len(SHAPES),):
+        raise UserError("E_PACK_FORMAT", f"{path.name} has weights of {weights.shape}.", _FIX)
+    return Motion(weights, bias)
+
+
+def features(person: Person, lens: Lens, pose: Pose, points: Array, scores: Array) -> Array:
+    """(FEATURES,) of a frame: how far each landmark (478,2) lies beside its place on the face at rest, in millimetres
+    across the head's own axes, 0 where it has none; the net's scores (52,); yaw and pitch of the head."""
+    index = np.r_[person.index, LANDMARKS - 10 : LANDMARKS]
+    rest = np.concatenate([person.neutral, neutral_irises(person)])
+    x = (rest - person.centre) @ pose.rotation.T + pose.place
+    depth = -x[:, 2:]
+    beside = (points[index] - lens.centre) * [1.0, -1.0] * depth / lens.focal - x[:, :2]
+    offset = np.zeros((LANDMARKS, 2))
+    offset[index] = (beside @ pose.rotation[:2])[:, :2] * 1000
+    return np.concatenate([offset.ravel(), scores, pose.angles[:2]])
