@@ -302,6 +302,8 @@ def density() -> Steps:
     select(head)
     yield from HANDS.scroll(*_sidebar_middle(), -80)
     x, y = yield from HANDS.find("density='HALF'", at=0.5)
+    with HANDS.override("WINDOW"):
+        bpy.ops.ed.undo_push(message="What the story has done by itself")
     objects = len(bpy.data.objects)
     enter("density goes on beside")
     yield from HANDS.click(x, y)
