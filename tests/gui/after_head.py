@@ -229,6 +229,8 @@ def film() -> Steps:
     note(film_seconds=round(take.duration, 2), film_jaw=round(float(np.ptp(channels["jawOpen"])), 2))
     note(film_smile=round(float(np.ptp(channels["mouthSmileLeft"])), 2))
     yield from to_the_end()
+    # This film has no second of rest at its beginning.
+    ext.of("capture", "properties").settings().rest = "NONE"
     actions = len(bpy.data.actions)
     yield from HANDS.click_on("idto3d.capture_bake")
     note(film_actions=len(bpy.data.actions) - actions)
