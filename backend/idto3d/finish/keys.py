@@ -35,11 +35,11 @@ ROOTS = 0.0015  # metres from the skin within which a film is fastened to it
 Where = Literal["eye", "mouth"]
 NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle that its skin begins
 REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # metres that it goes on from there
-MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 5e-4}  # metres that it stays off
+MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 7e-4}  # metres that it stays off
 MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # and as many mirrored
 TOGETHER: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
 """Shapes of which every two and every three are looked at together, at full strength and at some others."""
-WEAKEST, STRENGTHS = 0.2, 2
+WEAKEST, STRENGTHS = 0.2, 6
 SLIDES = "mouthLeft"
 """The shape that moves lips over teeth the furthest: it is looked at with all mixtures."""
 SEED = 52
