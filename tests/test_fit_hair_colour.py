@@ -25,7 +25,7 @@ from idto3d.fit.projection import Projected
 )
 def test_hues(seen: tuple[float, float, float], hue: tuple[float, float]) -> None:
     out = natural(np.array(seen))
-    assert out[0] == min(seen[0], 60 + 0.5 * (seen[0] - 60))
+    assert out[0] == min(seen[0], 70 + 0.6 * (seen[0] - 70))
     np.testing.assert_allclose(out[1:], hue, atol=1.6)
 
 

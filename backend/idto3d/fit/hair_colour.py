@@ -30,13 +30,14 @@ LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken 
 ROUGHNESS, SPECULAR = 0.6, 0.3
 GLINT = (0.45, 0.35)  # share of it that strands have, and how much they differ: else a highlight lies on a helmet
 SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand was seen
-BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured
+BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured and light
 COLOURED = (8.0, 18.0)  # chroma of both
 REDNESS = ((45.0, 1.3), (72.0, 0.35))  # L* and a* of b* that hair has at most: dark hair, which may be red, and light
-WHITE = ((0.0, 0.0), (60.0, 60.0), (100.0, 80.0))  # L* of pictures and of hair: white hair is no paper
+WHITE = ((0.0, 0.0), (70.0, 70.0), (100.0, 88.0))  # L* of pictures and of hair: white hair is no paper
 PINK = 0.8  # b* that skin's a* brings along
 DYED = (16.0, 30.0)  # distance (a*, b*) from colours of nature: believed to be light, to be dye
-SHEEN_KEPT = 0.65  # of what is lighter than the body
+SHEEN_KEPT = 0.65  # of what is lighter than the body of dark hair: light hair has no sheen that one sees
+LIGHT = (40.0, 65.0)  # L* of dark and of light hair
 HUE_KEPT = (0.7, 0.3)  # of colour that differs in wide patches, and from strand to strand
 PATCH = 0.015  # of the picture's side: a wide patch
 STRANDS = 0.18  # contrast of the strands drawn there, as a logarithm
@@ -100,7 +101,7 @@ def hair_colour(photos: Sequence[tuple[Projected, Array]]) -> HairColour:
         wide, near = smooth_within(lab[..., 1:], mask, PATCH * len(mask))
         wide = raw[1:] + np.clip(8 * near, 0, 1)[..., None] * (wide - raw[1:])
         hue = tone[1:] + HUE_KEPT[0] * (wide - raw[1:]) + HUE_KEPT[1] * np.clip(lab[..., 1:] - wide, -12, 12)
-        light = lab[..., :1] - (1 - SHEEN_KEPT) * np.maximum(lab[..., :1] - tone[0], 0.0)
+        light = lab[..., :1] - (1 - SHEEN_KEPT) * (1 - _lightness(tone)) * np.maximum(lab[..., :1] - tone[0], 0.0)
         pictures.append(_linear(natural(np.concatenate([light, hue], 2))))
     return HairColour(_linear(tone[None])[0], tuple(pictures))
 
@@ -136,10 +137,16 @@ def _usual_light(photo: Projected) -> Array:
     return out
 
 
+def _lightness(lab: Array) -> float:
+    """0 of dark hair, 1 of light."""
+    return float(np.clip((lab[0] - LIGHT[0]) / (LIGHT[1] - LIGHT[0]), 0.0, 1.0))
+
+
 def _body(lab: Array) -> Array:
     """(3,) L*a*b* of hair's body in its pixels (N,3)."""
     middle = np.median(lab, 0)
     coloured = np.clip((np.hypot(*middle[1:]) - COLOURED[0]) / (COLOURED[1] - COLOURED[0]), 0, 1)
+    coloured = max(coloured, _lightness(middle))
     order = np.argsort(lab[:, 0], kind="stable")
     at = len(lab) * (BODY[0] + coloured * (BODY[1] - BODY[0]))
     out: Array = lab[order[int(0.8 * at) : int(1.2 * at) + 1]].mean(0)
