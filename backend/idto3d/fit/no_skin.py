@@ -24,7 +24,7 @@ FRAME_DARK = (-0.2, -0.36)  # logarithm of lightness over its surround
 FRAME_LENGTH = 0.09  # of a map's side
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
 COLLAR = 2  # bands that a collar's shadow and its edge, drawn higher by a turned head, reach up
-GLARE = (0.4, 0.8)  # logarithm of lightness over the tone: no skin is lighter, but what it mirrors
+GLARE = (0.7, 1.1)  # logarithm of lightness over the tone: no skin is lighter, but what it mirrors
 BLUE = (0.03, 0.15)  # log blue over red and over green: neither skin nor hair is blue
 
 
