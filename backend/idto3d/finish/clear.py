@@ -9,7 +9,9 @@ the skin around. Repeated, as projections onto constraints are (Kaczmarz 1937; M
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,7 +116,9 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
     answers = np.clip(np.maximum(np.linalg.norm(keys[:, held], axis=2), stirs[:, None]) / STIRRED, 0, 1)
     for _ in range(ROUNDS):
         bent = (keys + added)[:, held]
-        seen = [_look(rest[held], bent, places, skin.margin, weights, rows) for rows in _chunks(left)]
+        with ThreadPoolExecutor() as pool:
+            look = partial(_look, rest[held], bent, places, skin.margin, weights)
+            seen = list(pool.map(look, _chunks(left)))
         left, push, size = (np.concatenate(part) for part in zip(*seen, strict=True))
         if not len(left):
             # Poses that were clear are looked at again when all are.

@@ -59,15 +59,19 @@ class Obstacle:
 
 @numba.njit(cache=True, nogil=True)
 def _push(points, turn, back, shift, centre, front, low, step, upright, deep, margin, out):  # type: ignore[no-untyped-def]
+    beyond = front.max() + margin
+    top = low[1] + step[1] * (front.shape[1] - 1)
     for n in range(points.shape[0]):
         for s in range(points.shape[1]):
-            p = points[n, s] - shift[n]
-            x = back[n, 0, 0] * p[0] + back[n, 0, 1] * p[1] + back[n, 0, 2] * p[2] - centre[0]
-            height = back[n, 1, 0] * p[0] + back[n, 1, 1] * p[1] + back[n, 1, 2] * p[2]
+            p0, p1, p2 = points[n, s, 0] - shift[n, 0], points[n, s, 1] - shift[n, 1], points[n, s, 2] - shift[n, 2]
+            height = back[n, 1, 0] * p0 + back[n, 1, 1] * p1 + back[n, 1, 2] * p2
+            if upright and (height < low[1] or height > top):
+                continue
+            x = back[n, 0, 0] * p0 + back[n, 0, 1] * p1 + back[n, 0, 2] * p2 - centre[0]
             y = 0.0 if upright else height - centre[1]
-            z = back[n, 2, 0] * p[0] + back[n, 2, 1] * p[1] + back[n, 2, 2] * p[2] - centre[2]
+            z = back[n, 2, 0] * p0 + back[n, 2, 1] * p1 + back[n, 2, 2] * p2 - centre[2]
             distance = np.sqrt(x * x + y * y + z * z)
-            if distance < 1e-9:
+            if distance < 1e-9 or distance > beyond:
                 continue
             x, y, z = x / distance, y / distance, z / distance
             if upright:
