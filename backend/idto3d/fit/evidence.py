@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..headmodel import HeadModel, Material
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
 from .blend import lay_over
+from .camera import PhotoCamera
 from .complexion import detail_of, gloss_of, shine_of, texel_length, unseen_skin
 from .creases import creased
 from .delight import shaded, without_light
@@ -77,17 +79,17 @@ def gather_evidence(
     gains = [np.clip(tone / photo.tone, 0.2, 5.0) for photo in photos]
     folds = [creased(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
     scene = Views(model, faces, shown, photos, gains, folds, weights, tone)
-    maps, seen, texels, layers, covered = {}, {}, {}, {}, {}
     evident = [m for m in model.materials if m.evidence]
-    for material in evident:
-        texels[material.name] = material_texels(model, material, size)
-        at = texels[material.name]
-        covered[material.name] = _covered(at.at(rest), hair)
-        layers[material.name] = _layers(scene, at, hair, covered[material.name][0])
-    detail = _detail(scene, texels, layers)
+    names = [m.name for m in evident]
+    texels = {m.name: material_texels(model, m, size) for m in evident}
+    covered = {name: _covered(texels[name].at(rest), hair) for name in names}
     shine = float(np.median([shine_of(model, photo) for photo in photos]))
-    for material in evident:
-        at, own = texels[material.name], layers[material.name]
+
+    def laid(name: str) -> Layers:
+        return _layers(scene, texels[name], hair, covered[name][0])
+
+    def painted(material: Material, own: Layers) -> Array:
+        at = texels[material.name]
         under = unseen_skin(model, at, tone, detail)
         if hair is not None:
             cover, strands = covered[material.name]
@@ -95,20 +97,28 @@ def gather_evidence(
             under = (under + cover[:, None] * (strand - under)).astype(np.float32)
         albedo = _joined(own, weights, at.padded(at.image(under)))
         gloss = gloss_of(model, at, (material.roughness, material.specular), own.lips, shine)
-        maps[material.name] = np.concatenate([at.padded(linear_to_srgb(albedo)), at.padded(at.image(gloss))], 2)
-        seen[material.name] = np.max([w for _, w in own.own], 0)
-    look = measure_eyes(faces, [p.camera for p in fit.photos], photos)
+        return np.concatenate([at.padded(linear_to_srgb(albedo)), at.padded(at.image(gloss))], 2)
+
+    with ThreadPoolExecutor() as pool:  # a map a thread: what is slow in them lets go of the interpreter
+        layers = dict(zip(names, pool.map(laid, names), strict=True))
+        detail = _detail(scene, texels, layers)
+        maps = dict(zip(names, pool.map(painted, evident, layers.values()), strict=True))
+    seen = {name: np.max([w for _, w in layers[name].own], 0) for name in names}
     for material in model.materials:
         if material.name == EYES_MATERIAL:
             at = texels[material.name] = material_texels(model, material, max(256, size // 2))
-            painted = at.padded(at.image(paint_eyes(model, at, look).astype(np.float32)))
-            albedo = lay_photo_on_eyes(painted, at, faces, shown, weights, look.sclera)
-            plain = np.broadcast_to(
-                np.array([material.roughness, material.specular], np.float32), (*albedo.shape[:2], 2)
-            )
-            maps[material.name] = np.concatenate([at.padded(linear_to_srgb(albedo)), plain], 2)
+            maps[material.name] = _eyes(scene, [p.camera for p in fit.photos], material, at)
     all_seen = np.max([vertex_seen(model, photo) for photo in photos], 0)
     return Evidence(maps, seen, all_seen, tone, texels)
+
+
+def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: Texels) -> Array:
+    """(S,S,5) of the eyes' material."""
+    look = measure_eyes(views.faces, cameras, views.photos)
+    painted = at.padded(at.image(paint_eyes(views.model, at, look).astype(np.float32)))
+    albedo = lay_photo_on_eyes(painted, at, views.faces, views.whole, views.weights, look.sclera)
+    plain = np.broadcast_to(np.array([material.roughness, material.specular], np.float32), (*albedo.shape[:2], 2))
+    return np.concatenate([at.padded(linear_to_srgb(albedo)), plain], 2)
 
 
 EYES_MATERIAL = "eyes"
