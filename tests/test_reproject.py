@@ -71,7 +71,7 @@ def test_seen_places_get_the_photos_colour_and_others_keep_theirs(given: tuple[L
     seen = new.seen_map
     assert seen is not None and (seen > 220).mean() > 0.05
     assert len(skin) == 2 * len(seen)
-    seen = np.kron(seen, np.ones((2, 2)))
+    seen = seen.repeat(2, 0).repeat(2, 1)
     # the stripe is in the map, what was not seen has not changed, and the head has the tone that it had
     painted = np.array(PAINTED) * 255
     assert np.percentile(skin[seen > 100].mean(1), 1) < 0.93 * painted.mean()
