@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,12 @@ def camera_of(
     centre = (model.neutral.max(0) + model.neutral.min(0)).astype(np.float64) / 2
     reach = 1.6 * float(np.ptp(model.neutral, axis=0).max())
     return PhotoCamera(turn, centre, size / reach, np.full(2, (size - 1) / 2), 1 / distance)
+
+
+def with_exact_net(model: HeadModel) -> HeadModel:
+    """The model as it is where the landmark net does not err, as that of `face_of`."""
+    shift, scatter = np.zeros((478, 3)), np.zeros((0, 478, 2))
+    return replace(model, landmark_identity=None, landmark_shift=shift, landmark_scatter=scatter)
 
 
 def landmarks_of(model: HeadModel, camera: PhotoCamera, posed: Array) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.surface import edges_of
 from idto3d.photos.faces import Face
 from idto3d.pipeline import STARTER_PACK
-from tests.synthetic_face import at_landmarks, camera_of, face_of
+from tests.synthetic_face import at_landmarks, camera_of, face_of, with_exact_net
 from tests.tiny_head import tiny_head_model
 
 Array = NDArray[Any]
@@ -30,7 +30,7 @@ def tiny() -> HeadModel:
 
 @pytest.fixture(scope="module")
 def starter() -> HeadModel:
-    return load_head_model(STARTER_PACK / "head.safetensors")
+    return with_exact_net(load_head_model(STARTER_PACK / "head.safetensors"))
 
 
 def bulged(model: HeadModel, height: float) -> Array:

@@ -16,7 +16,7 @@ from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.surface import uniform_laplacian
 from ..photos.faces import Face
-from .landmarks import LandmarkFit, LandmarkModel
+from .landmarks import FitConfig, LandmarkFit, LandmarkModel, common_error
 from .lips import close_lips
 from .untangle import untangle
 
@@ -34,17 +34,19 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     """displacement (P,3) of the person's neutral, and of each photo the correction (P,3) of what its expression missed.
 
     Minimises trust |A d - r|^2 + SMOOTHNESS |L d|^2 with A the landmarks' barycentric rows and r their residuals in the
-    picture's plane. Where an expression moves the skin much, the residual is the expression's and not the person's. At
-    rest the lips touch, and the skin crosses itself nowhere.
+    picture's plane, less the errors that landmarks have together. Where an expression moves the skin much, the residual
+    is the expression's and not the person's. At rest the lips touch, and the skin crosses itself nowhere.
     """
-    at = LandmarkModel.of(model)
+    at, config = LandmarkModel.reported(model), FitConfig()
     shape = at.neutral + np.tensordot(fit.identity, at.identity, 1)
     residuals, planes, own = [], [], []
     for face, state in zip(faces, fit.states, strict=True):
         camera = state.camera
         motion = np.tensordot(state.expression, at.expression, 1)
         pixel, height = camera.project(shape + motion)
-        flat = (face.landmarks[at.index] - pixel) * [1.0, -1.0] * (1 - camera.inverse_distance * height)[:, None]
+        missed = face.landmarks[at.index] - pixel
+        missed -= common_error(at, missed, camera, config)
+        flat = missed * [1.0, -1.0] * (1 - camera.inverse_distance * height)[:, None]
         flat = flat / camera.scale
         flat /= 1 + (np.linalg.norm(flat, axis=1, keepdims=True) / OUTLIER) ** 4
         residuals.append(np.c_[flat, np.zeros(len(pixel))] @ camera.rotation)

@@ -8,7 +8,7 @@ pulls no harder than a doubtful one; the priors stay quadratic, so that nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from .camera import PhotoCamera
 
 Array = NDArray[Any]
 
+FROWN = "browDown"
 MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheekPuff"), "eyeLook"
 POSE = 7
 """Rotation (3), log scale, shift (2), inverse distance."""
@@ -30,9 +31,9 @@ POSE = 7
 class FitConfig:
     """How landmarks are weighed against what faces are like."""
 
-    # standard deviation of a landmark that the model trusts fully, metres on the face; larger than the nets' own
-    # scatter, because neighbouring landmarks err together
-    sigma: float = 0.003
+    # standard deviation of a landmark that the model trusts fully, metres on the face, beyond what landmarks err
+    # together
+    sigma: float = 0.001
     # of the person's outline, at each of the points that it is asked at: neighbours err together
     sigma_outline: float = 0.012
     # where Huber's loss turns from square to straight, in sigmas
@@ -42,6 +43,8 @@ class FitConfig:
     # how much of the blendshape net's scores is believed; neutral faces score up to 0.2 in some
     score_floor: float = 0.08
     score_share: float = 1.0
+    # the net takes brows that lie low for a frown: half of all photographs score 0.5 or more
+    frown_floor: float = 0.6
     expression_limits: tuple[float, float] = (-0.25, 1.2)
     # how much of what the blendshape net does not see as an expression is how the face is at rest; a mouth that does
     # something says little of how it rests
@@ -58,7 +61,8 @@ class FitConfig:
 class LandmarkModel:
     """The head model at its landmarks only. index (K,): which of the 478; neutral (K,3), identity (M,K,3), expression
     (E,K,3) metres; trust (K,); centre (3,); mouth and gaze (E,) bool: the expressions that are of
-    mouth and jaw, and where the eyes look."""
+    mouth and jaw, and where the eyes look; scatter (R,K,2) metres, right and down in the picture: ways in which
+    landmarks err together, one standard deviation each."""
 
     index: Array
     neutral: Array
@@ -68,6 +72,18 @@ class LandmarkModel:
     centre: Array
     mouth: Array
     gaze: Array
+    scatter: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
+
+    @classmethod
+    def reported(cls, model: HeadModel) -> LandmarkModel:
+        """Where the landmark net says that they are."""
+        at, seen = cls.of(model), model.landmark_identity
+        return replace(
+            at,
+            neutral=at.neutral + model.landmark_shift[at.index],
+            identity=at.identity if seen is None else seen[:, at.index].astype(np.float64),
+            scatter=model.landmark_scatter[:, at.index].astype(np.float64) * [1.0, -1.0],
+        )
 
     @classmethod
     def of(cls, model: HeadModel) -> LandmarkModel:
@@ -121,7 +137,7 @@ class LandmarkFit:
 
 def fit_landmarks(model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()) -> LandmarkFit:
     """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
-    at = LandmarkModel.of(model)
+    at = LandmarkModel.reported(model)
     points = [face.landmarks[at.index] for face in faces]
     starts = tuple(_start(model, at, face, q, config) for face, q in zip(faces, points, strict=True))
     return _gauss_newton(at, points, starts, config)
@@ -132,7 +148,7 @@ def refit_with(
     lines: Sequence[Lines | None] = (),
 ) -> LandmarkFit:  # fmt: skip
     """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie."""
-    at = LandmarkModel.of(model)
+    at = LandmarkModel.reported(model)
     points = [face.landmarks[at.index] for face in faces]
     return _gauss_newton(at, points, before.states, config, before.identity, lines)
 
@@ -144,7 +160,8 @@ def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
         side = {"_L": "Left", "_R": "Right"}.get(name[-2:], "")
         stem = name[:-2] if side else name
         score = face.blendshapes.get(stem + side, face.blendshapes.get(stem, 0.0))
-        out[n] = config.score_share * max(0.0, score - config.score_floor) / (1 - config.score_floor)
+        floor = config.frown_floor if stem == FROWN else config.score_floor
+        out[n] = config.score_share * max(0.0, score - floor) / (1 - floor)
     return out
 
 
@@ -197,15 +214,21 @@ def _gauss_newton(
             gradient[:m] += a
         for k, (q, state) in enumerate(zip(points, states, strict=True)):
             jac, res = linearise(at, a, state, q, free)
-            w = np.repeat(_weights(at, res, state.camera, config), 2)
+            lone = res - common_error(at, res, state.camera, config)
+            w = np.repeat(_weights(at, lone, state.camera, config), 2)
             rows = np.r_[0:first, first + k * block : first + (k + 1) * block]
             j, r = jac.reshape(-1, jac.shape[-1]), res.ravel()
             line = lines[k] if k < len(lines) else None
             if free and line is not None:
                 extra = _linearise_lines(line, a, state, config)
                 j, r, w = (np.concatenate(pair) for pair in zip((j, r, w), extra, strict=True))
-            normal[np.ix_(rows, rows)] += j.T @ (j * w[:, None])
-            gradient[rows] += j.T @ (w * r)
+            both = j.T @ (np.c_[j, r] * w[:, None])
+            # errors that landmarks have together are unknowns of no interest: eliminated (Schur's complement)
+            ways, n = _ways(at, state.camera), 2 * len(q)
+            seen = (ways * w[:n]) @ np.c_[j, r][:n]
+            both -= seen[:, :-1].T @ np.linalg.solve(np.eye(len(ways)) + (ways * w[:n]) @ ways.T, seen)
+            normal[np.ix_(rows, rows)] += both[:, :-1]
+            gradient[rows] += both[:, -1]
             near = first + k * block + POSE - 1
             normal[near, near] += config.sigma_inverse_distance**-2
             offset = state.camera.inverse_distance - config.inverse_distance
@@ -258,6 +281,19 @@ def linearise(
     identity = np.einsum("kpc,mkc->kpm", to_camera, at.identity)
     expression = np.einsum("kpc,ekc->kpe", to_camera, at.expression)
     return np.concatenate([identity, camera, expression], 2), res
+
+
+def common_error(at: LandmarkModel, res: Array, camera: PhotoCamera, config: FitConfig) -> Array:
+    """(K,2) pixels: what of residuals (K,2) is likely to be errors that landmarks have together."""
+    ways, w = _ways(at, camera), np.repeat(at.trust / (config.sigma * camera.scale) ** 2, 2)
+    share = np.linalg.solve(np.eye(len(ways)) + (ways * w) @ ways.T, (ways * w) @ res.ravel())
+    out: Array = (share @ ways).reshape(res.shape)
+    return out
+
+
+def _ways(at: LandmarkModel, camera: PhotoCamera) -> Array:
+    """(R,2K) `at.scatter` in pixels."""
+    return at.scatter.reshape(len(at.scatter), 2 * len(at.index)) * camera.scale
 
 
 def _linearise_lines(lines: Lines, a: Array, state: PhotoState, config: FitConfig) -> tuple[Array, Array, Array]:

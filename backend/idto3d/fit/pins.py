@@ -33,6 +33,7 @@ Array = NDArray[Any]
 
 SIGMA = 0.001  # metres: how closely the first step follows a pin; the second closes the rest
 SIGMA_EXPRESSION = 0.08  # of the coefficients around what they were: pins are about the face more than about its mood
+SIGMA_LANDMARK = 0.003  # metres: how firmly landmarks hold what they have
 NEAR = 0.02  # metres round a pin in which landmarks have less to say than it
 SIGMA_FAR, FAR, SAMPLES = 0.002, 0.04, 300
 """How firmly the skin far from pins stays (metres), where far begins, and at how many places that is asked."""
@@ -187,7 +188,7 @@ class Pinning:
         pixel, _ = photo.camera.project(shown)
         for n, pin in enumerate(own):
             pixel[len(at.index) + n] = pin.pixel
-        sigma = np.r_[np.full(len(at.index), FitConfig().sigma), np.full(len(own), SIGMA)]
+        sigma = np.r_[np.full(len(at.index), SIGMA_LANDMARK), np.full(len(own), SIGMA)]
         trust = np.r_[faded, np.ones(len(own))]
         return replace(at, neutral=neutral, identity=identity, expression=expression, trust=trust), pixel, sigma
 

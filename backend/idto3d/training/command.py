@@ -3,6 +3,7 @@
 
 head     the head model
 places   where the landmark net's points lie on it, asked of pictures whose truth is known
+errors   how that net errs, asked of more of them
 motion   how the nets answer to faces that move, read backwards: what videos are read with
 render   pictures of synthetic people
 vae      autoencoder
@@ -21,6 +22,7 @@ from .run import Run, TrainConfig
 STAGES = {
     "head": Run.head,
     "places": Run.places,
+    "errors": Run.errors,
     "motion": Run.motion,
     "render": Run.render,
     "vae": Run.vae,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from . import captions, data
 from . import prior as prior_training
 from .face_nets_pack import write_face_nets
 from .head_model import build_head_model
+from .landmark_errors import find_errors
 from .landmark_places import find_places
 from .motion import learn_motion
 from .population import TRAIN_SEED, load_population
@@ -110,6 +111,14 @@ class Run:
             population = load_population(model, self.config.headkit, self.config.facenets, self.work)
             find_places(population, load_face_nets(self.work / "photos"), file)
             save_head_model(build_head_model(Path(self.config.ictkit), file), self.head_file)
+
+    def errors(self) -> None:
+        """After `places`: the head model also says how the net errs."""
+        file = self.work / "errors.npz"
+        if not file.exists():
+            found: dict[str, Any] = find_errors(self.data_config, self.work / "photos", self.work / "reports")
+            save_head_model(replace(load_head_model(self.head_file), **found), self.head_file)
+            np.savez(file, **found)
 
     def motion(self) -> None:
         if not self.motion_file.exists():

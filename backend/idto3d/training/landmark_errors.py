@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the landmark net errs, asked of photographs whose truth is known.
+
+It was taught what faces are like, too: of what a person differs from the mean head it reports some six tenths, of some
+modes more than of others, and its landmarks err together, not each for itself. A fit that knows that comes nearer to
+the head (`fit.landmarks`): the net's report is a linear function of the head with correlated Gaussian noise, and the
+fit its posterior mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..evaluate.photographs import Photograph, random_setting, take_photograph
+from ..evaluate.truth import Ruler
+from ..headmodel import HeadModel, load_head_model
+from ..photos import FaceNets, Photo, align, find_face
+from ..photos.nets import load_face_nets
+from .data import DataConfig, population_of
+from .population import Population
+from .registration import similarity
+
+Array = NDArray[Any]
+
+FIRST_SEED = 1_610_000  # people that no net is trained on and none is judged by
+PEOPLE, PHOTOS = 600, 2
+WAYS = 80  # in which landmarks err together; on other people more of them help no further
+USUAL_RESPONSE, SURE = 0.6, 300.0  # prior of what it reports of a mode, as many photographs as that is worth
+SHIFT_RIDGE = 1.0  # photographs
+POINT = 0.003  # metres: what modes may leave of a face's point
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What the net reports of one photograph. offset (478,2) metres, right and up in the picture: from the mean head's
+    landmarks, in the person's pose and expression; identity (M,) of the person; axes (2,3): right and up."""
+
+    offset: Array
+    identity: Array
+    axes: Array
+
+
+def report_of(ruler: Ruler, photograph: Photograph, neutral: Array, landmarks: Array) -> Report:
+    """neutral (P,3) of the person; landmarks (478,2) in the photograph's pixels."""
+    model, camera = ruler.model, photograph.camera
+    mean = model.neutral.astype(np.float64)
+    pixel, height = camera.project(_places(model, photograph.posed))
+    missed = (landmarks - pixel) * [1, -1] * (1 - camera.inverse_distance * height)[:, None] / camera.scale
+    identity, aligned = _in_modes(ruler, neutral)
+    axes = camera.rotation[:2]
+    return Report(missed + (_places(model, aligned) - _places(model, mean)) @ axes.T, identity, axes)
+
+
+def _in_modes(ruler: Ruler, neutral: Array) -> tuple[Array, Array]:
+    """(M,) the modes that say a face (P,3) best, and the head moved and scaled to where they have it."""
+    face = ruler.face
+    mean = ruler.model.neutral[face].astype(np.float64)
+    modes = ruler.model.identity[:, face].astype(np.float64)
+    flat = modes.reshape(len(modes), -1)
+    normal = flat @ flat.T / POINT**2 + np.eye(len(modes))
+    identity: Array = np.zeros(len(modes))
+    for _ in range(3):
+        aligned = similarity(neutral[face], mean + np.tensordot(identity, modes, 1))(neutral)
+        identity = np.linalg.solve(normal, flat @ (aligned[face] - mean).ravel() / POINT**2)
+    return identity, np.asarray(aligned)
+
+
+def sight(population: Population, nets: FaceNets, ruler: Ruler, seed: int) -> list[Report]:
+    """Some casual portraits of a person, those in which the nets find the face."""
+    person, rng = population.person(seed), np.random.default_rng([seed, 1])
+    out = []
+    for _ in range(PHOTOS):
+        photograph = take_photograph(population, population.dressed(person), random_setting(rng))
+        try:
+            face = find_face(Photo(photograph.image, str(seed)), nets)
+        except UserError:
+            continue
+        landmarks = align.apply(align.invert(face.to_picture), face.landmarks)
+        out.append(report_of(ruler, photograph, person.neutral, landmarks))
+    return out
+
+
+def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array]:
+    """landmark_identity, landmark_shift and landmark_scatter of a `HeadModel`."""
+    offset, identity, axes = (np.stack([getattr(r, name) for r in reports]) for name in ("offset", "identity", "axes"))
+    count, modes = identity.shape
+    usual = np.stack([USUAL_RESPONSE * _places(model, mode.astype(np.float64)) for mode in model.identity])
+    known = np.c_[np.ones(count), identity]
+    prior = np.concatenate([np.zeros_like(usual[:1]), usual])
+    columns = np.einsum("nf,npc->npfc", known, axes).reshape(2 * count, -1)
+    ridge = np.repeat(np.r_[SHIFT_RIDGE, np.full(modes, SURE)], 3)
+
+    def said(fields: Array) -> Array:
+        flat = columns @ fields.transpose(0, 2, 1).reshape(columns.shape[1], -1)
+        out: Array = flat.reshape(count, 2, -1).transpose(0, 2, 1)
+        return out
+
+    left = (offset - said(prior)).transpose(0, 2, 1).reshape(2 * count, -1)
+    found = np.linalg.solve(columns.T @ columns + np.diag(ridge), columns.T @ left)
+    fields = prior + found.reshape(modes + 1, 3, -1).transpose(0, 2, 1)
+    left = offset - said(fields)
+    trust = model.landmark_trust.astype(np.float64)
+    sure = trust > 0
+    places = _places(model, model.neutral.astype(np.float64))
+    free = [_less_camera(one[sure], a, places[sure], trust[sure]).ravel() for one, a in zip(left, axes, strict=True)]
+    _, values, ways = np.linalg.svd(np.stack(free) / np.sqrt(count), full_matrices=False)
+    scatter = np.zeros((min(WAYS, len(values)), len(places), 2))
+    scatter[:, sure] = (values[:WAYS, None] * ways[:WAYS]).reshape(len(scatter), -1, 2)
+    return {
+        "landmark_identity": fields[1:].astype(np.float32),
+        "landmark_shift": np.where(sure[:, None], fields[0], 0.0).astype(np.float32),
+        "landmark_scatter": scatter.astype(np.float32),
+    }
+
+
+def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array]:
+    """What `learn_errors` finds with the nets of a folder; a file a person in the other one, so that it is resumed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{seed}.npz" for seed in range(FIRST_SEED, FIRST_SEED + PEOPLE)]
+    missing = [file for file in files if not file.exists()]
+    with get_context("spawn").Pool(config.workers) as pool:
+        for _ in pool.imap_unordered(partial(_sight_into, config, nets), missing):
+            pass
+    names, reports = [f.name for f in fields(Report)], []
+    for file in files:
+        with np.load(file) as stored:
+            reports += [Report(*rows) for rows in zip(*(stored[name] for name in names), strict=True)]
+    return learn_errors(load_head_model(Path(config.head)), reports)
+
+
+def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:
+    torch.set_num_threads(1)
+    population = population_of(config)
+    own = sight(population, load_face_nets(nets), Ruler(population.model), int(file.stem))
+    arrays: dict[str, Any] = {f.name: np.array([getattr(r, f.name) for r in own]) for f in fields(Report)}
+    partial_file = file.with_suffix(".partial.npz")
+    np.savez(partial_file, **arrays)
+    partial_file.replace(file)
+
+
+def _places(model: HeadModel, points: Array) -> Array:
+    """(478,3) of vertices (P,3)."""
+    out: Array = np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric.astype(np.float64))
+    return out
+
+
+def _less_camera(missed: Array, axes: Array, places: Array, trust: Array) -> Array:
+    """(K,2) without what another camera explains: shift, scale, turns (Gauss-Newton's first step)."""
+    weight = trust / trust.sum()
+    point = (places - weight @ places) @ np.vstack([axes, np.cross(*axes)]).T
+    flat, deep, none = point[:, :2], point[:, 2], np.zeros(len(point))
+    turned = np.c_[-flat[:, 1], flat[:, 0]]
+    ways = (np.c_[none + 1, none], np.c_[none, none + 1], flat, turned, np.c_[deep, none], np.c_[none, deep])
+    basis, w = np.stack([way.ravel() for way in ways], 1), np.repeat(weight, 2)
+    normal = basis.T @ (basis * w[:, None]) + 1e-12 * np.eye(len(ways))
+    out: Array = missed - (basis @ np.linalg.solve(normal, basis.T @ (w * missed.ravel()))).reshape(missed.shape)
+    return out
