@@ -61,6 +61,8 @@ def _gltf(file: Path, textures: Textures, notes: Mapping[str, str], moving: bool
         export_morph_normal=True,
         export_animations=moving,
         export_animation_mode="ACTIVE_ACTIONS",
+        # Or else Blender before 4.4 adds what other actions of the file do to armatures.
+        export_anim_single_armature=False,
         export_frame_range=True,
         export_def_bones=True,
         export_yup=True,
