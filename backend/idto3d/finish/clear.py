@@ -9,6 +9,7 @@ the skin around. Repeated, as projections onto constraints are (Kaczmarz 1937; M
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from scipy.sparse.csgraph import dijkstra
 from .obstacles import Obstacle, Place, affine
 
 Array = NDArray[Any]
+Look = Callable[[Array], tuple[Array, Array, Array]]
 
 ENOUGH = 1e-4  # metres of depth that are left alone
 ROUNDS = 24
@@ -115,11 +117,10 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
     stirs = np.max([o.stirs() for o in obstacles], axis=0)
     answers = np.clip(np.maximum(np.linalg.norm(keys[:, held], axis=2), stirs[:, None]) / STIRRED, 0, 1)
     for _ in range(ROUNDS):
-        bent = (keys + added)[:, held]
+        look = partial(_look, rest[held], (keys + added)[:, held], places, skin.margin, weights)
         with ThreadPoolExecutor() as pool:
-            look = partial(_look, rest[held], bent, places, skin.margin, weights)
-            seen = list(pool.map(look, _chunks(left)))
-        left, push, size = (np.concatenate(part) for part in zip(*seen, strict=True))
+            seen = list(pool.map(partial(_depths, look), _chunks(left)))
+        left, depth = (np.concatenate(part) for part in zip(*seen, strict=True))
         if not len(left):
             # Poses that were clear are looked at again when all are.
             if whole:
@@ -127,9 +128,10 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
             left, whole = every, True
             continue
         whole = False
-        deep = np.argsort(-size.max(1), kind="stable")[:AT_ONCE]
-        met = np.flatnonzero(size[deep].any(0))
-        push, size, own = push[np.ix_(deep, met)], size[np.ix_(deep, met)], weights[left[deep]]
+        # Of all poses only how deep each is was kept: what brings them out would fill a gigabyte.
+        deep, push, size = look(left[np.argsort(-depth, kind="stable")[:AT_ONCE]])
+        met = np.flatnonzero(size.any(0))
+        push, size, own = push[:, met], size[:, met], weights[deep]
         scale = np.maximum(own**2 @ answers[:, met] ** 2, 1e-9)
         need = size / scale
         change = np.zeros_like(keys)
@@ -144,6 +146,12 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
 
 def _chunks(rows: Array) -> list[Array]:
     return np.array_split(rows, max(1, -(-len(rows) // AT_ONCE)))
+
+
+def _depths(look: Look, rows: Array) -> tuple[Array, Array]:
+    """Of poses those that lie in an obstacle, and how deep each does at most."""
+    own, _, size = look(rows)
+    return own, size.max(1)
 
 
 def _look(
