@@ -62,12 +62,12 @@ class Texels:
 def make_texels(uv: Array, triangles_uv: Array, triangles: Array, size: int) -> Texels:
     """uv (N,2) 0..1, v up; triangles_uv and triangles (F,3) the corners in uv and in the mesh. Where triangles overlap
     the first one wins."""
-    rows = np.full((size, size), -1, np.int64)
+    rows = np.full((size, size), -1, np.int32)
     weights = np.zeros((size, size, 3), np.float32)
     _rasterize(np.asarray(uv, np.float64), np.asarray(triangles_uv, np.int64), size, rows, weights)
     index = np.flatnonzero(rows.ravel() >= 0)
     triangle = rows.ravel()[index]
-    return Texels(size, index, triangle, np.asarray(triangles)[triangle], weights.reshape(-1, 3)[index])
+    return Texels(size, index, triangle, np.asarray(triangles, np.int32)[triangle], weights.reshape(-1, 3)[index])
 
 
 @njit(cache=True, nogil=True)
