@@ -128,9 +128,10 @@ class Environment:
         """The pins of the packages that are asked for by name, not through another package."""
         return sorted({pin for path in self.requirements for pin in read_pins(path, ("-r ",))})
 
-    def torch_pins(self) -> list[str]:
-        """Those of torch and of what is built for one torch."""
-        return [pin for pin in self.asked() if pin.startswith("torch")]
+    def torch_version(self) -> str:
+        """The pinned one, without what a build appends (+cpu)."""
+        (version,) = (pin.partition("==")[2] for pin in self.asked() if pin.startswith("torch=="))
+        return version
 
     def pins(self) -> list[str]:
         return sorted({pin for path in self.requirements for pin in read_pins(path)})

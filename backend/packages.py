@@ -127,7 +127,7 @@ def get(target: Path, asked: Sequence[str], size: Size, watch: Watch, *options: 
 
 
 def fetch_torch(environment: Environment, target: Path, watch: Watch) -> None:
-    """Download torch's builds for the processor, where they are offered, before the others: pip prefers them then.
+    """Download torch's build for the processor, where it is offered, before the others: pip prefers it then.
 
     Not with the index for all packages: an index that does not answer costs pip its patience for each of them.
     """
@@ -136,11 +136,10 @@ def fetch_torch(environment: Environment, target: Path, watch: Watch) -> None:
         return
     # A wheel for CUDA, left by a run that was offered no other, is not the one that is offered now.
     build = "+cpu" if offered else "*"
-    for pin in environment.torch_pins():
-        name, _, version = pin.partition("==")
-        if not any(download(target).glob(f"{name}-{version}{build}-*.whl")):
-            index = f"--extra-index-url={environment.torch_index}"
-            get(target, [pin], environment.size, watch, index, "--retries=2")
+    version = environment.torch_version()
+    if not any(download(target).glob(f"torch-{version}{build}-*.whl")):
+        index = f"--extra-index-url={environment.torch_index}"
+        get(target, [f"torch=={version}"], environment.size, watch, index, "--retries=2")
 
 
 def compile_source(package: Package, file: Path, target: Path, watch: Watch, wheels: Path | None) -> Path:

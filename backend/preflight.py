@@ -228,7 +228,7 @@ def offers_cpu_torch(environment: Environment, python: str, cancelled: threading
     python: an interpreter; where it has no pip of its own, the one that venv would install is run out of its wheel.
     """
     cancelled = cancelled or threading.Event()
-    (version,) = (pin.partition("==")[2] for pin in environment.torch_pins() if pin.startswith("torch=="))
+    version = environment.torch_version()
     try:
         pip = [python, "-s", *_answer([python, "-I", "-c", _FIND_PIP], 30.0, cancelled).split("\n")[:-1]]
         ask = ["index", "versions", "torch", "--only-binary=:all:", f"--extra-index-url={environment.torch_index}"]

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests share. Before any of them imports diffusers, transformers or peft: see torchvision_shim."""
+"""What tests share."""
 
 from pathlib import Path
 
 import pytest
-
-from idto3d.torchvision_shim import prepare_torchvision
-
-prepare_torchvision()
 
 
 @pytest.fixture

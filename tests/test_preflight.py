@@ -40,9 +40,9 @@ def test_folder_that_lacks_what_is_asked_for(tmp_path: Path) -> None:
         preflight.check_wheels(shelf, replace(lacking, torch_index="https://cpu"))
     with pytest.raises(InstallError, match="is not there"):
         preflight.check_wheels(tmp_path / "nowhere", lacking)
-    for name in ("torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl", "open_clip_torch-3.3.0.tar.gz"):
+    for name in ("torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl", "fast_simplification-3.3.0.tar.gz"):
         (tmp_path / name).touch()
-    preflight.check_wheels(tmp_path, environment_of(tmp_path, "torch==2.13.0\nopen_clip-torch==3.3.0\n"))
+    preflight.check_wheels(tmp_path, environment_of(tmp_path, "torch==2.13.0\nfast-simplification==3.3.0\n"))
 
 
 def test_too_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
