@@ -109,7 +109,7 @@ def test_the_head_lies_where_the_photo_has_it(model: HeadModel, head: Head) -> N
 
 
 def test_the_photos_light_is_the_one_that_was_fitted(model: HeadModel) -> None:
-    """Radiance whose irradiance over pi is what the fit has, for the bands that it trusts."""
+    """Radiance whose irradiance over pi is what the fit has."""
     light = EVEN_LIGHT.copy()
     light[1:4] = [[0.3, 0.2, 0.1], [0.5, 0.5, 0.5], [-0.4, -0.2, 0.0]]
     photo = replace(photo_of(model, 0.0), light=light)

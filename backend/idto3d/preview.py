@@ -9,17 +9,16 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from .bundle import to_uint8
 from .finish.head import Head
-from .finish.picture import portrait, render_head
+from .finish.picture import GREY, portrait, render_head
 from .fit.camera import PhotoCamera
 from .fit.result import PhotoFit
 from .fit.visibility import resized
 from .photos import Face
 from .render.lights import EnvironmentLight
+from .render.shading import diffuse_bands
 from .render.studio import portrait_light
 
 Array = NDArray[Any]
@@ -34,7 +33,10 @@ def preview_sheet(face: Face, photo: PhotoFit, head: Head, size: int = SIZE) -> 
     """(size, 6 size, 3): photo, neutral head from its camera and in its light, front, three-quarter, side, back."""
     crop, camera = close_up(face, photo.camera, size)
     light = photo_light(photo)
-    tiles = [crop, to_uint8(render_head(head, camera, size, light, 0.16))]
+    # a face looks lighter before a dark wall: as grey as the photo's own
+    around = face.picture[(face.person < 0.2) & face.inside]
+    grey = float(np.median(around)) / 255 if len(around) else GREY
+    tiles = [crop, to_uint8(render_head(head, camera, size, light, grey))]
     for azimuth in ANGLES:
         tiles.append(to_uint8(render_head(head, portrait(head, azimuth, size, elevation=4.0), size, portrait_light())))
     return np.concatenate(tiles, 1)
@@ -58,11 +60,8 @@ def close_up(face: Face, camera: PhotoCamera, size: int) -> tuple[NDArray[np.uin
 
 def photo_light(photo: PhotoFit) -> EnvironmentLight:
     """The light of a photograph as our shading takes it: radiance, whose bands the cosine lobe has not yet damped."""
-    bands = torch.tensor([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5)
-    light: Tensor = torch.from_numpy(photo.light).float() / bands[:, None]
-    # second-order bands of a fit to half of the normals are noise by now
-    light[4:] = F.softshrink(light[4:], 0.5)
-    return EnvironmentLight(light)
+    light = torch.from_numpy(photo.light).float()
+    return EnvironmentLight(light / diffuse_bands(light)[:, None])
 
 
 def plain_portrait(head: Head) -> tuple[PhotoCamera, NDArray[np.uint8]]:

@@ -17,6 +17,7 @@ from .finish import Head, assemble
 from .finish.keys import all_keys
 from .fit.close_up import enlarged
 from .fit.evidence import Evidence, HairOver, gather_evidence
+from .fit.relight import relit
 from .fit.subject import Fitted, fit_subject
 from .hair import HairSeen, HairStart, paint, see_hair
 from .headmodel import HeadModel
@@ -53,6 +54,7 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
     began("reading the photos' colours")
     over = HairOver(seen.masks, seen.colour, seen.roots) if len(seen.volume.sdf) else None
     evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size, over)
+    fitted = relit(model, fitted, evidence)
     beard = grow_beard(model, neutral, evidence.maps[SKIN], evidence.tone) if SKIN in evidence.maps else None
     return Start(model, fitted, evidence, neutral, paint(model, fitted, neutral, seen, size), seen, beard)
 

@@ -38,8 +38,6 @@ def add_camera(scene: Any, obj: Any, photo: FitPhoto) -> Any:
 def radiance(light: NDArray[np.floating]) -> NDArray[np.float32]:
     """(HEIGHT, WIDTH, 3) of a photo's light (9,3) as Blender's equirectangular picture, first row at the bottom."""
     bands = light / _BANDS[:, None]
-    # Of half of the normals the second order is noise by now.
-    bands[4:] = np.sign(bands[4:]) * np.maximum(np.abs(bands[4:]) - 0.5, 0.0)
     turn = -((np.arange(WIDTH) + 0.5) / WIDTH - 0.5) * 2 * np.pi
     rise = ((np.arange(HEIGHT) + 0.5) / HEIGHT - 0.5) * np.pi
     angle, height = np.meshgrid(turn, rise)

@@ -46,8 +46,8 @@ def shade(
     if isinstance(light, EnvironmentLight):
         coefficients = light.coefficients.to(albedo)
         mirror = 2.0 * _dot(normal, to_eye) * normal - to_eye
-        diffuse = sh_basis(normal) * _diffuse_bands(albedo) @ coefficients
-        glossy = sh_basis(mirror) * _glossy_bands(roughness) @ coefficients
+        diffuse = sh_basis(normal) * diffuse_bands(albedo) @ coefficients
+        glossy = sh_basis(mirror) * glossy_bands(roughness) @ coefficients
         return base * diffuse.clamp_min(0.0) + coat * glossy.clamp_min(0.0)
     return (base + coat) * light.ambient.to(albedo) + _point(
         base, roughness, specular, normal, position, to_eye, cos_eye, light
@@ -94,12 +94,12 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(-1, keepdim=True)
 
 
-def _diffuse_bands(like: Tensor) -> Tensor:
+def diffuse_bands(like: Tensor) -> Tensor:
     """Cosine lobe over pi, by band: 1, 2/3, 1/4 (Ramamoorthi and Hanrahan 2001, equation 8, divided by pi)."""
     return like.new_tensor([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5)
 
 
-def _glossy_bands(roughness: Tensor) -> Tensor:
+def glossy_bands(roughness: Tensor) -> Tensor:
     """Blur of the surround by the coat, (...,1) -> (...,9).
 
     Band l falls as exp(-l^2/(2s)) for a Phong lobe of exponent s (Ramamoorthi and Hanrahan 2002, "Frequency Space

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The light of a photograph once more, now that the head's own colours are known: the light in which the finished head
+looks as its photograph does.
+
+What the first light explained is not all that went into the maps: tones were moved, shadows left in them or taken out.
+So the renderer's own equation is solved for the light, its maps given: a sum of lobes in
+non-negative least squares (Lawson and Hanson 1974), so that no direction shines less than nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from ..headmodel import HeadModel
+from ..mesh.texels import Texels
+from ..render.lights import lobe
+from ..render.shading import MIN_ROUGHNESS, coat_albedo, diffuse_bands, glossy_bands, srgb_to_linear
+from ..render.skin import F0_OF_SPECULAR
+from .evidence import Evidence
+from .light import harmonics
+from .projection import sample, seen_weights
+from .subject import Fitted
+
+Array = NDArray[Any]
+
+SAMPLES = 12000  # texels that are asked
+LOBES = 48  # directions that light may come from
+SHARPEST = (2.2, 2.0)  # of bands 1 and 2: a lobe as directed as may be, its least -.08 of its peak
+EVENNESS = 0.005  # regularization towards even light, of the samples' weight: half of all normals are never seen
+OUTLIER = 0.6  # logarithm of colour over prediction, where a sample's weight has halved
+LEAST_SEEN = 0.3
+FEWEST = 50  # of samples, that tell a light
+ROUNDS = 5
+
+
+def relit(model: HeadModel, fitted: Fitted, evidence: Evidence) -> Fitted:
+    """With the lights in which the maps look as their photographs do; the old one where hardly any skin is seen."""
+    name = max(evidence.seen, key=lambda n: float(evidence.seen[n].sum()))
+    at, maps, seen = evidence.texels[name], evidence.maps[name], evidence.seen[name]
+    rows = np.flatnonzero(at.of_image(seen) > LEAST_SEEN)
+    rows = rows[:: max(1, len(rows) // SAMPLES)]
+    few = Texels(at.size, at.index[rows], at.triangle[rows], at.corners[rows], at.weights[rows])
+    photos = []
+    for photo, laid in zip(fitted.fit.photos, fitted.projected, strict=True):
+        towards = photo.camera.towards(fitted.fit.posed(model, photo))
+        pixel, height, facing, normal, to_eye = np.split(
+            few.at(np.c_[laid.pixel, laid.height, laid.facing, laid.normal, towards]), (2, 3, 4, 7), axis=1
+        )
+        weight = seen_weights(laid, pixel, height[:, 0], facing[:, 0]) * few.of_image(seen)
+        if weight.sum() > FEWEST:
+            light = solve_light(sample(laid.linear, pixel), few.of_image(maps), (normal, to_eye), weight)
+            photo = replace(photo, light=light)
+        photos.append(photo)
+    return replace(fitted, fit=replace(fitted.fit, photos=tuple(photos)))
+
+
+def solve_light(colours: Array, channels: Array, directions: tuple[Array, Array], weights: Array) -> Array:
+    """(9,3) irradiance over pi, the light in which `render.shading.shade` gives the colours (N,3) linear.
+
+    channels (N,5): albedo sRGB, roughness and specular; directions: normals (N,3), and those to the camera (N,3).
+    """
+    per_albedo, mirrored = _basis(channels, directions)
+    albedo = srgb_to_linear(torch.from_numpy(channels[:, :3])).numpy()
+    light = np.zeros((9, 3))
+    w = weights.astype(np.float64)
+    lobes = _lobes()
+    designs = [(albedo[:, c : c + 1] * per_albedo + mirrored) @ lobes for c in range(3)]
+    even = np.eye(LOBES) - 1 / LOBES
+    shares = [np.full(LOBES, _level(d.sum(1), colours[:, c], w)) for c, d in enumerate(designs)]
+    for _ in range(ROUNDS):
+        found = np.stack([d @ s for d, s in zip(designs, shares, strict=True)], 1)
+        usual = np.average(found, axis=0, weights=weights)
+        found = np.maximum(found, 0.1 * usual)
+        off = np.abs(np.log(np.maximum(colours, 0.02 * usual) / found)).max(1)
+        w = weights / (1 + (off / OUTLIER) ** 2)
+        for c, design in enumerate(designs):
+            # what the eye sees of a difference falls with lightness: as in sRGB
+            rows = np.sqrt(w) * found[:, c] ** -0.55
+            a, b = design * rows[:, None], colours[:, c] * rows
+            scale = np.sqrt(EVENNESS * np.trace(a.T @ a) / LOBES)
+            normal, target = a.T @ a + scale**2 * even, a.T @ b
+            # least squares by its normal equations: the Cholesky factor stands for all rows
+            factor = np.linalg.cholesky(normal + 1e-9 * np.trace(normal) * np.eye(LOBES))
+            shares[c], _ = nnls(factor.T, np.linalg.solve(factor, target))
+    light = lobes @ np.stack(shares, 1)
+    out: Array = light * diffuse_bands(torch.ones(1, dtype=torch.float64)).numpy()[:, None]
+    return out
+
+
+def _basis(channels: Array, directions: tuple[Array, Array]) -> tuple[Array, Array]:
+    """(N,9) each: what a light's coefficients give of an albedo of 1, and of what the coat mirrors."""
+    normal, towards = (d / np.linalg.norm(d, axis=1, keepdims=True) for d in directions)
+    cosine = np.clip((normal * towards).sum(1, keepdims=True), 1e-4, 1)
+    rough = torch.from_numpy(np.maximum(channels[:, 3:4], MIN_ROUGHNESS)).double()
+    coat = coat_albedo(torch.from_numpy(cosine).double(), rough, F0_OF_SPECULAR * torch.from_numpy(channels[:, 4:5]))
+    glossy = harmonics(2 * cosine * normal - towards) * glossy_bands(rough).numpy()
+    return (1 - coat.numpy()) * harmonics(normal) * diffuse_bands(rough).numpy(), coat.numpy() * glossy
+
+
+def _level(even: Array, colour: Array, weight: Array) -> float:
+    return float(np.average(colour, weights=weight) / max(np.average(even, weights=weight), 1e-6))
+
+
+def _lobes() -> Array:
+    """(9,LOBES) coefficients of lobes in directions spread evenly (Fibonacci's spiral)."""
+    height = 1 - (2 * np.arange(LOBES) + 1) / LOBES
+    turn = np.pi * (3 - 5**0.5) * np.arange(LOBES)
+    wide = np.sqrt(1 - height**2)
+    around = np.stack([wide * np.cos(turn), height, wide * np.sin(turn)], 1)
+    return np.stack([lobe(torch.from_numpy(d), *SHARPEST).numpy() for d in around], 1)
