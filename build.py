@@ -47,6 +47,7 @@ DEMO_BPY = "5.0.1"
 SHUTDOWN_SECONDS = 30.0  # what a child has to write its checkpoint after Ctrl-C
 FORWARDED = {
     "fit": "show how photos are understood, and no more",
+    "capture": "read a face's motion off a video, into a Live Link Face CSV",
     "train": "train the weights of a pack",
     "evaluate": "measure a pack on people it has not seen",
     "bench": "print time by stage, memory, and each stage's share of bare U-Net time",
