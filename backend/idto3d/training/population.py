@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
-from ..mesh.texels import make_texels
 from .accessories import make_glasses, paint_clothes
 from .captions import Traits
 from .kit import average_identity, kit_skin, load_kit
 from .kit_landmarks import find_landmarks
+from .paint import Paint
 from .pictures import Drawing
 from .registration import register, similarity
 from .store import stored
-from .transfer import Transfer, build_transfer, sample_texture, seat_hair, skin_displacement
+from .transfer import Transfer, build_transfer, seat_hair, skin_displacement
 
 Array = NDArray[Any]
 
@@ -37,20 +36,7 @@ DRAWN = ("face", "back_head", "mouth_socket", "eye_socket", "gums", "tongue", "t
 _KIT_SHARE = 0.8
 """How much of the kit's own age, build and sex is added to the modes, which vary over all people already."""
 
-_IRIS = (
-    (0.26, 0.15, 0.08),
-    (0.35, 0.48, 0.62),
-    (0.33, 0.47, 0.47),
-    (0.43, 0.29, 0.15),
-    (0.20, 0.30, 0.47),
-    (0.36, 0.42, 0.25),
-    (0.45, 0.48, 0.50),
-    (0.60, 0.68, 0.74),
-    (0.47, 0.58, 0.68),
-)
-_SOCKETS = {"mouth_socket": (0.33, 0.13, 0.12), "eye_socket": (0.55, 0.30, 0.27)}
 _LIPS, _LIP_GAP, _LIP_MOST = (13, 14), 0.0006, 0.12  # landmarks of the inner lips; metres; share of mouthClose
-_IRIS_RADIUS, _PUPIL_RADIUS = 0.0061, 0.0021  # metres from the eye's axis, on the neutral
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +103,7 @@ class Population:
     def __init__(self, model: HeadModel, kit: Any, transfer: Transfer) -> None:
         self.model, self.kit, self.transfer = model, kit, transfer
         self._average = kit_skin(kit, average_identity(kit)).vertices
-        self._beard = kit._pooled("beard_mask.png", 512, False)[..., None] / 255.0
-        self._eyes = _eye_texels(model)
+        self._paint = Paint(model, kit, transfer)
         self._shown = model.faces_of(*DRAWN)[model.triangle_quad]
         self._triangles = model.triangles[self._shown]
 
@@ -131,7 +116,7 @@ class Population:
         displacement = skin_displacement(self.transfer, self.model, self._kit_motion(code))
         shape = self.model.shape(identity)
         displacement += self._closed_lips(shape + displacement)
-        maps = self._maps(code, looks, rng)
+        maps = self._paint.maps(code, looks.beard if looks.male > 0.5 else 0, looks.freckles, rng)
         head = shape + displacement
         shells = self._hair(code, head) + (self._glasses(head, rng) if looks.glasses else ())
         return Person(seed, identity, displacement, head, maps, shells, self._traits(code, looks), code)
@@ -253,53 +238,6 @@ class Population:
         return float(self.kit.hair_names.index(str(rng.choice(short if u < cut else long))))
 
     # ------------------------------------------------------------------ looks
-    def _hair_colour(self, code: Array) -> Array:
-        return np.array([self.kit.get(code, f"hair_{c}") for c in "rgb"])
-
-    def _maps(self, code: Array, looks: Looks, rng: np.random.Generator) -> dict[str, Array]:
-        skin = self.kit.texture(code, 512).astype(np.float32) / 255
-        colour = self._hair_colour(code)
-        maps: dict[str, Array] = {
-            m.name: np.broadcast_to(np.float32(np.clip(np.array(m.albedo) * rng.normal(1, 0.06), 0, 1)), (4, 4, 3))
-            for m in self.model.materials
-        }
-        for name, uv in self.transfer.kit_uv.items():
-            maps[name] = sample_texture(skin, uv)
-        sockets = {
-            n: self.model.part_names.index(n) for n in ("mouth_socket", "eye_socket") if n in self.model.part_names
-        }
-        for name, part in self.transfer.part.items():
-            for socket, number in sockets.items():
-                inner = (0.33, 0.13, 0.12) if socket == "mouth_socket" else (0.55, 0.30, 0.27)
-                maps[name][part == number] = inner
-        beard = looks.beard if looks.male > 0.5 else 0
-        if beard:
-            share = (0.0, rng.uniform(0.2, 0.5), rng.uniform(0.8, 1.0))[beard]
-            grain = np.clip(rng.normal(1.0, 0.15, (*maps["skin"].shape[:2], 1)), 0.4, 1.6)
-            cover = share * np.clip(
-                sample_texture(self._beard, self.transfer.kit_uv["skin"]) * (1.0 + 0.6 * (beard - 1)), 0, 1
-            )
-            maps["skin"] = maps["skin"] * (1 - cover) + cover * np.clip(0.75 * colour * grain, 0, 1)
-        if looks.freckles:
-            maps["skin"] = maps["skin"] * _freckles(self.transfer.position["skin"], rng)[..., None]
-        style = int(round(self.kit.get(code, "brow_style"))) % len(self.transfer.brows)
-        brow = 0.9 * self.transfer.brows[style][..., None]
-        maps["skin"] = maps["skin"] * (1 - brow) + brow * np.minimum(0.75 * colour + 0.03, maps["skin"])
-        maps["eyes"] = self._eye_map(_IRIS[int(self.kit.get(code, "eye_style")) % len(_IRIS)], rng)
-        return {n: np.ascontiguousarray(np.clip(m, 0, 1), np.float32) for n, m in maps.items()}
-
-    def _eye_map(self, colour: tuple[float, float, float], rng: np.random.Generator) -> Array:
-        """The eyeball's outer shell with the iris painted on it."""
-        radius, angle = self._eyes
-        rays = 1.0 + 0.15 * np.interp(angle, np.linspace(-np.pi, np.pi, 64), rng.normal(size=64), period=2 * np.pi)
-        white = np.array([0.82, 0.77, 0.74]) * rng.uniform(0.9, 1.02)
-        ring = 1.0 - 0.55 * np.clip((radius - 0.8 * _IRIS_RADIUS) / (0.2 * _IRIS_RADIUS), 0, 1)
-        iris = np.array(colour) * rng.normal(1, 0.1) * (rays * ring)[..., None]
-        edge = np.clip((radius - _IRIS_RADIUS) / 4e-4, 0, 1)[..., None]
-        pupil = np.clip((radius - _PUPIL_RADIUS) / 3e-4, 0, 1)[..., None]
-        out: Array = (iris * (1 - edge) + white * edge) * pupil + 0.02 * (1 - pupil)
-        return out
-
     def _hair(self, code: Array, head: Array) -> tuple[Shell, ...]:
         number = int(round(self.kit.get(code, "hair_style")))
         if number < 0:
@@ -333,7 +271,7 @@ class Population:
             weight=int(np.searchsorted([0.15, 0.35, 0.65, 0.85], looks.weight)),
             skin=3 - int(np.searchsorted([0.2, 0.35, 0.65], tone)),
             length=length,
-            colour=_colour_word(self._hair_colour(code)),
+            colour=_colour_word(self._paint.hair_colour(code)),
             beard=looks.beard if looks.male > 0.5 else 0,
             wrinkled=looks.age > 60,
             freckles=looks.freckles,
@@ -355,35 +293,6 @@ def load_population(model: HeadModel, headkit: str | Path, facenets: str | Path,
 
     registered = stored(work / "registration.npz", make)["registered"]
     return Population(model, kit, build_transfer(kit, model, registered))
-
-
-def _eye_texels(model: HeadModel) -> tuple[Array, Array]:
-    """(S,S) distance of the eyeballs' texels from their axes, large behind their middles, and the angle round them."""
-    own = model.faces_of("sclera")[model.triangle_quad]
-    triangles = model.triangles[own]
-    texels = make_texels(model.uv, model.triangles_uv[own], triangles, 256)
-    middle = np.zeros_like(model.neutral)
-    for side in (model.neutral[:, 0] > 0, model.neutral[:, 0] <= 0):
-        ball = np.intersect1d(np.unique(triangles), np.flatnonzero(side))
-        middle[side] = (model.neutral[ball].min(0) + model.neutral[ball].max(0)) / 2
-    offset = texels.padded(texels.image(texels.at(model.neutral - middle)))
-    radius = np.hypot(offset[..., 0], offset[..., 1]) + (offset[..., 2] < 0)
-    return radius, np.arctan2(offset[..., 1], offset[..., 0])
-
-
-def _freckles(position: Array, rng: np.random.Generator) -> Array:
-    """(S,S) factor of the skin map: spots of one to two millimetres over nose, cheeks and forehead."""
-    count = int(rng.integers(150, 500))
-    flat = position.reshape(-1, 3)
-    x, y, z = flat.T
-    where = np.exp(-(((np.abs(x) - 0.02) / 0.03) ** 2) - (((y - 0.005) / 0.035) ** 2)) * (z > 0.05)
-    spots = rng.choice(len(flat), count, p=where / where.sum())
-    distance, spot = cKDTree(flat[spots]).query(flat, distance_upper_bound=0.004)
-    radius = np.append(rng.uniform(0.0007, 0.0017, count), 1.0)
-    depth = np.append(rng.uniform(0.2, 0.5, count), 0.0)
-    cover = np.clip((radius[spot] - distance) / 5e-4 + 0.5, 0, 1) * depth[spot]
-    out: Array = (1.0 - np.where(np.isfinite(distance), cover, 0.0)).reshape(position.shape[:2])
-    return out
 
 
 def _colour_word(colour: Array) -> int:
