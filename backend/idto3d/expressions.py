@@ -46,7 +46,8 @@ EXPRESSIONS: dict[str, Expression] = {
         },
     ),
     "mouth_stretch": Expression(
-        "mouth wide open", {"jawOpen": 0.9, "mouthStretch": 0.3, "mouthLowerDown": 0.2, "browInnerUp": 0.2}
+        "mouth wide open",
+        {"jawOpen": 0.9, "mouthStretch": 0.3, "mouthLowerDown": 0.6, "mouthUpperUp": 0.4, "browInnerUp": 0.2},
     ),
     "anger": Expression(
         "angry, frowning brows, pressed lips",
@@ -68,7 +69,7 @@ EXPRESSIONS: dict[str, Expression] = {
         "surprised, raised eyebrows, wide eyes", {"browInnerUp": 1.2, "browOuterUp": 1.2, "eyeWide": 1.0}
     ),
     "lip_puckerer": Expression("puckered lips, kissing", {"mouthPucker": 1.3, "mouthFunnel": 0.15, "mouthClose": 0.03}),
-    "lip_funneler": Expression("lips in an O shape", {"mouthFunnel": 1.0, "jawOpen": 0.25}),
+    "lip_funneler": Expression("lips in an O shape", {"mouthFunnel": 0.65, "mouthPucker": 0.45, "jawOpen": 0.35}),
     "cheek_blowing": Expression(
         "puffed cheeks", {"cheekPuff": 1.6, "mouthPucker": 0.3, "mouthPress": 0.4, "mouthClose": 0.03}
     ),

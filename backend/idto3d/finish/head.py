@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..headmodel import HeadModel, Material
 from ..mesh.texels import make_texels
 from .lashes import lash_opacity, lash_sheets
+from .mouth import has_mouth_map, mouth_map
 
 Array = NDArray[Any]
 
@@ -104,7 +105,7 @@ def assemble(
     beard: HairPiece | None = None,
 ) -> Head:
     """The head of a skin: neutral (P,3), what each expression adds (P,3), seen (P,), maps of the materials that have
-    any (the others are plain), hair and beard."""
+    any (a mouth's are painted, the others plain), hair and beard."""
     rows, used = shipped_faces(model), shipped_vertices(model)
     quads, quads_uv = model.quads[rows], model.quads_uv[rows]
     place = np.full(len(model.neutral) + 1, -1)
@@ -115,7 +116,7 @@ def assemble(
     materials = [m for n, m in enumerate(model.materials) if (model.material[rows] == n).any()]
     index = {n: k for k, n in enumerate(n for n in range(len(model.materials)) if model.materials[n] in materials)}
     material = np.array([index[n] for n in model.material[rows]])
-    all_maps = {m.name: maps[m.name] if m.name in maps else plain_map(m) for m in materials}
+    all_maps = {m.name: maps[m.name] if m.name in maps else _own_map(model, m) for m in materials}
     alpha = {SEE_THROUGH: _lash_alpha(model)} if any(m.name == SEE_THROUGH for m in materials) else {}
     names = tuple(expressions)
     offsets = np.stack([expressions[n][used] for n in names]) if names else np.zeros((0, len(used), 3))
@@ -126,6 +127,10 @@ def assemble(
     for name, piece in ((HAIR, hair), (BEARD, beard)):
         head = head if piece is None else _with_hair(head, piece, name)
     return head
+
+
+def _own_map(model: HeadModel, material: Material) -> Array:
+    return mouth_map(model, material) if has_mouth_map(model, material) else plain_map(material)
 
 
 def plain_map(material: Material) -> Array:

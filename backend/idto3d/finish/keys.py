@@ -21,7 +21,7 @@ from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
 from .gaze import EYEBALLS, find_eyeballs, look
 from .mixtures import LOWER, draw, in_mirror, limited, together, with_shape
 from .obstacles import TEETH, Obstacle, eyeball_obstacle, teeth_obstacles
-from .tongue import opening, tongue_out
+from .tongue import at_rest, on_the_floor, opening, tongue_out
 from .visemes import VISEMES
 
 Array = NDArray[Any]
@@ -62,9 +62,13 @@ def all_keys(model: HeadModel, neutral: Array, resting: Array, expressions: Mapp
     """The keys of a head (P,3): its expressions (P,3) as they are given, and the head model's shapes for the 52.
     resting (E,): how much of the head model's expressions is in the neutral face already, see `HeadFit`."""
     names = (*expressions, *ARKIT)
+    jaw = {"jawOpen": 1.0} if "jawOpen" in model.expression_names else {}
+    lay = at_rest(model, neutral, model.motion(model.expression_vector(jaw)))
+    neutral = np.asarray(neutral, np.float64) + lay
     made = np.stack([*expressions.values(), *arkit_shapes(model, neutral, resting)]).astype(np.float64)
-    neutral = np.asarray(neutral, np.float64).copy()
-    opened = made[names.index("jawOpen")]
+    opened = made[names.index("jawOpen")].copy()
+    jaws = _jaws(model, made, opened) * [name != TONGUE_OUT for name in names]
+    made += jaws[:, None, None] * on_the_floor(model, neutral, lay)
     for eye in find_eyeballs(model, neutral):
         ball = eyeball_obstacle(model, neutral, eye, EYEBALLS[0])
         _keep_clear(model, neutral, made, names, "eye", [ball])
@@ -94,6 +98,14 @@ def arkit_shapes(model: HeadModel, neutral: Array, resting: Array) -> list[Array
             continue
         shape = moved({in_head_model(name): 1.0})
         out.append(shape + look(neutral, eyeballs, name) if name.startswith("eyeLook") else shape)
+    return out
+
+
+def _jaws(model: HeadModel, keys: Array, opened: Array) -> Array:
+    """(K,) how far each of keys (K,P,3) opens the jaw: 1 as opened (P,3)."""
+    teeth = np.flatnonzero(model.vertices_of(TEETH))
+    size = float((opened[teeth, 1] ** 2).sum())
+    out: Array = np.clip(keys[:, teeth, 1] @ opened[teeth, 1] / size, 0, 1) if size else np.zeros(len(keys))
     return out
 
 

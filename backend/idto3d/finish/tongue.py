@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ARKit's tongueOut, which no head model brings: the mouth opens a little, and the tongue comes out over the lower
-teeth and lip, flatter and narrower as it does, its tip hanging down."""
+"""The tongue: at rest behind the upper teeth, on the floor of an open mouth, and out of it, which no head model brings.
+
+ARKit's tongueOut opens the mouth, and the tongue comes out over the lower teeth and lip, flatter and narrower as it
+does, its tip hanging down. A key is a straight line, so that what rests below the teeth's edge cannot come over it: at
+rest the tip lies at the height of that edge, some way behind, as it does in people (Schwarz 1926), and teeth are apart
+when it has come as far as they are.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +29,51 @@ FLAT, NARROW = 0.38, 0.72  # of its thickness and width, where it is out
 ABOVE = 0.003  # metres between the tongue's underside and the lower teeth, where there is room
 ROOT = 0.016  # metres from where it has grown to the gums within which it is held there
 MIDDLE = 0.006  # metres from the middle within which front teeth and lips are looked for
-WAY = (0.45, 0.6, 0.8, 1.0)
-"""Weights of the key at which it passes between teeth and lips. A key is a straight line: a tongue that rests below the
-lower teeth's edge cannot come over it at once, but before this the mouth shows nothing of it."""
+WAY = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.65, 0.8, 1.0)
+"""Weights of the key at which it passes between teeth and lips."""
 CLEAR, STEP = 0.0005, 0.001  # metres that it stays off them; and of their profile's steps
 GIVE = 0.0015  # metres that lips give way to it
+TIP = 0.8  # of its length, from where on it comes out as it is: stretched, it would be pointed
 SECTIONS = 12  # of the tongue from root to tip, each of one height
+BEHIND, OVER = 0.011, 0.0005  # metres that the tip rests behind the lower teeth's edge, and its underside above it
+SLENDER = 0.9  # of its width, at rest: it must lie between the upper molars
+LOW = 0.72  # of its thickness, on the floor of an open mouth
+
+
+def at_rest(model: HeadModel, neutral: Array, opened: Array) -> Array:
+    """(P,3) what brings the tongue of a head (P,3) to rest; opened (P,3): what an open jaw adds, by which the lower
+    teeth are known."""
+    out = np.zeros_like(neutral)
+    own, lower = np.flatnonzero(model.vertices_of(TONGUE)), _lower_teeth(model, neutral, opened)
+    if not len(own) or not len(lower):
+        return out
+    tongue, edge = neutral[own], neutral[lower[neutral[lower, 1].argmax()]]
+    along = _along(tongue)
+    share = (_smooth(along) * _free(model, neutral, own))[:, None]
+    underside = float(tongue[along > 0.85, 1].min())
+    rise, back = edge[1] + OVER - underside, min(edge[2] - BEHIND - float(tongue[:, 2].max()), 0.0)
+    wide = np.c_[tongue[:, 0] * (SLENDER - 1), np.zeros((len(own), 2))]
+    out[own] = share * [0.0, max(rise, 0.0), back] + share * wide
+    return out
+
+
+def on_the_floor(model: HeadModel, neutral: Array, rest: Array) -> Array:
+    """(P,3) what an open jaw adds to the tongue of a head (P,3) at rest besides, rest (P,3): it lies down, flat."""
+    out = -rest * [0.0, 1.0, 1.0]
+    own = np.flatnonzero(model.vertices_of(TONGUE))
+    if len(own):
+        down = neutral[own] - rest[own]
+        along = _along(down)
+        under = _profile_along(down, along)[1]
+        out[own, 1] -= (1 - LOW) * (down[:, 1] - under) * _free(model, neutral, own)
+    return out
+
+
+def _along(tongue: Array) -> Array:
+    """(N,) 0 at the root, 1 at the tip."""
+    back, tip = float(tongue[:, 2].min()), float(tongue[:, 2].max())
+    out: Array = np.clip((tongue[:, 2] - back) / (tip - back), 0, 1)
+    return out
 
 
 def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
@@ -43,11 +87,11 @@ def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
     posed = neutral + opened
     tongue = posed[own]
     back, tip = float(tongue[:, 2].min()), float(tongue[:, 2].max())
-    along = np.clip((tongue[:, 2] - back) / (tip - back), 0, 1)
+    along = _along(tongue)
     teeth = posed[lower[posed[lower, 1].argmax()]]
     lips = posed[model.vertices_of(LIPS) & (np.abs(neutral[:, 0]) < MIDDLE)]
     lip = float(lips[np.abs(lips[:, 1] - teeth[1]) < 4 * MIDDLE, 2].max())
-    share = _smooth(along)
+    share = _smooth(np.clip(along / TIP, 0, 1))
     z = tongue[:, 2] + (lip + BEYOND - tip) * share
     middle = _middle_line(tongue, along)
     flat = 1 - (1 - FLAT) * share
@@ -145,14 +189,18 @@ def _lower_teeth(model: HeadModel, neutral: Array, opened: Array) -> Array:
 
 def _middle_line(tongue: Array, along: Array) -> Array:
     """(N,) the height half way between top and underside, at each vertex's place along the tongue."""
-    bins = np.linspace(0, 1, 9)
-    heights = []
-    for at in bins:
-        near = np.abs(along - at) < 0.09
-        heights.append((tongue[near, 1].max() + tongue[near, 1].min()) / 2 if near.any() else np.nan)
-    known = ~np.isnan(heights)
-    out: Array = np.interp(along, bins[known], np.array(heights)[known])
+    top, under = _profile_along(tongue, along)
+    out: Array = (top + under) / 2
     return out
+
+
+def _profile_along(tongue: Array, along: Array) -> tuple[Array, Array]:
+    """(N,) heights of the tongue's (N,3) top and underside, at each vertex's place along it."""
+    bins = np.linspace(0, 1, 9)
+    near = [tongue[np.abs(along - at) < 0.09, 1] for at in bins]
+    known = [n for n, heights in enumerate(near) if len(heights)]
+    top, under = (np.interp(along, bins[known], [pick(near[n]) for n in known]) for pick in (np.max, np.min))
+    return top, under
 
 
 def _smooth(t: Array) -> Array:
