@@ -101,12 +101,16 @@ class Bundle:
 
 def to_uint8(image: NDArray[np.floating]) -> Bytes:
     """Float image in 0..1 to the 8 bits that a bundle's PNG holds, rounded to nearest."""
-    return np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    levels = np.clip(image, 0.0, 1.0)
+    levels *= 255.0
+    return np.round(levels, out=levels).astype(np.uint8)
 
 
 def to_blender_frame(points: NDArray[Any]) -> NDArray[np.float32]:
     """(..., 3) points or offsets from the head frame (Y up, facing +Z) to the bundle's (Z up, facing -Y)."""
-    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1).astype(np.float32)
+    out = np.empty(points.shape, np.float32)
+    out[..., 0], out[..., 1], out[..., 2] = points[..., 0], -points[..., 2], points[..., 1]
+    return out
 
 
 def to_head_frame(points: NDArray[Any]) -> NDArray[np.float32]:

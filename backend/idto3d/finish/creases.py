@@ -63,7 +63,7 @@ class Chart:
 
 def chart_of(texels: Texels, vertices: Array) -> Chart:
     """The whole map whose texels lie on vertices (V,3)."""
-    points = texels.padded(texels.image(texels.at(vertices)))
+    points = texels.spread(texels.at(vertices))
     right, down = np.gradient(points, axis=1), np.gradient(points, axis=0)
     along = _unit(right)
     aside = _dot(down, along)

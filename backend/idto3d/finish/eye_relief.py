@@ -24,7 +24,7 @@ def iris_relief(texels: Texels, vertices: Array) -> NDArray[np.uint8]:
     """(S,S,3) normals in tangent space, +Y up, of the eyes' map, whose texels lie on vertices (V,3) in metres, head
     frame: the left eye's at x > 0."""
     points = texels.at(vertices).astype(np.float64)
-    place = texels.padded(texels.image(points))
+    place = texels.spread(points)
     along = _unit(texels.of_image(np.gradient(place, axis=1)))
     up = texels.of_image(-np.gradient(place, axis=0))
     up = _unit(up - along * (up * along).sum(1, keepdims=True))
@@ -47,7 +47,7 @@ def iris_relief(texels: Texels, vertices: Array) -> NDArray[np.uint8]:
         share = np.clip((1 - off) / LIMBUS, 0, 1)[:, None]
         wanted = _unit(share * disc + (1 - share) * own)
         tangent[side] = np.stack([(wanted * v).sum(1) for v in (along[side], up[side], own)], 1)
-    image = texels.padded(texels.image(_unit(tangent)))
+    image = texels.spread(_unit(tangent))
     coded: NDArray[np.uint8] = np.rint((image * 0.5 + 0.5) * 255).astype(np.uint8)
     return coded
 

@@ -74,4 +74,4 @@ def lash_opacity(model: HeadModel, texels: Texels) -> Array:
         half = 0.5 * np.where(below, LOWER_ROOT, ROOT) * np.clip(1 - gone, 0, 1) ** 0.7
         hair = np.clip((half - np.abs(at - middle)) / soft + 0.5, 0, 1) * (gone < 1)
         value = np.maximum(value, hair)
-    return texels.padded(texels.image((OPACITY * value).astype(np.float32)))
+    return texels.spread((OPACITY * value).astype(np.float32))

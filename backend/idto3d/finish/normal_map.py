@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from ..mesh.solid_noise import solid_noise
@@ -25,33 +26,70 @@ STEEPEST = 0.35
 def skin_relief(albedo: Array, texels: Texels, vertices: Array) -> Array:
     """(S,S,3) uint8 normals in tangent space, +Y up, of a map of albedo (S,S,3) sRGB 0..1, whose texels lie on vertices
     (V,3) in metres."""
-    points = texels.at(vertices)
-    place = texels.padded(texels.image(points))
-    across, down = _steps(place, 1), _steps(place, 0)
+    across, down = _steps(texels.spread(texels.at(vertices)))
     texel = float(np.median(texels.of_image(0.5 * (across + down))))
+    height = _relief(albedo, texel)
+    points, grain = texels.at(vertices), np.zeros(len(texels.index), np.float32)
+    for n, (wide, depth) in enumerate(GRAIN):
+        if wide > 2 * texel:
+            grain += depth * solid_noise(points, wide, 20 + n)
+    height += texels.spread(grain)
+    return texels.padded(_normals(height, across, down))
+
+
+def _relief(albedo: Array, texel: float) -> Array:
+    """(S,S) metres, of albedo (S,S,3) whose texels are so many metres wide."""
     light = np.log(np.maximum(albedo.mean(2) ** 2.2, 1e-3)).astype(np.float32)
     sigma = WIDEST / 2 / texel
     detail = light - cv2.GaussianBlur(light, (0, 0), sigma)
     rough = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), sigma))
     # where all is contrast, as in brows and beards, it is no relief
-    height = DEPTH * MOST * np.tanh(detail / MOST) / (1 + (rough / MOST) ** 2)
-    grain = sum(depth * solid_noise(points, wide, 20 + n) for n, (wide, depth) in enumerate(GRAIN) if wide > 2 * texel)
-    height = height + texels.padded(texels.image(np.broadcast_to(np.float32(grain), (len(points),))))
-    right = np.clip(_slope(height, 1) / across, -STEEPEST, STEEPEST)
-    below = np.clip(_slope(height, 0) / down, -STEEPEST, STEEPEST)
-    normal = np.stack([-right, below, np.ones_like(right)], 2)
-    normal = texels.padded(normal / np.linalg.norm(normal, axis=2, keepdims=True))
-    out: Array = np.rint((normal * 0.5 + 0.5) * 255).astype(np.uint8)
+    out: Array = DEPTH * MOST * np.tanh(detail / MOST) / (1 + (rough / MOST) ** 2)
     return out
 
 
-def _slope(image: Array, axis: int) -> Array:
-    out: Array = np.gradient(image, axis=axis)
+def _steps(place: Array) -> tuple[Array, Array]:
+    """(S,S) metres from texel to texel along rows and columns of places (S,S,3); seams of charts are no steps."""
+    out = _lengths(place)
+    for length in out:
+        usual = float(np.median(length[length > 0])) if (length > 0).any() else 1.0
+        np.clip(length, 0.3 * usual, 3 * usual, out=length)
     return out
 
 
-def _steps(place: Array, axis: int) -> Array:
-    """(S,S) metres from texel to texel along an axis; seams of charts are no steps."""
-    length = np.linalg.norm(np.gradient(place, axis=axis), axis=2)
-    usual = float(np.median(length[length > 0])) if (length > 0).any() else 1.0
-    return np.clip(length, 0.3 * usual, 3 * usual).astype(np.float32)
+# A map of 2048 texels has four million: arrays of all that lies between a texel's neighbours and its normal would need
+# half a gigabyte.
+
+
+@njit(cache=True, nogil=True)
+def _lengths(place):  # type: ignore[no-untyped-def]
+    rows, columns, _ = place.shape
+    across, down = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
+    for i in range(rows):
+        above, below = max(i - 1, 0), min(i + 1, rows - 1)
+        for j in range(columns):
+            left, right = max(j - 1, 0), min(j + 1, columns - 1)
+            x = y = np.float32(0)
+            for k in range(3):
+                x += ((place[i, right, k] - place[i, left, k]) / np.float32(right - left)) ** 2
+                y += ((place[below, j, k] - place[above, j, k]) / np.float32(below - above)) ** 2
+            across[i, j], down[i, j] = np.sqrt(x), np.sqrt(y)
+    return across, down
+
+
+@njit(cache=True, nogil=True)
+def _normals(height, across, down):  # type: ignore[no-untyped-def]
+    rows, columns = height.shape
+    out = np.empty((rows, columns, 3), np.uint8)
+    for i in range(rows):
+        above, below = max(i - 1, 0), min(i + 1, rows - 1)
+        for j in range(columns):
+            left, right = max(j - 1, 0), min(j + 1, columns - 1)
+            x = (height[i, right] - height[i, left]) / np.float32(right - left) / across[i, j]
+            y = (height[below, j] - height[above, j]) / np.float32(below - above) / down[i, j]
+            x, y = -min(max(x, -STEEPEST), STEEPEST), min(max(y, -STEEPEST), STEEPEST)
+            scale = 127.5 / np.sqrt(x * x + y * y + 1.0)
+            out[i, j, 0] = np.uint8(np.rint(x * scale + 127.5))
+            out[i, j, 1] = np.uint8(np.rint(y * scale + 127.5))
+            out[i, j, 2] = np.uint8(np.rint(scale + 127.5))
+    return out

@@ -110,7 +110,7 @@ def make_wrinkles(face: Face, albedo: Array) -> Wrinkles | None:
         folds = [fold for n, group in enumerate(groups) for fold in skin.fold(group, 40 + n, heights[name])]
         shares = face.small.at(np.stack([fold.shortened for fold in folds], 1))
         shares /= np.maximum(shares.sum(1, keepdims=True), LEAST)
-        image = face.small.padded(face.small.image(shares))
+        image = face.small.spread(shares)
         for first in range(0, len(folds), 3):
             mask = f"{name}_mask_{first // 3 + 1}"
             masks[mask] = np.zeros((*image.shape[:2], 3), np.uint8)

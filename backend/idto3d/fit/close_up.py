@@ -28,7 +28,8 @@ def enlarged(
     """(2S,2S,5) of a material's map (S,S,5), sRGB albedo, roughness and specular; shown: the photograph of whose
     close-up detail comes, where it has one."""
     size = 2 * len(image)
-    out = np.clip(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)
+    out = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+    np.clip(out, 0, 1, out=out)
     face, photo = shown
     if face.close is None:
         return out

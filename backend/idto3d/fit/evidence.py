@@ -95,9 +95,9 @@ def gather_evidence(
             cover, strands = covered[material.name]
             strand = hair.colour.tone * np.exp(STRANDS * strands)[:, None]
             under = (under + cover[:, None] * (strand - under)).astype(np.float32)
-        albedo = _joined(own, weights, at.padded(at.image(under)))
+        albedo = _joined(own, weights, at.spread(under))
         gloss = gloss_of(model, at, (material.roughness, material.specular), own.lips, shine)
-        return np.concatenate([at.padded(linear_to_srgb(albedo)), at.padded(at.image(gloss))], 2)
+        return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
 
     with ThreadPoolExecutor() as pool:  # a map a thread: what is slow in them lets go of the interpreter
         layers = dict(zip(names, pool.map(laid, names), strict=True))
@@ -115,7 +115,7 @@ def gather_evidence(
 def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: Texels) -> Array:
     """(S,S,5) of the eyes' material."""
     look = measure_eyes(views.faces, cameras, views.photos)
-    painted = at.padded(at.image(paint_eyes(views.model, at, look).astype(np.float32)))
+    painted = at.spread(paint_eyes(views.model, at, look).astype(np.float32))
     albedo = lay_photo_on_eyes(painted, at, views.faces, views.whole, views.weights, look.sclera)
     plain = np.broadcast_to(np.array([material.roughness, material.specular], np.float32), (*albedo.shape[:2], 2))
     return np.concatenate([at.padded(linear_to_srgb(albedo)), plain], 2)

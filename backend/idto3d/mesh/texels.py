@@ -46,28 +46,37 @@ class Texels:
         return out
 
     @cached_property
-    def nearest(self) -> tuple[Array, Array]:
-        """Rows and columns (S,S) of the nearest covered texel."""
+    def nearest(self) -> Array:
+        """(S S,) the flat index of the nearest covered texel."""
         covered = self.image(np.ones(len(self.index), bool))
         rows, columns = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-        return rows, columns
+        rows *= self.size
+        rows += columns
+        return np.array(rows.ravel())
 
     def padded(self, image: Array) -> Array:
         """A copy of image (S,S[,C]) whose empty texels take the nearest covered one's value, so that filtering brings
         no background in at the seams."""
-        out: Array = image[self.nearest]
+        out = np.array(image, order="C")
+        _pad(out.reshape(len(self.nearest), -1), self.nearest)
+        return out
+
+    def spread(self, values: Array) -> Array:
+        """Texel values (N,C) or (N,) as an image (S,S[,C]), padded."""
+        out = self.image(values)
+        _pad(out.reshape(len(self.nearest), -1), self.nearest)
         return out
 
 
 def make_texels(uv: Array, triangles_uv: Array, triangles: Array, size: int) -> Texels:
     """uv (N,2) 0..1, v up; triangles_uv and triangles (F,3) the corners in uv and in the mesh. Where triangles overlap
     the first one wins."""
-    rows = np.full((size, size), -1, np.int32)
-    weights = np.zeros((size, size, 3), np.float32)
-    _rasterize(np.asarray(uv, np.float64), np.asarray(triangles_uv, np.int64), size, rows, weights)
-    index = np.flatnonzero(rows.ravel() >= 0)
-    triangle = rows.ravel()[index]
-    return Texels(size, index, triangle, np.asarray(triangles, np.int32)[triangle], weights.reshape(-1, 3)[index])
+    # Weights are asked for again of the texels that a triangle has: of all of them they would fill a map more.
+    shape = np.asarray(uv, np.float64), np.asarray(triangles_uv, np.int64), size
+    rows = _rasterize(*shape)
+    index = np.flatnonzero(rows >= 0)
+    triangle = rows[index]
+    return Texels(size, index, triangle, np.asarray(triangles, np.int32)[triangle], _weights(*shape, index, triangle))
 
 
 @njit(cache=True, nogil=True)
@@ -84,22 +93,51 @@ def _interpolate(values, corners, weights):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _rasterize(uv, faces, size, rows, weights):  # type: ignore[no-untyped-def]
+def _pad(image, nearest):  # type: ignore[no-untyped-def]
+    for n in range(len(nearest)):
+        for c in range(image.shape[1]):
+            image[n, c] = image[nearest[n], c]  # in place: a covered texel is its own nearest
+
+
+@njit(cache=True, nogil=True)
+def _corner(uv, place, size):  # type: ignore[no-untyped-def]
+    # in units of texels with centres on whole numbers; rows go down while v goes up
+    return uv[place, 0] * size - 0.5, (1.0 - uv[place, 1]) * size - 0.5
+
+
+@njit(cache=True, nogil=True)
+def _barycentric(uv, face, size, row, column):  # type: ignore[no-untyped-def]
+    (x0, y0), (x1, y1) = _corner(uv, face[0], size), _corner(uv, face[1], size)
+    x2, y2 = _corner(uv, face[2], size)
+    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+    a = ((x1 - column) * (y2 - row) - (x2 - column) * (y1 - row)) / area
+    b = ((x2 - column) * (y0 - row) - (x0 - column) * (y2 - row)) / area
+    return a, b, 1.0 - a - b
+
+
+@njit(cache=True, nogil=True)
+def _rasterize(uv, faces, size):  # type: ignore[no-untyped-def]
+    out = np.full(size * size, -1, np.int32)
     for f in range(len(faces)):
-        # in units of texels with centres on whole numbers; rows go down while v goes up
-        x0, y0 = uv[faces[f, 0], 0] * size - 0.5, (1.0 - uv[faces[f, 0], 1]) * size - 0.5
-        x1, y1 = uv[faces[f, 1], 0] * size - 0.5, (1.0 - uv[faces[f, 1], 1]) * size - 0.5
-        x2, y2 = uv[faces[f, 2], 0] * size - 0.5, (1.0 - uv[faces[f, 2], 1]) * size - 0.5
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area == 0.0:
+        (x0, y0), (x1, y1) = _corner(uv, faces[f, 0], size), _corner(uv, faces[f, 1], size)
+        x2, y2 = _corner(uv, faces[f, 2], size)
+        if (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0) == 0.0:
             continue
         left, right = max(0, int(np.ceil(min(x0, x1, x2)))), min(size - 1, int(np.floor(max(x0, x1, x2))))
         top, bottom = max(0, int(np.ceil(min(y0, y1, y2)))), min(size - 1, int(np.floor(max(y0, y1, y2))))
         for row in range(top, bottom + 1):
             for column in range(left, right + 1):
-                a = ((x1 - column) * (y2 - row) - (x2 - column) * (y1 - row)) / area
-                b = ((x2 - column) * (y0 - row) - (x0 - column) * (y2 - row)) / area
-                c = 1.0 - a - b
-                if a >= 0.0 and b >= 0.0 and c >= 0.0 and rows[row, column] < 0:
-                    rows[row, column] = f
-                    weights[row, column, 0], weights[row, column, 1], weights[row, column, 2] = a, b, c
+                if out[row * size + column] < 0:
+                    a, b, c = _barycentric(uv, faces[f], size, row, column)
+                    if a >= 0.0 and b >= 0.0 and c >= 0.0:
+                        out[row * size + column] = f
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _weights(uv, faces, size, index, triangle):  # type: ignore[no-untyped-def]
+    out = np.empty((len(index), 3), np.float32)
+    for n in range(len(index)):
+        row, column = index[n] // size, index[n] % size
+        out[n, 0], out[n, 1], out[n, 2] = _barycentric(uv, faces[triangle[n]], size, row, column)
+    return out

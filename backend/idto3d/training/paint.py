@@ -97,7 +97,7 @@ def _eye_texels(model: HeadModel) -> tuple[Array, Array]:
     for side in (model.neutral[:, 0] > 0, model.neutral[:, 0] <= 0):
         ball = np.intersect1d(np.unique(triangles), np.flatnonzero(side))
         middle[side] = (model.neutral[ball].min(0) + model.neutral[ball].max(0)) / 2
-    offset = texels.padded(texels.image(texels.at(model.neutral - middle)))
+    offset = texels.spread(texels.at(model.neutral - middle))
     radius = np.hypot(offset[..., 0], offset[..., 1]) + (offset[..., 2] < 0)
     return radius, np.arctan2(offset[..., 1], offset[..., 0])
 

@@ -126,9 +126,9 @@ def _lookup(model: HeadModel, material: str, skin: Skin, registered: Array, size
     texels = make_texels(model.uv, model.triangles_uv[own], triangles, size)
     points = texels.at(model.neutral).astype(np.float64)
     on_kit = closest_places(points, registered, skin.triangles)
-    uv = texels.padded(texels.image(on_kit.of(skin.triangles_uv, skin.uv)))
-    part = texels.padded(texels.image(model.part[model.triangle_quad[own]][texels.triangle]))
-    return uv, texels.padded(texels.image(points)), part
+    uv = texels.spread(on_kit.of(skin.triangles_uv, skin.uv))
+    part = texels.spread(model.part[model.triangle_quad[own]][texels.triangle])
+    return uv, texels.spread(points), part
 
 
 def _brows(kit: Any, skin: Skin, position: Array, registered: Array) -> Array:
