@@ -12,11 +12,11 @@ import numpy as np
 from mathutils import Vector
 
 if TYPE_CHECKING:
-    from tests.gui.common import GIVEN, HANDS, WORK, enter, ext, note, until
+    from tests.gui.common import GIVEN, HANDS, WORK, choose_file, click_until, enter, ext, note, until
     from tests.gui.first_head import heads
     from tests.gui.hands import Steps
 else:
-    from common import GIVEN, HANDS, WORK, enter, ext, note, until
+    from common import GIVEN, HANDS, WORK, choose_file, click_until, enter, ext, note, until
     from first_head import heads
     from hands import Steps
 
@@ -101,10 +101,10 @@ def match() -> Steps:
         return
     enter("match")
     select(the_head())
-    yield from HANDS.click_on("idto3d.match(")
     matched = ext.of("match", "session")
+    yield from click_until(matched.get, "idto3d.match(")
     began = time.monotonic()
-    yield from until(lambda: matched.get() is not None and matched.get().skin is not None, 90, "the matched head")
+    yield from until(lambda: matched.get().skin is not None, 90, "the matched head")
     note(seconds_to_match=round(time.monotonic() - began, 1))
     yield 1.0
     yield from HANDS.away()
@@ -121,10 +121,10 @@ def match() -> Steps:
     note(seconds_to_pin=round(time.monotonic() - began, 1), pins=len(pins))
     yield 0.5
     yield from HANDS.shot("44-pinned")
-    yield from HANDS.click_on("idto3d.pins_clear", at=0.25)
+    yield from click_until(lambda: not len(pins), "idto3d.pins_clear", at=0.25)
     note(pins_after_clear=len(pins))
-    yield from HANDS.click_on("idto3d.match_leave")
-    note(match_left=matched.get() is None)
+    yield from click_until(lambda: matched.get() is None, "idto3d.match_leave")
+    note(match_left=True)
     # The box shrinks: all below it moves.
     yield 2.0
 
@@ -133,8 +133,7 @@ def rig() -> Steps:
     """Add the rig, and turn the jaw's bone."""
     enter("rig")
     select(the_head())
-    yield from HANDS.click_on("idto3d.add_rig")
-    yield from until(lambda: ext.rig.rig_of(the_head()), 20, "the rig")
+    yield from click_until(lambda: ext.rig.rig_of(the_head()), "idto3d.add_rig")
     yield 0.5
     made = ext.rig.rig_of(the_head())
     note(rig_bones=[bone.name for bone in made.data.bones])
@@ -166,15 +165,14 @@ def capture() -> Steps:
     select(the_head())
     _write_take()
     yield from to_the_end()
-    yield from HANDS.click_on("idto3d.capture_open")
-    yield from HANDS.choose_file(WORK / "take.csv")
+    yield from choose_file("idto3d.capture_open", WORK / "take.csv")
     takes = ext.takes
     yield from until(lambda: takes.state.take is not None, 20, "the take")
     yield 0.5
     yield from HANDS.away()
     yield from to_the_end()
     yield from HANDS.shot("47-take")
-    yield from HANDS.click_on("idto3d.capture_bake")
+    yield from click_until(lambda: len(bpy.data.actions), "idto3d.capture_bake")
     scene = bpy.context.scene
     scene.frame_set((scene.frame_start + scene.frame_end) // 2)
     name = "jawOpen" if "jawOpen" in the_head().data.shape_keys.key_blocks else ""
@@ -213,8 +211,7 @@ def film() -> Steps:
     bpy.data.objects.remove(camera)
     enter("capture from video")
     yield from to_the_end()
-    yield from HANDS.click_on("idto3d.capture_open")
-    yield from HANDS.choose_file(WORK / "film.mp4")
+    yield from choose_file("idto3d.capture_open", WORK / "film.mp4")
     began = time.monotonic()
     takes = ext.takes
     yield from until(lambda: takes.running() is None or takes.running().picture, 120, "the first frames")
@@ -232,7 +229,7 @@ def film() -> Steps:
     # This film has no second of rest at its beginning.
     ext.of("capture", "properties").settings().rest = "NONE"
     actions = len(bpy.data.actions)
-    yield from HANDS.click_on("idto3d.capture_bake")
+    yield from click_until(lambda: len(bpy.data.actions) > actions, "idto3d.capture_bake")
     note(film_actions=len(bpy.data.actions) - actions)
     scene.frame_set((scene.frame_start + scene.frame_end) // 2)
     yield from HANDS.away()
@@ -284,8 +281,7 @@ def export() -> Steps:
     folder = WORK / "out"
     folder.mkdir()
     yield from to_the_end()
-    yield from HANDS.click_on("'THREE'", at=0.75)
-    yield from HANDS.choose_file(folder)
+    yield from choose_file("'THREE'", folder, at=0.75)
     enter("export goes on beside")
     yield 2.0
     yield from HANDS.shot("49-exporting")

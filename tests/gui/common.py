@@ -28,6 +28,7 @@ RESULT: dict[str, Any] = {
     "longest_gap": {},
     "longest_tick": {},
     "longest_tick_cpu": {},
+    "clicks_let_go_by": [],
 }
 HANDS = Hands(WORK, GIVEN["simulate"])
 BEGUN = time.monotonic()
@@ -73,6 +74,25 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Steps:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s; ended: {ext.session.get().ended}")
         yield 0.05
     return value
+
+
+def click_until(done: Callable[[], Any], text: str, at: float = 0.4) -> Steps:
+    """Press a button until it has had its effect: on a busy machine Blender now and then lets a click go by. Returns
+    what ``done`` says."""
+    for left in (2, 1, 0):
+        yield from HANDS.click_on(text, at)
+        try:
+            return (yield from until(done, 15, f"the effect of {text}"))
+        except TimeoutError:
+            RESULT["clicks_let_go_by"].append(text)
+            if not left:
+                raise
+
+
+def choose_file(text: str, path: Path, at: float = 0.4) -> Steps:
+    """Press a button that opens the file browser, and choose a file or a folder there."""
+    yield from click_until(HANDS.browser, text, at)
+    yield from HANDS.choose_file(path)
 
 
 def watch() -> float:

@@ -17,10 +17,10 @@ import bpy
 from mathutils import Euler, Vector
 
 if TYPE_CHECKING:
-    from tests.gui.common import GIVEN, HANDS, WORK, enter, ext, install, note, running, until
+    from tests.gui.common import GIVEN, HANDS, WORK, click_until, enter, ext, install, note, running, until
     from tests.gui.hands import Steps
 else:
-    from common import GIVEN, HANDS, WORK, enter, ext, install, note, running, until
+    from common import GIVEN, HANDS, WORK, click_until, enter, ext, install, note, running, until
     from hands import Steps
 
 
@@ -86,12 +86,12 @@ def choose_photo() -> Steps:
     yield 1.0
     yield from HANDS.click_on("idto3d.generate_from_list")
     note(started_without_consent=ext.session.get().busy)
-    yield from HANDS.click_on("consent")
+    yield from click_until(lambda: given.consent, "consent")
     note(consent=given.consent)
     # Three buttons in a row, Draft, Standard, Fine. Others are done before they can be killed, cancelled and undone.
-    yield from HANDS.click_on("quality", at=0.2)
+    yield from click_until(lambda: given.quality == "draft", "quality", at=0.2)
     note(quality=given.quality)
-    yield from HANDS.click_on("quality", at=0.8)
+    yield from click_until(lambda: given.quality == "fine", "quality", at=0.8)
     note(quality_then=given.quality)
     yield from HANDS.away()
     yield from HANDS.shot("03-photo")
@@ -100,9 +100,8 @@ def choose_photo() -> Steps:
 def generate() -> Steps:
     enter("generate")
     began = time.monotonic()
-    yield from HANDS.click_on("idto3d.generate_from_list")
+    yield from click_until(lambda: ext.session.get().busy, "idto3d.generate_from_list")
     pressed = time.monotonic()
-    yield from until(lambda: ext.session.get().busy, 10, "a job after the click")
     note(seconds_to_find_button=round(pressed - began, 1))
     yield from HANDS.away()
     yield from HANDS.shot("04-starting")
@@ -152,7 +151,7 @@ def kill_worker() -> Steps:
     note(killed_state=ended.state, killed_code=ended.error.code, killed_resumable=ended.resumable)
     yield 1.0
     yield from HANDS.shot("06-error")
-    yield from HANDS.click_on("idto3d.resume_job", at=0.25)
+    yield from click_until(running, "idto3d.resume_job", at=0.25)
     yield from until(lambda: running() and running().state == "running", 180, "the resumed worker's hello")
     note(resumed_after_kill=True)
 
@@ -161,24 +160,22 @@ def cancel() -> Steps:
     if GIVEN["backend"] != "fake":
         yield from until(lambda: sculpting(4), 300, "more sculpting")
     enter("cancel")
-    for clicks in range(1, 4):
-        # While it is looked for, a photo's verdict may move it down.
-        x, y = yield from HANDS.find("idto3d.cancel_job", at=0.25)
-        note(cancel_stage=running().stage, cancel_step=running().step)
-        began = time.monotonic()
-        yield from HANDS.click(x, y)
-        try:
-            ended = yield from until(lambda: ext.session.get().ended, 8, "the end after Cancel")
-            break
-        except TimeoutError:
-            if clicks == 3:
-                raise
-    note(cancel_clicks=clicks)
-    seconds = round(time.monotonic() - began, 2)
+    job, pressed = running(), 0.0
+
+    def over() -> Any:
+        nonlocal job, pressed
+        job = running() or job
+        if job.state == "cancelling" and not pressed:
+            pressed = time.monotonic()
+        return ext.session.get().ended
+
+    ended = yield from click_until(over, "idto3d.cancel_job", at=0.25)
+    note(cancel_stage=job.stage, cancel_step=job.step)
+    seconds = round(time.monotonic() - pressed, 2) if pressed else 0.0
     note(cancelled_state=ended.state, cancelled_resumable=ended.resumable, seconds_to_cancel=seconds)
     yield from HANDS.away()
     yield from HANDS.shot("07-cancelled")
-    yield from HANDS.click_on("idto3d.resume_job", at=0.25)
+    yield from click_until(running, "idto3d.resume_job", at=0.25)
     enter("resume")
     if GIVEN["backend"] == "fake":
         record = ext.session.get().jobs.record(ended.id)

@@ -128,22 +128,22 @@ class Hands:
         yield 0.4
         yield from self.key("Return")
 
+    def browser(self) -> Any:
+        """The file browser that has opened over the whole screen, or None."""
+        return next((area for area in self.window().screen.areas if area.type == "FILE_BROWSER"), None)
+
     def choose_file(self, path: Path) -> Steps:
         """A file, or a folder, in the file browser that has opened over the whole screen; then its button."""
-        end = time.monotonic() + 20
-        while not (browser := [area for area in self.window().screen.areas if area.type == "FILE_BROWSER"]):
-            if time.monotonic() > end:
-                raise NotFound("no file browser has opened")
-            yield 0.1
         yield 1.0
-        params = browser[0].spaces.active.params
+        browser = self.browser()
+        params = browser.spaces.active.params
         params.directory = str(path if path.is_dir() else path.parent).encode()
         if not path.is_dir():
             params.filename = path.name
         yield 1.0
         yield from self.shot(f"browser-{path.stem}")
-        region = next(region for region in browser[0].regions if region.type == "WINDOW")
-        with bpy.context.temp_override(window=self.window(), area=browser[0], region=region):
+        region = next(region for region in browser.regions if region.type == "WINDOW")
+        with bpy.context.temp_override(window=self.window(), area=browser, region=region):
             bpy.ops.file.execute()
         yield 1.0
 
@@ -202,9 +202,15 @@ class Hands:
         raise NotFound(f"{text} is not among {seen}")
 
     def click_on(self, text: str, at: float = 0.4) -> Steps:
-        """Find a button by its Python and press it."""
-        x, y = yield from self.find(text, at)
-        yield from self.click(x, y)
+        """Find a button by its Python and press it, once it is surely the one under the mouse: what is hovered may be
+        told late, and the sidebar may still be rolling."""
+        for _ in range(3):
+            x, y = yield from self.find(text, at)
+            yield 4 * _SETTLE
+            if text in self.hovered():
+                yield from self.click(x, y)
+                return
+        raise NotFound(f"{text} does not stay under the mouse")
 
     # --- eyes
 
