@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker: one real process through a whole session, and its parts on their own."""
+"""The worker: one real process through a whole session. Its parts on their own: test_worker_parts.py."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import queue
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,9 @@ import torch
 from PIL import Image
 
 import environments
-from idto3d import pipeline
-from idto3d import worker as worker_module
 from idto3d.bundle import validate
-from idto3d.errors import Cancelled, UserError
-from idto3d.pipeline import STARTER_PACK
-from idto3d.protocol import PROTOCOL_VERSION, QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, parse_request
-from idto3d.worker import LOADING, Task, Worker, run_generate
+from idto3d.protocol import PROTOCOL_VERSION
+from idto3d.worker import LOADING
 from tests.quick_pack import quick_pack
 
 Event = dict[str, Any]
@@ -265,157 +260,3 @@ def test_each_job_has_a_log_of_its_own(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, "a", "b"], cwd=tmp_path, env=environment, check=True, timeout=60)
     logs = {file.name: file.read_text().split() for file in tmp_path.iterdir()}
     assert logs == {f"{job}.log": ["python", job, "native", job] for job in "ab"}
-
-
-def serve(run: Callable[[Task, Callable[[Event], None]], Path], *jobs: str) -> list[Event]:
-    """Do jobs with `run`, then close; the events."""
-    events: list[Event] = []
-    worker = Worker(events.append, run)
-    for job in jobs:
-        worker.take(json.dumps({"type": "generate", "job": job, "photos": ["a"], "out": "nowhere"}).encode())
-    thread = threading.Thread(target=worker.work)
-    thread.start()
-    while sum(e["type"] in ("done", "error", "cancelled") for e in events) < len(jobs):
-        assert thread.is_alive()
-        thread.join(0.01)
-    worker.close()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-    return events
-
-
-def test_hello_names_the_gpu_only_where_torch_can_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "_needs_cuda", lambda: True)
-    for driver, device in (("580.65", "cuda"), ("535.1", "cpu")):
-        monkeypatch.setattr(worker_module, "find_gpu", lambda driver=driver: environments.Gpu("A GPU", driver, 16.0))
-        said = worker_module.hello()
-        assert said["device"] == device and (said["device_name"] == "A GPU") == (device == "cuda")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_log_without_room_ends_no_job() -> None:
-    """Seen on a full disk: a library's progress bar failed, then the traceback that was to tell of it."""
-    code = (
-        "import os, sys, traceback, warnings\nfrom idto3d import worker\n"
-        "stdin, stdout = worker.take_over_streams()\n"
-        "print('x' * 100_000); print('bar', end='\\r', file=sys.stderr, flush=True); warnings.warn('w')\n"
-        "try: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()\n"
-        "worker.sender(stdout)({'type': 'done'}); sys.stderr.flush(); os._exit(0)\n"
-    )
-    env = {**os.environ, "PYTHONPATH": str(Path(environments.__file__).parent)}
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=full, timeout=PATIENCE
-        )
-    assert (done.returncode, done.stdout) == (0, b'{"type": "done"}\n')
-
-
-def chained(error: Exception, cause: Exception) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (KeyError("x"), "E_INTERNAL"),
-        (SystemExit(3), "E_INTERNAL"),
-        (OSError(errno.EIO, "bad"), "E_INTERNAL"),
-        (OSError(errno.ENOSPC, "full"), "E_DISK_FULL"),
-        (chained(UserError("E_BUNDLE_WRITE", "not saved"), OSError(errno.ENOSPC, "full")), "E_DISK_FULL"),
-        (RuntimeError("I/O error: No space left on device (os error 28)"), "E_DISK_FULL"),
-        (MemoryError(), "E_OUT_OF_MEMORY"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "E_OUT_OF_MEMORY"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "E_OUT_OF_MEMORY"),
-        (UserError("E_PACK_HASH", "damaged", "again"), "E_PACK_HASH"),
-    ],
-)
-def test_a_job_that_breaks_is_reported_and_the_next_one_runs(error: BaseException, code: str) -> None:
-    def run(request: Task, events: Callable[[Event], None]) -> Path:
-        if request.job == "bad":
-            raise error
-        return Path("head")
-
-    bad, good = (e for e in serve(run, "bad", "good") if e["type"] != "queued")
-    assert (bad["type"], bad["job"], bad["code"]) == ("error", "bad", code)
-    assert bad["message"].endswith(".") or bad["message"] in ("damaged",)
-    assert "\n" not in bad["message"] and (good["type"], good["job"]) == ("done", "good")
-
-
-def test_cancelled_tells_whether_there_is_something_to_go_on_from() -> None:
-    def run(request: Task, events: Callable[[Event], None]) -> Path:
-        raise Cancelled(resumable=request.job == "yes")
-
-    ends = [e for e in serve(run, "yes", "no") if e["type"] == "cancelled"]
-    assert [(e["job"], e["resumable"]) for e in ends] == [("yes", True), ("no", False)]
-
-
-def test_requests_are_read() -> None:
-    line = {"type": "generate", "job": "j", "photos": ["é"], "out": "o", "seed": 7, "pack": None}
-    assert parse_request(json.dumps(line).encode()) == Generate("j", ("é",), "o", seed=7)
-    assert parse_request(b'{"type": "cancel", "job": "j"}') == Cancel("j")
-    assert parse_request(b'{"type": "shutdown"}') == Shutdown()
-
-
-@pytest.mark.parametrize(
-    ("change", "job"),
-    [
-        ({"type": None}, None),
-        ({"job": 3}, None),
-        ({"job": ""}, None),
-        ({"photos": "a.png"}, "j"),
-        ({"photos": [1]}, "j"),
-        ({"photos": ["a\0b"]}, "j"),
-        ({"out": None}, "j"),
-        ({"quality": "best"}, "j"),
-        ({"quality": ["fine"]}, "j"),
-        ({"expressions": ["smile"]}, "j"),
-        ({"prompt": None}, "j"),
-        ({"seed": True}, "j"),
-        ({"seed": 2**32}, "j"),
-        ({"seed": 1.0}, "j"),
-        ({"previews": 1}, "j"),
-        ({"more": 1}, "j"),
-    ],
-)
-def test_wrong_fields_are_refused_with_the_job_if_it_is_known(change: Event, job: str | None) -> None:
-    line = {"type": "generate", "job": "j", "photos": ["a"], "out": "o", **change}
-    with pytest.raises(BadRequest) as refused:
-        parse_request(json.dumps(line).encode())
-    assert refused.value.code == "E_REQUEST" and refused.value.job == job
-
-
-def test_a_request_becomes_what_the_pipeline_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[Any] = []
-
-    def generate(photos: Any, out: Any, config: Any, events: Any, previews: Any) -> Path:
-        asked.append((photos, out, config, previews))
-        if len(asked) == 3:
-            raise Cancelled
-        return Path("head")
-
-    monkeypatch.setattr(pipeline, "generate", generate)
-    plain = Generate("j", ("a.png",), str(tmp_path / "out"))
-    chosen = replace(
-        plain, pack=str(STARTER_PACK), quality="fine", expressions="smile", prompt="an old man", seed=5, previews="p"
-    )
-    assert run_generate(plain, print) == run_generate(chosen, print) == Path("head")
-    assert asked[0] == (("a.png",), plain.out, pipeline.GenerateConfig(), None)
-    wanted = pipeline.GenerateConfig(STARTER_PACK, 5, "smile", "an old man", "fine")
-    assert asked[1] == (("a.png",), plain.out, wanted, "p")
-    # what it left is what the same job goes on from
-    work = pipeline.work_folder(plain.out, plain.photos, pipeline.GenerateConfig())
-    (work / "geometry-x").mkdir(parents=True)
-    (work / "geometry-x" / "checkpoint.safetensors").write_bytes(b"")
-    with pytest.raises(Cancelled) as stopped:
-        run_generate(plain, print)
-    assert stopped.value.resumable
-    monkeypatch.setattr(pipeline, "generate", lambda *_: (_ for _ in ()).throw(Cancelled()))
-    with pytest.raises(Cancelled) as stopped:
-        run_generate(chosen, print)
-    assert not stopped.value.resumable
-
-
-def test_qualities_are_the_protocols() -> None:
-    assert tuple(pipeline.TEXTURE_SIZES) == QUALITY_NAMES
-    assert Generate("j", ("a",), "o").quality == pipeline.GenerateConfig().quality == "standard"

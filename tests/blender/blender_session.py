@@ -60,10 +60,20 @@ def start(work: Path, bundle: Path) -> session.Session:
 
 
 def leave(**line: Any) -> NoReturn:
-    """Print the check's last line and end the process without the static destructors of the bpy wheel, which now and
-    then wait for each other for ever (seen in 4.5.15, at exit, after all was done)."""
+    """Print the check's last line and end the process."""
     print(json.dumps({"result": "ok", "blender": bpy.app.version_string, **line}), flush=True)
     os._exit(0)
+
+
+def _fail(*error: Any) -> NoReturn:
+    """End without the static destructors of the bpy wheel, as `leave` does: now and then they wait for each other for
+    ever (seen in 4.5.15, at exit, after all was done)."""
+    sys.__excepthook__(*error)
+    sys.stderr.flush()
+    os._exit(1)
+
+
+sys.excepthook = _fail
 
 
 def photo(work: Path) -> Path:

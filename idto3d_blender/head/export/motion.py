@@ -36,6 +36,12 @@ def is_moving(owner: Any) -> bool:
     return data is not None and (data.action is not None or any(track.strips for track in data.nla_tracks))
 
 
+def name_of(*owners: Any) -> str:
+    """What the animation of keys and armature is called: as the first active action of them."""
+    moved = (owner.animation_data for owner in owners if owner is not None)
+    return next((data.action.name for data in moved if data is not None and data.action is not None), "Animation")
+
+
 def hand_on(given: Any, made: Any, unit: float = 1.0) -> None:
     """Give ``made`` a copy of the active action of ``given``, so that names in it can be changed. unit: metres of the
     copy's unit, in which bones move. What moves an armature as a whole stays behind."""

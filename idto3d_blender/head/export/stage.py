@@ -124,6 +124,8 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
         head.modifiers.new("Armature", "ARMATURE").object = bones
     if wanted.frames is not None:
         motion.set_frames(scene, wanted.frames)
+        # What exporters call the animation.
+        scene.name = ascii_name(motion.name_of(obj.data.shape_keys, armature))
         if head.data.shape_keys is not None:
             motion.hand_on(obj.data.shape_keys, head.data.shape_keys)
     for each in filter(None, (bones, head)):

@@ -123,9 +123,11 @@ def _note_in_usd(file: Path, notes: Mapping[str, str]) -> None:
 
 
 def _note_in_gltf(file: Path, notes: Mapping[str, str]) -> None:
-    """asset.extras, which the exporter has no option for."""
+    """asset.extras, which the exporter has no option for, and the animation's name."""
     content, rest = _gltf_json(file)
     content["asset"]["extras"] = {**content["asset"].get("extras", {}), **notes}
+    for animation in content.get("animations", ()):
+        animation["name"] = bpy.context.scene.name
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     if file.suffix == ".gltf":
         file.write_bytes(text)
