@@ -124,8 +124,8 @@ class Live:
 
 
 def vertex_colours(head: Head) -> NDArray[np.uint8]:
-    """(V,3) uint8 sRGB: each vertex's albedo, read at one of its corners. Colours of vertices cut out no lashes: where
-    these are clear, they are of the skin's colour, and no black strip."""
+    """(V,3) uint8 sRGB: each vertex's albedo, read at one of its corners. Colours of vertices cut out no hairs:
+    lashes are as dark as the skin behind them makes them on average, and neither a black strip nor speckles."""
     out = np.full((len(head.vertices), 3), 0.5, np.float32)
     for n, name in enumerate(head.materials):
         rows = head.material == n
@@ -139,6 +139,6 @@ def vertex_colours(head: Head) -> NDArray[np.uint8]:
         column = np.clip((uv[:, 0] * size).astype(int), 0, size - 1)
         out[corners] = image[row, column, :3]
         if name == SEE_THROUGH and "skin" in head.maps:
-            cover = head.alpha[name][row, column, None]
+            cover = head.alpha[name].mean()
             out[corners] = cover * out[corners] + (1 - cover) * head.maps["skin"][..., :3].mean(axis=(0, 1))
     return to_uint8(out)
