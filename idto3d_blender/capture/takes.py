@@ -14,6 +14,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..head import mesh_data
 from ..jobs import driver, session, setup_backend
 from ..jobs.job import Job, Launch
 from ..jobs.snapshot import Problem, Snapshot
@@ -118,20 +119,15 @@ def _new_file(name: str) -> Path:
 
 def _write_head(obj: Any, folder: Path) -> Path:
     """The face at rest as a bundle's head.npz has it."""
-    mesh, basis = obj.data, obj.data.shape_keys.reference_key
-    places = np.empty(3 * len(mesh.vertices), np.float32)
-    basis.points.foreach_get("co", places)
-    corners, count = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
-    mesh.loops.foreach_get("vertex_index", corners)
-    mesh.polygons.foreach_get("loop_total", count)
-    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
+    corners, count = mesh_data.corners(obj.data)
+    starts = np.cumsum(count) - count
     faces = np.full((len(count), 4), -1, np.int32)
     for k in range(4):
         own = count > k
         faces[own, k] = corners[starts[own] + k]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "head.npz"
-    np.savez(path, vertices=places.reshape(-1, 3), faces=faces)
+    np.savez(path, vertices=mesh_data.places(obj.data.shape_keys.reference_key), faces=faces)
     return path
 
 

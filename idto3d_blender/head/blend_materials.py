@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import mixture, naming
-from .import_head import PROPERTY
+from . import mesh_data, mixture, naming
+from .stepwise import Steps, aside, scaled
 
 _SHARE = "idto3d_share"  # on a node of the preview: the number of the head that it mixes in
 _VALUES = ("VALUE", "RGBA", "VECTOR")
@@ -22,17 +22,16 @@ _small: dict[int, NDArray[np.float32]] = {}
 
 def only_hair(made: Any) -> set[int]:
     """Slots that none but hair uses."""
-    names = str(made[PROPERTY].get("parts", "")).split(",")
-    if "hair" not in names or "part" not in made.data.attributes:
+    names = mesh_data.part_names(made)
+    if "hair" not in names:
         return set()
-    part, slot = _of_faces(made)
-    hair = part == names.index("hair")
+    slot, hair = mesh_data.slots(made.data), mesh_data.parts(made.data) == names.index("hair")
     return set(slot[hair].tolist()) - set(slot[~hair].tolist())
 
 
 def unused(made: Any) -> set[int]:
     """Slots that no face uses."""
-    return set(range(len(made.data.materials))) - set(_of_faces(made)[1].tolist())
+    return set(range(len(made.data.materials))) - set(mesh_data.slots(made.data).tolist())
 
 
 def begin(made: Any, heads: Sequence[Any]) -> None:
@@ -70,34 +69,48 @@ def show(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
                     node.image.update()
 
 
-def finish(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
-    """Take the preview's nodes out, and mix pictures and values for good. Hair gets copies of its own."""
+def mix_pictures(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> Steps[dict[Any, Any]]:
+    """Steps to the pictures that the new head is to have instead of those in its nodes: mixed ones, and copies of the
+    hair's. Closed early, none is left."""
+    hairy = only_hair(made)
+    given = {
+        node.image: slot in hairy
+        for slot, material in enumerate(made.data.materials)
+        if material is not None
+        for node in _pictures(material)
+    }
+    own: dict[Any, Any] = {}
+    try:
+        for image, hair in given.items():
+            images = [image, *(_same_picture(head, image) for head in heads[1:])]
+            done, step = len(own) / len(given), 1 / len(given)
+            if hair or None in images:
+                yield done
+                own[image] = _copy(image)
+            else:
+                own[image] = yield from scaled(_mixed(images, weights), done, done + step)
+    except BaseException:
+        bpy.data.batch_remove(list(own.values()))
+        raise
+    return own
+
+
+def finish(made: Any, heads: Sequence[Any], weights: Sequence[float], own: Mapping[Any, Any]) -> None:
+    """Take the preview's nodes out, mix the values for good, and put the pictures of `mix_pictures` in."""
     hairy = only_hair(made)
     for slot, material in enumerate(made.data.materials):
         if material is None:
             continue
         if slot in hairy:
-            made.data.materials[slot] = own = material.copy()
-            for node in _pictures(own):
-                node.image = _copy(node.image)
-            continue
-        _unchain(material.node_tree)
-        material.node_tree.nodes.active = next(_pictures(material), None)
-        others = [_same_material(head, material) for head in heads]
-        if None not in others:
-            _mix_values(material, others, weights)
+            made.data.materials[slot] = material = material.copy()
+        else:
+            _unchain(material.node_tree)
+            material.node_tree.nodes.active = next(_pictures(material), None)
+            others = [_same_material(head, material) for head in heads]
+            if None not in others:
+                _mix_values(material, others, weights)
         for node in _pictures(material):
-            images = [node.image, *(_same_picture(head, node.image) for head in heads[1:])]
-            node.image = _mixed(images, weights) if None not in images else _copy(node.image)
-
-
-def _of_faces(made: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    count = len(made.data.polygons)
-    part, slot = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    if "part" in made.data.attributes:
-        made.data.attributes["part"].data.foreach_get("value", part)
-    made.data.polygons.foreach_get("material_index", slot)
-    return part, slot
+            node.image = own[node.image]
 
 
 def _pictures(material: Any) -> Iterator[Any]:
@@ -200,15 +213,20 @@ def _mix_values(material: Any, others: Sequence[Any], weights: Sequence[float]) 
             socket.default_value = mean.tolist() if mean.ndim else float(mean)
 
 
-def _mixed(images: Sequence[Any], weights: Sequence[float]) -> Any:
+def _mixed(images: Sequence[Any], weights: Sequence[float]) -> Steps[Any]:
     first = images[0]
+    yield 0.0
     whole = next((image for image, weight in zip(images, weights, strict=True) if weight > 0.999), None)
     if whole is not None:
         return _copy(whole, first)
     width, height = max((tuple(image.size) for image in images), key=lambda size: size[0] * size[1])
-    pictures = [_pixels(image, width, height) for image in images]
+    pictures = []
+    for image in images:
+        pictures.append(_pixels(image, width, height))
+        yield 0.2
     normals = str(first.get(naming.ROLE, "")).endswith("_normal")
-    out = mixture.mixed_picture(pictures, weights, normals)
+    out = yield from aside(lambda: mixture.mixed_picture(pictures, weights, normals))
+    yield 0.8
     made = bpy.data.images.new(first.name, width, height, alpha=first.depth == 32)
     made.colorspace_settings.name = first.colorspace_settings.name
     made.alpha_mode = first.alpha_mode

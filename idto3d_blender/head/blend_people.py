@@ -17,8 +17,9 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, frame, mixture, naming, rig_keys
+from . import blend_materials, frame, mesh_data, mixture, naming, rig_keys
 from .import_head import PROPERTY
+from .stepwise import Steps
 
 HAIR = "hair"
 _ANCHORS = 40
@@ -37,14 +38,9 @@ class Body:
 def body_of(obj: Any) -> Body:
     """Which vertices of a head are the same in every head. Quick: a slider asks for it at every step."""
     mesh = obj.data
-    names = str(obj[PROPERTY].get("parts", "")).split(",")
-    corners, count = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
-    mesh.attributes[".corner_vert"].data.foreach_get("value", corners)
-    mesh.polygons.foreach_get("loop_total", count)
-    part = np.zeros(len(mesh.polygons), np.int32)
-    if "part" in mesh.attributes:
-        mesh.attributes["part"].data.foreach_get("value", part)
-    hairy = np.repeat(part == names.index(HAIR), count) if HAIR in names else np.zeros(len(corners), bool)
+    names = mesh_data.part_names(obj)
+    corners, count = mesh_data.corners(mesh)
+    hairy = np.repeat(mesh_data.parts(mesh) == names.index(HAIR), count) if HAIR in names else corners < 0
     is_body, is_hair = (np.zeros(len(mesh.vertices), bool) for _ in range(2))
     is_body[corners[~hairy]], is_hair[corners[hairy]] = True, True
     number = np.cumsum(is_body) - 1
@@ -98,24 +94,24 @@ def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, 
     own = body_of(made)
     bodies = [body_of(head) for head in heads]
     sources = [head.data.shape_keys.key_blocks for head in heads]
-    first = [_places(keys[0])[body.points] for keys, body in zip(sources, bodies, strict=True)]
-    basis = _places(blocks[0])
+    first = [mesh_data.places(keys[0])[body.points] for keys, body in zip(sources, bodies, strict=True)]
+    basis = mesh_data.places(blocks[0])
     basis[own.points] = mixture.mixed(first, weights)
     hair = np.zeros((0, 3), np.float32)
     if donor is not None and len(own.hair):
         skin = first[list(heads).index(donor)]
         anchors = np.linspace(0, _skin(made, own) - 1, _ANCHORS).astype(int)
         theirs = bodies[list(heads).index(donor)].hair
-        hair = _places(donor.data.shape_keys.key_blocks[0])[theirs]
+        hair = mesh_data.places(donor.data.shape_keys.key_blocks[0])[theirs]
         basis[own.hair] = mixture.carried(hair, skin[anchors], basis[own.points][anchors])
     for block in blocks[1:]:
         if not (all_keys or block.value):
             continue
         offset = np.zeros_like(basis)
-        parts = [_places(k[block.name])[b.points] - f for k, b, f in zip(sources, bodies, first, strict=True)]
+        parts = [mesh_data.places(k[block.name])[b.points] - f for k, b, f in zip(sources, bodies, first, strict=True)]
         offset[own.points] = mixture.mixed(parts, weights)
         if donor is not None and len(own.hair):
-            offset[own.hair] = _places(donor.data.shape_keys.key_blocks[block.name])[theirs] - hair
+            offset[own.hair] = mesh_data.places(donor.data.shape_keys.key_blocks[block.name])[theirs] - hair
         block.points.foreach_set("co", (basis + offset).ravel())
     blocks[0].points.foreach_set("co", basis.ravel())
     made.data.attributes["position"].data.foreach_set("vector", basis.ravel())
@@ -124,9 +120,12 @@ def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, 
     made.data.update()
 
 
-def finish(made: Any, heads: Sequence[Any], shape: Sequence[float], skin: Sequence[float], donor: Any) -> list[str]:
-    """Make the mixture the new head's own: keys, pictures, values of the materials. Returns the names of keys that not
-    all of ``heads`` have, and that are left out."""
+def finish(
+    made: Any, heads: Sequence[Any], shape: Sequence[float], skin: Sequence[float], donor: Any
+) -> Steps[list[str]]:
+    """Steps that make the mixture the new head's own: keys, pictures, values of the materials; closed early, it stays
+    what it was. Returns the names of keys that not all of ``heads`` have, and that are left out."""
+    pictures = yield from blend_materials.mix_pictures(made, heads, skin)
     common = set.intersection(*({key.name for key in head.data.shape_keys.key_blocks[1:]} for head in heads))
     lost = []
     for block in list(made.data.shape_keys.key_blocks[1:]):
@@ -134,7 +133,7 @@ def finish(made: Any, heads: Sequence[Any], shape: Sequence[float], skin: Sequen
             lost.append(block.name)
             made.shape_key_remove(block)
     move(made, heads, shape, donor, all_keys=True)
-    blend_materials.finish(made, heads, skin)
+    blend_materials.finish(made, heads, skin, pictures)
     info = made[PROPERTY].to_dict()
     people = zip(heads, shape, skin, strict=True)
     info["blend"] = ", ".join(f"{head.name}: shape {a:.2f}, skin {b:.2f}" for head, a, b in people)
@@ -174,20 +173,6 @@ def _shave(made: Any) -> None:
 
 def _skin(made: Any, own: Body) -> int:
     """How many of the first vertices of the body are skin: eyes and teeth, which come after, carry no hair."""
-    names = str(made[PROPERTY].get("parts", "")).split(",")
-    wanted = [number for number, name in enumerate(names) if name in frame.SKIN_PARTS]
-    part = np.zeros(len(made.data.polygons), np.int32)
-    if "part" in made.data.attributes:
-        made.data.attributes["part"].data.foreach_get("value", part)
-    starts = np.empty(len(part), np.int32)
-    made.data.polygons.foreach_get("loop_start", starts)
-    corners = np.empty(len(made.data.loops), np.int32)
-    made.data.attributes[".corner_vert"].data.foreach_get("value", corners)
-    skin = corners[starts[np.isin(part, wanted)]]
+    members = mesh_data.members(made)
+    skin = np.concatenate([np.zeros(0, int), *(members[name] for name in frame.SKIN_PARTS if name in members)])
     return int(np.searchsorted(own.points, skin.max())) + 1 if len(skin) else len(own.points)
-
-
-def _places(key: Any) -> NDArray[np.float32]:
-    flat = np.empty(3 * len(key.points), dtype=np.float32)
-    key.points.foreach_get("co", flat)
-    return flat.reshape(-1, 3)

@@ -15,80 +15,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .net import (
-    Closed,
-    Edges,
-    Floats,
-    Ints,
-    Net,
-    applied,
-    costs,
-    edges_of,
-    faces_around,
-    move_corners,
-    pieces,
-    removable,
-    sound,
-    usual_lengths,
-    vertex_normals,
-)
-from .stepwise import Steps
-
-_ROUNDS = 24
+from .net import Edges, Ints, costs, edges_of, faces_around, move_corners, removable, sound, vertex_normals
+from .thinning import State
 
 
-def thin(net: Net, share: float) -> Steps[Closed]:
-    """Close strips until of each connected piece about ``share`` of its faces is left, or no more can be closed; a step
-    a round."""
-    faces: Ints = net.faces.astype(np.int64)
-    corners: Ints = net.corners.astype(np.int64)
-    vertex: Ints = np.arange(len(net.points))
-    corner: Ints = np.arange(corners.max() + 1)
-    origin: Ints = np.arange(len(faces))
-    piece = pieces(faces, len(vertex))
-    left = np.bincount(piece[faces[:, 0]], minlength=len(vertex))
-    wanted = np.ceil(left * share).astype(int)
-    usual = usual_lengths(net)
-    for number in range(_ROUNDS):
-        yield number / _ROUNDS
-        step = _round(net, (faces, corners, origin), (piece, left, wanted, usual))
-        if step is None:
-            break
-        to_vertex, to_corner = step
-        vertex, corner = to_vertex[vertex], to_corner[corner]
-        faces, corners, origin = applied(faces, corners, origin, to_vertex, to_corner)
-        left = np.bincount(piece[faces[:, 0]], minlength=len(vertex))
-    return Closed(vertex, corner, faces, corners, origin)
-
-
-def _round(net: Net, state: Any, budget: Any) -> tuple[Ints, Ints] | None:
-    """Where vertices and texture places go in one round of strips that do not lie side by side; None when there are
-    none."""
-    faces, corners, origin = state
-    piece, left, wanted, usual = budget
-    edges = edges_of(faces, corners, net.group[origin])
-    normal = vertex_normals(net.points, faces)
-    strips = _strips(faces, edges)
-    may_go = removable(faces, edges, len(net.points))
+def close_strips(now: State) -> tuple[Ints, Ints] | None:
+    """A round of strips that do not lie side by side, the cheapest first."""
+    edges = edges_of(now.faces, now.corners, now.group)
+    normal = vertex_normals(now.points, now.faces)
+    may_go = removable(now.faces, edges, len(now.points))
     table = []
-    for strip in strips:
+    for strip in _strips(now.faces, edges):
         plan = _plan(strip, edges, may_go)
-        if plan is None:
-            continue
-        keep, gone, across = plan
-        cost = costs(net.points, normal, usual, keep, gone).mean()
-        table.append((float(cost), keep, gone, across))
+        if plan is not None:
+            keep, gone, _ = plan
+            table.append((float(costs(now.points, normal, now.usual, keep, gone).mean()), *plan))
     table.sort(key=lambda row: row[0])
-    return _chosen(net.points, (faces, corners), table, edges, (piece, left.copy(), wanted))
+    return _chosen(now, table, edges)
 
 
-def _chosen(
-    points: Floats, state: tuple[Ints, Ints], table: list[Any], edges: Edges, budget: Any
-) -> tuple[Ints, Ints] | None:
-    faces, corners = state
-    piece, left, wanted = budget
+def _chosen(now: State, table: list[Any], edges: Edges) -> tuple[Ints, Ints] | None:
+    points, faces, left = now.points, now.faces, now.left.copy()
     to_vertex = np.arange(len(points))
-    to_corner = np.arange(corners.max() + 1)
+    to_corner = np.arange(now.corners.max() + 1)
     around = faces_around(faces, len(points))
     used = np.zeros(len(points), bool)
     lost = np.zeros(len(faces), bool)
@@ -97,9 +46,9 @@ def _chosen(
     for cost, keep, gone, across in table:
         own = np.unique(edges.sides[across, :, 0])
         own = own[own >= 0]
-        number = piece[gone[0]]
+        number = now.piece[gone[0]]
         removed = int((~lost[own]).sum())
-        if left[number] - removed < wanted[number] - 0.02 * wanted[number]:
+        if left[number] - removed < 0.98 * now.wanted[number]:
             continue
         # What costs half as much again as the cheapest waits for the next round, where all is weighed anew.
         highest = highest if highest is not None else 1.5 * cost
@@ -116,7 +65,7 @@ def _chosen(
         used[keep] = used[gone] = True
         lost[own] = True
         left[number] -= removed
-        move_corners(faces, corners, edges, across, trial, to_corner)
+        move_corners(faces, now.corners, edges, across, trial, to_corner)
         any_chosen = True
     return (to_vertex, to_corner) if any_chosen else None
 

@@ -9,7 +9,7 @@ import bmesh
 from mathutils import Vector
 
 from . import frame
-from .import_head import PROPERTY
+from .mesh_data import part_names
 
 _NEAR = 1e-6
 
@@ -18,8 +18,7 @@ def cut(obj: Any, height: float, close: bool) -> int:
     """Cut the skin of a head level at ``height`` metres above its origin, which is the neck's base, and take away what
     lies below; hair that hangs there stays. close: with a flat face. Returns how many edges the cut's rim has, 0
     where it meets nothing, and then all is as it was."""
-    names = str(obj[PROPERTY].get("parts", "")).split(",")
-    skin = {number for number, name in enumerate(names) if name in frame.SKIN_PARTS}
+    skin = {number for number, name in enumerate(part_names(obj)) if name in frame.SKIN_PARTS}
     work = bmesh.new()
     try:
         work.from_mesh(obj.data)

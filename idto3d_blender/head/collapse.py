@@ -4,64 +4,26 @@ is where it was (half-edge collapse with the link condition: Hoppe et al., Mesh 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from .net import (
-    Closed,
-    Ints,
-    Net,
-    applied,
-    costs,
-    edges_of,
-    move_corners,
-    pieces,
-    removable,
-    turned_over,
-    usual_lengths,
-    vertex_normals,
-)
-from .stepwise import Steps
+from .net import Ints, costs, edges_of, move_corners, removable, turned_over, vertex_normals
+from .thinning import State
 
-_ROUNDS = 24
 _AT_ONCE = 1.6  # what costs more than so often the cheapest tenth waits for the next round
 
 
-def thin(net: Net, share: float) -> Steps[Closed]:
-    """Close edges until of each connected piece about ``share`` of its triangles is left; a step a round."""
-    faces: Ints = net.faces.astype(np.int64)
-    corners: Ints = net.corners.astype(np.int64)
-    vertex: Ints = np.arange(len(net.points))
-    corner: Ints = np.arange(corners.max() + 1)
-    origin: Ints = np.arange(len(faces))
-    piece = pieces(faces, len(vertex))
-    left = np.bincount(piece[faces[:, 0]], minlength=len(vertex))
-    wanted = np.ceil(left * share).astype(int)
-    usual = usual_lengths(net)
-    for number in range(_ROUNDS):
-        yield number / _ROUNDS
-        chosen = _round(net, (faces, corners, origin), (piece, left.copy(), wanted, usual))
-        if chosen is None:
-            break
-        to_vertex, to_corner = chosen
-        vertex, corner = to_vertex[vertex], to_corner[corner]
-        faces, corners, origin = applied(faces, corners, origin, to_vertex, to_corner)
-        left = np.bincount(piece[faces[:, 0]], minlength=len(vertex))
-    return Closed(vertex, corner, faces, corners, origin)
-
-
-def _round(net: Net, state: Any, budget: Any) -> tuple[Ints, Ints] | None:
-    faces, corners, origin = state
-    piece, left, wanted, usual = budget
-    count = len(net.points)
-    edges = edges_of(faces, corners, net.group[origin])
+def close_edges(now: State) -> tuple[Ints, Ints] | None:
+    """A round of edges that have no neighbour in common, the cheapest first."""
+    points, faces, corners = now.points, now.faces, now.corners
+    piece, left, wanted = now.piece, now.left.copy(), now.wanted
+    count = len(points)
+    edges = edges_of(faces, corners, now.group)
     may = removable(faces, edges, count)
     ends = np.concatenate([edges.ends, edges.ends[:, ::-1]])  # first goes to second
     number = np.flatnonzero(may.T.ravel() & (left > wanted)[piece[ends[:, 0]]])
     if not len(number):
         return None
-    cost = costs(net.points, vertex_normals(net.points, faces), usual, ends[number, 1], ends[number, 0])
+    cost = costs(points, vertex_normals(points, faces), now.usual, ends[number, 1], ends[number, 0])
     number = number[(order := np.argsort(cost, kind="stable"))]
     number = number[cost[order] <= _AT_ONCE * np.quantile(cost, 0.1)]
     around: list[set[int]] = [set() for _ in range(count)]
@@ -85,7 +47,7 @@ def _round(net: Net, state: Any, budget: Any) -> tuple[Ints, Ints] | None:
     to_vertex = np.arange(count)
     to_vertex[table[:, 1]] = table[:, 2]
     # A face that would turn over keeps its corners.
-    stay = faces[turned_over(net.points, faces, to_vertex)]
+    stay = faces[turned_over(points, faces, to_vertex)]
     to_vertex[stay[stay >= 0]] = stay[stay >= 0]
     table = table[to_vertex[table[:, 1]] == table[:, 2]]
     if not len(table):

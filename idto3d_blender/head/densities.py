@@ -14,10 +14,10 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, chords, collapse, naming
-from .import_head import PROPERTY
+from . import blend_materials, chords, collapse, mesh_data, naming
 from .net import Closed, Net
 from .stepwise import Steps, in_thread, scaled
+from .thinning import thin
 
 SHARES = {"HALF": 0.5, "QUARTER": 0.25}
 FULL = "FULL"
@@ -36,6 +36,17 @@ def density_of(obj: Any) -> str:
     return str(obj.get(DENSITY, FULL))
 
 
+def show_instead(made: Any, obj: Any) -> None:
+    """Show one form of a head in the place and pose of another, which is hidden. One that was deleted is linked
+    again: it lies in the file as long as the other one knows it."""
+    take_pose(made, obj)
+    if not made.users_scene:
+        naming.collection_of(obj).objects.link(made)
+    for other, hidden in ((obj, True), (made, False)):
+        other.hide_set(hidden)
+        other.hide_render = hidden
+
+
 def change(obj: Any, density: str) -> Steps[Any]:
     """Steps to the head ``obj`` in another density, made or found, shown with the same pose; the one before is
     hidden."""
@@ -44,31 +55,28 @@ def change(obj: Any, density: str) -> Steps[Any]:
     if made is None:
         made = yield from _thinner(full, density)
     if made != obj:
-        take_pose(made, obj)
-        for other, hidden in ((obj, True), (made, False)):
-            other.hide_set(hidden)
-            other.hide_render = hidden
+        show_instead(made, obj)
     return made
 
 
 def _found(full: Any, density: str) -> Any:
-    users = [obj for obj in bpy.data.objects if obj.get(FROM) == full and obj.get(DENSITY) == density]
-    return users[0] if users and users[0].users_scene else None
+    made = (obj for obj in bpy.data.objects if obj.get(FROM) == full and obj.get(DENSITY) == density)
+    return next((obj for obj in made if obj.users_scene), None)
 
 
 def _thinner(full: Any, density: str) -> Steps[Any]:
     net = net_of(full)
-    hair = np.isin(net.group, [number for number, name in enumerate(part_names(full)) if name == "hair"])
+    hair = np.array([name == "hair" for name in mesh_data.part_names(full)])
+    hair = hair[net.group % len(hair)]
     closed = yield from in_thread(_thinned(net, hair, SHARES[density]))
     mesh = full.data.copy()
-    _weld(mesh, closed)
-    made = full.copy()
-    made.data = mesh
-    made.name = mesh.name = f"{full.name} {density.lower()}"
-    mesh.shape_keys.name = f"{made.name} keys"
+    try:
+        yield from _weld(mesh, closed)
+    except BaseException:
+        bpy.data.meshes.remove(mesh)
+        raise
+    made = beside(full, mesh, f"{full.name} {density.lower()}")
     made[FROM], made[DENSITY] = full, density
-    naming.collection_of(full).objects.link(made)
-    own_drivers(made, full)
     return made
 
 
@@ -78,12 +86,12 @@ def _thinned(net: Net, hair: NDArray[np.bool_], share: float) -> Steps[Closed]:
     loose = hair | (net.faces[:, 3] < 0) & _of_triangles(net)
     vertex, corner = np.arange(len(net.points)), np.arange(net.corners.max() + 1)
     rest: list[tuple[Any, ...]] = []
-    for chosen, method, low in ((~loose, chords.thin, 0.0), (loose, collapse.thin, 0.5)):
+    for chosen, method, low in ((~loose, chords.close_strips, 0.0), (loose, collapse.close_edges, 0.5)):
         own = np.flatnonzero(chosen)
         if not len(own):
             continue
         own_net = Net(net.points, net.faces[own], net.corners[own], net.group[own])
-        part = yield from scaled(method(own_net, share), low, low + 0.5)
+        part = yield from scaled(thin(own_net, share, method), low, low + 0.5)
         vertex = np.where(part.vertex != np.arange(len(vertex)), part.vertex, vertex)
         moved = np.flatnonzero(part.corner != np.arange(len(part.corner)))
         corner[moved] = part.corner[moved]
@@ -96,41 +104,23 @@ def net_of(obj: Any) -> Net:
     """The faces of three and four corners of a mesh in its neutral pose. Faces of more, as a closed neck has one, are
     left out: they lose the corners that their neighbours lose."""
     mesh = obj.data
-    flat = np.empty(3 * len(mesh.vertices), np.float32)
-    keys = mesh.shape_keys
-    if keys is not None:
-        keys.key_blocks[0].points.foreach_get("co", flat)
-    else:
-        mesh.vertices.foreach_get("co", flat)
-    starts, totals, slot = (np.empty(len(mesh.polygons), np.int32) for _ in range(3))
-    mesh.polygons.foreach_get("loop_start", starts)
-    mesh.polygons.foreach_get("loop_total", totals)
-    mesh.polygons.foreach_get("material_index", slot)
-    part = np.zeros(len(mesh.polygons), np.int32)
-    if "part" in mesh.attributes:
-        mesh.attributes["part"].data.foreach_get("value", part)
-    vertices, places = np.empty(len(mesh.loops), np.int32), corner_numbers(mesh)
-    mesh.loops.foreach_get("vertex_index", vertices)
-    own = totals <= 4
+    key = mesh.shape_keys.key_blocks[0] if mesh.shape_keys is not None else None
+    points = mesh_data.places(key) if key is not None else mesh_data.vertices(mesh)
+    (vertex, totals), places = mesh_data.corners(mesh), corner_numbers(mesh)
+    starts, own = np.cumsum(totals) - totals, totals <= 4
     index = starts[own][:, None] + np.arange(4)
     index = np.where(np.arange(4) < totals[own][:, None], index, -1)
-    faces, corners = (np.where(index >= 0, values[index], -1) for values in (vertices, places))
-    return Net(flat.reshape(-1, 3).astype(float), faces, corners, part[own] + len(part_names(obj)) * slot[own])
+    faces, corners = (np.where(index >= 0, values[index], -1) for values in (vertex, places))
+    group = mesh_data.parts(mesh) + len(mesh_data.part_names(obj)) * mesh_data.slots(mesh)
+    return Net(points.astype(float), faces, corners, group[own])
 
 
 def corner_numbers(mesh: Any) -> NDArray[np.int64]:
     """(C,) numbers of the texture places of a mesh's corners: the same vertex at the same UV is one."""
-    vertices, uv = np.empty(len(mesh.loops), np.int32), np.zeros((len(mesh.loops), 2), np.float32)
-    mesh.loops.foreach_get("vertex_index", vertices)
-    if mesh.uv_layers.active is not None:
-        mesh.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
-    steps = np.rint(uv * _UV_STEPS).astype(np.int64)
+    vertices = mesh_data.corners(mesh)[0]
+    steps = np.rint(mesh_data.uv_of(mesh) * _UV_STEPS).astype(np.int64)
     place = np.unique((steps[:, 0] << 32) + steps[:, 1], return_inverse=True)[1].reshape(-1).astype(np.int64)
     return np.unique(vertices * (place.max(initial=0) + 1) + place, return_inverse=True)[1].reshape(-1)
-
-
-def part_names(obj: Any) -> list[str]:
-    return str(obj[PROPERTY].get("parts", "")).split(",") if PROPERTY in obj else [""]
 
 
 def _of_triangles(net: Net) -> NDArray[np.bool_]:
@@ -140,36 +130,64 @@ def _of_triangles(net: Net) -> NDArray[np.bool_]:
     return np.asarray(triangles[of] > 0.5)
 
 
-def _weld(mesh: Any, closed: Closed) -> None:
-    """Close a mesh in place. BMesh keeps keys, weights and attributes of what stays."""
+def _weld(mesh: Any, closed: Closed) -> Steps[None]:
+    """Steps that close a mesh in place. BMesh keeps keys, weights and attributes of what stays."""
     places = corner_numbers(mesh)
-    uv = np.zeros((len(mesh.loops), 2), np.float32)
     layer = mesh.uv_layers.active
     if layer is not None:
-        layer.uv.foreach_get("vector", uv.reshape(-1))
         of_place = np.zeros((places.max() + 1, 2), np.float32)
-        of_place[places] = uv
+        of_place[places] = mesh_data.uv_of(mesh)
         layer.uv.foreach_set("vector", of_place[closed.corner[places]].reshape(-1))
     work = bmesh.new()
-    work.from_mesh(mesh)
-    work.verts.ensure_lookup_table()
-    gone = np.flatnonzero(closed.vertex != np.arange(len(closed.vertex)))
-    pairs = zip(gone.tolist(), closed.vertex[gone].tolist(), strict=True)
-    bmesh.ops.weld_verts(work, targetmap={work.verts[a]: work.verts[b] for a, b in pairs})
-    work.to_mesh(mesh)
-    work.free()
+    try:
+        work.from_mesh(mesh)
+        yield 1.0
+        work.verts.ensure_lookup_table()
+        gone = np.flatnonzero(closed.vertex != np.arange(len(closed.vertex)))
+        pairs = zip(gone.tolist(), closed.vertex[gone].tolist(), strict=True)
+        bmesh.ops.weld_verts(work, targetmap={work.verts[a]: work.verts[b] for a, b in pairs})
+        yield 1.0
+        work.to_mesh(mesh)
+    finally:
+        work.free()
     mesh.update()
 
 
-def own_drivers(made: Any, full: Any) -> None:
-    """Pictures that fade in with an expression follow the keys of a head: a thinner one has materials of its own for
-    them, and shares the others."""
-    for slot, material in enumerate(made.data.materials):
+def beside(head: Any, mesh: Any, name: str) -> Any:
+    """A copy of ``head`` with ``mesh``, a changed copy of its own. Pictures that fade in with an expression follow the
+    keys of a head: the copy has materials of its own for them, and shares the others."""
+    made = head.copy()
+    made.data = mesh
+    made.name = mesh.name = name
+    mesh.shape_keys.name = f"{made.name} keys"
+    naming.collection_of(head).objects.link(made)
+    for slot, material in enumerate(mesh.materials):
         tree = material.node_tree if material is not None else None
         if tree is not None and tree.animation_data is not None and len(tree.animation_data.drivers):
             own = material.copy()
-            made.data.materials[slot] = own
-            blend_materials.aim_drivers(own, full.data.shape_keys, made.data.shape_keys)
+            own.name = f"{made.name} {material.get(naming.ROLE, material.name)}"
+            mesh.materials[slot] = own
+            blend_materials.aim_drivers(own, head.data.shape_keys, mesh.shape_keys)
+    return made
+
+
+def without_faces(mesh: Any, chosen: NDArray[np.bool_]) -> Any:
+    """A copy of a mesh without the chosen faces (F,), and without the materials that no face has any more."""
+    mesh = mesh.copy()
+    work = bmesh.new()
+    work.from_mesh(mesh)
+    work.faces.ensure_lookup_table()
+    bmesh.ops.delete(work, geom=[work.faces[number] for number in np.flatnonzero(chosen).tolist()], context="FACES")
+    work.to_mesh(mesh)
+    work.free()
+    used, new = np.unique(mesh_data.slots(mesh), return_inverse=True)
+    materials = [mesh.materials[number] for number in used.tolist() if number < len(mesh.materials)]
+    mesh.materials.clear()
+    for material in materials:
+        mesh.materials.append(material)
+    mesh.polygons.foreach_set("material_index", new.reshape(-1).astype(np.int32))
+    mesh.update()
+    return mesh
 
 
 def take_pose(made: Any, other: Any) -> None:

@@ -15,9 +15,16 @@ from .import_head import FOLDER, PROPERTY
 
 
 def folder_of(obj: Any) -> str:
-    """The whole path, "" where a head does not know."""
+    """The whole path, "" where a head does not know. A linked head says it as seen from its own file."""
     given = str(obj[PROPERTY].get(FOLDER, ""))
-    return bpy.path.abspath(given) if given else ""
+    linked = obj.override_library.reference if obj.override_library is not None else obj
+    return bpy.path.abspath(given, library=linked.library) if given else ""
+
+
+def appended(obj: Any, library: Any) -> None:
+    """A head that was appended from a file says where its bundle is as seen from that one: make it a whole path."""
+    if PROPERTY in obj and obj.library is None and (given := str(obj[PROPERTY].get(FOLDER, ""))):
+        obj[PROPERTY][FOLDER] = bpy.path.abspath(given, library=library)
 
 
 def as_seen_from(blend: str | Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from mathutils.kdtree import KDTree
 from numpy.typing import NDArray
 
-from . import expressions
+from . import expressions, mesh_data
 
 _NEAREST = 3
 _MOVES = 1e-6
@@ -32,8 +32,8 @@ def add_missing(obj: Any) -> list[str]:
     parts = _parts(obj.data)
     for name, other in missing(obj).items():
         blocks = obj.data.shape_keys.key_blocks
-        basis = _points(blocks[0])
-        offsets = mirrored(basis, _points(blocks[name]) - basis, parts)
+        basis = mesh_data.places(blocks[0])
+        offsets = mirrored(basis, mesh_data.places(blocks[name]) - basis, parts)
         key = obj.shape_key_add(name=other, from_mix=False)
         key.points.foreach_set("co", (basis + offsets).ravel())
         key.slider_min, key.slider_max = blocks[name].slider_min, blocks[name].slider_max
@@ -78,22 +78,9 @@ def _mirrored(vertices: NDArray[np.float32], offsets: NDArray[np.float32]) -> ND
     return out
 
 
-def _points(key: Any) -> NDArray[np.float32]:
-    flat = np.empty(3 * len(key.points), dtype=np.float32)
-    key.points.foreach_get("co", flat)
-    return flat.reshape(-1, 3)
-
-
 def _parts(mesh: Any) -> NDArray[np.int32]:
-    """(V,) the part of each vertex: of any face that it belongs to; 0 where the mesh does not say."""
+    """(V,) the part of each vertex: of any face that it belongs to."""
     out = np.zeros(len(mesh.vertices), dtype=np.int32)
-    layer = mesh.attributes.get("part")
-    if layer is None:
-        return out
-    of_face, count = (np.empty(len(mesh.polygons), dtype=np.int32) for _ in range(2))
-    layer.data.foreach_get("value", of_face)
-    mesh.polygons.foreach_get("loop_total", count)
-    corners = np.empty(len(mesh.loops), dtype=np.int32)
-    mesh.loops.foreach_get("vertex_index", corners)
-    out[corners] = np.repeat(of_face, count)
+    vertex, count = mesh_data.corners(mesh)
+    out[vertex] = np.repeat(mesh_data.parts(mesh), count)
     return out

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import bmesh
 import bpy
 import numpy as np
 
-from . import densities, naming, wrap, wrap_head
-from .stepwise import Steps
+from . import densities, mesh_data, wrap, wrap_head
+from .stepwise import Steps, aside
 
 LEVELS = 2  # a quarter of the quads, four times four as many again: finer than the full head
 _FACING = 0.3  # cosine between normals: else it is the other lip
@@ -22,61 +21,57 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     average, metres. Hair, eyes, teeth and lashes are left out: they would be rounded off."""
     full = densities.full_of(head)
     quarter = yield from densities.change(head, "QUARTER")
-    made = quarter.copy()
-    made.data = quarter.data.copy()
+    part, names = mesh_data.parts(quarter.data), np.array(mesh_data.part_names(quarter))
+    mesh = densities.without_faces(quarter.data, ~np.isin(names[part], wrap_head.SKIN))
+    made = densities.beside(quarter, mesh, f"{full.name} multires")
     yield from densities.change(quarter, densities.density_of(head))
-    made.name = made.data.name = f"{full.name} multires"
     for name in (densities.FROM, densities.DENSITY):
         made.pop(name, None)
-    naming.collection_of(full).objects.link(made)
     made.hide_set(False)
     made.hide_render = False
-    _only_skin(made)
     for block in made.data.shape_keys.key_blocks[1:]:
         block.value = 0.0
     for obj in context.selected_objects:
         obj.select_set(False)
     made.select_set(True)
     context.view_layer.objects.active = made
-    modifier = made.modifiers.new("Multires", "MULTIRES")
-    for _ in range(LEVELS):
-        bpy.ops.object.multires_subdivide(modifier=modifier.name, mode="CATMULL_CLARK")
-    modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
-    return made, _reshape(context, made, full, modifier)
+    try:
+        modifier = made.modifiers.new("Multires", "MULTIRES")
+        for _ in range(LEVELS):
+            yield 1.0
+            bpy.ops.object.multires_subdivide(modifier=modifier.name, mode="CATMULL_CLARK")
+        modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
+        return made, (yield from _reshape(context, made, full, modifier))
+    except BaseException:
+        bpy.data.batch_remove([made, mesh])
+        context.view_layer.objects.active = head
+        head.select_set(True)
+        raise
 
 
-def _only_skin(made: Any) -> None:
-    names = densities.part_names(made)
-    work = bmesh.new()
-    work.from_mesh(made.data)
-    part = work.faces.layers.int.get("part")
-    other = [face for face in work.faces if names[face[part]] not in wrap_head.SKIN]
-    bmesh.ops.delete(work, geom=other, context="FACES")
-    work.to_mesh(made.data)
-    work.free()
-
-
-def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> float:
+def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> Steps[float]:
     """Lay the finest level on the full head's skin."""
+    skin = wrap_head.skin_of(full)
+    nearest = yield from aside(skin.nearest)
     armatures = [one for one in made.modifiers if one.type == "ARMATURE" and one.show_viewport]
     for one in armatures:
         one.show_viewport = False
     fine = bpy.data.meshes.new_from_object(made.evaluated_get(context.evaluated_depsgraph_get()))
     shell = bpy.data.objects.new("shell", fine)
-    surface = wrap_head.mesh_of(shell)
-    nearest = wrap_head.skin_of(full).nearest()
-    found = nearest(surface.points)
-    normals = wrap.vertex_normals(surface.points, surface.triangles)
-    facing = (normals * found.normal).sum(axis=1) > _FACING
-    goal = np.where(facing[:, None], found.place, surface.points)
+    try:
+        surface = wrap_head.mesh_of(shell)
+        goal = yield from aside(lambda: _goal(surface, nearest))
+    except BaseException:
+        bpy.data.batch_remove([shell, fine])
+        raise
     fine.vertices.foreach_set("co", goal.astype(np.float32).ravel())
     context.collection.objects.link(shell)
     shell.matrix_world = made.matrix_world
     shell.select_set(True)
     context.view_layer.update()
     bpy.ops.object.multires_reshape(modifier=modifier.name)
-    bpy.data.objects.remove(shell)
-    bpy.data.meshes.remove(fine)
+    bpy.data.batch_remove([shell, fine])
+    yield 1.0
     context.view_layer.update()
     evaluated = made.evaluated_get(context.evaluated_depsgraph_get())
     places = np.empty((len(goal), 3), np.float32)
@@ -84,4 +79,13 @@ def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> float:
     evaluated.to_mesh_clear()
     for one in armatures:
         one.show_viewport = True
-    return float(np.linalg.norm(nearest(places.astype(float)).place - places, axis=1).mean())
+    found = yield from aside(lambda: nearest(places.astype(float)))
+    return float(np.linalg.norm(found.place - places, axis=1).mean())
+
+
+def _goal(surface: wrap_head.Surface, nearest: wrap.Nearest) -> wrap.Floats:
+    """(V,3) the nearest places of the skin, but for vertices that face another way."""
+    found = nearest(surface.points)
+    normals = wrap.vertex_normals(surface.points, surface.triangles)
+    facing = (normals * found.normal).sum(axis=1) > _FACING
+    return np.where(facing[:, None], found.place, surface.points)

@@ -9,6 +9,7 @@ import bpy
 from . import blend_materials, blend_people, mixture, room
 from .import_head import is_head
 from .operators_head import HeadOperator
+from .stepwise import Refused, Steps, StepsOperator
 
 _NONE = "NONE"
 _ITEMS: list[tuple[str, str, str]] = []  # Blender keeps no reference to an enumeration's texts
@@ -135,7 +136,7 @@ class _BlendOperator(HeadOperator):
         return True
 
 
-class IDTO3D_OT_finish_blend(_BlendOperator, bpy.types.Operator):
+class IDTO3D_OT_finish_blend(_BlendOperator, StepsOperator, bpy.types.Operator):
     """Make the mixture a head like any other, with keys, materials and pictures of its own"""
 
     bl_idname = "idto3d.finish_blend"
@@ -151,18 +152,16 @@ class IDTO3D_OT_finish_blend(_BlendOperator, bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: Any) -> set[str]:
+    def steps(self, context: Any) -> Steps[str]:
         made = context.object
         given = blend_of(made)
         heads = heads_of(given)
         if reason := blend_people.why_not(heads):
-            self.report({"ERROR"}, f"{reason}.")
-            return {"CANCELLED"}
-        lost = blend_people.finish(made, heads, shape_shares(given), skin_shares(given), _donor(given))
+            raise Refused(f"{reason}.")
+        lost = yield from blend_people.finish(made, heads, shape_shares(given), skin_shares(given), _donor(given))
         given.people.clear()
         left_out = f". Not all of them have {', '.join(lost)}, which {made.name} lacks" if lost else ""
-        self.report({"INFO"}, f"{made.name} stands for itself now{left_out}")
-        return {"FINISHED"}
+        return f"{made.name} stands for itself now{left_out}"
 
 
 def _selected(context: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import densities, multires
+from . import densities, mesh_data, multires
 from .operators_head import HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
@@ -53,7 +53,7 @@ class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
     def poll(cls, context: Any) -> bool:
         if not super().poll(context):
             return False
-        if "face" not in densities.part_names(context.object):
+        if "face" not in mesh_data.part_names(context.object):
             cls.poll_message_set("This head does not say which of its faces are skin: import it again")
             return False
         return True

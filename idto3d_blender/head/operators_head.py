@@ -15,7 +15,9 @@ JOB = "idto3d_job"  # marks a head that is still being made, see studio/live.py
 
 
 class HeadOperator:
-    """Works on the active object, a head of ours, in object mode."""
+    """Works on the active object, a head of ours, in object mode; changes: the head itself."""
+
+    changes = True
 
     @classmethod
     def poll(cls: Any, context: Any) -> bool:
@@ -25,7 +27,7 @@ class HeadOperator:
         if context.mode != "OBJECT":
             cls.poll_message_set("Leave the edit, sculpt or paint mode first")
             return False
-        if context.object.library is not None or context.object.data.library is not None:
+        if cls.changes and (context.object.library is not None or context.object.data.library is not None):
             cls.poll_message_set("This head is linked from another file")
             return False
         return True
@@ -176,6 +178,7 @@ class IDTO3D_OT_mirror_keys(HeadOperator, bpy.types.Operator):
 class IDTO3D_OT_light_rig(HeadOperator, bpy.types.Operator):
     """Light the head. Replaces the lights set here before, and no others"""
 
+    changes = False
     bl_idname = "idto3d.light_rig"
     bl_label = "Light Rig"
     bl_options = {"REGISTER", "UNDO"}
@@ -209,6 +212,7 @@ class IDTO3D_OT_remove_lights(bpy.types.Operator):
 class IDTO3D_OT_turntable(HeadOperator, bpy.types.Operator):
     """A camera that goes round the head, and the frames for one round. What stands in its way is hidden meanwhile"""
 
+    changes = False
     bl_idname = "idto3d.turntable"
     bl_label = "Turntable"
     bl_options = {"REGISTER", "UNDO"}

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from . import densities, naming, wrap_head, wrap_marks
+from . import densities, mesh_data, naming, wrap_head, wrap_marks
 from .operators_head import HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
@@ -32,7 +32,7 @@ class _WrapOperator(HeadOperator):
     def poll(cls: Any, context: Any) -> bool:
         if not super().poll(context):
             return False
-        if "face" not in densities.part_names(context.object):
+        if "face" not in mesh_data.part_names(context.object):
             cls.poll_message_set("This head does not say which of its faces are skin: import it again")
             return False
         if own_mesh(context) is None:
@@ -55,7 +55,7 @@ class IDTO3D_OT_wrap_marks(_WrapOperator, bpy.types.Operator):
         for mark in marks_of(own).values():
             bpy.data.objects.remove(mark)
         skin = wrap_head.skin_of(head)
-        places = wrap_marks.landmarks(skin.points, wrap_head.members_of(head))
+        places = wrap_marks.landmarks(skin.points, mesh_data.members(head))
         # Both as they stand in the scene, since a mesh may be stored lying down.
         to_world = np.array(own.matrix_world)
         mine = wrap_head.mesh_of(own).points @ to_world[:3, :3].T + to_world[:3, 3]
@@ -93,7 +93,7 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
     def steps(self, context: Any) -> Steps[str]:
         head, own = context.object, own_mesh(context)
         context.view_layer.update()
-        places = wrap_marks.landmarks(densities.net_of(head).points, wrap_head.members_of(head))
+        places = wrap_marks.landmarks(densities.net_of(head).points, mesh_data.members(head))
         inverse = own.matrix_world.inverted()
         marks = {
             name: (np.array(inverse @ mark.matrix_world.translation), places[name])

@@ -19,8 +19,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
-from . import anatomy, naming, rig_keys, widgets
-from .import_head import PROPERTY
+from . import anatomy, mesh_data, naming, rig_keys, widgets
 
 BONES = ("root", "neck", "head", "jaw", "eye.L", "eye.R")
 TARGET = "eyes_target"
@@ -148,25 +147,8 @@ def _hang(obj: Any, parent: Any, kind: str, bone: str, world: Matrix) -> None:
 
 def _read(obj: Any) -> tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     blocks = obj.data.shape_keys.key_blocks
-    points = _places(blocks[0])
-    offsets = {key.name: _places(key) - points for key in blocks[1:]}
-    mesh, names = obj.data, str(obj[PROPERTY].get("parts", "")).split(",")
-    part = np.zeros(len(mesh.polygons), np.int32)
-    layer = mesh.attributes.get("part")
-    if layer is not None:
-        layer.data.foreach_get("value", part)
-    corners, count = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
-    mesh.loops.foreach_get("vertex_index", corners)
-    mesh.polygons.foreach_get("loop_total", count)
-    of_corner = np.repeat(part, count)
-    members = {name: np.unique(corners[of_corner == number]) for number, name in enumerate(names)}
-    return points, {name: own for name, own in members.items() if len(own)}, offsets
-
-
-def _places(key: Any) -> NDArray[np.float32]:
-    flat = np.empty(3 * len(key.points), dtype=np.float32)
-    key.points.foreach_get("co", flat)
-    return flat.reshape(-1, 3)
+    points = mesh_data.places(blocks[0])
+    return points, mesh_data.members(obj), {key.name: mesh_data.places(key) - points for key in blocks[1:]}
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import anatomy
+from . import anatomy, mesh_data
 
 PREFIX = "rig_"
 """Begins the names of keys that belong to the rig: no expression, not for a slider, not for an export."""
@@ -78,10 +78,8 @@ def _wanted(measured: anatomy.Anatomy, offsets: dict[str, NDArray[Any]]) -> list
 def _twin(obj: Any, rig: Any, name: str, offset: NDArray[Any], moved_by: tuple[str, str, float]) -> None:
     bone, channel, scale = moved_by
     keys = obj.data.shape_keys
-    basis = np.empty(offset.size, np.float32)
-    keys.key_blocks[0].points.foreach_get("co", basis)
     key = obj.shape_key_add(name=f"{PREFIX}{name}", from_mix=False)
-    key.points.foreach_set("co", basis + offset.astype(np.float32).ravel())
+    key.points.foreach_set("co", (mesh_data.places(keys.key_blocks[0]) + offset.astype(np.float32)).ravel())
     key.slider_min, key.slider_max, key.value = 0.0, 1.5, 0.0
     driver = key.driver_add("value").driver
     driver.type = "SCRIPTED"

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import bmesh
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import densities, naming, poses
+from . import densities, mesh_data, naming, poses
 from .bundle import SKIN
 from .import_head import PROPERTY
 from .stepwise import Steps
@@ -38,7 +37,9 @@ def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
     try:
         for number in present:
             yield len(made) / len(present)
-            made.append(_part(head, names[number], of_face == number))
+            mesh = densities.without_faces(head.data, of_face != number)
+            made.append(densities.beside(head, mesh, f"{head.name} {names[number]}"))
+            made[-1][WHOLE] = head
             if len(made) > 1:
                 _follow(made[-1], made[0])
     except BaseException:
@@ -54,55 +55,18 @@ def together(obj: Any) -> Any:
     whole = obj[WHOLE]
     parts = [other for other in bpy.data.objects if other.get(WHOLE) == whole]
     posed = next((part for part in parts if PROPERTY in part), obj)
-    densities.take_pose(whole, posed)
+    densities.show_instead(whole, posed)
     _remove(parts)
-    whole.hide_set(False)
-    whole.hide_render = False
     return whole
 
 
 def _groups(head: Any, by_part: bool) -> tuple[NDArray[np.int32], list[str]]:
     """(F,) the group of each face, and the groups' names."""
     mesh = head.data
-    of_face = np.zeros(len(mesh.polygons), np.int32)
     if by_part and "part" in mesh.attributes:
-        mesh.attributes["part"].data.foreach_get("value", of_face)
-        return of_face, densities.part_names(head)
-    mesh.polygons.foreach_get("material_index", of_face)
-    return of_face, [str(one.get(naming.ROLE, one.name)) if one is not None else "bare" for one in mesh.materials]
-
-
-def _part(head: Any, name: str, chosen: NDArray[np.bool_]) -> Any:
-    mesh = head.data.copy()
-    work = bmesh.new()
-    work.from_mesh(mesh)
-    work.faces.ensure_lookup_table()
-    others = [work.faces[number] for number in np.flatnonzero(~chosen).tolist()]
-    bmesh.ops.delete(work, geom=others, context="FACES")
-    work.to_mesh(mesh)
-    work.free()
-    _only_used(mesh)
-    made = head.copy()
-    made.data = mesh
-    made.name = mesh.name = f"{head.name} {name}"
-    mesh.shape_keys.name = f"{made.name} keys"
-    made[WHOLE] = head
-    naming.collection_of(head).objects.link(made)
-    densities.own_drivers(made, head)
-    return made
-
-
-def _only_used(mesh: Any) -> None:
-    """Take materials that no face has any more off a mesh."""
-    slot = np.empty(len(mesh.polygons), np.int32)
-    mesh.polygons.foreach_get("material_index", slot)
-    used, new = np.unique(slot, return_inverse=True)
-    materials = [mesh.materials[number] for number in used.tolist() if number < len(mesh.materials)]
-    mesh.materials.clear()
-    for material in materials:
-        mesh.materials.append(material)
-    mesh.polygons.foreach_set("material_index", new.reshape(-1).astype(np.int32))
-    mesh.update()
+        return mesh_data.parts(mesh), mesh_data.part_names(head)
+    names = [str(one.get(naming.ROLE, one.name)) if one is not None else "bare" for one in mesh.materials]
+    return mesh_data.slots(mesh), names
 
 
 def _follow(made: Any, first: Any) -> None:

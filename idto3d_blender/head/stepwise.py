@@ -6,7 +6,7 @@ bar says how far it is, Escape gives up, and all of it is one step of undo. Call
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -63,6 +63,16 @@ def in_thread(work: Steps[T]) -> Steps[T]:
                 yield done
     finally:
         stop.set()
+
+
+def aside(work: Callable[[], T]) -> Steps[T]:
+    """Do what does not touch bpy in a thread, in one go."""
+
+    def once() -> Steps[T]:
+        yield 0.0
+        return work()
+
+    return in_thread(once())
 
 
 class StepsOperator:

@@ -13,7 +13,7 @@ from mathutils import Matrix, Vector
 from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
-from . import densities, naming, rig_keys, wrap, wrap_maps
+from . import densities, mesh_data, naming, rig_keys, wrap, wrap_maps
 from .import_head import PROPERTY
 from .stepwise import Steps, in_thread, scaled
 
@@ -59,18 +59,10 @@ class Surface:
 def skin_of(head: Any, parts: tuple[str, ...] = SKIN) -> Surface:
     """The neutral skin of a head, in its own frame."""
     net = densities.net_of(head)
-    wanted = [number for number, name in enumerate(densities.part_names(head)) if name in parts]
-    faces = net.faces[np.isin(net.group % len(densities.part_names(head)), wanted)]
+    wanted = [number for number, name in enumerate(mesh_data.part_names(head)) if name in parts]
+    faces = net.faces[np.isin(net.group % len(mesh_data.part_names(head)), wanted)]
     halves = faces[faces[:, 3] >= 0][:, [0, 2, 3]]
     return Surface(net.points, np.concatenate([faces[:, :3], halves]))
-
-
-def members_of(head: Any) -> dict[str, NDArray[np.integer[Any]]]:
-    """Part -> numbers of its vertices."""
-    net, names = densities.net_of(head), densities.part_names(head)
-    part = net.group % len(names)
-    found = {name: np.unique(net.faces[part == number]) for number, name in enumerate(names)}
-    return {name: own[own >= 0] for name, own in found.items() if len(own)}
 
 
 def mesh_of(obj: Any) -> Surface:
@@ -79,9 +71,7 @@ def mesh_of(obj: Any) -> Surface:
     mesh.calc_loop_triangles()
     triangles = np.empty((len(mesh.loop_triangles), 3), np.int32)
     mesh.loop_triangles.foreach_get("vertices", triangles.reshape(-1))
-    flat = np.empty((len(mesh.vertices), 3), np.float32)
-    mesh.vertices.foreach_get("co", flat.reshape(-1))
-    return Surface(flat.astype(float), triangles)
+    return Surface(mesh_data.vertices(mesh).astype(float), triangles)
 
 
 def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> Steps[tuple[Any, dict[str, float]]]:
@@ -89,7 +79,7 @@ def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> 
     marks: name -> (place on obj, in its frame; place on the head, in the head's). Raises TooFarError. With that, and
     when closed early, nothing is left."""
     own, skin = mesh_of(obj), skin_of(head)
-    nearest, face = skin.nearest(), members_of(head)["face"]
+    nearest, face = skin.nearest(), mesh_data.members(head)["face"]
     work = _laid(own, (skin, nearest, face), list(marks.values()), _offsets(head, skin))
     placed, report, moves = yield from scaled(in_thread(work), 0.0, 0.5)
     made = _object(head, obj, placed)
@@ -106,13 +96,8 @@ def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> 
 
 def _offsets(head: Any, skin: Surface) -> dict[str, Floats]:
     """Name -> (V,3) how far a key moves each vertex."""
-    out = {}
-    for block in head.data.shape_keys.key_blocks[1:]:
-        if not rig_keys.is_twin(block.name):
-            flat = np.empty(skin.points.shape, np.float32)
-            block.points.foreach_get("co", flat.reshape(-1))
-            out[block.name] = flat - skin.points.astype(np.float32)
-    return out
+    basis, blocks = skin.points.astype(np.float32), head.data.shape_keys.key_blocks[1:]
+    return {block.name: mesh_data.places(block) - basis for block in blocks if not rig_keys.is_twin(block.name)}
 
 
 def _laid(
@@ -161,25 +146,21 @@ def _distances(surface: Surface, places: Floats) -> dict[str, float]:
 
 def _textured_mesh(made: Any, placed: Floats, triangles: NDArray[np.integer[Any]]) -> wrap_maps.Textured:
     mesh = made.data
-    uv = np.zeros((len(mesh.loops), 2), np.float32)
-    if mesh.uv_layers.active is not None:
-        mesh.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
     mesh.calc_loop_triangles()
     corners = np.empty((len(mesh.loop_triangles), 3), np.int32)
     mesh.loop_triangles.foreach_get("loops", corners.reshape(-1))
-    slot, polygon = np.empty(len(mesh.polygons), np.int32), np.empty(len(triangles), np.int32)
-    mesh.polygons.foreach_get("material_index", slot)
+    polygon = np.empty(len(triangles), np.int32)
     mesh.loop_triangles.foreach_get("polygon_index", polygon)
+    uv, slot = mesh_data.uv_of(mesh), mesh_data.slots(mesh)
     return wrap_maps.Textured(placed, triangles, uv[corners].astype(float), slot[polygon])
 
 
 def _textured_skin(head: Any, skin: Surface) -> wrap_maps.Textured:
-    net, count = densities.net_of(head), len(densities.part_names(head))
-    wanted = np.isin(net.group % count, [n for n, name in enumerate(densities.part_names(head)) if name in SKIN])
-    uv, places = np.zeros((len(head.data.loops), 2), np.float32), densities.corner_numbers(head.data)
-    head.data.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
+    net, count = densities.net_of(head), len(mesh_data.part_names(head))
+    wanted = np.isin(net.group % count, [n for n, name in enumerate(mesh_data.part_names(head)) if name in SKIN])
+    places = densities.corner_numbers(head.data)
     of_place = np.zeros((places.max() + 1, 2))
-    of_place[places] = uv
+    of_place[places] = mesh_data.uv_of(head.data)
     corners, slot = net.corners[wanted], net.group[wanted] // count
     quads = net.faces[wanted][:, 3] >= 0
     corners = np.concatenate([corners[:, :3], corners[quads][:, [0, 2, 3]]])

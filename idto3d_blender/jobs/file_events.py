@@ -81,6 +81,13 @@ def _after_save(*_: Any) -> None:
     folders.put_back(_folders)
 
 
+@persistent
+def _after_append(context: Any, *_: Any) -> None:
+    for item in context.import_items:
+        if item.id_type == "OBJECT" and item.id is not None:
+            folders.appended(item.id, item.source_library)
+
+
 _HANDLERS = (
     ("load_pre", _before_load),
     ("load_post", _after_load),
@@ -90,6 +97,7 @@ _HANDLERS = (
     ("save_pre", _before_save),
     ("save_post", _after_save),
     ("save_post_fail", _after_save),
+    *((("blend_import_post", _after_append),) if bpy.app.version >= (4, 3) else ()),
 )
 
 

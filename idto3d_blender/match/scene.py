@@ -16,7 +16,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from ..head import frame, import_head
+from ..head import frame, import_head, mesh_data
 from ..head.bundle import FitCamera, FitFile
 from ..studio import own_collection
 from .lens import SENSOR, lens_of
@@ -67,7 +67,7 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         key = obj.shape_key_add(name=f"{POSE}{number + 1}", from_mix=False)
         # A new key has the value 1.0 from Blender 5.0 on, and the shape of the mesh as it was entered last.
         key.value = 0.0
-        key.points.foreach_set("co", points(obj.data.shape_keys.key_blocks[0]).ravel())
+        key.points.foreach_set("co", mesh_data.places(obj.data.shape_keys.key_blocks[0]).ravel())
     scene[KEY] = json.dumps(saved)
 
 
@@ -172,13 +172,6 @@ def end(scene: Any) -> None:
     del scene[KEY]
 
 
-def points(key: Any) -> NDArray[np.float32]:
-    """(V,3) of a shape key."""
-    flat = np.empty(3 * len(key.points), dtype=np.float32)
-    key.points.foreach_get("co", flat)
-    return flat.reshape(-1, 3)
-
-
 def origin_of(obj: Any) -> NDArray[np.float64]:
     """(3,) where the mesh has its origin in the bundle's frame."""
     return np.array(obj.data.get(frame.ORIGIN, (0.0, 0.0, 0.0)), np.float64)
@@ -187,7 +180,7 @@ def origin_of(obj: Any) -> NDArray[np.float64]:
 def shown(obj: Any) -> NDArray[np.float32]:
     """(V,3) the head as in the photo that is shown, in the bundle's frame."""
     key = obj.data.shape_keys.key_blocks[f"{POSE}{obj.idto3d_match.photo + 1}"]
-    return points(key) + origin_of(obj).astype(np.float32)
+    return mesh_data.places(key) + origin_of(obj).astype(np.float32)
 
 
 def moved(obj: Any) -> NDArray[np.float32]:
@@ -202,7 +195,7 @@ def moved(obj: Any) -> NDArray[np.float32]:
 def show_pose(obj: Any, arrays: Mapping[str, NDArray[Any]], number: int) -> None:
     """Only what is looked at, for the time of a drag: the head as in one photo."""
     blocks = obj.data.shape_keys.key_blocks
-    now = points(blocks[0]) - moved(obj) + arrays["moved"] + arrays["posed"][number]
+    now = mesh_data.places(blocks[0]) - moved(obj) + arrays["moved"] + arrays["posed"][number]
     blocks[f"{POSE}{number + 1}"].points.foreach_set("co", np.ascontiguousarray(now, np.float32).ravel())
     obj.data.update()
 
@@ -215,11 +208,11 @@ def settle(obj: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     if step.any():
         for key in blocks:
             if not key.name.startswith(POSE):
-                key.points.foreach_set("co", np.ascontiguousarray(points(key) + step, np.float32).ravel())
-        obj.data.attributes["position"].data.foreach_set("vector", points(blocks[0]).ravel())
+                key.points.foreach_set("co", np.ascontiguousarray(mesh_data.places(key) + step, np.float32).ravel())
+        obj.data.attributes["position"].data.foreach_set("vector", mesh_data.places(blocks[0]).ravel())
         layer = obj.data.attributes.get(MOVED) or obj.data.attributes.new(MOVED, "FLOAT_VECTOR", "POINT")
         layer.data.foreach_set("vector", np.ascontiguousarray(arrays["moved"], np.float32).ravel())
-    basis = points(blocks[0])
+    basis = mesh_data.places(blocks[0])
     for number, pose in enumerate(arrays["posed"]):
         key = blocks.get(f"{POSE}{number + 1}")
         if key is not None:

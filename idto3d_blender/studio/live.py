@@ -25,7 +25,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..head import frame, import_head, naming, poses, room
+from ..head import frame, import_head, mesh_data, naming, poses, room
 from ..head.material import linear
 from ..head.parts import Interrupted, Parts
 from ..head.prepare import corners_of
@@ -168,17 +168,11 @@ def _move(mesh: Any, shape: Shape) -> None:
         _colour(mesh, shape)
     else:
         blocks = mesh.shape_keys.key_blocks
-        shift = vertices.ravel() - _places(blocks[0])
+        shift = vertices - mesh_data.places(blocks[0])
         for block in blocks:
-            block.points.foreach_set("co", _places(block) + shift)
+            block.points.foreach_set("co", (mesh_data.places(block) + shift).ravel())
     mesh.attributes["position"].data.foreach_set("vector", vertices.ravel())
     mesh.update()
-
-
-def _places(key: Any) -> NDArray[np.float32]:
-    flat = np.empty(3 * len(key.points), dtype=np.float32)
-    key.points.foreach_get("co", flat)
-    return flat
 
 
 def _colour(mesh: Any, shape: Shape) -> None:

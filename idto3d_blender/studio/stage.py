@@ -11,6 +11,8 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
+from ..head import mesh_data
+
 LENS = 85.0
 SENSOR = 36.0
 MOVED = 0.02  # of the head's height: what moves less is no longer the face
@@ -28,10 +30,7 @@ class Framing:
 def frame_head(obj: Any) -> Framing:
     """Frame the neutral head of ``obj``, which has shape keys, for the square picture of an 85 mm lens, the cut of the
     neck just outside."""
-    points = obj.data.shape_keys.key_blocks[0].data
-    flat = np.empty(3 * len(points), dtype=np.float32)
-    points.foreach_get("co", flat)
-    local = flat.reshape(-1, 3)
+    local = mesh_data.places(obj.data.shape_keys.key_blocks[0])
     matrix = np.array(obj.matrix_world)
     world = local @ matrix[:3, :3].T + matrix[:3, 3]
     low, high = world.min(axis=0), world.max(axis=0)
@@ -50,10 +49,7 @@ def frame_face(obj: Any) -> Framing:
     cut off. Falls back on the head where nothing moves."""
     framing = frame_head(obj)
     blocks = obj.data.shape_keys.key_blocks
-    poses = np.empty((len(blocks), 3 * len(obj.data.vertices)), dtype=np.float32)
-    for pose, block in zip(poses, blocks, strict=True):
-        block.data.foreach_get("co", pose)
-    points = poses.reshape(len(blocks), -1, 3)
+    points = np.stack([mesh_data.places(block) for block in blocks])
     moved = np.linalg.norm(points[1:] - points[:1], axis=2) > MOVED * framing.height
     seen = np.concatenate([points[1:][moved], points[0][moved.any(axis=0)]])
     if not len(seen):

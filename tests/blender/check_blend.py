@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import frame, import_head, naming
+from idto3d_blender.head import blend_people, frame, import_head, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
@@ -130,6 +130,13 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
     person.shape, person.skin = 0.25, 0.75
     made.idto3d_blend.hair = "1"
     ben.shape_key_add(name="his own", from_mix=False).value = 0.0
+    images = set(bpy.data.images)
+    given_up = blend_people.finish(made, [anna, ben], [0.75, 0.25], [0.25, 0.75], ben)
+    while next(given_up) < 0.7:
+        pass
+    assert set(bpy.data.images) != images
+    given_up.close()
+    assert set(bpy.data.images) == images and len(made.idto3d_blend.people) == 2
     assert bpy.ops.idto3d.finish_blend() == {"FINISHED"}
     assert not len(made.idto3d_blend.people)
     body = len(synthetic.head()["vertices"])

@@ -11,8 +11,9 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import chords, densities, import_head, separate, wrap_head
+from idto3d_blender.head import chords, densities, import_head, multires, naming, separate, wrap_head
 from idto3d_blender.head.net import Net
+from idto3d_blender.head.thinning import thin
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
@@ -25,7 +26,7 @@ def check_grid() -> None:
     points = np.array([(x, y, 0.0) for y in side for x in side])
     faces = np.array([(9 * j + i, 9 * j + i + 1, 9 * j + i + 10, 9 * j + i + 9) for j in range(8) for i in range(8)])
     corners = np.where(np.arange(64)[:, None] % 8 >= 4, faces + 81, faces)
-    steps: Any = chords.thin(Net(points, faces, corners, np.zeros(64, int)), 0.25)
+    steps: Any = thin(Net(points, faces, corners, np.zeros(64, int)), 0.25, chords.close_strips)
     closed = import_head.run_to_end(steps)
     assert 15 <= len(closed.faces) <= 18 and (closed.faces >= 0).all(), len(closed.faces)
     stays = np.flatnonzero(closed.vertex == np.arange(81))
@@ -88,13 +89,38 @@ def check_head(full: Any) -> None:
     assert bpy.context.object == made["HALF"], "it was made a second time"
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
     assert made["HALF"].hide_render and not full.hide_render and len(full.data.polygons) == count
+    check_deleted(full)
+
+
+def check_deleted(full: Any) -> None:
+    """The full head, deleted while a thinner one was shown, comes back when it is asked for."""
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    half = bpy.context.object
+    for collection in full.users_collection:
+        collection.objects.unlink(full)
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
+    assert full.visible_get() and half.hide_render and full.data.shape_keys.key_blocks["smile"].value == 0.5
 
 
 def check_multires(full: Any) -> None:
     """The finest level lies on the full head's skin, and a key moves it as it moves the head."""
+    kinds = (bpy.data.objects, bpy.data.meshes)
+    before = [set(kind) for kind in kinds]
+    for far in range(3):
+        given_up = multires.base(bpy.context, full)
+        done = 0.0
+        while done < 1.0:
+            done = next(given_up)
+        for _ in range(far):
+            next(given_up)
+        given_up.close()
+        assert [set(kind) for kind in kinds] == before and bpy.context.object == full and not full.hide_get()
     assert bpy.ops.idto3d.multires_base() == {"FINISHED"}
     made = bpy.context.object
     assert made != full and not full.hide_get() and densities.density_of(made) == densities.FULL
+    assert made.data.name == made.name and [material[naming.ROLE] for material in made.data.materials] == ["skin"]
+    curve = made.data.materials[0].node_tree.animation_data.drivers[0]
+    assert curve.driver.variables[0].targets[0].id == made.data.shape_keys
     tops = []
     for value in (0.0, 1.0):
         made.data.shape_keys.key_blocks["mouth_stretch"].value = value

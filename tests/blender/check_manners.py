@@ -12,8 +12,8 @@ import numpy as np
 from mathutils import Vector
 
 import idto3d_blender
-from idto3d_blender.head import frame, import_head, naming
-from tests.blender import blender_session
+from idto3d_blender.head import folders, frame, import_head, naming
+from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
 WORK = Path(sys.argv[-1])
@@ -70,6 +70,35 @@ def check_append() -> None:
     assert all(b.name.startswith("carla") or b == bpy.context.scene.collection for b in blocks(appended).values())
     drivers = appended.data.materials[0].node_tree.animation_data.drivers
     assert drivers[0].driver.variables[0].targets[0].id == appended.data.shape_keys
+
+
+def check_elsewhere() -> None:
+    """Linked, and appended, from a file in another folder: a head knows its bundle; a linked one can be lit."""
+    file = WORK / "elsewhere" / "shot.blend"
+    file.parent.mkdir()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    (WORK / "another").mkdir()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "another" / "mine.blend"))
+    for link in (True, False):
+        given = {"filepath": f"{file}/Collection/anna", "directory": f"{file}/Collection/", "filename": "anna"}
+        if link:
+            assert bpy.ops.wm.link(**given, instance_collections=False) == {"FINISHED"}
+        else:
+            assert bpy.ops.wm.append(**given) == {"FINISHED"}
+        head = next(obj for obj in bpy.context.scene.objects if import_head.is_head(obj) and bool(obj.library) == link)
+        if link or bpy.app.version >= (4, 3):
+            assert Path(folders.folder_of(head)).resolve() == (WORK / "anna").resolve(), folders.folder_of(head)
+        bpy.context.view_layer.objects.active = head
+        head.select_set(True)
+        check_polls.draw_all_panels()
+        if link:
+            check_polls.refused(bpy.ops.idto3d.add_rig, "linked from another file")
+            assert bpy.ops.idto3d.light_rig(rig="FRONT") == {"FINISHED"}
+            assert bpy.ops.idto3d.turntable() == {"FINISHED"} and bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
+            bpy.data.libraries.remove(bpy.data.libraries[0])
 
 
 def check_place() -> None:
@@ -133,6 +162,8 @@ def main() -> None:
     idto3d_blender.register()
     check_names()
     check_append()
+    check_elsewhere()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
     check_place()
     check_cut()
     idto3d_blender.unregister()

@@ -15,7 +15,7 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 import idto3d_blender
-from idto3d_blender.head import naming
+from idto3d_blender.head import mesh_data, naming
 from idto3d_blender.head.bundle import FitCamera
 from idto3d_blender.jobs.backend_process import BackendProcess
 from idto3d_blender.jobs.job import Launch, Warm, child_environment
@@ -75,7 +75,7 @@ def write_fit(folder: Path) -> list[Path]:
 
 
 def basis(obj: Any) -> np.ndarray:
-    return stage.points(obj.data.shape_keys.key_blocks[0])
+    return mesh_data.places(obj.data.shape_keys.key_blocks[0])
 
 
 def refused(operator: Any, **values: Any) -> str:
@@ -126,7 +126,7 @@ def main() -> None:
     files = write_fit(bundle)
     before = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
     keys = [key.name for key in obj.data.shape_keys.key_blocks]
-    start = {key.name: stage.points(key) for key in obj.data.shape_keys.key_blocks}
+    start = {key.name: mesh_data.places(key) for key in obj.data.shape_keys.key_blocks}
     objects = len(bpy.data.objects)
     assert not bpy.ops.idto3d.pin_drag.poll() and not bpy.ops.idto3d.match_leave.poll()
 
@@ -149,7 +149,7 @@ def main() -> None:
     assert bpy.ops.idto3d.match_photo(photo=0) == {"FINISHED"}
     assert np.allclose(basis(obj), start["Basis"])
     assert obj.show_only_shape_key and obj.active_shape_key.name == "photo: 1"
-    assert np.allclose(stage.points(obj.active_shape_key) - basis(obj), [0, 0, fake_pins.POSED], atol=1e-6)
+    assert np.allclose(mesh_data.places(obj.active_shape_key) - basis(obj), [0, 0, fake_pins.POSED], atol=1e-6)
 
     # a place of the skin is dragged: neutral and all keys go along, and what was sculpted stays
     sculpted = start["Basis"].copy()
@@ -164,7 +164,7 @@ def main() -> None:
     assert np.allclose(basis(obj) - sculpted, step, atol=1e-6)
     for name in keys[1:]:
         key = obj.data.shape_keys.key_blocks[name]
-        assert np.allclose(stage.points(key) - start[name], step, atol=1e-6), name
+        assert np.allclose(mesh_data.places(key) - start[name], step, atol=1e-6), name
     flat = np.empty(3 * len(obj.data.vertices), np.float32)
     obj.data.vertices.foreach_get("co", flat)
     assert np.allclose(flat.reshape(-1, 3), basis(obj))

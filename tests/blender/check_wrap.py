@@ -13,7 +13,17 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import import_head, naming, operators_wrap, stepwise, wrap, wrap_head, wrap_maps, wrap_marks
+from idto3d_blender.head import (
+    import_head,
+    mesh_data,
+    naming,
+    operators_wrap,
+    stepwise,
+    wrap,
+    wrap_head,
+    wrap_maps,
+    wrap_marks,
+)
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
@@ -88,7 +98,7 @@ def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
     assert bpy.ops.idto3d.wrap_marks() == {"FINISHED"}
     marks = operators_wrap.marks_of(mine)
     assert set(marks) == {"nose tip", "crown", "ear L", "ear R"}, set(marks)
-    head_at = wrap_marks.landmarks(places(head, "Basis"), wrap_head.members_of(head))
+    head_at = wrap_marks.landmarks(places(head, "Basis"), mesh_data.members(head))
     bpy.context.view_layer.update()
     for name, mark in marks.items():
         mark.matrix_world.translation = bent(head_at[name][None])[0]
@@ -161,7 +171,7 @@ def check_given_up(head: Any, mine: Any) -> None:
     """At whatever step it is closed, nothing is left of it."""
     kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.images, bpy.data.materials)
     before = [len(kind) for kind in kinds]
-    at = wrap_marks.landmarks(wrap_head.skin_of(head).points, wrap_head.members_of(head))
+    at = wrap_marks.landmarks(wrap_head.skin_of(head).points, mesh_data.members(head))
     marks = {name: (bent(at[name][None])[0], at[name]) for name in operators_wrap.marks_of(mine)}
     for far in (0.1, 0.55, 0.9):
         steps = wrap_head.wrapped(head, mine, marks)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a mesh holds, as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .import_head import PROPERTY
+
+Int32s = NDArray[np.int32]
+
+
+def places(key: Any) -> NDArray[np.float32]:
+    """(V,3) where a shape key puts the vertices."""
+    out = np.empty((len(key.points), 3), np.float32)
+    key.points.foreach_get("co", out.reshape(-1))
+    return out
+
+
+def vertices(mesh: Any) -> NDArray[np.float32]:
+    """(V,3) of a mesh as it is stored."""
+    out = np.empty((len(mesh.vertices), 3), np.float32)
+    mesh.attributes["position"].data.foreach_get("vector", out.reshape(-1))
+    return out
+
+
+def corners(mesh: Any) -> tuple[Int32s, Int32s]:
+    """(C,) the vertex of each corner, one face after the other, and (F,) how many corners each face has."""
+    vertex, count = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    # The attribute is a plain copy, as quick as a slider wants it.
+    mesh.attributes[".corner_vert"].data.foreach_get("value", vertex)
+    mesh.polygons.foreach_get("loop_total", count)
+    return vertex, count
+
+
+def uv_of(mesh: Any) -> NDArray[np.float32]:
+    """(C,2) of each corner, zeros where there is none."""
+    out = np.zeros((len(mesh.loops), 2), np.float32)
+    if mesh.uv_layers.active is not None:
+        mesh.uv_layers.active.uv.foreach_get("vector", out.reshape(-1))
+    return out
+
+
+def slots(mesh: Any) -> Int32s:
+    """(F,) the slot of each face's material."""
+    out = np.empty(len(mesh.polygons), np.int32)
+    mesh.polygons.foreach_get("material_index", out)
+    return out
+
+
+def parts(mesh: Any) -> Int32s:
+    """(F,) the part of the head that each face belongs to, see `part_names`; 0 where the mesh does not say."""
+    out = np.zeros(len(mesh.polygons), np.int32)
+    if "part" in mesh.attributes:
+        mesh.attributes["part"].data.foreach_get("value", out)
+    return out
+
+
+def part_names(obj: Any) -> list[str]:
+    """The names of a head's parts by number; one without a name where it does not know."""
+    return str(obj[PROPERTY].get("parts", "")).split(",") if PROPERTY in obj else [""]
+
+
+def members(obj: Any) -> dict[str, NDArray[np.intp]]:
+    """Part -> numbers of its vertices, of the parts that have any."""
+    vertex, count = corners(obj.data)
+    of_corner = np.repeat(parts(obj.data), count)
+    found = {name: np.unique(vertex[of_corner == number]) for number, name in enumerate(part_names(obj))}
+    return {name: own.astype(np.intp) for name, own in found.items() if len(own)}
