@@ -154,6 +154,29 @@ def test_what_both_sides_have_is_the_faces_own() -> None:
     assert -0.36 < split(dark, other=0.5 * dark)[-40:, 128].mean() < -0.2
 
 
+def test_a_patch_that_one_side_alone_has_fades_and_one_that_both_have_stays() -> None:
+    """Half a centimetre of light: too narrow for the wide part."""
+    for change in (0.5, -0.6):
+        patch = np.where(np.hypot(ROW - 128, COLUMN - 128) < 7, change, 0.0)
+        alone, alike = (split(patch, other=other)[128, 128] for other in (0 * patch, patch))
+        assert abs(alone) < 0.62 * abs(alike)
+        # the face's sides need not lie on each other to the millimetre
+        assert split(patch, other=np.roll(patch, 3, 1))[128, 128] == pytest.approx(alike, abs=0.03)
+
+
+def test_lips_lose_their_gloss_and_keep_their_red() -> None:
+    ones, lips = np.ones((S, S), np.float32), (np.abs(ROW - 128) < 30).astype(np.float32)
+    red = TONE * np.exp([-0.2, -0.7, -0.6])
+    glossy = (lips > 0) & (np.abs(ROW - 140) < 4)
+    colour = np.where(glossy[..., None], 0.5 * red + 0.35, np.where(lips[..., None] > 0, red, TONE))
+    side = shaded(colour.astype(np.float32), ones, TONE, lips)
+    out = without_light(side, side, TONE, 0 * ones, 0 * ones)
+    np.testing.assert_allclose(out[110, 128], red, rtol=0.05)
+    assert out[140, 128].mean() < 0.65 * colour[140, 128].mean()
+    was, now = (c[0] / c[1] for c in (colour[140, 128], out[140, 128]))
+    assert now > was + 0.4 * (red[0] / red[1] - was)
+
+
 def test_a_beard_is_no_shadow() -> None:
     """Of the same darkness: skin's hue goes, hair's stays."""
     below = np.where(ROW > S // 2, -0.5, 0.0)

@@ -38,7 +38,12 @@ CREASE, FOLD_KEPT = 0.003, 0.7
 # Of a side: of the lines that folds draw; darkness (logarithm) of a line; share left of it.
 LINE_WIDTH, LINE_LENGTH, LINE_DARK, LINE_KEPT = 0.011, 0.035, 0.06, 0.3
 OWN_LINES = (0.5, 0.95)  # lines where nothing is folded, over those where something is, of none and all at rest
+# Of a side: how far the two sides of a face may be displaced; logarithms that one may be lighter or darker; share left
+# of what goes beyond: rims of light, edges of shadows, glosses.
+DISPLACED, LIGHTER, DARKER, ONE_SIDED_DETAIL = 0.009, 0.08, 0.2, 0.2
+LIP_GLOSS, GLOSS_KEPT = (0.1, 0.4), 0.4  # log lightness over the lips' own that begins to be gloss; share left of it
 REDDENED = 0.12  # darkness (logarithm) of a fold that is all reddened
+FEWEST = 50  # texels of lips that tell their colour
 FARTHEST = 2.0  # logarithm: what differs more is not looked at
 
 
@@ -81,11 +86,13 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     strongly an expression creases the skin; neck (S,S) 0..1: what lies below the chin."""
     beard = hairiness(own.light, own.red, BEARD_REACH * len(own.light), BEARD_DARK, BEARD_HUE)
     fold = folded * own.bare
-    detail, crease = _unfolded(_unspotted(own.light - own.wide, own.skin), own.skin, fold)
+    both = _both(own, other)
+    detail = _matched(own, other, both * (1 - beard) * (1 - own.spared))
+    detail, crease = _unfolded(_unspotted(detail, own.skin), own.skin, fold)
     hue = _skin_hue(own, other, beard)
+    detail, hue = _matte_lips(own, detail, hue)
     # skin reflects into a fold what has been through skin before, redder
     hue = hue * (1 - fold * _step(-crease, 0.0, REDDENED))[..., None]
-    both = _both(own, other)
     alike = _alike(own.wide, other.wide)
     known = ALIKE_KEPT * alike + ONE_SIDED_KEPT * (own.wide - alike)
     kept = both * known + (1 - both) * LIGHT_KEPT * own.wide
@@ -93,6 +100,35 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     kept = (1 - beard) * kept + beard * own.wide
     out: Array = tone.astype(np.float32) * np.exp((kept + detail)[..., None] + hue)
     return np.clip(out, 0.0, 1.0)
+
+
+def _matched(own: Shaded, other: Shaded, where: Array) -> Array:
+    """(S,S) detail of own without what the other side has nothing of: where (S,S) 0..1 both were seen."""
+    size = len(own.light)
+    small = min(SIZE, size)
+    middles = []
+    for each in (own, other):
+        seen = cv2.resize(each.skin, (small, small), interpolation=cv2.INTER_AREA)
+        detail = cv2.resize((each.light - each.wide) * each.skin, (small, small), interpolation=cv2.INTER_AREA)
+        middles.append(smooth_within(detail / np.maximum(seen, 1e-4), seen, DISPLACED * small)[0])
+    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(DISPLACED * small) + 1,) * 2)
+    most = np.maximum(cv2.dilate(middles[1], window), 0) + LIGHTER
+    least = np.minimum(cv2.erode(middles[1], window), 0) - DARKER
+    beyond = cv2.resize(middles[0] - np.clip(middles[0], least, most), (size, size))
+    out: Array = own.light - own.wide - (1 - ONE_SIDED_DETAIL) * where * beyond
+    return out
+
+
+def _matte_lips(own: Shaded, detail: Array, hue: Array) -> tuple[Array, Array]:
+    """Detail and hue with lips freed of their gloss, which whitens them: a head's material has it again."""
+    lips = own.spared > 0.5
+    if lips.sum() < FEWEST:
+        return detail, hue
+    usual = float(np.median(own.light[lips]))
+    gloss = np.clip(own.light - usual - LIP_GLOSS[0], 0, None) * own.spared
+    tint = np.median(hue[lips & (own.light <= usual)], 0)
+    whitened = (own.spared * _step(own.light - usual, *LIP_GLOSS))[..., None] * (1 - GLOSS_KEPT)
+    return detail - (1 - GLOSS_KEPT) * gloss, hue + whitened * (tint - hue)
 
 
 def _skin_hue(own: Shaded, other: Shaded, beard: Array) -> Array:
