@@ -12,7 +12,7 @@ import numpy as np
 from mathutils import Vector
 
 import idto3d_blender
-from idto3d_blender.head import folders, frame, import_head, naming
+from idto3d_blender.head import export, folders, frame, import_head, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
@@ -98,6 +98,9 @@ def check_elsewhere() -> None:
             check_polls.refused(bpy.ops.idto3d.add_rig, "linked from another file")
             assert bpy.ops.idto3d.light_rig(rig="FRONT") == {"FINISHED"}
             assert bpy.ops.idto3d.turntable() == {"FINISHED"} and bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
+            choice = export.Choice(export.BY_NAME["THREE"])
+            written = import_head.run_to_end(export.steps(bpy.context, head, WORK / "linked", choice, aside=True))
+            assert written.is_file()
             bpy.data.libraries.remove(bpy.data.libraries[0])
 
 

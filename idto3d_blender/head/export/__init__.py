@@ -84,9 +84,9 @@ def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> 
     context.view_layer.update()
     try:
         with _beside(target) as part:
-            # What is being painted is in no file yet, and would not go along.
-            painted = any(image.is_dirty for image in naming.images(obj))
-            work = elsewhere.write if aside and not painted else checked.write
+            # What is being painted is in no file yet, and what is linked in another: neither would go along.
+            here = any(image.is_dirty for image in naming.images(obj)) or obj.data.library is not None
+            work = elsewhere.write if aside and not here else checked.write
             file = yield from work(context, obj, wanted, textures, part)
             (part / LICENCE).write_text(licence, encoding="utf-8")
             _move(part, target, file)
