@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter1d
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from .flow import plan_flow, strand_flow
+from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin, smoothstep
 from .head_view import distance
 from .hood import PIXEL, Hood, SkinMaps, flatten_skin, read_map
 from .observe import HairView
@@ -28,24 +29,17 @@ from .spread import Spread
 Array = NDArray[Any]
 
 THIN = 0.004  # metres that hair stands off the skin at least
-FACING = 0.4  # cosine to the camera from which on skin is told to be covered
 LAYER = (0.003, 0.008)  # metres of hair that lies on the face
 ON_BODY = 0.007  # metres of hair that hangs, on neck and shoulders
 SOCKET = 0.012  # metres: hair bridges hollows of twice that width
 PIECE = 0.008  # metres: half the width of hair that has a volume; narrower locks lie on the skin, painted
-GAP = 0.012  # metres: half the width of gaps in what grows that are closed
-AT_RIM = 0.012  # metres around an outline's place that belong to hair
 RISE = (0.02, 0.8)  # metres that hair stands over the forehead at its line, and a metre behind the line
 FRONT = (45.0, 85.0)  # degrees from the front between which hair beside the face comes to its full radius
+OFF_SKIN = 0.02  # metres of hair that is no ear
+WIDER = 0.6  # radians: no wider than hair that far behind the outline
 FULLER = 15.0  # degrees less of hair that stands off five centimetres
 ROOTED = 0.03  # metres around the model's scalp in which skin has hair where hair is seen
-NAPE = (115.0, 0.025)  # degrees from the front, and metres below the scalp, to which short hair grows behind the ears
-TEMPLE = (70.0, 0.012)  # degrees from the front behind which, and metres around the scalp, hair grows about the ears
 EAR = 85.0  # degrees from the front of the ears
-BESIDE = (80.0, 60.0)  # degrees from the front behind which hair no longer than its roots hangs, and long hair
-BEHIND_EAR = 100.0  # the same of a side whose ear is seen
-LOBE = 0.05  # metres below the skull's widest place to which ears come
-SHOWN = 0.25  # of the ear's place where skin is seen: so is the ear
 BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into the back's
 HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, and from which it is all free
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
@@ -76,31 +70,47 @@ class HairShape:
 def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[HairView]) -> HairShape | None:
     """None where there is no hair."""
     maps = flatten_skin(hood, model, neutral)
+    scalp = maps.scalp > 0.5
     skin = _without_hollows(maps.outer)
     spread = Spread(hood)
+    lengths = _lengths(hood, model, neutral, scalp, views)
+    seen = see_skin(hood, skin, views)
     rims = [view.rim_points(hood) for view in views]
-    rim = tuple(np.concatenate(column) for column in zip(*rims, strict=True))
-    lengths = _lengths(hood, model, neutral, maps.scalp > 0.5, views)
+    turn, down, radius = (np.concatenate(column) for column in zip(*rims, strict=True))
+    thick = radius > _read(skin, hood, turn, down) + OFF_SKIN
+    curtain = find_curtain(hood, seen, lengths.end, lengths.long, (turn[thick], down[thick]))
+    rim = _behind(hood, curtain, turn, down, radius)
     base = _base(hood, skin, lengths.long)
     outer, layer = _outer(spread, maps, skin, base, rim, lengths.long)
-    covered, bare = _votes(hood, skin, views)
-    outer = np.where(covered & (maps.scalp < 0.5), np.maximum(outer, skin + layer), outer)
-    domain = _domain(hood, maps, outer, (covered, bare), lengths, views)
-    # Beside the ears an outline says how wide hair is, not whether it hangs before the ear.
-    kept = (rim[1] < hood.equator) | (rim[1] > hood.equator + LOBE)
-    domain |= _around(hood, tuple(a[kept] for a in rim))
-    domain &= ~_bald(spread, maps.scalp > 0.5, covered, bare, rim)
-    domain = _tidy(domain, bare)
-    grown = np.minimum(_border(domain), ROOTED - distance(maps.scalp < 0.5, 1.0 / PIXEL))
-    domain = _rooted(_opened(domain, PIECE), maps.scalp > 0.5) & (hood.map_coordinates()[1] < hood.reach - 2 * PIXEL)
+    covered = seen.covered
+    outer = np.where(covered & ~scalp, np.maximum(outer, skin + layer), outer)
+    points = hood.point(*hood.map_coordinates(), outer)
+    hangs = np.min([-view.sample(view.outline, points)[0] for view in views], 0)
+    inside = find_border(hood, scalp, seen, curtain, outer - skin, hangs)
+    inside = np.where(_bald(spread, scalp, covered, seen.bare, rim), np.minimum(inside, -PIXEL), inside)
+    grown = np.minimum(_smoothed(inside), ROOTED - distance(~scalp, 1.0 / PIXEL))
+    domain = _rooted(_opened(inside > 0, PIECE), scalp) & (hood.map_coordinates()[1] < hood.reach - 2 * PIXEL)
     if domain.sum() * PIXEL**2 < AREA:
         return None
-    border = _border(domain)
+    border = _smoothed(border_distance(domain))
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
     curl = float(np.mean([view.curl for view in views]))
-    flow = strand_flow(hood, outer, _plan(hood, maps.scalp > 0.5, covered, domain), views)
+    flow = strand_flow(hood, outer, _plan(hood, scalp, covered, domain), views)
     hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
     return HairShape(hood, outer, skin, maps.inner, border, grown, hanging, flow, curl)
+
+
+def _behind(hood: Hood, curtain: Curtain, turn: Array, down: Array, radius: Array) -> tuple[Array, Array, Array]:
+    """An outline beside the neck, of hair that is nowhere before the curtain's border: as far behind, as much wider."""
+    front = np.radians(_read(curtain.front, hood, turn, down))
+    back = np.maximum(front - np.abs(turn), 0.0) * (down > hood.equator)
+    return turn + np.sign(turn) * back, down, radius / np.cos(np.minimum(back, WIDER))
+
+
+def _read(values: Array, hood: Hood, turn: Array, down: Array) -> Array:
+    """(K,) values of a map (side,side)."""
+    column, row = hood.place(turn, down)
+    return read_map(values, column[None], row[None])[0] if len(turn) else turn
 
 
 def _without_hollows(outer: Array) -> Array:
@@ -135,15 +145,15 @@ def _lengths(hood: Hood, model: HeadModel, neutral: Array, scalp: Array, views: 
         back = min(longer, root + 0.05) if longer > root + 0.02 else 0.0
     turn, down = hood.map_coordinates()
     side = np.where(turn >= 0, left, right)
-    behind = _smoothstep(np.abs(turn), *np.radians(BACK))
+    behind = smoothstep(np.abs(turn), *np.radians(BACK))
     end = np.minimum(side * (1 - behind) + back * behind, bust + BUST)
-    long = _smoothstep(end - root, *HANGING)
+    long = smoothstep(end - root, *HANGING)
     # The lowest roots at either side and behind; before the ears hair is taken to come from over them.
     angle = np.linspace(0.0, np.pi, 37)
     ways = np.linspace(0.0, hood.reach, 100)
     column, row = hood.place(*np.meshgrid(np.concatenate([angle, -angle]), ways))
     roots = np.where(read_map(scalp, column, row) > 0.5, ways[:, None], 0.0).max(0).reshape(2, 37).mean(0)
-    free = _smoothstep(end - np.interp(np.maximum(np.abs(turn), np.radians(EAR)), angle, roots), *HANGING)
+    free = smoothstep(end - np.interp(np.maximum(np.abs(turn), np.radians(EAR)), angle, roots), *HANGING)
     return _Lengths(end, np.maximum(free, long), long)
 
 
@@ -155,12 +165,12 @@ def _base(hood: Hood, skin: Array, long: Array) -> Array:
     ring = read_map(skin, column[None], row[None])[0]
     side = float(np.interp(0.5 * np.pi, angle, ring))
     flat = side / np.sqrt(np.sin(angle) ** 2 + (np.cos(angle) / 0.6) ** 2)
-    back = _smoothstep(np.abs(angle), 0.35 * np.pi, 0.55 * np.pi)
+    back = smoothstep(np.abs(angle), 0.35 * np.pi, 0.55 * np.pi)
     ring = gaussian_filter1d(flat * (1 - back) + ring * back, 12, mode="wrap")
     turn, down = hood.map_coordinates()
     pillar = np.interp(turn.ravel(), angle, ring).reshape(turn.shape)
-    pillar -= DROP * _smoothstep(down, hood.equator + 0.02, hood.equator + 0.02 + DROP_WAY)
-    fall = _smoothstep(down, hood.equator, hood.equator + 0.02) * long
+    pillar -= DROP * smoothstep(down, hood.equator + 0.02, hood.equator + 0.02 + DROP_WAY)
+    fall = smoothstep(down, hood.equator, hood.equator + 0.02) * long
     out: Array = cv2.GaussianBlur((skin * (1 - fall) + pillar * fall).astype(np.float32), (0, 0), 2.0)
     return out
 
@@ -172,8 +182,7 @@ def _outer(
     hood = spread.hood
     turn, down = hood.map_coordinates()
     at_turn, at_down, radius = rim
-    column, row = hood.place(at_turn, at_down)
-    lift = radius - read_map(base, column[None], row[None])[0] if len(radius) else radius
+    lift = radius - _read(base, hood, at_turn, at_down)
     typical = float(np.median(lift)) if len(lift) else THIN
     lifts = spread(at_turn, at_down, lift, np.ones_like(lift), (0.004, 0.01), float(np.clip(typical, 0.0, 0.05)))
     layer = float(np.clip(0.35 * np.percentile(np.maximum(lift, 0.0), 60), *LAYER)) if len(lift) else LAYER[0]
@@ -184,74 +193,12 @@ def _outer(
     risen = np.minimum(outer, skin + layer + np.maximum(RISE[0] + RISE[1] * behind_line, 0.0))
     bushy = np.clip(lifts / 0.05, 0.0, 1.0)
     free = np.maximum(
-        _smoothstep(np.degrees(np.abs(turn)) + FULLER * bushy, *FRONT),
-        _smoothstep(down, hood.equator + 0.12, hood.equator + 0.17),
+        smoothstep(np.degrees(np.abs(turn)) + FULLER * bushy, *FRONT),
+        smoothstep(down, hood.equator + 0.12, hood.equator + 0.17),
     )
     outer = risen + (outer - risen) * free
     body = cv2.dilate(skin, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))  # shoulders are steep here
     return np.where((long > 0.5) & (down > hood.equator), np.maximum(outer, body + ON_BODY), outer), layer
-
-
-def _votes(hood: Hood, skin: Array, views: Sequence[HairView]) -> tuple[Array, Array]:
-    """(side,side) bool: where photos see hair on the skin, and where they see the skin itself."""
-    turn, down = hood.map_coordinates()
-    points = hood.point(turn, down, np.maximum(skin, 0.02) + 0.002)
-    covered, bare = np.zeros(skin.shape, bool), np.zeros(skin.shape, bool)
-    normal = hood.normals(skin)
-    for view in views:
-        seen, outline = view.look_at(points)
-        # Where the skin turns away a pixel of the mask would cover centimetres of cheek.
-        facing = (normal * view.camera.towards(points)).sum(-1) > FACING
-        covered |= seen & facing & (outline < 0.0) & (skin > 0)
-        bare |= seen & (outline > 0.0) & (skin > 0) & view.shows_skin(points)
-    return covered & ~bare, bare
-
-
-def _domain(
-    hood: Hood,
-    maps: SkinMaps,
-    outer: Array,
-    votes: tuple[Array, Array],
-    lengths: _Lengths,
-    views: Sequence[HairView],
-) -> Array:
-    """(side,side) bool: where there is hair, but for bald places that no photo shows."""
-    turn, down = hood.map_coordinates()
-    covered, bare = votes
-    away = np.degrees(np.abs(turn))
-    hanging = (down > 0.8 * hood.equator) & (down < lengths.end)
-    ears = _ears(hood, bare)
-    beside = BESIDE[0] + (BESIDE[1] - BESIDE[0]) * lengths.long * ~ears
-    # Long hair comes out from behind an ear, and hangs beside the neck.
-    hanging &= away > np.where(ears & ((lengths.long < 0.5) | (down < hood.equator + LOBE)), BEHIND_EAR, beside)
-    # Locks in front: where the outer surface would be seen, and hair is.
-    points = hood.point(turn, down, outer)
-    locks = (away < 75.0) & (down > hood.equator) & (down < lengths.end + 0.01)
-    for view in views:
-        locks &= view.sample(view.outline, points)[0] < 0.0
-    scalp = maps.scalp > 0.5
-    root = float(down[scalp & (away > NAPE[0])].max(initial=0.0))
-    lower = root + NAPE[1] * (0.4 + 0.6 * _smoothstep(away, NAPE[0], 150.0))
-    nape = (away > NAPE[0]) & (down > hood.equator) & (down < lower)
-    temple = (distance(~scalp, 1.0 / PIXEL) < TEMPLE[1]) & (away > TEMPLE[0])
-    out: Array = ((scalp | nape | temple) & ~bare) | hanging | covered | locks
-    return out
-
-
-def _ears(hood: Hood, bare: Array) -> Array:
-    """(side,side) bool: on the side of an ear that is seen."""
-    turn, down = hood.map_coordinates()
-    place = (np.abs(np.abs(turn) - np.radians(EAR)) < np.radians(12.0)) & (np.abs(down - hood.equator - 0.02) < 0.03)
-    left, right = (float(bare[place & side].mean()) > SHOWN for side in (turn >= 0, turn < 0))
-    return np.where(turn >= 0, left, right)
-
-
-def _tidy(domain: Array, bare: Array) -> Array:
-    """Domain without gaps where no skin is seen, and without specks."""
-    size = 2 * round(GAP / PIXEL) + 1
-    wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    closed = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_CLOSE, wide)
-    return _opened(domain | ((closed > 0) & ~bare), PIXEL)
 
 
 def _opened(domain: Array, reach: float) -> Array:
@@ -262,10 +209,9 @@ def _opened(domain: Array, reach: float) -> Array:
     return out
 
 
-def _border(domain: Array) -> Array:
-    """(side,side) metres to the border of domain (side,side) bool, positive in it."""
-    out = distance(domain, 1.0 / PIXEL) - distance(~domain, 1.0 / PIXEL)
-    return cv2.GaussianBlur(out.astype(np.float32), (0, 0), 1.0)
+def _smoothed(values: Array) -> Array:
+    out: Array = cv2.GaussianBlur(values.astype(np.float32), (0, 0), 1.0)
+    return out
 
 
 def _rooted(domain: Array, scalp: Array) -> Array:
@@ -273,16 +219,6 @@ def _rooted(domain: Array, scalp: Array) -> Array:
     _, label = cv2.connectedComponents(domain.astype(np.uint8), connectivity=4)
     out: Array = domain & np.isin(label, np.unique(label[domain & scalp]))
     return out
-
-
-def _around(hood: Hood, rim: tuple[Array, ...]) -> Array:
-    """(side,side) bool: near places of the outline."""
-    column, row = (np.rint(a).astype(int) for a in hood.place(rim[0], rim[1]))
-    out = np.zeros((hood.side, hood.side), np.uint8)
-    out[np.clip(row, 0, hood.side - 1), np.clip(column, 0, hood.side - 1)] = 1
-    size = 2 * round(AT_RIM / PIXEL) + 1
-    near: Array = cv2.dilate(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
-    return near
 
 
 def _plan(hood: Hood, scalp: Array, covered: Array, domain: Array) -> Array:
@@ -307,10 +243,4 @@ def _bald(spread: Spread, scalp: Array, covered: Array, bare: Array, rim: tuple[
         np.concatenate([turn[seen], rim[0]]), np.concatenate([down[seen], rim[1]]), vote, weight, (0.3, 0.003), 1.0
     )
     out: Array = (likely < -0.2) & scalp & ~covered
-    return out
-
-
-def _smoothstep(x: Array, low: float, high: float) -> Array:
-    t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    out: Array = t * t * (3.0 - 2.0 * t)
     return out

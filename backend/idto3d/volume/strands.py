@@ -19,7 +19,7 @@ LIKE = 0.006  # metres over which directions are compared
 FAINT = 25.0  # squared contrast a pixel below which nothing is told
 COHERENCE = (0.55, 0.3)  # of straight hair, of curls
 DISK = 0.495  # of the map's side: radius of the hood's disk in it
-DOUBLINGS = 5  # of a strand's length in the pattern
+DOUBLINGS = (5, 2)  # of a strand's length in the pattern, straight and curled: long curls run together in patches
 WAVE = 0.004  # metres by which curls turn strands aside
 
 
@@ -85,7 +85,7 @@ def strand_pattern(hood: Hood, flow: Array, curl: float, size: int, width: float
         way = np.stack([c * way[..., 0] - s * way[..., 1], s * way[..., 0] + c * way[..., 1]], -1)
     shift = way * max(1.0, blur)
     rows, columns = np.mgrid[:size, :size].astype(np.float32)
-    for _ in range(DOUBLINGS):
+    for _ in range(round(DOUBLINGS[0] + curl * (DOUBLINGS[1] - DOUBLINGS[0]))):
         x, y = columns + shift[..., 0], rows + shift[..., 1]
         noise = noise + cv2.remap(noise, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         shift = shift + cv2.remap(shift, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where there is hair, as a smooth field over the hood, metres to its border: people's hairlines, moved to where the
+photographs show this one.
+
+An outline has no depth: hair that is seen beside the neck may hang before or behind an ear, and a cheek that turns away
+shows neither skin nor hair. There the hairline is what people's are: from the temple down a sideburn, about an ear that
+is seen and down behind it, or over an ear that is covered. Where skin is seen, the photo's border counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .head_view import distance
+from .hood import PIXEL, Hood
+from .observe import HairView
+
+Array = NDArray[Any]
+
+EAR = ((86.0, 108.0), (0.025, 0.07))  # degrees from the front, and metres below the equator, of ears
+BESIDE = 10  # pixels of an outline beside an ear that cannot be seen: hair covers it
+SIDEBURN = (80.0, 0.03, 0.009)  # degrees from the front; metres below the equator of its end; half its width
+CURTAIN = (72.0, 60.0, 108.0)  # degrees from the front of hair's border: over an ear, short or long, and behind one
+FORWARD = (12.0, 0.07, 0.14)  # degrees that long hair comes forward behind an ear; metres below the equator
+NAPE = (115.0, 0.025)  # degrees from the front, and metres below the scalp, to which short hair grows behind the ears
+ROUND = 0.012  # metres of the rounding where borders meet
+FACING = (0.15, 0.45)  # cosine to the camera from which a border on skin counts, and counts in full
+CERTAIN = (0.003, 0.012)  # metres of a photo from its border from which skin that turns away counts all the same
+FARTHEST = 0.02  # metres from a photo's border beyond which it does not matter how many
+NEAR, WIDE = 0.006, 0.014  # metres over which what is seen moves the border beside it
+FAINT = 0.05  # of what is seen nearby: below, the border stays where people's is
+LOOSE = 0.03  # metres that hair seen before the skin counts less where it may as well hang behind
+OFF = (0.015, 0.04)  # metres of hair's thickness over which the skin's border says less of it
+FRONT_LOCKS = (0.04, 0.16)  # metres below the equator from which hair that is seen hangs before the shoulders
+
+
+@dataclass(frozen=True, eq=False)
+class SkinSeen:
+    """What photos show of the skin, (side,side): value: metres from the border of hair, positive in hair; weight 0..1
+    how surely."""
+
+    value: Array
+    weight: Array
+
+    @property
+    def covered(self) -> Array:
+        out: Array = (self.weight > 0.5) & (self.value > 0.0)
+        return out
+
+    @property
+    def bare(self) -> Array:
+        out: Array = (self.weight > 0.5) & (self.value < 0.0)
+        return out
+
+
+def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
+    """skin (side,side): its radius."""
+    points = hood.point(*hood.map_coordinates(), np.maximum(skin, 0.02) + 0.002)
+    normal = hood.normals(skin)
+    total, weight = np.zeros(skin.shape), np.zeros(skin.shape)
+    for view in views:
+        seen, outline = view.look_at(points)
+        # Where the skin turns away a pixel at the border would cover centimetres of cheek.
+        facing = _ramp((normal * view.camera.towards(points)).sum(-1), *FACING)
+        w = seen * (skin > 0) * np.maximum(facing, _ramp(np.abs(outline), *CERTAIN))
+        w *= (outline < 0.0) | view.shows_skin(points)
+        total -= w * np.clip(outline, -FARTHEST, FARTHEST)
+        weight += w
+    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Curtain:
+    """Hair that hangs, (side,side): degrees from the front of its border, and `down` to which it comes."""
+
+    front: Array
+    end: Array
+
+
+def find_curtain(hood: Hood, seen: SkinSeen, end: Array, long: Array, beside: tuple[Array, Array]) -> Curtain:
+    """end, long (side,side): see `Curtain`, and 0..1 whether it falls below all roots; beside: turn and down (K,) of
+    the outline of hair that stands off the skin."""
+    turn, down = hood.map_coordinates()
+    over = np.where(turn >= 0, *_ears_covered(hood, seen, *beside))
+    before = CURTAIN[0] + (CURTAIN[1] - CURTAIN[0]) * long
+    behind = CURTAIN[2] - FORWARD[0] * smoothstep(down - hood.equator, *FORWARD[1:])
+    return Curtain(behind + over * (before - behind), end)
+
+
+def find_border(hood: Hood, scalp: Array, seen: SkinSeen, curtain: Curtain, thick: Array, hangs: Array) -> Array:
+    """(side,side) metres to the border of hair, positive in hair.
+
+    scalp bool; thick: metres from skin to the surface of hair; hangs: metres to the border of hair on photos at that
+    surface.
+    """
+    turn, down = hood.map_coordinates()
+    away, below = np.degrees(np.abs(turn)), down - hood.equator
+    arc = np.radians(1.0) * hood.skull  # metres of a degree
+    at, low, half = SIDEBURN
+    burn = half - np.hypot((away - at) * arc, below - np.clip(below, -low, low))
+    root = float(down[scalp & (away > NAPE[0])].max(initial=0.0))
+    nape = root + NAPE[1] * (0.4 + 0.6 * smoothstep(away, NAPE[0], 150.0))
+    curtained = _both((away - curtain.front) * arc, np.maximum(curtain.end, nape) - down)
+    # What hangs before the shoulders is seen to; what is seen beside the face may as well hang behind.
+    free = _ramp(below, *FRONT_LOCKS) * (away < CURTAIN[2])
+    locks = np.minimum(np.minimum(hangs, FARTHEST) - LOOSE * (1 - free), curtain.end + 0.01 - down)
+    usual = _either(_either(border_distance(scalp), burn), np.maximum(curtained, locks))
+    # Skin says nothing of hair that stands off it.
+    return _moved(usual, seen.value, seen.weight * (1.0 - _ramp(thick, *OFF)))
+
+
+def _either(a: Array, b: Array) -> Array:
+    return -_both(-a, -b)
+
+
+def _both(a: Array, b: Array) -> Array:
+    """Metres to the border of what lies in two regions, whose corners are rounded."""
+    h = np.maximum(ROUND - np.abs(a - b), 0.0)
+    out: Array = np.minimum(a, b) - h * h / (4 * ROUND)
+    return out
+
+
+def _ears_covered(hood: Hood, seen: SkinSeen, at_turn: Array, at_down: Array) -> tuple[float, float]:
+    """0..1 how far hair covers the left ear and the right one. Of an ear that is turned away the outline tells, and
+    else the other one."""
+    turn, down = hood.map_coordinates()
+    away, below = np.degrees(np.abs(turn)), down - hood.equator
+    low, high = EAR[1]
+    place = (away > EAR[0][0]) & (away < EAR[0][1]) & (below > low) & (below < high)
+    level = (at_down > hood.equator + low) & (at_down < hood.equator + high)
+    found: list[float | None] = []
+    for sign in (1.0, -1.0):
+        side = place & (turn * sign >= 0)
+        known = float(seen.weight[side].mean()) if side.any() else 0.0
+        if known > 0.05:
+            found.append(float((seen.weight[side] * (seen.value[side] > 0)).mean()) / known)
+        else:
+            found.append(1.0 if (level & (at_turn * sign > 0)).sum() > BESIDE else None)
+    left, right = (found[k] if found[k] is not None else found[1 - k] for k in (0, 1))
+    return (1.0 if left is None else left), (1.0 if right is None else right)
+
+
+def _moved(usual: Array, value: Array, weight: Array) -> Array:
+    """A border that is where it was seen, and beside that goes on as it is there."""
+    weight = weight.astype(np.float32)
+    step = (weight * (value - usual)).astype(np.float32)
+    near, wide = (cv2.GaussianBlur(np.dstack([step, weight]), (0, 0), s / PIXEL) for s in (NEAR, WIDE))
+    far = wide[..., 0] / (wide[..., 1] + FAINT)
+    sure = np.clip(near[..., 1] / 0.5, 0.0, 1.0)
+    beside = sure * near[..., 0] / np.maximum(near[..., 1], 1e-6) + (1 - sure) * far
+    out: Array = usual + step + (1 - weight) * beside
+    return out
+
+
+def border_distance(region: Array) -> Array:
+    """(side,side) metres to the border of region (side,side) bool, positive in it."""
+    out: Array = distance(region, 1.0 / PIXEL) - distance(~region, 1.0 / PIXEL)
+    return out
+
+
+def smoothstep(x: Array, low: float, high: float) -> Array:
+    """0 at low, 1 at high, level at both."""
+    t = _ramp(x, low, high)
+    out: Array = t * t * (3.0 - 2.0 * t)
+    return out
+
+
+def _ramp(x: Array, low: float, high: float) -> Array:
+    out: Array = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return out
