@@ -8,21 +8,15 @@ from typing import Any
 import bpy
 
 from ..head import densities, operators_wrap, wrap_head
-from ..head.import_head import is_head
 from . import panel_parts
 
 
-class IDTO3D_PT_density(panel_parts.SidebarPanel, bpy.types.Panel):
+class IDTO3D_PT_density(panel_parts.HeadBox, bpy.types.Panel):
     """How many faces it has, and on whose mesh it lies"""
 
-    bl_parent_id = "IDTO3D_PT_head"
     bl_label = "Density and Wrap"
     bl_order = 5
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:
-        return is_head(context.object)
 
     def draw(self, context: Any) -> None:
         layout = self.layout

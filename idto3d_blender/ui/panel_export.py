@@ -8,21 +8,15 @@ from typing import Any
 import bpy
 
 from ..head import export
-from ..head.import_head import is_head
 from . import panel_parts
 
 
-class IDTO3D_PT_export(panel_parts.SidebarPanel, bpy.types.Panel):
+class IDTO3D_PT_export(panel_parts.HeadBox, bpy.types.Panel):
     """Take the head to a game engine or another program"""
 
     bl_label = "Export"
-    bl_parent_id = "IDTO3D_PT_head"
     bl_order = 6
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:
-        return is_head(context.object)
 
     def draw(self, context: Any) -> None:
         grid = self.layout.grid_flow(columns=2, even_columns=True, align=True)

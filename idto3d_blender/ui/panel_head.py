@@ -43,15 +43,7 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
         row.operator("idto3d.look_at", text="", icon="ZOOM_SELECTED")
 
 
-class _HeadPanel(panel_parts.SidebarPanel):
-    bl_parent_id = "IDTO3D_PT_head"
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:
-        return is_head(context.object)
-
-
-class IDTO3D_PT_expressions(_HeadPanel, bpy.types.Panel):
+class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
     """A slider for each expression"""
 
     bl_label = "Expressions"
@@ -108,7 +100,7 @@ def _pictures(layout: Any, context: Any, obj: Any) -> None:
         cell.operator("idto3d.pose", text=expressions.label(name)).name = name
 
 
-class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):
+class IDTO3D_PT_scene(panel_parts.HeadBox, bpy.types.Panel):
     """Move it, light it, film it"""
 
     bl_label = "Animation and Light"
@@ -133,7 +125,7 @@ class IDTO3D_PT_scene(_HeadPanel, bpy.types.Panel):
         last.operator("idto3d.remove_lights", text="", icon="X")
 
 
-class IDTO3D_PT_use(_HeadPanel, bpy.types.Panel):
+class IDTO3D_PT_use(panel_parts.HeadBox, bpy.types.Panel):
     """File it, bring in another"""
 
     bl_label = "Asset and Import"

@@ -7,6 +7,7 @@ from typing import Any
 
 import bpy
 
+from ..head.import_head import is_head
 from ..jobs.snapshot import Problem
 from .progress_text import wrap
 from .remedies import remedies
@@ -23,6 +24,16 @@ class SidebarPanel:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = CATEGORY
+
+
+class HeadBox(SidebarPanel):
+    """A box in the panel of the head."""
+
+    bl_parent_id = "IDTO3D_PT_head"
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return is_head(context.object)
 
 
 def text(layout: Any, context: Any, message: str, icon: str = "NONE") -> None:

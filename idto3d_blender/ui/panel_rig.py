@@ -8,21 +8,15 @@ from typing import Any
 import bpy
 
 from ..head import rig
-from ..head.import_head import is_head
 from . import panel_parts
 
 
-class IDTO3D_PT_rig(panel_parts.SidebarPanel, bpy.types.Panel):
+class IDTO3D_PT_rig(panel_parts.HeadBox, bpy.types.Panel):
     """Bones for neck, head, jaw and eyes"""
 
-    bl_parent_id = "IDTO3D_PT_head"
     bl_label = "Rig"
     bl_order = 3
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:
-        return is_head(context.object)
 
     def draw(self, context: Any) -> None:
         layout = self.layout
