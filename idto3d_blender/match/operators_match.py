@@ -207,6 +207,7 @@ class IDTO3D_OT_match_project(_MatchOperator, bpy.types.Operator):
         match.projecting = match.link.ask(session.request(match, obj, _free(match.bundle)))
         if self.wait:
             pump.take(match.link.wait(match.projecting))
+            pump.take_maps(match)
             if match.problem is not None:
                 self.report({"ERROR"}, f"{match.problem.message} {match.problem.fix}")
                 return {"CANCELLED"}

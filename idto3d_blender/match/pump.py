@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import bpy
@@ -32,6 +32,8 @@ def pump() -> None:
             listener(answer)
         else:
             take(answer)
+    if match.painted is not None and match.painted.done():
+        take_maps(match)
 
 
 def take(answer: Answer) -> None:
@@ -51,18 +53,24 @@ def take(answer: Answer) -> None:
     else:
         session.take_first(scene, obj, match, answer)
         if answer.done is not None:
-            match.projecting = 0
-            match.problem = take_maps(obj, answer.done)
+            reader = ThreadPoolExecutor(1, thread_name_prefix="idto3d-maps")
+            match.painted = reader.submit(read_bundle_files, answer.done)
+            reader.shutdown(wait=False)
     viewport.redraw()
 
 
-def take_maps(obj: Any, folder: Path) -> Problem | None:
-    """Give a head the pictures of a bundle that its photos were laid on anew. The head's own bundle stays what its pins
-    are reckoned from, so that they can still be taken out."""
+def take_maps(match: session.Match) -> None:
+    """Give the head the pictures of the bundle that its photos were laid on anew, once it is read. Its own bundle
+    stays what its pins are reckoned from, so that they can still be taken out."""
+    reading, match.painted, match.projecting = match.painted, None, 0
+    obj = stage.matched(bpy.context.scene)
+    if reading is None or obj is None:
+        return
     try:
-        files = read_bundle_files(folder)
+        files = reading.result()
     except BundleError as error:
-        return Problem(error.code, error.message, error.fix)
+        match.problem = Problem(error.code, error.message, error.fix)
+        return
     by_role = {image.get(naming.ROLE): image for image in naming.images(obj)}
     for material in files.materials:
         for kind, file in material.maps.items():
@@ -75,7 +83,7 @@ def take_maps(obj: Any, folder: Path) -> Problem | None:
     layer = obj.data.attributes.get("seen")
     if layer is not None and files.seen is not None and len(layer.data) == len(files.seen):
         layer.data.foreach_set("value", files.seen)
-    return None
+    viewport.redraw()
 
 
 def _timer() -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..head import folders
-from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, read_fit
+from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, HeadFiles, read_fit
 from ..jobs import session
 from ..jobs.snapshot import Problem
 from . import scene as stage
@@ -26,7 +27,8 @@ class Match:
     """head: the object's name; bundle: its folder; fit: what fit.json says; paths: of the photos, "" where one is not
     to be found; link: the backend; skin, corners, weights, outlines: see the protocol's `refit`, None before the first
     answer; problem: the last that was wrong; first: ticket of a question that no drag waits for; drag: number of a pin
-    that is on its way, and the pin; projecting: ticket of a projection, 0 while there is none."""
+    that is on its way, and the pin; projecting: ticket of a projection, 0 while there is none; painted: its bundle,
+    which a thread reads."""
 
     head: str
     bundle: Path
@@ -41,6 +43,7 @@ class Match:
     first: int = 0
     drag: tuple[int, dict[str, Any]] | None = None
     projecting: int = 0
+    painted: Future[HeadFiles] | None = None
 
 
 _match: Match | None = None
