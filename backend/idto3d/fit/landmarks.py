@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from .camera import PhotoCamera
+from .likely import Likely, likely_identity
 
 Array = NDArray[Any]
 
@@ -48,7 +49,7 @@ class FitConfig:
     expression_limits: tuple[float, float] = (-0.25, 1.2)
     # how much of what the blendshape net does not see as an expression is how the face is at rest; a mouth that does
     # something says little of how it rests
-    resting_share: float = 0.8
+    resting_share: float = 0.4
     # 1 over metres: photographs of people are taken from 40 cm to some metres, mostly from more than one
     inverse_distance: float = 0.9
     sigma_inverse_distance: float = 0.3
@@ -77,11 +78,12 @@ class LandmarkModel:
     @classmethod
     def reported(cls, model: HeadModel) -> LandmarkModel:
         """Where the landmark net says that they are."""
-        at, seen = cls.of(model), model.landmark_identity
+        at, person, motion = cls.of(model), model.landmark_identity, model.landmark_expression
         return replace(
             at,
             neutral=at.neutral + model.landmark_shift[at.index],
-            identity=at.identity if seen is None else seen[:, at.index].astype(np.float64),
+            identity=at.identity if person is None else person[:, at.index].astype(np.float64),
+            expression=at.expression if motion is None else motion[:, at.index].astype(np.float64),
             scatter=model.landmark_scatter[:, at.index].astype(np.float64) * [1.0, -1.0],
         )
 
@@ -137,10 +139,10 @@ class LandmarkFit:
 
 def fit_landmarks(model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()) -> LandmarkFit:
     """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
-    at = LandmarkModel.reported(model)
+    at, likely = LandmarkModel.reported(model), likely_identity(model, faces)
     points = [face.landmarks[at.index] for face in faces]
-    starts = tuple(_start(model, at, face, q, config) for face, q in zip(faces, points, strict=True))
-    return _gauss_newton(at, points, starts, config)
+    starts = tuple(_start(model, at, face, likely, config) for face in faces)
+    return _gauss_newton(at, points, starts, config, likely)
 
 
 def refit_with(
@@ -148,9 +150,9 @@ def refit_with(
     lines: Sequence[Lines | None] = (),
 ) -> LandmarkFit:  # fmt: skip
     """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie."""
-    at = LandmarkModel.reported(model)
+    at, likely = LandmarkModel.reported(model), likely_identity(model, faces)
     points = [face.landmarks[at.index] for face in faces]
-    return _gauss_newton(at, points, before.states, config, before.identity, lines)
+    return _gauss_newton(at, points, before.states, config, likely, before.identity, lines)
 
 
 def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
@@ -165,10 +167,10 @@ def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
     return out
 
 
-def _start(model: HeadModel, at: LandmarkModel, face: Face, q: Array, config: FitConfig) -> PhotoState:
-    """The camera that fits the mean face best from three guesses of how the head is turned."""
-    expected = _expected(model, face, config)
-    shape = at.neutral + np.tensordot(expected, at.expression, 1)
+def _start(model: HeadModel, at: LandmarkModel, face: Face, likely: Likely, config: FitConfig) -> PhotoState:
+    """The camera that fits the likely face best from three guesses of how the head is turned."""
+    expected, q = _expected(model, face, config), face.landmarks[at.index]
+    shape = at.neutral + np.tensordot(likely.mean, at.identity, 1) + np.tensordot(expected, at.expression, 1)
     flat = q * [1.0, -1.0]
     deep = np.c_[flat, -face.landmark_depth[at.index]]
     turns = [np.eye(3), _procrustes(shape, deep, at.trust), _procrustes(shape, deep * [1, 1, -1], at.trust)]
@@ -179,7 +181,7 @@ def _start(model: HeadModel, at: LandmarkModel, face: Face, q: Array, config: Fi
         shift = q.mean(0) - scale * y[:, :2].mean(0) * [1.0, -1.0]
         camera = PhotoCamera(turn, at.centre, scale, shift, config.inverse_distance)
         state = PhotoState(camera, expected, expected)
-        posed = _gauss_newton(at, [q], (state,), replace(config, steps=0))
+        posed = _gauss_newton(at, [q], (state,), replace(config, steps=0), likely)
         if best is None or posed.cost < best[0]:
             best = posed.cost, posed.states[0]
     assert best is not None
@@ -196,12 +198,12 @@ def _procrustes(source: Array, target: Array, weight: Array) -> Array:
 
 
 def _gauss_newton(
-    at: LandmarkModel, points: Sequence[Array], states: tuple[PhotoState, ...], config: FitConfig,
+    at: LandmarkModel, points: Sequence[Array], states: tuple[PhotoState, ...], config: FitConfig, likely: Likely,
     identity: Array | None = None, lines: Sequence[Lines | None] = (),
 ) -> LandmarkFit:  # fmt: skip
     """Cameras alone for `pose_steps` where no identity is given, then everything for `steps`."""
     m, e = len(at.identity), len(at.expression)
-    a = np.zeros(m) if identity is None else identity
+    a = likely.mean if identity is None else identity
     pose_steps = config.pose_steps if identity is None else 0
     for step in range(pose_steps + config.steps):
         free = step >= pose_steps
@@ -210,8 +212,8 @@ def _gauss_newton(
         size = first + block * len(points)
         normal, gradient = np.zeros((size, size)), np.zeros(size)
         if free:
-            normal[:m, :m] += np.eye(m)
-            gradient[:m] += a
+            normal[:m, :m] += likely.precision
+            gradient[:m] += likely.precision @ (a - likely.mean)
         for k, (q, state) in enumerate(zip(points, states, strict=True)):
             jac, res = linearise(at, a, state, q, free)
             lone = res - common_error(at, res, state.camera, config)
@@ -245,7 +247,7 @@ def _gauss_newton(
             moved(state, delta[first + k * block : first + (k + 1) * block], config)
             for k, state in enumerate(states)
         )
-    return _finished(at, points, a, states, config)
+    return _finished(at, points, a, states, config, likely.cost(a))
 
 
 def linearise(
@@ -333,9 +335,9 @@ def moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:
 
 
 def _finished(
-    at: LandmarkModel, points: Sequence[Array], a: Array, states: tuple[PhotoState, ...], config: FitConfig
+    at: LandmarkModel, points: Sequence[Array], a: Array, states: tuple[PhotoState, ...], config: FitConfig, cost: float
 ) -> LandmarkFit:
-    cost, residual = 0.5 * float(a @ a), []
+    residual = []
     for q, state in zip(points, states, strict=True):
         _, res = linearise(at, a, state, q, False)
         distance = np.linalg.norm(res, axis=1) / (config.sigma * state.camera.scale)

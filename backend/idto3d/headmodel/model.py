@@ -42,11 +42,18 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "rigid": ("P",),
     "scalp": ("P",),
     "landmark_identity": ("M", LANDMARKS, 3),
+    "landmark_expression": ("E", LANDMARKS, 3),
     "landmark_shift": (LANDMARKS, 3),
     "landmark_scatter": ("R", LANDMARKS, 2),
+    "feature_mean": ("F",),
+    "feature_scale": ("F",),
+    "feature_weights": ("F", "M"),
+    "feature_bias": ("M",),
+    "feature_errors": (2, "M", "M"),
 }
-_ERRORS = ("landmark_identity", "landmark_shift", "landmark_scatter")
-_HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter")
+_FEATURES = ("feature_mean", "feature_scale", "feature_weights", "feature_bias", "feature_errors")
+_OPTIONAL = ("landmark_identity", "landmark_expression", "landmark_shift", "landmark_scatter", *_FEATURES)
+_HALVED = ("identity", "expression", "landmark_identity", "landmark_expression", "landmark_scatter")
 _INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror")
 _FIX = "Install the pack again."
 
@@ -71,10 +78,14 @@ class HeadModel:
     lies, trust 0..1, 0 where it has no place; mirror (P,) the vertex on the other side; rigid (P,) 1 where expressions
     may not move the skin; scalp (P,) 0..1 where hair may grow.
 
-    How a landmark net errs, by default not at all: landmark_identity (M,478,3) metres, what it reports of a mode, None
-    for what it moves; landmark_shift (478,3) metres, what it reports of the mean head off its places; landmark_scatter
-    (R,478,2) metres, right and up in a picture of an upright face, in which ways landmarks err together, one standard
-    deviation each.
+    How a landmark net errs, by default not at all: landmark_identity (M,478,3) and landmark_expression (E,478,3)
+    metres, what it reports of a mode and of an expression, None for what these move; landmark_shift (478,3) metres,
+    what it reports of the mean head off its places; landmark_scatter (R,478,2) metres, right and up in a picture of an
+    upright face, in which ways landmarks err together, one standard deviation each.
+
+    What its features, standardised by feature_mean and feature_scale (F,), say of the identity: feature_weights (F,M)
+    and feature_bias (M,); feature_errors (2,M,M): covariance of what that misses, in common in all photographs of a
+    person and of each. None where that is not known.
     """
 
     neutral: Array
@@ -95,8 +106,14 @@ class HeadModel:
     expression_names: tuple[str, ...]
     materials: tuple[Material, ...]
     landmark_identity: Array | None = None
+    landmark_expression: Array | None = None
     landmark_shift: Array = field(default_factory=lambda: np.zeros((LANDMARKS, 3), np.float32))
     landmark_scatter: Array = field(default_factory=lambda: np.zeros((0, LANDMARKS, 2), np.float32))
+    feature_mean: Array | None = None
+    feature_scale: Array | None = None
+    feature_weights: Array | None = None
+    feature_bias: Array | None = None
+    feature_errors: Array | None = None
 
     @cached_property
     def triangles(self) -> Array:
@@ -206,7 +223,7 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
     sizes: dict[str, int] = {}
     for name, shape in _SHAPES.items():
         if name not in arrays:
-            if name in _ERRORS:  # a net that is not known to err
+            if name in _OPTIONAL:  # a net that is not known to err
                 continue
             raise refuse(f"it has no {name}")
         array = arrays[name]

@@ -15,7 +15,7 @@ from idto3d.errors import UserError
 
 from . import align
 from .blendshapes import score_blendshapes
-from .landmarks import MESH
+from .landmarks import MESH, describe
 from .load import Notice, Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
@@ -44,7 +44,7 @@ class Face:
     net's z in the same scale, larger is farther; blendshapes: ARKit names and ``_neutral`` to 0..1; person (S,S) 0..1:
     the mask of the person with hair; presence 0..1: the net's opinion that this is a face; crop (112,112,3): aligned
     for a recogniser; grey: the photo has no colour; file: where it came from; close: the face alone, where the photo
-    shows more of it than the picture does.
+    shows more of it than the picture does; features (F,): what the landmark net sees of it, see `nets.FEATURES`.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Face:
     notices: tuple[Notice, ...]
     file: PhotoFile | None = None
     close: CloseUp | None = None
+    features: NDArray[np.float32] | None = None
 
 
 def five_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
@@ -102,6 +103,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         notices=(*photo.notices, *_notices(name, candidates)),
         file=photo.file,
         close=close_up(image, found.points, to_picture),
+        features=describe(picture, landmarks, nets),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +35,8 @@ _NO_FACE = 0.02
 # Spread at which another round would change nothing, or would not help.
 _STEADY, _ASTRAY = 0.012, 0.1
 _ROUNDS = 3
+# Pixels of the whole head's picture in which a face is described: photographs differ in sharpness, this does not.
+_DESCRIBED = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,14 @@ def find_landmarks(levels: Sequence[NDArray[np.uint8]], box: Box, nets: FaceNets
         apart = points[:, :MESH, :2] - mean[:MESH, :2]
         spread = float(np.sqrt((apart**2).sum(-1).mean())) / extent(mean[:, :2])[1]
     return Landmarks(mean[:, :2], mean[:, 2], float(presence.mean()), spread)
+
+
+def describe(picture: NDArray[np.uint8], points: Array, nets: FaceNets) -> NDArray[np.float32]:
+    """(F,) features of the face with landmarks (478,2) in a picture (S,S,3) of the whole head."""
+    share = _DESCRIBED / len(picture)
+    small = np.asarray(cv2.resize(picture, (_DESCRIBED, _DESCRIBED), interpolation=cv2.INTER_AREA), np.uint8)
+    crop = _crop((points + 0.5) * share - 0.5, (0.0, 0.0), 1.0, 0.0)
+    return nets.describe(align.warp_level(align.pyramid(small), crop, LANDMARK_SIZE))
 
 
 def upright(points: Array) -> float:

