@@ -160,18 +160,16 @@ def cancel() -> Steps:
     if GIVEN["backend"] != "fake":
         yield from until(lambda: sculpting(4), 300, "more sculpting")
     enter("cancel")
-    job, pressed = running(), 0.0
+    job = running()
 
     def over() -> Any:
-        nonlocal job, pressed
+        nonlocal job
         job = running() or job
-        if job.state == "cancelling" and not pressed:
-            pressed = time.monotonic()
         return ext.session.get().ended
 
     ended = yield from click_until(over, "idto3d.cancel_job", at=0.25)
     note(cancel_stage=job.stage, cancel_step=job.step)
-    seconds = round(time.monotonic() - pressed, 2) if pressed else 0.0
+    seconds = round(time.monotonic() - HANDS.pressed, 2)
     note(cancelled_state=ended.state, cancelled_resumable=ended.resumable, seconds_to_cancel=seconds)
     yield from HANDS.away()
     yield from HANDS.shot("07-cancelled")

@@ -38,6 +38,7 @@ class Hands:
         self.shots: list[dict[str, Any]] = []
         self._window_id: tuple[str, ...] | None = None
         self._last = 1e6  # height at which a button was found last
+        self.pressed = 0.0  # when the mouse's button was pressed last, seconds of the monotonic clock
 
     # --- where things are
 
@@ -73,6 +74,8 @@ class Hands:
             self._xdotool("mousemove", *self._window_id, str(int(x)), str(int(self.window().height - y)))
 
     def press(self, x: float, y: float, down: bool) -> None:
+        if down:
+            self.pressed = time.monotonic()
         if self.simulate:
             value = "PRESS" if down else "RELEASE"
             self.window().event_simulate(type="LEFTMOUSE", value=value, x=int(x), y=int(y))
