@@ -192,12 +192,13 @@ class Hands:
                 self.move(x, y)
                 yield _SETTLE
                 here = self.hovered()
-                if text in here:
-                    self._last = y
-                    # Into the button's middle.
-                    self.move(x, y - _ROW / 2)
-                    yield _SETTLE
-                    return (x, y - _ROW / 2) if text in self.hovered() else (x, y)
+                # What is hovered may be told late, and belong to a look before: towards the button's middle first.
+                for row in (y - _ROW / 2, y, y + _ROW / 2, y + _ROW, y - _ROW) if text in here else ():
+                    self.move(x, row)
+                    yield 4 * _SETTLE
+                    if text in self.hovered():
+                        self._last = row
+                        return x, row
                 if here and here not in seen:
                     seen.append(here)
             # A sidebar that has just changed may highlight nothing until the mouse has been elsewhere.
@@ -205,15 +206,9 @@ class Hands:
         raise NotFound(f"{text} is not among {seen}")
 
     def click_on(self, text: str, at: float = 0.4) -> Steps:
-        """Find a button by its Python and press it, once it is surely the one under the mouse: what is hovered may be
-        told late, and the sidebar may still be rolling."""
-        for _ in range(3):
-            x, y = yield from self.find(text, at)
-            yield 4 * _SETTLE
-            if text in self.hovered():
-                yield from self.click(x, y)
-                return
-        raise NotFound(f"{text} does not stay under the mouse")
+        """Find a button by its Python and press it."""
+        x, y = yield from self.find(text, at)
+        yield from self.click(x, y)
 
     # --- eyes
 
