@@ -9,11 +9,13 @@ import bpy
 
 from ..head import expressions, poses, rig, rig_keys, separate
 from ..head.import_head import is_head
+from ..head.operators_head import JOB
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts, properties
 
 _POSE = 110.0  # pixels that a pose's name takes
+_LATER = "This head is being made; its sliders come soon"
 
 
 class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
@@ -30,7 +32,8 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
             elif separate.is_part(context.object):
                 layout.operator("idto3d.whole_head", icon="OBJECT_DATA")
             else:
-                layout.label(text="Select a head to pose it", icon="INFO")
+                made = context.object is not None and JOB in context.object
+                panel_parts.text(layout, context, _LATER if made else "Select a head to pose it", "INFO")
             layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
             return
         row = layout.row(align=True)
