@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from ..head.import_head import is_head
+from ..head.operators_head import HeadOperator
 from ..jobs import session
 from . import bake, properties, takes
 from .table import SHAPES, TakeError
@@ -145,7 +146,7 @@ class IDTO3D_OT_capture_close(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_capture_bake(bpy.types.Operator):
+class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
     """Animate the head with the take, as a new action of its own"""
 
     bl_idname = "idto3d.capture_bake"
@@ -161,16 +162,7 @@ class IDTO3D_OT_capture_bake(bpy.types.Operator):
         if takes.state.take is None:
             cls.poll_message_set("Open a take first")
             return False
-        if not is_head(context.object):
-            cls.poll_message_set("Select a head first")
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
-            return False
-        if context.object.library is not None or context.object.data.library is not None:
-            cls.poll_message_set("This head is linked from another file")
-            return False
-        return True
+        return super().poll(context)
 
     def execute(self, context: Any) -> set[str]:
         obj, given, take = context.object, properties.settings(), takes.state.take

@@ -18,7 +18,6 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
 
 from . import frame, material, naming, poses
 from .bundle import POSES, PREVIEW
@@ -87,12 +86,6 @@ def build(prepared: Prepared) -> Steps:
     except (Exception, GeneratorExit):
         parts.discard()
         raise
-
-
-def bundle_to_world(obj: Any) -> Matrix:
-    """4x4: places in the bundle's frame, such as a photo's camera, to the world's, where ``obj`` stands now."""
-    origin = obj.data.get(frame.ORIGIN, (0.0, 0.0, 0.0))
-    return obj.matrix_world @ Matrix.Translation(-Vector(origin))
 
 
 def is_head(obj: Any) -> bool:

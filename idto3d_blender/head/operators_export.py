@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from . import export
-from .import_head import is_head
+from .operators_head import HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
 _CHARACTERS = 32  # in a line of the file browser's side region
@@ -22,9 +22,10 @@ _GROUPS = (
 )
 
 
-class IDTO3D_OT_export(StepsOperator, bpy.types.Operator):
+class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
     """Write the head with its keys and maps for another program"""
 
+    changes = False
     bl_idname = "idto3d.export"
     bl_label = "Export Head"
 
@@ -64,16 +65,6 @@ class IDTO3D_OT_export(StepsOperator, bpy.types.Operator):
     @classmethod
     def description(cls, context: Any, properties: Any) -> str:
         return export.BY_NAME[properties.preset].tip
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not is_head(context.object):
-            cls.poll_message_set("Select a head first")
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
-            return False
-        return True
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         self._asked = True

@@ -9,13 +9,13 @@ import bpy
 
 from ..head import folders
 from ..head.bundle import FIT, BundleError, bundle_folder
-from ..head.import_head import is_head
+from ..head.operators_head import HeadOperator
 from ..jobs import session as jobs
 from . import pump, session, viewport
 from . import scene as stage
 
 
-class IDTO3D_OT_match(bpy.types.Operator):
+class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
     """Lay this head over the photos that it was made from, to see how well it fits and to mend it with pins"""
 
     bl_idname = "idto3d.match"
@@ -28,14 +28,7 @@ class IDTO3D_OT_match(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        if not is_head(context.object):
-            cls.poll_message_set("Select a head first")
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
-            return False
-        if context.object.library is not None or context.object.data.library is not None:
-            cls.poll_message_set("This head is linked from another file")
+        if not super().poll(context):
             return False
         if stage.matched(context.scene) is not None and session.get() is not None:
             cls.poll_message_set("A head is matched already: leave that first")
