@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import mesh_data, mixture, naming
+from .pictures import packed
 from .stepwise import Steps, aside, scaled
 
 _SHARE = "idto3d_share"  # on a node of the preview: the number of the head that it mixes in
@@ -226,14 +227,7 @@ def _mixed(images: Sequence[Any], weights: Sequence[float]) -> Steps[Any]:
         yield 0.2
     normals = str(first.get(naming.ROLE, "")).endswith("_normal")
     out = yield from aside(lambda: mixture.mixed_picture(pictures, weights, normals))
-    yield 0.8
-    made = bpy.data.images.new(first.name, width, height, alpha=first.depth == 32)
-    made.colorspace_settings.name = first.colorspace_settings.name
-    made.alpha_mode = first.alpha_mode
-    made[naming.ROLE] = first[naming.ROLE]
-    made.pixels.foreach_set(out.ravel())
-    made.pack()
-    return made
+    return (yield from scaled(packed(first.name, out, first), 0.8, 1.0))
 
 
 def _copy(image: Any, called: Any = None) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from . import blend_materials, naming, wrap, wrinkles
 from .bundle import SKIN
+from .pictures import packed
 from .stepwise import Steps, in_thread, scaled
 
 Floats = NDArray[np.floating[Any]]
@@ -62,9 +63,11 @@ def _bake_one(made: Any, head: Any, target: Textured, source: Textured, nearest:
     try:
         for kind in kinds:
             read = {one: _read(head.data.materials[one], kind, pictures) for one in np.unique(texels.slot).tolist()}
-            yield 0.7 + 0.3 * len(own) / len(kinds)
-            pixels = yield from scaled(in_thread(_drawn(texels, read, kind)), 0.7 + 0.3 * len(own) / len(kinds), 1.0)
-            own[f"{SKIN}_{kind}"] = _image(made, pictures[f"{SKIN}_{kind}"], pixels)
+            role, done, step = f"{SKIN}_{kind}", 0.7 + 0.3 * len(own) / len(kinds), 0.15 / len(kinds)
+            yield done
+            pixels = yield from scaled(in_thread(_drawn(texels, read, kind)), done, done + step)
+            packing = packed(f"{made.name} {role}", pixels, pictures[role])
+            own[role] = yield from scaled(packing, done + step, done + 2 * step)
     except BaseException:
         bpy.data.batch_remove(list(own.values()))
         raise
@@ -204,18 +207,6 @@ def _bled(canvas: Floats, number: Ints) -> Floats:
             canvas[beside] = np.roll(canvas, shift, axis)[beside]
             known = known | beside
     return canvas
-
-
-def _image(made: Any, like: Any, pixels: Floats) -> Any:
-    size = len(pixels)
-    image = bpy.data.images.new(f"{made.name} {like[naming.ROLE]}", size, size, alpha=like.depth == 32)
-    image.colorspace_settings.name = like.colorspace_settings.name
-    image.alpha_mode = like.alpha_mode
-    image[naming.ROLE] = like[naming.ROLE]
-    image.pixels.foreach_set(np.ascontiguousarray(pixels, np.float32).ravel())
-    image.update()
-    image.pack()
-    return image
 
 
 def _material(made: Any, head: Any, skin: Any, own: dict[str, Any]) -> Any:
