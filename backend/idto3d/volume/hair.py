@@ -112,11 +112,12 @@ def hair_distance(shape: HairShape, points: Array) -> Array:
     hood = shape.hood
     turn, down, radius = hood.coordinates(points)
     column, row = hood.place(turn, down)
-    outer, skin, inner, domain, hanging = (
-        read_map(m, column, row) for m in (shape.outer, shape.skin, shape.inner, shape.domain, shape.hanging)
+    outer, skin, inner, domain, hanging, stands = (
+        read_map(m, column, row)
+        for m in (shape.outer, shape.skin, shape.inner, shape.domain, shape.hanging, shape.stands)
     )
     # Towards the border of where it grows hair goes down to the skin; where it hangs it ends as it is.
-    rim = skin + EDGE + SLOPE * np.maximum(domain, 0.0) + hanging
+    rim = skin + EDGE + SLOPE * np.maximum(domain, 0.0) + stands
     free = np.clip((down - hood.equator + 0.02) / 0.1, 0.0, 1.0) * hanging
     tip = np.clip(domain / TIPS, 0.0, 1.0)
     outer = outer - TAPER * (1.0 - tip) * hanging

@@ -77,20 +77,21 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
 
 @dataclass(frozen=True, eq=False)
 class Curtain:
-    """Hair that hangs, (side,side): degrees from the front of its border, and `down` to which it comes."""
+    """Hair that hangs, (side,side): degrees from the front of its border, `down` to which it comes, and 0..1 whether
+    that is below all roots."""
 
     front: Array
     end: Array
+    long: Array
 
 
 def find_curtain(hood: Hood, seen: SkinSeen, end: Array, long: Array, beside: tuple[Array, Array]) -> Curtain:
-    """end, long (side,side): see `Curtain`, and 0..1 whether it falls below all roots; beside: turn and down (K,) of
-    the outline of hair that stands off the skin."""
+    """end, long (side,side): see `Curtain`; beside: turn and down (K,) of the outline of hair that stands off skin."""
     turn, down = hood.map_coordinates()
     over = np.where(turn >= 0, *_ears_covered(hood, seen, *beside))
     before = CURTAIN[0] + (CURTAIN[1] - CURTAIN[0]) * long
     behind = CURTAIN[2] - FORWARD[0] * smoothstep(down - hood.equator, *FORWARD[1:])
-    return Curtain(behind + over * (before - behind), end)
+    return Curtain(behind + over * (before - behind), end, long)
 
 
 def find_border(hood: Hood, scalp: Array, seen: SkinSeen, curtain: Curtain, thick: Array, hangs: Array) -> Array:

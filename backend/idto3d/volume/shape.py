@@ -22,7 +22,7 @@ from ..headmodel.model import SKIN_PARTS
 from .flow import plan_flow, strand_flow
 from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin, smoothstep
 from .head_view import distance
-from .hood import PIXEL, Hood, SkinMaps, flatten_skin, read_map
+from .hood import PIXEL, Hood, flatten_skin, read_map
 from .observe import HairView
 from .spread import Spread
 
@@ -34,7 +34,8 @@ ON_BODY = 0.007  # metres of hair that hangs, on neck and shoulders
 SOCKET = 0.012  # metres: hair bridges hollows of twice that width
 PIECE = 0.008  # metres: half the width of hair that has a volume; narrower locks lie on the skin, painted
 RISE = (0.02, 0.8)  # metres that hair stands over the forehead at its line, and a metre behind the line
-FRONT = (45.0, 85.0)  # degrees from the front between which hair beside the face comes to its full radius
+FRONT = (-15.0, 25.0)  # degrees from its border between which hair beside the face comes to its full radius
+BORDER = (60.0, 75.0)  # degrees from the front of that border, at the temples and at most
 OFF_SKIN = 0.02  # metres of hair that is no ear
 WIDER = 0.6  # radians: no wider than hair that far behind the outline
 FULLER = 15.0  # degrees less of hair that stands off five centimetres
@@ -46,6 +47,7 @@ DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
 DROP_WAY = 0.1
 FRINGE = (35.0, 0.025)  # degrees from the front, and metres below the scalp, where a fringe is looked for
 BUST = -0.005  # metres below the model's end to which hair is built: strands fray over it
+STEEP = 2.5  # metres that hanging hair stands off a metre from its border beside the face: at its end it is all free
 AREA = 1.5e-3  # square metres: less is no hair
 
 
@@ -53,8 +55,8 @@ AREA = 1.5e-3  # square metres: less is no hair
 class HairShape:
     """Maps (side,side) over the hood, metres. outer: hair's radius; skin: the skin's, without hollows; inner: where the
     skin is left first; domain: to the border of where there is hair, positive there; grown: to that of where it grows,
-    or lies on the skin that it grows from; hanging 0..1: hair that does not grow where it is. flow (side,side,2): how
-    strands run; curl 0..1: how much they curl."""
+    or lies on the skin that it grows from; hanging 0..1: hair that does not grow where it is; stands: how far such hair
+    may stand off. flow (side,side,2): how strands run; curl 0..1: how much they curl."""
 
     hood: Hood
     outer: Array
@@ -63,6 +65,7 @@ class HairShape:
     domain: Array
     grown: Array
     hanging: Array
+    stands: Array
     flow: Array
     curl: float
 
@@ -81,7 +84,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     curtain = find_curtain(hood, seen, lengths.end, lengths.long, (turn[thick], down[thick]))
     rim = _behind(hood, curtain, turn, down, radius)
     base = _base(hood, skin, lengths.long)
-    outer, layer = _outer(spread, maps, skin, base, rim, lengths.long)
+    outer, layer = _outer(spread, scalp, skin, base, rim, curtain)
     covered = seen.covered
     outer = np.where(covered & ~scalp, np.maximum(outer, skin + layer), outer)
     points = hood.point(*hood.map_coordinates(), outer)
@@ -97,7 +100,9 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     curl = float(np.mean([view.curl for view in views]))
     flow = strand_flow(hood, outer, _plan(hood, scalp, covered, domain), views)
     hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
-    return HairShape(hood, outer, skin, maps.inner, border, grown, hanging, flow, curl)
+    sideways = border_distance(domain | (hood.map_coordinates()[1] > lengths.end - PIECE))
+    stands = STEEP * hanging * np.maximum(_smoothed(sideways), 0.0)
+    return HairShape(hood, outer, skin, maps.inner, border, grown, hanging, stands, flow, curl)
 
 
 def _behind(hood: Hood, curtain: Curtain, turn: Array, down: Array, radius: Array) -> tuple[Array, Array, Array]:
@@ -140,7 +145,7 @@ def _lengths(hood: Hood, model: HeadModel, neutral: Array, scalp: Array, views: 
     bust = hood.down_to(float(neutral[model.vertices_of(*SKIN_PARTS)][:, 1].min()))
     shorter, longer = min(left, right), max(left, right)
     if shorter > root - 0.005:
-        back = 0.5 * (shorter + longer)
+        back = longer
     else:
         back = min(longer, root + 0.05) if longer > root + 0.02 else 0.0
     turn, down = hood.map_coordinates()
@@ -176,7 +181,7 @@ def _base(hood: Hood, skin: Array, long: Array) -> Array:
 
 
 def _outer(
-    spread: Spread, maps: SkinMaps, skin: Array, base: Array, rim: tuple[Array, ...], long: Array
+    spread: Spread, scalp: Array, skin: Array, base: Array, rim: tuple[Array, ...], curtain: Curtain
 ) -> tuple[Array, float]:
     """(side,side) hair's radius, and the thickness in metres of hair on the face."""
     hood = spread.hood
@@ -188,17 +193,18 @@ def _outer(
     layer = float(np.clip(0.35 * np.percentile(np.maximum(lift, 0.0), 60), *LAYER)) if len(lift) else LAYER[0]
     outer = np.maximum(base + lifts, skin + THIN)
     # From its line over the forehead hair rises, and before it lies down; beside the face and on the chest it need not.
-    scalp = maps.scalp > 0.5
     behind_line = distance(scalp, 1.0 / PIXEL) - distance(~scalp, 1.0 / PIXEL)
     risen = np.minimum(outer, skin + layer + np.maximum(RISE[0] + RISE[1] * behind_line, 0.0))
     bushy = np.clip(lifts / 0.05, 0.0, 1.0)
+    beside = smoothstep(down, hood.equator - 0.02, hood.equator + 0.02)
+    border = BORDER[0] + beside * (np.minimum(curtain.front, BORDER[1]) - BORDER[0])
     free = np.maximum(
-        smoothstep(np.degrees(np.abs(turn)) + FULLER * bushy, *FRONT),
+        smoothstep(np.degrees(np.abs(turn)) + FULLER * bushy - border, *FRONT),
         smoothstep(down, hood.equator + 0.12, hood.equator + 0.17),
     )
     outer = risen + (outer - risen) * free
     body = cv2.dilate(skin, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))  # shoulders are steep here
-    return np.where((long > 0.5) & (down > hood.equator), np.maximum(outer, body + ON_BODY), outer), layer
+    return np.where((curtain.long > 0.5) & (down > hood.equator), np.maximum(outer, body + ON_BODY), outer), layer
 
 
 def _opened(domain: Array, reach: float) -> Array:
