@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Cancelled, as_user_error
+from .memory import share_heaps
 from .protocol import QUALITY_NAMES
 
 USAGE = """usage: python -m idto3d COMMAND ...
@@ -167,6 +168,7 @@ def share_cores() -> None:
 
 def main(arguments: list[str]) -> int:
     share_cores()
+    share_heaps()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +45,14 @@ def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: 
         PhotoScore(p.name, scores[p.name] if several else None, verdict_of(start.model, p)) for p in fitted.fit.photos
     )
     best = max(range(len(fitted.faces)), key=lambda k: fitted.fit.photos[k].weight)
+    with ThreadPoolExecutor(1) as aside:
+        preview = aside.submit(preview_sheet, fitted.faces[best], fitted.fit.photos[best], head)
+        poses = aside.submit(pose_pictures, head)
+        arrays = head_arrays(head)
     return Bundle(
-        **head_arrays(head),
-        preview=preview_sheet(fitted.faces[best], fitted.fit.photos[best], head),
-        poses=pose_pictures(head),
+        **arrays,
+        preview=preview.result(),
+        poses=poses.result(),
         seen_map=to_uint8(start.evidence.seen[SKIN]) if SKIN in start.evidence.seen else None,
         pack=f"{origin.pack.name} ({origin.pack.licence})",
         seed=origin.seed,

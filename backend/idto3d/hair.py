@@ -17,7 +17,7 @@ from .fit.hair_colour import HairColour, HairPhoto, hair_colour, paint_hair
 from .fit.subject import Fitted
 from .headmodel import HeadModel
 from .mesh.attach import Attachment, carry
-from .mesh.texels import Texels, make_texels
+from .mesh.texels import make_texels
 from .volume.hair import HairVolume, carve_hair
 from .volume.hair_mask import hair_mask
 from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity
@@ -60,13 +60,12 @@ class HairSeen:
 
 @dataclass(frozen=True, eq=False)
 class HairStart:
-    """A mesh of hair on a head: scalp (F,3) triangles that carry it, how, the texels of its
-    outer side, maps (S,S,5), alpha (S,S) and seen (S,S)."""
+    """A mesh of hair on a head: scalp (F,3) triangles that carry it, how, and of its outer side maps (S,S,5), alpha
+    (S,S) and seen (S,S)."""
 
     mesh: HairMesh
     scalp: Array
     attachment: Attachment
-    texels: Texels
     maps: Array
     alpha: Array
     seen: Array
@@ -92,7 +91,7 @@ class HairStart:
 
     def piece(self, motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
         """What ships, where the head has moved by motion (P,3) since the mesh was made."""
-        own = [self.moved(offset) for offset in offsets.values()]
+        own = [self.moved(offset).astype(np.float32) for offset in offsets.values()]
         mesh = self.mesh
         return HairPiece(
             mesh.vertices + self.moved(motion),
@@ -128,7 +127,7 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
     pattern = strand_pattern(ground.hood, ground.flow, ground.curl, size, STRAND)
     alpha = opacity(ground.hood, mesh.border, pattern)
     empty = np.zeros((size, size, 5), np.float32)
-    start = HairStart(mesh, scalp, attachment, texels, empty, alpha, empty[..., 0])
+    start = HairStart(mesh, scalp, attachment, empty, alpha, empty[..., 0])
     photos = []
     pictures = hair.colour.pictures
     for photo, projected, mask, colour in zip(fitted.fit.photos, fitted.projected, hair.masks, pictures, strict=True):

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,9 @@ from .clock import Clock, Events
 from .deliver import Origin, fit_event, to_bundle
 from .distill.config import DistillationConfig, Quality
 from .distill.device import to_device
-from .distill.geometry import run_geometry
-from .distill.guidance import condition_on
 from .distill.loop import Callbacks, Run
 from .distill.report import Report
 from .distill.scene import Scene
-from .distill.texture import run_texture
 from .errors import UserError
 from .expressions import parse_expressions
 from .finish import Head
@@ -32,17 +31,19 @@ from .fit.check import look_back
 from .fit.overlay import overlay
 from .headmodel import load_head_model
 from .live import Live
+from .memory import give_back
 from .photos import Photo, align, find_face
 from .photos.load import Notice
 from .photos.nets import FaceNets, load_face_nets
 from .places import check_place, checkpoint_folder
 from .preview import photo_portrait, plain_portrait
-from .prior.model import Prior
 from .prior.pack import Pack, check_expressions, read_pack
 from .start import Start, as_shipped, begin, head_from, head_of, recarved, scene_of
 from .subject import Subject, read_subject
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
+STAGES = "idto3d.distill.texture"
+"""The module that brings diffusers, whose import takes seconds."""
 TEXTURE_SIZES: dict[Quality, int] = {"draft": 1024, "standard": 2048, "fine": 4096}
 
 Array = NDArray[Any]
@@ -90,8 +91,10 @@ def generate(
     nets = load_face_nets(pack.path / "photos")
     subject = read_subject(photos, pack, nets)
     warn(events, subject.notices)
+    threading.Thread(target=import_module, args=(STAGES,)).start()
     live = Live(Path(previews), events) if previews else None
     start, offsets = understand(subject, pack, nets, config, clock, live)
+    give_back()
     origin = Origin(subject, start, pack, config.seed, settings(config))
     if live is not None:
         # What is recognised comes first; the keys take two seconds more.
@@ -102,6 +105,7 @@ def generate(
     work = work_folder(out, photos, config)
     clock("loading the priors")
     head, report = distil(start, offsets, subject, pack, config, work, clock, live)
+    give_back()
     clock("saving")
     clock.close()
     path = write_bundle(to_bundle(as_shipped(head, start), origin, clock.timings, report), out)
@@ -166,6 +170,11 @@ def distil(
 ) -> tuple[Head, dict[str, Report]]:  # fmt: skip
     """Both stages, from the head that the photographs show. `work` holds the checkpoints; a run that was stopped goes
     on from them."""
+    from .distill.geometry import run_geometry
+    from .distill.guidance import condition_on
+    from .distill.texture import run_texture
+    from .prior.model import Prior
+
     settle_torch(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     wanted = DistillationConfig.from_pack(pack.distillation)
@@ -185,7 +194,9 @@ def distil(
     scene = to_device(scene_of(start, offsets), device)
     scene, moved = run_geometry(scene, prior, who, wanted, run, callbacks("geometry", start))
     start, scene = recarved(start, to_device(scene, "cpu"))
+    give_back()
     scene, painted = run_texture(to_device(scene, device), prior, who, wanted, run, callbacks("texture", start))
+    give_back()
     clock("making the keys")
     return head_from(start, names, to_device(scene, "cpu"), whole=True), {"moved": moved, "painted": painted}
 

@@ -55,6 +55,7 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
     over = HairOver(seen.masks, seen.colour, seen.roots) if len(seen.volume.sdf) else None
     evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size, over)
     fitted = relit(model, fitted, evidence)
+    evidence = replace(evidence, texels={})  # fifty bytes a texel that nobody asks for again
     beard = grow_beard(model, neutral, evidence.maps[SKIN], evidence.tone) if SKIN in evidence.maps else None
     return Start(model, fitted, evidence, neutral, paint(model, fitted, neutral, seen, size), seen, beard)
 

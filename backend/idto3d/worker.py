@@ -49,7 +49,7 @@ Run = Callable[[Task, Callable[[Event], None]], Path]
 """Does a job and returns the bundle's folder, or the take's file; raises what `generate` raises."""
 
 LOADING = "loading programs"
-LOADED = ("torch", "onnxruntime", "idto3d.pipeline")
+LOADED = ("torch", "onnxruntime", "idto3d.pipeline", "idto3d.distill.texture")
 EXIT_SECONDS = 4.0
 """How long a job has to come to its next step and write its checkpoint once Blender is gone. A step that takes longer
 is given up: the checkpoint before it is on the disk, whole."""
@@ -240,7 +240,9 @@ def run_capture(request: Capture, events: Callable[[Event], None]) -> Path:
 def run_generate(request: Generate, events: Callable[[Event], None]) -> Path:
     """A job as the protocol means it."""
     try:
-        from .pipeline import STARTER_PACK, GenerateConfig, generate, work_folder
+        from .pipeline import STAGES, STARTER_PACK, GenerateConfig, generate, work_folder
+
+        importlib.import_module(STAGES)
     except (ImportError, OSError) as error:  # OSError: a library that the system cannot load
         traceback.print_exc()
         message = f"The backend's environment is incomplete: {error}."

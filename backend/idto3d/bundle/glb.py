@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .format import Bundle, BundleMaterial, Bytes, to_head_frame
+from .format import COMPRESSION, Bundle, BundleMaterial, Bytes, to_head_frame
 
 Array = NDArray[Any]
 
@@ -177,7 +177,7 @@ class _Gltf:
         encoded = io.BytesIO()
         clear = image.mode == "RGBA"
         if clear:
-            image.save(encoded, "PNG")
+            image.save(encoded, "PNG", compress_level=COMPRESSION)
         else:
             # Colours at full resolution: of a normal map they are directions.
             image.save(encoded, "JPEG", quality=_JPEG, subsampling=0)
@@ -212,9 +212,9 @@ class _Gltf:
     def _specular(self, given: BundleMaterial) -> dict[str, Any]:
         if not isinstance(given.specular, np.ndarray):
             return {"specularFactor": min(float(given.specular) / _FULL_SPECULAR, 1.0)}
-        alpha = np.clip(given.specular / (255 * _FULL_SPECULAR), 0, 1)
-        white: Bytes = np.full((*alpha.shape, 4), 255, np.uint8)
-        white[..., 3] = np.round(255 * alpha)
+        levels = np.round(np.minimum(np.arange(256) / _FULL_SPECULAR, 255)).astype(np.uint8)
+        white: Bytes = np.full((*given.specular.shape, 4), 255, np.uint8)
+        white[..., 3] = levels[given.specular]
         return {"specularTexture": self.texture(Image.fromarray(white), f"{given.name}_specular")}
 
     def write(self, file: Path, mesh: dict[str, Any], bundle: Bundle) -> None:

@@ -30,18 +30,20 @@ REPEATS = 5
 
 
 class Memory:
-    """The most memory (GB) that this process had resident while it was watched."""
+    """The most memory (GB) that this process had resident while it was watched, by `stage`."""
 
     def __init__(self) -> None:
         import psutil
 
         self._process, self._done = psutil.Process(), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.most = 0.0
+        self.stage = ""
+        self.most: dict[str, float] = {}
 
     def _watch(self) -> None:
         while not self._done.wait(EVERY):
-            self.most = max(self.most, self._process.memory_info().rss / 1e9)
+            used = self._process.memory_info().rss / 1e9
+            self.most[self.stage] = max(self.most.get(self.stage, 0.0), used)
 
     def __enter__(self) -> Memory:
         self._thread.start()
@@ -76,16 +78,18 @@ def bench(photo: Path, config: GenerateConfig) -> tuple[list[str], list[Row]]:
     """Lines by stage, and the rows of what was promised. The first of two runs warms up."""
     pack = read_pack(config.pack)
     wanted = DistillationConfig.from_pack(pack.distillation)
-    sketched: list[float] = []
+    shown: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         for run in ("cold", "warm"):
-            began, since = time.monotonic(), len(sketched)
+            began, since, memory = time.monotonic(), len(shown), Memory()
 
-            def note(event: dict[str, Any], began: float = began) -> None:
-                if event["type"] == "sketch":
-                    sketched.append(time.monotonic() - began)
+            def note(event: dict[str, Any], began: float = began, since: int = since, memory: Memory = memory) -> None:
+                if event["type"] == "preview" and len(shown) == since:
+                    shown.append(time.monotonic() - began)
+                elif event["type"] == "progress":
+                    memory.stage = event["stage"]
 
-            with Memory() as memory:
+            with memory:
                 # a seed of its own, so that the second run resumes nothing of the first
                 out = generate(
                     [photo], Path(folder) / run, replace(config, seed=since), note, Path(folder) / "previews"
@@ -99,13 +103,14 @@ def bench(photo: Path, config: GenerateConfig) -> tuple[list[str], list[Row]]:
             part = getattr(wanted, stage)
             bare = unet_seconds(pack, part.views) * part.steps.of(config.quality)
             share = f", {bare / seconds:.0%} of it bare U-Net"
-        lines.append(f"{stage:28s} {seconds:7.2f} s  {seconds / total:6.1%}{share}")
+        used = memory.most.get(stage, 0.0)
+        lines.append(f"{stage:28s} {seconds:7.2f} s  {seconds / total:6.1%}  {used:5.2f} GB{share}")
     lines.append(f"{'all':28s} {total:7.2f} s, {torch.get_num_threads()} threads")
     rows = [
-        Row("photo to head in sight, cold", sketched[0], 10, None, "s"),
-        Row("photo to head in sight, warm", sketched[1], 5, 3, "s"),
+        Row("photo to head in sight, cold", shown[0], 10, None, "s"),
+        Row("photo to head in sight, warm", shown[1], 5, 3, "s"),
         Row("photo to bundle, warm", total, 45, 20, "s"),
-        Row("peak memory", memory.most, 2, None, "GB"),
+        Row("peak memory", max(memory.most.values()), 2, None, "GB"),
     ]
     return lines, rows
 

@@ -31,7 +31,8 @@ SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often what is then t
 ALONE = (0.35, 0.7, 1.0)
 """Weights at which each key alone is looked at."""
 STIRRED = 1e-3  # metres that a key moves skin or obstacle from which on it answers in full for what lies there
-AT_ONCE = 400  # poses that are looked at together, and as many of the deepest that are mended in one round
+AT_ONCE = 64  # poses that are looked at together
+MENDED = 400  # of the deepest in one round
 MOVES = 5e-5  # metres from which on a key moves an obstacle or the skin near it
 
 
@@ -129,7 +130,7 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
             continue
         whole = False
         # Of all poses only how deep each is was kept: what brings them out would fill a gigabyte.
-        deep, push, size = look(left[np.argsort(-depth, kind="stable")[:AT_ONCE]])
+        deep, push, size = look(left[np.argsort(-depth, kind="stable")[:MENDED]])
         met = np.flatnonzero(size.any(0))
         push, size, own = push[:, met], size[:, met], weights[deep]
         scale = np.maximum(own**2 @ answers[:, met] ** 2, 1e-9)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import cv2
@@ -30,6 +31,9 @@ EVEN = 1.0 / 255.0  # a map that varies less is one value
 
 def head_arrays(head: Head) -> dict[str, Any]:
     """Fields of `bundle.Bundle` that a head gives."""
+    with ThreadPoolExecutor(1) as aside:  # what is slow in maps lets go of the interpreter
+        wrinkles = aside.submit(_wrinkles, head)
+        materials = tuple(_material(head, name) for name in head.materials)
     return {
         "vertices": to_blender_frame(head.vertices),
         "faces": head.quads.astype(np.int32),
@@ -38,12 +42,12 @@ def head_arrays(head: Head) -> dict[str, Any]:
         "material": head.material.astype(np.int32),
         "part": head.part.astype(np.int32),
         "parts": head.parts,
-        "materials": tuple(_material(head, name) for name in head.materials),
+        "materials": materials,
         "offsets": to_blender_frame(head.offsets),
         "expressions": head.names,
         "expression_groups": tuple(group_of(name) for name in head.names),
         "seen": np.clip(head.seen, 0, 1).astype(np.float32),
-        "wrinkles": _wrinkles(head),
+        "wrinkles": wrinkles.result(),
     }
 
 

@@ -55,7 +55,7 @@ class Beard:
 
     def piece(self, model: HeadModel, motion: Array, offsets: Mapping[str, Array]) -> HairPiece:
         """What ships, where the head has moved by motion (P,3); offsets (P,3) of its keys."""
-        own = [self.moved(model, offset) for offset in offsets.values()]
+        own = [self.moved(model, offset).astype(np.float32) for offset in offsets.values()]
         gloss = np.broadcast_to(np.array([ROUGHNESS, SPECULAR], np.float32), (*self.palette.shape[:2], 2))
         return HairPiece(
             self.vertices + self.moved(model, motion),
