@@ -3,7 +3,7 @@
 
 What photographs show: the outline, so the radius where the outline is; whether the scalp that is seen is covered; how
 far down hair comes on either side. The rest is completed smoothly: the crown and the back are as full as the outline
-around them, the back is as long as the sides.
+around them, the back is as long as the longer side. Where there is hair at all, `hairline` says.
 """
 
 from __future__ import annotations
