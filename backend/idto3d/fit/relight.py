@@ -41,6 +41,8 @@ ROUNDS = 5
 
 def relit(model: HeadModel, fitted: Fitted, evidence: Evidence) -> Fitted:
     """With the lights in which the maps look as their photographs do; the old one where hardly any skin is seen."""
+    if not evidence.seen:
+        return fitted
     name = max(evidence.seen, key=lambda n: float(evidence.seen[n].sum()))
     at, maps, seen = evidence.texels[name], evidence.maps[name], evidence.seen[name]
     rows = np.flatnonzero(at.of_image(seen) > LEAST_SEEN)
