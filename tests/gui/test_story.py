@@ -188,9 +188,9 @@ def test_rig_take_frames_and_export(head_story: Seen) -> None:
     if "resume_step" in result:
         assert result["jaw_moves_mm"] > 5
         assert result["take_jaw"] > 0.4
-    # Two seconds at the scene's rate.
-    first, last = result["take_frames"]
-    assert abs((last - first) - 2.0 * result["fps"]) <= 2
+        # Two seconds at the scene's rate.
+        first, last = result["take_frames"]
+        assert abs((last - first) - 2.0 * result["fps"]) <= 2
     for engine in ("eevee", "cycles"):
         with PIL.Image.open(head_story.folder / f"frame-{engine}.png") as picture:
             assert np.asarray(picture.convert("RGB"), dtype=np.float64).std() > 8, f"an empty picture by {engine}"
