@@ -29,12 +29,17 @@ def skin_relief(albedo: Array, texels: Texels, vertices: Array) -> Array:
     across, down = _steps(texels.spread(texels.at(vertices)))
     texel = float(np.median(texels.of_image(0.5 * (across + down))))
     height = _relief(albedo, texel)
-    points, grain = texels.at(vertices), np.zeros(len(texels.index), np.float32)
+    height += texels.spread(_grain(texels.at(vertices), texel))
+    return texels.padded(_normals(height, across, down))
+
+
+def _grain(points: Array, texel: float) -> Array:
+    """(N,) metres at points (N,3)."""
+    out = np.zeros(len(points), np.float32)
     for n, (wide, depth) in enumerate(GRAIN):
         if wide > 2 * texel:
-            grain += depth * solid_noise(points, wide, 20 + n)
-    height += texels.spread(grain)
-    return texels.padded(_normals(height, across, down))
+            out += depth * solid_noise(points, wide, 20 + n)
+    return out
 
 
 def _relief(albedo: Array, texel: float) -> Array:

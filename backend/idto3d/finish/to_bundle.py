@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import cv2
@@ -30,10 +29,7 @@ EVEN = 1.0 / 255.0  # a map that varies less is one value
 
 
 def head_arrays(head: Head) -> dict[str, Any]:
-    """Fields of `bundle.Bundle` that a head gives."""
-    with ThreadPoolExecutor(1) as aside:  # what is slow in maps lets go of the interpreter
-        wrinkles = aside.submit(_wrinkles, head)
-        materials = tuple(_material(head, name) for name in head.materials)
+    """Fields of `bundle.Bundle` that a head gives, but for its lines: see `wrinkles_of`."""
     return {
         "vertices": to_blender_frame(head.vertices),
         "faces": head.quads.astype(np.int32),
@@ -42,12 +38,11 @@ def head_arrays(head: Head) -> dict[str, Any]:
         "material": head.material.astype(np.int32),
         "part": head.part.astype(np.int32),
         "parts": head.parts,
-        "materials": materials,
+        "materials": tuple(_material(head, name) for name in head.materials),
         "offsets": to_blender_frame(head.offsets),
         "expressions": head.names,
         "expression_groups": tuple(group_of(name) for name in head.names),
         "seen": np.clip(head.seen, 0, 1).astype(np.float32),
-        "wrinkles": wrinkles.result(),
     }
 
 
@@ -72,7 +67,8 @@ def _relief(head: Head, name: str) -> NDArray[np.uint8]:
     return skin_relief(head.maps[name][..., :3], texels, head.vertices)
 
 
-def _wrinkles(head: Head) -> Wrinkles | None:
+def wrinkles_of(head: Head) -> Wrinkles | None:
+    """The lines that a head's keys fold its skin into; None without what tells where."""
     if not {*PLACES} <= {*head.parts} or SKIN not in head.materials:
         return None
     rows = head.triangle_material == head.materials.index(SKIN)
