@@ -40,8 +40,7 @@ def camera_of(
 def with_exact_net(model: HeadModel) -> HeadModel:
     """The model as it is where the landmark net does not err, as that of `face_of`."""
     shift, scatter = np.zeros((478, 3)), np.zeros((0, 478, 2))
-    nothing: dict[str, Any] = {"landmark_identity": None, "landmark_expression": None}
-    return replace(model, landmark_shift=shift, landmark_scatter=scatter, **nothing)
+    return replace(model, landmark_identity=None, landmark_shift=shift, landmark_scatter=scatter)
 
 
 def landmarks_of(model: HeadModel, camera: PhotoCamera, posed: Array) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from idto3d.fit import likely
 from idto3d.fit.landmarks import fit_landmarks
 from idto3d.fit.likely import likely_identity
 from idto3d.headmodel import HeadModel, load_head_model, save_head_model
@@ -36,6 +37,12 @@ class Net:
         shared = SHARED * self._rng.normal(size=self.modes)
         seen = identity + shared + OWN * self._rng.normal(size=(photos, self.modes))
         return np.asarray(seen @ self._map * 5 + 3 + 0.1 * self._rng.normal(size=(photos, FEATURES)))
+
+
+@pytest.fixture(autouse=True)
+def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These nets are learnt from what they then look at."""
+    monkeypatch.setattr(likely, "BELIEF", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +107,17 @@ def test_a_strange_photograph_says_less(model: HeadModel, net: Net) -> None:
     assert np.linalg.norm(both.mean - known.mean) < 0.4 * np.linalg.norm(odd.mean - known.mean)
 
 
+def test_what_is_not_believed_is_as_of_anybody(
+    model: HeadModel, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (face,) = faces(model, np.ones(net.modes), net.look(np.ones(net.modes), 1))
+    full = likely_identity(model, [face])
+    monkeypatch.setattr(likely, "BELIEF", 0.25)
+    some = likely_identity(model, [face])
+    np.testing.assert_allclose(some.precision, 0.75 * np.eye(net.modes) + 0.25 * full.precision)
+    np.testing.assert_allclose(some.precision @ some.mean, 0.25 * full.precision @ full.mean)
+
+
 def test_the_fit_is_nearer_for_it(model: HeadModel, net: Net) -> None:
     rng, missed = np.random.default_rng(7), []
     for _ in range(2):
@@ -113,9 +131,9 @@ def test_the_fit_is_nearer_for_it(model: HeadModel, net: Net) -> None:
 
 def test_nothing_known_is_everybody(net: Net) -> None:
     tiny = tiny_head_model()
-    likely = likely_identity(tiny, faces(tiny, np.zeros(net.modes), np.zeros((1, FEATURES))))
-    np.testing.assert_array_equal(likely.precision, np.eye(net.modes))
-    assert not likely.mean.any()
+    anybody = likely_identity(tiny, faces(tiny, np.zeros(net.modes), np.zeros((1, FEATURES))))
+    np.testing.assert_array_equal(anybody.precision, np.eye(net.modes))
+    assert not anybody.mean.any()
 
 
 def test_the_file_keeps_it(model: HeadModel, tmp_path: Any) -> None:

@@ -49,7 +49,7 @@ class FitConfig:
     expression_limits: tuple[float, float] = (-0.25, 1.2)
     # how much of what the blendshape net does not see as an expression is how the face is at rest; a mouth that does
     # something says little of how it rests
-    resting_share: float = 0.4
+    resting_share: float = 0.8
     # 1 over metres: photographs of people are taken from 40 cm to some metres, mostly from more than one
     inverse_distance: float = 0.9
     sigma_inverse_distance: float = 0.3
@@ -78,12 +78,11 @@ class LandmarkModel:
     @classmethod
     def reported(cls, model: HeadModel) -> LandmarkModel:
         """Where the landmark net says that they are."""
-        at, person, motion = cls.of(model), model.landmark_identity, model.landmark_expression
+        at, seen = cls.of(model), model.landmark_identity
         return replace(
             at,
             neutral=at.neutral + model.landmark_shift[at.index],
-            identity=at.identity if person is None else person[:, at.index].astype(np.float64),
-            expression=at.expression if motion is None else motion[:, at.index].astype(np.float64),
+            identity=at.identity if seen is None else seen[:, at.index].astype(np.float64),
             scatter=model.landmark_scatter[:, at.index].astype(np.float64) * [1.0, -1.0],
         )
 

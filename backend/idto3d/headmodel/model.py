@@ -42,7 +42,6 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "rigid": ("P",),
     "scalp": ("P",),
     "landmark_identity": ("M", LANDMARKS, 3),
-    "landmark_expression": ("E", LANDMARKS, 3),
     "landmark_shift": (LANDMARKS, 3),
     "landmark_scatter": ("R", LANDMARKS, 2),
     "feature_mean": ("F",),
@@ -52,8 +51,8 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "feature_errors": (2, "M", "M"),
 }
 _FEATURES = ("feature_mean", "feature_scale", "feature_weights", "feature_bias", "feature_errors")
-_OPTIONAL = ("landmark_identity", "landmark_expression", "landmark_shift", "landmark_scatter", *_FEATURES)
-_HALVED = ("identity", "expression", "landmark_identity", "landmark_expression", "landmark_scatter")
+_OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *_FEATURES)
+_HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter")
 _INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror")
 _FIX = "Install the pack again."
 
@@ -78,10 +77,10 @@ class HeadModel:
     lies, trust 0..1, 0 where it has no place; mirror (P,) the vertex on the other side; rigid (P,) 1 where expressions
     may not move the skin; scalp (P,) 0..1 where hair may grow.
 
-    How a landmark net errs, by default not at all: landmark_identity (M,478,3) and landmark_expression (E,478,3)
-    metres, what it reports of a mode and of an expression, None for what these move; landmark_shift (478,3) metres,
-    what it reports of the mean head off its places; landmark_scatter (R,478,2) metres, right and up in a picture of an
-    upright face, in which ways landmarks err together, one standard deviation each.
+    How a landmark net errs, by default not at all: landmark_identity (M,478,3) metres, what it reports of a mode, None
+    for what it moves; landmark_shift (478,3) metres, what it reports of the mean head off its places; landmark_scatter
+    (R,478,2) metres, right and up in a picture of an upright face, in which ways landmarks err together, one standard
+    deviation each.
 
     What its features, standardised by feature_mean and feature_scale (F,), say of the identity: feature_weights (F,M)
     and feature_bias (M,); feature_errors (2,M,M): covariance of what that misses, in common in all photographs of a
@@ -106,7 +105,6 @@ class HeadModel:
     expression_names: tuple[str, ...]
     materials: tuple[Material, ...]
     landmark_identity: Array | None = None
-    landmark_expression: Array | None = None
     landmark_shift: Array = field(default_factory=lambda: np.zeros((LANDMARKS, 3), np.float32))
     landmark_scatter: Array = field(default_factory=lambda: np.zeros((0, LANDMARKS, 2), np.float32))
     feature_mean: Array | None = None

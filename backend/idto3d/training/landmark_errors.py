@@ -38,7 +38,6 @@ FIRST_SEED = 1_610_000  # people that no net is trained on and none is judged by
 PEOPLE, PHOTOS = 600, 2
 WAYS = 80  # in which landmarks err together; on other people more of them help no further
 USUAL_RESPONSE, SURE = 0.6, 300.0  # prior of what it reports of a mode, as many photographs as that is worth
-USUAL_MOTION, SURE_MOTION = 0.8, 10.0  # the same of an expression, photographs at full strength
 SHIFT_RIDGE = 1.0  # photographs
 POINT = 0.003  # metres: what modes may leave of a face's point
 
@@ -100,16 +99,14 @@ def sight(population: Population, nets: FaceNets, ruler: Ruler, seed: int) -> li
 
 
 def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array]:
-    """landmark_identity, landmark_expression, landmark_shift and landmark_scatter of a `HeadModel`."""
+    """landmark_identity, landmark_shift and landmark_scatter of a `HeadModel`."""
     offset, identity, axes = (np.stack([getattr(r, name) for r in reports]) for name in ("offset", "identity", "axes"))
-    expression = np.stack([r.expression for r in reports])
     count, modes = identity.shape
     usual = np.stack([USUAL_RESPONSE * _places(model, mode.astype(np.float64)) for mode in model.identity])
-    motion = np.stack([_places(model, one.astype(np.float64)) for one in model.expression])
-    known = np.c_[np.ones(count), identity, expression]
-    prior = np.concatenate([np.zeros_like(usual[:1]), usual, (USUAL_MOTION - 1) * motion])
+    known = np.c_[np.ones(count), identity]
+    prior = np.concatenate([np.zeros_like(usual[:1]), usual])
     columns = np.einsum("nf,npc->npfc", known, axes).reshape(2 * count, -1)
-    ridge = np.repeat(np.r_[SHIFT_RIDGE, np.full(modes, SURE), np.full(len(motion), SURE_MOTION)], 3)
+    ridge = np.repeat(np.r_[SHIFT_RIDGE, np.full(modes, SURE)], 3)
 
     def said(fields: Array) -> Array:
         flat = columns @ fields.transpose(0, 2, 1).reshape(columns.shape[1], -1)
@@ -128,8 +125,7 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array
     scatter = np.zeros((min(WAYS, len(values)), len(places), 2))
     scatter[:, sure] = (values[:WAYS, None] * ways[:WAYS]).reshape(len(scatter), -1, 2)
     return {
-        "landmark_identity": fields[1 : modes + 1].astype(np.float32),
-        "landmark_expression": (motion + fields[modes + 1 :]).astype(np.float32),
+        "landmark_identity": fields[1:].astype(np.float32),
         "landmark_shift": np.where(sure[:, None], fields[0], 0.0).astype(np.float32),
         "landmark_scatter": scatter.astype(np.float32),
     }
