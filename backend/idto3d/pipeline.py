@@ -102,6 +102,7 @@ def generate(
         sketch = head_of(start, offsets, whole=True)
         folder = write_bundle(to_bundle(sketch, origin, clock.timings, {}), live.folder_for("sketch"))
         events({"type": "sketch", "bundle": str(folder)})
+        give_back()
     work = work_folder(out, photos, config)
     clock("loading the priors")
     head, report = distil(start, offsets, subject, pack, config, work, clock, live)
