@@ -5,6 +5,7 @@ the same head again from a scene that the stages have changed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,11 +54,13 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
     seen = see_hair(model, fitted)
     began("reading the photos' colours")
     over = HairOver(seen.masks, seen.colour, seen.roots) if len(seen.volume.sdf) else None
-    evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size, over)
-    fitted = relit(model, fitted, evidence)
-    evidence = replace(evidence, texels={})  # fifty bytes a texel that nobody asks for again
-    beard = grow_beard(model, neutral, evidence.maps[SKIN], evidence.tone) if SKIN in evidence.maps else None
-    return Start(model, fitted, evidence, neutral, paint(model, fitted, neutral, seen, size), seen, beard)
+    with ThreadPoolExecutor(1) as beside:
+        hair = beside.submit(paint, model, fitted, neutral, seen, size)
+        evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size, over)
+        relighted = relit(model, fitted, evidence)
+        evidence = replace(evidence, texels={})  # fifty bytes a texel that nobody asks for again
+        beard = grow_beard(model, neutral, evidence.maps[SKIN], evidence.tone) if SKIN in evidence.maps else None
+        return Start(model, relighted, evidence, neutral, hair.result(), seen, beard)
 
 
 def head_of(start: Start, offsets: Mapping[str, Array], whole: bool = False) -> Head:

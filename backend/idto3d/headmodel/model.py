@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,16 @@ class HeadModel:
 
 
 def load_head_model(path: Path) -> HeadModel:
-    """Read head.safetensors. Raises UserError E_PACK_FORMAT where it is no head model."""
+    """Read head.safetensors. Raises UserError E_PACK_FORMAT where it is no head model.
+
+    The last one is kept while its file stays as it is, and with it what is made once a model: a second head starts
+    sooner.
+    """
+    return _load(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path, _changed: int) -> HeadModel:
     try:
         with safe_open(path, "numpy") as stored:
             metadata = stored.metadata() or {}
