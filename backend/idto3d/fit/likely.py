@@ -21,8 +21,9 @@ from ..photos.faces import Face
 Array = NDArray[Any]
 
 BELIEF = 0.25
-"""Of what rendered photographs taught, how much is believed of real ones: with all of it synthetic people gain twice as
-much, and heads of real people are known less well."""
+"""Of what rendered photographs taught, how much is believed of real ones. With all of it synthetic people gain twice as
+much (face surface over the mean head's .71 instead of .74), but what it says of two photographs of one real person
+differs more than the landmarks do; to a recogniser heads of real people are alike with none, a quarter and all."""
 
 
 @dataclass(frozen=True, eq=False)
