@@ -65,7 +65,7 @@ MATERIALS = (
     Material("head", (0.74, 0.56, 0.47), 0.52, 0.4, True),
     Material("mouth", (0.62, 0.33, 0.31), 0.30, 0.5, False),
     Material("teeth", (0.87, 0.83, 0.74), 0.22, 0.5, False),
-    Material("eyes", (0.90, 0.87, 0.84), 0.12, 0.5, False),
+    Material("eyes", (0.90, 0.87, 0.84), 0.12, 0.31, False),  # of a cornea: F0 .025, not .04
     Material("iris", (0.30, 0.20, 0.13), 0.20, 0.5, False),
     Material("tears", (0.95, 0.95, 0.95), 0.05, 0.5, False),
     Material("lashes", (0.08, 0.06, 0.05), 0.60, 0.2, False),
