@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from idto3d.errors import UserError
 from idto3d.fit import likely
 from idto3d.fit.landmarks import fit_landmarks
 from idto3d.fit.likely import likely_identity
@@ -140,3 +141,15 @@ def test_the_file_keeps_it(model: HeadModel, tmp_path: Any) -> None:
     save_head_model(model, tmp_path / "head.safetensors")
     again = load_head_model(tmp_path / "head.safetensors")
     np.testing.assert_array_equal(again.feature_weights, model.feature_weights)
+
+
+def test_features_of_another_net_are_refused(model: HeadModel, net: Net, tmp_path: Any) -> None:
+    with pytest.raises(UserError) as refused:
+        likely_identity(model, faces(model, np.zeros(net.modes), np.zeros((1, FEATURES + 1))))
+    assert refused.value.code == "E_PACK_FORMAT"
+    assert model.feature_scale is not None
+    for broken in (replace(model, feature_bias=None), replace(model, feature_scale=0 * model.feature_scale)):
+        save_head_model(broken, tmp_path / "head.safetensors")
+        with pytest.raises(UserError) as refused:
+            load_head_model(tmp_path / "head.safetensors")
+        assert refused.value.code == "E_PACK_FORMAT"

@@ -83,3 +83,12 @@ def test_no_direction_shines_less_than_nothing() -> None:
     every = np.random.default_rng(1).normal(size=(2000, 3))
     radiance = harmonics(every / np.linalg.norm(every, axis=1, keepdims=True)) @ (light / BANDS)
     assert (radiance.min(0) > -0.1 * radiance.max(0)).all()
+
+
+def test_a_photograph_without_blue_has_a_light_all_the_same() -> None:
+    at = skin()
+    colours = seen_in(warm_from_the_left(), *at) * [1, 1, 0]
+    light = solve_light(colours, at[0], at[1:], np.ones(len(colours)))
+    found = seen_in(light, *at)
+    np.testing.assert_allclose(found[:, :2].mean(0), colours[:, :2].mean(0), rtol=0.05)
+    assert np.abs(found[:, 2]).max() < 0.02

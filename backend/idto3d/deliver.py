@@ -45,18 +45,16 @@ def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: 
         PhotoScore(p.name, scores[p.name] if several else None, verdict_of(start.model, p)) for p in fitted.fit.photos
     )
     best = max(range(len(fitted.faces)), key=lambda k: fitted.fit.photos[k].weight)
-    # What is slow in maps and pictures lets go of the interpreter. One thread: the lines come when the largest map is
-    # done, and their memory does not add to its.
-    with ThreadPoolExecutor(1) as aside:
+    with ThreadPoolExecutor(1) as aside:  # what is slow in maps and pictures lets go of the interpreter
         preview = aside.submit(preview_sheet, fitted.faces[best], fitted.fit.photos[best], head)
         poses = aside.submit(pose_pictures, head)
-        wrinkles = aside.submit(wrinkles_of, head)
         arrays = head_arrays(head)
+        wrinkles = wrinkles_of(head)  # not beside the largest map: their memory would add up
     return Bundle(
         **arrays,
         preview=preview.result(),
         poses=poses.result(),
-        wrinkles=wrinkles.result(),
+        wrinkles=wrinkles,
         seen_map=to_uint8(start.evidence.seen[SKIN]) if SKIN in start.evidence.seen else None,
         pack=f"{origin.pack.name} ({origin.pack.licence})",
         seed=origin.seed,

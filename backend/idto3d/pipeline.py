@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -91,7 +92,7 @@ def generate(
     nets = load_face_nets(pack.path / "photos")
     subject = read_subject(photos, pack, nets)
     warn(events, subject.notices)
-    threading.Thread(target=import_module, args=(STAGES,)).start()
+    threading.Thread(target=_import_stages, daemon=True).start()
     live = Live(Path(previews), events) if previews else None
     start, offsets = understand(subject, pack, nets, config, clock, live)
     give_back()
@@ -102,6 +103,7 @@ def generate(
         sketch = head_of(start, offsets, whole=True)
         folder = write_bundle(to_bundle(sketch, origin, clock.timings, {}), live.folder_for("sketch"))
         events({"type": "sketch", "bundle": str(folder)})
+        del sketch
         give_back()
     work = work_folder(out, photos, config)
     clock("loading the priors")
@@ -112,6 +114,12 @@ def generate(
     path = write_bundle(to_bundle(as_shipped(head, start), origin, clock.timings, report), out)
     shutil.rmtree(work.parent, ignore_errors=True)
     return path
+
+
+def _import_stages() -> None:
+    """Seconds that pass while the photos are fitted. What fails here is told when the stages are wanted."""
+    with suppress(Exception):
+        import_module(STAGES)
 
 
 def understand(

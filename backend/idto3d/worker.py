@@ -30,6 +30,7 @@ from environments import find_gpu
 
 from . import __version__
 from .errors import Cancelled, UserError, as_user_error
+from .memory import give_back
 from .protocol import (
     HEARTBEAT_SECONDS,
     LINE_BYTES,
@@ -103,6 +104,7 @@ class Worker:
                 job = self._jobs[0]
             outcome = _dropped(job) if job.cancelled.is_set() else self._do(job)
             _free_gpu()
+            give_back()
             with self._changed:
                 self._jobs.remove(job)
                 self.send({**outcome, "job": job.request.job})

@@ -85,7 +85,7 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
     pictures = _pictures(bundle)
     for name, (image, channels) in pictures.items():
         _check_picture(name, image, channels)
-    with ThreadPoolExecutor() as pool:  # zlib lets go of the interpreter
+    with ThreadPoolExecutor(3) as pool:  # zlib lets go of the interpreter; each holds a map of up to 64 MB
         jobs = [pool.submit(write_glb, bundle, folder / GLB), pool.submit(_write_arrays, bundle, folder / "head.npz")]
         jobs += [pool.submit(_write_png, folder / name, image) for name, (image, _) in pictures.items()]
         for job in jobs:

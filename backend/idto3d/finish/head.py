@@ -139,7 +139,7 @@ def plain_map(material: Material) -> Array:
     return np.broadcast_to(values, (PLAIN_SIZE, PLAIN_SIZE, 5)).copy()
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _lash_alpha(model: HeadModel) -> Array:
     """(S,S), the same in every head of a model."""
     wanted = next(n for n, m in enumerate(model.materials) if m.name == SEE_THROUGH)

@@ -47,7 +47,7 @@ def has_mouth_map(model: HeadModel, material: Material) -> bool:
     return bool(own.any()) and not (own & ~model.faces_of(TEETH, GUMS, TONGUE)).any()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def mouth_map(model: HeadModel, material: Material) -> Array:
     """(SIZE,SIZE,5) albedo sRGB, roughness and specular of such a material, the same in every head of a model."""
     rows = (model.material == model.materials.index(material))[model.triangle_quad]

@@ -36,7 +36,7 @@ TINTS = (
 EARS, NECK = 0.12, -0.03  # blood of ears, and of what lies below the chin
 INNER_LIPS = ((13, 14, 78, 308, 81, 311, 178, 402, 82, 312, 87, 317, 191, 415, 95, 324), 0.005, 0.55, 0.1)
 # inside of the mouth: its part, blood, melanin at the lips and for every metre behind them, as light falls off
-CHEEKS, CHEEKS_BLOOD, CHEEKS_DARK, DARKER = "mouth_socket", 1.2, 0.9, 30.0
+ORAL_CAVITY, CAVITY_BLOOD, CAVITY_DARK, DARKER = "mouth_socket", 1.2, 0.9, 30.0
 # landmarks, reach, roughness and specular on top of the material's: T of forehead and nose, chin, lids, cheeks
 GLOSSY = (
     ((9, 151, 10), 0.020, -0.04, 0.03),
@@ -126,9 +126,9 @@ def _tints(model: HeadModel) -> Array:
     sides = np.abs(marks[[234, 454], 0]).mean()
     out[:, 0] += EARS * np.clip((np.abs(points[:, 0]) - 0.97 * sides) / (0.08 * sides), 0, 1)
     out[:, 0] += NECK * np.clip((marks[152, 1] - 0.01 - points[:, 1]) / 0.03, 0, 1)
-    inside = model.vertices_of(CHEEKS) & ~model.vertices_of("face")
+    inside = model.vertices_of(ORAL_CAVITY) & ~model.vertices_of("face")
     behind = np.clip(marks[13, 2] - points[inside, 2], 0, None)
-    out[inside] += np.c_[np.full(len(behind), CHEEKS_BLOOD), CHEEKS_DARK + DARKER * behind]
+    out[inside] += np.c_[np.full(len(behind), CAVITY_BLOOD), CAVITY_DARK + DARKER * behind]
     return out
 
 

@@ -34,7 +34,8 @@ MIRRORED = 0.85  # of its own weight is what the other side's colour counts
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """maps: material to (S,S,5) float32: albedo sRGB, roughness, specular, 0..1; seen: material to (S,S) 0..1;
-    vertex_seen (P,); tone (3,) linear, the skin's; texels: material to where its texels lie."""
+    vertex_seen (P,); tone (3,) linear, the skin's; texels: material to where its texels lie, none
+    once the light is known."""
 
     maps: Mapping[str, Array]
     seen: Mapping[str, Array]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UserError
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 
@@ -39,13 +40,22 @@ class Likely:
 
 
 def likely_identity(model: HeadModel, faces: Sequence[Face]) -> Likely:
-    """Of photographs of one person; N(0,1) of all modes where features are not known."""
+    """Of photographs of one person; N(0,1) of all modes where the model does not know what features say.
+
+    Raises UserError E_PACK_FORMAT where it knows those of another net.
+    """
     count = len(model.identity)
     seen = [face.features for face in faces if face.features is not None]
     known = (model.feature_mean, model.feature_scale, model.feature_weights, model.feature_bias, model.feature_errors)
     if not seen or any(array is None for array in known):
         return Likely(np.zeros(count), np.eye(count))
     mean, scale, weights, bias, errors = (np.asarray(array, np.float64) for array in known)
+    if any(f.shape != mean.shape for f in seen):
+        raise UserError(
+            "E_PACK_FORMAT",
+            f"head.safetensors knows {len(mean)} features of a face, landmarks.onnx gives {len(seen[0])}.",
+            "The pack's files do not belong together. Use another copy of it.",
+        )
     standard = [(f - mean) / scale for f in seen]
     # a photograph unlike those that were learnt from says less
     trust = np.array([1 / max(1.0, float((z**2).mean())) for z in standard])

@@ -4,11 +4,12 @@ looks as its photograph does.
 
 What the first light explained is not all that went into the maps: tones were moved, shadows left in them or taken out.
 So the renderer's own equation is solved for the light, its maps given: a sum of lobes in
-non-negative least squares (Lawson and Hanson 1974), so that no direction shines less than nothing.
+non-negative least squares (Lawson and Hanson 1974), so that hardly any direction shines less than nothing.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,7 @@ OUTLIER = 0.6  # logarithm of colour over prediction, where a sample's weight ha
 LEAST_SEEN = 0.3
 FEWEST = 50  # of samples, that tell a light
 ROUNDS = 5
+DARKEST = 1e-4  # linear: a channel of a photograph may be empty
 
 
 def relit(model: HeadModel, fitted: Fitted, evidence: Evidence) -> Fitted:
@@ -56,8 +58,9 @@ def relit(model: HeadModel, fitted: Fitted, evidence: Evidence) -> Fitted:
         )
         weight = seen_weights(laid, pixel, height[:, 0], facing[:, 0]) * few.of_image(seen)
         if weight.sum() > FEWEST:
-            light = solve_light(sample(laid.linear, pixel), few.of_image(maps), (normal, to_eye), weight)
-            photo = replace(photo, light=light)
+            with suppress(RuntimeError, np.linalg.LinAlgError):  # no convergence: the first light will do
+                light = solve_light(sample(laid.linear, pixel), few.of_image(maps), (normal, to_eye), weight)
+                photo = replace(photo, light=light)
         photos.append(photo)
     return replace(fitted, fit=replace(fitted.fit, photos=tuple(photos)))
 
@@ -77,7 +80,7 @@ def solve_light(colours: Array, channels: Array, directions: tuple[Array, Array]
     shares = [np.full(LOBES, _level(d.sum(1), colours[:, c], w)) for c, d in enumerate(designs)]
     for _ in range(ROUNDS):
         found = np.stack([d @ s for d, s in zip(designs, shares, strict=True)], 1)
-        usual = np.average(found, axis=0, weights=weights)
+        usual = np.maximum(np.average(found, axis=0, weights=weights), DARKEST)
         found = np.maximum(found, 0.1 * usual)
         off = np.abs(np.log(np.maximum(colours, 0.02 * usual) / found)).max(1)
         w = weights / (1 + (off / OUTLIER) ** 2)

@@ -19,7 +19,8 @@ Array = NDArray[Any]
 class PhotoFit:
     """One photograph. expression (E,) coefficients; correction (P,3) metres: what they missed of the face in it; light
     (9,3): irradiance over pi in `render.lights.sh_basis`, linear RGB, head frame, so that colour = albedo *
-    basis(normal) @ light; residual: root mean square distance of trusted landmarks, metres on the face; weight: how
+    basis(normal) @ light, and once the maps are known (`fit/relight.py`), so that the renderer gives the photograph;
+    residual: root mean square distance of trusted landmarks, metres on the face; weight: how
     much this photo counts beside others, 0..1."""
 
     name: str

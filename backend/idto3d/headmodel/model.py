@@ -174,11 +174,15 @@ def load_head_model(path: Path) -> HeadModel:
     The last one is kept while its file stays as it is, and with it what is made once a model: a second head starts
     sooner.
     """
-    return _load(path, path.stat().st_mtime_ns if path.exists() else 0)
+    try:
+        file = path.stat()
+    except OSError:  # reading it says what is the matter
+        return _load(path, (0, 0))
+    return _load(path, (file.st_mtime_ns, file.st_size))
 
 
 @lru_cache(maxsize=1)
-def _load(path: Path, _changed: int) -> HeadModel:
+def _load(path: Path, _state: tuple[int, int]) -> HeadModel:
     try:
         with safe_open(path, "numpy") as stored:
             metadata = stored.metadata() or {}
@@ -230,7 +234,7 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
     sizes: dict[str, int] = {}
     for name, shape in _SHAPES.items():
         if name not in arrays:
-            if name in _OPTIONAL:  # a net that is not known to err
+            if name in _OPTIONAL:  # nothing is known of how the net errs, or of its features
                 continue
             raise refuse(f"it has no {name}")
         array = arrays[name]
@@ -245,6 +249,10 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
         low = -1 if name.startswith("quads") else 0
         if arrays[name].min(initial=0) < low or arrays[name].max(initial=0) >= sizes[target]:
             raise refuse(f"{name} points outside")
+    if 0 < sum(name in arrays for name in _FEATURES) < len(_FEATURES):
+        raise refuse(f"of {', '.join(_FEATURES)} it has some only")
+    if "feature_scale" in arrays and arrays["feature_scale"].min() <= 0:
+        raise refuse("feature_scale is not positive")
     if len(names[1]) != sizes["E"] or len(set(names[1])) != sizes["E"]:
         raise refuse("the names of the expressions do not fit")
     if arrays["part"].min() < 0 or arrays["part"].max() >= len(names[0]):

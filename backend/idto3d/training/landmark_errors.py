@@ -136,7 +136,7 @@ def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array
     that it is resumed."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{seed}.npz" for seed in range(FIRST_SEED, FIRST_SEED + PEOPLE)]
-    missing = [file for file in files if not file.exists()]
+    missing = [file for file in files if not _whole(file)]
     with get_context("spawn").Pool(config.workers) as pool:
         for _ in pool.imap_unordered(partial(_sight_into, config, nets), missing):
             pass
@@ -151,6 +151,14 @@ def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array
     )
     errors = learn_errors(load_head_model(Path(config.head)), reports)
     return {**errors, **learn_features(features, identity, expression, np.array(person))}
+
+
+def _whole(file: Path) -> bool:
+    """Whether a report is there, with all that reports hold today."""
+    if not file.exists():
+        return False
+    with np.load(file) as stored:
+        return {f.name for f in fields(Report)} <= set(stored.files)
 
 
 def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:
