@@ -173,6 +173,8 @@ def _shave(made: Any) -> None:
 
 def _skin(made: Any, own: Body) -> int:
     """How many of the first vertices of the body are skin: eyes and teeth, which come after, carry no hair."""
-    members = mesh_data.members(made)
-    skin = np.concatenate([np.zeros(0, int), *(members[name] for name in frame.SKIN_PARTS if name in members)])
+    vertex, count = mesh_data.corners(made.data)
+    names = mesh_data.part_names(made)
+    numbers = [names.index(name) for name in frame.SKIN_PARTS if name in names]
+    skin = vertex[np.repeat(np.isin(mesh_data.parts(made.data), numbers), count)]
     return int(np.searchsorted(own.points, skin.max())) + 1 if len(skin) else len(own.points)

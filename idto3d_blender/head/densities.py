@@ -51,7 +51,7 @@ def change(obj: Any, density: str) -> Steps[Any]:
     """Steps to the head ``obj`` in another density, made or found, shown with the same pose; the one before is
     hidden."""
     full = full_of(obj)
-    made = full if density == FULL else _found(full, density)
+    made = full if density == FULL else existing(full, density)
     if made is None:
         made = yield from _thinner(full, density)
     if made != obj:
@@ -59,7 +59,8 @@ def change(obj: Any, density: str) -> Steps[Any]:
     return made
 
 
-def _found(full: Any, density: str) -> Any:
+def existing(full: Any, density: str) -> Any:
+    """The object that a full head has in a density, or None."""
     made = (obj for obj in bpy.data.objects if obj.get(FROM) == full and obj.get(DENSITY) == density)
     return next((obj for obj in made if obj.users_scene), None)
 

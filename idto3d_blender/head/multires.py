@@ -20,6 +20,7 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     """Steps to the new object, which is selected and active, and how far its finest level lies off the head's skin on
     average, metres. Hair, eyes, teeth and lashes are left out: they would be rounded off."""
     full = densities.full_of(head)
+    had = densities.existing(full, "QUARTER") is not None
     quarter = yield from densities.change(head, "QUARTER")
     part, names = mesh_data.parts(quarter.data), np.array(mesh_data.part_names(quarter))
     mesh = densities.without_faces(quarter.data, ~np.isin(names[part], wrap_head.SKIN))
@@ -43,7 +44,7 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
         modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
         return made, (yield from _reshape(context, made, full, modifier))
     except BaseException:
-        bpy.data.batch_remove([made, mesh])
+        bpy.data.batch_remove([made, mesh] if had else [made, mesh, quarter, quarter.data])
         context.view_layer.objects.active = head
         head.select_set(True)
         raise

@@ -19,8 +19,9 @@ from .stepwise import Steps, aside
 def packed(name: str, pixels: NDArray[np.floating[Any]], like: Any) -> Steps[Any]:
     """Steps to a new packed image of pixels (H,W,4) 0..1 as they are stored, the lowest row first; it stands for what
     ``like``, an image, stands for, with alpha where that has it. Closed early, there is none."""
-    data = yield from aside(lambda: encoded(pixels, 4 if like.depth == 32 else 3))
-    image = bpy.data.images.new(name, 1, 1, alpha=like.depth == 32)
+    alpha = like.depth == 32
+    data = yield from aside(lambda: encoded(pixels, 4 if alpha else 3))
+    image = bpy.data.images.new(name, 1, 1, alpha=alpha)
     image.source = "FILE"
     image.colorspace_settings.name = like.colorspace_settings.name
     image.alpha_mode = like.alpha_mode

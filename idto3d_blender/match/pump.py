@@ -111,7 +111,8 @@ def _undone(*_: Any) -> None:
         session.stop()
         viewport.leave()
         return
-    match.problem = None
+    match.problem = match.painted = None
+    match.projecting = 0
     match.first = match.link.ask(session.request(match, obj))
 
 
