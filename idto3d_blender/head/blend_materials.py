@@ -226,7 +226,7 @@ def _mixed(images: Sequence[Any], weights: Sequence[float]) -> Steps[Any]:
         pictures.append(_pixels(image, width, height))
         yield 0.2
     normals = str(first.get(naming.ROLE, "")).endswith("_normal")
-    out = yield from aside(lambda: mixture.mixed_picture(pictures, weights, normals))
+    out = yield from scaled(aside(lambda: mixture.mixed_picture(pictures, weights, normals)), 0.2, 0.8)
     return (yield from scaled(packed(first.name, out, first), 0.8, 1.0))
 
 

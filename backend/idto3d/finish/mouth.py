@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 from ..headmodel import HeadModel, Material
 from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels, make_texels
+from ..ramps import smoothstep
 from ..render.shading import linear_to_srgb, srgb_to_linear
 
 Array = NDArray[Any]
@@ -85,11 +86,11 @@ def _teeth(model: HeadModel, at: Texels) -> Array:
         fields[here, 2] = np.clip((away.mean() - away) / 0.002, 0, 1)
         fields[here, 3] = rng.normal(0, SHADES)
     edge, beside, inner, shade = at.at(fields).T
-    neck = _smooth((edge / CROWN - 0.45) / 0.55)[:, None]
-    clear = 1 - _smooth(edge / CLEAR)[:, None]
+    neck = smoothstep((edge / CROWN - 0.45) / 0.55)[:, None]
+    clear = 1 - smoothstep(edge / CLEAR)[:, None]
     out = np.array(BODY) + neck * np.subtract(NECK, BODY)
     out = out + clear * (np.array(EDGE) - out)
-    light = (SEAM + (1 - SEAM) * _smooth(beside / BESIDE)) * (1 - (1 - INNER) * inner)
+    light = (SEAM + (1 - SEAM) * smoothstep(beside / BESIDE)) * (1 - (1 - INNER) * inner)
     grain = 1 + shade + 0.03 * solid_noise(at.at(model.neutral) * [1, 0.3, 1], 0.0012, 21)
     result: Array = out * (light * grain)[:, None]
     return result
@@ -99,7 +100,7 @@ def _gums(model: HeadModel, at: Texels) -> Array:
     points = at.at(model.neutral)
     teeth = model.neutral[model.vertices_of(TEETH)] if TEETH in model.part_names else points[:1]
     away = cKDTree(teeth).query(points)[0]
-    red = _smooth(away / COLLAR)[:, None]
+    red = smoothstep(away / COLLAR)[:, None]
     mottled = 1 + 0.06 * solid_noise(points, 0.004, 22) + 0.04 * solid_noise(points, 0.0012, 23)
     out: Array = (np.array(PALE) + red * np.subtract(RED, PALE)) * mottled[:, None]
     return out
@@ -113,12 +114,12 @@ def _tongue(model: HeadModel, at: Texels) -> Array:
     bins = np.linspace(low[2], high[2], 12)
     near = [own[np.abs(own[:, 2] - z) < np.diff(bins)[0]] for z in bins]
     middle = np.interp(points[:, 2], bins, [(p[:, 1].max() + p[:, 1].min()) / 2 if len(p) else 0.0 for p in near])
-    top = _smooth((points[:, 1] - middle) / 0.003 + 0.5)[:, None]
+    top = smoothstep((points[:, 1] - middle) / 0.003 + 0.5)[:, None]
     across = np.abs(points[:, 0]) / half
-    coat = (_smooth(1.25 - across) * _smooth((high[2] - points[:, 2]) / 0.014))[:, None]
+    coat = (smoothstep(1.25 - across) * smoothstep((high[2] - points[:, 2]) / 0.014))[:, None]
     upper = np.array(TIP) + coat * np.subtract(COAT, TIP)
     papillae = 1 + PAPILLAE * solid_noise(points, 0.0011, 24) + 0.05 * solid_noise(points, 0.006, 25)
-    groove = 1 - 0.3 * np.exp(-((points[:, 0] / GROOVE) ** 2)) * _smooth((high[2] - points[:, 2]) / 0.012)
+    groove = 1 - 0.3 * np.exp(-((points[:, 0] / GROOVE) ** 2)) * smoothstep((high[2] - points[:, 2]) / 0.012)
     upper = upper * (papillae * groove)[:, None]
     out: Array = np.array(UNDER) + top * (upper - UNDER)
     return out
@@ -129,10 +130,4 @@ def _pieces(triangles: Array, count: int) -> Array:
     ends = triangles[:, [0, 1, 1, 2]].reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), np.int8), tuple(ends.T)), shape=(count, count))
     out: Array = connected_components(graph, directed=False)[1]
-    return out
-
-
-def _smooth(t: Array) -> Array:
-    t = np.clip(t, 0, 1)
-    out: Array = t * t * (3 - 2 * t)
     return out

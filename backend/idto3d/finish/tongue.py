@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..headmodel import HeadModel
+from ..ramps import smoothstep
 
 Array = NDArray[Any]
 
@@ -49,7 +50,7 @@ def at_rest(model: HeadModel, neutral: Array, opened: Array) -> Array:
         return out
     tongue, edge = neutral[own], neutral[lower[neutral[lower, 1].argmax()]]
     along = _along(tongue)
-    share = (_smooth(along) * _free(model, neutral, own))[:, None]
+    share = (smoothstep(along) * _free(model, neutral, own))[:, None]
     underside = float(tongue[along > 0.85, 1].min())
     rise, back = edge[1] + OVER - underside, min(edge[2] - BEHIND - float(tongue[:, 2].max()), 0.0)
     wide = np.c_[tongue[:, 0] * (SLENDER - 1), np.zeros((len(own), 2))]
@@ -91,14 +92,14 @@ def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
     teeth = posed[lower[posed[lower, 1].argmax()]]
     lips = posed[model.vertices_of(LIPS) & (np.abs(neutral[:, 0]) < MIDDLE)]
     lip = float(lips[np.abs(lips[:, 1] - teeth[1]) < 4 * MIDDLE, 2].max())
-    share = _smooth(np.clip(along / TIP, 0, 1))
+    share = smoothstep(along / TIP)
     z = tongue[:, 2] + (lip + BEYOND - tip) * share
     middle = _middle_line(tongue, along)
     flat = 1 - (1 - FLAT) * share
     half = float(np.abs(tongue[:, 1] - middle)[along > 0.75].max()) * FLAT
     over = teeth[1] + ABOVE + half
     # The line goes from where it was at the root up to the height of the teeth's edge, and falls beyond them.
-    rise = _smooth(np.clip((z - back) / (teeth[2] - back), 0, 1))
+    rise = smoothstep(z, back, teeth[2])
     beyond = np.clip(z - teeth[2], 0, None)
     fall = DROOP * beyond**2 / (beyond + BEND)
     line = middle * (1 - rise) + over * rise - fall
@@ -176,7 +177,7 @@ def _free(model: HeadModel, neutral: Array, own: Array) -> Array:
     if not len(grown):
         return np.ones(len(own))
     away, _ = cKDTree(neutral[grown]).query(neutral[own])
-    return _smooth(np.clip(away / ROOT, 0, 1))
+    return smoothstep(away / ROOT)
 
 
 def _lower_teeth(model: HeadModel, neutral: Array, opened: Array) -> Array:
@@ -201,8 +202,3 @@ def _profile_along(tongue: Array, along: Array) -> tuple[Array, Array]:
     known = [n for n, heights in enumerate(near) if len(heights)]
     top, under = (np.interp(along, bins[known], [pick(near[n]) for n in known]) for pick in (np.max, np.min))
     return top, under
-
-
-def _smooth(t: Array) -> Array:
-    out: Array = t * t * (3 - 2 * t)
-    return out

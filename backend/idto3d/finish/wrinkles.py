@@ -20,6 +20,7 @@ from ..bundle import Fade, Wrinkles
 from ..mesh.solid_noise import solid_noise
 from ..mesh.strain import at_vertices, lengths, strain
 from ..mesh.texels import Texels
+from ..ramps import smoothstep
 from .creases import Chart, Pattern, anisotropy, blurred, chart_of, creases, folding
 
 Array = NDArray[Any]
@@ -145,7 +146,7 @@ class _Skin:
         self.off = np.ones(len(face.vertices))
         for points, reach in ((face.eyes, OFF_EYES), (face.teeth, OFF_TEETH)):
             away = cKDTree(points).query(face.vertices, distance_upper_bound=reach[1])[0]
-            self.off *= _ramp(np.minimum(away, reach[1]), *reach)
+            self.off *= smoothstep(np.minimum(away, reach[1]), *reach)
 
     def fold(self, group: Group, seed: int, height: Array) -> list[_Fold]:
         """Add a group's lines to heights (S,S) in metres; what each of its channels does."""
@@ -170,7 +171,7 @@ class _Skin:
         shape = creases(chart, seed_of_lines, lines, inside, group.pattern)
         if group.channels[0].name == TELLS_AGE:
             self.lined = anisotropy(chart, dark, lines, inside & (np.abs(dark) < HAIR))
-        height[window] += group.pattern.depth * np.sqrt(_ramp(shortened, LEAST, FULL)) * shape
+        height[window] += group.pattern.depth * np.sqrt(smoothstep(shortened, LEAST, FULL)) * shape
         some = triangles[::SAMPLE]
         weight, across = _across(total, face.vertices, some)
         by_key = (1 - lengths(face.vertices, face.offsets, some, across)) @ weight
@@ -186,7 +187,7 @@ class _Skin:
         """(V,) 1 where a group may have lines, 0 outside."""
         out = self.off
         for place, (low, high) in ((self.across, group.across), (self.up, group.up)):
-            out = out * _ramp(place, low - SOFT, low) * _ramp(-place, -high - SOFT, -high)
+            out = out * smoothstep(place, low - SOFT, low) * smoothstep(-place, -high - SOFT, -high)
         return np.asarray(out)
 
     def _dark(self, group: Group, window: tuple[slice, slice]) -> Array:
@@ -232,8 +233,3 @@ def _around(texels: Texels) -> tuple[slice, slice]:
         return slice(0, 2), slice(0, 2)
     rows, columns = divmod(texels.index, texels.size)
     return slice(max(rows.min() - 4, 0), rows.max() + 5), slice(max(columns.min() - 4, 0), columns.max() + 5)
-
-
-def _ramp(values: Array, low: float, high: float) -> Array:
-    x = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))

@@ -32,9 +32,9 @@ TINTS = (
     ((1, 4), 0.014, 0.05, 0.0),  # the nose's tip
     ((159, 386, 145, 374), 0.014, 0.03, 0.05),  # lids
     ((10, 151), 0.03, -0.02, 0.02),  # forehead
+    ((13, 14, 78, 308, 81, 311, 178, 402, 82, 312, 87, 317, 191, 415, 95, 324), 0.005, 0.55, 0.1),  # inner lips
 )
 EARS, NECK = 0.12, -0.03  # blood of ears, and of what lies below the chin
-INNER_LIPS = ((13, 14, 78, 308, 81, 311, 178, 402, 82, 312, 87, 317, 191, 415, 95, 324), 0.005, 0.55, 0.1)
 # inside of the mouth: its part, blood, melanin at the lips and for every metre behind them, as light falls off
 ORAL_CAVITY, CAVITY_BLOOD, CAVITY_DARK, DARKER = "mouth_socket", 1.2, 0.9, 30.0
 # landmarks, reach, roughness and specular on top of the material's: T of forehead and nose, chin, lids, cheeks
@@ -119,7 +119,7 @@ def shine_of(model: HeadModel, photo: Projected) -> float:
 def _tints(model: HeadModel) -> Array:
     """(P,2) blood and melanin on top of the tone."""
     out = np.zeros((len(model.neutral), 2))
-    for landmarks, reach, blood, melanin in (*TINTS, INNER_LIPS):
+    for landmarks, reach, blood, melanin in TINTS:
         out += _around(model, landmarks, reach)[:, None] * [blood, melanin]
     points = model.neutral
     marks = _marks(model)

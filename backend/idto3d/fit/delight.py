@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ramps import smoothstep
 from .blend import smooth_within
 
 Array = NDArray[Any]
@@ -92,7 +93,7 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     hue = _skin_hue(own, other, beard)
     detail, hue = _matte_lips(own, detail, hue)
     # skin reflects into a fold what has been through skin before, redder
-    hue = hue * (1 - fold * _step(-crease, 0.0, REDDENED))[..., None]
+    hue = hue * (1 - fold * smoothstep(-crease, 0.0, REDDENED))[..., None]
     alike = _alike(own.wide, other.wide)
     known = ALIKE_KEPT * alike + ONE_SIDED_KEPT * (own.wide - alike)
     kept = both * known + (1 - both) * LIGHT_KEPT * own.wide
@@ -127,7 +128,7 @@ def _matte_lips(own: Shaded, detail: Array, hue: Array) -> tuple[Array, Array]:
     usual = float(np.median(own.light[lips]))
     gloss = np.clip(own.light - usual - LIP_GLOSS[0], 0, None) * own.spared
     tint = np.median(hue[lips & (own.light <= usual)], 0)
-    whitened = (own.spared * _step(own.light - usual, *LIP_GLOSS))[..., None] * (1 - GLOSS_KEPT)
+    whitened = (own.spared * smoothstep(own.light - usual, *LIP_GLOSS))[..., None] * (1 - GLOSS_KEPT)
     return detail - (1 - GLOSS_KEPT) * gloss, hue + whitened * (tint - hue)
 
 
@@ -138,7 +139,7 @@ def _skin_hue(own: Shaded, other: Shaded, beard: Array) -> Array:
     others, _ = smooth_within(other.hue, other.skin, 0.02 * size)
     one_sided = _both(own, other)[..., None] * (tint - _alike(tint, others))
     kept = HUE_KEPT * tint - (HUE_KEPT - ONE_SIDED_HUE) * one_sided
-    kept = HUE_MOST * np.tanh(kept / HUE_MOST) * (1 - _step(own.wide, *GLOSS))[..., None]
+    kept = HUE_MOST * np.tanh(kept / HUE_MOST) * (1 - smoothstep(own.wide, *GLOSS))[..., None]
     known = np.clip(seen * 8, 0, 1) * (1 - beard)
     hue = own.hue + known[..., None] * (kept - tint)
     green = np.maximum(hue[..., 1] - GREENEST, 0) * known * own.bare
@@ -153,7 +154,7 @@ def _unfolded(detail: Array, skin: Array, fold: Array) -> tuple[Array, Array]:
     """
     line = lines(detail)
     folded, flat = (float((line * w).sum() / max(float(w.sum()), 1e-6)) for w in (skin * fold, skin * (1 - fold)))
-    own = float(_step(np.array(flat / max(folded, 1e-6)), *OWN_LINES))
+    own = float(smoothstep(np.array(flat / max(folded, 1e-6)), *OWN_LINES))
     line = line * fold * (1 - LINE_KEPT) * (1 - own)
     # freckles and moles are finer than folds, and stay
     crease, _ = smooth_within(detail, skin, CREASE * len(detail))
@@ -177,7 +178,7 @@ def hairiness(light: Array, red: Array, blur: float, darkness: tuple[float, floa
     """(S,S) 0..1: how much of a place is hair. light, red (S,S): logarithms of lightness and of red over green, over
     the skin's; blur: texels; darkness, hue: where hair begins, where all is hair."""
     dark, grey = (cv2.GaussianBlur(x.astype(np.float32), (0, 0), max(blur, 0.4)) for x in (light, red))
-    return _step(-dark, -darkness[0], -darkness[1]) * _step(-grey, -hue[0], -hue[1])
+    return smoothstep(-dark, -darkness[0], -darkness[1]) * smoothstep(-grey, -hue[0], -hue[1])
 
 
 def wide_part(light: Array, weight: Array) -> Array:
@@ -219,9 +220,3 @@ def _unspotted(detail: Array, weight: Array) -> Array:
     mean, _ = smooth_within(detail, weight, FINE * len(detail))
     excess = np.clip(detail - mean - SPOT, 0, None)
     return detail - 0.8 * excess
-
-
-def _step(values: Array, low: float, high: float) -> Array:
-    t = np.clip((values - low) / (high - low), 0, 1)
-    out: Array = t * t * (3 - 2 * t)
-    return out

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..headmodel import HeadModel
 from ..photos.faces import Face
+from ..ramps import smoothstep
 from .delight import hairiness, long_parts, wide_part
 from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask
 
@@ -90,19 +91,13 @@ def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
     away = np.clip(np.log(np.maximum(colour, 1e-4) / tone.astype(np.float32)), -2, 2)
     light = (away[..., 0] + away[..., 1] + away[..., 2]) * np.float32(1 / 3)
     detail = cv2.GaussianBlur(light - wide_part(light, weight.astype(np.float32)), (0, 0), size / 900)
-    dark = _step(-detail, -FRAME_DARK[0], -FRAME_DARK[1]) * zones[..., 0]
+    dark = smoothstep(-detail, -FRAME_DARK[0], -FRAME_DARK[1]) * zones[..., 0]
     frames = dark * long_parts(dark > 0.4, FRAME_LENGTH * size)  # wrinkles and freckles are shorter
     red = away[..., 0] - away[..., 1]
     strands = hairiness(light, red, size / 600, STRAND_DARK, STRAND_HUE) * zones[..., 1]
     soft = np.maximum(cv2.GaussianBlur(colour, (0, 0), size / 350), 1e-4)
-    blue = _step(np.log(soft[..., 2] / np.maximum(soft[..., 0], soft[..., 1])), *BLUE)
-    glare = _step((np.log(soft / tone.astype(np.float32))).mean(2), *GLARE)
+    blue = smoothstep(np.log(soft[..., 2] / np.maximum(soft[..., 0], soft[..., 1])), *BLUE)
+    glare = smoothstep((np.log(soft / tone.astype(np.float32))).mean(2), *GLARE)
     found = np.maximum.reduce([frames, strands, blue, glare]).astype(np.float32)
     wider = cv2.dilate(found, np.ones((3, 3), np.uint8), iterations=max(1, size // 340))
     return cv2.GaussianBlur(wider, (0, 0), size / 700)
-
-
-def _step(values: Array, low: float, high: float) -> Array:
-    t = np.clip((values - low) / (high - low), 0, 1)
-    out: Array = t * t * (3 - 2 * t)
-    return out

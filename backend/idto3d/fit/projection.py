@@ -14,6 +14,7 @@ from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
 from ..photos.faces import Face
+from ..ramps import smoothstep
 from .camera import PhotoCamera
 from .light import coat, fit_light, less_coat, shading, under_coat
 from .tone import Reading, brighter_white, likely_tone
@@ -140,7 +141,7 @@ def _light(
     blurred = cv2.GaussianBlur(linear, (0, 0), size / 300)
     colours = sample(blurred, pixel[rows])
     weights = sample(soft, pixel[rows]) * facing[rows]
-    weights = weights * (1 - _smoothstep(greyer(colours, weights), *GREY_HAIR))
+    weights = weights * (1 - smoothstep(greyer(colours, weights), *GREY_HAIR))
     if weights.sum() < 20:  # hardly any skin is seen: one even light
         weights = np.maximum(weights, 1e-3)
     return fit_light(colours.astype(np.float64), normal[rows], weights.astype(np.float64))
@@ -192,11 +193,6 @@ def _within(pixel: Array, size: int) -> Array:
     return out
 
 
-def _smoothstep(values: Array, low: float, high: float) -> Array:
-    t = np.clip((values - low) / (high - low), 0.0, 1.0)
-    out: Array = t * t * (3 - 2 * t)
-    return out
-
 
 def seen_weights(photo: Projected, pixel: Array, height: Array, facing: Array) -> Array:
     """(N,) 0..1: how well points of the surface are seen: turned to the camera, frontmost, on the person."""
@@ -207,7 +203,7 @@ def seen_weights(photo: Projected, pixel: Array, height: Array, facing: Array) -
         np.clip(np.rint((pixel[:, 0] + 0.5) * factor - 0.5), 0, small - 1).astype(int),
     ]
     behind = front - height
-    weight = _smoothstep(facing, *FACING) * (1 - np.clip((behind - BEHIND[0]) / (BEHIND[1] - BEHIND[0]), 0, 1))
+    weight = smoothstep(facing, *FACING) * (1 - np.clip((behind - BEHIND[0]) / (BEHIND[1] - BEHIND[0]), 0, 1))
     weight *= _within(pixel, size)
     out: Array = (weight * sample(photo.usable, pixel)).astype(np.float32)
     return out
@@ -231,5 +227,5 @@ def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None
     lit = (shade[:, 0] + shade[:, 1] + shade[:, 2]) / 3
     usual = np.average(lit, weights=weight + 1e-6)
     brightest = np.maximum(np.maximum(colour[:, 0], colour[:, 1]), colour[:, 2])
-    weight = weight * _smoothstep(lit / usual, *DARK) * (1 - 0.8 * _smoothstep(brightest, *CLIPPED))
+    weight = weight * smoothstep(lit / usual, *DARK) * (1 - 0.8 * smoothstep(brightest, *CLIPPED))
     return colour / shade, weight

@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from ..fit.camera import PhotoCamera
 from ..headmodel import HeadModel
+from ..ramps import ramp
 from .guided_filter import guided_upsample
 from .head_view import HeadView, SeenFace, head_view
 
@@ -71,12 +72,12 @@ def tell_kinds(view: HeadView) -> Array:
     # A bald head's colours over its forehead are skin's, and nothing stands off it.
     off = (view.outside > 0.01) & (view.outside < 0.06) & (view.above > view.brow + 0.02)
     grown = off + (ring + 0.6 * (view.scalp > 0.9)) * (1.0 - like_skin)
-    hairy = _ramp(float((grown * weight).sum()) / view.camera.scale**2, *BALD)
+    hairy = ramp(float((grown * weight).sum()) / view.camera.scale**2, *BALD)
     sure_hair = ring + 0.6 * (view.scalp > 0.9) * weight * (1.0 - 0.8 * like_skin) * (1.0 - unlike_ring)
     hair_0, every = hairy * histogram.learn(sure_hair, 1.3), histogram.learn(weight, 1.3)
     unlike_hair = 1.0 - _share_of_peak(hair_0, 0.85)[histogram.index]
     below = view.above < view.chin
-    shoulder = below * _ramp(np.abs(view.across - view.middle), 0.14, 0.18)
+    shoulder = below * ramp(np.abs(view.across - view.middle), 0.14, 0.18)
     other_0 = histogram.learn(weight * (below * far * np.maximum(unlike_hair, shoulder) + 1e-6), 1.3)
     hair, skin, other = hair_0, skin_0, 0.6 * other_0 + 0.4 * every
     # Until it is known whether hair hangs, its colour is learnt near the skull only: it would drift to what is beside.
@@ -115,15 +116,15 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
     long (size,size) bool: hair may hang below the chin there. Lengths in metres.
     """
     over_chin = view.above - view.chin
-    high = _ramp(over_chin, 0.0, 0.05)
-    ear = _ramp(-view.outside, -0.03, -0.01) * _ramp(over_chin, 0.0, 0.03)
-    ear *= _ramp(-view.above, -view.brow - 0.01, -view.brow)
-    hair = high * (0.88 - 0.5 * ear - 0.3 * _ramp(view.outside, 0.02, 0.06)) + (1 - high) * np.where(long, 0.55, 0.08)
+    high = ramp(over_chin, 0.0, 0.05)
+    ear = ramp(-view.outside, -0.03, -0.01) * ramp(over_chin, 0.0, 0.03)
+    ear *= ramp(-view.above, -view.brow - 0.01, -view.brow)
+    hair = high * (0.88 - 0.5 * ear - 0.3 * ramp(view.outside, 0.02, 0.06)) + (1 - high) * np.where(long, 0.55, 0.08)
     skin = high * (0.04 + 0.46 * ear) + (1 - high) * 0.12
     start = np.where(long, 0.12, 0.02)
-    below = _ramp(-over_chin - start, 0.0, 0.20)
-    beside = _ramp(np.abs(view.across - view.middle), 0.13, 0.21) * (over_chin < 0.03)
-    away = _ramp(view.outside, 0.06, 0.11) * _ramp(over_chin, 0.0, 0.03)
+    below = ramp(-over_chin - start, 0.0, 0.20)
+    beside = ramp(np.abs(view.across - view.middle), 0.13, 0.21) * (over_chin < 0.03)
+    away = ramp(view.outside, 0.06, 0.11) * ramp(over_chin, 0.0, 0.03)
     far = 1.0 - (1.0 - below) * (1.0 - beside) * (1.0 - away)
     hair = hair * (1 - far) + far * np.where(away > 0.5, 0.03, np.where(long, 0.2, 0.02))
     skin = skin * (1 - far) + far * 0.1
@@ -132,13 +133,13 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
     throat = np.abs(view.across - view.middle) < 0.045
     neck_hair = np.where(long & ~throat, 0.3, 0.05)
     low = np.stack([neck_hair, np.full_like(neck_hair, 0.5), 0.5 - neck_hair], -1)
-    t = _ramp(over_chin, 0.01, 0.03)[..., None]
+    t = ramp(over_chin, 0.01, 0.03)[..., None]
     neck = view.skin & ~view.face
     out[neck] = (t * np.array([0.45, 0.5, 0.05]) + (1 - t) * low)[neck]
 
     depth_in_scalp = view.metres_into(view.scalp >= 0.5) - view.metres_into(view.scalp < 0.5)
-    fringe = 0.02 + _ramp(view.above, view.brow, view.brow + 0.01) * (0.25 + 0.53 * _ramp(depth_in_scalp, -0.02, 0.02))
-    rim = 0.3 * _ramp(-view.within, -0.02, 0.0) * (over_chin > 0)
+    fringe = 0.02 + ramp(view.above, view.brow, view.brow + 0.01) * (0.25 + 0.53 * ramp(depth_in_scalp, -0.02, 0.02))
+    rim = 0.3 * ramp(-view.within, -0.02, 0.0) * (over_chin > 0)
     brows = cv2.dilate(view.brows.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     fringe = np.where(brows, 0.02, np.maximum(fringe, rim))
     out[view.face] = np.stack([fringe, 0.97 - fringe, np.full_like(fringe, 0.03)], -1)[view.face]
@@ -232,11 +233,6 @@ def _share_of_peak(density: Array, mass: float) -> Array:
     out: Array = np.clip(density / max(float(level), 1e-12), 0.0, 1.0)
     return out
 
-
-def _ramp(x: Array | float, low: float | Array, high: float) -> Array:
-    """0 at low, 1 at high, linear between."""
-    out: Array = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return out
 
 
 def _normalised(logarithm: Array) -> Array:

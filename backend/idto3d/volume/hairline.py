@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ramps import ramp, smoothstep
 from .head_view import distance
 from .hood import PIXEL, Hood
 from .observe import HairView
@@ -67,8 +68,8 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
     for view in views:
         seen, outline = view.look_at(points)
         # Where the skin turns away a pixel at the border would cover centimetres of cheek.
-        facing = _ramp((normal * view.camera.towards(points)).sum(-1), *FACING)
-        w = seen * (skin > 0) * np.maximum(facing, _ramp(np.abs(outline), *CERTAIN))
+        facing = ramp((normal * view.camera.towards(points)).sum(-1), *FACING)
+        w = seen * (skin > 0) * np.maximum(facing, ramp(np.abs(outline), *CERTAIN))
         w *= (outline < 0.0) | view.shows_skin(points)
         total -= w * np.clip(outline, -FARTHEST, FARTHEST)
         weight += w
@@ -109,11 +110,11 @@ def find_border(hood: Hood, scalp: Array, seen: SkinSeen, curtain: Curtain, thic
     nape = root + NAPE[1] * (0.4 + 0.6 * smoothstep(away, NAPE[0], 150.0))
     curtained = _both((away - curtain.front) * arc, np.maximum(curtain.end, nape) - down)
     # What hangs before the shoulders is seen to; what is seen beside the face may as well hang behind.
-    free = _ramp(below, *FRONT_LOCKS) * (away < CURTAIN[2])
+    free = ramp(below, *FRONT_LOCKS) * (away < CURTAIN[2])
     locks = np.minimum(np.minimum(hangs, FARTHEST) - LOOSE * (1 - free), curtain.end + 0.01 - down)
     usual = _either(_either(border_distance(scalp), burn), np.maximum(curtained, locks))
     # Skin says nothing of hair that stands off it.
-    return _moved(usual, seen.value, seen.weight * (1.0 - _ramp(thick, *OFF)))
+    return _moved(usual, seen.value, seen.weight * (1.0 - ramp(thick, *OFF)))
 
 
 def _either(a: Array, b: Array) -> Array:
@@ -162,16 +163,4 @@ def _moved(usual: Array, value: Array, weight: Array) -> Array:
 def border_distance(region: Array) -> Array:
     """(side,side) metres to the border of region (side,side) bool, positive in it."""
     out: Array = distance(region, 1.0 / PIXEL) - distance(~region, 1.0 / PIXEL)
-    return out
-
-
-def smoothstep(x: Array, low: float, high: float) -> Array:
-    """0 at low, 1 at high, level at both."""
-    t = _ramp(x, low, high)
-    out: Array = t * t * (3.0 - 2.0 * t)
-    return out
-
-
-def _ramp(x: Array, low: float, high: float) -> Array:
-    out: Array = np.clip((x - low) / (high - low), 0.0, 1.0)
     return out

@@ -19,8 +19,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
+from ..ramps import smoothstep
 from .flow import plan_flow, strand_flow
-from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin, smoothstep
+from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin
 from .head_view import distance
 from .hood import PIXEL, Hood, flatten_skin, read_map
 from .observe import HairView
