@@ -179,7 +179,7 @@ def install(files: Sequence[Path], target: Path, watch: Watch) -> None:
     tick()
     listing = target / "files.txt"
     listing.write_text("".join(f"{file.as_uri()}\n" for file in files), encoding="utf-8")
-    # Bytecode is left to the check and to the first run, which look for it elsewhere where PYTHONPYCACHEPREFIX is set.
+    # Bytecode is left to the check, which looks for it elsewhere where PYTHONPYCACHEPREFIX is set.
     options = ("--isolated", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", f"--requirement={listing}")
     run(pip(target, "install", *options), watch, "E_INSTALL", "The packages could not be installed.", None, tick)
     listing.unlink()

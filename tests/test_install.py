@@ -177,6 +177,13 @@ def test_failed_update_brings_the_old_one_back(tmp_path: Path, shelf: Path, monk
     assert not (tmp_path / "venv.old").exists()
 
 
+@pytest.mark.usefixtures("quick_venv")
+def test_check_leaves_bytecode(tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    install.make(environment_of(tmp_path), tmp_path / "venv", sys.executable, Seen().watch, shelf)
+    assert list(tmp_path.glob("venv/[Ll]ib/**/__pycache__/tinyhead.*.pyc"))
+
+
 def test_killed_set_up_is_cleared_away(tmp_path: Path) -> None:
     target, old = tmp_path / "venv", tmp_path / "venv.old"
     (target / "bin").mkdir(parents=True)
