@@ -37,13 +37,17 @@ def density_of(obj: Any) -> str:
 
 
 def show_instead(made: Any, obj: Any) -> None:
-    """Show one form of a head in the place and pose of another, which is hidden. One that was deleted is linked
-    again: it lies in the file as long as the other one knows it."""
+    """Show one form of a head in the place and pose of another, which is hidden. One that the view layer lacks, since
+    it was deleted or lies in another scene or in a collection left out here, is linked again."""
     take_pose(made, obj)
-    if not made.users_scene:
-        naming.collection_of(obj).objects.link(made)
+    layer = bpy.context.view_layer
+    for collection in (naming.collection_of(obj), bpy.context.scene.collection):
+        if made not in layer.objects.values() and made not in collection.objects.values():
+            collection.objects.link(made)
+            layer.update()
     for other, hidden in ((obj, True), (made, False)):
-        other.hide_set(hidden)
+        if other in layer.objects.values():
+            other.hide_set(hidden)
         other.hide_render = hidden
 
 

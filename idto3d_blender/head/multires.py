@@ -10,9 +10,10 @@ import bpy
 import numpy as np
 
 from . import densities, mesh_data, wrap, wrap_head
-from .stepwise import Steps, aside
+from .stepwise import Steps, aside, scaled
 
 LEVELS = 2  # a quarter of the quads, four times four as many again: finer than the full head
+_QUARTERED, _SUBDIVIDED = 0.5, 0.7  # of the whole work
 _FACING = 0.3  # cosine between normals: else it is the other lip
 
 
@@ -21,11 +22,11 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     average, metres. Hair, eyes, teeth and lashes are left out: they would be rounded off."""
     full = densities.full_of(head)
     had = densities.existing(full, "QUARTER") is not None
-    quarter = yield from densities.change(head, "QUARTER")
+    quarter = yield from scaled(densities.change(head, "QUARTER"), 0.0, _QUARTERED)
     part, names = mesh_data.parts(quarter.data), np.array(mesh_data.part_names(quarter))
     mesh = densities.without_faces(quarter.data, ~np.isin(names[part], wrap_head.SKIN))
     made = densities.beside(quarter, mesh, f"{full.name} multires")
-    yield from densities.change(quarter, densities.density_of(head))
+    yield from scaled(densities.change(quarter, densities.density_of(head)), _QUARTERED, _QUARTERED)
     for name in (densities.FROM, densities.DENSITY):
         made.pop(name, None)
     made.hide_set(False)
@@ -38,11 +39,11 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     context.view_layer.objects.active = made
     try:
         modifier = made.modifiers.new("Multires", "MULTIRES")
-        for _ in range(LEVELS):
-            yield 1.0
+        for level in range(LEVELS):
+            yield _QUARTERED + (_SUBDIVIDED - _QUARTERED) * (level + 1) / LEVELS
             bpy.ops.object.multires_subdivide(modifier=modifier.name, mode="CATMULL_CLARK")
         modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
-        return made, (yield from _reshape(context, made, full, modifier))
+        return made, (yield from scaled(_reshape(context, made, full, modifier), _SUBDIVIDED, 1.0))
     except BaseException:
         bpy.data.batch_remove([made, mesh] if had else [made, mesh, quarter, quarter.data])
         context.view_layer.objects.active = head
@@ -61,7 +62,7 @@ def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> Steps[float]:
     shell = bpy.data.objects.new("shell", fine)
     try:
         surface = wrap_head.mesh_of(shell)
-        goal = yield from aside(lambda: _goal(surface, nearest))
+        goal = yield from scaled(aside(lambda: _goal(surface, nearest)), 0.3, 0.7)
     except BaseException:
         bpy.data.batch_remove([shell, fine])
         raise
@@ -72,7 +73,7 @@ def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> Steps[float]:
     context.view_layer.update()
     bpy.ops.object.multires_reshape(modifier=modifier.name)
     bpy.data.batch_remove([shell, fine])
-    yield 1.0
+    yield 0.7
     context.view_layer.update()
     evaluated = made.evaluated_get(context.evaluated_depsgraph_get())
     places = np.empty((len(goal), 3), np.float32)
@@ -80,7 +81,7 @@ def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> Steps[float]:
     evaluated.to_mesh_clear()
     for one in armatures:
         one.show_viewport = True
-    found = yield from aside(lambda: nearest(places.astype(float)))
+    found = yield from scaled(aside(lambda: nearest(places.astype(float))), 0.7, 1.0)
     return float(np.linalg.norm(found.place - places, axis=1).mean())
 
 

@@ -90,6 +90,7 @@ def check_head(full: Any) -> None:
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
     assert made["HALF"].hide_render and not full.hide_render and len(full.data.polygons) == count
     check_deleted(full)
+    check_elsewhere(full)
 
 
 def check_deleted(full: Any) -> None:
@@ -102,18 +103,34 @@ def check_deleted(full: Any) -> None:
     assert full.visible_get() and half.hide_render and full.data.shape_keys.key_blocks["smile"].value == 0.5
 
 
+def check_elsewhere(full: Any) -> None:
+    """The full head comes back from another scene, and from a collection that the view layer leaves out."""
+    (home,) = full.users_collection
+    scene, away = bpy.data.scenes.new("elsewhere"), bpy.data.collections.new("left out")
+    bpy.context.scene.collection.children.link(away)
+    bpy.context.view_layer.layer_collection.children[away.name].exclude = True
+    for collection in (scene.collection, away):
+        assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+        home.objects.unlink(full)
+        collection.objects.link(full)
+        assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
+        assert full.visible_get() and full in home.objects.values()
+        collection.objects.unlink(full)
+    bpy.data.scenes.remove(scene)
+    bpy.data.collections.remove(away)
+
+
 def check_multires(full: Any) -> None:
     """The finest level lies on the full head's skin, and a key moves it as it moves the head."""
     kinds = (bpy.data.objects, bpy.data.meshes)
     before = [set(kind) for kind in kinds]
-    for far in range(3):
+    for far in (0.2, 0.5, 0.6, 0.7, 0.9):
         given_up = multires.base(bpy.context, full)
-        done = 0.0
-        while done < 1.0:
-            done = next(given_up)
-        for _ in range(far):
-            next(given_up)
+        done = [0.0]
+        while done[-1] < far:
+            done.append(next(given_up))
         given_up.close()
+        assert done == sorted(done), "progress ran backwards"
         assert [set(kind) for kind in kinds] == before and bpy.context.object == full and not full.hide_get()
     assert bpy.ops.idto3d.multires_base() == {"FINISHED"}
     made = bpy.context.object
