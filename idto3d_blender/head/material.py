@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 
-from . import naming, wrinkles
+from . import naming, room, wrinkles
 from .bundle import SKIN, BundleError, Fade, MaterialHeader
 from .parts import Parts
 from .prepare import Prepared
@@ -80,6 +80,7 @@ def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Genera
     tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
     for socket, value in _LOOKS.get(given.name, {}).items():
         shader.inputs[socket].default_value = value
+    shader.inputs["Subsurface Scale"].default_value *= room.metre(bpy.context.scene)
     if given.colour is not None:
         # What Solid viewports show of it, where they show no pictures.
         *colour, alpha = given.colour

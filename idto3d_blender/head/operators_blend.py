@@ -112,7 +112,7 @@ class IDTO3D_OT_blend_people(HeadOperator, bpy.types.Operator):
             return {"CANCELLED"}
         spot = room.free_spot(context.scene, context.view_layer)
         made = blend_people.begin(heads, context.collection)
-        made.location = spot
+        made.location, made.scale = spot, heads[0].matrix_world.to_scale()
         for head in heads:
             made.idto3d_blend.people.add().head = head
         for person in list(made.idto3d_blend.people)[1:]:

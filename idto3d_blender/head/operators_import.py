@@ -74,7 +74,7 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
         if head.name in context.view_layer.objects:
             head.select_set(True)
             context.view_layer.objects.active = head
-        head.location = spot
+        head.location, head.scale = spot, [room.metre(context.scene)] * 3
         if self.cut_neck:
             clean_neck.cut(head, 0.0, close=False)
         if self.add_stage:

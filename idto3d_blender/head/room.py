@@ -15,24 +15,30 @@ from numpy.typing import NDArray
 
 # A head with its air around it, from the neck's base on, metres. A ground that it stands on is not in its way.
 _HEAD = 0.34
-_LOW, _HIGH = np.array((-_HEAD / 2, -_HEAD / 2, 0.0)), np.array((_HEAD / 2, _HEAD / 2, _HEAD))
+_LOW, _HIGH = np.array((-0.5, -0.5, 0.0)), np.array((0.5, 0.5, 1.0))
 _SOLID = ("MESH", "CURVE", "SURFACE", "META", "FONT")
-# An object as large as this is a room or a ground to stand in, not something to step aside for.
+# An object as large as this, metres, is a room or a ground to stand in, not something to step aside for.
 _LARGEST = 8.0
 _PLACES = 200
 
 Boxes = tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
 
 
+def metre(scene: Any) -> float:
+    """A metre in units of a scene, as large as which heads are made there."""
+    units = scene.unit_settings
+    return 1.0 if units.system == "NONE" else float(1.0 / units.scale_length)
+
+
 def free_spot(scene: Any, layer: Any) -> Vector:
     """The 3D cursor, or the next place along X where a head stands inside of nothing that the view layer shows."""
     lows, highs = boxes(scene, layer)
-    spot = scene.cursor.location.copy()
+    spot, size = scene.cursor.location.copy(), _HEAD * metre(scene)
     for _ in range(_PLACES):
-        low, high = np.array(spot) + _LOW, np.array(spot) + _HIGH
+        low, high = np.array(spot) + size * _LOW, np.array(spot) + size * _HIGH
         if not ((low < highs) & (high > lows)).all(axis=1).any():
             break
-        spot.x += _HEAD
+        spot.x += size
     return spot
 
 
@@ -62,7 +68,7 @@ def boxes(scene: Any, layer: Any) -> Boxes:
     middles = np.einsum("na,nab->nb", (low + high) / 2, axes) + places
     halves = np.einsum("na,nab->nb", (high - low) / 2, np.abs(axes))
     lows, highs = middles - halves, middles + halves
-    small = (highs - lows).max(axis=1) < _LARGEST
+    small = (highs - lows).max(axis=1) < _LARGEST * metre(scene)
     return lows[small], highs[small]
 
 

@@ -60,7 +60,8 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         camera[KEY] = number
         place(camera, obj, photo.camera, (photo.width, photo.height))
         data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR
-        data.clip_start, data.show_passepartout = 0.01, False
+        size = obj.matrix_world.median_scale
+        data.clip_start, data.clip_end, data.show_passepartout = 0.01 * size, 100.0 * size, False
         if number in pictures:
             show_picture(camera, pictures[number])
     for number in range(len(fit.photos)):

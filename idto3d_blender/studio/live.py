@@ -331,7 +331,7 @@ def link(obj: Any) -> None:
     collection = layer.active_layer_collection.collection
     if collection.library is not None or collection.override_library is not None:
         collection = scene.collection
-    obj.location = room.free_spot(scene, layer)
+    obj.location, obj.scale = room.free_spot(scene, layer), [room.metre(scene)] * 3
     naming.own_collection(obj, collection)
     active = layer.objects.active
     undisturbed = _selection(layer) == _noted or not layer.objects.selected

@@ -46,7 +46,7 @@ def add_turntable(context: Any, head: Any, start: int, frames: int, engine: str 
     pivot.empty_display_size = framing.height / 2
     data = bpy.data.cameras.new("Turntable camera")
     data.lens = stage.LENS
-    data.clip_start = 0.01
+    data.clip_start, data.clip_end = 0.01 * framing.height, 100.0 * framing.height
     # The framing is for the shorter side of the picture.
     wide = scene.render.resolution_x >= scene.render.resolution_y
     data.sensor_fit = "VERTICAL" if wide else "HORIZONTAL"
@@ -120,12 +120,13 @@ def _hide(context: Any, head: Any, framing: stage.Framing) -> list[str]:
 def _around(scene: Any, target: Vector, framing: stage.Framing) -> list[str]:
     """Meshes the size of a box or a piece of furniture that the head stands in, and the camera with it."""
     found = []
+    largest = _BOX * room.metre(scene)
     for obj in scene.objects:
         if obj.type == "MESH" and not obj.hide_render:
             low, high = room.box(obj)
             size = float(np.max(high - low))
             inside = bool(((low < np.array(target)) & (np.array(target) < high)).all())
-            if inside and framing.height < size < _BOX and float(np.min(high - low)) > framing.height:
+            if inside and framing.height < size < largest and float(np.min(high - low)) > framing.height:
                 found.append(obj.name)
     return found
 

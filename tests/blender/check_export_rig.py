@@ -83,10 +83,9 @@ def curves_of(rig: Any) -> Any:
 def check_rig() -> None:
     """With an armature: its bones and weights go along, in rest, and the head is as large as before."""
     head = new_head()
-    bpy.context.scene.unit_settings.scale_length = 1.0
     rig = bpy.data.objects.new("Zoë rig", bpy.data.armatures.new("Zoë rig"))
     bpy.context.scene.collection.objects.link(rig)
-    rig.location = head.location
+    rig.location, rig.scale = head.location, head.scale
     bpy.context.view_layer.objects.active = rig
     bpy.ops.object.mode_set(mode="EDIT")
     for name, low, high in (("neck.x", -0.13, -0.05), ("head", -0.05, 0.1), ("target", 0.1, 0.2)):
@@ -98,6 +97,7 @@ def check_rig() -> None:
     head.vertex_groups.new(name="neck.x")
     head.vertex_groups.new(name="head").add(list(range(len(head.data.vertices))), 1.0, "REPLACE")
     head.parent, head.location, head.rotation_euler = rig, (0, 0, 0), (0, 0, 0)
+    head.scale = (1, 1, 1)
     head.modifiers.new("Armature", "ARMATURE").object = rig
     rig.pose.bones["head"].rotation_mode = "XYZ"
     rig.pose.bones["head"].rotation_euler.x = 0.5

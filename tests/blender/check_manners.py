@@ -12,7 +12,7 @@ import numpy as np
 from mathutils import Vector
 
 import idto3d_blender
-from idto3d_blender.head import export, folders, frame, import_head, naming
+from idto3d_blender.head import export, folders, frame, import_head, material, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 
@@ -50,6 +50,23 @@ def check_rename(head: Any) -> None:
     # Taken: a number, and nothing of the other one's moves.
     assert bpy.ops.idto3d.rename_head(name="anna") == {"FINISHED"} and head.name == "anna.001"
     assert bpy.data.objects["anna"].data.name == "anna" and bpy.data.images["anna skin_albedo"].users == 1
+
+
+def check_unit() -> None:
+    """In a scene of centimetres a head is as large as a head, and light goes as far into it; one beside another."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.context.scene.unit_settings.scale_length = 0.01
+    for system, metre, apart in (("METRIC", 100.0, 34.0), ("NONE", 1.0, 0.34)):
+        bpy.context.scene.unit_settings.system = system
+        for obj in list(bpy.context.scene.objects):
+            bpy.data.objects.remove(obj)
+        heads = []
+        for _ in range(2):
+            assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+            heads.append(bpy.context.object)
+        assert np.allclose(heads[0].scale, metre) and abs(heads[1].location.x - apart) < 1e-4
+        principled = material.principled(heads[0].data.materials[0].node_tree)
+        assert abs(principled.inputs["Subsurface Scale"].default_value - 0.004 * metre) < 1e-6
 
 
 def check_append() -> None:
@@ -159,6 +176,7 @@ def main() -> None:
     check_names()
     check_append()
     check_elsewhere()
+    check_unit()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     check_place()
     check_cut()

@@ -37,12 +37,12 @@ def new_head() -> Any:
     folder = WORK / "Zoë 2"
     if not folder.exists():
         synthetic.write(folder, expressions=(*NAMES[:-1], "mine"))
+    bpy.context.scene.unit_settings.scale_length = 0.0254
     assert bpy.ops.idto3d.import_head(filepath=str(folder)) == {"FINISHED"}
     head = bpy.context.object
     head.data.shape_keys.key_blocks["mine"].name = NAMES[-1]
     ORIGIN[:] = TRUTH["vertices"][0] - np.array(head.data.vertices[0].co)
     head.location, head.rotation_euler = (3.0, 2.0, 1.0), (0.3, 0.2, 0.9)
-    bpy.context.scene.unit_settings.scale_length = 0.0254
     return head
 
 

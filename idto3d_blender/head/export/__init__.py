@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import naming
+from .. import naming, room
 from ..import_head import run_to_end
 from ..rig_keys import is_twin
 from ..stepwise import Steps
@@ -78,7 +78,8 @@ def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> 
     if preset.format == "USD":
         mixes = {name: mixes[old] for old, name in keys.renamed(mixes).items()}
     frames = motion.frames_of(context.scene) if choice.animation and _moves(obj) and preset.animated else None
-    wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name), frames)
+    metre = room.metre(context.scene)
+    wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name), metre, frames)
     target = folder / f"{wanted.name}_{preset.name.lower()}"
     licence = _licence(obj)
     context.view_layer.update()

@@ -41,6 +41,7 @@ def write(context: Any, obj: Any, wanted: stage.Wanted, textures: Textures, fold
             "mixes": {name: dict(mix) for name, mix in wanted.mixes.items()},
             "rig": wanted.rig,
             "name": wanted.name,
+            "metre": wanted.metre,
             "frames": wanted.frames and asdict(wanted.frames),
             "textures": textures,
             "folder": str(folder),
@@ -91,13 +92,10 @@ def main() -> None:
             scene.collection.objects.link(obj)
         scene.frame_set(given["frame"])
         frames = given["frames"] and motion.Frames(**given["frames"])
-        work = checked.write(
-            bpy.context,
-            wanted.objects[0],
-            stage.Wanted(BY_NAME[given["preset"]], given["mixes"], given["rig"], given["name"], frames),
-            given["textures"],
-            Path(given["folder"]),
+        order = stage.Wanted(
+            BY_NAME[given["preset"]], given["mixes"], given["rig"], given["name"], given["metre"], frames
         )
+        work = checked.write(bpy.context, wanted.objects[0], order, given["textures"], Path(given["folder"]))
         try:
             while True:
                 _tell(type="progress", share=_LOADED + (1 - _LOADED) * next(work))

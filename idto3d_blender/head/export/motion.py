@@ -42,9 +42,9 @@ def name_of(*owners: Any) -> str:
     return next((data.action.name for data in moved if data is not None and data.action is not None), "Animation")
 
 
-def hand_on(given: Any, made: Any, unit: float = 1.0) -> None:
-    """Give ``made`` a copy of the active action of ``given``, so that names in it can be changed. unit: metres of the
-    copy's unit, in which bones move. What moves an armature as a whole stays behind."""
+def hand_on(given: Any, made: Any, scale: float = 1.0) -> None:
+    """Give ``made`` a copy of the active action of ``given``, so that names in it can be changed. scale: of the copy's
+    bones. What moves an armature as a whole stays behind."""
     before = given.animation_data
     if before is None or before.action is None:
         return
@@ -60,7 +60,7 @@ def hand_on(given: Any, made: Any, unit: float = 1.0) -> None:
         elif curve.data_path.endswith(".location"):
             for point in curve.keyframe_points:
                 for place in (point.co, point.handle_left, point.handle_right):
-                    place.y /= unit
+                    place.y *= scale
 
 
 def _curves(data: Any) -> Any:

@@ -37,13 +37,14 @@ _KINDS = ("objects", "meshes", "armatures", "materials", "images", "collections"
 
 @dataclass(frozen=True)
 class Wanted:
-    """preset; mixes: the file's keys, see `keys.wanted`; rig: the armature goes along; name: of all of it; frames: of
-    the animation that goes along, None for a head at rest."""
+    """preset; mixes: the file's keys, see `keys.wanted`; rig: the armature goes along; name: of all of it; metre: in
+    units of the head's scene; frames: of the animation that goes along, None for a head at rest."""
 
     preset: Preset
     mixes: Mapping[str, Mix]
     rig: bool
     name: str
+    metre: float
     frames: motion.Frames | None = None
 
 
@@ -110,7 +111,7 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     upright = Matrix.LocRotScale(place, turn, None).inverted()
     # FBX says in its objects' rotation how its axes lie to Blender's. Turned beforehand, the objects are not.
     axes = Matrix.Rotation(-math.pi / 2, 4, "X") if preset.format == "FBX" and preset.up == "Y" else Matrix()
-    frame = Matrix.Scale(1 / unit, 4) @ axes @ upright
+    frame = Matrix.Scale(1 / (unit * wanted.metre), 4) @ axes @ upright
     head = _head(scene, obj, wanted, frame @ obj.matrix_world)
     for slot, given in enumerate(slot.material for slot in obj.material_slots):
         name = _material_name(given, slot, wanted.name)
@@ -258,7 +259,7 @@ def _armature(scene: Any, given: Any, frame: Matrix, wanted: Wanted) -> Any:
         jaw.use_deform = True  # see rig.weigh_jaw
     if wanted.frames is not None:
         # Before the bones are renamed: the action's paths follow.
-        motion.hand_on(given, made, wanted.preset.unit if wanted.preset.format == "FBX" else 1.0)
+        motion.hand_on(given, made, (frame @ given.matrix_world).median_scale)
     # Unreal and USD know no dots in names.
     for one in made.data.bones:
         one.name = ascii_name(one.name)
