@@ -188,7 +188,8 @@ def choose_device(gpu: Gpu | None) -> str:
 def user_environment(device: str) -> Environment:
     """What the backend needs on an artist's machine: no linter, no test tools."""
     name = "requirements-cuda.txt" if device == "cuda" else "requirements.txt"
-    check = "import idto3d.worker, idto3d.pipeline, idto3d.distill.texture, insightface, cv2, onnxruntime, pi_heif, numba"
+    ours = "idto3d.worker, idto3d.pipeline, idto3d.distill.texture"
+    check = f"import {ours}, insightface, cv2, onnxruntime, pi_heif, numba"
     size = CUDA_SIZE if device == "cuda" else CPU_SIZE
     index = CPU_INDEX if sys.platform == "linux" and device == "cpu" else ""
     return Environment("backend", (BACKEND / name,), check, size, device, index)

@@ -80,8 +80,8 @@ def make(
         install(files, target, watch)
         watch.report("check", 0, 1)
         command = [str(interpreter(target)), "-s", "-c", environment.check]
-        # The check loads what a head needs, so its bytecode is there for the first head: seven of its seconds otherwise,
-        # and of every later one's where the user's own Python is told to write none.
+        # The check loads what a head needs, so that its bytecode is there for the first head: seven of its seconds
+        # otherwise, and of every later one's where the user's own Python is told to write none.
         env = {"PYTHONPATH": str(BACKEND), "PYTHONDONTWRITEBYTECODE": ""}
         run(command, watch, "E_CHECK", "The packages were installed but cannot be loaded.", env)
         write_complete(target, environment)

@@ -34,6 +34,7 @@ from environments import (
     find_gpu,
     user_environment,
 )
+from idto3d_shared.errors import UserError
 
 SPARE_BYTES = 200_000_000
 CHOOSE_PYTHON = "Name a Python 3.11 to 3.14 in the extension's preferences."
@@ -43,12 +44,8 @@ WINDOWS_PATH = 259  # characters, unless a setting allows more
 LONGEST_INSIDE = len("\\Lib\\site-packages\\") + 167
 
 
-class InstallError(Exception):
-    """An expected failure: stable code, what happened, what to do."""
-
-    def __init__(self, code: str, message: str, fix: str = "") -> None:
-        super().__init__(f"{code}: {message} {fix}".strip())
-        self.code, self.message, self.fix = code, message, fix
+class InstallError(UserError):
+    """A set-up that cannot be done."""
 
 
 def beside(target: Path, ending: str) -> Path:

@@ -1,26 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user is told when something goes wrong: a stable code, what happened, what to do."""
+"""How a job ends early: by something that the user is told of, or because they asked for it."""
 
 from __future__ import annotations
 
 import errno
 
+from idto3d_shared.errors import UserError
+
+__all__ = ["FULL", "Cancelled", "UserError", "as_user_error"]
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of an OSError that mean a full disk."""
-
-
-class UserError(Exception):
-    """An expected failure.
-
-    code: stable identifier such as ``E_NO_FACE``; message: one sentence saying what happened;
-    fix: one sentence saying what the user can do about it.
-    """
-
-    def __init__(self, code: str, message: str, fix: str = "") -> None:
-        super().__init__(f"{code}: {message}" + (f" {fix}" if fix else ""))
-        self.code = code
-        self.message = message
-        self.fix = fix
 
 
 class Cancelled(Exception):

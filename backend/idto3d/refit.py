@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from idto3d_shared.bundle_reader import HeadFiles, read_bundle_files
-from idto3d_shared.errors import BundleError
 from idto3d_shared.fit_file import FitFile, FitPhoto
 
 from .bundle import to_blender_frame, to_head_frame
+from .bundle.format import FORMAT_VERSION
 from .errors import UserError
 from .finish.head import BEARD, shipped_vertices
 from .fit.freeform import OUTLIER, Spread
@@ -168,10 +168,7 @@ def lay(bundle: Path, pack: Path) -> LaidHead:
     key = str(bundle), str(pack), _stamp(bundle)
     if key not in _kept:
         _kept.clear()
-        try:
-            files = read_bundle_files(bundle, (2,))
-        except BundleError as error:
-            raise UserError(error.code, error.message, error.fix) from error
+        files = read_bundle_files(bundle, (FORMAT_VERSION,))
         _kept[key] = LaidHead(files, load_head_model(read_pack(pack).file("head.safetensors")))
     return _kept[key]
 

@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import UserError
+
 Array = NDArray[Any]
 
 SHAPES = (
@@ -55,12 +57,8 @@ _MOST_ANGLE = 2 * math.pi  # more than that are degrees
 _TIMECODE, _COUNT = "timecode", "blendshapecount"
 
 
-class TakeError(Exception):
-    """A file that is no such table: a stable code (E_CAPTURE_...), what is wrong, what to do."""
-
-    def __init__(self, code: str, message: str, fix: str) -> None:
-        super().__init__(f"{code}: {message} {fix}")
-        self.code, self.message, self.fix = code, message, fix
+class TakeError(UserError):
+    """A file that is no such table (E_CAPTURE_...)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,17 +13,16 @@ from PIL import Image
 
 from idto3d_shared.bundle_header import MaterialHeader
 from idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files, warnings_of
-from idto3d_shared.errors import AGAIN, BundleError
+from idto3d_shared.errors import BundleError
 
-from ..errors import UserError
 from .format import FORMAT_VERSION, SKIN, Bundle, BundleMaterial, Bytes, PhotoScore, Wrinkles
 
 GLB = "head.glb"
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """Read and check the bundle in folder `path`, format 2. Raises UserError E_BUNDLE_*."""
-    head = _files(path)
+    """Read and check the bundle in folder `path`, format 2. Raises BundleError."""
+    head = read_bundle_files(path, (FORMAT_VERSION,))
     own = next((material.maps for material in head.materials if material.name == SKIN), {})
     info = head.info
     return Bundle(
@@ -70,23 +69,16 @@ def _wrinkles(head: HeadFiles, files: Mapping[str, str]) -> Wrinkles:
 
 
 def validate(path: str | Path) -> list[str]:
-    """Check the bundle in folder `path`; returns warnings, raises UserError E_BUNDLE_* at the first defect."""
-    warnings = warnings_of(_files(path))
+    """Check the bundle in folder `path`; returns warnings, raises BundleError at the first defect."""
+    warnings = warnings_of(read_bundle_files(path, (FORMAT_VERSION,)))
     file = Path(path) / GLB
     if not file.is_file():
-        raise UserError("E_BUNDLE_MISSING", f"{Path(path).name} has no {GLB}.", AGAIN)
+        raise BundleError("E_BUNDLE_MISSING", f"{Path(path).name} has no {GLB}.")
     with file.open("rb") as stream:
         start = struct.unpack("<4sII", stream.read(12).ljust(12, b"\0"))
     if start != (b"glTF", 2, file.stat().st_size):
-        raise UserError("E_BUNDLE_MAP", f"{GLB} is cut off or no glTF.", AGAIN)
+        raise BundleError("E_BUNDLE_MAP", f"{GLB} is cut off or no glTF.")
     return warnings
-
-
-def _files(path: str | Path) -> HeadFiles:
-    try:
-        return read_bundle_files(path, (FORMAT_VERSION,))
-    except BundleError as error:
-        raise UserError(error.code, error.message, error.fix) from error
 
 
 def _material(head: HeadFiles, given: MaterialHeader) -> BundleMaterial:

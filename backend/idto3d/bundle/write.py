@@ -19,7 +19,6 @@ from PIL import Image
 
 from idto3d_shared.bundle_header import KINDS, MAPS, UNITS
 from idto3d_shared.bundle_reader import ARRAYS, POSES, PREVIEW, check_mesh
-from idto3d_shared.errors import BundleError
 from idto3d_shared.fit_file import FIT, fit_text
 
 from ..errors import UserError
@@ -56,8 +55,6 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Path:
         _write_files(bundle, temporary)
         validate(temporary)
         publish(temporary, path, token, _is_ours)
-    except BundleError as error:
-        raise UserError(error.code, error.message) from error
     except OSError as error:
         raise UserError(
             "E_BUNDLE_WRITE",
