@@ -77,7 +77,7 @@ class IDTO3D_capture(bpy.types.PropertyGroup):
     )
     trim_in: bpy.props.FloatProperty(name="In", min=0.0, subtype="TIME_ABSOLUTE")  # type: ignore[valid-type]
     trim_out: bpy.props.FloatProperty(  # type: ignore[valid-type]
-        name="Out", description="0: the take's end", min=0.0, subtype="TIME_ABSOLUTE"
+        name="Out", description="Where the take is cut off; 0 for its end", min=0.0, subtype="TIME_ABSOLUTE"
     )
     start: bpy.props.IntProperty(name="Start Frame", default=1)  # type: ignore[valid-type]
     as_strip: bpy.props.BoolProperty(  # type: ignore[valid-type]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import traceback
 import uuid
@@ -19,6 +20,7 @@ from ..jobs import driver, session, setup_backend
 from ..jobs.job import Job, Launch
 from ..jobs.snapshot import Problem, Snapshot
 from ..ui import preferences, thumbnails
+from . import properties
 from .table import FaceTake, TakeError, read_take
 
 STAGES = (("loading programs", 0.05), ("watching the video", 0.55), ("reading the face", 0.39), ("saving", 0.01))
@@ -44,8 +46,11 @@ state = State()
 
 
 def load(file: Path) -> None:
-    """Load a CSV. Raises TakeError."""
-    state.take, state.file, state.name = read_take(file), file, file.stem
+    """Load a CSV, all of it to be baked. Raises TakeError."""
+    take = read_take(file)
+    state.take, state.file, state.name = take, file, file.stem
+    given = properties.settings()
+    given.trim_in, given.trim_out = 0.0, math.ceil(1000 * take.duration) / 1000
     state.problem, state.warnings = None, ()
 
 

@@ -27,7 +27,7 @@ EXPRESSIONS = (
     "jaw_right",
 )
 
-OWN, VISEMES, OTHERS = "Expressions", "Visemes", "Other"
+OWN, VISEMES, OTHERS = "Whole Face", "Visemes", "Other"
 REGIONS = {
     "brow": "Brows", "eye": "Eyes", "jaw": "Jaw", "mouth": "Mouth", "cheek": "Cheeks", "nose": "Nose",
     "tongue": "Tongue",
@@ -38,8 +38,9 @@ _SIDES = {"left": "right", "right": "left"}
 
 
 def label(name: str) -> str:
-    """ "mouth_left" -> "Mouth left". ARKit's shapes and visemes keep their names, by which other programs know them."""
-    return name if group_of(name) not in (OWN, OTHERS) else name.replace("_", " ").capitalize()
+    """ "mouth_left" -> "Mouth Left". ARKit's shapes and visemes keep their names, by which other programs know them,
+    and so do the user's keys."""
+    return name if group_of(name) != OWN else name.replace("_", " ").title()
 
 
 def group_of(name: str) -> str:

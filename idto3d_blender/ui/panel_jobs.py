@@ -83,10 +83,11 @@ def _draw_waiting(layout: Any, state: session.Session) -> None:
 def _draw_ended(layout: Any, context: Any, state: session.Session, ended: Snapshot) -> None:
     name = _name(state.jobs.record(ended.id), ended.id)
     row = layout.row()
+    unfinished = any(record.id == ended.id for record in state.resumable)
     if ended.error is not None:
         row.label(text=name, icon="USER")
         row.operator("idto3d.dismiss", text="", icon="X", emboss=False)
-        panel_parts.problem(layout, context, ended.error)
+        panel_parts.problem(layout, context, ended.error, ended.id if unfinished else "")
     elif ended.state == "done":
         row.label(text=f"{name}: {'opening' if driver.importing(ended.id) else 'finished'}", icon="CHECKMARK")
         # For another file that was opened since, or a head that was deleted.
@@ -97,10 +98,8 @@ def _draw_ended(layout: Any, context: Any, state: session.Session, ended: Snapsh
     else:
         row.label(text=f"{name}: cancelled", icon="PAUSE")
         row.operator("idto3d.dismiss", text="", icon="X", emboss=False)
-    if any(record.id == ended.id for record in state.resumable):
-        row = layout.row(align=True)
-        row.operator("idto3d.resume_job", icon="PLAY").job = ended.id
-        row.operator("idto3d.forget_job", icon="TRASH").job = ended.id
+        if unfinished:
+            panel_parts.resume_buttons(layout, ended.id)
 
 
 def _draw_resumable(layout: Any, records: list[Record]) -> None:

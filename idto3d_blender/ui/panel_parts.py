@@ -46,13 +46,15 @@ def text(layout: Any, context: Any, message: str, icon: str = "NONE") -> None:
         column.label(text=line, icon=icon if number == 0 else ("BLANK1" if icon != "NONE" else "NONE"))
 
 
-def problem(layout: Any, context: Any, what: Problem) -> None:
-    """An error: one sentence, its code, the buttons that help, and the report."""
+def problem(layout: Any, context: Any, what: Problem, resume: str = "") -> None:
+    """An error: one sentence, the buttons that help, the report, and its code. resume: the job that may go on."""
     first = what.message.splitlines()[0] if what.message else "Something went wrong."
     text(layout, context, first, "ERROR")
     if what.fix:
         text(layout, context, what.fix, "BLANK1")
     remedy_buttons(layout, what)
+    if resume:
+        resume_buttons(layout, resume)
     layout.operator("idto3d.copy_report", icon="COPYDOWN")
     # In a row of its own: beside a button the longest codes are cut off.
     layout.label(text=what.code)
@@ -65,6 +67,13 @@ def remedy_buttons(layout: Any, what: Problem) -> None:
         button = column.operator(remedy.operator, text=remedy.text, icon=remedy.icon)
         for name, value in remedy.values.items():
             setattr(button, name, value)
+
+
+def resume_buttons(layout: Any, job: str) -> None:
+    """What can be done with an unfinished head."""
+    row = layout.row(align=True)
+    row.operator("idto3d.resume_job", icon="PLAY").job = job
+    row.operator("idto3d.forget_job", icon="TRASH").job = job
 
 
 def bar(layout: Any, fraction: float) -> None:

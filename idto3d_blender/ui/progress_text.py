@@ -60,6 +60,12 @@ def time_left(snapshot: Snapshot, shares: Sequence[tuple[str, float]]) -> str:
 
 
 _VERDICTS = {"good": "Understood well", "fair": "Understood in part", "poor": "Hardly understood"}
+_DOES = {
+    "mouth smile": "smiling", "mouth frown": "mouth turned down", "mouth pucker": "lips pursed",
+    "jaw open": "mouth open", "cheek puff": "cheeks puffed", "brow down": "frowning",
+    "brow inner up": "brows raised", "brow outer up": "brows raised",
+    "eye blink": "eyes closed", "eye squint": "squinting", "eye wide": "eyes wide open",
+}  # fmt: skip
 _STRAIGHT = 5.0  # degrees that nobody would call turned
 
 
@@ -69,7 +75,7 @@ def verdict(fit: Fit) -> str:
 
 
 def details(fit: Fit) -> str:
-    """ "1.2 mm off, 23° left, smile": what was understood, as the viewer of the photo sees it."""
+    """ "1.2 mm off, 23° left, smiling": what was understood, as the viewer of the photo sees it."""
     seen = [f"{fit.residual_mm:.1f} mm off"]
     for angle, ways in ((fit.yaw, ("left", "right")), (fit.pitch, ("down", "up"))):
         if abs(angle) >= _STRAIGHT:
@@ -78,10 +84,10 @@ def details(fit: Fit) -> str:
 
 
 def _moves(expression: str) -> list[str]:
-    """ "mouthSmile_L, mouthSmile_R, jawOpen" -> ["mouth smile"]: the strongest, as a sidebar has no room for more."""
+    """ "mouthSmile_L, mouthSmile_R, jawOpen" -> ["smiling"]: the strongest, as a sidebar has no room for more."""
     names = [re.sub(r"_[LR]$", "", name.strip()) for name in expression.split(",") if name.strip()]
     words = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower() for name in names]
-    return words[:1]
+    return [_DOES.get(word, word) for word in words[:1]]
 
 
 def duration(seconds: float) -> str:

@@ -27,7 +27,7 @@ def test_expressions_are_the_backends() -> None:
 def test_every_key_has_a_group_and_is_found_by_words() -> None:
     given = ["viseme_PP", "mine", "mouthSmileLeft", "smile", "tongueOut", "mouthSmileRight", "eyeBlinkLeft"]
     assert expressions.grouped(given) == {
-        "Expressions": ["smile"],
+        "Whole Face": ["smile"],
         "Eyes": ["eyeBlinkLeft"],
         "Mouth": ["mouthSmileLeft", "mouthSmileRight"],
         "Tongue": ["tongueOut"],
@@ -39,8 +39,8 @@ def test_every_key_has_a_group_and_is_found_by_words() -> None:
     assert expressions.found(given, "smile") == ["mouthSmileLeft", "smile", "mouthSmileRight"]
     assert expressions.found(given, "LEFT mouth") == ["mouthSmileLeft"]
     assert expressions.found(given, "visemes") == ["viseme_PP"] and expressions.found(given, "nose") == []
-    assert [expressions.label(n) for n in ("mouth_left", "jawOpen", "viseme_PP")] == [
-        "Mouth left", "jawOpen", "viseme_PP",
+    assert [expressions.label(n) for n in ("mouth_left", "jawOpen", "viseme_PP", "mine")] == [
+        "Mouth Left", "jawOpen", "viseme_PP", "mine",
     ]  # fmt: skip
 
 
