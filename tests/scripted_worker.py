@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from idto3d_blender.jobs.job import Job, Launch, Timeouts, child_environment
+from idto3d_blender.jobs.backend_process import child_environment
+from idto3d_blender.jobs.job import Job, Launch, Timeouts
 from idto3d_blender.jobs.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parents[1]

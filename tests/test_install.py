@@ -27,7 +27,8 @@ import preflight
 from child_process import Cancelled, Watch, run
 from environments import Environment
 from idto3d_blender.jobs import setup_backend
-from idto3d_blender.jobs.job import Job, Launch, child_environment
+from idto3d_blender.jobs.backend_process import child_environment
+from idto3d_blender.jobs.job import Job, Launch
 from preflight import InstallError
 from tests.install_kit import Seen, environment_of, make_index, make_wheel, use_index
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from idto3d_blender.jobs import job as job_module
-from idto3d_blender.jobs.job import Job, Launch, Timeouts, child_environment
+from idto3d_blender.jobs.backend_process import child_environment
+from idto3d_blender.jobs.job import Job, Launch, Timeouts
 from idto3d_blender.jobs.snapshot import Fit, Problem
 from idto3d_blender.ui import progress_text
 from tests.scripted_worker import ENDLESS, NORMAL, SHORT, finish, launch_of, started, until

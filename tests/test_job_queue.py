@@ -19,7 +19,8 @@ from idto3d.worker import LOADING
 from idto3d_blender.jobs import jobs as jobs_module
 from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.job import Job, Launch
-from idto3d_blender.jobs.jobs import Jobs, Record
+from idto3d_blender.jobs.jobs import Jobs
+from idto3d_blender.jobs.records import Record
 from tests.scripted_worker import ENDLESS, NORMAL, ROOT, SHORT, launch_of, until
 
 
@@ -193,7 +194,8 @@ def test_record_of_a_killed_blender_is_offered_again(user: Path) -> None:
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from idto3d_blender.jobs.job import Launch, child_environment
+from idto3d_blender.jobs.backend_process import child_environment
+from idto3d_blender.jobs.job import Launch
 from idto3d_blender.jobs.jobs import Jobs
 user = Path({str(user)!r})
 command = ({sys.executable!r}, "-S", str(user / "worker w.py"))
@@ -273,7 +275,7 @@ def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
         for path in (f"jobs/{name}.json", f"logs/{name}.log", f"previews/{name}"):
             if (user / path).exists():
                 os.utime(user / path, (1e9, 1e9))
-    jobs.tidy()
+    jobs.records.tidy()
     assert {path.stem for path in (user / "jobs").iterdir()} == {new, waiting}
     assert {path.name for path in (user / "previews").iterdir()} == {new, waiting}
     assert not (user / "logs" / f"{old}.log").exists() and (user / "logs" / f"{new}.log").exists()

@@ -154,3 +154,19 @@ class BackendProcess:
                 process.stdin.flush()
         with contextlib.suppress(OSError, ValueError):
             process.stdin.close()
+
+
+def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:
+    """Environment variables for a Python that is not Blender's: nothing of Blender's Python is handed on, and nothing
+    is written outside ``user_folder``."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
+    env.pop("VIRTUAL_ENV", None)
+    return {
+        **env,
+        "PYTHONPATH": str(pythonpath),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUTF8": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPYCACHEPREFIX": str(user_folder / "cache" / "pycache"),
+        "NUMBA_CACHE_DIR": str(user_folder / "cache" / "numba"),
+    }

@@ -19,7 +19,7 @@ from ..head import import_head
 from ..head.bundle import BundleError
 from ..head.parts import Interrupted
 from ..head.prepare import Prepared, prepare
-from ..studio import live, view, viewport_colours
+from ..studio import live, preview_mesh, view, viewport_colours
 from ..ui import preferences, thumbnails
 from . import session
 from .snapshot import Problem, Snapshot
@@ -37,7 +37,7 @@ class Building:
     bundles; coloured: viewports show a preview's colours."""
 
     reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="idto3d-read"))
-    reading: Future[live.Shape] | None = None
+    reading: Future[preview_mesh.Shape] | None = None
     shown: Path | None = None
     sketched: Path | None = None
     preview: Slices | None = None
@@ -101,7 +101,7 @@ def look_at_running(work: Building, state: session.Session) -> None:
         work.sketch = _sketch(work, running.id, running.sketch)
     elif running.mesh is not None and running.mesh != work.shown:
         work.shown = running.mesh
-        work.reading = work.reader.submit(live.read, running.mesh, running.id, running.topology or 0)
+        work.reading = work.reader.submit(preview_mesh.read, running.mesh, running.id, running.topology or 0)
 
 
 def next_slice(work: Building, state: session.Session) -> bool:
@@ -141,7 +141,7 @@ def next_slice(work: Building, state: session.Session) -> bool:
     return False
 
 
-def _preview(work: Building, shape: live.Shape) -> Slices:
+def _preview(work: Building, shape: preview_mesh.Shape) -> Slices:
     new = live.find(shape.job) is None
     name = _name(shape.job)
     if not (yield from live.show(shape, name)):

@@ -12,7 +12,6 @@ The lines on the wire are described in backend/idto3d/protocol.py.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -40,10 +39,10 @@ _LONGEST_GAP = 1.0
 class Launch:
     """What to start.
 
-    command: interpreter and arguments; env: the child's whole environment (see `child_environment`); log: file that
-    gets stderr, appended; request: what to ask once the child has said hello (None: its command line says it all);
-    stages: share of the whole work for each stage, in their order, for the overall fraction; keep: the child can do
-    more than one job.
+    command: interpreter and arguments; env: the child's whole environment (see `backend_process.child_environment`);
+    log: file that gets stderr, appended; request: what to ask once the child has said hello (None: its command line
+    says it all); stages: share of the whole work for each stage, in their order, for the overall fraction; keep: the
+    child can do more than one job.
     """
 
     command: tuple[str, ...]
@@ -366,19 +365,3 @@ class Job:
     def _kill(self) -> None:
         if self._process:
             self._process.kill()
-
-
-def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:
-    """Environment variables for a Python that is not Blender's: nothing of Blender's Python is handed on, and nothing
-    is written outside ``user_folder``."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
-    env.pop("VIRTUAL_ENV", None)
-    return {
-        **env,
-        "PYTHONPATH": str(pythonpath),
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONUTF8": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPYCACHEPREFIX": str(user_folder / "cache" / "pycache"),
-        "NUMBA_CACHE_DIR": str(user_folder / "cache" / "numba"),
-    }

@@ -19,7 +19,8 @@ from .. import ADDON
 from ..ui import preferences
 from . import setup_backend
 from .job import Job, Launch
-from .jobs import Jobs, Record
+from .jobs import Jobs
+from .records import Record
 from .snapshot import Fit, Snapshot
 
 
@@ -97,7 +98,7 @@ def start(folder: Path, launch: Callable[[Record], Launch] | None = None) -> Ses
 
     def look_round() -> None:
         made.look_up_jobs()
-        made.jobs.tidy()
+        made.jobs.records.tidy()
 
     # It looks for every photo of every unfinished job, and a network drive may be slow to answer a panel's first draw.
     looking = threading.Thread(target=look_round, name="idto3d-jobs", daemon=True)

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .backend_process import NO_WINDOW
-from .job import Job, Launch, Timeouts, child_environment
+from .backend_process import NO_WINDOW, child_environment
+from .job import Job, Launch, Timeouts
 from .snapshot import Problem
 
 State = Literal["missing", "incomplete", "outdated", "ready"]

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from ..jobs import driver, session, setup_backend
-from ..jobs.jobs import Record
+from ..jobs.records import Record
 from ..jobs.snapshot import Snapshot
 from . import panel_parts, progress_text, thumbnails
 

@@ -16,8 +16,9 @@ import numpy as np
 
 import idto3d_blender
 from idto3d_blender.jobs import driver, session, setup_backend
-from idto3d_blender.jobs.job import Launch, child_environment
-from idto3d_blender.jobs.jobs import Record
+from idto3d_blender.jobs.backend_process import child_environment
+from idto3d_blender.jobs.job import Launch
+from idto3d_blender.jobs.records import Record
 from idto3d_blender.ui.properties import settings
 from tests.blender import synthetic_bundle as synthetic
 

@@ -19,7 +19,8 @@ from mathutils import Vector
 import idto3d_blender
 from idto3d_blender.capture import bake, properties, takes
 from idto3d_blender.capture.table import SHAPES, take_of, write_take
-from idto3d_blender.jobs.job import Launch, child_environment
+from idto3d_blender.jobs.backend_process import child_environment
+from idto3d_blender.jobs.job import Launch
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 

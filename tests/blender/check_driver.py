@@ -16,7 +16,7 @@ import idto3d_blender
 from idto3d_blender.head import expressions
 from idto3d_blender.head.import_head import is_head
 from idto3d_blender.jobs import driver, generate, session
-from idto3d_blender.studio import live
+from idto3d_blender.studio import live, preview_mesh
 from idto3d_blender.ui import properties
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
@@ -67,7 +67,7 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     ticks.until(lambda: not np.array_equal(points(live.find(job)), first))
     assert live.find(job).data.name == mesh_name, "the same topology made another mesh"
     assert live.find(job).data.polygons[0].use_smooth
-    ticks.until(lambda: live.COLOURS in live.find(job).data.color_attributes)
+    ticks.until(lambda: preview_mesh.COLOURS in live.find(job).data.color_attributes)
     truth = synthetic.ellipsoid(16, 30, quads=True)
     mesh = live.find(job).data
     assert len(mesh.vertices) == len(truth["vertices"])
@@ -134,7 +134,7 @@ def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
         ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
         wanted = basis * np.float32(0.9 + 0.02 * 5)
         ticks.until(lambda j=job, w=wanted: np.allclose(points(live.find(j)), w, atol=1e-6))  # type: ignore[misc]
-        assert live.find(job) == head and is_head(head) and live.COLOURS not in head.data.color_attributes
+        assert live.find(job) == head and is_head(head) and preview_mesh.COLOURS not in head.data.color_attributes
         keys = head.data.shape_keys.key_blocks
         keys["smile"].value = 1.0
         bpy.context.view_layer.update()

@@ -17,8 +17,8 @@ from mathutils import Vector
 import idto3d_blender
 from idto3d_blender.head import mesh_data, naming
 from idto3d_blender.head.bundle import FitCamera
-from idto3d_blender.jobs.backend_process import BackendProcess
-from idto3d_blender.jobs.job import Launch, Warm, child_environment
+from idto3d_blender.jobs.backend_process import BackendProcess, child_environment
+from idto3d_blender.jobs.job import Launch, Warm
 from idto3d_blender.match import lens, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link

@@ -57,7 +57,7 @@ def _fake_backend(state: Any) -> None:
     def launch(record: Any) -> Any:
         real = setup_backend.worker_launch(folder, record.id, record.request)
         command = (sys.executable, str(WORK / "tests" / "blender" / "fake_worker.py"), str(WORK / "bundle"))
-        environment = {**job.child_environment(folder, WORK), "PYTHONPATH": str(WORK)}
+        environment = {**ext.backend_process.child_environment(folder, WORK), "PYTHONPATH": str(WORK)}
         return job.Launch(command, environment, real.log, real.request, real.stages)
 
     folder = state.folder

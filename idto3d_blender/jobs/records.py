@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A record of each job on disk, so that a job outlives a crash, a closed Blender or another file.
+
+`jobs/<id>.json` under the user folder holds a job's request and state; it is replaced whole, never written in place. A
+record that says queued or running while no living process holds its lock was left behind. No bpy here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .snapshot import State
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+
+KEEP_SECONDS = 30 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a job. request: a ``generate`` request without type and job (photos, out, pack, quality,
+    expressions, prompt, seed, previews); created: seconds since 1970; note: anything the caller wants back with it."""
+
+    id: str
+    request: Mapping[str, Any]
+    created: float
+    state: State = "queued"
+    resumable: bool = True
+    error: Mapping[str, str] | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+    def photos_exist(self) -> bool:
+        photos = self.request.get("photos") or []
+        # Not Path.is_file, which raises where a folder may not be looked into.
+        return bool(photos) and all(os.path.isfile(photo) for photo in photos)
+
+
+class Records:
+    """All records of a user folder, and the locks of those that belong to this process."""
+
+    def __init__(self, user_folder: Path) -> None:
+        self.user_folder = user_folder
+        self.folder = user_folder / "jobs"
+        self._written: dict[str, Record] = {}
+        self._locks: dict[str, BinaryIO] = {}
+
+    def get(self, job_id: str) -> Record | None:
+        """A record that this process has written."""
+        return self._written.get(job_id)
+
+    def write(self, record: Record) -> None:
+        """Keep a record. Raises OSError where the user folder cannot be written; this process knows it all the same."""
+        self._written[record.id] = record
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.folder / f"{record.id}.json", json.dumps(asdict(record), indent=1))
+
+    def left_behind(self) -> list[Record]:
+        """Jobs that were cancelled, failed on the way, or were left queued or running by a process that is gone; newest
+        first. Only where all photos still exist."""
+        found = [record for path in self.folder.glob("*.json") if (record := _read(path)) is not None]
+        return sorted(
+            (
+                record
+                for record in found
+                if record.state != "done"
+                and record.resumable
+                and record.photos_exist()
+                and not self._held_elsewhere(record.id)
+            ),
+            key=lambda record: record.created,
+            reverse=True,
+        )
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job's record, log, previews and checkpoint; its bundle stays."""
+        self._written.pop(job_id, None)
+        record = _read(self.folder / f"{job_id}.json")
+        if record is not None and record.state != "done" and record.request.get("out"):
+            out = Path(str(record.request["out"]))
+            shutil.rmtree(out.with_name(f"{out.name}.work"), ignore_errors=True)
+        for suffix in (".json", ".lock"):
+            (self.folder / f"{job_id}{suffix}").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self.user_folder / "logs" / f"{job_id}.log").unlink(missing_ok=True)
+        shutil.rmtree(self.user_folder / "previews" / job_id, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Forget jobs that are finished, or failed for good, after a month, and what of logs and previews is older than
+        that; heads stay.
+
+        Deletes files, perhaps many: to be called once, from a thread that may take its time.
+        """
+        oldest = time.time() - KEEP_SECONDS
+        for path in self.folder.glob("*.json"):
+            record = _read(path)
+            over = record is not None and (record.state == "done" or not record.resumable)
+            if over and _modified(path) < oldest:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        for path in [*self.user_folder.glob("logs/*.log"), *self.user_folder.glob("previews/*")]:
+            if _modified(path) < oldest and not (self.folder / f"{path.stem}.json").exists():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+
+    def lock(self, job_id: str) -> None:
+        """Make a job this process's own. Raises KeyError where it is another's."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = (self.folder / f"{job_id}.lock").open("ab")
+        if not _take_lock(file):
+            file.close()
+            raise KeyError(job_id)
+        self._locks[job_id] = file
+
+    def unlock(self, *job_ids: str) -> None:
+        """Let go of these jobs, or of all."""
+        for job_id in job_ids or tuple(self._locks):
+            file = self._locks.pop(job_id, None)
+            if file is not None:
+                _drop_lock(file)
+                file.close()
+                with contextlib.suppress(OSError):
+                    (self.folder / f"{job_id}.lock").unlink(missing_ok=True)
+
+    def _held_elsewhere(self, job_id: str) -> bool:
+        """The system lets go of a lock when its process dies, however it dies."""
+        try:
+            with (self.folder / f"{job_id}.lock").open("r+b") as file:
+                taken = _take_lock(file)
+                if taken:
+                    _drop_lock(file)
+                return not taken
+        except OSError:
+            return False
+
+
+def _modified(path: Path) -> float:
+    """Seconds since 1970; now, for a file that has just gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()
+
+
+def _take_lock(file: BinaryIO) -> bool:
+    try:
+        if sys.platform == "win32":
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _drop_lock(file: BinaryIO) -> None:
+    """To close the file is not enough: a process that is just being started has a copy of it for a moment."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        record = Record(**values)
+        return record if record.id == path.stem and isinstance(record.request, dict) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file's content at once: a reader, or a crash, finds the old or the new one, never a part.
+
+    Not forced to the disk: that can take longer than Blender's main thread may wait.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
