@@ -37,7 +37,10 @@ def test_the_story_came_to_its_end(head_story: Seen) -> None:
     print("\nlongest pause of Blender's main thread, seconds:", result["longest_gap"])
     print("longest turn of the extension's timers, seconds:", result["longest_tick"])
     print("of these on the processor:", result["longest_tick_cpu"])
+    print("clicks without effect:", result["clicks_let_go_by"])
     assert result.get("finished"), result.get("error")
+    # A busy machine may lose one; a button that ignores its first click would lose more.
+    assert len(result["clicks_let_go_by"]) <= 1
     assert "Traceback" not in head_story.log, head_story.log[-3000:]
 
 
