@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -72,28 +72,36 @@ def stop(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def run(command: Sequence[str | Path], env: dict[str, str] | None = None, log: Path | None = None,
-        on_line: Callable[[str], None] | None = None) -> int:  # fmt: skip
-    """Run a child to its end and return its exit status.
+@contextlib.contextmanager
+def child(command: Sequence[str | Path], env: dict[str, str] | None = None, log: Path | None = None,
+          piped: bool = False) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
+    """A child that runs beside the block, and is stopped where that fails.
 
-    With a log both its streams go there, except that on_line gets the lines of its stdout instead; without, to the
-    terminal. The child has its own process group, so that Ctrl-C reaches it once, through us.
+    With a log both its streams go there, without, to the terminal; piped: its stdout is for us. It has its own process
+    group, so that Ctrl-C reaches it once, through us.
     """
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(log.open("a", encoding="utf-8")) if log else None
         process = subprocess.Popen(
             [str(part) for part in command], env={**os.environ, "PYTHONUTF8": "1", **(env or {})}, encoding="utf-8",
-            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if on_line else sink, stderr=sink,
+            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if piped else sink, stderr=sink,
             start_new_session=sys.platform != "win32",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # fmt: skip
         try:
-            for line in process.stdout or ():
-                assert on_line is not None
-                on_line(line.rstrip("\n"))
-            return process.wait()
+            yield process
         except BaseException:
             stop(process)
             raise
+
+
+def run(command: Sequence[str | Path], env: dict[str, str] | None = None, log: Path | None = None,
+        on_line: Callable[[str], None] | None = None) -> int:  # fmt: skip
+    """Run a child to its end and return its exit status; on_line gets the lines of its stdout."""
+    with child(command, env, log, on_line is not None) as process:
+        for line in process.stdout or ():
+            assert on_line is not None
+            on_line(line.rstrip("\n"))
+        return process.wait()
 
 
 def new_log(name: str) -> Path:
@@ -254,21 +262,31 @@ def test_gui(blender: str) -> int:
 
 
 def test() -> int:
-    """Linter, type checker and all tests; each runs even where the one before found something."""
+    """Linter, type checker and all tests; each runs even where the one before found something. Blender's tests run
+    beside the others, and are told of at the end."""
     backend, blenders = backend_environment(), [bpy_environment(version) for version in BPY_VERSIONS]
     ensure(backend, *blenders)
     pythons = os.pathsep.join(str(blender.python()) for blender in blenders)
     env = {"PYTHONPATH": str(ROOT / "backend"), "IDTO3D_BPY_PYTHONS": pythons, "OMP_WAIT_POLICY": "PASSIVE"}
     os.chdir(ROOT)
-    failures, summary = 0, []
-    for tool, *arguments in (["ruff", "check", "."], ["mypy"], ["pytest"]):
-        print(f"\n== {tool}", flush=True)
-        began = time.monotonic()
-        status = run([backend.python(), "-m", tool, *arguments], env)
-        failures += status != 0
-        summary.append(f"{tool:<8} {'FAILED' if status else 'passed'}  {clock(time.monotonic() - began)}")
-    print("", *summary, sep="\n")
-    return min(failures, 1)
+    began, ends = time.monotonic(), dict[str, int]()
+    in_blender, *others = "pytest tests/blender", "ruff check .", "mypy", "pytest --ignore=tests/blender"
+
+    def command(line: str) -> list[str | Path]:
+        return [backend.python(), "-m", *line.split()]
+
+    with tempfile.TemporaryDirectory(prefix="idto3d-") as folder:
+        log = Path(folder) / "log"
+        with child(command(in_blender), env, log) as aside:
+            for line in others:
+                print(f"\n== {line}", flush=True)
+                ends[line] = run(command(line), env)
+            ends[in_blender] = aside.wait()
+        print(f"\n== {in_blender}", log.read_text(encoding="utf-8", errors="replace"), sep="\n")
+    for line, status in ends.items():
+        print(f"{'FAILED' if status else 'passed'}  {line}")
+    print(f"{clock(time.monotonic() - began)} in all")
+    return int(any(ends.values()))
 
 
 def package() -> None:
