@@ -127,4 +127,3 @@ def test_disagreement_names_every_photo() -> None:
     (notice,) = identity.disagreement(names, [0.5, 0.4, 0.1])
     assert notice.code == "W_PHOTOS_DISAGREE"
     assert all(part in notice.message for part in ("a.jpg 0.50", "b.jpg 0.40", "c.jpg 0.10"))
-    assert identity.disagreement(names, [0.5, 0.4, 0.1], threshold=0.05) == []

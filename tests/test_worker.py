@@ -29,11 +29,12 @@ from tests.quick_pack import quick_pack
 Event = dict[str, Any]
 PATIENCE = 120.0  # seconds for one event; a guard against hanging, not a measurement
 
-# The real worker, with libraries that print where only events may stand.
+# The real worker, with small maps, and with libraries that print where only events may stand.
 NOISY = """
 import os, sys
 import idto3d.pipeline as p
 import idto3d.live as live
+p.TEXTURE_SIZES.update(dict.fromkeys(p.TEXTURE_SIZES, 256))
 live.MESH_SECONDS = live.PICTURE_SECONDS = 1e9  # previews only where they must come, however slow the machine
 def noisy(*arguments, whole=p.generate):
     print("noise from a library")

@@ -22,8 +22,9 @@ from idto3d import pipeline
 from idto3d import worker as worker_module
 from idto3d.errors import Cancelled, UserError
 from idto3d.pipeline import STARTER_PACK
-from idto3d.protocol import QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, parse_request
-from idto3d.worker import Task, Worker, run_generate
+from idto3d.protocol import QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, Task, parse_request
+from idto3d.tasks import run_generate
+from idto3d.worker import Worker
 
 Event = dict[str, Any]
 PATIENCE = 120.0  # seconds for one event; a guard against hanging, not a measurement
@@ -89,6 +90,7 @@ def chained(error: Exception, cause: Exception) -> Exception:
         (MemoryError(), "E_OUT_OF_MEMORY"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "E_OUT_OF_MEMORY"),
         (torch.OutOfMemoryError("CUDA out of memory"), "E_OUT_OF_MEMORY"),
+        (ImportError("No module named 'diffusers'"), "E_SETUP"),
         (UserError("E_PACK_HASH", "damaged", "again"), "E_PACK_HASH"),
     ],
 )
@@ -166,7 +168,7 @@ def test_a_request_becomes_what_the_pipeline_takes(monkeypatch: pytest.MonkeyPat
     wanted = pipeline.GenerateConfig(STARTER_PACK, 5, "smile", "an old man", "fine")
     assert asked[1] == (("a.png",), plain.out, wanted, "p")
     # what it left is what the same job goes on from
-    work = pipeline.work_folder(plain.out, plain.photos, pipeline.GenerateConfig())
+    work = pipeline.job_folder(plain.out, plain.photos, pipeline.GenerateConfig())
     (work / "geometry-x").mkdir(parents=True)
     (work / "geometry-x" / "checkpoint.safetensors").write_bytes(b"")
     with pytest.raises(Cancelled) as stopped:

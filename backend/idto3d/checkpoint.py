@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+
+from .whole_file import whole
 
 
 def save_checkpoint(
@@ -26,9 +27,8 @@ def save_checkpoint(
         for key, value in state.get(index, {}).items():
             tensors[f"optimiser/{slot}/{key}"] = torch.as_tensor(value).detach().contiguous()
     metadata = {"step": str(step), "config": json.dumps(config), "parameters": str(len(names))}
-    partial = folder / "checkpoint.partial"
-    save_file(tensors, partial, metadata)
-    os.replace(partial, folder / "checkpoint.safetensors")
+    with whole(folder / "checkpoint.safetensors") as partial:
+        save_file(tensors, partial, metadata)
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> int:

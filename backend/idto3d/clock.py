@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Events = Callable[[dict[str, Any]], None]
+Event = dict[str, Any]
+Events = Callable[[Event], None]
 """Called with the protocol's events: progress, preview, warning. Raises Cancelled to stop."""
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from .bundle import Bundle, PhotoScore, to_uint8
+from .bundle import SKIN, Bundle, PhotoScore, to_uint8
 from .finish import Head
 from .finish.poses import pose_pictures
 from .finish.to_bundle import head_arrays, wrinkles_of
@@ -20,8 +20,6 @@ from .preview import preview_sheet
 from .prior.pack import Pack
 from .start import Start
 from .subject import Subject
-
-SKIN = "skin"
 
 
 @dataclass(frozen=True, eq=False)

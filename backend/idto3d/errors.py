@@ -22,7 +22,7 @@ class Cancelled(Exception):
 
 
 def as_user_error(error: BaseException) -> UserError | None:
-    """What a failure of the machine means to the user: E_DISK_FULL, E_OUT_OF_MEMORY; None for anything else."""
+    """What a failure of the machine means to the user: E_DISK_FULL, E_OUT_OF_MEMORY, E_SETUP; None for other ones."""
     seen: BaseException | None = error
     while seen is not None:  # an error says less than the one it was raised from
         text = str(seen)
@@ -35,5 +35,8 @@ def as_user_error(error: BaseException) -> UserError | None:
                 "There is not enough memory.",
                 "Close other programs, or choose a lower quality or fewer expressions.",
             )
+        if isinstance(seen, ImportError):
+            message = f"The backend's environment is incomplete: {text}."
+            return UserError("E_SETUP", message, "Repair the set-up.")
         seen = seen.__cause__
     return error if isinstance(error, UserError) else None

@@ -116,16 +116,16 @@ def agreement(embeddings: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.where(lengths > 1e-9, scores, 0.0).astype(np.float32)
 
 
-def disagreement(names: Sequence[str], scores: npt.ArrayLike, threshold: float = DISAGREEMENT) -> list[Notice]:
-    """W_PHOTOS_DISAGREE with every photo's score when any score is under the threshold; else nothing."""
+def disagreement(names: Sequence[str], scores: npt.ArrayLike) -> list[Notice]:
+    """W_PHOTOS_DISAGREE with every photo's score when any score is under DISAGREEMENT; else nothing."""
     values = [float(score) for score in np.asarray(scores)]
-    if len(values) < 2 or min(values) >= threshold:
+    if len(values) < 2 or min(values) >= DISAGREEMENT:
         return []
     listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, values, strict=True))
     return [
         Notice(
             "W_PHOTOS_DISAGREE",
-            f"The photos may not show one person. Agreement with the others (1 is best, under {threshold:.2f} is "
+            f"The photos may not show one person. Agreement with the others (1 is best, under {DISAGREEMENT:.2f} is "
             f"doubtful): {listed}.",
         )
     ]

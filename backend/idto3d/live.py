@@ -7,7 +7,6 @@ Nothing here draws a random number or keeps a gradient: a head with previews is 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .bundle import to_blender_frame, to_uint8
+from .bundle import SKIN, to_blender_frame, to_uint8
+from .clock import Events
 from .finish.head import SEE_THROUGH, Head
 from .finish.picture import portrait, render_head
 from .render.studio import portrait_light
+from .whole_file import whole
 
 Array = NDArray[Any]
 
@@ -36,7 +37,7 @@ class Live:
     cannot be written ends the previews with a warning, not the job."""
 
     def __init__(
-        self, folder: Path, events: Callable[[dict[str, Any]], None], clock: Callable[[], float] = time.monotonic
+        self, folder: Path, events: Events, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.folder, self.events, self.clock = folder, events, clock
         self._off = False
@@ -110,13 +111,8 @@ class Live:
         there = sorted(self.folder.glob(f"{kind}-{'[0-9]' * 6}.{ending}"))
         number = int(there[-1].stem.rpartition("-")[2]) + 1 if there else 1
         path = self.folder / f"{kind}-{number:06d}.{ending}"
-        partial = self.folder / f".{kind}.partial"
-        try:
-            with partial.open("wb") as file:
-                save(file)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)  # half a preview only takes the space that is missing
+        with whole(path) as partial, partial.open("wb") as file:
+            save(file)
         for old in [*there, path][:-KEPT]:
             with contextlib.suppress(OSError):  # Windows keeps a file that Blender is reading; the next round gets it
                 old.unlink()
@@ -138,7 +134,7 @@ def vertex_colours(head: Head) -> NDArray[np.uint8]:
         row = np.clip(((1 - uv[:, 1]) * size).astype(int), 0, size - 1)
         column = np.clip((uv[:, 0] * size).astype(int), 0, size - 1)
         out[corners] = image[row, column, :3]
-        if name == SEE_THROUGH and "skin" in head.maps:
+        if name == SEE_THROUGH and SKIN in head.maps:
             cover = head.alpha[name].mean()
-            out[corners] = cover * out[corners] + (1 - cover) * head.maps["skin"][..., :3].mean(axis=(0, 1))
+            out[corners] = cover * out[corners] + (1 - cover) * head.maps[SKIN][..., :3].mean(axis=(0, 1))
     return to_uint8(out)

@@ -92,20 +92,22 @@ def generate(
     nets = load_face_nets(pack.path / "photos")
     subject = read_subject(photos, pack, nets)
     warn(events, subject.notices)
-    threading.Thread(target=_import_stages, daemon=True).start()
     live = Live(Path(previews), events) if previews else None
+    if live is None:
+        _import_stages_aside()
     start, offsets = understand(subject, pack, nets, config, clock, live)
     give_back()
     origin = Origin(subject, start, pack, config.seed, settings(config))
     if live is not None:
         # What is recognised comes first; the keys take two seconds more.
         live.show(lambda: head_of(start, offsets), now=True)
+        _import_stages_aside()  # not sooner: the interpreter does one thing at a time, and somebody waits for this
         sketch = head_of(start, offsets, whole=True)
         folder = write_bundle(to_bundle(sketch, origin, clock.timings, {}), live.folder_for("sketch"))
         events({"type": "sketch", "bundle": str(folder)})
         del sketch
         give_back()
-    work = work_folder(out, photos, config)
+    work = job_folder(out, photos, config)
     clock("loading the priors")
     head, report = distil(start, offsets, subject, pack, config, work, clock, live)
     give_back()
@@ -116,10 +118,14 @@ def generate(
     return path
 
 
-def _import_stages() -> None:
-    """Seconds that pass while the photos are fitted. What fails here is told when the stages are wanted."""
-    with suppress(Exception):
-        import_module(STAGES)
+def _import_stages_aside() -> None:
+    """In a thread, while other things are done. What fails there is told when the stages are wanted."""
+
+    def work() -> None:
+        with suppress(Exception):
+            import_module(STAGES)
+
+    threading.Thread(target=work, daemon=True).start()
 
 
 def understand(
@@ -229,7 +235,7 @@ def settings(config: GenerateConfig) -> dict[str, Any]:
     return {"prompt": config.prompt, "quality": config.quality, "texture_size": config.size}
 
 
-def work_folder(out: str | Path, photos: Sequence[str | Path], config: GenerateConfig) -> Path:
+def job_folder(out: str | Path, photos: Sequence[str | Path], config: GenerateConfig) -> Path:
     """Where the checkpoints of a run lie."""
     manifest = (Path(config.pack) / "pack.json").read_text(encoding="utf-8")
     key = {**settings(config), "seed": config.seed, "expressions": config.expressions, "pack": manifest}

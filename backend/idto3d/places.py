@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
@@ -39,4 +40,16 @@ def checkpoint_folder(out: Path, photos: Sequence[str | Path], settings: Mapping
         except OSError:  # it was left out with a warning
             digest.update(b"unreadable")
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    return out.with_name(out.name + ".work") / digest.hexdigest()[:16]
+    return work_folder(out) / digest.hexdigest()[:16]
+
+
+def work_folder(out: Path) -> Path:
+    """`out`.work: the checkpoints of all jobs that make `out`."""
+    return out.with_name(out.name + ".work")
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a job left something in a folder, at whatever depth, to go on from."""
+    with contextlib.suppress(OSError):
+        return any(folder.rglob("checkpoint.safetensors"))
+    return False

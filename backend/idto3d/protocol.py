@@ -63,7 +63,8 @@ unexpected, traceback in the log.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 from .errors import UserError
@@ -143,7 +144,8 @@ class Shutdown:
     """Cancel everything and end."""
 
 
-Request = Generate | Refit | Capture | Cancel | Shutdown
+Task = Generate | Refit | Capture
+Request = Task | Cancel | Shutdown
 
 
 class BadRequest(UserError):
@@ -162,73 +164,38 @@ def parse_request(line: bytes) -> Request:
         raise BadRequest(f"A line is not JSON in UTF-8: {error}.") from error
     if not isinstance(data, dict):
         raise BadRequest("A line is not a JSON object.")
-    kind = data.pop("type", None)
+    kind, job = data.pop("type", None), data.pop("job", None)
     if kind == "shutdown":
-        _no_others(data, None)
+        if job is not None or data:
+            raise BadRequest("A shutdown request has other fields.")
         return Shutdown()
-    if kind not in ("generate", "refit", "capture", "cancel"):
+    if kind not in _TASKS and kind != "cancel":
         raise BadRequest(f"There is no request of type {str(kind)[:40]!r}.")
-    job = data.pop("job", None)
     if not isinstance(job, str) or not job:
         raise BadRequest(f"A {kind} request names no job.")
     if kind == "cancel":
-        _no_others(data, None)  # a bad cancel does not end the job
+        if data:
+            raise BadRequest("A cancel request has other fields.")  # of no job: a bad one does not end it
         return Cancel(job)
-    if kind == "capture":
-        return _capture(job, data)
-    return _refit(job, data) if kind == "refit" else _generate(job, data)
+    return _task(_TASKS[kind], job, data)
 
 
-def _generate(job: str, data: dict[str, Any]) -> Generate:
-    photos, out = data.pop("photos", None), data.pop("out", None)
-    if not isinstance(photos, list) or not all(_path(p) for p in photos):
-        raise BadRequest("photos must be a list of paths.", job)
-    if not _path(out):
-        raise BadRequest("out must be a folder's path.", job)
-    given = Generate(job, tuple(photos), out)
-    checks = {
-        "pack": ("a folder's path or null", lambda v: v is None or _path(v)),
-        "quality": (f"one of {', '.join(QUALITY_NAMES)}", lambda v: v in QUALITY_NAMES),
-        "expressions": ("text", lambda v: isinstance(v, str)),
-        "prompt": ("text", lambda v: isinstance(v, str)),
-        "seed": (
-            "a whole number from 0 to 4294967295",
-            lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**32,
-        ),
-        "previews": ("a folder's path or null", lambda v: v is None or _path(v)),
-        "log": ("a file's path or null", lambda v: v is None or _path(v)),
-    }
-    chosen: dict[str, Any] = {}
-    for name, (wanted, good) in checks.items():
-        if name in data:
-            chosen[name] = data.pop(name)
-            if not good(chosen[name]):
-                raise BadRequest(f"{name} must be {wanted}.", job)
-    _no_others(data, job)
-    return Generate(given.job, given.photos, given.out, **chosen)
-
-
-def _capture(job: str, data: dict[str, Any]) -> Capture:
-    given = {name: data.pop(name, None) for name in ("video", "out", "head", "pack", "previews", "log")}
-    for name, value in given.items():
-        if not (_path(value) or (value is None and name not in ("video", "out"))):
-            raise BadRequest(f"{name} must be a path.", job)
-    _no_others(data, job)
-    return Capture(job, **given)
-
-
-def _refit(job: str, data: dict[str, Any]) -> Refit:
-    given = {name: data.pop(name, None) for name in ("bundle", "folder", "pack", "out", "log")}
-    for name, value in given.items():
-        if not (_path(value) or (value is None and name not in ("bundle", "folder"))):
-            raise BadRequest(f"{name} must be a path.", job)
-    pins, photos = data.pop("pins", []), data.pop("photos", [])
-    if not isinstance(photos, list) or not all(p == "" or _path(p) for p in photos):
-        raise BadRequest("photos must be a list of paths.", job)
-    if not isinstance(pins, list) or len(pins) > MOST_PINS:
-        raise BadRequest(f"pins must be a list of at most {MOST_PINS}.", job)
-    _no_others(data, job)
-    return Refit(job, pins=tuple(_pin(job, pin) for pin in pins), photos=tuple(photos), **given)
+def _task(task: type[Task], job: str, data: dict[str, Any]) -> Task:
+    """A request's fields (data) as a job. Those of the class that have no default may not be left out."""
+    given: dict[str, Any] = {}
+    for field in fields(task):
+        if field.name == "job" or (field.name not in data and field.default is not MISSING):
+            continue
+        wanted, good = _FIELDS[field.name]
+        value = data.pop(field.name, None)
+        if not (good(value) or (value is None and field.default is None)):
+            raise BadRequest(f"{field.name} must be {wanted}.", job)
+        given[field.name] = tuple(value) if isinstance(value, list) else value
+    if data:
+        raise BadRequest(f"A request has an unknown field: {next(iter(data))[:40]!r}.", job)
+    if "pins" in given:
+        given["pins"] = tuple(_pin(job, pin) for pin in given["pins"])
+    return task(job, **given)
 
 
 def _pin(job: str, given: Any) -> PinRequest:
@@ -248,10 +215,30 @@ def _finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
 
 
-def _path(value: object) -> bool:
+def _is_path(value: object) -> bool:
     return isinstance(value, str) and value != "" and "\0" not in value
 
 
-def _no_others(data: dict[str, Any], job: str | None) -> None:
-    if data:
-        raise BadRequest(f"A request has an unknown field: {next(iter(data))[:40]!r}.", job)
+def _are_paths(value: object) -> bool:
+    """Of refit's photos some may be "": those that are not to be found."""
+    return isinstance(value, list) and all(each == "" or _is_path(each) for each in value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_TASKS: dict[str, type[Task]] = {"generate": Generate, "refit": Refit, "capture": Capture}
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("out", "pack", "previews", "log", "bundle", "folder", "video", "head"), ("a path", _is_path)),
+    "photos": ("a list of paths", _are_paths),
+    "pins": (f"a list of at most {MOST_PINS}", lambda value: isinstance(value, list) and len(value) <= MOST_PINS),
+    "quality": (f"one of {', '.join(QUALITY_NAMES)}", lambda value: value in QUALITY_NAMES),
+    "expressions": ("text", _is_text),
+    "prompt": ("text", _is_text),
+    "seed": (
+        "a whole number from 0 to 4294967295",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32,
+    ),
+}
+"""What a field must be, whichever request it belongs to; one whose default is null may be null, too."""

@@ -36,6 +36,7 @@ from .photos.load import read_photo
 from .prior.pack import read_pack
 from .protocol import PinRequest, Refit
 from .volume.hair_mesh import attach_hair
+from .whole_file import whole
 
 Array = NDArray[Any]
 
@@ -187,10 +188,8 @@ def refit(head: LaidHead, request: Refit, folder: Path) -> dict[str, Any]:
     answer: dict[str, Any] = head.answer(pulled)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"refit-{next(_numbers)}.npz"
-    partial = folder / f".{path.name}"
-    with partial.open("wb") as file:
+    with whole(path) as partial, partial.open("wb") as file:
         np.savez(file, **answer)
-    partial.replace(path)
     rows = photo_rows(head, pulled)
     for row, given, expected in zip(rows, request.photos, head.fit.photos, strict=False):
         row["picture"] = head.picture(given, expected, folder)

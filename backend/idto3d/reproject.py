@@ -4,7 +4,7 @@ do not show stays as the priors have painted it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from idto3d_shared.fit_file import FitFile
 from idto3d_shared.png import size_of
 
-from .bundle import BundleMaterial, read_bundle, to_uint8, write_bundle
+from .bundle import SKIN, BundleMaterial, read_bundle, to_uint8, write_bundle
+from .clock import Events
 from .errors import UserError
 from .finish.head import PLAIN_SIZE
 from .fit.blend import lay_over
@@ -38,9 +39,7 @@ from .refit import LaidHead
 from .volume.hair_mask import hair_mask
 
 Array = NDArray[Any]
-Events = Callable[[dict[str, Any]], None]
 
-SKIN = "skin"
 WELL = 0.6  # of `seen`, from where on only the photos count
 LEVELS = 4  # of the pyramid: seams are as wide as its coarsest texel, and what was painted beyond them keeps its tone
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .errors import UserError
+from .whole_file import whole
 
 MARGIN = 20
 GAP = 10
@@ -72,12 +72,8 @@ def compose_sheet(
     )
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
-    try:
-        sheet.save(temporary, format="PNG", optimize=True)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(out) as partial:
+        sheet.save(partial, format="PNG", optimize=True)
     return out
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle.format import SKIN
+from .bundle import SKIN
 from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
 from .finish import Head, assemble
 from .finish.keys import all_keys

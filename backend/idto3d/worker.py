@@ -29,8 +29,10 @@ import psutil
 from environments import find_gpu
 
 from . import __version__
+from .clock import Event, Events
 from .errors import Cancelled, UserError, as_user_error
 from .memory import give_back
+from .places import has_checkpoint, work_folder
 from .protocol import (
     HEARTBEAT_SECONDS,
     LINE_BYTES,
@@ -39,18 +41,19 @@ from .protocol import (
     Cancel,
     Capture,
     Generate,
-    Refit,
     Shutdown,
+    Task,
     parse_request,
 )
+from .tasks import run_task
 
-Event = dict[str, Any]
-Task = Generate | Refit | Capture
-Run = Callable[[Task, Callable[[Event], None]], Path]
+Run = Callable[[Task, Events], Path]
 """Does a job and returns the bundle's folder, or the take's file; raises what `generate` raises."""
 
 LOADING = "loading programs"
-LOADED = ("torch", "onnxruntime", "idto3d.pipeline", "idto3d.distill.texture")
+LOADED = ("torch", "onnxruntime", "idto3d.pipeline")
+LATER = "idto3d.distill.texture"
+"""What a head needs only once it is in sight, seconds of imports: a job that waits is not held up by them."""
 EXIT_SECONDS = 4.0
 """How long a job has to come to its next step and write its checkpoint once Blender is gone. A step that takes longer
 is given up: the checkpoint before it is on the disk, whole."""
@@ -66,7 +69,7 @@ class _Job:
 class Worker:
     """Jobs in the order in which they were asked for. Every method but `work` may be called from any thread."""
 
-    def __init__(self, send: Callable[[Event], None], run: Run) -> None:
+    def __init__(self, send: Events, run: Run) -> None:
         self.send, self._run = send, run
         self._jobs: list[_Job] = []  # the running one first
         self.closing = threading.Event()
@@ -94,6 +97,10 @@ class Worker:
                 job.cancelled.set()
             self._changed.notify_all()
 
+    def has_jobs(self) -> bool:
+        """Whether one runs or waits."""
+        return bool(self._jobs)
+
     def work(self) -> None:
         """Do jobs until closed."""
         while True:
@@ -112,7 +119,6 @@ class Worker:
 
     def _do(self, job: _Job) -> Event:
         """Run a job to its last event."""
-
         if job.request.log:
             log_to(Path(job.request.log))
 
@@ -171,8 +177,7 @@ def _dropped(job: _Job) -> Event:
     """The end of a job that never ran here; an earlier worker may have left something in its place."""
     if not isinstance(job.request, Generate):
         return {"type": "cancelled", "resumable": False}
-    out = Path(job.request.out)
-    return {"type": "cancelled", "resumable": _has_checkpoint(out.with_name(out.name + ".work"))}
+    return {"type": "cancelled", "resumable": has_checkpoint(work_folder(Path(job.request.out)))}
 
 
 def log_to(file: Path) -> None:
@@ -185,11 +190,14 @@ def log_to(file: Path) -> None:
             os.dup2(2, 1)
 
 
-def load(send: Callable[[Event], None]) -> None:
+def load(worker: Worker) -> None:
     """Import what jobs need, which takes seconds, and tell of it. What cannot be imported the first job says."""
-    for step, name in enumerate(LOADED):
-        at = {"stage": LOADING, "step": step, "steps": len(LOADED)}
-        send({"type": "progress", "job": None, **at, "eta_seconds": None})
+    names = (*LOADED, LATER)
+    for step, name in enumerate(names):
+        if name == LATER and worker.has_jobs():
+            return
+        at = {"stage": LOADING, "step": step, "steps": len(names)}
+        worker.send({"type": "progress", "job": None, **at, "eta_seconds": None})
         with contextlib.suppress(Exception):
             importlib.import_module(name)
 
@@ -199,67 +207,6 @@ def _free_gpu() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return any(folder.rglob("checkpoint.safetensors"))
-    return False
-
-
-def run_task(request: Task, events: Callable[[Event], None]) -> Path:
-    """A job of any kind."""
-    if isinstance(request, Capture):
-        return run_capture(request, events)
-    return run_refit(request, events) if isinstance(request, Refit) else run_generate(request, events)
-
-
-def run_refit(request: Refit, events: Callable[[Event], None]) -> Path:
-    """One answer to one set of pins; pack and bundle are kept for the next."""
-    from .pipeline import STARTER_PACK
-    from .refit import lay, refit
-
-    bundle = Path(request.bundle)
-    pack = Path(request.pack) if request.pack else STARTER_PACK
-    head = lay(bundle, pack)
-    events(refit(head, request, Path(request.folder)))
-    if request.out is None:
-        return bundle
-    from .reproject import reproject
-
-    return reproject(head, request, pack, events)
-
-
-def run_capture(request: Capture, events: Callable[[Event], None]) -> Path:
-    """A video to its take."""
-    from .capture import capture
-    from .pipeline import STARTER_PACK
-
-    pack, head = Path(request.pack or STARTER_PACK), Path(request.head) if request.head else None
-    return capture(request.video, request.out, pack, head, events, request.previews)
-
-
-def run_generate(request: Generate, events: Callable[[Event], None]) -> Path:
-    """A job as the protocol means it."""
-    try:
-        from .pipeline import STAGES, STARTER_PACK, GenerateConfig, generate, work_folder
-
-        importlib.import_module(STAGES)
-    except (ImportError, OSError) as error:  # OSError: a library that the system cannot load
-        traceback.print_exc()
-        message = f"The backend's environment is incomplete: {error}."
-        raise UserError("E_SETUP", message, "Repair the set-up.") from error
-    config = GenerateConfig(
-        Path(request.pack) if request.pack else STARTER_PACK,
-        request.seed,
-        request.expressions,
-        request.prompt,
-        request.quality,
-    )
-    try:
-        return generate(request.photos, request.out, config, events, request.previews)
-    except Cancelled as stop:
-        raise Cancelled(_has_checkpoint(work_folder(request.out, request.photos, config))) from stop
 
 
 def hello() -> Event:
@@ -299,7 +246,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def sender(stdout: BinaryIO) -> Callable[[Event], None]:
+def sender(stdout: BinaryIO) -> Events:
     """A function that writes an event as one whole line, from any thread. Nobody listening is no error: stdin tells."""
     lock = threading.Lock()
 
@@ -375,7 +322,7 @@ def main() -> int:
     send(hello())
     for target in (beat, listen):
         threading.Thread(target=target, daemon=True).start()
-    load(send)
+    load(worker)
     worker.work()
     # Not sys.exit: the thread that reads stdin cannot be interrupted, and torch's own may take long to end.
     sys.stderr.flush()

@@ -18,8 +18,6 @@ from .. import __version__
 FORMAT_VERSION = 2
 COMPRESSION = 1
 """zlib's: higher levels take ten times as long for a twentieth of the size."""
-SKIN, EYES, HAIR = "skin", "eyes", "hair"
-"""Materials that Blender treats as what they are; any other name is a material like any other."""
 
 Bytes = NDArray[np.uint8]
 

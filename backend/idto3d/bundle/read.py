@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from idto3d_shared.bundle_header import MaterialHeader
+from idto3d_shared.bundle_header import SKIN, MaterialHeader
 from idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files, warnings_of
 from idto3d_shared.errors import BundleError
 
-from .format import FORMAT_VERSION, SKIN, Bundle, BundleMaterial, Bytes, PhotoScore, Wrinkles
+from .format import FORMAT_VERSION, Bundle, BundleMaterial, Bytes, PhotoScore, Wrinkles
 
 GLB = "head.glb"
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from idto3d_shared.bundle_header import KINDS, MAPS, UNITS
+from idto3d_shared.bundle_header import KINDS, MAPS, SKIN, UNITS
 from idto3d_shared.bundle_reader import ARRAYS, POSES, PREVIEW, check_mesh
 from idto3d_shared.fit_file import FIT, fit_text
 
 from ..errors import UserError
 from ..replace_folder import publish, recover
-from .format import COMPRESSION, FORMAT_VERSION, SKIN, Bundle, BundleMaterial, Bytes
+from .format import COMPRESSION, FORMAT_VERSION, Bundle, BundleMaterial, Bytes
 from .glb import write_glb
 from .read import GLB, validate
 

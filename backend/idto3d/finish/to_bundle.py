@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import BundleMaterial, Wrinkles, to_blender_frame, to_uint8
+from ..bundle import SKIN, BundleMaterial, Wrinkles, to_blender_frame, to_uint8
 from ..mesh.texels import make_texels
 from .eye_relief import iris_relief
 from .head import SEE_THROUGH, Head
@@ -19,7 +19,6 @@ from .wrinkles import Face, make_wrinkles
 
 Array = NDArray[Any]
 
-SKIN = "skin"
 RELIEF = (SKIN, "head")  # materials of skin
 PLACES = ("sclera", "teeth")
 """Parts that tell where a face is folded."""

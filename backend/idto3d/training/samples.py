@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..distill.sds import ddim_sample, guide
 from ..prior.schedule import make_schedule
+from ..whole_file import whole
 
 COLUMNS = 8
 STEPS = 20
@@ -41,9 +42,8 @@ def sample_sheet(path: Path, decode: Callable[[Tensor], Tensor], rows: list[tupl
         drawn = ddim_sample(start, eps, make_schedule().to(true.device), STEPS)
         lines += [decode(drawn), decode(true)]
     sheet = torch.cat([torch.cat(list(line), 1) for line in lines], 0).clamp(0, 1).cpu().numpy()
-    temporary = path.with_suffix(".partial.png")
-    Image.fromarray((sheet * 255 + 0.5).astype(np.uint8)).save(temporary)
-    temporary.replace(path)
+    with whole(path) as partial:
+        Image.fromarray((sheet * 255 + 0.5).astype(np.uint8)).save(partial, "PNG")
 
 
 def decoder(vae: Any, latent_scale: float) -> Callable[[Tensor], Tensor]:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..whole_file import whole
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -17,11 +19,9 @@ def stored(path: Path, make: Callable[[], Arrays], fits: Callable[[Arrays], bool
     """The arrays in path (.npz); made and written, whole or not at all, where they are absent or do not fit."""
     if path.exists() and fits(arrays := _read(path)):
         return arrays
-    partial = path.with_suffix(".partial")
     made: dict[str, Any] = make()
-    with open(partial, "wb") as file:
+    with whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **made)
-    partial.replace(path)
     return _read(path)
 
 
