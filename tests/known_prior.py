@@ -37,7 +37,7 @@ class KnownPrior:
     """Latents are pictures at half the resolution; the clean estimate is the wish, whatever the noise."""
 
     def __init__(self, wish: Wish, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.wish, self.image_size = wish, SIZE
+        self.wish, self.image_size, self.lambda_ref = wish, SIZE, 0.0
         self.schedule = make_schedule()
         self.device = torch.device("cpu")
         self.domains: list[str] = []

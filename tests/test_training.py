@@ -21,7 +21,7 @@ from idto3d.training.distillation import STARTER
 from idto3d.training.export import _plain
 from idto3d.training.head_model import mirror_vertices, uv_islands, vertex_group
 from idto3d.training.photos import Renders, camera_light, degrade, sample_crops, take_photo
-from idto3d.training.prior import PriorData, Priors, _weighted, min_snr_weight, share_base
+from idto3d.training.prior import PriorData, Priors, min_snr_weight, share_base, weighted
 from idto3d.training.run import TEXT_LENGTH, _take_over_text, mirror_pictures
 from idto3d.training.stage import StageConfig, load_average, run_stage
 from idto3d.training.store import Arrays, stored
@@ -103,8 +103,8 @@ def test_the_head_counts_twice_in_the_loss() -> None:
     eps[..., 0, 0] = 1.0  # wrong in one pixel of four
     bare, covered = torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)
     covered[0, 0, 0] = 1.0
-    assert float(_weighted(schedule, eps, noise, t, bare)) == pytest.approx(1 / 4, rel=1e-3)
-    assert float(_weighted(schedule, eps, noise, t, covered)) == pytest.approx(2 / 5, rel=1e-3)
+    assert float(weighted(schedule, eps, noise, t, bare)) == pytest.approx(1 / 4, rel=1e-3)
+    assert float(weighted(schedule, eps, noise, t, covered)) == pytest.approx(2 / 5, rel=1e-3)
 
 
 def test_every_caption_is_in_the_vocabulary_and_fits_the_prompt() -> None:

@@ -56,13 +56,13 @@ def _config(tmp_path: Path, **more: object) -> TrainConfig:
 
 def test_mirror_images_are_learnt_where_they_have_a_name(tmp_path: Path) -> None:
     run = Run(_config(tmp_path))
-    data = run.prior_data
+    data = run.prior_data()
     assert len(data.person) == 4 + 2  # mouth_left and jaw_right have no mirrored name
     assert data.tokens["normal"].shape[:2] == (6, CAPTIONS) and data.latents["albedo"].shape == (6, 4, 32, 32)
     np.testing.assert_array_equal(data.person, [0, 0, 1, 1, 0, 1])
     plain = Run(TrainConfig(**{**vars(run.config), "mirror": 0, "work": str(tmp_path / "other")}))
     shutil.copytree(run.work / "views", plain.work / "views")
-    assert len(plain.prior_data.person) == 4
+    assert len(plain.prior_data().person) == 4
 
 
 def test_the_stages_make_a_pack_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,10 +71,11 @@ def test_the_stages_make_a_pack_that_loads(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("idto3d.training.samples.STEPS", 1)
     run = Run(_config(tmp_path))
     before = run.new_vae().state_dict()
-    for stage in ("vae", "priors", "pack"):
+    for stage in ("vae", "priors", "reference_albedo", "pack"):
         STAGES[stage](run)
     pack = read_pack(run.work / "pack")
     assert list(pack.expressions) == list(EXPRESSIONS) and "LICENSE-ICT.txt" in pack.files
+    assert "reference_albedo.safetensors" in pack.files and Prior.load(pack, "albedo").lambda_ref == 1
     assert any(not torch.equal(before[n], v) for n, v in run.load_vae().state_dict().items())
     prior = Prior.load(pack, "normal")
     arguments = (
@@ -101,4 +102,4 @@ def _tokens(prior: Prior) -> torch.Tensor:
 def _tiny_budget() -> object:
     from idto3d.training.run import Budget
 
-    return Budget(PEOPLE, (1, 2), (1, 4))
+    return Budget(PEOPLE, (1, 2), (1, 4), (1, 3))

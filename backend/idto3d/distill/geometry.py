@@ -23,6 +23,7 @@ from .freedom import feathered, freedom
 from .guidance import Conditioning, conditions, prior_loss
 from .hair import HairSurface, Lattice, rim
 from .loop import Callbacks, Draw, Run, Stage, distil
+from .reference import with_reference
 from .report import Report, geometry_report
 from .scene import Scene, Unseen, vertex_areas
 from .uniform_adam import UniformAdam
@@ -189,6 +190,7 @@ def run_geometry(
     if len(who.names) != len(scene.displacements):
         raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")
     prior.use("normal")
+    who = with_reference(who, prior, scene, config, "normal")
     stage_config = config.geometry
     sculpture = Sculpture(scene, stage_config)
     variables = sculpture.variables

@@ -15,6 +15,7 @@ from ..prior.adapters import Condition
 from ..prior.model import Domain, Prior, cfg_pair
 from ..prior.pack import Pack, read_expressions
 from ..prior.prompts import fill_prompt, view_name
+from ..prior.reference import Reference
 from .config import DistillationConfig, Score
 from .sds import annealed_range, image_loss, sample_t, sds_loss
 from .views import View, gate
@@ -23,13 +24,14 @@ from .views import View, gate
 @dataclass(frozen=True, eq=False)
 class Conditioning:
     """Who and what: y_id (512,) of norm one, y_exp (E,D), names and texts of E expressions (neutral first), the user's
-    words."""
+    words; what a prior that sees pictures takes from one of them (`distill.reference`), of one domain."""
 
     y_id: Tensor
     y_exp: Tensor
     names: tuple[str, ...]
     texts: tuple[str, ...]
     words: str
+    reference: Reference | None = None
 
 
 def condition_on(pack: Pack, y_id: Tensor, names: Sequence[str], words: str) -> Conditioning:
@@ -53,7 +55,8 @@ def conditions(
         texts.append(fill_prompt(template, name, who.texts[expression], words))
     gates = torch.tensor([gate(view.camera.azimuth, config.views.gate) for view in views], device=prior.device)
     y_id, y_exp = (y.to(prior.device).expand(len(views), -1) for y in (who.y_id, who.y_exp[expression]))
-    return Condition(prior.encode_text(texts), y_id, y_exp, gates, gates)
+    reference = None if who.reference is None else who.reference.for_batch(len(views))
+    return Condition(prior.encode_text(texts), y_id, y_exp, gates, gates, reference)
 
 
 def prior_loss(

@@ -20,6 +20,7 @@ from .config import DistillationConfig, TextureConfig
 from .freedom import feathered_map, freedom
 from .guidance import Conditioning, conditions, prior_loss
 from .loop import Callbacks, Draw, Run, Stage, distil
+from .reference import with_reference
 from .report import Report, texture_report
 from .scene import Scene, Unseen
 from .seams import Seam, find_seams, seam_gap
@@ -119,6 +120,7 @@ def run_texture(
     if len(who.names) != len(scene.displacements):
         raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")
     prior.use("albedo")
+    who = with_reference(who, prior, scene, config, "albedo")
     stage_config = config.texture
     painting = Painting(scene, stage_config)
     variables = painting.variables

@@ -11,8 +11,7 @@ both. diffusers' own IPAdapterAttnProcessor2_0 takes one scale for the whole bat
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,17 +19,15 @@ import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from peft import LoraConfig
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from idto3d.errors import UserError
+from .adapter_file import copy_weights, read_adapter, write_adapter
+from .reference import Reference, low_rank
 
 ID_DIM = 512
 """Length of a face recogniser's vector (ArcFace and its kin)."""
 
 _LORA = "domain"
-_METADATA_KEY = "adapter_config"
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,8 @@ class Condition:
     """What a batch is conditioned on.
 
     text: (B, L, C) token embeddings; y_id: (B, 512) of norm one; y_exp: (B, D);
-    lambda_id, lambda_exp: (B,) gates. A zero gate is exactly the U-Net without that branch.
+    lambda_id, lambda_exp: (B,) gates. A zero gate is exactly the U-Net without that branch. reference: what a picture
+    of the person adds to self-attention, of a U-Net that has that adapter (`prior.reference`).
     """
 
     text: Tensor
@@ -70,19 +68,28 @@ class Condition:
     y_exp: Tensor
     lambda_id: Tensor
     lambda_exp: Tensor
+    reference: Reference | None = None
 
     def __len__(self) -> int:
         return int(self.text.shape[0])
 
     def unconditional(self, empty_text: Tensor) -> Condition:
-        """The same batch with the empty prompt's embedding, (1, L, C) or (B, L, C), and both gates closed."""
+        """The same batch with the empty prompt's embedding, (1, L, C) or (B, L, C), and all gates closed."""
         zeros = torch.zeros_like(self.lambda_id)
-        return Condition(empty_text.expand_as(self.text), self.y_id, self.y_exp, zeros, zeros)
+        reference = None if self.reference is None else self.reference.closed()
+        return Condition(empty_text.expand_as(self.text), self.y_id, self.y_exp, zeros, zeros, reference)
 
     def cat(self, other: Condition) -> Condition:
-        """Both batches, one after the other."""
-        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        return Condition(*(torch.cat(pair) for pair in pairs))
+        """Both batches, one after the other. Raises ValueError where only one of them has a reference."""
+        if (self.reference is None) != (other.reference is None):
+            raise ValueError("only one of the batches has a reference")
+        reference = None if self.reference is None or other.reference is None else self.reference.cat(other.reference)
+
+        def both(name: str) -> Tensor:
+            return torch.cat([getattr(self, name), getattr(other, name)])
+
+        vectors = both("text"), both("y_id"), both("y_exp")
+        return Condition(*vectors, both("lambda_id"), both("lambda_exp"), reference)
 
 
 class _Projection(nn.Module):
@@ -129,7 +136,7 @@ class _Branch(nn.Module):
             nn.init.zeros_(value.weight)
             self.to_k, self.to_v = key, value
         elif rank > 0:
-            self.to_k, self.to_v = _low_rank(dim_in, dim_out, rank), _low_rank(dim_in, dim_out, rank)
+            self.to_k, self.to_v = low_rank(dim_in, dim_out, rank), low_rank(dim_in, dim_out, rank)
 
     def forward(self, attn: Attention, tokens: Tensor) -> tuple[Tensor, Tensor]:
         if not self.shares_text:
@@ -138,13 +145,6 @@ class _Branch(nn.Module):
         if hasattr(self, "to_k"):
             key, value = key + self.to_k(tokens), value + self.to_v(tokens)
         return key, value
-
-
-def _low_rank(dim_in: int, dim_out: int, rank: int) -> nn.Sequential:
-    down, up = nn.Linear(dim_in, rank, bias=False), nn.Linear(rank, dim_out, bias=False)
-    nn.init.normal_(down.weight, std=1.0 / rank)
-    nn.init.zeros_(up.weight)
-    return nn.Sequential(down, up)
 
 
 class BranchedAttnProcessor(nn.Module):
@@ -162,8 +162,10 @@ class BranchedAttnProcessor(nn.Module):
         encoder_hidden_states: tuple[Tensor, tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]],
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
+        reference: Reference | None = None,
     ) -> Tensor:
-        """hidden_states: (B, N, C); encoder_hidden_states: text tokens, then (tokens, gate) of the two branches."""
+        """hidden_states: (B, N, C); encoder_hidden_states: text tokens, then (tokens, gate) of the two branches.
+        diffusers hands every layer a reference; only self-attention has a use for it."""
         text, branches = encoder_hidden_states
         batch, length, _ = hidden_states.shape
 
@@ -219,7 +221,15 @@ def adapter_config(unet: UNet2DConditionModel) -> AdapterConfig:
 
 def denoise(unet: UNet2DConditionModel, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
     """The adapted U-Net's raw output (B, 4, h, w) for noisy latents z_t (B, 4, h, w) at timesteps t (B,)."""
-    result = unet(z_t, t, encoder_hidden_states=cond.text, added_cond_kwargs={"image_embeds": cond}, return_dict=False)
+    seen = cond.reference if cond.reference is not None and bool(cond.reference.gate.any()) else None
+    result = unet(
+        z_t,
+        t,
+        encoder_hidden_states=cond.text,
+        added_cond_kwargs={"image_embeds": cond},
+        cross_attention_kwargs=None if seen is None else {"reference": seen},
+        return_dict=False,
+    )
     return result[0]
 
 
@@ -243,18 +253,7 @@ def domain_state_dict(unet: UNet2DConditionModel) -> dict[str, Tensor]:
 
 def load_domain_state(unet: UNet2DConditionModel, state: dict[str, Tensor]) -> None:
     """Copy `state` (from `domain_state_dict`) into the adapters. Raises UserError E_PACK_FORMAT if it does not fit."""
-    own = _domain(unet)
-    expected, given = {n: p.shape for n, p in own.items()}, {n: v.shape for n, v in state.items()}
-    wrong = sorted(n for n in expected.keys() | given.keys() if expected.get(n) != given.get(n))
-    if wrong:
-        raise UserError(
-            "E_PACK_FORMAT",
-            f"The adapter weights do not fit the U-Net (first of {len(wrong)}: {wrong[0]}).",
-            "Use the adapter file that belongs to this pack.",
-        )
-    with torch.no_grad():
-        for name, p in own.items():
-            p.copy_(state[name])
+    copy_weights(_domain(unet), state)
 
 
 def trainable_share(unet: UNet2DConditionModel) -> float:
@@ -264,25 +263,13 @@ def trainable_share(unet: UNet2DConditionModel) -> float:
 
 
 def save_domain(unet: UNet2DConditionModel, path: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write one domain's weights and their configuration to a safetensors file.
-
-    They live apart from the base because saving a U-Net with adapters attached silently loses them (diffusers 0.42).
-    """
-    state = {n: v.to("cpu", dtype) for n, v in domain_state_dict(unet).items()}
-    save_file(state, str(path), metadata={_METADATA_KEY: json.dumps(asdict(adapter_config(unet)))})
+    """Write one domain's weights and their configuration to a safetensors file."""
+    write_adapter(path, adapter_config(unet), domain_state_dict(unet), dtype)
 
 
 def read_domain(path: Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
     """The configuration and weights that `save_domain` wrote. Raises UserError E_PACK_FORMAT for another file."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            config = AdapterConfig(**json.loads(file.metadata()[_METADATA_KEY]))
-            state = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            "E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", "Install the pack again."
-        ) from error
-    return config, state
+    return read_adapter(path, AdapterConfig)
 
 
 def attach_saved(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:

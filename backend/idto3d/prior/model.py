@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel
 
 from ..errors import UserError
-from .adapters import Condition, attach_saved, denoise, load_domain_state, read_domain
-from .pack import Pack
+from .adapters import ID_DIM, Condition, adapter_config, attach_saved, denoise, load_domain_state, read_domain
+from .pack import Pack, reference_file
+from .reference import Reference, attach_saved_reference, observe, reference_of
 from .schedule import Schedule, make_schedule
 
 Domain = Literal["normal", "albedo"]
@@ -48,6 +49,7 @@ class Prior(nn.Module):
         self.register_buffer("alphas_cumprod", make_schedule(**pack.schedule).alphas_cumprod, persistent=False)
         self._texts: dict[str, Tensor] = {}
         self._poll: Callable[[], None] = _ignore
+        self.lambda_ref = 0.0
         for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks, *vae.encoder.down_blocks]:
             for part in block.modules():
                 if isinstance(part, (ResnetBlock2D, Transformer2DModel)):
@@ -70,11 +72,28 @@ class Prior(nn.Module):
         """
         unet, vae, text_encoder, tokenizer = load_networks(pack)
         attach_saved(unet, pack.file(f"{domain}.safetensors"))
-        return cls(unet.to(dtype=dtype), vae, text_encoder.to(dtype=dtype), tokenizer, pack).to(device)
+        prior = cls(unet.to(dtype=dtype), vae, text_encoder.to(dtype=dtype), tokenizer, pack).to(device)
+        prior._take_reference(domain)
+        return prior
 
     def use(self, domain: Domain) -> None:
         """Change to a domain's adapters. Raises UserError E_PACK_FORMAT where they do not fit."""
         load_domain_state(self.unet, read_domain(self.pack.file(f"{domain}.safetensors"))[1])
+        self._take_reference(domain)
+
+    def _take_reference(self, domain: Domain) -> None:
+        """The adapter for pictures of the person, where the pack has one of this domain; else lambda_ref is 0."""
+        name = reference_file(domain)
+        there = name in self.pack.files
+        self.lambda_ref = attach_saved_reference(self.unet, self.pack.file(name)).weight if there else 0.0
+
+    @torch.no_grad()
+    def look(self, picture: Tensor) -> Reference:
+        """What a picture (1, H, W, 3) of the person, 0..1, in this prior's domain gives to self-attention: to be kept
+        for as long as the domain is. Asks for a pack with that adapter (lambda_ref > 0)."""
+        z0 = self.encode(picture.to(self.device)).to(self.unet.dtype)
+        gate = torch.full((1,), self.lambda_ref, device=self.device)
+        return reference_of(self.unet, look_at(self.unet, z0, self.empty_text().to(z0)), gate)
 
     @contextlib.contextmanager
     def interrupted_by(self, poll: Callable[[], None]) -> Iterator[None]:
@@ -133,13 +152,15 @@ class Prior(nn.Module):
         y_exp: Tensor,
         lambda_id: Tensor,
         lambda_exp: Tensor,
+        reference: Reference | None = None,
     ) -> Tensor:
         """The predicted noise (B, 4, h, w), float32.
 
         z_t: (B, 4, h, w); t: (B,) integer; text: (B, L, C); y_id: (B, 512) of norm one; y_exp: (B, D); the gates (B,).
         """
         dtype = self.unet.dtype
-        cond = Condition(text.to(dtype), y_id.to(dtype), y_exp.to(dtype), lambda_id.to(dtype), lambda_exp.to(dtype))
+        gates = lambda_id.to(dtype), lambda_exp.to(dtype)
+        cond = Condition(text.to(dtype), y_id.to(dtype), y_exp.to(dtype), *gates, reference)
         out = denoise(self.unet, z_t.to(dtype), t, cond).float()
         return self.schedule.eps_from_v(z_t.float(), out, t) if self.pack.prediction_type == "v_prediction" else out
 
@@ -167,7 +188,17 @@ def cfg_pair(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition) -> tuple[Ten
 
 def predict_condition(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
     """`Prior.predict` with its condition in one piece."""
-    return prior.predict(z_t, t, cond.text, cond.y_id, cond.y_exp, cond.lambda_id, cond.lambda_exp)
+    return prior.predict(z_t, t, cond.text, cond.y_id, cond.y_exp, cond.lambda_id, cond.lambda_exp, cond.reference)
+
+
+def look_at(unet: UNet2DConditionModel, z0: Tensor, empty_text: Tensor) -> dict[str, Tensor]:
+    """What every self-attention is given when a U-Net with adapters sees the clean latents z0 (R,4,h,w) of a reference:
+    at t = 0, with the empty prompt's embedding (1,L,C) and closed gates."""
+    count = len(z0)
+    y_id, y_exp = (z0.new_zeros(count, size) for size in (ID_DIM, adapter_config(unet).exp_dim))
+    none = z0.new_zeros(count)
+    cond = Condition(empty_text.expand(count, -1, -1), y_id, y_exp, none, none)
+    return observe(unet, lambda: denoise(unet, z0, torch.zeros(count, dtype=torch.long, device=z0.device), cond))
 
 
 def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel, Any]:

@@ -82,6 +82,11 @@ class Pack:
         return self.path / name
 
 
+def reference_file(domain: str) -> str:
+    """The optional file of a domain's adapter for pictures of the person (`prior.reference`)."""
+    return f"reference_{domain}.safetensors"
+
+
 def read_pack(path: Path | str, verify: bool = True) -> Pack:
     """Read and check a pack's manifest; with `verify`, every listed file's SHA-256 too.
 
@@ -225,9 +230,11 @@ def _check_nets(pack: Pack) -> None:
         ("the U-Net's input and the autoencoder", size("unet/config.json", "in_channels"), channels),
         ("the U-Net's output and the autoencoder", size("unet/config.json", "out_channels"), channels),
     ]
-    normal, albedo = (_adapters(pack.file(f"{domain}.safetensors")) for domain in ("normal", "albedo"))
+    normal, albedo = (_sizes(pack.file(f"{domain}.safetensors"), "exp_dim") for domain in ("normal", "albedo"))
     if normal != albedo:  # one base U-Net serves both
         raise UserError("E_PACK_FORMAT", "The pack's nets do not fit: its two domains' adapters differ in size.", _FIX)
+    for name in filter(pack.files.__contains__, map(reference_file, ("normal", "albedo"))):
+        _sizes(pack.file(name), "rank")
     length = len(next(iter(read_expressions(pack).values())))
     pairs.append((f"the adapters and {VECTORS}", int(normal["exp_dim"]), length))
     for names, one, other in pairs:
@@ -235,12 +242,12 @@ def _check_nets(pack: Pack) -> None:
             raise UserError("E_PACK_FORMAT", f"The pack's nets do not fit: {names} have {one} and {other}.", _FIX)
 
 
-def _adapters(path: Path) -> dict[str, Any]:
-    """The sizes of a domain's adapters."""
+def _sizes(path: Path, key: str) -> dict[str, Any]:
+    """The configuration of an adapter file, which must have a whole number `key`."""
     try:
         with safe_open(path, "numpy") as stored:
             config: dict[str, Any] = json.loads(stored.metadata()["adapter_config"])
-        return {**config, "exp_dim": int(config["exp_dim"])}
+        return {**config, key: int(config[key])}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError("E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", _FIX) from error
 

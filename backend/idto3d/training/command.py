@@ -8,6 +8,7 @@ motion   how the nets answer to faces that move, read backwards: what videos are
 render   pictures of synthetic people
 vae      autoencoder
 priors   shared U-Net, text encoder, LoRA sets and branches of phi_g and phi_a
+reference_albedo, reference_normal   what lets each domain's prior see a picture of the person
 pack     the folder that ships
 """
 
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 
 from .export import write_pack
 from .run import Run, TrainConfig
 
-STAGES = {
+STAGES: dict[str, Callable[[Run], object]] = {
     "head": Run.head,
     "places": Run.places,
     "errors": Run.errors,
@@ -27,6 +30,8 @@ STAGES = {
     "render": Run.render,
     "vae": Run.vae,
     "priors": Run.priors,
+    "reference_albedo": partial(Run.reference, domain="albedo"),
+    "reference_normal": partial(Run.reference, domain="normal"),
     "pack": write_pack,
 }
 

@@ -12,13 +12,14 @@ from diffusers import UNet2DConditionModel
 
 from ..expressions import EXPRESSIONS
 from ..prior.adapters import save_domain, trainable_share
-from ..prior.pack import write_expressions, write_pack_json
+from ..prior.pack import reference_file, write_expressions, write_pack_json
+from ..prior.reference import save_reference
 from ..prior.starter import IMAGE_SIZE, build_starter_unet
 from ..prior.text import save_text
 from .distillation import STARTER
 from .face_nets_pack import write_face_nets
 from .population import TRAIN_SEED
-from .run import Run
+from .run import REFERENCE, Run
 
 SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 LICENCE = "CC0-1.0 AND MIT AND Apache-2.0"  # weights; head model; the nets in photos/
@@ -39,6 +40,8 @@ def write_pack(run: Run) -> Path:
     shares = {domain: trainable_share(unet) for domain, unet in priors.unets.items()}
     for domain, unet in priors.unets.items():
         save_domain(unet, out / f"{domain}.safetensors")
+        if (seeing := run.load_reference(domain)) is not None:
+            save_reference(seeing, REFERENCE, out / reference_file(domain))
     _plain(priors.unets["normal"]).half().save_pretrained(out / "unet")
     run.load_vae().half().save_pretrained(out / "vae")
     save_text(run.text[0], run.text[1].half(), out / "text")

@@ -97,6 +97,10 @@ class Priors:
     y_id: Tensor
     y_exp: Tensor
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.text.parameters()).device
+
     def parameters(self) -> list[nn.Parameter]:
         """Every trained parameter once: the base, each domain's own, the text encoder."""
         nets = [*self.unets.values(), self.text]
@@ -135,19 +139,10 @@ def train_priors(priors: Priors, data: PriorData, decode: Decode, folder: Path, 
         losses: dict[str, Tensor] = {}
         for domain, unet in priors.unets.items():
             rows = rng.choice(len(data.person), count, replace=False)
-            keep = [torch.rand((count,), generator=g) >= p for p in (TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT)]
-            tokens = torch.where(keep[0][:, None], data.some_tokens(domain, rows, rng), data.tokens_blank)
-            photo = torch.from_numpy(rng.integers(priors.y_id.shape[1], size=count))
-            cond = Condition(
-                priors.text_of(tokens.to(device)),
-                priors.y_id[data.person[rows], photo].to(device),
-                priors.y_exp[data.expression[rows]].to(device),
-                keep[1].float().to(device),
-                keep[2].float().to(device),
-            )
-            t, noise, z_t = _noised(schedule, data.latents[domain][rows].float().to(device), g)
+            cond = draw_condition(domain, priors, data, rows, rng, g)
+            t, noise, z_t = noised(schedule, data.latents[domain][rows].float().to(device), g)
             eps = denoise(unet, z_t, t, cond).float()
-            losses[domain] = _weighted(schedule, eps, noise, t, data.coverage[rows].to(device))
+            losses[domain] = weighted(schedule, eps, noise, t, data.coverage[rows].to(device))
         return losses
 
     @torch.no_grad()
@@ -175,6 +170,23 @@ def train_priors(priors: Priors, data: PriorData, decode: Decode, folder: Path, 
     run_stage(folder, nn.ParameterList(parameters), config, loss_of, sheet)
 
 
+def draw_condition(
+    domain: Domain, priors: Priors, data: PriorData, rows: Array, rng: np.random.Generator, g: torch.Generator
+) -> Condition:
+    """What is said of some pictures in a step, each condition dropped in its share of them."""
+    device, count = priors.device, len(rows)
+    keep = [torch.rand((count,), generator=g) >= p for p in (TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT)]
+    tokens = torch.where(keep[0][:, None], data.some_tokens(domain, rows, rng), data.tokens_blank)
+    photo = torch.from_numpy(rng.integers(priors.y_id.shape[1], size=count))
+    return Condition(
+        priors.text_of(tokens.to(device)),
+        priors.y_id[data.person[rows], photo].to(device),
+        priors.y_exp[data.expression[rows]].to(device),
+        keep[1].float().to(device),
+        keep[2].float().to(device),
+    )
+
+
 def shown_rows(data: PriorData) -> Array:
     """The pictures whose captions the sample sheets use: spread over the people."""
     rows: Array = np.linspace(0, len(data.person) - 1, COLUMNS).astype(int)
@@ -188,13 +200,15 @@ def min_snr_weight(schedule: Schedule, t: Tensor) -> Tensor:
     return snr.clamp(max=MIN_SNR_GAMMA) / snr
 
 
-def _noised(schedule: Schedule, z0: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def noised(schedule: Schedule, z0: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Timesteps (B,), noise, and latents z0 (B,4,h,w) with so much of it."""
     t = torch.randint(0, len(schedule), (len(z0),), generator=g).to(z0.device)
     noise = torch.randn(z0.shape, generator=g).to(z0.device)
     return t, noise, schedule.add_noise(z0, noise, t)
 
 
-def _weighted(schedule: Schedule, eps: Tensor, noise: Tensor, t: Tensor, coverage: Tensor) -> Tensor:
+def weighted(schedule: Schedule, eps: Tensor, noise: Tensor, t: Tensor, coverage: Tensor) -> Tensor:
+    """The loss of the noise eps (B,4,h,w) that was told of pictures that coverage (B,h,w) has heads in."""
     weight = 1 + (HEAD_WEIGHT - 1) * coverage[:, None]
     error = (F.mse_loss(eps, noise, reduction="none") * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * eps.shape[1])
     return (error * min_snr_weight(schedule, t).view(-1)).mean()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,10 +24,12 @@ from ..prior.adapters import AdapterConfig, attach, load_domain_state, read_doma
 from ..prior.model import tokenize
 from ..prior.pack import normalise_expressions
 from ..prior.prompts import mirror_text, view_name
+from ..prior.reference import ReferenceConfig, attach_reference, reference_parameters
 from ..prior.starter import build_starter_unet, build_starter_vae
 from ..prior.text import build_starter_text
 from . import captions, data
 from . import prior as prior_training
+from . import reference as reference_training
 from .face_nets_pack import write_face_nets
 from .head_model import build_head_model
 from .landmark_errors import find_errors
@@ -43,6 +46,9 @@ CAPTIONS = 6
 """Wordings of each picture's caption."""
 TEXT_LENGTH = 56
 """Tokens of a prompt: the longest caption has 50."""
+REFERENCE = ReferenceConfig(rank=32)
+SAID_BESIDE_REFERENCE = 0.35
+"""Share of the captions that say a trait where a picture tells it too: a user says little, and the picture shall."""
 ONE_SIDED = ("mouth_left", "jaw_right")
 """Expressions whose mirror image is another expression."""
 
@@ -63,6 +69,7 @@ class TrainConfig:
     people: int = 0
     vae_steps: int = 0
     prior_steps: int = 0
+    reference_steps: int = 0
     # 1: mirror images are learnt from too
     mirror: int = 1
     # a pack whose nets are trained further instead of new ones; empty: none
@@ -79,13 +86,14 @@ class Budget:
     people: int
     vae: tuple[int, int]
     priors: tuple[int, int]
+    reference: tuple[int, int]
 
 
 BUDGETS = {
     # two cores: half a day from nothing
-    "cpu": Budget(1200, (6000, 12), (14000, 32)),
+    "cpu": Budget(1200, (6000, 12), (14000, 32), (2000, 24)),
     # one H100 with 16 cores: meant to take under 25 minutes, of which drawing takes five
-    "cuda": Budget(3000, (6000, 64), (10000, 256)),
+    "cuda": Budget(3000, (6000, 64), (10000, 256), (4000, 128)),
 }
 
 
@@ -143,7 +151,17 @@ class Run:
         priors, decode = self.new_priors(), decoder(self.load_vae().to(device), self.latent_scale)
         for net in (*priors.unets.values(), priors.text):
             net.to(device)
-        prior_training.train_priors(priors, self.prior_data, decode, self.work / "priors", config)
+        prior_training.train_priors(priors, self.prior_data(), decode, self.work / "priors", config)
+
+    def reference(self, domain: captions.Domain) -> None:
+        """After `priors`: the adapter for pictures of the person, of one domain."""
+        priors, folder = self.load_priors(), self.reference_folder(domain)
+        attach_reference(priors.unets[domain], REFERENCE)
+        for net in (priors.unets[domain], priors.text):
+            net.to(self.config.device)
+        config = self.stage_config(self.budget.reference, self.config.reference_steps, lr=1e-3, weight_decay=0.0)
+        data = self.prior_data(said=SAID_BESIDE_REFERENCE)
+        reference_training.train_reference(domain, priors, data, self.references(domain), folder, config)
 
     # ------------------------------------------------------------------ what they share
     @property
@@ -153,6 +171,9 @@ class Run:
     @property
     def motion_file(self) -> Path:
         return self.work / MOTION
+
+    def reference_folder(self, domain: captions.Domain) -> Path:
+        return self.work / f"reference_{domain}"
 
     @property
     def data_config(self) -> data.DataConfig:
@@ -220,6 +241,12 @@ class Run:
         load_average(self.work / "priors", torch.nn.ParameterList(parameters))
         return priors
 
+    def load_reference(self, domain: captions.Domain) -> UNet2DConditionModel | None:
+        """A domain's U-Net with the averaged weights of its stage `reference`; None where that has not begun."""
+        unet = attach_reference(self.load_priors().unets[domain].requires_grad_(False), REFERENCE)
+        parameters = torch.nn.ParameterList(reference_parameters(unet).values())
+        return unet if load_average(self.reference_folder(domain), parameters) else None
+
     @cached_property
     def latents(self) -> dict[str, Array]:
         """Unscaled latents of all pictures (N,4,h,w) a domain, and of their mirror images after them (2N,4,h,w)."""
@@ -242,9 +269,26 @@ class Run:
         some = [self.latents[d][::20].astype(np.float32) for d in captions.DOMAINS]
         return float(1 / np.concatenate(some).std())
 
-    @cached_property
-    def prior_data(self) -> prior_training.PriorData:
-        """Rows are all pictures, then the mirror images of those whose mirror image has a name."""
+    def references(self, domain: captions.Domain) -> reference_training.References:
+        """Pictures of people for the prior to see, several of each view that serves, in the space of its latents."""
+
+        def make() -> dict[str, Array]:
+            views = self.views("normal", "coverage", "camera", "traits", "own_traits", *{domain} - {"normal"})
+            rows = np.tile(reference_training.reference_rows(views), reference_training.COPIES)
+            vae, device = self.load_vae().to(self.config.device), self.config.device
+            latents: list[Array] = []
+            for part in np.array_split(rows, -(-len(rows) // 64)):
+                rng = np.random.default_rng([self.config.seed, len(latents)])
+                pictures = reference_training.reference_pictures(domain, {k: v[part] for k, v in views.items()}, rng)
+                latents.append(prior_training.encode_all(vae, pictures, device).numpy())
+            return {"latents": np.concatenate(latents), "row": rows}
+
+        made = stored(self.work / f"reference_{domain}.npz", make)
+        return reference_training.References(torch.from_numpy(made["latents"]).float() * self.latent_scale, made["row"])
+
+    def prior_data(self, said: float = captions.SAID) -> prior_training.PriorData:
+        """Rows are all pictures, then the mirror images of those whose mirror image has a name. said: share of the
+        captions that say a trait."""
         views = self.views("coverage", "person", "expression", "camera", "close", "traits", "own_traits")
         count = len(views["person"])
         names = list(EXPRESSIONS)
@@ -254,7 +298,7 @@ class Run:
             rows = np.concatenate([rows, count + np.flatnonzero(mirrored)])
         tokens, latents = {}, {}
         for domain in captions.DOMAINS:
-            texts = [_texts(domain, views, n, self.config.seed) for n in range(count)]
+            texts = [_texts(domain, views, n, self.config.seed, said) for n in range(count)]
             flat = [text for own in texts for text in own]
             flat += [mirror_text(text) for text in flat]
             ids = tokenize(self.text[0], flat).view(2 * count, CAPTIONS, -1)
@@ -303,7 +347,7 @@ def mirror_pictures(domain: captions.Domain, pictures: Array, coverage: Array) -
     return out
 
 
-def _texts(domain: captions.Domain, views: dict[str, Array], row: int, seed: int) -> list[str]:
+def _texts(domain: captions.Domain, views: dict[str, Array], row: int, seed: int, said: float) -> list[str]:
     """Captions of one picture; where it shows an edited person, what was edited is always said."""
     rng = np.random.default_rng([seed, row])
     traits, own = (captions.traits_of(views[k][row]) for k in ("traits", "own_traits"))
@@ -311,7 +355,7 @@ def _texts(domain: captions.Domain, views: dict[str, Array], row: int, seed: int
     view = view_name(*(float(a) for a in views["camera"][row]))
     expression, close = list(EXPRESSIONS)[int(views["expression"][row])], bool(views["close"][row])
     return [
-        captions.caption(domain, view, expression, captions.describe(traits, rng, must=must), close)
+        captions.caption(domain, view, expression, captions.describe(traits, rng, said, must), close)
         for _ in range(CAPTIONS)
     ]
 

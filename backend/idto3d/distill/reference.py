@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The picture of the person that a prior with a reference network sees: what the photographs' evidence shows of them.
+
+It is the start head itself, drawn as the prior's own pictures are, with all that no photograph showed left black. A
+photograph would bring another domain with it: light, background, a camera's colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..prior.model import Domain, Prior
+from ..render.cameras import Camera, make_camera
+from ..render.lights import FlatLight
+from ..render.normals import normal_map
+from ..render.skin import Covered, render_skin
+from .config import DistillationConfig, Views
+from .guidance import Conditioning
+from .scene import Scene, Unseen
+from .views import View
+
+AZIMUTHS = (0.0, -22.5, 22.5, -45.0, 45.0)
+SHOWN = 0.5
+"""How well a place must be seen to be in the picture."""
+
+
+def with_reference(
+    who: Conditioning, prior: Prior, scene: Scene, config: DistillationConfig, domain: Domain
+) -> Conditioning:
+    """The conditioning with what the domain's adapter takes from the scene's evidence; the same without an adapter."""
+    if not prior.lambda_ref:
+        return who
+    return replace(who, reference=prior.look(reference_picture(scene, config.views, domain, prior.image_size)))
+
+
+@torch.no_grad()
+def reference_picture(scene: Scene, config: Views, domain: Domain, size: int) -> Tensor:
+    """(1,size,size,3) what was seen of the neutral head, black elsewhere, from where most of it was seen: its albedo or
+    its normals. Of the normals' hair, which the geometry stage carves from the volume, nothing."""
+    cameras = [reference_camera(scene, config)]
+    vertices, textured = scene.vertices(0), scene.textured()
+    if domain == "albedo":
+        maps = [_seen_only(scene, name) for name in scene.materials]
+        return render_skin(vertices, textured.triangles, textured.channels(maps), cameras, size, FlatLight())
+    seen = (scene.seen > SHOWN).to(vertices)[:, None].expand(-1, 5)
+    triangles = scene.skin.triangles
+
+    def shown(covered: Covered) -> Tensor:
+        return covered(seen, triangles)
+
+    head = scene.posed(0)
+    mask = render_skin(head, triangles, shown, cameras, size, FlatLight())
+    return normal_map(head, triangles, cameras, size)[0] * mask
+
+
+def reference_camera(scene: Scene, config: Views) -> Camera:
+    """The whole head, level, from the side whose skin was seen most."""
+    fov, frame = (float(np.mean(limits)) for limits in (config.fov, config.frame))
+    views = [View(make_camera(azimuth, 0.0, fov, frame, config.target), False) for azimuth in AZIMUTHS]
+    return views[int(np.argmin(Unseen(scene)(views)))].camera
+
+
+def _seen_only(scene: Scene, material: str) -> Tensor:
+    """(S,S,5) a map that is black where no photograph showed it; whole where a material needs none."""
+    image = scene.maps[material]
+    if material not in scene.map_seen:
+        return image
+    return image * (scene.map_seen[material] > SHOWN)[..., None]
