@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from idto3d.fit.evidence import Evidence, HairOver, gather_evidence
-from idto3d.fit.hair_colour import HairColour
+from idto3d.fit.hair_colour import SHADES, HairColour
 from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel
@@ -195,7 +195,7 @@ def test_hair_stays_off_the_skin(model: HeadModel) -> None:
 
     face = shoot(model, change=fringe)
     bald = gather(model, [face], [0.0])
-    green_hair = HairColour(np.array([0.02, 0.6, 0.02]), (srgb_to_linear(face.picture),))
+    green_hair = HairColour(np.array([0.02, 0.6, 0.02]), (srgb_to_linear(face.picture),), np.zeros((SHADES, 3)))
     evidence = gather(model, [face], [0.0], hair=HairOver(masks, green_hair))
     points = where(model, evidence)
     top, chin = (float(at_landmarks(model, model.neutral)[k, 1]) for k in (10, 152))

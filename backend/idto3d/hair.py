@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,12 +21,13 @@ from .mesh.attach import Attachment, carry
 from .mesh.texels import make_texels
 from .volume.hair import HairVolume, carve_hair
 from .volume.hair_mask import hair_mask
-from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity
+from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity, with_rim
 from .volume.hood import read_at
 from .volume.strands import disk_place, strand_pattern
 
 Array = NDArray[Any]
 
+LOCKS = 0.7  # of their deviation that locks have in the strands' pattern
 STRAND = 0.0012  # metres of a strand's width that maps show, or a texel and a half
 ROOTS_SIZE = 1024  # of the pattern of strands on skin
 FADE = 0.003  # metres over which skin goes over into hair, strand by strand
@@ -125,7 +127,7 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
     texels = make_texels(mesh.uv, outer, outer, size)
     ground = hair.volume.ground
     pattern = strand_pattern(ground.hood, ground.flow, ground.curl, size, STRAND)
-    alpha = opacity(ground.hood, mesh.border, pattern)
+    alpha = opacity(ground.hood, mesh.ends, pattern)
     empty = np.zeros((size, size, 5), np.float32)
     start = HairStart(mesh, scalp, attachment, empty, alpha, empty[..., 0])
     photos = []
@@ -135,5 +137,8 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
         own = mesh.vertices + start.moved(posed - neutral)
         photos.append(HairPhoto(photo.camera, projected, own, mask, colour, posed))
     solid = model.triangles_of(*SOLID)
-    maps, seen = paint_hair(texels, mesh.triangles, photos, solid, hair.colour.tone, pattern)
-    return replace(start, maps=maps, seen=seen)
+    locks = cv2.resize(mesh.locks, (size, size), interpolation=cv2.INTER_LINEAR)
+    strands = (pattern + LOCKS * locks) / np.hypot(1.0, LOCKS)
+    painted = paint_hair(texels, mesh.triangles, photos, solid, hair.colour, strands)
+    alpha = with_rim(ground.hood, mesh.border, alpha, painted.cover, painted.faced)
+    return replace(start, maps=painted.maps, alpha=alpha, seen=painted.seen)

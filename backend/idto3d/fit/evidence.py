@@ -20,7 +20,7 @@ from .complexion import detail_of, gloss_of, shine_of, texel_length, unseen_skin
 from .creases import creased
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
-from .hair_colour import STRANDS, HairColour, hair_on_skin
+from .hair_colour import HairColour, hair_on_skin
 from .no_skin import above_collar, features_of, no_skin, skin_like, zones_of
 from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
 from .result import HeadFit
@@ -94,7 +94,7 @@ def gather_evidence(
         under = unseen_skin(model, at, tone, detail)
         if hair is not None:
             cover, strands = covered[material.name]
-            strand = hair.colour.tone * np.exp(STRANDS * strands)[:, None]
+            strand = hair.colour.tone * hair.colour.strands(strands)
             under = (under + cover[:, None] * (strand - under)).astype(np.float32)
         albedo = _joined(own, weights, at.spread(under))
         gloss = gloss_of(model, at, (material.roughness, material.specular), own.lips, shine)

@@ -14,9 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
+from ..ramps import ramp, smoothstep
 from .blend import lay_over, smooth_within
 from .camera import PhotoCamera
 from .light import shading
@@ -40,7 +42,10 @@ SHEEN_KEPT = 0.65  # of what is lighter than the body of dark hair: light hair h
 LIGHT = (40.0, 65.0)  # L* of dark and of light hair
 HUE_KEPT = (0.7, 0.3)  # of colour that differs in wide patches, and from strand to strand
 PATCH = 0.015  # of the picture's side: a wide patch
-STRANDS = 0.18  # contrast of the strands drawn there, as a logarithm
+NEARBY = 0.03  # of the picture's side: what strands are darker or lighter than
+SHADES, LEVELS = 16, 256  # of the strands drawn where none was seen, and between these
+ENOUGH = 50_000  # pixels that tell the shades
+CONTRAST = (0.12, 0.3)  # deviation of these, as a logarithm: at least, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,37 +61,63 @@ class HairPhoto:
     skin: Array
 
 
-def paint_hair(
-    texels: Texels, triangles: Array, photos: Sequence[HairPhoto], skin_triangles: Array, tone: Array, pattern: Array
-) -> tuple[Array, Array]:
-    """Maps (S,S,5) albedo sRGB, roughness, specular, and seen (S,S), of a hair mesh with triangles (F,3).
+@dataclass(frozen=True, eq=False)
+class HairPaint:
+    """maps (S,S,5) albedo sRGB, roughness, specular; seen (S,S) 0..1; cover (S,S) 0..1: how much hair photos show
+    where they show the place at all, faced (S,S) 0..1."""
 
-    skin_triangles: of what hair may be hidden behind. tone (3,) linear. pattern (S,S): strands, of deviation 1.
+    maps: Array
+    seen: Array
+    cover: Array
+    faced: Array
+
+
+def paint_hair(
+    texels: Texels, triangles: Array, photos: Sequence[HairPhoto], skin: Array, hair: HairColour, pattern: Array
+) -> HairPaint:
+    """What photos show of a hair mesh with triangles (F,3), and what goes with it.
+
+    skin (F',3): triangles of what hair may be hidden behind. pattern (S,S): strands, of deviation 1.
     """
     size = texels.size
-    picture = np.broadcast_to(tone.astype(np.float32), (size, size, 3)).copy()
-    own, lent = [], []
-    for photo in photos:
-        own.append(_project(texels, triangles, photo, skin_triangles, False))
-        lent.append(_project(texels, triangles, photo, skin_triangles, True))
+    picture = np.broadcast_to(hair.tone.astype(np.float32), (size, size, 3)).copy()
+    views = [[_project(texels, triangles, photo, skin, mirrored) for photo in photos] for mirrored in (False, True)]
+    own, lent = ([(view.colour, view.weight) for view in side] for side in views)
     known = _mixed([*own, *((c, 0.5 * w) for c, w in lent)])
     mean, reach = smooth_within(texels.image(known[0]), texels.image(known[1]), SMOOTH * size)
     picture += np.clip(reach * 3, 0, 1)[..., None] * (mean - picture)
-    picture *= np.exp(STRANDS * pattern)[..., None]
+    picture *= hair.strands(pattern)
     for colour, weight in (*lent, *own):
         picture = lay_over(picture, texels.image(colour), texels.image(weight))
     seen = texels.image(np.max([w for _, w in own], 0))
     albedo = texels.padded(linear_to_srgb(picture))
     gloss = SPECULAR * np.clip(GLINT[0] + GLINT[1] * pattern, 0.0, 1.0)
-    return np.dstack([albedo, np.full_like(gloss, ROUGHNESS), gloss]).astype(np.float32), seen
+    faced = np.sum([view.faced for view in views[0]], 0)
+    cover = np.sum([view.faced * view.cover for view in views[0]], 0) / np.maximum(faced, 1e-6)
+    return HairPaint(
+        np.dstack([albedo, np.full_like(gloss, ROUGHNESS), gloss]).astype(np.float32),
+        seen,
+        texels.image(cover.astype(np.float32)),
+        texels.image(np.minimum(faced, 1.0).astype(np.float32)),
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class HairColour:
-    """tone (3,) linear, of the hair; pictures: of each photo, (S,S,3) linear, the hair in even light."""
+    """tone (3,) linear, of the hair; pictures: of each photo, (S,S,3) linear, the hair in even light; shades
+    (SHADES,3): logarithms by which its strands differ from what is around them, dark to light, equally many of each."""
 
     tone: Array
     pictures: tuple[Array, ...]
+    shades: Array
+
+    def strands(self, pattern: Array) -> Array:
+        """(...,3) factors of the tone: strands of a pattern (...,) of deviation 1 get shades by their rank in it, as
+        histograms are matched (Heeger and Bergen 1995)."""
+        rank, levels = ndtri((np.arange(SHADES) + 0.5) / SHADES), np.linspace(-3.0, 3.0, LEVELS)
+        table = np.exp(np.stack([np.interp(levels, rank, shade) for shade in self.shades.T], -1)).astype(np.float32)
+        out: Array = table[np.clip((pattern + 3.0) * ((LEVELS - 1) / 6.0) + 0.5, 0, LEVELS - 1).astype(np.int16)]
+        return out
 
 
 def hair_colour(photos: Sequence[tuple[Projected, Array]]) -> HairColour:
@@ -103,7 +134,24 @@ def hair_colour(photos: Sequence[tuple[Projected, Array]]) -> HairColour:
         hue = tone[1:] + HUE_KEPT[0] * (wide - raw[1:]) + HUE_KEPT[1] * np.clip(lab[..., 1:] - wide, -12, 12)
         light = lab[..., :1] - (1 - SHEEN_KEPT) * (1 - _lightness(tone)) * np.maximum(lab[..., :1] - tone[0], 0.0)
         pictures.append(_linear(natural(np.concatenate([light, hue], 2))))
-    return HairColour(_linear(tone[None])[0], tuple(pictures))
+    masks = [mask for _, mask in photos]
+    return HairColour(_linear(tone[None])[0], tuple(pictures), _shades(pictures, masks))
+
+
+def _shades(pictures: Sequence[Array], masks: Sequence[Array]) -> Array:
+    apart = [np.zeros((SHADES, 3), np.float32)]
+    for picture, mask in zip(pictures, masks, strict=True):
+        inside = mask > 0.9
+        around, _ = smooth_within(picture, inside.astype(np.float32), NEARBY * len(mask))
+        apart.append(np.log(np.maximum(picture, 1e-3) / np.maximum(around, 1e-3))[inside])
+    all_of = np.concatenate(apart)
+    all_of = all_of[:: 1 + len(all_of) // ENOUGH]
+    ranked = all_of[np.argsort(all_of.mean(1), kind="stable")]
+    shades = np.stack([part.mean(0) for part in np.array_split(ranked, SHADES)])
+    shades -= shades.mean(0)
+    contrast = float(shades.mean(1).std())
+    out: Array = shades * (np.clip(contrast, *CONTRAST) / max(contrast, 1e-6))
+    return out
 
 
 def natural(lab: Array) -> Array:
@@ -167,10 +215,19 @@ def _linear(lab: Array) -> Array:
     return out.astype(np.float32)
 
 
-def _project(
-    texels: Texels, triangles: Array, photo: HairPhoto, skin_triangles: Array, mirrored: bool
-) -> tuple[Array, Array]:
-    """De-lit colours (N,3) and weights (N,) of the texels, or of their mirror images."""
+@dataclass(frozen=True, eq=False)
+class _View:
+    """Of a photo, at N texels: colour (N,3) linear, de-lit, and its weight (N,); cover (N,) 0..1: whether that is
+    hair; faced (N,) 0..1: how well it shows the place."""
+
+    colour: Array
+    weight: Array
+    cover: Array
+    faced: Array
+
+
+def _project(texels: Texels, triangles: Array, photo: HairPhoto, skin_triangles: Array, mirrored: bool) -> _View:
+    """How a photo shows the texels, or their mirror images."""
     camera, size = photo.camera, len(photo.photo.linear)
     posed = photo.posed
     normal = vertex_normals(posed, triangles)
@@ -190,12 +247,11 @@ def _project(
     factor = DEPTH_SIZE / size
     rows, columns = (np.clip(np.rint((at[:, k] + 0.5) * factor - 0.5), 0, DEPTH_SIZE - 1).astype(int) for k in (1, 0))
     front = buffer.height[rows, columns]
-    ramp = np.clip((at[:, 3] - FACING[0]) / (FACING[1] - FACING[0]), 0, 1)
-    weight = ramp * ramp * (3 - 2 * ramp) * (front - at[:, 2] < tolerance) * np.isfinite(front)
+    weight = smoothstep(at[:, 3], *FACING) * (front - at[:, 2] < tolerance) * np.isfinite(front)
     weight *= ((at[:, :2] > 1) & (at[:, :2] < size - 2)).all(1)
-    weight *= np.clip((sample(photo.hair, at[:, :2]) - 0.4) / 0.4, 0, 1)
-    colour = sample(photo.colour, at[:, :2]) / at[:, 4:7]
-    return colour, (weight * (0.8 if mirrored else 1.0)).astype(np.float32)
+    hair = sample(photo.hair, at[:, :2])
+    share = ramp(hair, 0.4, 0.8) * (0.8 if mirrored else 1.0)
+    return _View(sample(photo.colour, at[:, :2]) / at[:, 4:7], (weight * share).astype(np.float32), hair, weight)
 
 
 def _mixed(layers: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -13,9 +13,10 @@ from scipy.ndimage import gaussian_filter, label
 
 from ..fit.result import HeadFit
 from ..headmodel import HeadModel
+from ..ramps import smoothstep
 from .head_view import SeenFace
 from .hood import PIXEL, Hood, fit_hood, read_map
-from .observe import HairView, observe
+from .observe import RIM, HairView, observe
 from .shape import AREA, THIN, HairShape, find_shape
 from .tetgrid import lattice_band
 
@@ -28,6 +29,7 @@ CURTAIN = 0.03  # metres of the thickness of hair that hangs free
 TIPS = 0.04  # metres from its end over which hair that hangs grows thin
 TAPER = 0.005  # metres by which it does outside
 SLOPE = 0.8  # metres of thickness a metre from the border of where hair grows
+NAPE = (0.45, 95.0, 135.0)  # of it behind, where short hair is cut to the neck; degrees from the front
 EDGE = 0.0025  # metres of thickness at that border
 BLUR = 0.7  # cells of what photos see empty: threads and pinholes are the masks' noise
 BAND = 1.2  # cells to either side of the surface that the grid keeps
@@ -37,12 +39,13 @@ PIECE = 0.08  # of the largest piece: smaller ones are noise
 @dataclass(frozen=True, eq=False)
 class Ground:
     """hood: coordinates in which hair has its map; skin (side,side): the skin's radius there; grown (side,side): metres
-    to the border of skin that hair grows on, positive there; flow (side,side,2): how strands run; curl 0..1: whether
-    they run alike or curl."""
+    to the border of skin that hair grows on, positive there; rim (side,side): metres that hair's surface goes on beyond
+    its border; flow (side,side,2): how strands run; curl 0..1: whether they run alike or curl."""
 
     hood: Hood
     skin: Array
     grown: Array
+    rim: Array
     flow: Array
     curl: float
 
@@ -78,7 +81,7 @@ def empty_volume(hood: Hood) -> HairVolume:
     """No hair."""
     none = np.zeros(0, np.float32)
     return HairVolume(
-        np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, Ground(hood, none, none, none, 0.0)
+        np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, Ground(hood, none, none, none, none, 0.0)
     )
 
 
@@ -103,7 +106,7 @@ def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
         tets,
         grid.ravel()[where].astype(np.float32),
         seen.ravel()[where].astype(np.float32),
-        Ground(shape.hood, shape.skin, shape.grown, shape.flow, shape.curl),
+        Ground(shape.hood, shape.skin, shape.grown, shape.rim, shape.flow, shape.curl),
     )
 
 
@@ -117,7 +120,8 @@ def hair_distance(shape: HairShape, points: Array) -> Array:
         for m in (shape.outer, shape.skin, shape.inner, shape.domain, shape.hanging, shape.stands)
     )
     # Towards the border of where it grows hair goes down to the skin; where it hangs it ends as it is.
-    rim = skin + EDGE + SLOPE * np.maximum(domain, 0.0) + stands
+    slope = SLOPE + (NAPE[0] - SLOPE) * smoothstep(np.degrees(np.abs(turn)), *NAPE[1:]) * (1.0 - hanging)
+    rim = skin + EDGE + slope * np.maximum(domain - RIM, 0.0) + stands
     free = np.clip((down - hood.equator + 0.02) / 0.1, 0.0, 1.0) * hanging
     tip = np.clip(domain / TIPS, 0.0, 1.0)
     outer = outer - TAPER * (1.0 - tip) * hanging

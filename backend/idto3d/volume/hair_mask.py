@@ -31,8 +31,11 @@ HAIR, SKIN, OTHER = 0, 1, 2
 _GRAINS, _GRAIN_WEIGHT = 16, 0.6
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
 BALD = (1.5e-4, 4e-4)  # square metres over the scalp, or of it and unlike skin: fewer are a bald head's lights
+SHADES = (0.75, 0.5, 0.3)  # of its colour that hair in hair's shade has: between fringe and temple it is all but black
+SHADED = 0.15  # of hair that is
 RING = 4e-4  # square metres of hair over the skull from which its colour is known
 SKIN_BLUR = (3.0, 1.2, 1.2)  # bins: the forehead is the cheeks' colour in another light
+BESIDE_EYE = (0.003, 0.018)  # metres from brows and eyes over which hair becomes as likely as elsewhere
 CURTAIN, REACH = 0.018, 0.13  # metres of hair beside the jaw, at least, and of its reach where clothes are alike
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
 
@@ -74,7 +77,7 @@ def tell_kinds(view: HeadView) -> Array:
     grown = off + (ring + 0.6 * (view.scalp > 0.9)) * (1.0 - like_skin)
     hairy = ramp(float((grown * weight).sum()) / view.camera.scale**2, *BALD)
     sure_hair = ring + 0.6 * (view.scalp > 0.9) * weight * (1.0 - 0.8 * like_skin) * (1.0 - unlike_ring)
-    hair_0, every = hairy * histogram.learn(sure_hair, 1.3), histogram.learn(weight, 1.3)
+    hair_0, every = hairy * histogram.learn(sure_hair, 1.3, SHADED), histogram.learn(weight, 1.3)
     unlike_hair = 1.0 - _share_of_peak(hair_0, 0.85)[histogram.index]
     below = view.above < view.chin
     shoulder = below * ramp(np.abs(view.across - view.middle), 0.14, 0.18)
@@ -97,14 +100,16 @@ def tell_kinds(view: HeadView) -> Array:
         loose |= out_of_reach(view, long, kinds[..., HAIR] > 0.5)
         kinds[loose, OTHER] += kinds[loose, HAIR]
         kinds[loose, HAIR] = 0.0
+        _clear_features(view, kinds)
         if step in (1, 3):
             found = kinds[..., HAIR] > 0.5
             long = hangs(view, found) & long
             place, far = place_prior(view, long)
             near = close & ((view.above > view.mouth) | (long & (view.above > view.chin - 0.06)))
-        # Only the sure teach, and not much: strips of the one among the other would draw it over.
+        # Only the sure teach, and not much: strips of the one among the other would draw it over; a black collar on the
+        # neck, pupils and an open mouth would teach that skin may be black.
         hair = 0.8 * hair_0 + 0.2 * histogram.learn(kinds[..., HAIR] ** 3 * near)
-        skin = 0.8 * skin_0 + 0.2 * histogram.learn(kinds[..., SKIN] ** 3)
+        skin = 0.8 * skin_0 + 0.2 * histogram.learn(kinds[..., SKIN] ** 3 * like_skin)
         other = 0.4 * other_0 + 0.3 * every + 0.3 * histogram.learn(kinds[..., OTHER] * (0.2 + 0.8 * unlike_hair))
         grains = [0.7 * g + 0.3 * _learn_grain(grain, kinds[..., k] ** 3) for k, g in enumerate(grains)]
     return kinds
@@ -140,8 +145,8 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
     depth_in_scalp = view.metres_into(view.scalp >= 0.5) - view.metres_into(view.scalp < 0.5)
     fringe = 0.02 + ramp(view.above, view.brow, view.brow + 0.01) * (0.25 + 0.53 * ramp(depth_in_scalp, -0.02, 0.02))
     rim = 0.3 * ramp(-view.within, -0.02, 0.0) * (over_chin > 0)
-    brows = cv2.dilate(view.brows.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    fringe = np.where(brows, 0.02, np.maximum(fringe, rim))
+    apart = ramp(view.metres_into(~np.any(view.features, 0)), *BESIDE_EYE)
+    fringe = 0.01 + apart * np.maximum(fringe, rim)
     out[view.face] = np.stack([fringe, 0.97 - fringe, np.full_like(fringe, 0.03)], -1)[view.face]
     out = np.clip(out, 0.01, 1.0)
     return out / out.sum(-1, keepdims=True), far
@@ -186,8 +191,23 @@ def _grown_from_head(view: HeadView, hair: Array) -> Array:
     _, label = cv2.connectedComponents(solid, connectivity=4)
     close = (label > 0) & (view.above > view.mouth) & (view.outside < 0.015)
     kept = np.isin(label, np.unique(label[close]))
-    grown: Array = cv2.dilate((kept & (label > 0)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return grown | (view.outside == 0)
+    return _wider(kept & (label > 0), 5) | (view.outside == 0)
+
+
+def _clear_features(view: HeadView, kinds: Array) -> None:
+    """Brows and eyes, dark as they are, are hair only where hair lies around them."""
+    for feature in view.features:
+        own = _wider(feature, 3)
+        around = _wider(own, 7) & ~own & view.person
+        if around.any() and kinds[around, HAIR].mean() < 0.5:
+            kinds[own, SKIN] += kinds[own, HAIR]
+            kinds[own, HAIR] = 0.0
+
+
+def _wider(region: Array, width: int) -> Array:
+    """Region (size,size) bool dilated by a square of so many pixels."""
+    out: Array = cv2.dilate(region.astype(np.uint8), np.ones((width, width), np.uint8)) > 0
+    return out
 
 
 def _grain(view: HeadView) -> Array:
@@ -215,15 +235,27 @@ class _Histogram:
     """Smoothed histograms of a picture's colours (h,w,3) L*a*b*; index (h,w): the bin of each pixel."""
 
     def __init__(self, colour: Array) -> None:
-        from_zero = (colour + np.array([0.0, 60.0, 60.0])) / 4.0
-        bins = [np.clip(from_zero[..., k], 0, n - 1).astype(int) for k, n in enumerate(_BINS)]
-        self.index = (bins[0] * _BINS[1] + bins[1]) * _BINS[2] + bins[2]
+        self.index, *self._darker = (_bins(share * colour) for share in (1.0, *SHADES))
 
-    def learn(self, weight: Array, blur: float | tuple[float, float, float] = 1.0) -> Array:
-        """(bins,) density, which sums to 1; weight (h,w); blur in bins, one for all axes or L*, a*, b*."""
-        count = np.bincount(self.index.ravel(), weight.ravel(), int(np.prod(_BINS))).reshape(_BINS)
-        out: Array = gaussian_filter(count, blur).ravel()
+    def learn(self, weight: Array, blur: float | tuple[float, float, float] = 1.0, shaded: float = 0.0) -> Array:
+        """(bins,) density, which sums to 1; weight (h,w); blur in bins, one for all axes or L*, a*, b*; shaded: the
+        share of it that is taken to be in its own shade."""
+
+        def count(index: Array) -> Array:
+            return np.bincount(index.ravel(), weight.ravel(), int(np.prod(_BINS)))
+
+        total = count(self.index)
+        if shaded:
+            total = (1 - shaded) * total + shaded * np.mean([count(index) for index in self._darker], 0)
+        out: Array = gaussian_filter(total.reshape(_BINS), blur).ravel()
         return out / max(float(out.sum()), 1e-6)
+
+
+def _bins(colour: Array) -> Array:
+    """(h,w) int of colours (h,w,3)."""
+    from_zero = (colour + np.array([0.0, 60.0, 60.0])) / 4.0
+    bins = [np.clip(from_zero[..., k], 0, n - 1).astype(int) for k, n in enumerate(_BINS)]
+    return (bins[0] * _BINS[1] + bins[1]) * _BINS[2] + bins[2]
 
 
 def _share_of_peak(density: Array, mass: float) -> Array:
@@ -232,7 +264,6 @@ def _share_of_peak(density: Array, mass: float) -> Array:
     level = order[min(int(np.searchsorted(np.cumsum(order), mass * order.sum())), len(order) - 1)]
     out: Array = np.clip(density / max(float(level), 1e-12), 0.0, 1.0)
     return out
-
 
 
 def _normalised(logarithm: Array) -> Array:

@@ -15,9 +15,10 @@ from scipy.sparse import coo_array, diags_array
 
 from ..headmodel import HeadModel
 from ..mesh.attach import Attachment, Surface
+from ..ramps import ramp
 from .hair import Ground, HairVolume
 from .head_view import distance
-from .hood import PIXEL, Hood, flatten, read_at
+from .hood import PIXEL, Hood, flatten, read_at, read_map
 from .marching_tets import marching_tetrahedra
 from .ribbons import AT_BORDER, COUNT, Cover, continued, ribbons
 from .strands import DISK, on_disk, strand_pattern
@@ -31,13 +32,20 @@ LOCKS = (256, 0.010, 0.0018, 0.003)  # size of their pattern; metres of their wi
 FADE = (0.004, 0.008, 0.025)  # metres from the border over which locks come to their full height; of thickness, too
 FRAY = 0.006  # metres inside the border in which strands come to an end
 HALF = 0.35  # of it, where half of them have ended
+RIM_COVER = (0.25, 0.75)  # of a photo's mask of hair: nothing, all
+RIM_ENDS = (0.0005, 0.002)  # metres from the mesh's own border, over which it fades
+RIM_REACH = (0.02, 0.03)  # metres from the border from which photos say nothing of it
+UNEVEN = (0.8, 0.006, 0.025)  # of hair's thickness, and metres, by which strands are unequally long
+TRACED = 14  # pixels that strands are followed to their ends
+CLUMPED = 0.35  # of what is uneven: by how much locks are
 
 
 @dataclass(frozen=True, eq=False)
 class HairMesh:
     """vertices (V,3) with the neutral head; triangles (F,3) wound outwards, those of the outer side, `outer` of them,
     first, then what lies under it, then ribbons; uv (V,2) 0..1, v up; border (side,side): metres to the border of hair
-    in the hood's maps, positive in hair.
+    in the hood's maps, positive in hair; ends (side,side): no more than that, and where strands run out over it as many
+    in FRAY as they are uneven; locks (256,256): the pattern of locks that stand out in it, on the map's disk.
 
     The map is a disk with the crown in its middle and the face's side below. Each of its texels belongs to one place of
     the outer side; what lies under it and over it shares its colour.
@@ -48,6 +56,8 @@ class HairMesh:
     uv: Array
     outer: int
     border: Array
+    ends: Array
+    locks: Array
 
 
 def extract(volume: HairVolume) -> HairMesh | None:
@@ -74,12 +84,14 @@ def extract(volume: HairVolume) -> HairMesh | None:
     covered = (hit >= 0) & (radius > ground.skin - 0.002)
     border = distance(covered, 1.0 / PIXEL) - distance(~covered, 1.0 / PIXEL)
     border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
-    cover = Cover(hood, continued(radius, covered), ground.skin, border, ground.flow, ground.curl)
-    vertices = _with_locks(cover, vertices)
+    cover = Cover(hood, continued(radius, covered), ground.skin, border - ground.rim, ground.flow, ground.curl)
+    locks = strand_pattern(hood, cover.flow, cover.curl, *LOCKS[:2])
+    vertices = _with_locks(cover, locks, vertices)
     more, strips, places = ribbons(cover, _roots(cover, vertices, outer), FRAY)
     uv = np.concatenate([_uv(hood, hood.places(vertices)), _uv(hood, places)])
     whole = np.concatenate([outer, under, strips + len(vertices)])
-    return HairMesh(np.concatenate([vertices, more]), whole, uv, len(outer), border)
+    ends = np.minimum(cover.border, FRAY * _to_tips(cover))
+    return HairMesh(np.concatenate([vertices, more]), whole, uv, len(outer), border, ends, locks)
 
 
 def opacity(hood: Hood, border: Array, pattern: Array) -> Array:
@@ -90,6 +102,34 @@ def opacity(hood: Hood, border: Array, pattern: Array) -> Array:
     texel = hood.reach / (DISK * size)
     out: Array = np.clip((inside - ends) / (4 * texel) + 0.5, 0.0, 1.0)
     return out.astype(np.float32)
+
+
+def with_rim(hood: Hood, border: Array, alpha: Array, cover: Array, faced: Array) -> Array:
+    """Opacity alpha (size,size) of hair whose border (side,side) is, where photos face it, (size,size) 0..1, drawn as
+    they show it: cover (size,size) 0..1."""
+    inside = on_disk(hood, border, len(alpha))
+    own = ramp(cover, *RIM_COVER) * ramp(inside, *RIM_ENDS)
+    share = faced * ramp(inside, RIM_REACH[1], RIM_REACH[0])
+    out: Array = alpha + share * (own - alpha)
+    return out.astype(np.float32)
+
+
+def _to_tips(cover: Cover) -> Array:
+    """(side,side) how far strands run on until they end, in shares of what they are unequally long."""
+    hood, inside = cover.hood, cover.border > 0
+    factor, low, high = UNEVEN
+    thick = np.maximum(cover.radius - cover.skin, 0.0)[inside]
+    uneven = float(np.clip(factor * np.percentile(thick, 75), low, high))
+    column, row = np.meshgrid(*[np.arange(hood.side, dtype=np.float32)] * 2)
+    way = np.zeros(cover.border.shape, np.float32)
+    goes_on = np.ones_like(way)
+    for _ in range(TRACED):
+        goes_on *= np.clip(read_map(cover.border, column, row) / PIXEL + 0.5, 0.0, 1.0)
+        way += goes_on * PIXEL
+        column, row = (at + read_map(cover.flow[..., c], column, row) for c, at in enumerate((column, row)))
+    locks = strand_pattern(hood, cover.flow, cover.curl, hood.side, LOCKS[1])
+    out: Array = way / uneven - CLUMPED * np.clip(locks, -1.0, 1.0)
+    return cv2.GaussianBlur(np.where(way < 0.9 * TRACED * PIXEL, out, 10.0).astype(np.float32), (0, 0), 1.0)
 
 
 def _shown(ground: Ground, vertices: Array, triangles: Array) -> tuple[Array, Array]:
@@ -107,15 +147,14 @@ def _outside(hood: Hood, vertices: Array, triangles: Array) -> Array:
     return out
 
 
-def _with_locks(cover: Cover, vertices: Array) -> Array:
-    """Vertices moved in and out by locks that run with the strands."""
+def _with_locks(cover: Cover, locks: Array, vertices: Array) -> Array:
+    """Vertices moved in and out by a pattern of locks (256,256) that run with the strands."""
     hood = cover.hood
-    size, width, straight, curled = LOCKS
-    pattern = strand_pattern(hood, cover.flow, cover.curl, size, width)
+    size, _, straight, curled = LOCKS
     turn, down, radius = hood.coordinates(vertices)
     place = hood.places(vertices)
     skin, border = (read_at(m, place) for m in (cover.skin, cover.border))
-    lock = read_at(pattern, _uv(hood, place) * [size, -size] + [-0.5, size - 0.5])
+    lock = read_at(locks, _uv(hood, place) * [size, -size] + [-0.5, size - 0.5])
     share = np.clip(border / FADE[0], 0, 1) * np.clip((radius - skin - FADE[1]) / (FADE[2] - FADE[1]), 0, 1)
     # Rather deep between locks than high on them: the outline that was seen is that of the highest.
     height = ((1 - cover.curl) * straight + cover.curl * curled) * np.clip(lock - 0.4, -1.5, 0.8)

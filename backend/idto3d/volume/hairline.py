@@ -32,22 +32,27 @@ FORWARD = (12.0, 0.07, 0.14)  # degrees that long hair comes forward behind an e
 NAPE = (115.0, 0.025)  # degrees from the front, and metres below the scalp, to which short hair grows behind the ears
 ROUND = 0.012  # metres of the rounding where borders meet
 FACING = (0.15, 0.45)  # cosine to the camera from which a border on skin counts, and counts in full
+FACED = (0.4, 0.7)  # the same for hair beside a bare ear: it is seen past the temple, as far back as that
 CERTAIN = (0.003, 0.012)  # metres of a photo from its border from which skin that turns away counts all the same
 FARTHEST = 0.02  # metres from a photo's border beyond which it does not matter how many
 NEAR, WIDE = 0.006, 0.014  # metres over which what is seen moves the border beside it
 FAINT = 0.05  # of what is seen nearby: below, the border stays where people's is
 LOOSE = 0.03  # metres that hair seen before the skin counts less where it may as well hang behind
 OFF = (0.015, 0.04)  # metres of hair's thickness over which the skin's border says less of it
+BEFORE_EAR = (42.0, 57.0)  # degrees from the front between which hair comes to hang over an ear
+OVER = 2.0  # of that thickness more where hair hangs over an ear
+BELOW = 0.01  # metres that such locks reach below the others, and as much again over an ear
 FRONT_LOCKS = (0.04, 0.16)  # metres below the equator from which hair that is seen hangs before the shoulders
 
 
 @dataclass(frozen=True, eq=False)
 class SkinSeen:
     """What photos show of the skin, (side,side): value: metres from the border of hair, positive in hair; weight 0..1
-    how surely."""
+    how surely; faced 0..1: how surely if what turns away does not count."""
 
     value: Array
     weight: Array
+    faced: Array
 
     @property
     def covered(self) -> Array:
@@ -64,23 +69,25 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
     """skin (side,side): its radius."""
     points = hood.point(*hood.map_coordinates(), np.maximum(skin, 0.02) + 0.002)
     normal = hood.normals(skin)
-    total, weight = np.zeros(skin.shape), np.zeros(skin.shape)
+    total, weight, faced = (np.zeros(skin.shape) for _ in range(3))
     for view in views:
         seen, outline = view.look_at(points)
         # Where the skin turns away a pixel at the border would cover centimetres of cheek.
-        facing = ramp((normal * view.camera.towards(points)).sum(-1), *FACING)
-        w = seen * (skin > 0) * np.maximum(facing, ramp(np.abs(outline), *CERTAIN))
-        w *= (outline < 0.0) | view.shows_skin(points)
+        cosine = (normal * view.camera.towards(points)).sum(-1)
+        shown = seen * (skin > 0) * ((outline < 0.0) | view.shows_skin(points))
+        w = shown * np.maximum(ramp(cosine, *FACING), ramp(np.abs(outline), *CERTAIN))
         total -= w * np.clip(outline, -FARTHEST, FARTHEST)
         weight += w
-    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0))
+        faced += shown * ramp(cosine, *FACED)
+    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0), np.minimum(faced, 1.0))
 
 
 @dataclass(frozen=True, eq=False)
 class Curtain:
-    """Hair that hangs, (side,side): degrees from the front of its border, `down` to which it comes, and 0..1 whether
-    that is below all roots."""
+    """Hair that hangs, (side,side): 0..1 how far it covers the ear of that side, degrees from the front of its border,
+    `down` to which it comes, and 0..1 whether that is below all roots."""
 
+    over: Array
     front: Array
     end: Array
     long: Array
@@ -92,7 +99,7 @@ def find_curtain(hood: Hood, seen: SkinSeen, end: Array, long: Array, beside: tu
     over = np.where(turn >= 0, *_ears_covered(hood, seen, *beside))
     before = CURTAIN[0] + (CURTAIN[1] - CURTAIN[0]) * long
     behind = CURTAIN[2] - FORWARD[0] * smoothstep(down - hood.equator, *FORWARD[1:])
-    return Curtain(behind + over * (before - behind), end, long)
+    return Curtain(over, behind + over * (before - behind), end, long)
 
 
 def find_border(hood: Hood, scalp: Array, seen: SkinSeen, curtain: Curtain, thick: Array, hangs: Array) -> Array:
@@ -109,12 +116,15 @@ def find_border(hood: Hood, scalp: Array, seen: SkinSeen, curtain: Curtain, thic
     root = float(down[scalp & (away > NAPE[0])].max(initial=0.0))
     nape = root + NAPE[1] * (0.4 + 0.6 * smoothstep(away, NAPE[0], 150.0))
     curtained = _both((away - curtain.front) * arc, np.maximum(curtain.end, nape) - down)
-    # What hangs before the shoulders is seen to; what is seen beside the face may as well hang behind.
-    free = ramp(below, *FRONT_LOCKS) * (away < CURTAIN[2])
-    locks = np.minimum(np.minimum(hangs, FARTHEST) - LOOSE * (1 - free), curtain.end + 0.01 - down)
+    # What hangs before the shoulders or an ear is seen to; what is seen beside the face may as well hang behind.
+    over = curtain.over * ramp(away, *BEFORE_EAR)
+    free = np.maximum(ramp(below, *FRONT_LOCKS), over) * (away < CURTAIN[2])
+    locks = np.minimum(np.minimum(hangs, FARTHEST) - LOOSE * (1 - free), curtain.end + BELOW * (1 + over) - down)
     usual = _either(_either(border_distance(scalp), burn), np.maximum(curtained, locks))
-    # Skin says nothing of hair that stands off it.
-    return _moved(usual, seen.value, seen.weight * (1.0 - ramp(thick, *OFF)))
+    # Skin says nothing of hair that stands off it, and hair little of a temple that turns away, but where it hangs.
+    weight = np.where(seen.value > 0, seen.faced + curtain.over * (seen.weight - seen.faced), seen.weight)
+    known = 1.0 - ramp(thick * (1.0 + OVER * over), *OFF)
+    return _moved(usual, seen.value, weight * known)
 
 
 def _either(a: Array, b: Array) -> Array:

@@ -23,6 +23,7 @@ CHIN, LEFT_EDGE, RIGHT_EDGE = 152, 454, 234
 BROWS, EYES, MOUTH = (105, 334, 66, 296), (33, 263), (61, 291)
 LEFT_BROW = (336, 296, 334, 293, 300, 276, 283, 282, 295, 285)
 RIGHT_BROW = (107, 66, 105, 63, 70, 46, 53, 52, 65, 55)
+LEFT_EYE, RIGHT_EYE = (263, 387, 385, 362, 380, 373), (33, 160, 158, 133, 153, 144)
 FOREHEAD = (107, 108, 151, 337, 336, 9)
 CHEEKS_AND_NOSE = (116, 345, 117, 346, 118, 347, 50, 280, 205, 425, 6, 168, 4, 1, 2, 98, 327, 164, 119, 348, 187, 411)
 
@@ -55,8 +56,8 @@ class HeadView:
     model is seen there, height metres towards the camera over its centre, -inf elsewhere; face: but not the back of the
     head or the neck, or else scalp; scalp 0..1; outside, within: metres to the head's outline, 0 on the other side;
     across, above: metres along the head's axes in the picture's plane, at the head's depth; sure_skin: cheeks and nose;
-    forehead: its middle, skin or fringe; brows; chin, mouth, eye, brow, middle: where these lie on `above` and, the
-    last, on `across`.
+    forehead: its middle, skin or fringe; features (4,size,size): each brow and each eye; chin, mouth, eye, brow,
+    middle: where these lie on `above` and, the last, on `across`.
     """
 
     camera: PhotoCamera
@@ -73,7 +74,7 @@ class HeadView:
     above: Array
     sure_skin: Array
     forehead: Array
-    brows: Array
+    features: Array
     chin: float
     mouth: float
     eye: float
@@ -122,7 +123,7 @@ def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
         above=place @ up,
         sure_skin=_hull(marks, CHEEKS_AND_NOSE, size),
         forehead=_hull(marks, FOREHEAD, size),
-        brows=_hull(marks, LEFT_BROW, size) | _hull(marks, RIGHT_BROW, size),
+        features=np.stack([_hull(marks, wanted, size) for wanted in (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE)]),
         chin=float(mark[CHIN] @ up),
         mouth=float((mark[list(MOUTH)] @ up).mean()),
         eye=float((mark[list(EYES)] @ up).mean()),

@@ -20,9 +20,11 @@ from .strands import directions
 Array = NDArray[Any]
 
 SIZE = 384  # pixels of the picture in which outlines are followed
+RIM = 0.005  # metres that hair's surface goes on over skin that is seen: there the photo itself draws the border
 SMOOTH = 0.0025  # metres by which outlines are smoothed
 HOLE = 5e-4  # square metres: smaller holes in hair are strands in another light
 TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
+EAR = 0.015  # metres inside the head's outline in which hair lies over an ear
 STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
 TIP = 1e-4  # square metres of hair below which a length is not believed
 NEAR_SKIN = 0.006  # metres behind the frontmost skin that still count as seen
@@ -35,14 +37,15 @@ FARTHEST = 0.14  # metres of the outline from the skull: beyond is something els
 class HairView:
     """A photo's hair, (size,size) each.
 
-    hair; outline: metres to its border, negative in hair; open: nothing is known (not in the photo); background: no
-    part of the person; strands (size,size,2): how they run, see `strands.directions`; view: the head; curl 0..1: how
-    much it curls.
+    hair; outline: metres to its border, negative in hair; rim: metres that its surface goes on beyond; open: nothing is
+    known (not in the photo); background: no part of the person; strands (size,size,2): how they run, see
+    `strands.directions`; view: the head; curl 0..1: how much it curls.
     """
 
     view: HeadView
     hair: Array
     outline: Array
+    rim: Array
     open: Array
     background: Array
     strands: Array
@@ -86,7 +89,7 @@ class HairView:
 
         Nothing is known of what the skin hides, or clothes: what lies under the skin, and behind the neck's axis.
         """
-        outline, height = self.sample(self.outline, points)
+        outline, height = self.sample(self.outline - self.rim, points)
         skin, _ = self.sample(self._skin_height, points)
         background, _ = self.sample(self.background, points)
         unknown, _ = self.sample(self.open, points)
@@ -113,7 +116,8 @@ class HairView:
     def lengths(self, hood: Hood) -> tuple[float, float]:
         """`down` to which hair beside the face comes on the person's left and right; 0 where there is none, NaN on the
         side that the face turns away from the camera."""
-        rows, columns = np.nonzero(_wide(self.hair & ~(self.view.skin & self.view.face), self.camera.scale))
+        beside = ~(self.view.skin & self.view.face) | (self.view.within < EAR)
+        rows, columns = np.nonzero(_wide(self.hair & beside, self.camera.scale))
         points = self._nearest(hood, rows, columns)
         _, down, _ = hood.coordinates(points)
         left = points[:, 0] > hood.centre[0]
@@ -166,15 +170,16 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     soft = cv2.resize(np.asarray(mask, np.float32), (size, size), interpolation=cv2.INTER_AREA)
     hair = soft > 0.5
     # Below the eyes strips along the face are its shaded edge.
-    hair = _filled(hair & ((view.above > view.eye) | _wide(hair, scale)), scale)
+    hair = without_holes(hair & ((view.above > view.eye) | _wide(hair, scale)), scale)
     outline = distance(~hair, scale) - distance(hair, scale)
     outline = cv2.GaussianBlur(outline.astype(np.float32), (0, 0), SMOOTH * scale)
     person = cv2.resize(face.person.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
     # The masks of person and hair are soft: between the two borders lies a line of pixels that are neither.
     beyond = cv2.dilate((~person).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    over_skin = cv2.blur((view.skin & (person | hair)).astype(np.float32), (5, 5))
     strands, curl = directions(face.picture, np.asarray(mask, np.float32), camera.scale)
     strands = cv2.resize(strands, (size, size), interpolation=cv2.INTER_LINEAR)
-    return HairView(view, hair, outline, ~view.inside, beyond & ~hair & view.inside, strands, curl)
+    return HairView(view, hair, outline, RIM * over_skin, ~view.inside, beyond & ~hair & view.inside, strands, curl)
 
 
 def _wide(hair: Array, scale: float) -> Array:
@@ -184,7 +189,7 @@ def _wide(hair: Array, scale: float) -> Array:
     return out
 
 
-def _filled(hair: Array, scale: float) -> Array:
+def without_holes(hair: Array, scale: float) -> Array:
     """Hair (size,size) bool without small holes; scale: pixels a metre."""
     _, label, stats, _ = cv2.connectedComponentsWithStats((~hair).astype(np.uint8), connectivity=4)
     small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < HOLE * scale**2)

@@ -23,7 +23,7 @@ WIDTH = (0.0012, 0.0035)  # metres, of the finest and the broadest
 LIFT = (-0.002, 0.0015)  # metres over the surface at the root
 TIP = (0.4, 0.007)  # of the thickness by which a tip stands off at most, and metres
 CURL = (0.005, 0.02)  # metres of a curl's radius, and from turn to turn
-OVER = 0.004  # metres that ribbons may reach over the border
+OVER = 0.002  # metres that ribbons may reach over the border
 AT_BORDER = 0.015  # metres from the border in which ribbons are twice as many
 
 

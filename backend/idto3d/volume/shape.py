@@ -24,7 +24,7 @@ from .flow import plan_flow, strand_flow
 from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin
 from .head_view import distance
 from .hood import PIXEL, Hood, flatten_skin, read_map
-from .observe import HairView
+from .observe import RIM, HairView, without_holes
 from .spread import Spread
 
 Array = NDArray[Any]
@@ -56,7 +56,8 @@ AREA = 1.5e-3  # square metres: less is no hair
 class HairShape:
     """Maps (side,side) over the hood, metres. outer: hair's radius; skin: the skin's, without hollows; inner: where the
     skin is left first; domain: to the border of where there is hair, positive there; grown: to that of where it grows,
-    or lies on the skin that it grows from; hanging 0..1: hair that does not grow where it is; stands: how far such hair
+    or lies on the skin that it grows from; rim: by which the domain reaches beyond its border, that photos draw it;
+    hanging 0..1: hair that does not grow where it is; stands: how far such hair
     may stand off. flow (side,side,2): how strands run; curl 0..1: how much they curl."""
 
     hood: Hood
@@ -65,6 +66,7 @@ class HairShape:
     inner: Array
     domain: Array
     grown: Array
+    rim: Array
     hanging: Array
     stands: Array
     flow: Array
@@ -93,7 +95,10 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     inside = find_border(hood, scalp, seen, curtain, outer - skin, hangs)
     inside = np.where(_bald(spread, scalp, covered, seen.bare, rim), np.minimum(inside, -PIXEL), inside)
     grown = np.minimum(_smoothed(inside), ROOTED - distance(~scalp, 1.0 / PIXEL))
-    domain = _rooted(_opened(inside > 0, PIECE), scalp) & (hood.map_coordinates()[1] < hood.reach - 2 * PIXEL)
+    beyond = RIM * seen.weight
+    inside = inside + beyond
+    domain = without_holes(_rooted(_opened(inside > 0, PIECE), scalp), 1.0 / PIXEL)
+    domain &= hood.map_coordinates()[1] < hood.reach - 2 * PIXEL
     if domain.sum() * PIXEL**2 < AREA:
         return None
     border = _smoothed(border_distance(domain))
@@ -103,7 +108,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
     sideways = border_distance(domain | (hood.map_coordinates()[1] > lengths.end - PIECE))
     stands = STEEP * hanging * np.maximum(_smoothed(sideways), 0.0)
-    return HairShape(hood, outer, skin, maps.inner, border, grown, hanging, stands, flow, curl)
+    return HairShape(hood, outer, skin, maps.inner, border, grown, beyond, hanging, stands, flow, curl)
 
 
 def _behind(hood: Hood, curtain: Curtain, turn: Array, down: Array, radius: Array) -> tuple[Array, Array, Array]:

@@ -19,8 +19,9 @@ LIKE = 0.006  # metres over which directions are compared
 FAINT = 25.0  # squared contrast a pixel below which nothing is told
 COHERENCE = (0.55, 0.3)  # of straight hair, of curls
 DISK = 0.495  # of the map's side: radius of the hood's disk in it
-DOUBLINGS = (5, 2)  # of a strand's length in the pattern, straight and curled: long curls run together in patches
-WAVE = 0.004  # metres by which curls turn strands aside
+DOUBLINGS = (6, 2)  # of a strand's length in the pattern, straight and curled: long curls run together in patches
+COARSE = 4  # pixels that count as one where bends are drawn
+WAVE = (0.014, 0.004)  # metres from one bend of a strand to the next, of wavy and of curly hair
 
 
 def directions(picture: Array, mask: Array, scale: float) -> tuple[Array, float]:
@@ -76,11 +77,12 @@ def strand_pattern(hood: Hood, flow: Array, curl: float, size: int, width: float
     noise = gaussian_filter(rng.normal(size=(size, size)).astype(np.float32), max(blur, 0.5), mode="wrap")
     way = on_disk(hood, flow, size)
     if curl:
-        lumps = [
-            gaussian_filter(rng.normal(size=(size, size)).astype(np.float32), WAVE / texel, mode="wrap")
-            for _ in range(2)
-        ]
-        bend = curl * np.pi * 0.5 * lumps[0] / lumps[0].std()
+        few = max(size // COARSE, 16)  # bends are wide
+        lumps = gaussian_filter(
+            rng.normal(size=(few, few)).astype(np.float32), (WAVE[0] + curl * (WAVE[1] - WAVE[0])) / texel * few / size
+        )
+        lumps = cv2.resize(lumps, (size, size), interpolation=cv2.INTER_CUBIC)
+        bend = curl * np.pi * 0.5 * lumps / lumps.std()
         c, s = np.cos(bend), np.sin(bend)
         way = np.stack([c * way[..., 0] - s * way[..., 1], s * way[..., 0] + c * way[..., 1]], -1)
     shift = way * max(1.0, blur)
