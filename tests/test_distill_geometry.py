@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from idto3d.distill import geometry
 from idto3d.distill.config import Form
-from idto3d.distill.follow import find_body
 from idto3d.distill.geometry import run_geometry
 from idto3d.distill.loop import Run
 from idto3d.distill.scene import Scene, with_hair
+from idto3d.headmodel.follow import find_body
 from idto3d.mesh.surface import edges_of
 from idto3d.render.normals import normal_map
 from idto3d.volume.marching_tets import marching_tetrahedra

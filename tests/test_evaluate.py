@@ -15,11 +15,12 @@ from idto3d.evaluate.command import main
 from idto3d.evaluate.metrics import apart, colour_difference, fifths, overlap, surface_error, turn_between
 from idto3d.evaluate.prompts import picture_change, print_changes
 from idto3d.evaluate.real import read_people, real_rows, score
-from idto3d.evaluate.ruler import load_recogniser
+from idto3d.evaluate.recogniser import load_recogniser
 from idto3d.evaluate.summary import synthetic_rows
 from idto3d.evaluate.table import Row, print_table
-from idto3d.evaluate.truth import SEEN, Skin, Truth, skin_apart, skin_errors
+from idto3d.evaluate.truth import SEEN, Truth, skin_apart, skin_errors
 from idto3d.mesh.attach import Surface
+from idto3d.training.regions import Skin
 
 
 def _bumpy(seed: int, height: float) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +174,7 @@ def test_without_the_second_recogniser_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = importlib.util.find_spec
-    monkeypatch.setattr("idto3d.evaluate.ruler.find_spec", lambda name: None if name == "dlib" else here("json"))
+    monkeypatch.setattr("idto3d.evaluate.recogniser.find_spec", lambda name: None if name == "dlib" else here("json"))
     with pytest.raises(UserError, match="dlib") as caught:
         load_recogniser()
     assert caught.value.code == "E_EVALUATE_RULER" and "pip install dlib-bin" in caught.value.fix

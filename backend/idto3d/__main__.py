@@ -10,8 +10,8 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from .clock import Event, Events
 from .errors import Cancelled, as_user_error
 from .memory import share_heaps
 from .protocol import QUALITY_NAMES
@@ -29,11 +29,11 @@ USAGE = """usage: python -m idto3d COMMAND ...
 """
 
 
-def print_json(event: dict[str, Any]) -> None:
+def print_json(event: Event) -> None:
     print(json.dumps(event), flush=True)
 
 
-def print_plain(event: dict[str, Any]) -> None:
+def print_plain(event: Event) -> None:
     if event["type"] == "progress":
         eta = event.get("eta_seconds")
         left = f", {eta:.0f} s left in this stage" if eta is not None else ""
@@ -66,7 +66,7 @@ def generate_command(arguments: list[str]) -> int:
         given.pack, given.seed, given.expressions, given.prompt, given.quality, given.texture_size
     )
 
-    def work(events: Callable[[dict[str, Any]], None]) -> None:
+    def work(events: Events) -> None:
         path = generate(given.photos, given.out, config, events, given.previews)
         events({"type": "done", "bundle": str(path)})
 
@@ -99,7 +99,7 @@ def capture_command(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
     given = parser.parse_args(arguments)
 
-    def work(events: Callable[[dict[str, Any]], None]) -> None:
+    def work(events: Events) -> None:
         path = capture(given.video, given.out, given.pack, given.head, events, given.previews)
         events({"type": "done", "take": str(path)})
 
@@ -118,22 +118,22 @@ def sheet_command(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
 
-    def work(events: Callable[[dict[str, Any]], None]) -> None:
+    def work(events: Events) -> None:
         header = json.loads((given.bundle / "head.json").read_text(encoding="utf-8"))
         subtitle = f"{header['pack']}, seed {header['seed']}"
         fit = given.bundle / FIT
-        windows = {photo.name: close_up(photo) for photo in read_fit(fit).photos} if fit.is_file() else None
+        windows = {photo.name: close_up(photo.landmarks) for photo in read_fit(fit).photos} if fit.is_file() else None
         compose_sheet(given.tiles, given.photos, given.bundle / "preview.png", windows, subtitle)
         events({"type": "done", "bundle": str(given.bundle)})
 
     return reporting(work, given.json)
 
 
-def reporting(work: Callable[[Callable[[dict[str, Any]], None]], None], as_json: bool) -> int:
+def reporting(work: Callable[[Events], None], as_json: bool) -> int:
     """Run with events printed; expected failures become an error event and status 1, a stop status 130."""
     shown = print_json if as_json else print_plain
 
-    def events(event: dict[str, Any]) -> None:
+    def events(event: Event) -> None:
         if event["type"] != "poll":
             shown(event)
 

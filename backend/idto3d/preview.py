@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from idto3d_shared.fit_file import close_up as square_of_head
 
 from .bundle import to_uint8
 from .finish.head import Head
@@ -24,7 +27,6 @@ from .render.studio import portrait_light
 Array = NDArray[Any]
 
 SIZE = 320
-CLOSE = 2.6  # face heights that the photo's tile shows
 LOOK_BACK_SIZE = 384
 ANGLES = (0.0, 35.0, 90.0, 180.0)
 
@@ -44,18 +46,15 @@ def preview_sheet(face: Face, photo: PhotoFit, head: Head, size: int = SIZE) -> 
 
 def close_up(face: Face, camera: PhotoCamera, size: int) -> tuple[NDArray[np.uint8], PhotoCamera]:
     """The part of a photo that shows the head, (size,size,3), and its camera."""
-    low, high = face.landmarks[:468].min(0), face.landmarks[:468].max(0)
-    reach = CLOSE * float(high[1] - low[1])
-    centre = (low + high) / 2 - [0, 0.12 * reach]
-    factor = size / reach
-    corner = centre - reach / 2
-    matrix = np.array([[factor, 0, -factor * corner[0]], [0, factor, -factor * corner[1]]])
+    left, top, side = square_of_head(face.landmarks)
+    factor = size / side
+    shift = -factor * np.array([left, top])
     flags = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     small = cv2.resize(face.picture, None, fx=factor, fy=factor, interpolation=flags)
-    moved = np.array([[1.0, 0, matrix[0, 2]], [0, 1, matrix[1, 2]]])
+    moved = np.c_[np.eye(2), shift]
     crop = cv2.warpAffine(small, moved, (size, size), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
     near = resized(camera, factor)
-    return crop, PhotoCamera(near.rotation, near.centre, near.scale, near.shift + matrix[:, 2], near.inverse_distance)
+    return crop, replace(near, shift=near.shift + shift)
 
 
 def photo_light(photo: PhotoFit) -> EnvironmentLight:

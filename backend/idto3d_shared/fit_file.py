@@ -28,6 +28,7 @@ _MOST_PHOTOS = 32
 _MOST = {"identity": 4096, "names": 1024}
 _FARTHEST = 1e5
 _CODE = "E_BUNDLE_JSON"
+_CLOSE_UP = 2.6  # heights of the face
 
 Array = NDArray[np.float64]
 
@@ -73,12 +74,11 @@ class FitPhoto:
     residual: float
 
 
-def close_up(photo: FitPhoto, reach: float = 2.6) -> tuple[float, float, float]:
-    """The square that shows a photo's head: left, top and side in pixels of the photo, perhaps beyond its edges. reach:
-    heights of the face."""
-    face = photo.landmarks[:468]
+def close_up(landmarks: NDArray[Any]) -> tuple[float, float, float]:
+    """The square that shows the head of landmarks (478,2): left, top and side in pixels, perhaps beyond the picture."""
+    face = landmarks[:468]
     low, high = face.min(axis=0), face.max(axis=0)
-    side = reach * float(high[1] - low[1])
+    side = _CLOSE_UP * float(high[1] - low[1])
     left, top = (low + high) / 2 - np.array([0.0, 0.12 * side]) - side / 2
     return float(left), float(top), side
 

@@ -23,7 +23,7 @@ _BANDS = np.repeat((1.0, 2.0 / 3.0, 0.25), (1, 3, 5))
 
 def add_camera(scene: Any, obj: Any, photo: FitPhoto) -> Any:
     """A camera that shows of the photo what `close_up` says, in a square picture."""
-    left, top, side = close_up(photo)
+    left, top, side = close_up(photo.landmarks)
     near = replace(photo.camera, principal=photo.camera.principal - (left, top))
     lens = lens_of(near, (round(side), round(side)), np.array(obj.data.get(frame.ORIGIN, (0.0, 0.0, 0.0))))
     data = bpy.data.cameras.new("As photographed")

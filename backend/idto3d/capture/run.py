@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,12 @@ from numpy.typing import NDArray
 
 from idto3d_shared.live_link import write_take
 
+from ..clock import Events
 from ..errors import FULL, UserError
 from ..fit.projection import BROWS, EYES, LIPS, OVAL
 from ..headmodel import load_head_model
 from ..photos.nets import load_face_nets
+from ..whole_file import whole
 from .motion import FILE, load_motion
 from .person import vertices_of_head
 from .read import read_track
@@ -27,7 +27,6 @@ from .track import track
 from .video import Frame, Video
 
 Array = NDArray[Any]
-Events = Callable[[dict[str, Any]], None]
 
 WATCHING, READING, SAVING = "watching the video", "reading the face", "saving"
 STAGES = (WATCHING, READING, SAVING)
@@ -76,27 +75,22 @@ def capture(
         events({"type": "warning", "code": "W_VIDEO_FACE_LOST", "message": message})
     take = read_track(model, nets, motion, tracked, vertices, teller.read)
     teller.tell(SAVING, 1, 1, now=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        write_take(take, partial)
-        os.replace(partial, target)
+        with whole(target) as partial:
+            write_take(take, partial)
     except OSError as error:
         raise _not_writable(target, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
     return target
 
 
 def _check_target(target: Path) -> None:
     """Refuse before minutes of work what could not be written after them."""
-    probe = target.with_name(f".{target.name}.{os.getpid()}")
+    if target.is_dir():
+        raise UserError("E_OUT_NOT_WRITABLE", f"{target.name} is a folder.", "Choose another name.")
     try:
-        if target.is_dir():
-            raise UserError("E_OUT_NOT_WRITABLE", f"{target.name} is a folder.", "Choose another name.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
     except OSError as error:
         raise _not_writable(target, error) from error
 
@@ -144,9 +138,8 @@ class _Teller:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"picture-{number:06d}.png"
-            partial = self._folder / ".picture.partial"
-            partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-            os.replace(partial, path)
+            with whole(path) as partial:
+                partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
             for old in sorted(self._folder.glob("picture-*.png"))[:-_KEPT]:
                 old.unlink()
         except OSError as error:

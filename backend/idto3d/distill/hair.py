@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..headmodel.follow import Anchor
 from ..render.skin import Textured
 from ..volume.marching_tets import edge_weight, topology
-from .follow import Anchor
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..headmodel import HeadModel
+from ..headmodel.follow import FILMS, Anchor, Body, find_body
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.surface import vertex_normals
 from ..render.skin import Textured
 from ..volume.hair_mesh import attach_to_scalp
 from .device import to_device
-from .follow import FILMS, Anchor, Body, find_body
 from .hair import Hair, HairMesh
 from .views import View
 

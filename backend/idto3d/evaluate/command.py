@@ -68,10 +68,10 @@ def _synthetic(given: argparse.Namespace) -> dict[str, Any]:
     from ..photos import load_face_nets
     from ..prior.pack import read_pack
     from ..training.population import load_population
+    from ..training.regions import Regions
     from .prompts import evaluate_prompts, print_changes
     from .summary import stage_lines, synthetic_rows
-    from .synthetic import Bench, Protocol, evaluate_people
-    from .truth import Ruler
+    from .synthetic import Instruments, Study, evaluate_people
 
     if given.headkit is None or given.facenets is None:
         raise UserError("E_KIT_MISSING", "The synthetic people need a head kit.", "Pass --headkit and --facenets.")
@@ -81,22 +81,22 @@ def _synthetic(given: argparse.Namespace) -> dict[str, Any]:
         work = given.work or Path(scratch)
         work.mkdir(parents=True, exist_ok=True)
         population = load_population(model, given.headkit, given.facenets, work)
-    bench = Bench(pack, load_face_nets(pack.path / "photos"), population, Ruler(model))
+    tools = Instruments(pack, load_face_nets(pack.path / "photos"), population, Regions(model))
     config = GenerateConfig(pack=given.pack, quality=given.quality, texture_size=given.texture_size)
     stages = () if given.start_only else (1, 3) if given.ablation else (1,)
-    protocol = Protocol(given.people, given.seed, config, stages, given.ablation, given.pictures)
+    study = Study(given.people, given.seed, config, stages, given.ablation, given.pictures)
 
     def tell(line: str) -> None:
         print(line, flush=True)
 
     if given.prompts:
-        changes, sheet = evaluate_prompts(bench, protocol, tell)
+        changes, sheet = evaluate_prompts(tools, study, tell)
         if given.pictures:
             given.pictures.mkdir(parents=True, exist_ok=True)
             Image.fromarray(sheet).save(given.pictures / "prompts.png")
         print(print_changes(changes))
         return {"prompts": changes}
-    people = evaluate_people(bench, protocol, tell)
+    people = evaluate_people(tools, study, tell)
     rows = synthetic_rows(people)
     print("", print_table(rows), "", *stage_lines(people), sep="\n")
     return {"seed": given.seed, "table": _table(rows), "people": people}

@@ -20,10 +20,10 @@ from ..finish import Head
 from ..finish.picture import portrait, render_head
 from ..pipeline import distil
 from ..render.lights import EnvironmentLight, FlatLight, lobe
+from ..training.photographs import random_setting, take_photograph
 from ..training.population import EVAL_SEED
 from .metrics import colour_difference
-from .photographs import random_setting, take_photograph
-from .synthetic import Bench, Made, Protocol, make
+from .synthetic import Instruments, Made, Study, make
 
 Array = NDArray[Any]
 
@@ -45,22 +45,22 @@ VISIBLE = 2.3
 
 
 def evaluate_prompts(
-    bench: Bench, protocol: Protocol, tell: Callable[[str], None]
+    tools: Instruments, study: Study, tell: Callable[[str], None]
 ) -> tuple[dict[str, list[float]], Array]:
     """Of each prompt and person the mean CIEDE2000 (over the head, seen from the front, flat albedo) between the heads
     with and without the words; and a sheet: a column a person, a line a prompt, the first without."""
     columns: list[Array] = []
     changes: dict[str, list[float]] = {words: [] for words in PROMPTS}
-    for n in range(protocol.people):
-        seed = EVAL_SEED + protocol.seed + n
-        person = bench.population.dressed(bench.population.person(seed))
-        photograph = take_photograph(bench.population, person, random_setting(np.random.default_rng([seed, 1])))
-        made = make(bench, protocol.config, [photograph])
-        plain = _head(bench, protocol, made, "")
+    for n in range(study.people):
+        seed = EVAL_SEED + study.seed + n
+        person = tools.population.dressed(tools.population.person(seed))
+        photograph = take_photograph(tools.population, person, random_setting(np.random.default_rng([seed, 1])))
+        made = make(tools, study.config, [photograph])
+        plain = _head(tools, study, made, "")
         base = albedo(plain, plain)
         column = [lit(plain, plain)]
         for words in PROMPTS:
-            head = _head(bench, protocol, made, words)
+            head = _head(tools, study, made, words)
             shown = albedo(head, plain)
             changes[words].append(picture_change(base, shown))
             column.append(lit(head, plain))
@@ -69,11 +69,11 @@ def evaluate_prompts(
     return changes, np.concatenate(columns, 1)
 
 
-def _head(bench: Bench, protocol: Protocol, made: Made, words: str) -> Head:
-    config = replace(protocol.config, prompt=words)
+def _head(tools: Instruments, study: Study, made: Made, words: str) -> Head:
+    config = replace(study.config, prompt=words)
     with tempfile.TemporaryDirectory() as work:
         clock = Clock(lambda event: None)
-        head, _ = distil(made.start, made.offsets, made.subject, bench.pack, config, Path(work), clock, None)
+        head, _ = distil(made.start, made.offsets, made.subject, tools.pack, config, Path(work), clock, None)
     return head
 
 

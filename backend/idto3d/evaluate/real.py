@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from .bundle_picture import read_glb, render
-from .ruler import THRESHOLD, load_recogniser, read_photograph
+from .recogniser import THRESHOLD, load_recogniser, read_photograph
 from .table import Row
 
 Array = NDArray[Any]

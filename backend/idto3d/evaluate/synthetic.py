@@ -32,12 +32,22 @@ from ..prior.model import Prior
 from ..prior.pack import Pack
 from ..start import Start, head_from, head_of, recarved, scene_of
 from ..subject import Subject, read_subject
+from ..training.photographs import Photograph, random_setting, take_photograph
 from ..training.population import EVAL_SEED, Population
+from ..training.regions import Regions, skin_of
 from .metrics import turn_between
-from .photographs import Photograph, random_setting, take_photograph
 from .prior_samples import paint_samples
 from .sheets import person_sheet
-from .truth import Ruler, Truth, hair_overlap, skin_apart, skin_errors, skin_of, truth_of
+from .truth import (
+    Truth,
+    crossings,
+    face_apart,
+    hair_overlap,
+    skin_apart,
+    skin_errors,
+    surface_ratio,
+    truth_of,
+)
 
 Array = NDArray[Any]
 
@@ -47,7 +57,7 @@ SMILING = 9  # parts the seeds of the pair of photographs from those of the othe
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Study:
     """people: how many, from a seed on; config: of the product; stages: distil too, and again with these many times
     the steps; samples: paint by the prior's own samples, too; pictures: folder for sheets, None for none."""
 
@@ -60,13 +70,13 @@ class Protocol:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Instruments:
     """What everybody is measured with."""
 
     pack: Pack
     nets: FaceNets
     population: Population
-    ruler: Ruler
+    regions: Regions
     texels: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,45 +93,45 @@ class Made:
 Figures = dict[str, Any]
 
 
-def evaluate_people(bench: Bench, protocol: Protocol, tell: Callable[[str], None]) -> list[Figures]:
+def evaluate_people(tools: Instruments, study: Study, tell: Callable[[str], None]) -> list[Figures]:
     """One row of figures a person."""
-    return [_person(bench, protocol, protocol.seed + EVAL_SEED + n, tell) for n in range(protocol.people)]
+    return [_person(tools, study, study.seed + EVAL_SEED + n, tell) for n in range(study.people)]
 
 
-def _person(bench: Bench, protocol: Protocol, seed: int, tell: Callable[[str], None]) -> Figures:
-    population, ruler, size = bench.population, bench.ruler, protocol.config.working_size
+def _person(tools: Instruments, study: Study, seed: int, tell: Callable[[str], None]) -> Figures:
+    population, size = tools.population, study.config.working_size
     naked = population.person(seed)
     dressed = population.dressed(naked)
-    truth = truth_of(ruler, naked, dressed, size, bench.texels)
+    truth = truth_of(tools.regions, naked, dressed, size, tools.texels)
     rng = np.random.default_rng([seed, 1])
     photographs = [take_photograph(population, dressed, random_setting(rng)) for _ in range(3)]
     figures: Figures = {"seed": seed, "traits": vars(naked.traits)}
-    one = _attempt(bench, protocol, photographs[:1], figures, "one")
+    one = _attempt(tools, study, photographs[:1], figures, "one")
     if one is not None:
-        figures["one"] |= _measures(bench, truth, one, size)
+        figures["one"] |= _measures(tools, truth, one, size)
         figures["one"] |= _fit_errors(one, photographs[0])
-        if protocol.pictures is not None:
-            protocol.pictures.mkdir(parents=True, exist_ok=True)
+        if study.pictures is not None:
+            study.pictures.mkdir(parents=True, exist_ok=True)
             sheet = person_sheet(photographs[0].image, one.start, truth, head_of(one.start, {}))
-            Image.fromarray(sheet).save(protocol.pictures / f"person_{seed}.png")
-        for times in protocol.stages:
-            figures[f"distilled x{times}"] = _distilled(bench, protocol, truth, one, times)
-        if protocol.samples:
-            figures[SAMPLES] = _painted_by_samples(bench, protocol, truth, one)
-    three = _attempt(bench, protocol, photographs, figures, "three")
+            Image.fromarray(sheet).save(study.pictures / f"person_{seed}.png")
+        for times in study.stages:
+            figures[f"distilled x{times}"] = _distilled(tools, study, truth, one, times)
+        if study.samples:
+            figures[SAMPLES] = _painted_by_samples(tools, study, truth, one)
+    three = _attempt(tools, study, photographs, figures, "three")
     if three is not None:
-        figures["three"] |= _measures(bench, truth, three, size)
-    figures["smile"] = _smile(bench, protocol, seed)
+        figures["three"] |= _measures(tools, truth, three, size)
+    figures["smile"] = _smile(tools, study, seed)
     tell(_line(figures))
     return figures
 
 
 def _attempt(
-    bench: Bench, protocol: Protocol, photographs: list[Photograph], figures: Figures, name: str
+    tools: Instruments, study: Study, photographs: list[Photograph], figures: Figures, name: str
 ) -> Made | None:
     """The head of some photographs; its refusal goes into the figures."""
     try:
-        made = make(bench, protocol.config, photographs)
+        made = make(tools, study.config, photographs)
     except UserError as error:
         figures[name] = {"refused": error.code}
         return None
@@ -129,7 +139,7 @@ def _attempt(
     return made
 
 
-def make(bench: Bench, config: GenerateConfig, photographs: list[Photograph]) -> Made:
+def make(tools: Instruments, config: GenerateConfig, photographs: list[Photograph]) -> Made:
     """The product's way from files to the head that stands in the viewport first."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
@@ -138,27 +148,27 @@ def make(bench: Bench, config: GenerateConfig, photographs: list[Photograph]) ->
             Image.fromarray(photograph.image).save(files[-1], compress_level=1)
         clock = Clock(lambda event: None)
         clock("reading photos")
-        subject = read_subject(files, bench.pack, bench.nets)
-        start, offsets = understand(subject, bench.pack, bench.nets, config, clock, None)
+        subject = read_subject(files, tools.pack, tools.nets)
+        start, offsets = understand(subject, tools.pack, tools.nets, config, clock, None)
         clock.close()
     return Made(subject, start, offsets, clock.timings)
 
 
-def _measures(bench: Bench, truth: Truth, made: Made, size: int) -> Figures:
-    return measure_head(bench, truth, made.start, made.start.neutral, head_of(made.start, {}), size)
+def _measures(tools: Instruments, truth: Truth, made: Made, size: int) -> Figures:
+    return measure_head(tools, truth, made.start, made.start.neutral, head_of(made.start, {}), size)
 
 
-def measure_head(bench: Bench, truth: Truth, start: Start, neutral: Array, head: Head, size: int) -> Figures:
+def measure_head(tools: Instruments, truth: Truth, start: Start, neutral: Array, head: Head, size: int) -> Figures:
     """Every distance of a head from the truth; neutral (P,3) of the head model."""
-    own, mean = bench.ruler.surface_ratio(neutral, truth.person.neutral)
-    skin = skin_of(bench.ruler, head.maps, start.evidence.seen, size, bench.texels)
+    own, mean = surface_ratio(tools.regions, neutral, truth.person.neutral)
+    skin = skin_of(tools.regions, head.maps, start.evidence.seen, size, tools.texels)
     return {
         "surface_mm": own,
         "mean_head_mm": mean,
         "skin": skin_errors(truth, skin),
         "hair_iou": hair_overlap(head, truth),
-        "crossings": bench.ruler.crossings(neutral),
-        "true_crossings": bench.ruler.crossings(truth.person.neutral),
+        "crossings": crossings(tools.regions, neutral),
+        "true_crossings": crossings(tools.regions, truth.person.neutral),
     }
 
 
@@ -175,30 +185,30 @@ def _fit_errors(made: Made, photograph: Photograph) -> Figures:
     }
 
 
-def _distilled(bench: Bench, protocol: Protocol, truth: Truth, made: Made, times: int) -> Figures:
+def _distilled(tools: Instruments, study: Study, truth: Truth, made: Made, times: int) -> Figures:
     """The same figures after both stages with so many times the steps."""
-    block = {**bench.pack.distillation}
+    block = {**tools.pack.distillation}
     for stage in ("geometry", "texture"):
         steps = {quality: times * number for quality, number in block[stage]["steps"].items()}
         block[stage] = {**block[stage], "steps": steps}
-    pack, clock = replace(bench.pack, distillation=block), Clock(lambda event: None)
+    pack, clock = replace(tools.pack, distillation=block), Clock(lambda event: None)
     with tempfile.TemporaryDirectory() as work:
-        head, report = distil(made.start, made.offsets, made.subject, pack, protocol.config, Path(work), clock, None)
+        head, report = distil(made.start, made.offsets, made.subject, pack, study.config, Path(work), clock, None)
     clock.close()
-    neutral = neutral_of(bench.ruler.model, made.start.neutral, head)
-    figures = measure_head(bench, truth, made.start, neutral, head, protocol.config.working_size)
+    neutral = neutral_of(tools.regions.model, made.start.neutral, head)
+    figures = measure_head(tools, truth, made.start, neutral, head, study.config.working_size)
     return {**figures, "seconds": clock.timings, "report": report}
 
 
-def _painted_by_samples(bench: Bench, protocol: Protocol, truth: Truth, made: Made) -> Figures:
+def _painted_by_samples(tools: Instruments, study: Study, truth: Truth, made: Made) -> Figures:
     """The same figures where the prior's own samples paint what was not seen."""
-    prior = Prior.load(bench.pack, "albedo")
-    names = (next(iter(bench.pack.expressions)), *made.offsets)
-    who = condition_on(bench.pack, made.subject.y_id, names, protocol.config.prompt)
-    wanted = DistillationConfig.from_pack(bench.pack.distillation)
+    prior = Prior.load(tools.pack, "albedo")
+    names = (next(iter(tools.pack.expressions)), *made.offsets)
+    who = condition_on(tools.pack, made.subject.y_id, names, study.config.prompt)
+    wanted = DistillationConfig.from_pack(tools.pack.distillation)
     start, scene = recarved(made.start, scene_of(made.start, made.offsets))
-    head = head_from(start, names, paint_samples(scene, prior, who, wanted, protocol.config.seed))
-    return measure_head(bench, truth, start, start.neutral, head, protocol.config.working_size)
+    head = head_from(start, names, paint_samples(scene, prior, who, wanted, study.config.seed))
+    return measure_head(tools, truth, start, start.neutral, head, study.config.working_size)
 
 
 def neutral_of(model: HeadModel, before: Array, head: Head) -> Array:
@@ -209,24 +219,24 @@ def neutral_of(model: HeadModel, before: Array, head: Head) -> Array:
     return out
 
 
-def _smile(bench: Bench, protocol: Protocol, seed: int) -> Figures:
+def _smile(tools: Instruments, study: Study, seed: int) -> Figures:
     """One person twice in the same place, smiling and not."""
-    person = bench.population.dressed(bench.population.person(seed))
+    person = tools.population.dressed(tools.population.person(seed))
     setting = random_setting(np.random.default_rng([seed, SMILING]))
     heads: list[Made] = []
     changes: tuple[dict[str, Any], ...] = ({"expression": "neutral"}, {"expression": "smile", "strength": SMILE})
     for change in changes:
-        photograph = take_photograph(bench.population, person, replace(setting, **change))
+        photograph = take_photograph(tools.population, person, replace(setting, **change))
         try:
-            heads.append(make(bench, protocol.config, [photograph]))
+            heads.append(make(tools, study.config, [photograph]))
         except UserError as error:
             return {"refused": error.code}
     skins = [
-        skin_of(bench.ruler, m.start.evidence.maps, m.start.evidence.seen, protocol.config.working_size, bench.texels)
+        skin_of(tools.regions, m.start.evidence.maps, m.start.evidence.seen, study.config.working_size, tools.texels)
         for m in heads
     ]
     return {
-        "apart_mm": bench.ruler.apart(heads[0].start.neutral, heads[1].start.neutral),
+        "apart_mm": face_apart(tools.regions, heads[0].start.neutral, heads[1].start.neutral),
         "albedo_de": skin_apart(*skins),
         "resting": [float(np.abs(m.start.fitted.fit.resting).max()) for m in heads],
         "setting": vars(setting),

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, eye_array
 from scipy.sparse.linalg import splu
 
-from ..distill.follow import find_body
 from ..errors import UserError
 from ..headmodel import HeadModel
+from ..headmodel.follow import find_body
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.surface import uniform_laplacian
 from .camera import PhotoCamera

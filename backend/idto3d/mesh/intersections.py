@@ -130,7 +130,7 @@ def _sweep(points, faces, order, low, high, axis, tolerance):  # type: ignore[no
 
 
 def intersecting_pairs(points: NDArray[np.float64], faces: NDArray[np.int64], tolerance: float) -> NDArray[np.int64]:
-    """Unsorted pairs (K,2) of intersecting faces; points (V,3), faces (F,3). See `checks.self_intersections`.
+    """Unsorted pairs (K,2) of intersecting faces; points (V,3), faces (F,3); see `self_intersections`.
 
     Sweep and prune over bounding boxes: near-linear for small even triangles, at worst F^2/2 box comparisons.
     """

@@ -21,15 +21,15 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..evaluate.photographs import Photograph, random_setting, take_photograph
-from ..evaluate.truth import Ruler
 from ..expressions import EXPRESSIONS
 from ..headmodel import HeadModel, load_head_model
 from ..photos import Face, FaceNets, Photo, align, find_face
 from ..photos.nets import load_face_nets
 from .data import DataConfig, population_of
 from .feature_identity import learn_features
+from .photographs import Photograph, random_setting, take_photograph
 from .population import Population
+from .regions import Regions
 from .registration import similarity
 
 Array = NDArray[Any]
@@ -55,14 +55,14 @@ class Report:
     features: Array
 
 
-def report_of(ruler: Ruler, photograph: Photograph, neutral: Array, face: Face) -> Report:
+def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Face) -> Report:
     """neutral (P,3) of the person; the face as it was found in the photograph."""
     landmarks = align.apply(align.invert(face.to_picture), face.landmarks)
-    model, camera = ruler.model, photograph.camera
+    model, camera = regions.model, photograph.camera
     mean = model.neutral.astype(np.float64)
     pixel, height = camera.project(_places(model, photograph.posed))
     missed = (landmarks - pixel) * [1, -1] * (1 - camera.inverse_distance * height)[:, None] / camera.scale
-    identity, aligned = _in_modes(ruler, neutral)
+    identity, aligned = _in_modes(regions, neutral)
     axes = camera.rotation[:2]
     setting = photograph.setting
     expression = setting.strength * model.expression_vector(EXPRESSIONS[setting.expression].weights)
@@ -70,11 +70,11 @@ def report_of(ruler: Ruler, photograph: Photograph, neutral: Array, face: Face) 
     return Report(offset, identity, expression, axes, np.asarray(face.features))
 
 
-def _in_modes(ruler: Ruler, neutral: Array) -> tuple[Array, Array]:
+def _in_modes(regions: Regions, neutral: Array) -> tuple[Array, Array]:
     """(M,) the modes that say a face (P,3) best, and the head moved and scaled to where they have it."""
-    face = ruler.face
-    mean = ruler.model.neutral[face].astype(np.float64)
-    modes = ruler.model.identity[:, face].astype(np.float64)
+    face = regions.face
+    mean = regions.model.neutral[face].astype(np.float64)
+    modes = regions.model.identity[:, face].astype(np.float64)
     flat = modes.reshape(len(modes), -1)
     normal = flat @ flat.T / POINT**2 + np.eye(len(modes))
     identity: Array = np.zeros(len(modes))
@@ -84,7 +84,7 @@ def _in_modes(ruler: Ruler, neutral: Array) -> tuple[Array, Array]:
     return identity, np.asarray(aligned)
 
 
-def sight(population: Population, nets: FaceNets, ruler: Ruler, seed: int) -> list[Report]:
+def sight(population: Population, nets: FaceNets, regions: Regions, seed: int) -> list[Report]:
     """Some casual portraits of a person, those in which the nets find the face."""
     person, rng = population.person(seed), np.random.default_rng([seed, 1])
     out = []
@@ -94,7 +94,7 @@ def sight(population: Population, nets: FaceNets, ruler: Ruler, seed: int) -> li
             face = find_face(Photo(photograph.image, str(seed)), nets)
         except UserError:
             continue
-        out.append(report_of(ruler, photograph, person.neutral, face))
+        out.append(report_of(regions, photograph, person.neutral, face))
     return out
 
 
@@ -164,7 +164,7 @@ def _whole(file: Path) -> bool:
 def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:
     torch.set_num_threads(1)
     population = population_of(config)
-    own = sight(population, load_face_nets(nets), Ruler(population.model), int(file.stem))
+    own = sight(population, load_face_nets(nets), Regions(population.model), int(file.stem))
     arrays: dict[str, Any] = {f.name: np.array([getattr(r, f.name) for r in own]) for f in fields(Report)}
     partial_file = file.with_suffix(".partial.npz")
     np.savez(partial_file, **arrays)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..evaluate.photographs import random_setting, take_photograph
 from ..fit.camera import PhotoCamera
 from ..fit.lips import CORNERS
 from ..fit.projection import EYES, MOUTH, OVAL
@@ -23,6 +22,7 @@ from ..fit.visibility import DepthBuffer, draw_depth
 from ..headmodel import HeadModel
 from ..mesh.attach import Surface
 from ..photos import FaceNets, Photo, align, find_face
+from .photographs import random_setting, take_photograph
 from .population import Population
 
 Array = NDArray[Any]

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ..capture.shapes import read_shapes
-from ..evaluate.photographs import photo_camera
 from ..finish.arkit import ARKIT
 from ..finish.keys import arkit_shapes
 from ..finish.mixtures import draw as draw_mixtures
@@ -27,6 +26,7 @@ from ..photos.landmarks import extent, upright
 from ..photos.nets import LANDMARK_SIZE, FaceNets
 from ..render.cameras import Camera, make_camera
 from ..render.shading import linear_to_srgb, srgb_to_linear
+from .photographs import photo_camera
 from .pictures import draw
 from .population import Person, Population
 

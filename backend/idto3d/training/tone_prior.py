@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..evaluate.photographs import random_setting, take_photograph
-from ..evaluate.truth import Ruler, Skin, skin_of
 from ..fit.projection import read_light, srgb_to_linear
 from ..fit.subject import fit_subject
 from ..fit.tone import AXES, CLOSING, Reading
@@ -23,7 +21,9 @@ from ..headmodel import HeadModel, load_head_model
 from ..photos import Photo, find_face, load_face_nets
 from ..pipeline import STARTER_PACK
 from ..prior.pack import read_pack
+from .photographs import random_setting, take_photograph
 from .population import TRAIN_SEED, load_population
+from .regions import Regions, Skin, skin_of
 
 Array = NDArray[Any]
 
@@ -68,7 +68,7 @@ def bare_tone(skin: Skin) -> Array:
 
 def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple[Array, Array, Array, Array]:
     """What `moments` takes, of people of training; those whose photograph is refused are left out."""
-    ruler = Ruler(model)
+    regions = Regions(model)
     texels: dict[str, Any] = {}
     rows = []
     for seed in range(TRAIN_SEED + FIRST, TRAIN_SEED + FIRST + people):
@@ -82,7 +82,7 @@ def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple
             continue
         photo = fitted.fit.photos[0]
         reading: Reading = read_light(model, face, photo.camera, fitted.fit.posed(model, photo))
-        true = bare_tone(skin_of(ruler, person.maps, {}, 512, texels)) @ AXES.T
+        true = bare_tone(skin_of(regions, person.maps, {}, 512, texels)) @ AXES.T
         white = np.full(3, np.nan) if reading.white is None else np.log(reading.white.colour) @ AXES.T
         opening = 0.0 if reading.white is None else reading.white.opening
         rows.append((np.log(reading.skin) @ AXES.T, true, white, opening))

@@ -21,9 +21,9 @@ from ..fit.visibility import draw_depth
 from ..render.cameras import Camera, camera_positions, make_camera, view_matrix
 from ..render.lights import EnvironmentLight, PointLight, lobe
 from ..render.shading import linear_to_srgb, shade, srgb_to_linear
-from ..training.photos import backdrop
-from ..training.pictures import Drawing, Pictures, draw
-from ..training.population import Person, Population
+from .photos import backdrop
+from .pictures import Drawing, Pictures, draw
+from .population import Person, Population
 
 Array = NDArray[Any]
 

@@ -14,9 +14,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from ..headmodel import HeadModel
-from ..headmodel.model import SKIN_PARTS
 from ..render.gather import gather_rows
+from .model import SKIN_PARTS, HeadModel
 
 Array = NDArray[Any]
 
