@@ -142,7 +142,9 @@ def _weld(mesh: Any, closed: Closed) -> Steps[None]:
     if layer is not None:
         of_place = np.zeros((places.max() + 1, 2), np.float32)
         of_place[places] = mesh_data.uv_of(mesh)
-        layer.uv.foreach_set("vector", of_place[closed.corner[places]].reshape(-1))
+        # Not by the layer's own `uv`: till Blender 5.0 at least, that writes into the mesh of which this one is a copy.
+        uv = mesh.attributes[layer.name].data
+        uv.foreach_set("vector", of_place[closed.corner[places]].reshape(-1))
     work = bmesh.new()
     try:
         work.from_mesh(mesh)

@@ -64,7 +64,8 @@ def check_head(full: Any) -> None:
     group = full.vertex_groups.new(name="neck")
     group.add(list(range(len(full.data.vertices))), 0.25, "REPLACE")
     known = {tuple(row): number for number, row in enumerate(places(full, 0).tolist())}
-    corners = {tuple(row) for row in uv_of(full).tolist()}
+    uv = uv_of(full)
+    corners = {tuple(row) for row in uv.tolist()}
     count = len(full.data.polygons)
     quads = sum(len(polygon.vertices) == 4 for polygon in full.data.polygons)
     made = {}
@@ -89,6 +90,7 @@ def check_head(full: Any) -> None:
     assert bpy.context.object == made["HALF"], "it was made a second time"
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
     assert made["HALF"].hide_render and not full.hide_render and len(full.data.polygons) == count
+    assert np.array_equal(uv_of(full), uv), "thinning the head has moved its own UV"
     check_deleted(full)
     check_elsewhere(full)
 
