@@ -65,6 +65,7 @@ def set_rig(scene: Any, head: Any, rig: str) -> list[Any]:
             data.size = lamp.side * framing.height
         else:
             data.shadow_soft_size = lamp.side * framing.height
+        data.use_shadow_jitter = True  # else EEVEE lights nostrils and mouth through the skin
         data.energy = lamp.watts * framing.height**2
         data.color = lamp.colour
         light = own_collection.add(collection, bpy.data.objects.new(lamp.name, data))

@@ -103,6 +103,7 @@ def add_lights(scene: Any, framing: Framing) -> list[Any]:
     ):
         data = bpy.data.lights.new(name, "AREA")
         data.size = side * size
+        data.use_shadow_jitter = True  # else EEVEE lights nostrils and mouth through the skin
         data.energy = watts * size * size
         data.color = colour
         light = bpy.data.objects.new(name, data)

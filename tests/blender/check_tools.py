@@ -156,6 +156,7 @@ def check_light(anna: Any, ben: Any) -> None:
             assert bpy.ops.idto3d.light_rig(rig=rig) == {"FINISHED"}
             lights = [obj for obj in scene.objects if obj.type == "LIGHT" and obj != own]
             assert len(lights) == {"FRONT": 2, "BACK": 3, "DIRECT": 1, "DIFFUSE": 8}[rig]
+            assert all(light.data.use_shadow_jitter for light in lights)
             middle = np.mean([light.location for light in lights], axis=0) - np.array(head.matrix_world.translation)
             directions[rig] = middle
         assert directions["FRONT"][1] < -0.3 and directions["DIRECT"][1] < -0.3 < directions["BACK"][1]
