@@ -14,12 +14,12 @@ from idto3d.distill.config import DistillationConfig
 from idto3d.expressions import EXPRESSIONS
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.intersections import self_intersections
-from idto3d.photos.nets import load_face_nets
 from idto3d.pipeline import STARTER_PACK
 from idto3d.prior.adapters import trainable_share
 from idto3d.prior.model import Domain, Prior
 from idto3d.prior.pack import check_expressions, read_expressions, read_pack
 from idto3d.subject import read_subject
+from tests.shipped import astronaut, nets
 
 
 @pytest.fixture(scope="module")
@@ -93,29 +93,15 @@ def test_expressions_leave_the_crown_and_the_neck_alone(model: HeadModel) -> Non
         assert moved.max() > (0.002 if name != "neutral" else -1) and moved.max() < 0.06
 
 
-def test_faces_are_found_and_other_things_are_not(tmp_path: Path) -> None:
-    from skimage import data
-
-    from idto3d.errors import UserError
-    from idto3d.photos import Photo, find_face
-
-    nets = load_face_nets(STARTER_PACK / "photos")
-    assert find_face(Photo(data.astronaut(), "astronaut"), nets).presence > 0.9
-    for picture in (data.coffee(), data.rocket(), data.chelsea()):
-        with pytest.raises(UserError, match="E_NO_FACE|E_FACE_TOO_TURNED"):
-            find_face(Photo(np.ascontiguousarray(picture[..., :3]), "thing"), nets)
-
-
 def test_a_person_is_nearer_to_themself_than_to_another(tmp_path: Path) -> None:
     """The astronaut, darkened, blurred and mirrored, against the man of insightface's sample."""
     import insightface
-    from skimage import data
 
-    image = Image.fromarray(data.astronaut())
+    image = Image.fromarray(astronaut())
     image.save(tmp_path / "a.png")
     mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((360, 360))
     mirrored.point(lambda v: int(v * 0.8)).save(tmp_path / "b.png")
     other = Path(insightface.__file__).parent / "data" / "images" / "Tom_Hanks_54745.png"
-    pack, nets = read_pack(STARTER_PACK), load_face_nets(STARTER_PACK / "photos")
-    a, b, c = (read_subject([p], pack, nets).y_id for p in (tmp_path / "a.png", tmp_path / "b.png", other))
+    pack = read_pack(STARTER_PACK)
+    a, b, c = (read_subject([p], pack, nets()).y_id for p in (tmp_path / "a.png", tmp_path / "b.png", other))
     assert float(a @ b) > float(a @ c)

@@ -4,31 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from skimage import data
 
-from idto3d.photos import FaceNets, align, load_face_nets
+from idto3d.photos import align
 from idto3d.photos.detect import Box, distinct, look, windows
 from idto3d.photos.search import Candidate, beside, search
+from tests.shipped import astronaut, nets
 
-PACK = Path(__file__).parents[1] / "backend" / "packs" / "starter"
 # Of the astronaut, read off by eye: between the eyes, and pixels from forehead to chin.
 EYES, TALL = np.array([224.3, 101.8]), 110.0
-
-
-@cache
-def nets() -> FaceNets:
-    return load_face_nets(PACK / "photos")
-
-
-@cache
-def astronaut() -> np.ndarray:
-    return data.astronaut()
 
 
 def find(image: np.ndarray) -> list[Candidate]:

@@ -14,22 +14,11 @@ from PIL.Image import Exif
 from skimage import data
 
 from idto3d.errors import UserError
-from idto3d.photos import Face, FaceNets, Photo, align, faces, find_face, five_points, load_face_nets, read_faces
+from idto3d.photos import Face, Photo, align, faces, find_face, five_points, read_faces
 from idto3d.photos.detect import Box
 from idto3d.photos.landmarks import CHIN, EYE_CORNERS, FOREHEAD, Landmarks
 from idto3d.photos.search import Candidate
-
-PACK = Path(__file__).parents[1] / "backend" / "packs" / "starter"
-
-
-@cache
-def nets() -> FaceNets:
-    return load_face_nets(PACK / "photos")
-
-
-@cache
-def astronaut() -> np.ndarray:
-    return data.astronaut()
+from tests.shipped import astronaut, nets
 
 
 @cache
