@@ -18,7 +18,7 @@ _GROUPS = (
     ("ARKIT", "ARKit", "The 52 shapes of Apple's face tracking"),
     ("MOODS", "Expressions", "smile, anger and the other whole expressions"),
     ("VISEMES", "Visemes", "The 15 mouth shapes of speech"),
-    ("OTHER", "Own", "Keys that you made"),
+    ("OTHER", "Own Keys", "Keys that you made"),
 )
 
 
@@ -46,7 +46,7 @@ class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
     textures: bpy.props.EnumProperty(  # type: ignore[valid-type]
         name="Textures",
         items=(
-            ("PRESET", "As It Likes Them", "Where that program looks for them first"),
+            ("PRESET", "Default", "Where that program looks for them first"),
             ("INSIDE", "Inside", "In the file itself"),
             ("BESIDE", "Beside", "In the folder textures beside the file"),
         ),

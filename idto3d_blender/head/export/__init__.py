@@ -126,7 +126,7 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []
     if choice.rig and any(is_twin(key.name) for key in obj.data.shape_keys.key_blocks):
-        lines.append("There, lids move by keys and not by bones, the jaw by either")
+        lines.append("In the file lids move by keys and not by bones, the jaw by either")
     lines.append(LIMITS[choice.preset.format])
     if any(materials.own_albedo(slot.material) for slot in obj.material_slots):
         lines.append("What expressions change of the skin itself, lines and colour, stays in Blender")
