@@ -321,12 +321,4 @@ def plan(target: Path, python: str, device: str, wheels: Path | None, online: bo
         *device_lines(device, gpu),
         *([note] if note else []),
     ]
-    return {
-        "lines": lines,
-        "problem": problem,
-        "device": device,
-        "device_name": gpu.name if gpu and device == "cuda" else "",
-        "download_bytes": fetched,
-        "disk_bytes": environment.size.disk,
-        "free_bytes": free_bytes(target),
-    }
+    return {"lines": lines, "problem": problem}

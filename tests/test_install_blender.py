@@ -90,7 +90,7 @@ def test_status_from_missing_to_ready_and_back(tmp_path: Path, packaged: Path) -
 def test_plan_says_what_where_and_how_large(tmp_path: Path) -> None:
     setup_backend.refresh()
     plan = setup_backend.plan(tmp_path, device="cpu", wait=True)
-    assert plan is not None and plan.device == "cpu"
+    assert plan is not None
     assert plan.problem is None or plan.problem.code == "E_DISK_SPACE"
     text = "\n".join(plan.lines)
     assert (

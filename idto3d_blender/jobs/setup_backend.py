@@ -75,16 +75,10 @@ class Status:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a set-up would do. lines: for the panel, what, where, how large; problem: why it would fail, or None;
-    device: "cpu" | "cuda"; sizes in bytes, download_bytes without what is already there."""
+    """What a set-up would do. lines: for the panel, what, where, how large; problem: why it would fail, or None."""
 
     lines: tuple[str, ...]
     problem: Problem | None
-    device: str = ""
-    device_name: str = ""
-    download_bytes: int = 0
-    disk_bytes: int = 0
-    free_bytes: int = 0
 
 
 class _Question:
@@ -303,8 +297,8 @@ def _ask_plan(folder: Path, command: tuple[str, ...]) -> Plan:
             creationflags=NO_WINDOW,
         )
         values = json.loads(done.stdout.decode("utf-8", "replace"))
-        problem = values.pop("problem")
-        return Plan(**{**values, "lines": tuple(values["lines"])}, problem=Problem(**problem) if problem else None)
+        problem = values["problem"]
+        return Plan(tuple(values["lines"]), Problem(**problem) if problem else None)
     except (OSError, ValueError, TypeError, KeyError, subprocess.SubprocessError) as error:
         message = f"{command[0]} could not be asked what is needed: {error}"
         return Plan((), Problem("E_PYTHON_VERSION", message, "Name another Python in the preferences."))
