@@ -7,7 +7,6 @@ Standard library only. In the zip the add-on lies at the top, as Blender wants i
 from __future__ import annotations
 
 import shutil
-import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +15,6 @@ from environments import ROOT
 
 WORKSHOP = ("training", "evaluate")
 """Rooms of the backend that no user of the zip enters."""
-
-
-def extension_version() -> str:
-    """As the manifest says."""
-    return str(tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
 
 
 def stage_extension(stage: Path) -> None:
