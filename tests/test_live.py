@@ -15,7 +15,8 @@ from PIL import Image
 from idto3d import live
 from idto3d.bundle import to_blender_frame
 from idto3d.finish import Head, assemble
-from idto3d.live import KEPT, MESH_SECONDS, PICTURE_SECONDS, SHARE, Live, vertex_colours
+from idto3d.live import MESH_SECONDS, PICTURE_SECONDS, SHARE, Live, vertex_colours
+from idto3d.preview_files import KEPT, PreviewFiles
 from tests.tiny_head import tiny_head_model
 
 Event = dict[str, Any]
@@ -116,13 +117,13 @@ def test_slow_previews_become_rare(head: Head, tmp_path: Path, monkeypatch: pyte
     watch = Watch()
     spent = 0.0
 
-    def slow(self: Live, *arguments: Any) -> Path:
+    def slow(self: PreviewFiles, *arguments: Any) -> Path:
         nonlocal spent
         spent += 1.0
         watch.now += 1.0
         return tmp_path / "nothing"
 
-    monkeypatch.setattr(Live, "_write", slow)
+    monkeypatch.setattr(PreviewFiles, "_write", slow)
     showing = Live(tmp_path, lambda event: None, watch)
     began = watch.now
     while watch.now < began + 600:

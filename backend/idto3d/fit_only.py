@@ -12,13 +12,13 @@ from PIL import Image
 from idto3d_shared.fit_file import FIT, fit_text
 
 from .clock import Events
-from .deliver import fit_event
 from .fit.overlay import overlay
 from .fit.record import record_fit
 from .fit.subject import fit_subject
 from .headmodel import load_head_model
 from .photos import load_face_nets, read_faces
 from .prior.pack import read_pack
+from .verdict import fit_event
 
 
 def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Events) -> None:

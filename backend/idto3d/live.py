@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +21,22 @@ from .bundle import SKIN, to_blender_frame, to_uint8
 from .clock import Events
 from .finish.head import SEE_THROUGH, Head
 from .finish.picture import portrait, render_head
+from .preview_files import PreviewFiles
 from .render.studio import portrait_light
-from .whole_file import whole
 
 Array = NDArray[Any]
 
 MESH_SECONDS, PICTURE_SECONDS = 2.0, 4.0
 SHARE = 0.04  # of the running time that previews may take: slow machines get fewer
 PICTURE_SIZE = 384
-KEPT = 3
 
 
 class Live:
-    """Writes previews into a folder and announces them. `events` gets the protocol's preview events; a folder that
-    cannot be written ends the previews with a warning, not the job."""
+    """Shows a head in a folder's preview files, as often as its share of the running time allows."""
 
-    def __init__(
-        self, folder: Path, events: Events, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.folder, self.events, self.clock = folder, events, clock
-        self._off = False
+    def __init__(self, folder: Path, events: Events, clock: Callable[[], float] = time.monotonic) -> None:
+        self.folder, self.clock = folder, clock
+        self._files = PreviewFiles(folder, events)
         self._due = dict.fromkeys(("mesh", "picture"), clock())
 
     def show(self, head: Callable[[], Head], now: bool = False) -> None:
@@ -70,17 +66,13 @@ class Live:
         return path
 
     def _is_due(self, *kinds: str) -> bool:
-        return not self._off and any(self.clock() >= self._due[kind] for kind in kinds)
+        return not self._files.failed and any(self.clock() >= self._due[kind] for kind in kinds)
 
     @contextlib.contextmanager
     def _spending(self, free: bool) -> Iterator[None]:
-        """Keep the share; give up where files cannot be written."""
+        """Keep the share."""
         began = self.clock()
-        try:
-            yield
-        except OSError as error:
-            self._off = True
-            self.events({"type": "warning", "code": "W_PREVIEW", "message": f"No previews: {error.strerror or error}."})
+        yield
         now = self.clock()
         if not free:
             rest = now + (now - began) / SHARE
@@ -93,30 +85,15 @@ class Live:
             "faces": faces,
             "colours": vertex_colours(head),
         }
-        # not compressed: that would take longer than all the rest
-        path = self._write("mesh", "npz", lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
-        self._due["mesh"] = self.clock() + MESH_SECONDS
         topology = zlib.crc32(faces.astype("<i4").tobytes())
-        self.events({"type": "preview", "kind": "mesh", "path": str(path), "topology": topology})
+        # not compressed: that would take longer than all the rest
+        self._files.show("mesh", "npz", lambda file: np.savez(file, **arrays), topology=topology)  # type: ignore[arg-type]
+        self._due["mesh"] = self.clock() + MESH_SECONDS
 
     def _show_picture(self, picture: Array) -> None:
         image = Image.fromarray(to_uint8(picture))
-        path = self._write("picture", "png", lambda file: image.save(file, "PNG", compress_level=1))
+        self._files.show("picture", "png", lambda file: image.save(file, "PNG", compress_level=1))
         self._due["picture"] = self.clock() + PICTURE_SECONDS
-        self.events({"type": "preview", "kind": "picture", "path": str(path)})
-
-    def _write(self, kind: str, ending: str, save: Callable[[BinaryIO], None]) -> Path:
-        """A new file, whole, under a name never used before in this folder; the oldest go."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        there = sorted(self.folder.glob(f"{kind}-{'[0-9]' * 6}.{ending}"))
-        number = int(there[-1].stem.rpartition("-")[2]) + 1 if there else 1
-        path = self.folder / f"{kind}-{number:06d}.{ending}"
-        with whole(path) as partial, partial.open("wb") as file:
-            save(file)
-        for old in [*there, path][:-KEPT]:
-            with contextlib.suppress(OSError):  # Windows keeps a file that Blender is reading; the next round gets it
-                old.unlink()
-        return path
 
 
 def vertex_colours(head: Head) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from ..errors import FULL, UserError
 from ..fit.projection import BROWS, EYES, LIPS, OVAL
 from ..headmodel import load_head_model
 from ..photos.nets import load_face_nets
+from ..preview_files import PreviewFiles
 from ..whole_file import whole
 from .motion import FILE, load_motion
 from .person import vertices_of_head
@@ -32,7 +33,6 @@ WATCHING, READING, SAVING = "watching the video", "reading the face", "saving"
 STAGES = (WATCHING, READING, SAVING)
 # Seconds between two events of progress and between two previews, and a preview's longer side.
 _TELL, _SHOW, _PREVIEW = 0.25, 1.0, 384
-_KEPT = 3
 _LINE = (64, 176, 255)
 # Of the frames; less is warned of.
 _SEEN = 0.8
@@ -106,16 +106,18 @@ class _Teller:
     """Progress and previews, not too often; asks at every frame whether to go on."""
 
     def __init__(self, events: Events, frames: int, folder: Path | None) -> None:
-        self._events, self._frames, self._folder = events, frames, folder
+        self._events, self._frames = events, frames
+        self._previews = PreviewFiles(folder, events) if folder is not None else None
         self._stage, self._begun, self._told, self._shown = "", 0.0, -np.inf, -np.inf
 
     def watched(self, number: int, frame: Frame, points: Array | None) -> None:
         steps = max(self._frames, number + 1)  # what files say of themselves is not always so
         self.tell(WATCHING, number, steps)
         now = time.monotonic()
-        if self._folder is not None and now - self._shown > _SHOW:
+        if self._previews is not None and not self._previews.failed and now - self._shown > _SHOW:
             self._shown = now
-            self._show(number, overlay(frame.image, points))
+            picture = cv2.imencode(".png", overlay(frame.image, points))[1].tobytes()
+            self._previews.show("picture", "png", lambda file: file.write(picture))
 
     def read(self, step: int, steps: int) -> None:
         self.tell(READING, step, steps)
@@ -132,22 +134,6 @@ class _Teller:
         eta = took / step * (steps - step) if step > 0 and took > 1.0 else None
         event = {"type": "progress", "stage": stage, "step": step, "steps": steps, "eta_seconds": eta}
         self._events(event)
-
-    def _show(self, number: int, picture: NDArray[np.uint8]) -> None:
-        assert self._folder is not None
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"picture-{number:06d}.png"
-            with whole(path) as partial:
-                partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-            for old in sorted(self._folder.glob("picture-*.png"))[:-_KEPT]:
-                old.unlink()
-        except OSError as error:
-            self._folder = None
-            message = f"No previews: {error.strerror or error}."
-            self._events({"type": "warning", "code": "W_PREVIEW", "message": message})
-            return
-        self._events({"type": "preview", "kind": "picture", "path": str(path)})
 
 
 def overlay(image: NDArray[np.uint8], points: Array | None) -> NDArray[np.uint8]:
