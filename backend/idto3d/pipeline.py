@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .bundle import write_bundle
 from .clock import Clock, Events
-from .deliver import Origin, fit_event, to_bundle
+from .deliver import Origin, to_bundle
 from .distill.config import DistillationConfig, Quality
 from .distill.device import to_device
 from .distill.loop import Callbacks, Run
@@ -41,6 +41,7 @@ from .preview import photo_portrait, plain_portrait
 from .prior.pack import Pack, check_expressions, read_pack
 from .start import Start, as_shipped, begin, head_from, head_of, recarved, scene_of
 from .subject import Subject, read_subject
+from .verdict import fit_event
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
 STAGES = "idto3d.distill.texture"
@@ -99,13 +100,7 @@ def generate(
     give_back()
     origin = Origin(subject, start, pack, config.seed, settings(config))
     if live is not None:
-        # What is recognised comes first; the keys take two seconds more.
-        live.show(lambda: head_of(start, offsets), now=True)
-        _import_stages_aside()  # not sooner: the interpreter does one thing at a time, and somebody waits for this
-        sketch = head_of(start, offsets, whole=True)
-        folder = write_bundle(to_bundle(sketch, origin, clock.timings, {}), live.folder_for("sketch"))
-        events({"type": "sketch", "bundle": str(folder)})
-        del sketch
+        show_sketch(origin, offsets, clock, live)
         give_back()
     work = job_folder(out, photos, config)
     clock("loading the priors")
@@ -116,6 +111,16 @@ def generate(
     path = write_bundle(to_bundle(as_shipped(head, start), origin, clock.timings, report), out)
     shutil.rmtree(work.parent, ignore_errors=True)
     return path
+
+
+def show_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live: Live) -> None:
+    """The head that the photos alone make: first what is recognised, then, two seconds later, all keys as a bundle."""
+    start = origin.start
+    live.show(lambda: head_of(start, offsets), now=True)
+    _import_stages_aside()  # not sooner: the interpreter does one thing at a time, and somebody waits for this head
+    bundle = to_bundle(head_of(start, offsets, whole=True), origin, clock.timings, {})
+    folder = write_bundle(bundle, live.folder_for("sketch"))
+    clock.events({"type": "sketch", "bundle": str(folder)})
 
 
 def _import_stages_aside() -> None:
