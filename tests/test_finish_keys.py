@@ -136,6 +136,17 @@ def test_an_open_jaw_lays_the_tongue_down(model: HeadModel, neutral: Array, keys
     assert depth_inside(posed[model.vertices_of("tongue")], posed, model.triangles_of("teeth")) < 3e-4
 
 
+def test_an_open_mouth_shows_the_upper_teeths_edges(model: HeadModel, keys: Keys) -> None:
+    middle = np.abs(keys.neutral[:, 0]) < 0.005
+    upper = model.vertices_of("teeth") & middle & (np.abs(keys.offsets["jawOpen"][:, 1]) < 1e-3)
+    lip = model.landmark_triangle[13]
+    for weight, least in ((0.3, 1e-3), (1.0, 5e-4)):
+        posed = keys.neutral + weight * keys.offsets["jawOpen"]
+        # the lip's lower edge lies a millimetre below its landmark
+        shown = model.landmark_barycentric[13] @ posed[lip, 1] - 0.0011 - posed[upper, 1].min()
+        assert least < shown < 0.003, weight
+
+
 def test_a_resting_expression_is_not_added_twice(model: HeadModel, neutral: Array) -> None:
     resting = np.zeros(len(model.expression_names))
     blink = model.expression_names.index("eyeBlink_L")

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from idto3d.finish.normal_map import skin_relief
-from idto3d.fit.complexion import PLAIN, detail_of, gloss_of, unseen_skin
+from idto3d.fit.complexion import PLAIN, detail_of, gloss_of, lips_at, lips_colour, unseen_skin
 from idto3d.fit.creases import creased
 from idto3d.fit.delight import Shaded, lines, shaded, without_light
 from idto3d.fit.light import coat, less_coat, under_coat
@@ -27,6 +29,7 @@ Array = NDArray[Any]
 TONE = np.array([0.5, 0.27, 0.17])
 S = 256
 ROW, COLUMN = np.mgrid[:S, :S]
+NO_LIPS = np.zeros(1), TONE
 
 
 @pytest.fixture(scope="module")
@@ -204,18 +207,16 @@ def test_what_skin_reflects_is_not_its_hue() -> None:
 def test_a_fold_of_the_expression_goes_where_the_expression_is() -> None:
     fold = -0.3 * np.exp(-(((COLUMN - 128) / 2.0) ** 2))
     kept, gone = split(fold)[128, 128], split(fold, 1.0)[128, 128]
-    assert kept < -0.12 and gone > 0.65 * kept
-    mole = np.where(np.hypot(ROW - 128, COLUMN - 128) < 1.5, -0.8, 0.0)
+    assert kept < -0.12 and gone > 0.5 * kept
+    assert 0 < split(-fold, 1.0)[128, 128] < 0.7 * split(-fold)[128, 128]  # so does the rim beside it
+    mole = np.where(np.hypot(ROW - 128, COLUMN - 128) < 1.2, -0.8, 0.0)
     assert split(mole, 1.0)[128, 128] < 0.6 * split(mole)[128, 128]
-    np.testing.assert_allclose(split(-fold, 1.0), split(-fold), atol=0.02)
 
 
-def test_who_has_lines_everywhere_has_them_at_rest() -> None:
-    """The same fold of an expression, on one half of the face, with and without a line on the other half."""
-    moved = np.where(COLUMN > 128, 1.0, 0.0)
-    fold, wrinkle = (-0.3 * np.exp(-(((COLUMN - x) / 1.2) ** 2)) for x in (190, 60))
-    smooth, lined = left_of(fold, moved).mean(2)[128, 190], left_of(fold + wrinkle, moved).mean(2)[128, 190]
-    assert lined < smooth - 0.05 and left_of(fold + wrinkle, moved).mean(2)[128, 60] < -0.12
+def test_a_fold_with_a_sharp_line_in_it_is_there_at_rest_too() -> None:
+    wide, line = -0.3 * np.exp(-(((COLUMN - 128) / 4.0) ** 2)), np.where(COLUMN == 128, -0.4, 0.0)
+    soft, lined = (split(fold, 1.0)[128, 130] / split(fold)[128, 130] for fold in (wide, wide + line))
+    assert soft < 0.4 and lined > soft + 0.04
 
 
 def test_lines_are_long_and_darker_than_both_sides() -> None:
@@ -243,9 +244,9 @@ def test_only_moved_skin_is_creased(model: HeadModel) -> None:
 # ---------------------------------------------------------------- what is no skin
 
 
-def hidden(colour: Array) -> Array:
+def hidden(colour: Array, zones: float = 1.0) -> Array:
     ones = np.ones((S, S), np.float32)
-    return no_skin(colour.astype(np.float32), ones, TONE, np.ones((S, S, 2)))
+    return no_skin(colour.astype(np.float32), ones, TONE, np.full((S, S, 2), zones))
 
 
 def test_frames_strands_and_blue_things_are_left_out() -> None:
@@ -271,21 +272,60 @@ def test_frames_strands_and_blue_things_are_left_out() -> None:
     assert outside.max() < 0.05
 
 
+def test_a_thing_that_is_grey_and_here_and_there_blue_is_left_out_whole_and_a_grey_beard_is_not() -> None:
+    grey = np.tile(TONE, (S, S, 1))
+    grey[100:160, 100:160] = 0.12, 0.11, 0.11
+    assert hidden(grey, 0.0).max() < 0.05
+    grey[100:120, 100:160] = 0.12, 0.12, 0.14
+    assert hidden(grey, 0.0)[105:155, 105:155].min() > 0.9 and hidden(grey, 0.0)[:80].max() < 0.01
+
+
+def neck_of(like: Callable[[Array, Array], Array]) -> tuple[Array, Array, Array]:
+    """What is left of a neck that looks like skin, 0..1, by metres below the chin and turns about it; and these two."""
+    below, around = (x.ravel() for x in np.meshgrid(np.linspace(-0.05, 0.10, 301), np.linspace(-0.499, 0.499, 360)))
+    place = np.c_[below, np.sin(2 * np.pi * around), np.cos(2 * np.pi * around)]
+    return above_collar(like(below, around), np.ones(len(below)), place), below, around
+
+
 def test_below_a_collar_nothing_is_skin() -> None:
-    below = np.linspace(-0.05, 0.10, 3000)
-    like = np.where((below > 0.03) & (below < 0.06), 0.0, 1.0)
-    found = above_collar(like, np.ones(3000), below)
-    assert found[below < 0.018].min() == 1 and found[below > 0.026].max() == 0  # nor what the collar shades
-    assert found[below > 0.036].max() == 0  # not even what looks like skin again
+    found, below, _ = neck_of(lambda below, _: np.where((below > 0.03) & (below < 0.06), 0.0, 1.0))
+    assert found[below < 0.015].min() == 1 and found[below > 0.025].max() == 0  # nor what the collar shades
+    assert found[below > 0.063].max() == 0  # not even what looks like skin again
+    chain, below, _ = neck_of(lambda below, _: np.where((below > 0.03) & (below < 0.036), 0.0, 1.0))
+    assert chain.min() == 1
+
+
+def test_a_collar_is_higher_at_one_side() -> None:
+    found, below, around = neck_of(lambda below, around: np.where(below > np.where(around > 0, 0.02, 0.06), 0.0, 1.0))
+    assert found[(around > 0.09) & (around < 0.41) & (below > 0.018)].max() == 0
+    assert found[(around < -0.1) & (around > -0.4) & (below < 0.045)].min() == 1
 
 
 # ---------------------------------------------------------------- unseen skin
 
 
+def test_lips_are_inside_their_rim_and_where_unseen_of_the_colour_that_is_seen(model: HeadModel) -> None:
+    rows = model.material[model.triangle_quad] == 0
+    at = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], 256)
+    lips = lips_at(model, at)
+    places = np.einsum("kjc,kj->kc", model.neutral[model.landmark_triangle], model.landmark_barycentric)
+    near = cKDTree(at.at(model.neutral)).query(places)[1]
+    assert lips[near[[13, 14]]].min() > 0.8 and lips[near[[4, 152, 205]]].max() < 0.01
+    red = np.array([0.3, 0.08, 0.06])
+    colour = np.where(at.image(lips)[..., None] > 0.5, red, TONE)
+    seen = np.ones((256, 256))
+    np.testing.assert_allclose(lips_colour([(colour, seen)], at.image(lips), TONE), red)
+    unseen = lips_colour([(colour, 0 * seen)], at.image(lips), TONE)
+    assert unseen[0] / unseen[1] > 1.1 * TONE[0] / TONE[1]
+    skin = unseen_skin(model, at, TONE, np.zeros(3), (lips, red))
+    np.testing.assert_allclose(skin[lips > 0.99].mean(0), red, rtol=0.1)
+
+
 def test_unseen_skin_has_the_tone_and_the_detail_that_was_asked_for(model: HeadModel) -> None:
     rows = model.material[model.triangle_quad] == 0
     at = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], 512)
-    plain, rough = (np.log(unseen_skin(model, at, TONE, np.array(PLAIN) * k) / TONE).mean(1) for k in (0.0, 3.0))
+    skins = [unseen_skin(model, at, TONE, np.array(PLAIN) * k, NO_LIPS) for k in (0.0, 3.0)]
+    plain, rough = (np.log(skin / TONE).mean(1) for skin in skins)
     assert np.abs(plain).mean() < 0.15
     finest = rough - plain
     np.testing.assert_allclose(finest.std(), 3 * np.hypot.reduce(PLAIN), rtol=0.3)

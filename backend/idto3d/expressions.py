@@ -38,8 +38,8 @@ EXPRESSIONS: dict[str, Expression] = {
         "big grin showing teeth",
         {
             "mouthSmile": 0.95,
-            "mouthUpperUp": 0.6,
-            "mouthLowerDown": 0.6,
+            "mouthUpperUp": 0.45,
+            "mouthLowerDown": 0.8,
             "mouthStretch": 0.2,
             "cheekRaiser": 0.7,
             "eyeSquint": 0.3,

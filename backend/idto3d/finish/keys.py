@@ -43,6 +43,8 @@ WEAKEST, STRENGTHS = 0.2, 6
 SLIDES = "mouthLeft"
 """The shape that moves lips over teeth the furthest: it is looked at with all mixtures."""
 SEED = 52
+SHOWS = {"jawOpen": {"mouthUpperUp": 0.2}}
+"""With a shape goes so much of others: over an open mouth the upper teeth's edges show a millimetre."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ def arkit_shapes(model: HeadModel, neutral: Array, resting: Array) -> list[Array
         if name == TONGUE_OUT:
             out.append(tongue_out(model, neutral, moved(opening(model.expression_names))))
             continue
-        shape = moved({in_head_model(name): 1.0})
+        shape = moved({in_head_model(name): 1.0, **SHOWS.get(name, {})})
         out.append(shape + look(neutral, eyeballs, name) if name.startswith("eyeLook") else shape)
     return out
 

@@ -8,16 +8,19 @@ seen skin's variance, band by band, and is cut from a block, so that it runs on 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ..headmodel import HeadModel
 from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels
 from .blend import smooth_within
-from .projection import Projected, sample
+from .projection import LIPS, Projected, sample
 
 Array = NDArray[Any]
 
@@ -32,7 +35,6 @@ TINTS = (
     ((1, 4), 0.014, 0.05, 0.0),  # the nose's tip
     ((159, 386, 145, 374), 0.014, 0.03, 0.05),  # lids
     ((10, 151), 0.03, -0.02, 0.02),  # forehead
-    ((13, 14, 78, 308, 81, 311, 178, 402, 82, 312, 87, 317, 191, 415, 95, 324), 0.005, 0.55, 0.1),  # inner lips
 )
 EARS, NECK = 0.12, -0.03  # blood of ears, and of what lies below the chin
 # inside of the mouth: its part, blood, melanin at the lips and for every metre behind them, as light falls off
@@ -47,20 +49,47 @@ GLOSSY = (
     ((205, 425), 0.022, 0.03, -0.02),
 )
 LIPS_GLOSS = (-0.10, 0.06)
+LIPS_BLOOD, FEWEST = 0.5, 50  # where too few of their texels are seen
+RIM, SOFT_RIM = 0.004, 0.003  # metres from a map's texels that their rim may lie; of a side, how soft it is
 AWAY = 0.04  # roughness of what is not the face
 USUAL_SHINE, SHINES = 0.65, (0.6, 1.4)  # logarithm between the brightest and the middle; limits
 PORES = 0.035  # deviation of roughness from pore to pore
 
 
-def unseen_skin(model: HeadModel, at: Texels, tone: Array, deviations: Array) -> Array:
-    """(N,3) linear albedo at texels, from the tone (3,) and the detail's deviations by band (as BANDS)."""
+def unseen_skin(model: HeadModel, at: Texels, tone: Array, deviations: Array, lips: tuple[Array, Array]) -> Array:
+    """(N,3) linear albedo at texels, from the tone (3,) and the detail's deviations by band (as BANDS).
+
+    lips: where they are (N,) 0..1, and their colour (3,)."""
     points = at.at(model.neutral)
     blood, melanin = at.at(_tints(model)).T
     blood = blood + MOTTLED * (solid_noise(points, 0.03, 11) + 0.6 * solid_noise(points, 0.015, 12))
     melanin = melanin + 0.7 * MOTTLED * (solid_noise(points, 0.03, 13) + 0.6 * solid_noise(points, 0.015, 14))
     detail = sum(d * solid_noise(points, w, n) for n, (w, d) in enumerate(zip(BANDS, deviations, strict=True)))
     away = blood[:, None] * BLOOD + melanin[:, None] * MELANIN + np.asarray(detail)[:, None]
+    away = away + lips[0][:, None] * np.log(lips[1] / tone)
     out: Array = (tone * np.exp(away)).astype(np.float32)
+    return out
+
+
+def lips_at(model: HeadModel, at: Texels) -> Array:
+    """(N,) 0..1: which texels are of the lips, inside of their outer rim on the map."""
+    away, nearest = cKDTree(at.at(model.neutral)).query(_marks(model)[list(LIPS)])
+    inside: Array = np.zeros((at.size, at.size), np.float32)
+    if away.max() < RIM:
+        rows, columns = np.divmod(at.index[nearest], at.size)
+        cv2.fillPoly(inside, [np.stack([columns, rows], 1).astype(np.int32)], 1.0)
+        inside = cv2.GaussianBlur(inside, (0, 0), SOFT_RIM * at.size)
+    return at.of_image(inside)
+
+
+def lips_colour(layers: Sequence[tuple[Array, Array]], lips: Array, tone: Array) -> Array:
+    """(3,) linear, of the lips (S,S) 0..1 in the photographs' albedo (S,S,3) with how well it was seen (S,S); from the
+    tone (3,) of skin where hardly any is seen."""
+    seen = [colour[(weight > 0.6) & (lips > 0.9)] for colour, weight in layers]
+    seen = [colours for colours in seen if len(colours) > FEWEST]
+    if not seen:
+        return tone * np.exp(LIPS_BLOOD * BLOOD)
+    out: Array = np.exp(np.mean([np.log(np.maximum(np.median(colours, 0), 1e-3)) for colours in seen], 0))
     return out
 
 

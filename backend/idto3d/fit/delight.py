@@ -34,15 +34,18 @@ HAIR_DARK = (-0.1, -0.35)  # log lightness over skin's, as well
 BEARD_REACH, BEARD_DARK, BEARD_HUE = 0.012, (-0.04, -0.16), (-0.03, -0.1)  # the same of beards, that skin shows through
 GLOSS = (0.1, 0.5)  # log lightness of the wide part over skin's, from none to all gloss
 FINE, SPOT = 0.012, 0.4  # of a side: a highlight's surround; log lightness over it from where on it is gloss
-# Of a side: a fold's width; share left of its darkness, if all of it is the expression's.
-CREASE, FOLD_KEPT = 0.003, 0.7
+# Of a side: what is finer than a fold, what is shorter; share left of a fold and of its rims, if all of it is the
+# expression's.
+CREASE, FOLD_LENGTH, FOLD_KEPT = 0.003, 0.07, 0.3
 # Of a side: of the lines that folds draw; darkness (logarithm) of a line; share left of it.
 LINE_WIDTH, LINE_LENGTH, LINE_DARK, LINE_KEPT = 0.011, 0.035, 0.06, 0.3
-OWN_LINES = (0.5, 0.95)  # lines where nothing is folded, over those where something is, of none and all at rest
+# Lines over the valleys that they lie in, of a face without lines at rest and with many; how many of those are kept.
+OWN_LINES, OWN_MOST = (0.1, 0.45), 0.4
 # Of a side: how far the two sides of a face may be displaced; logarithms that one may be lighter or darker; share left
 # of what goes beyond: rims of light, edges of shadows, glosses.
 DISPLACED, LIGHTER, DARKER, ONE_SIDED_DETAIL = 0.009, 0.08, 0.2, 0.2
 LIP_GLOSS, GLOSS_KEPT = (0.1, 0.4), 0.4  # log lightness over the lips' own that begins to be gloss; share left of it
+LIP_HUE = 0.75  # share left of what a place of the lips has of another hue than they: skin beside a thin lip, teeth
 REDDENED = 0.12  # darkness (logarithm) of a fold that is all reddened
 FEWEST = 50  # texels of lips that tell their colour
 FARTHEST = 2.0  # logarithm: what differs more is not looked at
@@ -89,11 +92,11 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     fold = folded * own.bare
     both = _both(own, other)
     detail = _matched(own, other, both * (1 - beard) * (1 - own.spared))
-    detail, crease = _unfolded(_unspotted(detail, own.skin), own.skin, fold)
-    hue = _skin_hue(own, other, beard)
+    detail, crease = _unfolded(_unspotted(detail, own.skin), own.skin, fold * (1 - beard))
+    hue, around = _skin_hue(own, other, beard)
     detail, hue = _matte_lips(own, detail, hue)
-    # skin reflects into a fold what has been through skin before, redder
-    hue = hue * (1 - fold * smoothstep(-crease, 0.0, REDDENED))[..., None]
+    # a fold has the hue of the skin around it, not what that skin reflects into it
+    hue = hue + (fold * smoothstep(-crease, 0.0, REDDENED))[..., None] * (around - hue)
     alike = _alike(own.wide, other.wide)
     known = ALIKE_KEPT * alike + ONE_SIDED_KEPT * (own.wide - alike)
     kept = both * known + (1 - both) * LIGHT_KEPT * own.wide
@@ -121,44 +124,48 @@ def _matched(own: Shaded, other: Shaded, where: Array) -> Array:
 
 
 def _matte_lips(own: Shaded, detail: Array, hue: Array) -> tuple[Array, Array]:
-    """Detail and hue with lips freed of their gloss, which whitens them: a head's material has it again."""
+    """Detail and hue with lips freed of their gloss, which whitens them: a head's material has it again. They have one
+    hue, more or less."""
     lips = own.spared > 0.5
     if lips.sum() < FEWEST:
         return detail, hue
     usual = float(np.median(own.light[lips]))
     gloss = np.clip(own.light - usual - LIP_GLOSS[0], 0, None) * own.spared
     tint = np.median(hue[lips & (own.light <= usual)], 0)
-    whitened = (own.spared * smoothstep(own.light - usual, *LIP_GLOSS))[..., None] * (1 - GLOSS_KEPT)
-    return detail - (1 - GLOSS_KEPT) * gloss, hue + whitened * (tint - hue)
+    whitened = np.maximum((1 - GLOSS_KEPT) * smoothstep(own.light - usual, *LIP_GLOSS), 1 - LIP_HUE)
+    return detail - (1 - GLOSS_KEPT) * gloss, hue + (own.spared * whitened)[..., None] * (tint - hue)
 
 
-def _skin_hue(own: Shaded, other: Shaded, beard: Array) -> Array:
-    """(S,S,3) the hue that is left where skin was seen; beard (S,S) keeps its own."""
+def _skin_hue(own: Shaded, other: Shaded, beard: Array) -> tuple[Array, Array]:
+    """(S,S,3) the hue that is left where skin was seen, and what of it is wide; beard (S,S) and lips keep theirs."""
     size = len(own.light)
     tint, seen = smooth_within(own.hue, own.skin, 0.02 * size)
     others, _ = smooth_within(other.hue, other.skin, 0.02 * size)
     one_sided = _both(own, other)[..., None] * (tint - _alike(tint, others))
     kept = HUE_KEPT * tint - (HUE_KEPT - ONE_SIDED_HUE) * one_sided
     kept = HUE_MOST * np.tanh(kept / HUE_MOST) * (1 - smoothstep(own.wide, *GLOSS))[..., None]
-    known = np.clip(seen * 8, 0, 1) * (1 - beard)
+    known = np.clip(seen * 8, 0, 1) * (1 - beard) * (1 - own.spared)
     hue = own.hue + known[..., None] * (kept - tint)
     green = np.maximum(hue[..., 1] - GREENEST, 0) * known * own.bare
-    out: Array = hue + green[..., None] * np.array([0.5, -1, 0.5], np.float32)
-    return out
+    return hue + green[..., None] * np.array([0.5, -1, 0.5], np.float32), kept
 
 
 def _unfolded(detail: Array, skin: Array, fold: Array) -> tuple[Array, Array]:
     """Detail without what an expression creases, and what was taken for creases; fold (S,S) 0..1: where it does.
 
-    Who has lines where nothing is folded, has them at rest: so many are kept where something is.
+    What it alone folds is a wide, soft valley. Lines that a face has at rest have a sharp one in the middle of it: the
+    more of a valley is such lines, the more is kept.
     """
+    size = len(detail)
     line = lines(detail)
-    folded, flat = (float((line * w).sum() / max(float(w.sum()), 1e-6)) for w in (skin * fold, skin * (1 - fold)))
-    own = float(smoothstep(np.array(flat / max(folded, 1e-6)), *OWN_LINES))
+    # freckles and moles are finer than folds or shorter, and stay
+    crease, _ = smooth_within(detail, skin, CREASE * size)
+    valley, rim = (long_parts(side * crease > LINE_DARK, FOLD_LENGTH * size) for side in (-1, 1))
+    deep = skin * fold * valley
+    sharp = float((deep * line).sum() / max(float((deep * np.maximum(-crease, 0)).sum()), 1e-6))
+    own = OWN_MOST * float(smoothstep(np.array(sharp), *OWN_LINES))
     line = line * fold * (1 - LINE_KEPT) * (1 - own)
-    # freckles and moles are finer than folds, and stay
-    crease, _ = smooth_within(detail, skin, CREASE * len(detail))
-    return detail + line - (1 - FOLD_KEPT) * fold * np.minimum(crease + line, 0), crease
+    return detail + line - (1 - FOLD_KEPT) * (1 - own) * fold * (valley + rim) * (crease + line), crease
 
 
 def _both(own: Shaded, other: Shaded) -> Array:

@@ -16,7 +16,7 @@ from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
 from .blend import lay_over
 from .camera import PhotoCamera
-from .complexion import detail_of, gloss_of, shine_of, texel_length, unseen_skin
+from .complexion import detail_of, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
 from .creases import creased
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
@@ -91,13 +91,15 @@ def gather_evidence(
 
     def painted(material: Material, own: Layers) -> Array:
         at = texels[material.name]
-        under = unseen_skin(model, at, tone, detail)
+        lips = lips_at(model, at)
+        coloured = lips, lips_colour(own.own, at.image(lips), tone)
+        under = unseen_skin(model, at, tone, detail, coloured)
         if hair is not None:
             cover, strands = covered[material.name]
             strand = hair.colour.tone * hair.colour.strands(strands)
             under = (under + cover[:, None] * (strand - under)).astype(np.float32)
         albedo = _joined(own, weights, at.spread(under))
-        gloss = gloss_of(model, at, (material.roughness, material.specular), own.lips, shine)
+        gloss = gloss_of(model, at, (material.roughness, material.specular), lips, shine)
         return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
 
     with ThreadPoolExecutor() as pool:  # a map a thread: what is slow in them lets go of the interpreter
@@ -143,11 +145,10 @@ class Views:
 @dataclass(frozen=True, eq=False)
 class Layers:
     """Of each photograph what it shows itself, own, and what it lends to the other side: linear albedo (S,S,3) and how
-    well it was seen (S,S). lips (N,) 0..1 of the texels."""
+    well it was seen (S,S)."""
 
     own: list[tuple[Array, Array]]
     lent: list[tuple[Array, Array]]
-    lips: Array
 
 
 def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
@@ -161,9 +162,9 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
     """cover (N,): how far hair covers the texels' skin."""
     model, tone = views.model, views.tone
     fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), zones_of(model)]
-    bare, inner, frames, strands, below = at.at(fields).T
-    out = Layers([], [], np.zeros(len(at.index), np.float32))
-    lips_seen = np.zeros_like(out.lips)
+    places = at.at(fields)
+    bare, inner, frames, strands, below = places.T[:5]
+    out = Layers([], [])
     every = zip(views.faces, views.photos, views.gains, views.folds, strict=True)
     for k, (face, photo, gain, folded) in enumerate(every):
         features = features_of(face)
@@ -176,16 +177,13 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
             oval, lips, brows = sample(features, pixel[:, :2]).T
             like = skin_like(colour, tone)
             free = np.maximum(oval, 1 - bare)
-            weight = weight * (free + (1 - free) * like * like) * (1 - inner)
-            weight = weight * above_collar(like, weight * (1 - oval), below)
+            bare_neck = above_collar(like, weight * (1 - oval), places[:, 4:])
+            weight = weight * (free + (1 - free) * like * like) * (1 - inner) * bare_neck
             image, seen = at.image(colour), at.image(weight)
             zones = np.stack([frames, strands], 1) * (1 - brows)[:, None]
             seen = seen * (1 - no_skin(image, seen, tone, at.image(zones)))
             sides.append((shaded(image, seen, tone, at.image(lips)), seen))
             crease.append(at.image(pixel[:, 2]))
-            if mirror is None:
-                better = weight > lips_seen
-                out.lips[better], lips_seen[better] = lips[better], weight[better]
         (own, own_seen), (lent, lent_seen) = sides
         neck = at.image(np.clip(below / BELOW_CHIN, 0, 1))
         skins = [(without_light(own, lent, tone, crease[0], neck), own_seen)]

@@ -27,6 +27,7 @@ LIMIT = 0.004  # metres
 OUTLIER = 0.006  # metres from which on a landmark's residual is an error of the landmark's, and fades
 EXPRESSIVE = 0.003  # metres of expression at a landmark from which on its residual is taken for the expression's
 EYEBALLS, IN_MOUTH = ("sclera", "iris"), ("teeth", "gums", "tongue")
+UPPER_LIP = 13  # the landmark in the middle of its edge
 DEPTH_RIDGE = 0.3  # keeps a landmark's depth where no photograph says anything of it
 
 
@@ -63,6 +64,9 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     at_rest = model.shape(fit.identity) + displacement + model.motion(fit.resting)
     closing = close_lips(model, at_rest)
     closing = closing + untangle(model, at_rest + closing)
+    # how high teeth stand tells the lip that covers them
+    lip = (at_rest + closing - model.shape(fit.identity))[model.landmark_triangle[UPPER_LIP], 1]
+    closing[model.vertices_of(*IN_MOUTH), 1] = np.clip(model.landmark_barycentric[UPPER_LIP] @ lip, -LIMIT, LIMIT)
     # photos show lips as they are: what closes them at rest is taken back there
     return displacement + closing, tuple(c - closing for c in corrections)
 

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
 
 from ..headmodel import HeadModel
 from ..photos.faces import Face
@@ -19,14 +20,17 @@ from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask
 Array = NDArray[Any]
 
 SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logarithms by which skin outside the face may differ from the tone of it
-BAND, SKIN_SHARE = 0.005, (0.35, 0.6)  # metres; share of skin in a band of the neck from a collar's to the neck's
+# Of the neck, metres and parts of a turn that are looked at together; share of skin from a collar's to the neck's.
+BAND, BANDS, SECTORS, SKIN_SHARE = 0.0025, 120, 36, (0.35, 0.6)
+FEWEST = 2.0  # texels, by how well they are seen, that tell anything
 FRAME_REACH, FRAME_GAP = (0.03, 0.045), (0.004, 0.006)  # metres around an eye; from its lids
 FRAME_DARK = (-0.2, -0.36)  # logarithm of lightness over its surround
 FRAME_LENGTH = 0.09  # of a map's side
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
-COLLAR = 2  # bands that a collar's shadow and its edge, drawn higher by a turned head, reach up
+COLLAR = 8  # bands of something else than skin are a collar, and not the chin's shadow or a chain
 GLARE = (0.7, 1.1)  # logarithm of lightness over the tone: no skin is lighter, but what it mirrors
 BLUE = (0.03, 0.15)  # log blue over red and over green: neither skin nor hair is blue
+GREY, BLUE_SHARE = -0.45, 0.05  # log red over blue, less skin's; share of a grey thing that is blue, if it is no hair
 
 
 def features_of(face: Face) -> Array:
@@ -43,7 +47,7 @@ def features_of(face: Face) -> Array:
 
 
 def zones_of(model: HeadModel) -> Array:
-    """(P,3): where frames may lie, where strands may, 0..1; metres below the chin."""
+    """(P,5): where frames may lie, where strands may, 0..1; where points are to the neck, see `above_collar`."""
     points = model.neutral.astype(np.float64)
     marks = np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric)
     frames = np.zeros(len(points))
@@ -55,7 +59,10 @@ def zones_of(model: HeadModel) -> Array:
         frames = np.maximum(frames, here * np.clip((gap - FRAME_GAP[0]) / (FRAME_GAP[1] - FRAME_GAP[0]), 0, 1))
     top = max(marks[list(outline), 1].max() for outline in BROWS)
     forehead = np.clip((points[:, 1] - top) / 0.004, 0, 1) * model.vertices_of("face")
-    return np.stack([frames, forehead, marks[152, 1] - points[:, 1]], 1)
+    below = marks[152, 1] - points[:, 1]
+    depth = points[below > 0, 2] if (below > 0).any() else points[:, 2]
+    axis = (depth.min() + depth.max()) / 2
+    return np.stack([frames, forehead, below, points[:, 0], points[:, 2] - axis], 1)
 
 
 def skin_like(colour: Array, tone: Array) -> Array:
@@ -69,16 +76,24 @@ def skin_like(colour: Array, tone: Array) -> Array:
     return out
 
 
-def above_collar(like: Array, weight: Array, below: Array) -> Array:
-    """(N,) 0..1: 0 from where, going down from the chin, most of what is seen is no skin. below (N,): metres."""
-    band = np.clip((below / BAND).astype(int), 0, 60)
-    own = (below > 0) * weight
-    total = np.bincount(band, own, 61)
-    share = np.bincount(band, own * like, 61) / np.maximum(total, 1e-6)
-    share = np.minimum.accumulate(np.where(total > 5, share, 1.0))
-    share = np.r_[share[COLLAR:], np.full(COLLAR, share[-1])]
+def above_collar(like: Array, weight: Array, neck: Array) -> Array:
+    """(N,) 0..1: 0 from where, going down from the chin, most of what is seen is no skin. neck (N,3): metres below the
+    chin, and to the left and to the front of the neck's axis: a collar is higher at one side than at another."""
+    below, around = neck[:, 0], np.arctan2(neck[:, 1], neck[:, 2]) / (2 * np.pi)
+    shape = SECTORS, BANDS
+    band = np.clip((below / BAND).astype(int), 0, BANDS - 1)
+    sector = np.clip(((around + 0.5) * SECTORS).astype(int), 0, SECTORS - 1)
+    place = sector * BANDS + band
+    own = (below > 0) * weight**2  # what is hardly seen, such as the chin's underside, has odd colours
+    total, skin = (np.bincount(place, w, SECTORS * BANDS).reshape(shape) for w in (own, own * like))
+    window = np.r_[np.zeros(COLLAR - 1), np.ones(COLLAR)]  # of a band and those below it
+    total, skin = (convolve1d(x, window[::-1], 1, mode="constant") for x in (total, skin))
+    total, skin = (x + np.roll(x, 1, 0) + np.roll(x, -1, 0) for x in (total, skin))
+    share = np.where(total > FEWEST, skin / np.maximum(total, 1e-6), 1.0)
+    share = np.minimum.accumulate(share, 1)
     bare = np.clip((share - SKIN_SHARE[0]) / (SKIN_SHARE[1] - SKIN_SHARE[0]), 0, 1)
-    out: Array = np.where(below > 0, bare[band], 1.0).astype(np.float32)
+    bare = (bare + np.roll(bare, 1, 0) + np.roll(bare, -1, 0)) / 3
+    out: Array = np.where(below > 0, bare.ravel()[place], 1.0).astype(np.float32)
     return out
 
 
@@ -97,7 +112,20 @@ def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
     strands = hairiness(light, red, size / 600, STRAND_DARK, STRAND_HUE) * zones[..., 1]
     soft = np.maximum(cv2.GaussianBlur(colour, (0, 0), size / 350), 1e-4)
     blue = smoothstep(np.log(soft[..., 2] / np.maximum(soft[..., 0], soft[..., 1])), *BLUE)
+    blue = np.maximum(blue, _grey_and_blue(away, blue, weight > 0.1))
     glare = smoothstep((np.log(soft / tone.astype(np.float32))).mean(2), *GLARE)
     found = np.maximum.reduce([frames, strands, blue, glare]).astype(np.float32)
     wider = cv2.dilate(found, np.ones((3, 3), np.uint8), iterations=max(1, size // 340))
     return cv2.GaussianBlur(wider, (0, 0), size / 700)
+
+
+def _grey_and_blue(away: Array, blue: Array, seen: Array) -> Array:
+    """(S,S) 0..1: all of a thing, such as a microphone, that is grey and here and there blue (S,S) 0..1, by colours
+    over the tone (S,S,3), in logarithms; seen (S,S) bool."""
+    grey = cv2.GaussianBlur(away[..., 0] - away[..., 2], (0, 0), len(away) / 350) < GREY
+    _, labels = cv2.connectedComponents(((grey | (blue > 0.5)) & seen).astype(np.uint8))
+    count = np.bincount(labels.ravel())
+    share = np.bincount(labels.ravel(), blue.ravel()) / np.maximum(count, 1)
+    share[0] = 0.0
+    out: Array = (share > BLUE_SHARE)[labels].astype(np.float32)
+    return out
