@@ -50,3 +50,18 @@ def test_black_hair_with_a_sheen_is_black() -> None:
 def test_what_no_photo_shows_is_dark_as_hair_mostly_is() -> None:
     colour = hair_colour([(photo(np.zeros((8, 8, 3), np.float32)), np.zeros((8, 8), np.float32))])
     assert 0.0 < colour.tone.max() < 0.2
+
+
+def test_strands_that_no_photo_shows_have_the_contrast_and_the_hues_of_those_that_do() -> None:
+    """One in eight is lighter and redder by a quarter: so is one in eight of the strands that are drawn."""
+    rng = np.random.default_rng(2)
+    light = rng.random((128, 128)) < 0.125
+    picture = np.full((128, 128, 3), (0.1, 0.06, 0.03), np.float32)
+    picture[light] *= np.array([1.5, 1.3, 1.2], np.float32)
+    colour = hair_colour([(photo(picture), np.ones((128, 128), np.float32))])
+    drawn = colour.strands(rng.normal(size=200_000))
+    ratio = drawn / np.median(drawn, 0)
+    lighter = ratio[:, 0] > 1.2
+    assert 0.09 < lighter.mean() < 0.2
+    assert 1.3 < ratio[lighter, 0].mean() < 1.65 and ratio[lighter, 0].mean() > ratio[lighter, 2].mean()
+    assert 0.05 < np.log(drawn).mean(1).std() < 0.2

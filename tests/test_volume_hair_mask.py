@@ -77,6 +77,19 @@ def test_a_fringe_is_hair_and_the_forehead_above_none() -> None:
     assert overlap(find(paint(hair, DARK, RED)), hair) > 0.9
 
 
+def test_hair_in_the_shade_of_hair_is_hair() -> None:
+    """Seen: a bite before an ear, where blond hair is nearly black, over a black collar."""
+    x, y = places(camera())
+    head = head_seen(camera())[0]
+    hair = cap(camera(), 0.02) | (head & (x > -0.055) & (x < 0.015) & (y > 0.06))
+    shade = head & (x > 0.015) & (x < 0.05) & (y > 0.07) & (y < 0.09) & ~hair
+    shown = paint(hair | shade, BLOND, RED)
+    dark = np.array([42, 34, 20]) + 4 * np.random.default_rng(1).normal(size=(SIZE, SIZE, 3))
+    for region in (shade, (np.abs(x) < 0.05) & (y < -0.075) & (y > -0.15)):
+        shown.picture[region] = dark[region].clip(0, 255)
+    assert find(shown)[shade].mean() > 0.7
+
+
 def test_a_bald_head_has_none() -> None:
     none = np.zeros((SIZE, SIZE), bool)
     square_metres = find(paint(none, DARK, RED)).sum() / camera().scale ** 2

@@ -1,9 +1,44 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is left of a mesh of hair when edges have been collapsed."""
+"""What is left of a mesh of hair when edges have been collapsed, and how it ends at its border."""
 
 import numpy as np
+import pytest
 
-from idto3d.volume.hair_mesh import without_fins
+from idto3d.volume.hair_mesh import FRAY, to_tips, with_rim, without_fins
+from idto3d.volume.hood import PIXEL, Hood
+from idto3d.volume.ribbons import Cover
+
+HOOD = Hood(np.zeros(3), 0.09, 0.2)
+ROWS, COLUMNS = np.mgrid[: HOOD.side, : HOOD.side]
+
+
+@pytest.mark.parametrize(("along", "uneven"), [((0.0, 1.0), 0.02), ((0.0, 1.0), 0.01), ((1.0, 0.0), None)])
+def test_strands_that_run_out_over_a_border_are_unequally_long(along: tuple[float, float], uneven: float) -> None:
+    """Hair 25 or 12.5 millimetres thick, down to row 60; of strands that run along its border none ends there."""
+    border = (60.0 - ROWS) * PIXEL
+    thick = (uneven or 0.02) / 0.8
+    flow = np.broadcast_to(np.array(along, np.float32), (*ROWS.shape, 2))
+    share = to_tips(Cover(HOOD, np.full(ROWS.shape, 0.1 + thick), np.full(ROWS.shape, 0.1), border, flow, 0.0))
+    if uneven is None:
+        assert share[30:56].min() > 5
+    else:
+        assert share[20:40].min() > 5
+        np.testing.assert_allclose(share[57].mean(), 3.5 * PIXEL / uneven, rtol=0.3)
+        assert share[57].std() > 0.1
+        assert share[:61].min() > -0.5 and share[62:].max() < 0.4
+
+
+def test_a_rim_is_drawn_by_the_photo_that_faces_it() -> None:
+    """Left half faced, its lower part bare; what lies three centimetres in hair is whole whatever a mask says."""
+    border = np.full((HOOD.side, HOOD.side), 0.01)
+    alpha = np.full((64, 64), 0.4)
+    cover, faced = np.ones((64, 64)), np.zeros((64, 64))
+    cover[40:], faced[:, :32] = 0.0, 1.0
+    drawn = with_rim(HOOD, border, alpha, cover, faced)
+    np.testing.assert_allclose(drawn[:, 32:], 0.4)
+    np.testing.assert_allclose(drawn[:40, :32], 1.0)
+    np.testing.assert_allclose(drawn[40:, :32], 0.0)
+    np.testing.assert_allclose(with_rim(HOOD, border + FRAY + 0.02, alpha, cover, faced), 0.4)
 
 
 def test_two_faces_back_to_back_go_with_their_tip() -> None:

@@ -90,7 +90,7 @@ def extract(volume: HairVolume) -> HairMesh | None:
     more, strips, places = ribbons(cover, _roots(cover, vertices, outer), FRAY)
     uv = np.concatenate([_uv(hood, hood.places(vertices)), _uv(hood, places)])
     whole = np.concatenate([outer, under, strips + len(vertices)])
-    ends = np.minimum(cover.border, FRAY * _to_tips(cover))
+    ends = np.minimum(cover.border, FRAY * to_tips(cover))
     return HairMesh(np.concatenate([vertices, more]), whole, uv, len(outer), border, ends, locks)
 
 
@@ -114,7 +114,7 @@ def with_rim(hood: Hood, border: Array, alpha: Array, cover: Array, faced: Array
     return out.astype(np.float32)
 
 
-def _to_tips(cover: Cover) -> Array:
+def to_tips(cover: Cover) -> Array:
     """(side,side) how far strands run on until they end, in shares of what they are unequally long."""
     hood, inside = cover.hood, cover.border > 0
     factor, low, high = UNEVEN
