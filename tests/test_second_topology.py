@@ -6,7 +6,6 @@ Nets that find faces know people only, so what they would say of a made-up head 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 
 from idto3d import pipeline, preview
 from idto3d.bundle import read_bundle, validate
-from idto3d.errors import Cancelled, UserError
+from idto3d.errors import UserError
 from idto3d.finish import assemble
 from idto3d.finish.picture import portrait
 from idto3d.fit.camera import PhotoCamera
@@ -101,25 +100,6 @@ def test_another_head_model_becomes_a_valid_bundle(
     assert all(f["verdict"] in ("good", "fair") for f in fits)
     assert [p.identity_score for p in head.photos] == [0.9, 0.9]
     validate(next(e["bundle"] for e in events if e["type"] == "sketch"))
-
-
-def stop_at(stage: str, step: int) -> Callable[[Event], None]:
-    def events(event: Event) -> None:
-        if event["type"] == "progress" and (event["stage"], event["step"]) == (stage, step):
-            raise Cancelled
-
-    return events
-
-
-def test_it_stops_and_goes_on_to_the_same_head(config: GenerateConfig, photos: list[Path], tmp_path: Path) -> None:
-    whole = generate(photos, tmp_path / "whole", config, lambda event: None)
-    for stage in ("geometry", "texture"):
-        with pytest.raises(Cancelled):
-            generate(photos, tmp_path / "parts", config, stop_at(stage, 1))
-        assert not (tmp_path / "parts").exists()
-    parts = generate(photos, tmp_path / "parts", config, lambda event: None)
-    names = [p.relative_to(whole) for p in whole.rglob("*.*") if p.name != "head.json"]
-    assert [n for n in names if (whole / n).read_bytes() != (parts / n).read_bytes()] == []
 
 
 def test_without_expressions_a_head_has_apples_shapes_and_visemes(

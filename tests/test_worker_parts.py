@@ -24,7 +24,7 @@ from idto3d.errors import Cancelled, UserError
 from idto3d.pipeline import STARTER_PACK
 from idto3d.protocol import QUALITY_NAMES, BadRequest, Cancel, Generate, Shutdown, Task, parse_request
 from idto3d.tasks import run_generate
-from idto3d.worker import Worker
+from idto3d.worker import LATER, LOADED, Worker, load
 
 Event = dict[str, Any]
 PATIENCE = 120.0  # seconds for one event; a guard against hanging, not a measurement
@@ -112,6 +112,18 @@ def test_cancelled_tells_whether_there_is_something_to_go_on_from() -> None:
 
     ends = [e for e in serve(run, "yes", "no") if e["type"] == "cancelled"]
     assert [(e["job"], e["resumable"]) for e in ends] == [("yes", True), ("no", False)]
+
+
+def test_a_job_that_waits_is_not_held_up_by_what_it_needs_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[str] = []
+    monkeypatch.setattr("importlib.import_module", imported.append)
+    worker = Worker(lambda event: None, lambda request, events: Path("head"))
+    load(worker)
+    assert imported == [*LOADED, LATER]
+    imported.clear()
+    worker.take(b'{"type": "generate", "job": "j", "photos": ["a"], "out": "o"}')
+    load(worker)
+    assert imported == [*LOADED]
 
 
 def test_requests_are_read() -> None:
