@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,6 @@ class Instruments:
     nets: FaceNets
     population: Population
     regions: Regions
-    texels: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +101,7 @@ def _person(tools: Instruments, study: Study, seed: int, tell: Callable[[str], N
     population, size = tools.population, study.config.working_size
     naked = population.person(seed)
     dressed = population.dressed(naked)
-    truth = truth_of(tools.regions, naked, dressed, size, tools.texels)
+    truth = truth_of(tools.regions, naked, dressed, size)
     rng = np.random.default_rng([seed, 1])
     photographs = [take_photograph(population, dressed, random_setting(rng)) for _ in range(3)]
     figures: Figures = {"seed": seed, "traits": vars(naked.traits)}
@@ -161,7 +160,7 @@ def _measures(tools: Instruments, truth: Truth, made: Made, size: int) -> Figure
 def measure_head(tools: Instruments, truth: Truth, start: Start, neutral: Array, head: Head, size: int) -> Figures:
     """Every distance of a head from the truth; neutral (P,3) of the head model."""
     own, mean = surface_ratio(tools.regions, neutral, truth.person.neutral)
-    skin = skin_of(tools.regions, head.maps, start.evidence.seen, size, tools.texels)
+    skin = skin_of(tools.regions, head.maps, start.evidence.seen, size)
     return {
         "surface_mm": own,
         "mean_head_mm": mean,
@@ -232,7 +231,7 @@ def _smile(tools: Instruments, study: Study, seed: int) -> Figures:
         except UserError as error:
             return {"refused": error.code}
     skins = [
-        skin_of(tools.regions, m.start.evidence.maps, m.start.evidence.seen, study.config.working_size, tools.texels)
+        skin_of(tools.regions, m.start.evidence.maps, m.start.evidence.seen, study.config.working_size)
         for m in heads
     ]
     return {

@@ -18,7 +18,6 @@ from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.attach import Surface
 from ..mesh.intersections import self_intersections
-from ..mesh.texels import Texels
 from ..training.population import Person, Shell
 from ..training.regions import Regions, Skin, orbit, skin_of
 from .metrics import apart, colour_difference, lab, overlap, surface_error
@@ -58,9 +57,9 @@ class Truth:
     hair: dict[str, Array]
 
 
-def truth_of(regions: Regions, naked: Person, dressed: Person, size: int, texels: dict[str, Texels]) -> Truth:
+def truth_of(regions: Regions, naked: Person, dressed: Person, size: int) -> Truth:
     """naked and dressed: the same person without and with clothes."""
-    skin, other = (skin_of(regions, p.maps, {}, size, texels) for p in (naked, dressed))
+    skin, other = (skin_of(regions, p.maps, {}, size) for p in (naked, dressed))
     bare = (np.abs(skin.colour - other.colour).max(1) < 1e-3) & (skin.region != "inner")
     head = head_of_person(regions.model, naked)
     return Truth(naked, head, skin, bare, hair_outlines(head))

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,7 @@ from scipy.spatial import cKDTree
 from ..fit.camera import PhotoCamera
 from ..fit.evidence import material_texels
 from ..fit.visibility import draw_depth
-from ..headmodel import HeadModel
+from ..headmodel import HeadModel, Material
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.texels import Texels
 from ..photos.landmarks import MESH
@@ -34,6 +35,14 @@ class Regions:
     """Places of a head model, the same for all people."""
 
     model: HeadModel
+    _texels: dict[tuple[str, int], Texels] = field(default_factory=dict)
+
+    def texels(self, material: Material, size: int) -> Texels:
+        """A material's texels, made once."""
+        key = material.name, size
+        if key not in self._texels:
+            self._texels[key] = material_texels(self.model, material, size)
+        return self._texels[key]
 
     @cached_property
     def face(self) -> Array:
@@ -79,9 +88,8 @@ class Skin:
     cheek: Array
 
 
-def skin_of(regions: Regions, maps: Any, seen: Any, size: int, texels: dict[str, Texels]) -> Skin:
-    """The texels of maps (material to (S,S,>=3)) at `size`; seen: material to (S,S), {} for none. texels: those of each
-    material, kept from one call to the next."""
+def skin_of(regions: Regions, maps: Mapping[str, Array], seen: Mapping[str, Array], size: int) -> Skin:
+    """The texels of maps (material to (S,S,>=3)) at `size`; seen: material to (S,S), {} for none."""
     model = regions.model
     face = model.vertices_of(SKIN_PARTS[0]).astype(np.float64)
     places = np.c_[face, model.scalp > SCALP, regions.cheek, ~model.vertices_of(*SKIN_PARTS)]
@@ -89,9 +97,7 @@ def skin_of(regions: Regions, maps: Any, seen: Any, size: int, texels: dict[str,
     for material in model.materials:
         if not material.evidence:
             continue
-        if material.name not in texels:
-            texels[material.name] = material_texels(model, material, size)
-        at = texels[material.name]
+        at = regions.texels(material, size)
         on_face, scalp, cheek, inner = at.at(places).T
         colours.append(at.of_image(_resized(maps[material.name][..., :3], size)))
         known = seen.get(material.name)

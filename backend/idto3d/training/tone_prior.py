@@ -69,7 +69,6 @@ def bare_tone(skin: Skin) -> Array:
 def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple[Array, Array, Array, Array]:
     """What `moments` takes, of people of training; those whose photograph is refused are left out."""
     regions = Regions(model)
-    texels: dict[str, Any] = {}
     rows = []
     for seed in range(TRAIN_SEED + FIRST, TRAIN_SEED + FIRST + people):
         person = population.person(seed)
@@ -82,7 +81,7 @@ def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple
             continue
         photo = fitted.fit.photos[0]
         reading: Reading = read_light(model, face, photo.camera, fitted.fit.posed(model, photo))
-        true = bare_tone(skin_of(regions, person.maps, {}, 512, texels)) @ AXES.T
+        true = bare_tone(skin_of(regions, person.maps, {}, 512)) @ AXES.T
         white = np.full(3, np.nan) if reading.white is None else np.log(reading.white.colour) @ AXES.T
         opening = 0.0 if reading.white is None else reading.white.opening
         rows.append((np.log(reading.skin) @ AXES.T, true, white, opening))
