@@ -21,7 +21,7 @@ LOWER = (146, 91, 181, 84, 17, 314, 405, 321, 375)
 """Landmarks on the outer rims of the upper and the lower lip."""
 CORNERS = (61, 291)
 SOFT = ("face", "back_head", "mouth_socket")
-APART = 0.0  # metres between lips at rest
+APART = -0.0003  # metres between the extremes of lips at rest, in each column
 LIP = 0.02  # metres over the mesh from a lip's outer rim that are lip
 COLUMNS = 9
 MIDDLE = 0.6  # of the mouth's width, where two rims can be told apart
@@ -30,38 +30,43 @@ ROUNDS = 12
 
 
 def close_lips(model: HeadModel, points: Array) -> Array:
-    """(P,3) displacement that lets the lips of a head at rest, points (P,3), meet without reaching into one another."""
+    """(P,3) displacement that lets the lips of a head at rest, points (P,3), meet all along without reaching into one
+    another."""
     lips = _find_lips(model)
     if CLOSING not in model.expression_names or lips is None:
         return np.zeros_like(points)
     motion = model.expression[model.expression_names.index(CLOSING)].astype(np.float64)
     motion[~model.vertices_of(*SOFT)] = 0.0
-    low, high = -MOST, MOST
-    for _ in range(ROUNDS):
-        share = (low + high) / 2
-        if _gap(model, lips, points + share * motion) > APART:
-            low = share
-        else:
-            high = share
-    return high * motion
-
-
-def _gap(model: HeadModel, lips: tuple[Array, Array], points: Array) -> float:
-    """Metres between the lips in the middle of the mouth: the median of its columns."""
     place = np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric)
     right, left = sorted(float(place[k, 0]) for k in CORNERS)
     margin = (1 - MIDDLE) / 2 * (left - right)
     edges = np.linspace(right + margin, left - margin, COLUMNS + 1)
+    known = np.isfinite(_gaps(lips, points, edges))
+    if not known.any():
+        return np.zeros_like(points)
+    middles = ((edges[1:] + edges[:-1]) / 2)[known]
+    low, high = np.full(len(middles), -MOST), np.full(len(middles), MOST)
+    for _ in range(ROUNDS):
+        share = (low + high) / 2
+        moved = points + np.interp(points[:, 0], middles, share)[:, None] * motion
+        apart = _gaps(lips, moved, edges)[known] > APART
+        low, high = np.where(apart, share, low), np.where(apart, high, share)
+    closing: Array = np.interp(points[:, 0], middles, high)[:, None] * motion
+    return closing
+
+
+def _gaps(lips: tuple[Array, Array], points: Array, edges: Array) -> Array:
+    """(C,) metres between the lips in columns of the mouth between edges (C+1,); not finite where one has no point."""
     limits = []
     for rows, limit, empty in zip(lips, (np.minimum, np.maximum), (np.inf, -np.inf), strict=True):
         own = points[rows]
         column = np.searchsorted(edges, own[:, 0]) - 1
-        inside = (column >= 0) & (column < COLUMNS)
-        out = np.full(COLUMNS, empty)
+        inside = (column >= 0) & (column < len(edges) - 1)
+        out = np.full(len(edges) - 1, empty)
         limit.at(out, column[inside], own[inside, 1])
         limits.append(out)
-    known = np.isfinite(limits[0]) & np.isfinite(limits[1])
-    return float(np.median((limits[0] - limits[1])[known])) if known.any() else 0.0
+    gaps: Array = limits[0] - limits[1]
+    return gaps
 
 
 def _find_lips(model: HeadModel) -> tuple[Array, Array] | None:
