@@ -35,6 +35,7 @@ SHADES = (0.75, 0.5, 0.3)  # of its colour that hair in hair's shade has: betwee
 SHADED = 0.15  # of hair that is
 RING = 4e-4  # square metres of hair over the skull from which its colour is known
 SKIN_BLUR = (3.0, 1.2, 1.2)  # bins: the forehead is the cheeks' colour in another light
+THROAT = 0.035  # metres from the middle
 BESIDE_EYE = (0.003, 0.018)  # metres from brows and eyes over which hair becomes as likely as elsewhere
 CURTAIN, REACH = 0.018, 0.13  # metres of hair beside the jaw, at least, and of its reach where clothes are alike
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
@@ -175,12 +176,15 @@ def hangs(view: HeadView, hair: Array) -> Array:
 
 
 def out_of_reach(view: HeadView, long: Array, hair: Array) -> Array:
-    """(size,size) bool: where hair (size,size) bool that does not hang cannot be: below the chin; on the jaw, which is
-    its beard; and beside the face where no hair comes down from over the eyes."""
-    below = (view.above < view.chin) | (view.skin & (view.above < view.mouth))
+    """(size,size) bool: where hair (size,size) bool cannot be: before the throat, where dark collars are; and where it
+    does not hang, below the chin, on the jaw, which is its beard, and beside the face where none comes down from over
+    the eyes."""
+    low = view.above < view.chin
+    throat = low & (np.abs(view.across - view.middle) < THROAT)
+    below = low | (view.skin & (view.above < view.mouth))
     _, label = cv2.connectedComponents((hair & ~view.skin).astype(np.uint8), connectivity=4)
     from_above = np.isin(label, np.unique(label[view.above > view.eye]))
-    out: Array = (below | ((label > 0) & ~from_above)) & ~long
+    out: Array = throat | ((below | ((label > 0) & ~from_above)) & ~long)
     return out
 
 
