@@ -8,7 +8,8 @@ motion   how the nets answer to faces that move, read backwards: what videos are
 render   pictures of synthetic people
 vae      autoencoder
 priors   shared U-Net, text encoder, LoRA sets and branches of phi_g and phi_a
-reference_albedo, reference_normal   what lets each domain's prior see a picture of the person
+reference_albedo, reference_normal   what lets each domain's prior see a picture of the person; only when asked for, as
+         the small starter pack's gained nothing by it
 pack     the folder that ships
 """
 
@@ -35,20 +36,24 @@ STAGES: dict[str, Callable[[Run], object]] = {
     "pack": write_pack,
 }
 
+USUAL = [stage for stage in STAGES if not stage.startswith("reference_")]
+
 
 def main(arguments: list[str] | None = None) -> None:
     """The stages asked for, in their order."""
     parser = argparse.ArgumentParser(
         prog="idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stages", nargs="*", metavar="stage", help=f"any of {', '.join(STAGES)}; none: all")
+    parser.add_argument(
+        "stages", nargs="*", metavar="stage", help=f"any of {', '.join(STAGES)}; none: {', '.join(USUAL)}"
+    )
     for field in dataclasses.fields(TrainConfig):
         kind = {"str": str, "int": int}[str(field.type)]
         required = field.default is dataclasses.MISSING
         name = f"--{field.name.replace('_', '-')}"
         parser.add_argument(name, type=kind, required=required, default=None if required else field.default)
     given = parser.parse_args(arguments)
-    stages = given.stages or list(STAGES)
+    stages = given.stages or USUAL
     if unknown := set(stages) - set(STAGES):
         parser.error(f"unknown stage: {', '.join(sorted(unknown))}")
     run = Run(TrainConfig(**{f.name: getattr(given, f.name) for f in dataclasses.fields(TrainConfig)}))
