@@ -155,8 +155,7 @@ def _tints(model: HeadModel) -> Array:
     sides = np.abs(marks[[234, 454], 0]).mean()
     out[:, 0] += EARS * np.clip((np.abs(points[:, 0]) - 0.97 * sides) / (0.08 * sides), 0, 1)
     out[:, 0] += NECK * np.clip((marks[152, 1] - 0.01 - points[:, 1]) / 0.03, 0, 1)
-    inside = model.vertices_of(ORAL_CAVITY) & ~model.vertices_of("face")
-    behind = np.clip(marks[13, 2] - points[inside, 2], 0, None)
+    inside, behind = _cavity(model)
     out[inside] += np.c_[np.full(len(behind), CAVITY_BLOOD), CAVITY_DARK + DARKER * behind]
     return out
 
@@ -168,7 +167,15 @@ def _gloss(model: HeadModel) -> Array:
         out += _around(model, landmarks, reach)[:, None] * [rough, bright]
     nearest = np.min([np.linalg.norm(model.neutral - m, axis=1) for m in _marks(model)[:468:9]], 0)
     out[:, 0] += AWAY * np.clip((nearest - 0.02) / 0.03, 0, 1)
+    inside, behind = _cavity(model)
+    out[inside, 1] -= DARKER * behind  # nor does it mirror a light that does not come there
     return out
+
+
+def _cavity(model: HeadModel) -> tuple[Array, Array]:
+    """(P,) bool: the inside of the mouth; and how many metres it lies behind the lips (N,)."""
+    inside = model.vertices_of(ORAL_CAVITY) & ~model.vertices_of("face")
+    return inside, np.clip(_marks(model)[13, 2] - model.neutral[inside, 2], 0, None)
 
 
 def _around(model: HeadModel, landmarks: tuple[int, ...], reach: float) -> Array:
