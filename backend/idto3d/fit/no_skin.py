@@ -127,5 +127,6 @@ def _grey_and_blue(away: Array, blue: Array, seen: Array) -> Array:
     count = np.bincount(labels.ravel())
     share = np.bincount(labels.ravel(), blue.ravel()) / np.maximum(count, 1)
     share[0] = 0.0
-    out: Array = (share > BLUE_SHARE)[labels].astype(np.float32)
+    rim = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (len(away) // 100) + 1,) * 2)  # its edge mixes with skin
+    out: Array = cv2.dilate((share > BLUE_SHARE)[labels].astype(np.float32), rim)
     return out
