@@ -31,7 +31,7 @@ def at(values: Array, degrees: float, below: float) -> float:
 def ear(sign: float, value: float) -> SkinSeen:
     """A photo that shows one ear, bare or covered, and nothing else."""
     place = (TURN * sign > 1.4) & (TURN * sign < 2.0) & (np.abs(DOWN - HOOD.equator - 0.045) < 0.03)
-    return SkinSeen(np.where(place, value, 0.0), place.astype(float), place.astype(float))
+    return SkinSeen(np.where(place, value, 0.0), place.astype(float))
 
 
 def border(seen: SkinSeen, length: float, beside: tuple[Array, Array] = (NONE, NONE)) -> Array:
@@ -53,7 +53,7 @@ def test_it_hangs_before_an_ear_that_is_covered_but_not_over_a_cheek_that_is_see
     seen = ear(1.0, 0.02)
     assert at(border(seen, 0.15), 70, 0.06) > 0.005
     cheek = (TURN > 0.5) & (TURN < np.radians(76)) & (DOWN > HOOD.equator)
-    seen = SkinSeen(np.where(cheek, -0.02, seen.value), *[np.where(cheek, 1.0, w) for w in (seen.weight, seen.faced)])
+    seen = SkinSeen(np.where(cheek, -0.02, seen.value), np.where(cheek, 1.0, seen.weight))
     assert at(border(seen, 0.15), 70, 0.06) < 0 < at(border(seen, 0.15), 88, 0.06)
 
 

@@ -32,7 +32,6 @@ FORWARD = (12.0, 0.07, 0.14)  # degrees that long hair comes forward behind an e
 NAPE = (115.0, 0.025)  # degrees from the front, and metres below the scalp, to which short hair grows behind the ears
 ROUND = 0.012  # metres of the rounding where borders meet
 FACING = (0.15, 0.45)  # cosine to the camera from which a border on skin counts, and counts in full
-FACED = (0.4, 0.7)  # the same for hair beside a bare ear: it is seen past the temple, as far back as that
 CERTAIN = (0.003, 0.012)  # metres of a photo from its border from which skin that turns away counts all the same
 FARTHEST = 0.02  # metres from a photo's border beyond which it does not matter how many
 NEAR, WIDE = 0.006, 0.014  # metres over which what is seen moves the border beside it
@@ -48,11 +47,10 @@ FRONT_LOCKS = (0.04, 0.16)  # metres below the equator from which hair that is s
 @dataclass(frozen=True, eq=False)
 class SkinSeen:
     """What photos show of the skin, (side,side): value: metres from the border of hair, positive in hair; weight 0..1
-    how surely; faced 0..1: how surely if what turns away does not count."""
+    how surely."""
 
     value: Array
     weight: Array
-    faced: Array
 
     @property
     def covered(self) -> Array:
@@ -69,17 +67,16 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
     """skin (side,side): its radius."""
     points = hood.point(*hood.map_coordinates(), np.maximum(skin, 0.02) + 0.002)
     normal = hood.normals(skin)
-    total, weight, faced = (np.zeros(skin.shape) for _ in range(3))
+    total, weight = np.zeros(skin.shape), np.zeros(skin.shape)
     for view in views:
         seen, outline = view.look_at(points)
         # Where the skin turns away a pixel at the border would cover centimetres of cheek.
-        cosine = (normal * view.camera.towards(points)).sum(-1)
-        shown = seen * (skin > 0) * ((outline < 0.0) | view.shows_skin(points))
-        w = shown * np.maximum(ramp(cosine, *FACING), ramp(np.abs(outline), *CERTAIN))
+        facing = ramp((normal * view.camera.towards(points)).sum(-1), *FACING)
+        w = seen * (skin > 0) * np.maximum(facing, ramp(np.abs(outline), *CERTAIN))
+        w *= (outline < 0.0) | view.shows_skin(points)
         total -= w * np.clip(outline, -FARTHEST, FARTHEST)
         weight += w
-        faced += shown * ramp(cosine, *FACED)
-    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0), np.minimum(faced, 1.0))
+    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +118,9 @@ def find_border(hood: Hood, scalp: Array, seen: SkinSeen, curtain: Curtain, thic
     free = np.maximum(ramp(below, *FRONT_LOCKS), over) * (away < CURTAIN[2])
     locks = np.minimum(np.minimum(hangs, FARTHEST) - LOOSE * (1 - free), curtain.end + BELOW * (1 + over) - down)
     usual = _either(_either(border_distance(scalp), burn), np.maximum(curtained, locks))
-    # Skin says nothing of hair that stands off it, and hair little of a temple that turns away, but where it hangs.
-    weight = np.where(seen.value > 0, seen.faced + curtain.over * (seen.weight - seen.faced), seen.weight)
+    # Skin says nothing of hair that stands off it.
     known = 1.0 - ramp(thick * (1.0 + OVER * over), *OFF)
-    return _moved(usual, seen.value, weight * known)
+    return _moved(usual, seen.value, seen.weight * known)
 
 
 def _either(a: Array, b: Array) -> Array:
