@@ -35,8 +35,8 @@ _NO_FACE = 0.02
 # Spread at which another round would change nothing, or would not help.
 _STEADY, _ASTRAY = 0.012, 0.1
 _ROUNDS = 3
-# Pixels of the whole head's picture in which a face is described: photographs differ in sharpness, this does not.
-_DESCRIBED = 256
+DESCRIBED = 256
+"""Pixels of the whole head's picture in which a face is described: photographs differ in sharpness, this does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +80,13 @@ def find_landmarks(levels: Sequence[NDArray[np.uint8]], box: Box, nets: FaceNets
 
 
 def describe(picture: NDArray[np.uint8], points: Array, nets: FaceNets) -> NDArray[np.float32]:
-    """(F,) features of the face with landmarks (478,2) in a picture (S,S,3) of the whole head."""
-    share = _DESCRIBED / len(picture)
-    small = np.asarray(cv2.resize(picture, (_DESCRIBED, _DESCRIBED), interpolation=cv2.INTER_AREA), np.uint8)
+    """(2F,) features of the face with landmarks (478,2) in a picture (S,S,3) of the whole head, and of the face in its
+    mirror image: what both say errs less."""
+    share = DESCRIBED / len(picture)
+    small = np.asarray(cv2.resize(picture, (DESCRIBED, DESCRIBED), interpolation=cv2.INTER_AREA), np.uint8)
     crop = _crop((points + 0.5) * share - 0.5, (0.0, 0.0), 1.0, 0.0)
-    return nets.describe(align.warp_level(align.pyramid(small), crop, LANDMARK_SIZE))
+    seen = align.warp_level(align.pyramid(small), crop, LANDMARK_SIZE)
+    return nets.describe(np.stack([seen, seen[:, ::-1]])).reshape(-1)
 
 
 def upright(points: Array) -> float:

@@ -76,10 +76,10 @@ class FaceNets:
         presence = 1.0 / (1.0 + np.exp(-np.clip(logits.reshape(-1).astype(np.float64), -50.0, 50.0)))
         return points, presence
 
-    def describe(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Image (256,256,3) to the landmark net's features of it, FEATURES in one row (F,)."""
-        (features,) = self.landmarks.run(["features"], {"image": _batch(image[None], 0.0, 1.0)})
-        return np.asarray(features, np.float32).reshape(-1)
+    def describe(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Images (N,256,256,3) to the landmark net's features of them, (N,F) with FEATURES in one row."""
+        (features,) = self.landmarks.run(["features"], {"image": _batch(images, 0.0, 1.0)})
+        return np.asarray(features, np.float32).reshape(len(images), -1)
 
     def score_blendshapes(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points (146,2) of an upright face, pixels, to scores (52,) 0..1."""

@@ -2,9 +2,10 @@
 """What the landmark net's features say of who is seen: ridge regression onto the modes, and how it errs on others.
 
 The net is trained on photographs of people, and what it sees of a synthetic face and of a real one is alike: standard
-scores of the features have a root mean square of 1 on both. What an expression changes in them is learnt, too, and
-belongs to nobody. Errors are those on people left out (four folds), as two covariances: what a person's photographs
-have in common, and what is each one's own.
+scores of the features have a root mean square of 1 on both. A mirror image shows the mirrored person, which doubles
+what is learnt from and halves what is one photograph's own. What an expression changes is learnt, too, and belongs to
+nobody. Errors are those on people left out (four folds), as two covariances: what a person's photographs have in
+common, and what is each one's own.
 """
 
 from __future__ import annotations
@@ -12,52 +13,89 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
+
+from ..headmodel import HeadModel
 
 Array = NDArray[Any]
 
 FOLDS = 4
-RIDGE = 0.3  # of the mean variance of a photograph's standardised features
+RIDGE = 0.5  # of the mean square of a picture's standardised features
 LEAST_SCALE = 1e-3  # of a feature's spread, against the mean feature's
 SURE_IDENTITY, SURE_EXPRESSION = 30.0, 3.0  # photographs: prior that a mode, an expression changes nothing
 STILL = 30.0  # how often each expression is shown, besides, on a face that stays the same
 CORRELATED = 0.8  # of the errors' covariances off their diagonals, the rest being chance
+POINT = 0.003  # metres: what modes may leave of a mirrored face's point
 
 
-def learn_features(features: Array, identity: Array, expression: Array, person: Array) -> dict[str, Array]:
-    """The arrays `feature_*` of a `HeadModel`. features (N,F), identity (N,M), expression (N,E), person (N,) whose
-    photograph it is."""
-    mean, spread = features.mean(0), features.std(0)
+def mirrored_modes(model: HeadModel) -> Array:
+    """(M,M): identity @ it is the identity of the mirror image."""
+    rows = np.flatnonzero(model.vertices_of("face"))
+    modes, images = (
+        shape.reshape(len(shape), -1).astype(np.float64)
+        for shape in (model.identity[:, rows], model.identity[:, model.mirror[rows]] * [-1, 1, 1])
+    )
+    normal = modes @ modes.T + POINT**2 * np.eye(len(modes))
+    return np.asarray(np.linalg.solve(normal, modes @ images.T).T)
+
+
+def learn_features(
+    features: Array, identity: Array, expression: Array, person: Array, mirror: Array
+) -> dict[str, Array]:
+    """The arrays `feature_*` of a `HeadModel`. features (N,L,2F): of L looks of each photograph, a picture's and its
+    mirror image's; identity (N,M), expression (N,E), person (N,) whose photograph it is; mirror as `mirrored_modes`."""
+    count, looks, both = features.shape
+    sides = features.reshape(count, looks, 2, both // 2).astype(np.float32)
+    mean, spread = sides.mean((0, 1, 2)), sides.std((0, 1, 2))
     scale = spread + LEAST_SCALE * spread.mean()
-    standard = (features - mean) / scale
+    sides -= mean
+    sides /= scale
+    bias = (identity.mean(0) + identity.mean(0) @ mirror) / 2
+    goal = np.stack([identity, identity @ mirror], 1).astype(np.float32) - bias.astype(np.float32)
+    still = _still(sides, identity, expression)
     _, number = np.unique(person, return_inverse=True)
-    missed = np.zeros(identity.shape)
-    for fold in range(FOLDS):
-        out = number % FOLDS == fold
-        weights = _weights(standard[~out], identity[~out], expression[~out])
-        missed[out] = identity[out] - identity[~out].mean(0) - standard[out] @ weights
+    folds = [number % FOLDS == fold for fold in range(FOLDS)]
+    parts = [_moments(sides[fold], goal[fold], still[fold]) for fold in folds]
+    whole = sum(parts)
+    # one look of each photograph: those of the same one err alike
+    rows = np.arange(count)
+    some, missed = sides[rows, rows % looks].reshape(count, -1), identity - bias
+    for fold, part in zip(folds, parts, strict=True):
+        missed[fold] -= some[fold] @ _weights(whole - part, mirror)
     return {
-        "feature_mean": mean.astype(np.float32),
-        "feature_scale": scale.astype(np.float32),
-        "feature_weights": _weights(standard, identity, expression).astype(np.float32),
-        "feature_bias": identity.mean(0).astype(np.float32),
+        "feature_mean": np.tile(mean, 2).astype(np.float32),
+        "feature_scale": np.tile(scale, 2).astype(np.float32),
+        "feature_weights": _weights(whole, mirror).astype(np.float32),
+        "feature_bias": bias.astype(np.float32),
         "feature_errors": _errors(missed, number).astype(np.float32),
     }
 
 
-def _weights(standard: Array, identity: Array, expression: Array) -> Array:
-    """(F,M) by ridge regression in its dual form, with pseudo-photographs of what expressions change and no person."""
+def _still(sides: Array, identity: Array, expression: Array) -> Array:
+    """(N,2,F) what each photograph's expression changes in sides (N,L,2,F) of nobody: by ridge regression of both."""
     count, modes = identity.shape
     known = np.c_[np.ones(count), identity, expression]
     sure = np.r_[1e-3, np.full(modes, SURE_IDENTITY), np.full(expression.shape[1], SURE_EXPRESSION)]
-    change = np.linalg.solve(known.T @ known + np.diag(sure), known.T @ standard)[1 + modes :]
-    still = np.sqrt(STILL) * (expression[expression.any(1)] @ change)
-    seen = np.concatenate([standard, still])
-    said = np.concatenate([identity - identity.mean(0), np.zeros((len(still), modes))])
-    alike = (seen @ seen.T).astype(np.float64) / seen.shape[1]
-    ridge = RIDGE * np.trace(alike[:count, :count]) / count
-    out: Array = seen.T @ np.linalg.solve(alike + ridge * np.eye(len(alike)), said) / seen.shape[1]
-    return out
+    shown = np.linalg.solve(known.T @ known + np.diag(sure), known.T @ sides[:, 0].reshape(count, -1))[1 + modes :]
+    return (expression @ shown).astype(np.float32).reshape(sides[:, 0].shape)
+
+
+def _moments(sides: Array, goal: Array, still: Array) -> Array:
+    """(F,F+M): sums of the regression of goal (N,2,M) on sides (N,L,2,F), with expressions of nobody (N,2,F)."""
+    looks, size = sides.shape[1], sides.shape[-1]
+    seen, nobody = sides.reshape(-1, size), np.sqrt(np.float32(STILL * looks)) * still.reshape(-1, size)
+    wanted = np.repeat(goal[:, None], looks, 1).reshape(len(seen), -1)
+    return np.concatenate([seen.T @ seen + nobody.T @ nobody, seen.T @ wanted], 1)
+
+
+def _weights(moments: Array, mirror: Array) -> Array:
+    """(2F,M): half of what a picture says, and half of what its mirror image does."""
+    size = len(moments)
+    normal = moments[:, :size].astype(np.float64)
+    normal[np.diag_indices(size)] += RIDGE * size
+    weights = scipy.linalg.solve(normal, moments[:, size:], assume_a="pos", overwrite_a=True)
+    return np.concatenate([weights, weights @ mirror]) / 2
 
 
 def _errors(missed: Array, person: Array) -> Array:

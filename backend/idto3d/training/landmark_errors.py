@@ -26,8 +26,9 @@ from ..headmodel import HeadModel, load_head_model
 from ..photos import Face, FaceNets, Photo, align, find_face
 from ..photos.nets import load_face_nets
 from .data import DataConfig, population_of
-from .feature_identity import learn_features
-from .photographs import Photograph, random_setting, take_photograph
+from .feature_identity import learn_features, mirrored_modes
+from .looks import looks_of
+from .photographs import Photograph, take_photograph, varied_setting
 from .population import Population
 from .regions import Regions
 from .registration import similarity
@@ -35,7 +36,8 @@ from .registration import similarity
 Array = NDArray[Any]
 
 FIRST_SEED = 1_610_000  # people that no net is trained on and none is judged by
-PEOPLE, PHOTOS = 600, 2
+PHOTOS = 2
+PICTURE = 320  # pixels: as large as the net sees them
 WAYS = 80  # in which landmarks err together; on other people more of them help no further
 USUAL_RESPONSE, SURE = 0.6, 300.0  # prior of what it reports of a mode, as many photographs as that is worth
 SHIFT_RIDGE = 1.0  # photographs
@@ -46,7 +48,7 @@ POINT = 0.003  # metres: what modes may leave of a face's point
 class Report:
     """What the net reports of one photograph. offset (478,2) metres, right and up in the picture: from the mean head's
     landmarks, in the person's pose and expression; identity (M,) of the person; expression (E,) of the face; axes
-    (2,3): right and up; features (F,) as of a `Face`."""
+    (2,3): right and up; features (L,2F) of its looks."""
 
     offset: Array
     identity: Array
@@ -55,8 +57,8 @@ class Report:
     features: Array
 
 
-def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Face) -> Report:
-    """neutral (P,3) of the person; the face as it was found in the photograph."""
+def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Face, features: Array) -> Report:
+    """neutral (P,3) of the person; the face as it was found in the photograph, and its looks' features."""
     landmarks = align.apply(align.invert(face.to_picture), face.landmarks)
     model, camera = regions.model, photograph.camera
     mean = model.neutral.astype(np.float64)
@@ -67,7 +69,7 @@ def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Fa
     setting = photograph.setting
     expression = setting.strength * model.expression_vector(EXPRESSIONS[setting.expression].weights)
     offset = missed + (_places(model, aligned) - _places(model, mean)) @ axes.T
-    return Report(offset, identity, expression, axes, np.asarray(face.features))
+    return Report(offset, identity, expression, axes, features)
 
 
 def _in_modes(regions: Regions, neutral: Array) -> tuple[Array, Array]:
@@ -87,14 +89,15 @@ def _in_modes(regions: Regions, neutral: Array) -> tuple[Array, Array]:
 def sight(population: Population, nets: FaceNets, regions: Regions, seed: int) -> list[Report]:
     """Some casual portraits of a person, those in which the nets find the face."""
     person, rng = population.person(seed), np.random.default_rng([seed, 1])
-    out = []
+    dressed, out = population.dressed(person), []
     for _ in range(PHOTOS):
-        photograph = take_photograph(population, population.dressed(person), random_setting(rng))
+        photograph = take_photograph(population, dressed, varied_setting(rng), PICTURE)
         try:
             face = find_face(Photo(photograph.image, str(seed)), nets)
         except UserError:
             continue
-        out.append(report_of(regions, photograph, person.neutral, face))
+        features = looks_of(face, nets, rng).astype(np.float16)
+        out.append(report_of(regions, photograph, person.neutral, face, features))
     return out
 
 
@@ -135,7 +138,7 @@ def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array
     """What `learn_errors` and `learn_features` find with the nets of a folder; a file a person in the other one, so
     that it is resumed."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{seed}.npz" for seed in range(FIRST_SEED, FIRST_SEED + PEOPLE)]
+    files = [folder / f"{seed}.npz" for seed in range(FIRST_SEED, FIRST_SEED + config.people)]
     missing = [file for file in files if not _whole(file)]
     with get_context("spawn").Pool(config.workers) as pool:
         for _ in pool.imap_unordered(partial(_sight_into, config, nets), missing):
@@ -149,8 +152,9 @@ def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array
     features, identity, expression = (
         np.stack([getattr(r, name) for r in reports]) for name in ("features", "identity", "expression")
     )
-    errors = learn_errors(load_head_model(Path(config.head)), reports)
-    return {**errors, **learn_features(features, identity, expression, np.array(person))}
+    model = load_head_model(Path(config.head))
+    said = learn_features(features, identity, expression, np.array(person), mirrored_modes(model))
+    return {**learn_errors(model, reports), **said}
 
 
 def _whole(file: Path) -> bool:

@@ -5,7 +5,7 @@ that casts shadows, a sky, gloss, a room, exposure, noise and JPEG. Everything t
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,12 @@ from .population import Person, Population
 
 Array = NDArray[Any]
 
-SIZE = 640
+SIZE = 640  # pixels
 CENTRE = (0.0, 0.0, 0.03)  # metres: what the lamp shines on
 BOTTOM = -0.165  # metres: where the picture ends below, above the end of the head's own shoulders
 ROUGHNESS, F0 = 0.48, 0.028  # of skin; hair is rough, as its strands hide most of their gloss
 LAMP_DISTANCE, LAMP_RADIUS, LAMP_SAMPLES = 1.6, 0.12, 6  # metres; points of the lamp that shadows are drawn from
-SHADOW_SIZE, SHADOW_BIAS = 768, 0.005  # pixels; metres in which a surface does not shade itself
+SHADOW_PIXELS, SHADOW_BIAS = 1.2, 0.005  # for one of the photograph; metres in which a surface does not shade itself
 EXPRESSIVE = 0.6  # share of the photographs that show an expression
 
 
@@ -54,7 +54,7 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """image (SIZE,SIZE,3) uint8 sRGB; camera, exact, in its pixels; posed (P,3) the head model's vertices in it."""
+    """image (S,S,3) uint8 sRGB; camera, exact, in its pixels; posed (P,3) the head model's vertices in it."""
 
     image: NDArray[np.uint8]
     camera: PhotoCamera
@@ -79,16 +79,28 @@ def random_setting(rng: np.random.Generator) -> Setting:
     )
 
 
-def take_photograph(population: Population, person: Person, setting: Setting) -> Photograph:
-    """The person in a setting."""
+def varied_setting(rng: np.random.Generator) -> Setting:
+    """A portrait that is less usual: heads farther aside, nearer cameras, harder light."""
+    return replace(
+        random_setting(rng),
+        azimuth=float(np.clip(rng.normal(0, 20), -48, 48)),
+        elevation=float(np.clip(rng.normal(2, 9), -22, 25)),
+        fov=float(rng.uniform(9, 40)),
+        lamp=(float(rng.uniform(-120, 120)), float(rng.uniform(-15, 65)), float(rng.uniform(0.2, 0.85))),
+        exposure=float(np.exp(rng.normal(0, 0.2))),
+    )
+
+
+def take_photograph(population: Population, person: Person, setting: Setting, size: int = SIZE) -> Photograph:
+    """The person in a setting; size: pixels along a side."""
     model = population.model
     weights = setting.strength * model.expression_vector(EXPRESSIONS[setting.expression].weights)
     drawing = population.drawing(person, weights)
     camera = _camera(setting)
-    picture = draw(drawing, [camera], SIZE)
+    picture = draw(drawing, [camera], size)
     light = _lit(drawing, picture, camera, setting)
     posed = drawing.vertices.numpy()[: len(model.neutral)].astype(np.float64)
-    return Photograph(_developed(light, picture.coverage[0], setting), photo_camera(camera, SIZE), posed, setting)
+    return Photograph(_developed(light, picture.coverage[0], setting), photo_camera(camera, size), posed, setting)
 
 
 def _camera(setting: Setting) -> Camera:
@@ -105,7 +117,7 @@ def photo_camera(camera: Camera, size: int) -> PhotoCamera:
 
 
 def _lit(drawing: Drawing, picture: Pictures, camera: Camera, setting: Setting) -> Tensor:
-    """(SIZE,SIZE,3) linear radiance of what is covered, so exposed that its mean irradiance over pi is 1."""
+    """(S,S,3) linear radiance of what is covered, so exposed that its mean irradiance over pi is 1."""
     g = torch.Generator().manual_seed(setting.seed)
     cover = picture.coverage[0, ..., None].clamp(min=1e-3)
     albedo = srgb_to_linear((picture.albedo[0] / cover).clamp(0, 1))
@@ -131,37 +143,38 @@ def _lit(drawing: Drawing, picture: Pictures, camera: Camera, setting: Setting) 
 
 
 def _unshadowed(drawing: Drawing, position: Tensor, lamp: Tensor, g: torch.Generator) -> Tensor:
-    """(SIZE,SIZE,1) share of the lamp that each place (SIZE,SIZE,3) sees."""
+    """(S,S,1) share of the lamp that each place (S,S,3) sees."""
     vertices, triangles = drawing.vertices.numpy().astype(np.float64), drawing.triangles.numpy()
     centre = np.array(CENTRE)
     points = position.numpy().astype(np.float64)
+    size = round(SHADOW_PIXELS * len(points))
     total = np.zeros(points.shape[:2])
     for _ in range(LAMP_SAMPLES):
         at = (lamp + LAMP_RADIUS * torch.randn(3, generator=g)).numpy().astype(np.float64)
-        camera = _looking(at, centre)
-        height = draw_depth(camera, vertices, triangles, SHADOW_SIZE).height
+        camera = _looking(at, centre, size)
+        height = draw_depth(camera, vertices, triangles, size).height
         pixel, own = camera.project(points)
-        column, row = np.clip(np.rint(pixel), 0, SHADOW_SIZE - 1).astype(int).transpose(2, 0, 1)
+        column, row = np.clip(np.rint(pixel), 0, size - 1).astype(int).transpose(2, 0, 1)
         total += np.where(height[row, column] - own > SHADOW_BIAS, 0.0, 1.0)
     return torch.from_numpy(total / LAMP_SAMPLES).float()[..., None]
 
 
-def _looking(position: Array, centre: Array) -> PhotoCamera:
-    """A camera at a lamp's place that sees the whole head."""
+def _looking(position: Array, centre: Array, size: int) -> PhotoCamera:
+    """A camera of size x size pixels at a lamp's place that sees the whole head."""
     back = position - centre
     distance = float(np.linalg.norm(back))
     back = back / distance
     right = np.cross([0.0, 1.0, 0.0], back)
     right /= max(np.linalg.norm(right), 1e-9)
     rotation = np.stack([right, np.cross(back, right), back])
-    return PhotoCamera(rotation, centre, SHADOW_SIZE / 0.5, np.full(2, (SHADOW_SIZE - 1) / 2), 1 / distance)
+    return PhotoCamera(rotation, centre, size / 0.5, np.full(2, (size - 1) / 2), 1 / distance)
 
 
 def _developed(radiance: Tensor, coverage: Tensor, setting: Setting) -> NDArray[np.uint8]:
     """What the camera makes of radiance: exposure drawn a little towards mid grey, white balance, noise, JPEG."""
     g = torch.Generator().manual_seed(setting.seed + 1)
     cover = coverage[..., None]
-    room = srgb_to_linear(_room(g))
+    room = srgb_to_linear(_room(len(radiance), g))
     linear = radiance * cover + room * (1 - cover)
     metered = float((0.2 / linear.mean()).clamp(0.4, 2.5)) ** 0.25
     colour = linear_to_srgb((linear * setting.exposure * metered * _tint(g, 0.03)).clamp(0, 1))
@@ -171,10 +184,10 @@ def _developed(radiance: Tensor, coverage: Tensor, setting: Setting) -> NDArray[
     return np.array(Image.open(stream).convert("RGB"))
 
 
-def _room(g: torch.Generator) -> Tensor:
-    """(SIZE,SIZE,3) sRGB: training's backdrop out of focus."""
-    sharp = backdrop(1, SIZE, g).permute(0, 3, 1, 2)
-    soft = F.interpolate(F.avg_pool2d(sharp, 40), size=SIZE, mode="bicubic", align_corners=False).clamp(0, 1)
+def _room(size: int, g: torch.Generator) -> Tensor:
+    """(S,S,3) sRGB: training's backdrop out of focus."""
+    sharp = backdrop(1, size, g).permute(0, 3, 1, 2)
+    soft = F.interpolate(F.avg_pool2d(sharp, size // 16), size=size, mode="bicubic", align_corners=False).clamp(0, 1)
     return (0.6 * soft + 0.4 * soft.mean((1, 2, 3), keepdim=True))[0].permute(1, 2, 0)
 
 

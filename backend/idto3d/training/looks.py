@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rendered face as other cameras, files and places would show it, in the size in which faces are described.
+
+A rendered picture is clean, real ones are not: what a net's features say of a person must hold under what changes
+nobody (domain randomisation, Tobin et al., 2017). A look costs a tenth of another picture.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..photos import Face
+from ..photos.landmarks import DESCRIBED, describe, extent
+from ..photos.nets import FaceNets
+from .photos import backdrop, degrade
+
+Array = NDArray[Any]
+
+LOOKS = 2  # of each photograph; the first is the photograph as it is
+ELSEWHERE = 0.5  # share of the looks that have another background
+QUALITY = (35, 95)  # of JPEG
+SHIFT, SCALE, TURN = 0.012, 0.025, 1.5  # standard deviations by which the face is found off: sides, share, degrees
+
+
+def looks_of(face: Face, nets: FaceNets, rng: np.random.Generator) -> Array:
+    """(LOOKS,F) features."""
+    assert face.features is not None
+    small = (DESCRIBED, DESCRIBED)
+    picture = cv2.resize(face.picture, small, interpolation=cv2.INTER_AREA)
+    person = cv2.resize(face.person.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    points = (face.landmarks + 0.5) * (DESCRIBED / len(face.picture)) - 0.5
+    out = [face.features]
+    for _ in range(LOOKS - 1):
+        out.append(describe(_elsewhere(picture, person, rng), _found_off(points, rng), nets))
+    return np.stack(out)
+
+
+def _elsewhere(picture: NDArray[np.uint8], person: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A picture (S,S,3) taken by a worse camera, perhaps before another background than that beside person (S,S)."""
+    g = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    seen, cover = torch.from_numpy(picture).float()[None] / 255, torch.from_numpy(person)[None, ..., None]
+    if rng.random() < ELSEWHERE:
+        seen = seen * cover + backdrop(1, len(picture), g) * (1 - cover)
+    stream = io.BytesIO()
+    worse = (degrade(seen, g)[0] * 255 + 0.5).byte().numpy()
+    Image.fromarray(worse).save(stream, "JPEG", quality=int(rng.uniform(*QUALITY)))
+    return np.array(Image.open(stream).convert("RGB"))
+
+
+def _found_off(points: Array, rng: np.random.Generator) -> Array:
+    """Landmarks (478,2) that lie beside their places together."""
+    centre, side = extent(points)
+    turned = (points - centre) @ [1, 1j] * np.exp(rng.normal(0, SCALE) + 1j * np.radians(rng.normal(0, TURN)))
+    return np.asarray(centre + side * rng.normal(0, SHIFT, 2) + np.stack([turned.real, turned.imag], 1))
