@@ -33,7 +33,7 @@ def looks_of(face: Face, nets: FaceNets, rng: np.random.Generator) -> Array:
     """(LOOKS,F) features."""
     assert face.features is not None
     small = (DESCRIBED, DESCRIBED)
-    picture = cv2.resize(face.picture, small, interpolation=cv2.INTER_AREA)
+    picture = np.asarray(cv2.resize(face.picture, small, interpolation=cv2.INTER_AREA), np.uint8)
     person = cv2.resize(face.person.astype(np.float32), small, interpolation=cv2.INTER_AREA)
     points = (face.landmarks + 0.5) * (DESCRIBED / len(face.picture)) - 0.5
     out = [face.features]
