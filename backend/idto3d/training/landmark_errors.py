@@ -48,13 +48,13 @@ POINT = 0.003  # metres: what modes may leave of a face's point
 class Report:
     """What the net reports of one photograph. offset (478,2) metres, right and up in the picture: from the mean head's
     landmarks, in the person's pose and expression; identity (M,) of the person; expression (E,) of the face; axes
-    (2,3): right and up; features (L,2F) of its looks."""
+    (2,3): right and up; looks (L,2F): their features."""
 
     offset: Array
     identity: Array
     expression: Array
     axes: Array
-    features: Array
+    looks: Array
 
 
 def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Face, features: Array) -> Report:
@@ -150,7 +150,7 @@ def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array
         reports += own
         person += [int(file.stem)] * len(own)
     features, identity, expression = (
-        np.stack([getattr(r, name) for r in reports]) for name in ("features", "identity", "expression")
+        np.stack([getattr(r, name) for r in reports]) for name in ("looks", "identity", "expression")
     )
     model = load_head_model(Path(config.head))
     said = learn_features(features, identity, expression, np.array(person), mirrored_modes(model))
