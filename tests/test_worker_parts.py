@@ -137,6 +137,7 @@ def test_requests_are_read() -> None:
     ("change", "job"),
     [
         ({"type": None}, None),
+        ({"type": ["generate"]}, None),
         ({"job": 3}, None),
         ({"job": ""}, None),
         ({"photos": "a.png"}, "j"),

@@ -169,7 +169,7 @@ def parse_request(line: bytes) -> Request:
         if job is not None or data:
             raise BadRequest("A shutdown request has other fields.")
         return Shutdown()
-    if kind not in _TASKS and kind != "cancel":
+    if kind not in (*_TASKS, "cancel"):
         raise BadRequest(f"There is no request of type {str(kind)[:40]!r}.")
     if not isinstance(job, str) or not job:
         raise BadRequest(f"A {kind} request names no job.")
