@@ -28,6 +28,12 @@ def test_strands_that_run_out_over_a_border_are_unequally_long(along: tuple[floa
         assert share[:61].min() > -0.5 and share[62:].max() < 0.4
 
 
+def test_hair_that_is_nothing_but_a_rim_has_ends() -> None:
+    none = np.full(ROWS.shape, -PIXEL)
+    flow = np.broadcast_to(np.array((0.0, 1.0), np.float32), (*ROWS.shape, 2))
+    assert to_tips(Cover(HOOD, none + 0.1, none + 0.1, none, flow, 0.0)).max() < 1
+
+
 def test_a_rim_is_drawn_by_the_photo_that_faces_it() -> None:
     """Left half faced, its lower part bare; what lies three centimetres in hair is whole whatever a mask says."""
     border = np.full((HOOD.side, HOOD.side), 0.01)

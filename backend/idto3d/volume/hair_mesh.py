@@ -119,8 +119,9 @@ def to_tips(cover: Cover) -> Array:
     hood, inside = cover.hood, cover.border > 0
     factor, low, high = UNEVEN
     thick = np.maximum(cover.radius - cover.skin, 0.0)[inside]
+    most = np.percentile(thick, 75) if inside.any() else 0.0  # short hair may be nothing but its rim
     # Curls end rolled up, not in points.
-    uneven = low + (1.0 - cover.curl) * (float(np.clip(factor * np.percentile(thick, 75), low, high)) - low)
+    uneven = low + (1.0 - cover.curl) * (float(np.clip(factor * most, low, high)) - low)
     column, row = np.meshgrid(*[np.arange(hood.side, dtype=np.float32)] * 2)
     way = np.zeros(cover.border.shape, np.float32)
     goes_on = np.ones_like(way)
