@@ -180,7 +180,8 @@ def tell_fit(start: Start, events: Events, live: Live | None) -> None:
         path = None
         if live is not None:
             picture = overlay(start.model, face, photo.camera, fit.posed(start.model, photo))
-            path = str(live.keep_picture("fit", picture))
+            with suppress(OSError):  # the first preview warns of a folder that cannot be written
+                path = str(live.keep_picture("fit", picture))
         events(fit_event(start.model, photo, path))
 
 
