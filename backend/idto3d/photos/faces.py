@@ -44,7 +44,8 @@ class Face:
     net's z in the same scale, larger is farther; blendshapes: ARKit names and ``_neutral`` to 0..1; person (S,S) 0..1:
     the mask of the person with hair; presence 0..1: the net's opinion that this is a face; crop (112,112,3): aligned
     for a recogniser; grey: the photo has no colour; file: where it came from; close: the face alone, where the photo
-    shows more of it than the picture does; features (F,): what the landmark net sees of it, see `nets.FEATURES`.
+    shows more of it than the picture does; features (2F,): what the landmark net sees of it and
+    of its mirror image, see `nets.FEATURES`.
     """
 
     name: str
