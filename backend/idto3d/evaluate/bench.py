@@ -90,9 +90,10 @@ def cold_seconds(photo: Path, config: GenerateConfig, folder: Path) -> float:
             if event["type"] == "error":
                 raise UserError(event["code"], event["message"], event["fix"])
             if event["type"] == "preview":
+                took = time.monotonic() - began
                 process.kill()
-                break
-    return time.monotonic() - began
+                return took
+    raise RuntimeError("the program ended without a preview")
 
 
 def bench(photo: Path, config: GenerateConfig) -> tuple[list[str], list[Row]]:
