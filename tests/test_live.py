@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from idto3d import live
+from idto3d import live, pipeline
 from idto3d.bundle import to_blender_frame
 from idto3d.finish import Head, assemble
 from idto3d.live import MESH_SECONDS, PICTURE_SECONDS, SHARE, Live, vertex_colours
@@ -111,6 +112,20 @@ def test_a_folder_that_cannot_be_written_is_a_warning_once(head: Head, tmp_path:
     for _ in range(2):
         showing.show(lambda: head, now=True)
     assert [(e["type"], e["code"]) for e in events] == [("warning", "W_PREVIEW")]
+
+
+def test_a_photo_is_told_of_without_its_picture_where_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "overlay", lambda *_: np.zeros((4, 6, 3), np.uint8))
+    monkeypatch.setattr(pipeline, "fit_event", lambda model, photo, path: {"overlay": path})
+    events: list[Event] = []
+    start = MagicMock()
+    start.fitted.faces, start.fitted.fit.photos = [None], [MagicMock()]
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path, tmp_path / "file" / "previews"):
+        pipeline.tell_fit(start, events.append, Live(folder, events.append))
+    assert events == [{"overlay": str(tmp_path / "fit-000001.png")}, {"overlay": None}]
 
 
 def test_slow_previews_become_rare(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
