@@ -179,7 +179,8 @@ def _object(head: Any, obj: Any, placed: Floats) -> Any:
     shell[PROPERTY] = {**info, "parts": ""}
     naming.collection_of(head).objects.link(shell)
     width = max(Vector(corner).x for corner in head.bound_box) - min(Vector(corner).x for corner in head.bound_box)
-    shell.matrix_world = Matrix.Translation((1.3 * width, 0.0, 0.0)) @ head.matrix_world
+    beside = 1.3 * width * head.matrix_world.median_scale
+    shell.matrix_world = Matrix.Translation((beside, 0.0, 0.0)) @ head.matrix_world
     return shell
 
 

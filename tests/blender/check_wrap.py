@@ -107,6 +107,9 @@ def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
     assert bpy.ops.idto3d.wrap() == {"FINISHED"}
     made = bpy.context.object
     assert len(bpy.data.objects) == before + 1 and made not in (head, mine)
+    bpy.context.view_layer.update()
+    apart = made.matrix_world.translation.x - head.matrix_world.translation.x
+    assert apart > head.dimensions.x, "it stands in the head"
     assert np.array_equal(vertices, [vertex.co for vertex in mine.data.vertices]), "the user's mesh was changed"
     assert [p.vertices[:] for p in made.data.polygons] == [p.vertices[:] for p in mine.data.polygons]
     off = 1000 * np.linalg.norm(places(made, "Basis") - truth, axis=1)
@@ -223,6 +226,7 @@ def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     check_pictures()
     idto3d_blender.register()
+    bpy.context.scene.unit_settings.scale_length = 0.01
     assert bpy.ops.idto3d.import_head(filepath=str(synthetic.write(WORK / "anna", rows=30, columns=60))) == {"FINISHED"}
     head = bpy.context.object
     mine, truth = own_mesh(head)
