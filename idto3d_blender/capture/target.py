@@ -80,7 +80,7 @@ def empty_of(context: Any, obj: Any) -> Any:
     pivot = world @ Matrix.Translation(((low[0] + high[0]) / 2, float(low[1] + high[1] - back[1]), float(up[2])))
     empty = bpy.data.objects.new(f"{obj.name} motion", None)
     empty[_MARK] = True
-    empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.1
+    empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.1 * world.median_scale
     naming.collection_of(obj).objects.link(empty)
     if obj.parent is not None:
         empty.parent, empty.parent_type, empty.parent_bone = obj.parent, obj.parent_type, obj.parent_bone

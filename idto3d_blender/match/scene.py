@@ -61,7 +61,7 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         place(camera, obj, photo.camera, (photo.width, photo.height))
         data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR
         size = obj.matrix_world.median_scale
-        data.clip_start, data.clip_end, data.show_passepartout = 0.01 * size, 100.0 * size, False
+        data.clip_start, data.clip_end, data.show_passepartout = 0.01 * size, max(data.clip_end, 100.0 * size), False
         if number in pictures:
             show_picture(camera, pictures[number])
     for number in range(len(fit.photos)):

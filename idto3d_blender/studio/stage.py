@@ -75,7 +75,7 @@ def add_camera(scene: Any, framing: Framing) -> Any:
     data = bpy.data.cameras.new("Portrait camera")
     data.lens = LENS
     data.sensor_width = SENSOR
-    data.clip_start, data.clip_end = 0.01 * framing.height, 100.0 * framing.height
+    data.clip_start, data.clip_end = 0.01 * framing.height, max(data.clip_end, 100.0 * framing.height)
     camera = bpy.data.objects.new(data.name, data)
     scene.collection.objects.link(camera)
     scene.camera = camera

@@ -46,7 +46,7 @@ def add_turntable(context: Any, head: Any, start: int, frames: int, engine: str 
     pivot.empty_display_size = framing.height / 2
     data = bpy.data.cameras.new("Turntable camera")
     data.lens = stage.LENS
-    data.clip_start, data.clip_end = 0.01 * framing.height, 100.0 * framing.height
+    data.clip_start, data.clip_end = 0.01 * framing.height, max(data.clip_end, 100.0 * framing.height)
     # The framing is for the shorter side of the picture.
     wide = scene.render.resolution_x >= scene.render.resolution_y
     data.sensor_fit = "VERTICAL" if wide else "HORIZONTAL"

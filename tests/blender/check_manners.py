@@ -12,6 +12,7 @@ import numpy as np
 from mathutils import Vector
 
 import idto3d_blender
+from idto3d_blender.capture import target
 from idto3d_blender.head import export, folders, frame, import_head, material, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
@@ -53,7 +54,8 @@ def check_rename(head: Any) -> None:
 
 
 def check_unit() -> None:
-    """In a scene of centimetres a head is as large as a head, and light goes as far into it; one beside another."""
+    """In a scene of centimetres a head is as large as a head, and light goes as far into it; one beside another. What
+    is made for it is as large; cameras see as far as Blender's own at least."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.context.scene.unit_settings.scale_length = 0.01
     for system, metre, apart in (("METRIC", 100.0, 34.0), ("NONE", 1.0, 0.34)):
@@ -62,8 +64,11 @@ def check_unit() -> None:
             bpy.data.objects.remove(obj)
         heads = []
         for _ in range(2):
-            assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+            assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna"), add_stage=True) == {"FINISHED"}
             heads.append(bpy.context.object)
+        seen = bpy.context.scene.camera.data
+        assert seen.clip_start < 0.01 * metre and seen.clip_end >= max(1000.0, 20.0 * metre)
+        assert abs(target.empty_of(bpy.context, heads[1]).empty_display_size - 0.1 * metre) < 1e-5
         assert np.allclose(heads[0].scale, metre) and abs(heads[1].location.x - apart) < 1e-4
         principled = material.principled(heads[0].data.materials[0].node_tree)
         assert abs(principled.inputs["Subsurface Scale"].default_value - 0.004 * metre) < 1e-6
