@@ -68,7 +68,12 @@ class IDTO3D_OT_cut_neck(HeadOperator, bpy.types.Operator):
 
     height: bpy.props.FloatProperty(  # type: ignore[valid-type]
         # Of the head itself, whatever the scene's unit is: Blender's own lengths would be the scene's.
-        name="Height (m)", description="Metres above the neck's base", min=-0.2, max=0.1, step=0.1, precision=3
+        name="Height (m)",
+        description="Metres above the neck's base",
+        min=-0.2,
+        max=0.1,
+        step=0.1,
+        precision=3,
     )
     close: bpy.props.BoolProperty(name="Close", description="With a flat face")  # type: ignore[valid-type]
 
