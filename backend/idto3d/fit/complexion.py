@@ -73,10 +73,12 @@ def unseen_skin(model: HeadModel, at: Texels, tone: Array, deviations: Array, li
 
 def lips_at(model: HeadModel, at: Texels) -> Array:
     """(N,) 0..1: which texels are of the lips, inside of their outer rim on the map."""
-    away, nearest = cKDTree(at.at(model.neutral)).query(_marks(model)[list(LIPS)])
+    points, marks = at.at(model.neutral), _marks(model)[list(LIPS)]
+    around = np.flatnonzero(((points > marks.min(0) - RIM) & (points < marks.max(0) + RIM)).all(1))
+    away, nearest = cKDTree(points[around]).query(marks, distance_upper_bound=RIM)
     inside: Array = np.zeros((at.size, at.size), np.float32)
     if away.max() < RIM:
-        rows, columns = np.divmod(at.index[nearest], at.size)
+        rows, columns = np.divmod(at.index[around[nearest]], at.size)
         cv2.fillPoly(inside, [np.stack([columns, rows], 1).astype(np.int32)], 1.0)
         inside = cv2.GaussianBlur(inside, (0, 0), SOFT_RIM * at.size)
     return at.of_image(inside)
