@@ -15,9 +15,11 @@ from PIL import Image
 
 from idto3d import live, pipeline
 from idto3d.bundle import to_blender_frame
+from idto3d.clock import Clock
 from idto3d.finish import Head, assemble
 from idto3d.live import MESH_SECONDS, PICTURE_SECONDS, SHARE, Live, vertex_colours
 from idto3d.preview_files import KEPT, PreviewFiles
+from tests.example_bundle import example
 from tests.tiny_head import tiny_head_model
 
 Event = dict[str, Any]
@@ -126,6 +128,25 @@ def test_a_photo_is_told_of_without_its_picture_where_that_cannot_be_written(
     for folder in (tmp_path, tmp_path / "file" / "previews"):
         pipeline.tell_fit(start, events.append, Live(folder, events.append))
     assert events == [{"overlay": str(tmp_path / "fit-000001.png")}, {"overlay": None}]
+
+
+@pytest.mark.parametrize(
+    ("folder", "error", "told"),
+    [("there", None, "sketch"), ("file/previews", None, "warning"), ("there", OSError(28, "full"), "warning")],
+)
+def test_a_sketch_that_cannot_be_written_does_not_end_the_job(
+    folder: str, error: OSError | None, told: str, head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where its folder could not be written before, nor where it cannot just now."""
+    monkeypatch.setattr(pipeline, "head_of", lambda *_, **__: head)
+    monkeypatch.setattr(pipeline, "_import_stages_aside", lambda: None)
+    monkeypatch.setattr(pipeline, "to_bundle", lambda *_: example())
+    if error:
+        monkeypatch.setattr("idto3d.bundle.write._write_files", MagicMock(side_effect=error))
+    (tmp_path / "file").write_text("")
+    events: list[Event] = []
+    pipeline.show_sketch(MagicMock(), {}, Clock(events.append), Live(tmp_path / folder, events.append))
+    assert [event["type"] for event in events if event["type"] not in ("preview", "progress")] == [told]
 
 
 def test_slow_previews_become_rare(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

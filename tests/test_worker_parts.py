@@ -143,6 +143,7 @@ def test_requests_are_read() -> None:
         ({"photos": "a.png"}, "j"),
         ({"photos": [1]}, "j"),
         ({"photos": ["a\0b"]}, "j"),
+        ({"photos": ["a", ""]}, "j"),
         ({"out": None}, "j"),
         ({"quality": "best"}, "j"),
         ({"quality": ["fine"]}, "j"),

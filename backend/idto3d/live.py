@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .bundle import SKIN, to_blender_frame, to_uint8
+from .bundle import SKIN, Bundle, to_blender_frame, to_uint8, write_bundle
 from .clock import Events
+from .errors import UserError
 from .finish.head import SEE_THROUGH, Head
 from .finish.picture import portrait, render_head
 from .preview_files import PreviewFiles
@@ -53,9 +54,18 @@ class Live:
                 camera = portrait(current, 0.0, PICTURE_SIZE)
                 self._show_picture(render_head(current, camera, PICTURE_SIZE, portrait_light()))
 
-    def folder_for(self, name: str) -> Path:
-        """A folder beside the previews."""
-        return self.folder / name
+    def show_bundle(self, name: str, bundle: Callable[[], Bundle]) -> Path | None:
+        """A whole head in a folder beside the previews; None where that cannot be written. `bundle` is called only
+        where previews can."""
+        if self._files.failed:
+            return None
+        try:
+            return write_bundle(bundle(), self.folder / name)
+        except UserError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            self._files.give_up(error.__cause__)
+            return None
 
     def keep_picture(self, name: str, picture: NDArray[np.uint8]) -> Path:
         """A picture (H,W,3) that stays until the folder goes."""

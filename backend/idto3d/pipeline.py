@@ -118,9 +118,9 @@ def show_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live
     start = origin.start
     live.show(lambda: head_of(start, offsets), now=True)
     _import_stages_aside()  # not sooner: the interpreter does one thing at a time, and somebody waits for this head
-    bundle = to_bundle(head_of(start, offsets, whole=True), origin, clock.timings, {})
-    folder = write_bundle(bundle, live.folder_for("sketch"))
-    clock.events({"type": "sketch", "bundle": str(folder)})
+    whole = partial(head_of, start, offsets, whole=True)
+    if folder := live.show_bundle("sketch", lambda: to_bundle(whole(), origin, clock.timings, {})):
+        clock.events({"type": "sketch", "bundle": str(folder)})
 
 
 def _import_stages_aside() -> None:

@@ -25,11 +25,14 @@ class PreviewFiles:
         try:
             path = self._write(kind, ending, save)
         except OSError as error:
-            self.failed = True
-            message = f"No previews: {error.strerror or error}."
-            self._events({"type": "warning", "code": "W_PREVIEW", "message": message})
+            self.give_up(error)
         else:
             self._events({"type": "preview", "kind": kind, "path": str(path), **told})
+
+    def give_up(self, error: OSError) -> None:
+        """The job goes on without previews."""
+        self.failed = True
+        self._events({"type": "warning", "code": "W_PREVIEW", "message": f"No previews: {error.strerror or error}."})
 
     def _write(self, kind: str, ending: str, save: Callable[[BinaryIO], object]) -> Path:
         """A new file under a name never used before in this folder; the oldest go."""

@@ -191,6 +191,8 @@ def _task(task: type[Task], job: str, data: dict[str, Any]) -> Task:
         if not (good(value) or (value is None and field.default is None)):
             raise BadRequest(f"{field.name} must be {wanted}.", job)
         given[field.name] = tuple(value) if isinstance(value, list) else value
+    if task is Generate and "" in given["photos"]:
+        raise BadRequest(f"photos must be {_FIELDS['photos'][0]}.", job)
     if data:
         raise BadRequest(f"A request has an unknown field: {next(iter(data))[:40]!r}.", job)
     if "pins" in given:
