@@ -52,8 +52,7 @@ def landmarks_of(model: HeadModel, camera: PhotoCamera, posed: Array) -> tuple[A
 def at_landmarks(model: HeadModel, field: Array) -> Array:
     """(478,C) a vertex field (P,C) at the landmarks."""
     weights = model.landmark_barycentric.astype(np.float64)
-    out: Array = np.einsum("kjc,kj->kc", field[model.landmark_triangle], weights)
-    return out
+    return np.einsum("kjc,kj->kc", field[model.landmark_triangle], weights)
 
 
 def photograph(
@@ -104,5 +103,4 @@ def face_of(
 
 
 def _cross(a: Array, b: Array) -> Array:
-    out: Array = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return out
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

@@ -131,14 +131,12 @@ def left_of(
         return shaded(colour.astype(np.float32), ones, TONE, 0 * ones)
 
     lent = side(0 * change if other is None else other)
-    out: Array = np.log(without_light(side(change), lent, TONE, folded * ones, neck * ones) / TONE)
-    return out
+    return np.log(without_light(side(change), lent, TONE, folded * ones, neck * ones) / TONE)
 
 
 def split(change: Array, folded: float = 0.0, hue: Array | None = None, other: Array | None = None) -> Array:
     """The lightness (S,S) of it."""
-    out: Array = left_of(change, folded, hue, other).mean(2)
-    return out
+    return left_of(change, folded, hue, other).mean(2)
 
 
 def test_a_wide_shadow_goes_with_its_edge_and_a_mole_stays() -> None:

@@ -24,8 +24,7 @@ def find(image: np.ndarray) -> list[Candidate]:
 
 
 def irises(candidate: Candidate) -> np.ndarray:
-    middle: np.ndarray = candidate.landmarks.points[[468, 473]].mean(0)
-    return middle
+    return candidate.landmarks.points[[468, 473]].mean(0)
 
 
 def test_windows_by_hand() -> None:

@@ -48,8 +48,7 @@ def test_it_has_two_sides_alike() -> None:
 
 
 def places(model: HeadModel) -> np.ndarray:
-    out: np.ndarray = (model.neutral[model.landmark_triangle] * model.landmark_barycentric[..., None]).sum(1)
-    return out
+    return (model.neutral[model.landmark_triangle] * model.landmark_barycentric[..., None]).sum(1)
 
 
 def test_landmarks_lie_where_they_are_named() -> None:

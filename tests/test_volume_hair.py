@@ -84,8 +84,7 @@ def cap(view: PhotoCamera, lift: float) -> Array:
     head, scalp = head_seen(view)
     size = 2 * round(lift * view.scale) + 1
     grown = cv2.dilate((scalp > 0.5).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
-    out: Array = (grown & ~head) | (scalp > 0.5)
-    return out
+    return (grown & ~head) | (scalp > 0.5)
 
 
 def curtains(view: PhotoCamera) -> Array:
@@ -108,8 +107,7 @@ def seen_hair(mesh: HairMesh, view: PhotoCamera) -> Array:
     place = side // 2 + (mesh.uv[mesh.triangles].mean(1) - 0.5) * [1, -1] / DISK * (side - 1) / 2
     solid = mesh.triangles[read_at(mesh.border, place) > HALF * FRAY]  # where half of the strands are
     triangles = np.concatenate([SKIN, solid + len(MODEL.neutral)])
-    out: Array = draw_depth(view, vertices, triangles, SIZE).triangle >= len(SKIN)
-    return out
+    return draw_depth(view, vertices, triangles, SIZE).triangle >= len(SKIN)
 
 
 def overlap(a: Array, b: Array) -> float:

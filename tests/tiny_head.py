@@ -172,8 +172,7 @@ class _Sphere:
 
     def vertex(self, row: Array, column: Array) -> Array:
         inner = 1 + (np.clip(row, 1, self.rows - 1) - 1) * self.columns + column % self.columns
-        out: Array = np.where(row <= 0, 0, np.where(row >= self.rows, self.count - 1, inner))
-        return out
+        return np.where(row <= 0, 0, np.where(row >= self.rows, self.count - 1, inner))
 
     def _quads(self) -> None:
         row, column = (x.ravel() for x in np.indices((self.rows, self.columns)))
@@ -213,8 +212,7 @@ class _Sphere:
 
 def _bump(sphere: _Sphere, at: tuple[float, float], size: float) -> Array:
     off = (sphere.longitude - at[0] + 180) % 360 - 180
-    out: Array = np.exp(-(off**2 + (sphere.latitude - at[1]) ** 2) / (2 * size**2))[:, None]
-    return out
+    return np.exp(-(off**2 + (sphere.latitude - at[1]) ** 2) / (2 * size**2))[:, None]
 
 
 def _move(sphere: _Sphere, name: str) -> Array:

@@ -75,21 +75,18 @@ class HairStart:
     def moved(self, motion: Array) -> Array:
         """(V,3) for a motion (P,3) of the head model."""
         field = torch.from_numpy(np.ascontiguousarray(motion, np.float64))
-        out: Array = carry(field, torch.from_numpy(self.scalp), self.attachment).numpy()
-        return out
+        return carry(field, torch.from_numpy(self.scalp), self.attachment).numpy()
 
     def at_vertices(self, image: Array) -> Array:
         """(V,) values of an image (S,S)."""
         last = len(image) - 1
         column, row = np.rint(self.mesh.uv * [last, -last] + [0, last]).astype(int).T
-        out: Array = image[row, column]
-        return out
+        return image[row, column]
 
     @property
     def solid(self) -> Array:
         """(F',3) triangles that are there by more than half: those that have no need of the alpha."""
-        out: Array = self.mesh.triangles[self.at_vertices(self.alpha)[self.mesh.triangles].mean(1) > 0.5]
-        return out
+        return self.mesh.triangles[self.at_vertices(self.alpha)[self.mesh.triangles].mean(1) > 0.5]
 
     def piece(self, motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
         """What ships, where the head has moved by motion (P,3) since the mesh was made."""

@@ -13,12 +13,10 @@ Array = NDArray[Any]
 
 def ramp(values: Array | float, low: float | Array = 0.0, high: float = 1.0) -> Array:
     """0 at low, 1 at high, linear between; low may lie above high."""
-    out: Array = np.clip((values - low) / (high - low), 0.0, 1.0)
-    return out
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
 
 
 def smoothstep(values: Array, low: float = 0.0, high: float = 1.0) -> Array:
     """0 at low, 1 at high, level at both."""
     t = ramp(values, low, high)
-    out: Array = t * t * (3.0 - 2.0 * t)
-    return out
+    return t * t * (3.0 - 2.0 * t)

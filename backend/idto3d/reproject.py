@@ -139,8 +139,7 @@ def _material(material: BundleMaterial, evidence: Evidence) -> BundleMaterial:
 
 
 def _resized(image: Array, side: int) -> Array:
-    out: Array = image if len(image) == side else cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
-    return out
+    return image if len(image) == side else cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def _gain(old: Array, new: Array, weight: Array) -> Array:
@@ -150,8 +149,7 @@ def _gain(old: Array, new: Array, weight: Array) -> Array:
     if not seen.any():
         return np.ones(3, np.float32)
     ratio = np.log(np.maximum(old[seen], 1e-3)) - np.log(np.maximum(new[seen], 1e-3))
-    out: Array = np.exp(np.clip(np.median(ratio, 0), -0.7, 0.7)).astype(np.float32)
-    return out
+    return np.exp(np.clip(np.median(ratio, 0), -0.7, 0.7)).astype(np.float32)
 
 
 def _linear(srgb: Array) -> Array:

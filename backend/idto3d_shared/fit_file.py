@@ -52,8 +52,7 @@ class FitCamera:
     @property
     def position(self) -> Array:
         """(3,) the centre of projection."""
-        out: Array = -self.rotation.T @ self.translation
-        return out
+        return -self.rotation.T @ self.translation
 
 
 @dataclass(frozen=True, eq=False)

@@ -249,8 +249,7 @@ def _base(parts: Sequence[tuple[float, float]]) -> int:
 def _rising(times: Array) -> NDArray[np.bool_]:
     """(T,) rows later than every one before."""
     before = np.concatenate([[-np.inf], np.maximum.accumulate(times)[:-1]])
-    out: NDArray[np.bool_] = times > before
-    return out
+    return times > before
 
 
 def _radians(angles: Array) -> Array:

@@ -75,8 +75,7 @@ class IDTO3D_OT_capture_camera(bpy.types.Operator):
         return _nothing_is_read(cls)
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        result: set[str] = context.window_manager.invoke_props_dialog(self, confirm_text="Film")
-        return result
+        return context.window_manager.invoke_props_dialog(self, confirm_text="Film")
 
     def execute(self, context: Any) -> set[str]:
         return _read(self, context, Path(f"camera:{self.camera}:{self.seconds}"))

@@ -104,8 +104,7 @@ def empty_curves(empty: Any, take: Treated) -> Iterator[Curve]:
 
 def _axes(turns: Array) -> Array:
     """(F,3,3) in Blender's axes, of (F,3) yaw, pitch, roll."""
-    out: Array = _TO_BLENDER @ matrices(turns) @ _TO_BLENDER.T
-    return out
+    return _TO_BLENDER @ matrices(turns) @ _TO_BLENDER.T
 
 
 def _part(turn: Array, share: float) -> Array:

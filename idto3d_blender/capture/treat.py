@@ -173,5 +173,4 @@ def _integral(times: Array, channels: Array, area: Array, moments: Array) -> Arr
     left = np.clip(np.searchsorted(times, moments, "right") - 1, 0, len(times) - 2)
     into = (moments - times[left])[:, None]
     slope = (channels[left + 1] - channels[left]) / (times[left + 1] - times[left])[:, None]
-    out: Array = area[left] + into * channels[left] + into**2 / 2 * slope
-    return out
+    return area[left] + into * channels[left] + into**2 / 2 * slope

@@ -68,5 +68,4 @@ def pick(
 
 
 def _cross(u: NDArray[np.floating], v: NDArray[np.floating]) -> NDArray[np.floating]:
-    out: NDArray[np.floating] = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
-    return out
+    return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]

@@ -46,8 +46,7 @@ class Frame:
     def to_region(self, pixel: NDArray[np.floating]) -> NDArray[np.floating]:
         """(...,2)"""
         share = (np.asarray(pixel) + 0.5) / [self.width, self.height]
-        out: NDArray[np.floating] = self.low + (self.high - self.low) * (share * [1, -1] + [0, 1])
-        return out
+        return self.low + (self.high - self.low) * (share * [1, -1] + [0, 1])
 
     def to_photo(self, place: Sequence[float] | NDArray[np.floating]) -> tuple[float, float]:
         """(2,)"""
@@ -61,8 +60,7 @@ def places(obj: Any, corners: NDArray[np.integer], weights: NDArray[np.floating]
     key = obj.data.shape_keys.key_blocks[f"{stage.POSE}{obj.idto3d_match.photo + 1}"]
     data = key.points
     there = np.array([[data[i].co for i in triangle] for triangle in np.asarray(corners).tolist()], np.float64)
-    out: NDArray[np.floating] = np.einsum("njc,nj->nc", there.reshape(-1, 3, 3), weights) + stage.origin_of(obj)
-    return out
+    return np.einsum("njc,nj->nc", there.reshape(-1, 3, 3), weights) + stage.origin_of(obj)
 
 
 def draw() -> None:

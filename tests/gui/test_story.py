@@ -128,8 +128,7 @@ def middle(seen: Seen, shot: dict[str, object]) -> NDArray[np.float64]:
 
 def skin(pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(H,W): as warm as skin and hair, which neither clay nor the background is."""
-    warm: NDArray[np.bool_] = pixels[..., 0] - pixels[..., 2] > 15
-    return warm
+    return pixels[..., 0] - pixels[..., 2] > 15
 
 
 def test_finished_head(head_story: Seen) -> None:

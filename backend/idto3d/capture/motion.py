@@ -42,8 +42,7 @@ class Motion:
 
     def shapes(self, features: Array) -> Array:
         """(...,52) of features (...,FEATURES), below 0 and above 1 as they come."""
-        out: Array = features @ self.weights + self.bias
-        return out
+        return features @ self.weights + self.bias
 
 
 def load_motion(path: Path) -> Motion:

@@ -49,8 +49,7 @@ class Person:
 
     def moved(self, expression: Array) -> Array:
         """(K,3) landmarks of an expression (E,)."""
-        out: Array = self.neutral + self.basis @ expression
-        return out
+        return self.neutral + self.basis @ expression
 
 
 def person_of(model: HeadModel, vertices: Array) -> Person:

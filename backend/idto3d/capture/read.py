@@ -140,15 +140,13 @@ def _settled(person: Person, lens: Lens, looks: Sequence[Solved]) -> Array:
         weight = (lens.focal / depth * SIGMA) ** -2
         normal += weight[:, None, None] * np.swapaxes(by_point, 1, 2) @ by_point
         right -= weight[:, None] * np.einsum("kpc,kp->kc", by_point, solved.residual)
-    out: Array = np.linalg.solve(normal, right[..., None])[..., 0]
-    return out
+    return np.linalg.solve(normal, right[..., None])[..., 0]
 
 
 def _spread(track: Track, count: int) -> Array:
     """Some of the frames in which a face is seen, evenly spread."""
     rows = np.flatnonzero(track.seen)
-    out: Array = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
-    return out
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
 
 
 def pose_of(person: Person, lens: Lens, points: Array, depth: Array, scores: Array, before: Pose | None) -> Solved:
@@ -164,8 +162,7 @@ def pose_of(person: Person, lens: Lens, points: Array, depth: Array, scores: Arr
 def at_rest(values: Array) -> Array:
     """(52,) what a take's values (T,52) rest at: the nets see each face a little off, and a face at rest is what is
     seen most."""
-    out: Array = np.clip(np.quantile(values, _RESTING, axis=0), -_MOST_OFF, _MOST_OFF)
-    return out
+    return np.clip(np.quantile(values, _RESTING, axis=0), -_MOST_OFF, _MOST_OFF)
 
 
 def with_gaze(shapes: Array) -> tuple[Array, Array]:

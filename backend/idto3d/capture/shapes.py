@@ -45,5 +45,4 @@ def read_shapes(points: Array, nets: FaceNets) -> Array:
     angle = np.deg2rad(upright(points))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     scores = score_blendshapes(points @ turn.T, nets)
-    out: Array = _FROM_NET @ np.array([scores[name] for name in NAMES])
-    return out
+    return _FROM_NET @ np.array([scores[name] for name in NAMES])

@@ -50,8 +50,7 @@ class Pose:
     def angles(self) -> Array:
         """(3,) yaw, pitch, roll in radians as the table has them (idto3d_shared/live_link.py). The camera's axes are
         the head's where it looks straight into it."""
-        out: Array = Rotation.from_matrix(self.rotation).as_euler("YXZ")
-        return out
+        return Rotation.from_matrix(self.rotation).as_euler("YXZ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +66,7 @@ class Solved:
 def project(points: Array, person: Person, pose: Pose, lens: Lens) -> Array:
     """Points (...,3) of the head frame to pixels (...,2)."""
     x = (points - person.centre) @ pose.rotation.T + pose.place
-    out: Array = lens.centre + lens.focal * x[..., :2] * [1.0, -1.0] / -x[..., 2:]
-    return out
+    return lens.centre + lens.focal * x[..., :2] * [1.0, -1.0] / -x[..., 2:]
 
 
 def first_pose(person: Person, lens: Lens, points: Array, depth: Array) -> Pose:
@@ -168,8 +166,7 @@ def _weights(person: Person, lens: Lens, residual: Array, depth: Array) -> Array
     """(K,) inverse variances in pixels, Huber's by iterative reweighting."""
     sigma = SIGMA * lens.focal / depth
     distance = np.linalg.norm(residual, axis=1) / sigma
-    out: Array = person.trust / sigma**2 * np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9))
-    return out
+    return person.trust / sigma**2 * np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9))
 
 
 def _moved(pose: Pose, step: Array) -> Pose:

@@ -62,8 +62,7 @@ class Steps:
     fine: int
 
     def of(self, quality: Quality) -> int:
-        out: int = getattr(self, quality)
-        return out
+        return getattr(self, quality)
 
 
 @dataclass(frozen=True)

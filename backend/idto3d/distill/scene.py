@@ -186,5 +186,4 @@ def vertex_areas(vertices: Array, triangles: Array) -> Array:
     """(V,) a third of the area around each vertex, square metres."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 6
-    out: Array = np.bincount(triangles.ravel(), np.repeat(area, 3), len(vertices))
-    return out
+    return np.bincount(triangles.ravel(), np.repeat(area, 3), len(vertices))

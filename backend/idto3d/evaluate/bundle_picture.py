@@ -95,8 +95,7 @@ def _normals(vertices: Array, triangles: Array) -> Array:
     out = np.zeros_like(vertices)
     for k in range(3):
         np.add.at(out, triangles[:, k], facing)
-    unit: Array = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
-    return unit
+    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
 
 def _opacity(part: Part) -> float:
@@ -110,13 +109,11 @@ def _texel(image: Array, uv: Array) -> tuple[Array, Array]:
 
 
 def _linear(c: Array) -> Array:
-    out: Array = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    return out
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
 def _srgb(c: Array) -> Array:
-    out: Array = np.where(c <= 0.0031308, c * 12.92, 1.055 * np.maximum(c, 1e-8) ** (1 / 2.4) - 0.055)
-    return out
+    return np.where(c <= 0.0031308, c * 12.92, 1.055 * np.maximum(c, 1e-8) ** (1 / 2.4) - 0.055)
 
 
 @njit(cache=True)

@@ -48,8 +48,7 @@ class Crossings:
         return depth_inside(self._samples(posed)[self.lips], posed, self.teeth)
 
     def _samples(self, posed: Array) -> Array:
-        out: Array = np.einsum("sk,skc->sc", self.weights, posed[self.corners])
-        return out
+        return np.einsum("sk,skc->sc", self.weights, posed[self.corners])
 
 
 def find_crossings(vertices: Array, triangles: Array, part: Array, names: Sequence[str]) -> Crossings:

@@ -27,8 +27,7 @@ def closest(points: Array, surface: Surface) -> Array:
     """(N,3) nearest surface points."""
     at = surface.attach(points)
     corners = surface.vertices[surface.faces[at.face.numpy()]]
-    nearest: Array = np.einsum("nk,nkc->nc", at.bary.numpy(), corners)
-    return nearest
+    return np.einsum("nk,nkc->nc", at.bary.numpy(), corners)
 
 
 def surface_error(points: Array, surface: Surface) -> float:
@@ -44,14 +43,12 @@ def apart(a: Array, b: Array) -> float:
 
 def colour_difference(a: Array, b: Array) -> Array:
     """(N,) CIEDE2000 of sRGB colours (N,3) 0..1, for D65 (Sharma, Wu and Dalal 2005)."""
-    out: Array = deltaE_ciede2000(lab(a), lab(b))
-    return out
+    return deltaE_ciede2000(lab(a), lab(b))
 
 
 def lab(colours: Array) -> Array:
     """(N,3) CIE L*a*b* of sRGB colours (N,3) 0..1."""
-    out: Array = rgb2lab(np.clip(np.asarray(colours, np.float64), 0, 1)[None])[0]
-    return out
+    return rgb2lab(np.clip(np.asarray(colours, np.float64), 0, 1)[None])[0]
 
 
 def overlap(a: Array, b: Array) -> float:

@@ -107,8 +107,7 @@ def hair_overlap(head: Head, truth: Truth) -> float | None:
 
 def _closed(mask: Array) -> Array:
     """Without the gaps between cards and strands."""
-    out: Array = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
-    return out
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
 
 
 def skin_errors(truth: Truth, skin: Skin) -> dict[str, float]:
@@ -142,5 +141,4 @@ def skin_apart(a: Skin, b: Skin) -> float:
 
 
 def _linear(c: Array) -> Array:
-    out: Array = np.where(c <= 0.04045, c / 12.92, ((np.maximum(c, 0) + 0.055) / 1.055) ** 2.4)
-    return out
+    return np.where(c <= 0.04045, c / 12.92, ((np.maximum(c, 0) + 0.055) / 1.055) ** 2.4)

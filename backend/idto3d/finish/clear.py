@@ -67,8 +67,7 @@ class Moving:
         """(K,) metres that each key moves the obstacle's points, in the mean."""
         points = self.points
         moved = points @ self.matrix.swapaxes(1, 2) + self.shift[:, None]
-        out: Array = np.linalg.norm(moved, axis=2).mean(1)
-        return out
+        return np.linalg.norm(moved, axis=2).mean(1)
 
     def place(self, weights: Array) -> Place:
         """Where it is in poses of weights (N,K)."""

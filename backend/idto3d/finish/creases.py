@@ -130,8 +130,7 @@ def _mean(image: Array, weight: Array, sigma: float) -> Array:
 def blurred(image: Array, sigma: float) -> Array:
     """About a Gaussian of many texels: two boxes, each of half its variance, cost the same at any size."""
     side = 2 * round((np.sqrt(6 * sigma**2 + 1) - 1) / 2) + 1
-    out: Array = cv2.blur(cv2.blur(image, (side, side)), (side, side))
-    return out
+    return cv2.blur(cv2.blur(image, (side, side)), (side, side))
 
 
 @njit(cache=True, nogil=True)
@@ -172,5 +171,4 @@ def _dot(p: Array, q: Array) -> Array:
 
 
 def _unit(vectors: Array) -> Array:
-    out: Array = vectors / np.maximum(np.sqrt(_dot(vectors, vectors)), 1e-12)[..., None]
-    return out
+    return vectors / np.maximum(np.sqrt(_dot(vectors, vectors)), 1e-12)[..., None]

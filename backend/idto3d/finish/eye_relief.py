@@ -48,10 +48,8 @@ def iris_relief(texels: Texels, vertices: Array) -> NDArray[np.uint8]:
         wanted = _unit(share * disc + (1 - share) * own)
         tangent[side] = np.stack([(wanted * v).sum(1) for v in (along[side], up[side], own)], 1)
     image = texels.spread(_unit(tangent))
-    coded: NDArray[np.uint8] = np.rint((image * 0.5 + 0.5) * 255).astype(np.uint8)
-    return coded
+    return np.rint((image * 0.5 + 0.5) * 255).astype(np.uint8)
 
 
 def _unit(vectors: Array) -> Array:
-    out: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return out
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

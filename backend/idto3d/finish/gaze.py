@@ -51,8 +51,7 @@ def find_eyeballs(model: HeadModel, neutral: Array) -> tuple[Eyeball, ...]:
 def sphere_centre(points: Array) -> Array:
     """(3,) of the sphere nearest to points (N,3), by linear least squares (Coope 1993)."""
     system = np.c_[2 * points, np.ones(len(points))]
-    out: Array = np.linalg.lstsq(system, (points**2).sum(1), rcond=None)[0][:3]
-    return out
+    return np.linalg.lstsq(system, (points**2).sum(1), rcond=None)[0][:3]
 
 
 def look(neutral: Array, eyeballs: tuple[Eyeball, ...], name: str) -> Array:

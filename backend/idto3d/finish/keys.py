@@ -107,8 +107,7 @@ def _jaws(model: HeadModel, keys: Array, opened: Array) -> Array:
     """(K,) how far each of keys (K,P,3) opens the jaw: 1 as opened (P,3)."""
     teeth = np.flatnonzero(model.vertices_of(TEETH))
     size = float((opened[teeth, 1] ** 2).sum())
-    out: Array = np.clip(keys[:, teeth, 1] @ opened[teeth, 1] / size, 0, 1) if size else np.zeros(len(keys))
-    return out
+    return np.clip(keys[:, teeth, 1] @ opened[teeth, 1] / size, 0, 1) if size else np.zeros(len(keys))
 
 
 def _keep_clear(

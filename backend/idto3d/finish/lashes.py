@@ -47,8 +47,7 @@ def lash_sheets(model: HeadModel, cards: Array) -> Array:
 
 def _is_lower(model: HeadModel, points: Array) -> Array:
     """(...,) whether points (...,3) of lashes belong to a lower lid."""
-    out: Array = points[..., 1] < np.median(model.neutral[model.vertices_of("sclera"), 1]) + LOWER_LID
-    return out
+    return points[..., 1] < np.median(model.neutral[model.vertices_of("sclera"), 1]) + LOWER_LID
 
 
 def lash_opacity(model: HeadModel, texels: Texels) -> Array:

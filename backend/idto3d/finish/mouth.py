@@ -65,8 +65,7 @@ def mouth_map(model: HeadModel, material: Material) -> Array:
             gloss[own] = np.c_[np.full(len(light), ROUGHER[name]), light]
     albedo = linear_to_srgb((srgb_to_linear(torch.tensor(material.albedo)) * torch.from_numpy(factor)).clamp(0, 1))
     gloss = np.clip(gloss * [material.roughness, material.specular], 0, 1)
-    out: Array = at.padded(at.image(np.c_[albedo.numpy(), gloss].astype(np.float32)))
-    return out
+    return at.padded(at.image(np.c_[albedo.numpy(), gloss].astype(np.float32)))
 
 
 def _teeth(model: HeadModel, at: Texels) -> Array:
@@ -92,8 +91,7 @@ def _teeth(model: HeadModel, at: Texels) -> Array:
     out = out + clear * (np.array(EDGE) - out)
     light = (SEAM + (1 - SEAM) * smoothstep(beside / BESIDE)) * (1 - (1 - INNER) * inner)
     grain = 1 + shade + 0.03 * solid_noise(at.at(model.neutral) * [1, 0.3, 1], 0.0012, 21)
-    result: Array = out * (light * grain)[:, None]
-    return result
+    return out * (light * grain)[:, None]
 
 
 def _gums(model: HeadModel, at: Texels) -> Array:
@@ -102,8 +100,7 @@ def _gums(model: HeadModel, at: Texels) -> Array:
     away = cKDTree(teeth).query(points)[0]
     red = smoothstep(away / COLLAR)[:, None]
     mottled = 1 + 0.06 * solid_noise(points, 0.004, 22) + 0.04 * solid_noise(points, 0.0012, 23)
-    out: Array = (np.array(PALE) + red * np.subtract(RED, PALE)) * mottled[:, None]
-    return out
+    return (np.array(PALE) + red * np.subtract(RED, PALE)) * mottled[:, None]
 
 
 def _tongue(model: HeadModel, at: Texels) -> Array:
@@ -121,13 +118,11 @@ def _tongue(model: HeadModel, at: Texels) -> Array:
     papillae = 1 + PAPILLAE * solid_noise(points, 0.0011, 24) + 0.05 * solid_noise(points, 0.006, 25)
     groove = 1 - 0.3 * np.exp(-((points[:, 0] / GROOVE) ** 2)) * smoothstep((high[2] - points[:, 2]) / 0.012)
     upper = upper * (papillae * groove)[:, None]
-    out: Array = np.array(UNDER) + top * (upper - UNDER)
-    return out
+    return np.array(UNDER) + top * (upper - UNDER)
 
 
 def _pieces(triangles: Array, count: int) -> Array:
     """(P,) number of the piece of surface that each vertex belongs to."""
     ends = triangles[:, [0, 1, 1, 2]].reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), np.int8), tuple(ends.T)), shape=(count, count))
-    out: Array = connected_components(graph, directed=False)[1]
-    return out
+    return connected_components(graph, directed=False)[1]

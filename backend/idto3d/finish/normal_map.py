@@ -49,8 +49,7 @@ def _relief(albedo: Array, texel: float) -> Array:
     detail = light - cv2.GaussianBlur(light, (0, 0), sigma)
     rough = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), sigma))
     # where all is contrast, as in brows and beards, it is no relief
-    out: Array = DEPTH * MOST * np.tanh(detail / MOST) / (1 + (rough / MOST) ** 2)
-    return out
+    return DEPTH * MOST * np.tanh(detail / MOST) / (1 + (rough / MOST) ** 2)
 
 
 def _steps(place: Array) -> tuple[Array, Array]:

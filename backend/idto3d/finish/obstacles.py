@@ -156,5 +156,4 @@ def _coordinates(points: Array, outward: Array, upright: bool) -> Array:
     """(...,2) of directions: the stereographic projection from behind, or the angle about +Y and the height."""
     if upright:
         return np.stack([np.arctan2(outward[..., 0], outward[..., 2]), points[..., 1]], -1)
-    out: Array = outward[..., :2] / np.maximum(1 + outward[..., 2:], 1e-3)
-    return out
+    return outward[..., :2] / np.maximum(1 + outward[..., 2:], 1e-3)

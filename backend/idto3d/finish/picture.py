@@ -81,8 +81,7 @@ def render_head(
     # Of what ends in strands: those nearest to the camera, over all that is whole.
     strands, opacity, near = layer((clear.max(1) > 0.1) & (clear.min(1) <= 0.9))
     opacity = opacity * (near < depth)
-    out: Array = (image + opacity * (strands - image)).clamp(0, 1).numpy()
-    return out
+    return (image + opacity * (strands - image)).clamp(0, 1).numpy()
 
 
 def _opacity(head: Head, corners: Array, material: Array) -> Array:

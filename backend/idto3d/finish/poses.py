@@ -45,5 +45,4 @@ def _middle(head: Head, part: str) -> Array | None:
     corners = head.quads[head.part == head.parts.index(part)]
     if not len(corners):
         return None
-    out: Array = head.vertices[np.unique(corners[corners >= 0])].mean(0)
-    return out
+    return head.vertices[np.unique(corners[corners >= 0])].mean(0)

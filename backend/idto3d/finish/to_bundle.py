@@ -82,8 +82,7 @@ def wrinkles_of(head: Head) -> Wrinkles | None:
 
 def _points(head: Head, part: str) -> Array:
     corners = head.quads[head.part == head.parts.index(part)]
-    out: Array = head.vertices[np.unique(corners[corners >= 0])]
-    return out
+    return head.vertices[np.unique(corners[corners >= 0])]
 
 
 def _value(image: Array) -> float | NDArray[np.uint8]:

@@ -73,8 +73,7 @@ def on_the_floor(model: HeadModel, neutral: Array, rest: Array) -> Array:
 def _along(tongue: Array) -> Array:
     """(N,) 0 at the root, 1 at the tip."""
     back, tip = float(tongue[:, 2].min()), float(tongue[:, 2].max())
-    out: Array = np.clip((tongue[:, 2] - back) / (tip - back), 0, 1)
-    return out
+    return np.clip((tongue[:, 2] - back) / (tip - back), 0, 1)
 
 
 def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
@@ -160,8 +159,7 @@ def _profile(points: Array, z: Array, sign: float) -> Array:
     inside = (at >= 0) & (at < len(best))
     out = np.full(len(z), -np.inf)
     out[inside] = best[at[inside]]
-    result: Array = sign * out
-    return result
+    return sign * out
 
 
 def opening(names: tuple[str, ...]) -> Mapping[str, float]:
@@ -184,15 +182,13 @@ def _lower_teeth(model: HeadModel, neutral: Array, opened: Array) -> Array:
     """The front teeth's vertices that go along with the jaw."""
     teeth = model.vertices_of(TEETH) & (np.abs(neutral[:, 0]) < MIDDLE)
     moved = np.linalg.norm(opened, axis=1)
-    out: Array = np.flatnonzero(teeth & (moved > 0.5 * moved[teeth].max(initial=0)) & (moved > 0))
-    return out
+    return np.flatnonzero(teeth & (moved > 0.5 * moved[teeth].max(initial=0)) & (moved > 0))
 
 
 def _middle_line(tongue: Array, along: Array) -> Array:
     """(N,) the height half way between top and underside, at each vertex's place along the tongue."""
     top, under = _profile_along(tongue, along)
-    out: Array = (top + under) / 2
-    return out
+    return (top + under) / 2
 
 
 def _profile_along(tongue: Array, along: Array) -> tuple[Array, Array]:

@@ -62,8 +62,7 @@ def _filled(base: Array, layer: Array, weight: Array) -> Array:
 
 def _blend(a: Array, b: Array, weight: Array, levels: int) -> Array:
     if levels == 0:
-        out: Array = a + weight[..., None] * (b - a)
-        return out
+        return a + weight[..., None] * (b - a)
     size = (a.shape[1], a.shape[0])
     down_a, down_b, down_w = (cv2.pyrDown(x) for x in (a, b, weight))
     fine_a, fine_b = a - cv2.pyrUp(down_a, dstsize=size), b - cv2.pyrUp(down_b, dstsize=size)

@@ -48,5 +48,4 @@ def _detail(close: CloseUp) -> Array:
     small = max(1, round(len(bright) / close.scale))
     coarse = cv2.resize(bright, (small, small), interpolation=cv2.INTER_AREA)
     coarse = cv2.resize(coarse, bright.shape, interpolation=cv2.INTER_CUBIC)
-    out: Array = np.clip(bright - coarse, -MOST, MOST)
-    return out
+    return np.clip(bright - coarse, -MOST, MOST)

@@ -67,8 +67,7 @@ def unseen_skin(model: HeadModel, at: Texels, tone: Array, deviations: Array, li
     detail = sum(d * solid_noise(points, w, n) for n, (w, d) in enumerate(zip(BANDS, deviations, strict=True)))
     away = blood[:, None] * BLOOD + melanin[:, None] * MELANIN + np.asarray(detail)[:, None]
     away = away + lips[0][:, None] * np.log(lips[1] / tone)
-    out: Array = (tone * np.exp(away)).astype(np.float32)
-    return out
+    return (tone * np.exp(away)).astype(np.float32)
 
 
 def lips_at(model: HeadModel, at: Texels) -> Array:
@@ -91,8 +90,7 @@ def lips_colour(layers: Sequence[tuple[Array, Array]], lips: Array, tone: Array)
     seen = [colours for colours in seen if len(colours) > FEWEST]
     if not seen:
         return tone * np.exp(LIPS_BLOOD * BLOOD)
-    out: Array = np.exp(np.mean([np.log(np.maximum(np.median(colours, 0), 1e-3)) for colours in seen], 0))
-    return out
+    return np.exp(np.mean([np.log(np.maximum(np.median(colours, 0), 1e-3)) for colours in seen], 0))
 
 
 def detail_of(albedo: Array, weight: Array, texel: float) -> Array:
@@ -184,13 +182,11 @@ def _around(model: HeadModel, landmarks: tuple[int, ...], reach: float) -> Array
     """(P,) 1 at the landmarks, falling over reach (metres)."""
     middles = _marks(model)[list(landmarks)]
     squared = np.min([((model.neutral - m) ** 2).sum(1) for m in middles], 0)
-    out: Array = np.exp(-squared / reach**2)
-    return out
+    return np.exp(-squared / reach**2)
 
 
 def _marks(model: HeadModel) -> Array:
     """(478,3) the landmarks on the neutral head."""
-    out: Array = np.einsum(
+    return np.einsum(
         "kjc,kj->kc", model.neutral[model.landmark_triangle], model.landmark_barycentric, dtype=np.float64
     )
-    return out

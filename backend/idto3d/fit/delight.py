@@ -119,8 +119,7 @@ def _matched(own: Shaded, other: Shaded, where: Array) -> Array:
     most = np.maximum(cv2.dilate(middles[1], window), 0) + LIGHTER
     least = np.minimum(cv2.erode(middles[1], window), 0) - DARKER
     beyond = cv2.resize(middles[0] - np.clip(middles[0], least, most), (size, size))
-    out: Array = own.light - own.wide - (1 - ONE_SIDED_DETAIL) * where * beyond
-    return out
+    return own.light - own.wide - (1 - ONE_SIDED_DETAIL) * where * beyond
 
 
 def _matte_lips(own: Shaded, detail: Array, hue: Array) -> tuple[Array, Array]:
@@ -171,14 +170,12 @@ def _unfolded(detail: Array, skin: Array, fold: Array) -> tuple[Array, Array]:
 def _both(own: Shaded, other: Shaded) -> Array:
     """(S,S) 0..1: where both sides were seen."""
     share, _ = smooth_within(np.minimum(own.skin, other.skin), np.ones_like(own.skin), 0.02 * len(own.light))
-    out: Array = np.clip(8 * share, 0, 1)
-    return out
+    return np.clip(8 * share, 0, 1)
 
 
 def _alike(own: Array, other: Array) -> Array:
     """What two sides have in common: nothing, where one has more than skin usually has and the other one less."""
-    out: Array = np.clip(own, np.minimum(other, 0), np.maximum(other, 0))
-    return out
+    return np.clip(own, np.minimum(other, 0), np.maximum(other, 0))
 
 
 def hairiness(light: Array, red: Array, blur: float, darkness: tuple[float, float], hue: tuple[float, float]) -> Array:

@@ -106,8 +106,7 @@ def _without_highlights(ring: Array, light: Array) -> Array:
         return np.array(PLAIN_IRIS)
     low, high = np.quantile(light, (0.1, 0.7))
     rows = (light >= low) & (light <= high)
-    out: Array = ring[rows, 1:].mean(0)
-    return out
+    return ring[rows, 1:].mean(0)
 
 
 def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
@@ -147,8 +146,7 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
         edge = np.clip((away - 0.97) / 0.1, 0, 1)[:, None]
         pupil = np.clip((away - (PUPIL - 0.04)) / 0.06, 0, 1)[:, None]
         out[side] = (1 - edge) * (pupil * iris + (1 - pupil) * 0.006) + edge * white
-    shaded: Array = out * shadow
-    return shaded
+    return out * shadow
 
 
 def open_eyes(face: Face) -> Array:

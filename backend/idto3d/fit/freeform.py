@@ -103,8 +103,7 @@ class Spread:
 
 def _limited(field: Array) -> Array:
     length = np.linalg.norm(field, axis=1, keepdims=True)
-    out: Array = field * np.minimum(1.0, LIMIT / np.maximum(length, 1e-12))
-    return out
+    return field * np.minimum(1.0, LIMIT / np.maximum(length, 1e-12))
 
 
 def _to_all(model: HeadModel, skin: Array, field: Array) -> Array:

@@ -28,8 +28,7 @@ LEAST = 0.3  # of what is seen: so much of it at least comes out of the skin, wh
 
 def harmonics(normals: Array) -> Array:
     """`render.lights.sh_basis` of unit normals (N,3): (N,9)."""
-    out: Array = sh_basis(torch.from_numpy(np.ascontiguousarray(normals))).numpy()
-    return out
+    return sh_basis(torch.from_numpy(np.ascontiguousarray(normals))).numpy()
 
 
 def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Array]:
@@ -61,8 +60,7 @@ def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Ar
 def coat(facing: Array) -> Array:
     """(N,) share of its surround that skin mirrors, for cosines (N,) to the camera."""
     cosine = torch.from_numpy(np.clip(np.asarray(facing, np.float32), 1e-3, 1.0))
-    out: Array = coat_albedo(cosine, torch.tensor(COAT[0]), torch.tensor(COAT[1])).numpy()
-    return out
+    return coat_albedo(cosine, torch.tensor(COAT[0]), torch.tensor(COAT[1])).numpy()
 
 
 def under_coat(tone: Array, facing: Array) -> Array:
@@ -76,12 +74,10 @@ def under_coat(tone: Array, facing: Array) -> Array:
 def less_coat(reflected: Array, facing: float) -> Array:
     """(3,) albedo of skin of which reflected (3,) of white light comes back, seen at a cosine to the camera."""
     mirrored = coat(np.array([facing]))
-    out: Array = np.maximum((reflected - mirrored) / (1 - mirrored), LEAST * reflected)
-    return out
+    return np.maximum((reflected - mirrored) / (1 - mirrored), LEAST * reflected)
 
 
 def shading(light: Array, normals: Array) -> Array:
     """Irradiance over pi (N,3) of normals (N,3) under light (9,3), kept away from zero."""
     mean = 0.28209479 * light[0]
-    out: Array = np.maximum(harmonics(normals) @ light, FLOOR * np.maximum(mean, 1e-3))
-    return out
+    return np.maximum(harmonics(normals) @ light, FLOOR * np.maximum(mean, 1e-3))

@@ -51,8 +51,7 @@ def close_lips(model: HeadModel, points: Array) -> Array:
         moved = points + np.interp(points[:, 0], middles, share)[:, None] * motion
         apart = _gaps(lips, moved, edges)[known] > APART
         low, high = np.where(apart, share, low), np.where(apart, high, share)
-    closing: Array = np.interp(points[:, 0], middles, high)[:, None] * motion
-    return closing
+    return np.interp(points[:, 0], middles, high)[:, None] * motion
 
 
 def _gaps(lips: tuple[Array, Array], points: Array, edges: Array) -> Array:
@@ -65,8 +64,7 @@ def _gaps(lips: tuple[Array, Array], points: Array, edges: Array) -> Array:
         out = np.full(len(edges) - 1, empty)
         limit.at(out, column[inside], own[inside, 1])
         limits.append(out)
-    gaps: Array = limits[0] - limits[1]
-    return gaps
+    return limits[0] - limits[1]
 
 
 def _find_lips(model: HeadModel) -> tuple[Array, Array] | None:

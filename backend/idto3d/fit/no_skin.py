@@ -72,8 +72,7 @@ def skin_like(colour: Array, tone: Array) -> Array:
     lightness = (red + green + blue) / 3
     chroma = np.maximum(np.maximum(abs(red - lightness), abs(green - lightness)), abs(blue - lightness))
     squared = lightness * lightness * (1 / SKIN_LIGHTNESS**2)
-    out: Array = np.exp(-chroma * chroma * (1 / SKIN_CHROMA**2) - squared * squared)
-    return out
+    return np.exp(-chroma * chroma * (1 / SKIN_CHROMA**2) - squared * squared)
 
 
 def above_collar(like: Array, weight: Array, neck: Array) -> Array:
@@ -93,8 +92,7 @@ def above_collar(like: Array, weight: Array, neck: Array) -> Array:
     share = np.minimum.accumulate(share, 1)
     bare = np.clip((share - SKIN_SHARE[0]) / (SKIN_SHARE[1] - SKIN_SHARE[0]), 0, 1)
     bare = (bare + np.roll(bare, 1, 0) + np.roll(bare, -1, 0)) / 3
-    out: Array = np.where(below > 0, bare.ravel()[place], 1.0).astype(np.float32)
-    return out
+    return np.where(below > 0, bare.ravel()[place], 1.0).astype(np.float32)
 
 
 def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
@@ -128,5 +126,4 @@ def _grey_and_blue(away: Array, blue: Array, seen: Array) -> Array:
     share = np.bincount(labels.ravel(), blue.ravel()) / np.maximum(count, 1)
     share[0] = 0.0
     rim = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (len(away) // 100) + 1,) * 2)  # its edge mixes with skin
-    out: Array = cv2.dilate((share > BLUE_SHARE)[labels].astype(np.float32), rim)
-    return out
+    return cv2.dilate((share > BLUE_SHARE)[labels].astype(np.float32), rim)

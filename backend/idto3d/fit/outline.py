@@ -54,8 +54,7 @@ class Outline:
 
     def at(self, values: Array) -> Array:
         """(...,N,C) of a field (...,P,C) over the model's vertices."""
-        out: Array = np.einsum("...nkc,nk->...nc", values[..., self.corners, :].astype(np.float64), self.weights)
-        return out
+        return np.einsum("...nkc,nk->...nc", values[..., self.corners, :].astype(np.float64), self.weights)
 
 
 def fit_outlines(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig) -> LandmarkFit:
@@ -141,8 +140,7 @@ def skin_likeness(face: Face) -> Array:
     low, middle, high = np.percentile(own, (16, 50, 84), axis=0)
     spread = np.maximum((high - low) / 2, LEAST_SPREAD)
     off = np.abs(lab - middle) / spread
-    out: Array = (off.max(-1) < SKIN_REACH).astype(np.float32)
-    return out
+    return (off.max(-1) < SKIN_REACH).astype(np.float32)
 
 
 def _barycentric(corners: Array, at: Array) -> Array:
@@ -150,8 +148,7 @@ def _barycentric(corners: Array, at: Array) -> Array:
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
 
     def cross(u: Array, v: Array) -> Array:
-        out: Array = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
-        return out
+        return u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
 
     whole = cross(b - a, c - a)
     whole = np.where(np.abs(whole) < 1e-9, 1e-9, whole)

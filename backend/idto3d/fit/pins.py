@@ -165,8 +165,7 @@ class Pinning:
         distance = np.linalg.norm(self.neutral[self._far][:, None] - where, axis=2).min(1)
         weight = (1 - np.exp(-((distance / FAR) ** 2))) / SIGMA_FAR**2
         flat = (self._far_modes * np.sqrt(weight)[:, None]).reshape(len(self._far_modes), -1)
-        out: Array = flat @ flat.T
-        return out
+        return flat @ flat.T
 
     def _observed(self, k: int, pins: Sequence[Pin]) -> tuple[LandmarkModel, Array, Array]:
         """Of one photo the model at landmarks and pins, their pixels (K,2) and standard deviations (K,) in metres."""
@@ -218,8 +217,7 @@ class Pinning:
         columns = self._place[np.stack([pin.corners for pin in pins])].ravel()
         values = np.stack([pin.weights for pin in pins]).ravel()
         pushes = coo_array((values, (rows, columns)), shape=(len(pins), len(self._body.vertices))).toarray()
-        out: Array = self._solver.solve(np.ascontiguousarray(pushes.T, np.float64)).T
-        return out
+        return self._solver.solve(np.ascontiguousarray(pushes.T, np.float64)).T
 
     def _field(self, green: Array, axes: Array, wanted: Array, corners: Array, weights: Array) -> Array:
         """(P,3) of least energy that moves pins by wanted (N,2) metres along axes (N,2,3)."""
@@ -245,17 +243,14 @@ def _missed(pin: Pin, photo: Posed) -> Array:
     """(2,) metres along the camera's axes from where the pinned point is to where it should be."""
     pixel, height = photo.camera.project(pin.weights @ photo.pose[pin.corners])
     away = (1 - photo.camera.inverse_distance * height) / photo.camera.scale
-    out: Array = (pin.pixel - pixel) * [1, -1] * away
-    return out
+    return (pin.pixel - pixel) * [1, -1] * away
 
 
 def _at(values: Array, corners: Array, weights: Array) -> Array:
     """(...,N,3) a field (...,P,3) at points of triangles."""
-    out: Array = np.einsum("...kjc,kj->...kc", values[..., corners, :].astype(np.float64), weights)
-    return out
+    return np.einsum("...kjc,kj->...kc", values[..., corners, :].astype(np.float64), weights)
 
 
 def _normals(points: Array, triangles: Array) -> Array:
     a, b, c = points[triangles].transpose(1, 0, 2)
-    out: Array = np.cross(b - a, c - a)
-    return out
+    return np.cross(b - a, c - a)

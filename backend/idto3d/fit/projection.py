@@ -64,8 +64,7 @@ def srgb_to_linear(values: Array) -> Array:
     """uint8 sRGB to linear float32."""
     levels = np.arange(256) / 255.0
     table = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4).astype(np.float32)
-    out: Array = table[values]
-    return out
+    return table[values]
 
 
 def linear_to_srgb(values: Array) -> Array:
@@ -152,8 +151,7 @@ def greyer(colours: Array, weights: Array) -> Array:
     red = np.log(np.maximum(colours[:, 0], 1e-3) / np.maximum(colours[:, 1], 1e-3))
     order = np.argsort(red)
     share = np.cumsum(weights[order])
-    out: Array = red[order[np.searchsorted(share, REDDER * share[-1])]] - red if len(red) else red
-    return out
+    return red[order[np.searchsorted(share, REDDER * share[-1])]] - red if len(red) else red
 
 
 def _reading(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], linear: Array, bright: Array) -> Reading:
@@ -183,14 +181,12 @@ def sample(image: Array, pixel: Array) -> Array:
     padded[: len(at)] = at
     grid = padded.reshape(rows, 16384, 2)
     out = cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    flat: Array = out.reshape(rows * 16384, *image.shape[2:])[: len(at)]
-    return flat
+    return out.reshape(rows * 16384, *image.shape[2:])[: len(at)]
 
 
 def _within(pixel: Array, size: int) -> Array:
     inside: Array = (pixel > 0.5) & (pixel < size - 1.5)
-    out: Array = np.all(inside, -1)
-    return out
+    return np.all(inside, -1)
 
 
 
@@ -205,16 +201,14 @@ def seen_weights(photo: Projected, pixel: Array, height: Array, facing: Array) -
     behind = front - height
     weight = smoothstep(facing, *FACING) * (1 - np.clip((behind - BEHIND[0]) / (BEHIND[1] - BEHIND[0]), 0, 1))
     weight *= _within(pixel, size)
-    out: Array = (weight * sample(photo.usable, pixel)).astype(np.float32)
-    return out
+    return (weight * sample(photo.usable, pixel)).astype(np.float32)
 
 
 def vertex_seen(model: HeadModel, photo: Projected) -> Array:
     """(P,) 0..1: how well each vertex of the skin is seen, 0 for other parts."""
     skin = model.vertices_of("face", "back_head")
     weight = seen_weights(photo, photo.pixel, photo.height, photo.facing)
-    out: Array = np.where(skin, weight, 0.0)
-    return out
+    return np.where(skin, weight, 0.0)
 
 
 def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None) -> tuple[Array, Array]:

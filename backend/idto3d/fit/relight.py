@@ -94,8 +94,7 @@ def solve_light(colours: Array, channels: Array, directions: tuple[Array, Array]
             factor = np.linalg.cholesky(normal + 1e-9 * np.trace(normal) * np.eye(LOBES))
             shares[c], _ = nnls(factor.T, np.linalg.solve(factor, target))
     light = lobes @ np.stack(shares, 1)
-    out: Array = light * diffuse_bands(torch.ones(1, dtype=torch.float64)).numpy()[:, None]
-    return out
+    return light * diffuse_bands(torch.ones(1, dtype=torch.float64)).numpy()[:, None]
 
 
 def _basis(channels: Array, directions: tuple[Array, Array]) -> tuple[Array, Array]:

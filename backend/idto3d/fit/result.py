@@ -44,16 +44,13 @@ class HeadFit:
 
     def neutral(self, model: HeadModel) -> Array:
         """(P,3) float64, head frame: the face at rest."""
-        out: Array = model.shape(self.identity) + self.displacement + model.motion(self.resting)
-        return out
+        return model.shape(self.identity) + self.displacement + model.motion(self.resting)
 
     def posed(self, model: HeadModel, photo: PhotoFit) -> Array:
         """(P,3) float64: the head as on a photograph."""
         moved = model.motion(photo.expression)
-        out: Array = model.shape(self.identity) + self.displacement + moved + photo.correction
-        return out
+        return model.shape(self.identity) + self.displacement + moved + photo.correction
 
     def offset(self, model: HeadModel, weights: Array) -> Array:
         """(P,3) from the face at rest to an expression of full weights (E,): what already rests there is not added."""
-        out: Array = model.motion(np.where(weights != 0, weights - self.resting, 0.0))
-        return out
+        return model.motion(np.where(weights != 0, weights - self.resting, 0.0))

@@ -81,8 +81,7 @@ def likely_tone(reading: Reading) -> Array:
     logarithm = np.array([chance for chance, _ in kinds])
     chance = np.exp(logarithm - logarithm.max())
     coordinates = np.einsum("kn,knc->c", chance / chance.sum(), np.array([c for _, c in kinds]))
-    out: Array = np.clip(np.exp(np.linalg.solve(AXES, coordinates)), 0.005, 0.9)
-    return out
+    return np.clip(np.exp(np.linalg.solve(AXES, coordinates)), 0.005, 0.9)
 
 
 def _observed(reading: Reading) -> tuple[Array, Array, Array]:

@@ -77,11 +77,9 @@ def _smooth(mean: Array, warp: Array, skin: Array, rows: Array, spread: float) -
     weight = np.exp(-0.5 * (offset[:, 1:] ** 2).sum(1))
 
     def total(values: Array) -> Array:
-        out: Array = coo_array((weight, (i, np.arange(len(i)))), shape=(len(rows), len(i))).tocsr() @ values
-        return out
+        return coo_array((weight, (i, np.arange(len(i)))), shape=(len(rows), len(i))).tocsr() @ values
 
     normal = total((offset[:, :, None] * offset[:, None, :]).reshape(-1, 16)).reshape(-1, 4, 4)
     normal[:, 1:, 1:] += SLACK * normal[:, :1, :1] * np.eye(3)
     right = total((offset[:, :, None] * warp[skin[j]][:, None, :]).reshape(-1, 12)).reshape(-1, 4, 3)
-    out: Array = np.linalg.solve(normal, right)[:, 0]
-    return out
+    return np.linalg.solve(normal, right)[:, 0]

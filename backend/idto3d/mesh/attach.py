@@ -31,8 +31,7 @@ def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
     bp, cp = p - b, p - c
 
     def dot(x: Array, y: Array) -> Array:
-        out: Array = (x * y).sum(1)
-        return out
+        return (x * y).sum(1)
 
     d1, d2, d3, d4, d5, d6 = dot(ab, ap), dot(ac, ap), dot(ab, bp), dot(ac, bp), dot(ab, cp), dot(ac, cp)
     va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
@@ -53,8 +52,7 @@ def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
         ((d6 >= 0) & (d5 <= d6), np.stack([zero, zero, zero + 1], 1)),
     ):
         out[case] = value[case]
-    finite: Array = np.nan_to_num(out, nan=1 / 3)
-    return finite
+    return np.nan_to_num(out, nan=1 / 3)
 
 
 class Surface:

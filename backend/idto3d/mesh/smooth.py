@@ -35,8 +35,7 @@ class LargeSteps:
 
     def from_differential(self, differential: Tensor) -> Tensor:
         """v (V,C) = (I + lambda L)^-1 u, differentiable in u (V,C)."""
-        solved: Tensor = _Solve.apply(differential, self._solve)
-        return solved
+        return _Solve.apply(differential, self._solve)
 
 
 class _Solve(torch.autograd.Function):

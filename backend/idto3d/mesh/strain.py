@@ -46,8 +46,7 @@ def lengths(vertices: Array, offsets: Array, triangles: Array, directions: Array
     share = np.einsum("fab,fb->fa", _inverse_edges(vertices, triangles, frame), local)  # of the two edges
     first, second, third = (offsets[:, triangles[:, k]] for k in range(3))
     gone = directions + share[:, :1] * (second - first) + share[:, 1:] * (third - first)
-    out: Array = np.linalg.norm(gone, axis=2)
-    return out
+    return np.linalg.norm(gone, axis=2)
 
 
 def _edges(vertices: Array, triangles: Array) -> Array:
@@ -78,10 +77,8 @@ def at_vertices(values: Array, vertices: Array, triangles: Array) -> Array:
         weight += np.bincount(triangles[:, k], area, len(vertices))
         for n in range(flat.shape[1]):
             total[:, n] += np.bincount(triangles[:, k], flat[:, n], len(vertices))
-    out: Array = (total / np.maximum(weight, 1e-20)[:, None]).reshape(-1, *values.shape[1:])
-    return out
+    return (total / np.maximum(weight, 1e-20)[:, None]).reshape(-1, *values.shape[1:])
 
 
 def _unit(vectors: Array) -> Array:
-    out: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return out
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

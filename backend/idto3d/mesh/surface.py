@@ -20,15 +20,13 @@ def vertex_normals(vertices: Array, triangles: Array) -> Array:
     for axis in range(3):
         for k in range(3):
             out[:, axis] += np.bincount(triangles[:, k], area[:, axis], len(vertices))
-    unit: Array = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-20)
-    return unit
+    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-20)
 
 
 def edges_of(triangles: Array) -> Array:
     """(E,2) every edge once, lower vertex first."""
     directed = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    out: Array = np.unique(np.sort(directed, 1), axis=0)
-    return out
+    return np.unique(np.sort(directed, 1), axis=0)
 
 
 def uniform_laplacian(triangles: Array, count: int) -> csr_array:

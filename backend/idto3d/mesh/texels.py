@@ -42,8 +42,7 @@ class Texels:
 
     def of_image(self, image: Array) -> Array:
         """The texels (N,C) or (N,) of an image (S,S[,C])."""
-        out: Array = image.reshape(self.size * self.size, *image.shape[2:])[self.index]
-        return out
+        return image.reshape(self.size * self.size, *image.shape[2:])[self.index]
 
     @cached_property
     def nearest(self) -> Array:

@@ -67,8 +67,7 @@ def inside(shape: tuple[int, int], to_picture: Array, size: int) -> NDArray[np.b
     rows, columns = np.arange(size)[:, None], np.arange(size)[None, :]
     x = back[0, 0] * columns + back[0, 1] * rows + back[0, 2]
     y = back[1, 0] * columns + back[1, 1] * rows + back[1, 2]
-    out: NDArray[np.bool_] = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-    return out
+    return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
 
 
 def is_grey(picture: NDArray[np.uint8], within: NDArray[np.bool_]) -> bool:

@@ -163,8 +163,7 @@ def normalise_expressions(vectors: Array) -> Array:
     The one normalisation there is: training sees these vectors, and a pack carries them.
     """
     centred = vectors - vectors.mean(0)
-    out: Array = (centred / max(float(centred.std()), 1e-12)).astype(np.float32)
-    return out
+    return (centred / max(float(centred.std()), 1e-12)).astype(np.float32)
 
 
 def write_expressions(path: Path, names: tuple[str, ...], vectors: Array) -> None:

@@ -94,8 +94,7 @@ class ReferenceAttnProcessor(nn.Module):
     ) -> Tensor:
         """hidden_states: (B, N, C)."""
         if reference is None:
-            out: Tensor = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask)
-            return out
+            return self.plain(attn, hidden_states, encoder_hidden_states, attention_mask)
         batch, length, _ = hidden_states.shape
 
         def heads(x: Tensor) -> Tensor:

@@ -52,11 +52,9 @@ class _ScatterAddRows(torch.autograd.Function):
 
 def gather_rows(values: Tensor, index: Tensor) -> Tensor:
     """values (N,C)[index (K,)] -> (K,C); differentiable once in values."""
-    out: Tensor = _GatherRows.apply(values, index)
-    return out
+    return _GatherRows.apply(values, index)
 
 
 def scatter_add_rows(rows: Tensor, index: Tensor, count: int) -> Tensor:
     """Sum rows (K,C) into (count,C) at index (K,); differentiable once in rows."""
-    out: Tensor = _ScatterAddRows.apply(rows, index, count)
-    return out
+    return _ScatterAddRows.apply(rows, index, count)

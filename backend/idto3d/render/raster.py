@@ -106,8 +106,7 @@ def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Ten
     """
     nvdiffrast = _nvdiffrast()
     if raster.native is not None and nvdiffrast is not None:
-        out: Tensor = nvdiffrast.antialias(image.contiguous(), raster.native, _flip(clip), faces.int().contiguous())
-        return out
+        return nvdiffrast.antialias(image.contiguous(), raster.native, _flip(clip), faces.int().contiguous())
     pairs = torch.from_numpy(_outlines(raster, clip, faces)).to(clip.device)
     near, far, edge = pairs[:, 0], pairs[:, 1], pairs[:, 2:]
     size = raster.tri_id.shape[-1]

@@ -183,5 +183,4 @@ def load_shards(folder: str | Path, names: tuple[str, ...], limit: int | None = 
 
 
 def _bytes(a: torch.Tensor) -> Array:
-    out: Array = (a.clamp(0, 1) * 255 + 0.5).byte().numpy()
-    return out
+    return (a.clamp(0, 1) * 255 + 0.5).byte().numpy()

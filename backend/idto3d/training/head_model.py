@@ -205,8 +205,7 @@ def uv_islands(quads_uv: Array) -> Array:
     pairs = np.concatenate([quads_uv[:, [0, k]][quads_uv[:, k] >= 0] for k in (1, 2, 3)])
     count = int(quads_uv.max()) + 1
     graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    island: Array = connected_components(graph, directed=False)[1][quads_uv[:, 0]]
-    return island
+    return connected_components(graph, directed=False)[1][quads_uv[:, 0]]
 
 
 def _landmarks(neutral: Array, quads: Array, part: Array, places: dict[str, Array]) -> tuple[Array, Array, Array]:
@@ -239,5 +238,4 @@ def _scalp(neutral: Array, quads: Array, part: Array) -> Array:
     scalp = np.clip(height / 0.016, 0.0, 1.0) * skin * (np.abs(x) < 0.095)
     ear = (np.abs(x) > 0.072) & (y < 0.046) & (y > -0.04) & (z > -0.03) & (z < 0.035)
     scalp[ear] = 0.0
-    smooth: Array = (scalp * scalp * (3.0 - 2.0 * scalp)).astype(np.float32)
-    return smooth
+    return (scalp * scalp * (3.0 - 2.0 * scalp)).astype(np.float32)

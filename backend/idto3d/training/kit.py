@@ -92,8 +92,7 @@ class Cards:
 
     def vertices(self, card: Array) -> Array:
         """(V,3) of the card's own vertices (K,3)."""
-        out: Array = np.einsum("vk,vkc->vc", self.weights, card[self.parents])
-        return out
+        return np.einsum("vk,vkc->vc", self.weights, card[self.parents])
 
 
 def cut_cards(part: Any, alpha: Array, edge: float) -> Cards:
@@ -126,8 +125,7 @@ def _shown(corners_uv: Array, alpha: Array, n: int) -> Array:
     rows = np.clip(((1 - middle[..., 1]) * len(alpha)).astype(int), 0, len(alpha) - 1)
     columns = np.clip((middle[..., 0] * len(alpha)).astype(int), 0, len(alpha) - 1)
     threshold = 0.3 + 0.4 * ((rows * 7919 + columns * 104729) % 97) / 96
-    out: Array = alpha[rows, columns] > threshold
-    return out
+    return alpha[rows, columns] > threshold
 
 
 def _pieces(triangles: Array, corners_uv: Array, n: int, kept: Array) -> Cards:

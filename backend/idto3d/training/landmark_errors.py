@@ -113,8 +113,7 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array
 
     def said(fields: Array) -> Array:
         flat = columns @ fields.transpose(0, 2, 1).reshape(columns.shape[1], -1)
-        out: Array = flat.reshape(count, 2, -1).transpose(0, 2, 1)
-        return out
+        return flat.reshape(count, 2, -1).transpose(0, 2, 1)
 
     left = (offset - said(prior)).transpose(0, 2, 1).reshape(2 * count, -1)
     found = np.linalg.solve(columns.T @ columns + np.diag(ridge), columns.T @ left)
@@ -177,8 +176,7 @@ def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:
 
 def _places(model: HeadModel, points: Array) -> Array:
     """(478,3) of vertices (P,3)."""
-    out: Array = np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric.astype(np.float64))
-    return out
+    return np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric.astype(np.float64))
 
 
 def _less_camera(missed: Array, axes: Array, places: Array, trust: Array) -> Array:
@@ -190,5 +188,4 @@ def _less_camera(missed: Array, axes: Array, places: Array, trust: Array) -> Arr
     ways = (np.c_[none + 1, none], np.c_[none, none + 1], flat, turned, np.c_[deep, none], np.c_[none, deep])
     basis, w = np.stack([way.ravel() for way in ways], 1), np.repeat(weight, 2)
     normal = basis.T @ (basis * w[:, None]) + 1e-12 * np.eye(len(ways))
-    out: Array = missed - (basis @ np.linalg.solve(normal, basis.T @ (w * missed.ravel()))).reshape(missed.shape)
-    return out
+    return missed - (basis @ np.linalg.solve(normal, basis.T @ (w * missed.ravel()))).reshape(missed.shape)

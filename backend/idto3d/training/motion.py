@@ -92,8 +92,7 @@ def _gain(seen: Array, wanted: Array) -> Array:
     correlation = both / np.sqrt(np.maximum((seen**2).sum(0) * there, 1e-12))
     hinted = np.where(correlation > HINTED, np.clip(correlation / slope, 1, MOST_HINTED), 1.0)
     gain = np.where(correlation > SHOWN, np.clip(1 / slope, 1, MOST_GAIN), hinted)
-    out: Array = (gain + gain[[SHAPES.index(other_side(name)) for name in SHAPES]]) / 2
-    return out
+    return (gain + gain[[SHAPES.index(other_side(name)) for name in SHAPES]]) / 2
 
 
 def _beside_rest(values: Array, people: Array) -> Array:

@@ -137,8 +137,7 @@ class _Paint:
             image = F.avg_pool2d(image.permute(2, 0, 1)[None], 2 * self._soft - 1 + 2, 1, self._soft)[0]
             image = image.permute(1, 2, 0)
         noisy = image.numpy() + self._rng.normal(0, self._noise, image.shape)
-        out: NDArray[np.uint8] = (noisy.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-        return out
+        return (noisy.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _seen(rng: np.random.Generator, image: NDArray[np.uint8], guess: Array, nets: FaceNets) -> tuple[Array, Array]:

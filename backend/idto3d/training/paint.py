@@ -72,8 +72,7 @@ class Paint:
             skin = skin * _freckles(self.transfer.position["skin"], rng)[..., None]
         style = int(round(self.kit.get(code, "brow_style"))) % len(self.transfer.brows)
         brow = 0.9 * self.transfer.brows[style][..., None]
-        out: Array = skin * (1 - brow) + brow * np.minimum(0.75 * hair + 0.03, skin)
-        return out
+        return skin * (1 - brow) + brow * np.minimum(0.75 * hair + 0.03, skin)
 
     def _eye_map(self, colour: tuple[float, float, float], rng: np.random.Generator) -> Array:
         """The eyeball's outer shell with the iris painted on it."""
@@ -84,8 +83,7 @@ class Paint:
         iris = np.array(colour) * rng.normal(1, 0.1) * (rays * ring)[..., None]
         edge = np.clip((radius - _IRIS_RADIUS) / 4e-4, 0, 1)[..., None]
         pupil = np.clip((radius - _PUPIL_RADIUS) / 3e-4, 0, 1)[..., None]
-        out: Array = (iris * (1 - edge) + white * edge) * pupil + 0.02 * (1 - pupil)
-        return out
+        return (iris * (1 - edge) + white * edge) * pupil + 0.02 * (1 - pupil)
 
 
 def _eye_texels(model: HeadModel) -> tuple[Array, Array]:
@@ -113,5 +111,4 @@ def _freckles(position: Array, rng: np.random.Generator) -> Array:
     radius = np.append(rng.uniform(0.0007, 0.0017, count), 1.0)
     depth = np.append(rng.uniform(0.2, 0.5, count), 0.0)
     cover = np.clip((radius[spot] - distance) / 5e-4 + 0.5, 0, 1) * depth[spot]
-    out: Array = (1.0 - np.where(np.isfinite(distance), cover, 0.0)).reshape(position.shape[:2])
-    return out
+    return (1.0 - np.where(np.isfinite(distance), cover, 0.0)).reshape(position.shape[:2])

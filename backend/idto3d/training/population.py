@@ -201,8 +201,7 @@ class Population:
         moved = kit_skin(self.kit, macro).vertices
         outer = np.unique(self.transfer.kit.triangles)
         aligned = similarity(moved[outer], self._average[outer])(moved)
-        out: Array = _KIT_SHARE * (aligned - self._average)
-        return out
+        return _KIT_SHARE * (aligned - self._average)
 
     def _closed_lips(self, head: Array) -> Array:
         """(P,3) metres: what of mouthClose brings the lips of a neutral head to just not touching: the modes know
@@ -214,12 +213,10 @@ class Population:
             upper, lower = (float(weights[n] @ points[corners[n], 1]) for n in _LIPS)
             return upper - lower
 
-        out: Array = close * float(np.clip((_LIP_GAP - gap(head)) / gap(close), -_LIP_MOST, _LIP_MOST))
-        return out
+        return close * float(np.clip((_LIP_GAP - gap(head)) / gap(close), -_LIP_MOST, _LIP_MOST))
 
     def _index(self, name: str) -> int:
-        found: int = self.kit.identity_names.index(name)
-        return found
+        return self.kit.identity_names.index(name)
 
     def _set(self, code: Array, **values: float) -> None:
         for name, value in values.items():

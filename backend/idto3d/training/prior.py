@@ -108,8 +108,7 @@ class Priors:
 
     def text_of(self, tokens: Tensor) -> Tensor:
         """Token ids (B,L) to embeddings (B,L,C)."""
-        out: Tensor = self.text(tokens).last_hidden_state
-        return out
+        return self.text(tokens).last_hidden_state
 
 
 def share_base(first: UNet2DConditionModel, other: UNet2DConditionModel) -> None:
@@ -189,8 +188,7 @@ def draw_condition(
 
 def shown_rows(data: PriorData) -> Array:
     """The pictures whose captions the sample sheets use: spread over the people."""
-    rows: Array = np.linspace(0, len(data.person) - 1, COLUMNS).astype(int)
-    return rows
+    return np.linspace(0, len(data.person) - 1, COLUMNS).astype(int)
 
 
 def min_snr_weight(schedule: Schedule, t: Tensor) -> Tensor:

@@ -42,8 +42,7 @@ of its sRGB."""
 def reference_rows(views: dict[str, Array]) -> Array:
     """The views (N rows) that may be references: from the front, of people as they are."""
     near = np.array([from_front(float(azimuth)) <= WITHIN for azimuth in views["camera"][:, 0]])
-    out: Array = np.flatnonzero(near & (views["traits"] == views["own_traits"]).all(1))
-    return out
+    return np.flatnonzero(near & (views["traits"] == views["own_traits"]).all(1))
 
 
 def reference_pictures(domain: Domain, views: dict[str, Array], rng: np.random.Generator) -> Array:
@@ -57,8 +56,7 @@ def reference_pictures(domain: Domain, views: dict[str, Array], rng: np.random.G
         shading = np.einsum("nhwc,nc->nhw", normal, rng.normal(0, SHADING, (count, 3)))[..., None]
         tone = rng.normal(0, TONE, (count, 1, 1, 1)) + rng.normal(0, TINT, (count, 1, 1, 3))
         picture = picture * np.exp(shading + tone)
-    out: Array = (picture * shown + 0.5).clip(0, 255).astype(np.uint8)
-    return out
+    return (picture * shown + 0.5).clip(0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,8 +38,7 @@ class Similarity:
     translation: Array
 
     def __call__(self, points: Array) -> Array:
-        moved: Array = self.scale * points @ self.rotation.T + self.translation
-        return moved
+        return self.scale * points @ self.rotation.T + self.translation
 
 
 def similarity(source: Array, target: Array, weight: Array | None = None) -> Similarity:
@@ -115,8 +114,7 @@ def _solve(
         ]
     )
     normal = data.T @ data + stiffness * laplacian.T @ laplacian + 1e-6 * diags_array(np.ones(count))
-    moved: Array = start + splu(normal.tocsc()).solve(data.T @ miss)
-    return moved
+    return start + splu(normal.tocsc()).solve(data.T @ miss)
 
 
 def _rows(corners: Array, barycentric: Array, count: int) -> csr_array:

@@ -26,8 +26,7 @@ class Places:
 
     def of(self, corners: Array, values: Array) -> Array:
         """(N,C) values (K,C) at the places; corners (F,3) are the surface's triangles in the rows of values."""
-        out: Array = np.einsum("nk,nkc->nc", self.barycentric, values[corners[self.triangle]])
-        return out
+        return np.einsum("nk,nkc->nc", self.barycentric, values[corners[self.triangle]])
 
 
 def closest_places(points: Array, vertices: Array, triangles: Array) -> Places:
