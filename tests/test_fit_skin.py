@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from idto3d.finish.normal_map import skin_relief
 from idto3d.fit.complexion import PLAIN, detail_of, gloss_of, lips_at, lips_colour, unseen_skin
-from idto3d.fit.creases import creased
+from idto3d.fit.crease_mask import crease_mask
 from idto3d.fit.delight import Shaded, lines, shaded, without_light
 from idto3d.fit.light import coat, less_coat, under_coat
 from idto3d.fit.no_skin import above_collar, no_skin
@@ -229,11 +229,11 @@ def test_lines_are_long_and_darker_than_both_sides() -> None:
 
 def test_only_moved_skin_is_creased(model: HeadModel) -> None:
     rest = model.neutral.astype(np.float64)
-    np.testing.assert_allclose(creased(model, rest, rest), 0, atol=1e-6)
+    np.testing.assert_allclose(crease_mask(model, rest, rest), 0, atol=1e-6)
     posed = rest.copy()
     here = np.exp(-((rest - [0.03, -0.03, 0.08]) ** 2).sum(1) / 0.02**2)
     posed[:, 0] -= 0.5 * here * (rest[:, 0] - 0.03)  # squeezed towards the middle of a cheek
-    found = creased(model, rest, posed)
+    found = crease_mask(model, rest, posed)
     face = model.vertices_of("face")
     assert found[face & (here > 0.7)].mean() > 0.3 and found[rest[:, 0] < -0.02].max() < 0.05
     assert found[~face].max() == 0

@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 LEVELS = 6
-COARSE = 4  # texels of a side that count as one where only smooth things are at stake
+COARSE = 4  # side, in texels, of the blocks on which the smooth filling is computed
 
 
 def lay_over(base: Array, layer: Array, weight: Array, levels: int = LEVELS) -> Array:
-    """base (S,S,C) with layer (S,S,C) over it where weight (S,S) 0..1 says so; float32, S divisible by 2^levels.
+    """base (S,S,C) with layer (S,S,C) over it by weight (S,S) 0..1; float32, S divisible by 2^levels.
 
-    Where the layer has no weight its colour is nobody's: the base's is taken, moved by what the layer differs nearby,
-    so that no seam comes out of the void.
+    Where the layer has no weight its colour means nothing: there it is filled with the base's colour plus the
+    difference between layer and base nearby, so that its border makes no seam in the coarse levels.
     """
     filled = _filled(base, layer, weight)
     return _blend(base.astype(np.float32), filled, weight.astype(np.float32), levels)
 
 
 def smooth_within(values: Array, weight: Array, sigma: float) -> tuple[Array, Array]:
-    """Weighted Gaussian mean of values (S,S[,C]) and the smoothed weight (S,S): what lies outside has no say."""
+    """Weighted Gaussian mean of values (S,S[,C]), and the smoothed weight (S,S)."""
     size = len(weight)
-    # wide Gaussians on a small copy: they have nothing finer to say
+    # a wide Gaussian has no fine detail, so a small copy is enough
     factor = max(1, int(sigma / 2.5))
     small = (max(1, size // factor),) * 2
     w = cv2.resize(weight.astype(np.float32), small, interpolation=cv2.INTER_AREA)
@@ -43,7 +43,7 @@ def smooth_within(values: Array, weight: Array, sigma: float) -> tuple[Array, Ar
 def _filled(base: Array, layer: Array, weight: Array) -> Array:
     known = weight > 0.02
     difference = (layer - base) * known[..., None]
-    # what fills the void is smooth: a quarter of the resolution holds it
+    # the filling is smooth, so a quarter of the resolution is enough
     size = len(weight)
     small = (max(8, size // COARSE),) * 2
     near = cv2.resize(weight.astype(np.float32), small, interpolation=cv2.INTER_AREA)

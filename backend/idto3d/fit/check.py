@@ -19,11 +19,11 @@ Array = NDArray[Any]
 Word = Literal["good", "fair", "poor"]
 
 GOOD, FAIR, WRONG = 0.0014, 0.0022, 0.0040
-"""Metres on the face up to which a photo is well, fairly and poorly understood; beyond the last it is not."""
+"""Residuals in metres on the face up to which a fit is good, fair and poor; beyond the last it is refused."""
 IMPLAUSIBLE = 1.3  # root mean square of the identity in standard deviations; people come out at 0.2 to 0.6
 FARTHEST = 5.0  # standard deviations of one mode
-TURNED = 55.0  # degrees from which on half of the face is a guess
-LOOK_BACK = 0.03  # of the face's height that landmarks may lie off when they are found again; whole heads: .004 to .010
+TURNED = 55.0  # degrees of yaw beyond which half of the face is a guess
+LOOK_BACK = 0.03  # face heights by which landmarks found on the rendered head may be off; usual are .004 to .010
 _OTHER_PHOTO = "Choose a photo that shows the whole face, uncovered, turned by less than half to the side."
 
 
@@ -36,7 +36,7 @@ class Verdict:
 
 
 def judge(photo: PhotoFit) -> Verdict:
-    """By what is left over, and by how much of the face shows."""
+    """By the fit's residual and by how far the face is turned."""
     yaw = abs(photo.camera.angles[0])
     if photo.residual > FAIR:
         return Verdict("poor", "the face does not quite fit")
@@ -64,7 +64,7 @@ def check_identity(fit: HeadFit) -> None:
 
 
 def refuse_residual(name: str, residual: float) -> UserError:
-    """What is said of a photo whose residual (metres) is beyond WRONG."""
+    """The error for a photo whose residual (metres) is above WRONG."""
     return UserError(
         "E_FIT_RESIDUAL",
         f"The face in {name} cannot be explained: its features lie {residual * 1000:.1f} mm from where any head would"
@@ -76,10 +76,10 @@ def refuse_residual(name: str, residual: float) -> UserError:
 def look_back(
     model: HeadModel, neutral: Array, camera: PhotoCamera, picture: Array, find: Callable[[Array], Array | None]
 ) -> float:
-    """How far landmarks found again in a picture of the finished head, (S,S,3) uint8 by `camera`, lie from where the
-    head has them, in face heights (median). `find` gives (478,2) pixels or None.
+    """Median distance, in face heights, between the head's landmarks and those that `find` detects in a picture
+    (S,S,3) uint8 of the finished head, rendered by `camera`. `find` gives (478,2) pixels or None.
 
-    Raises UserError E_FIT_LOOK_BACK when there is no face in it, or another than was fitted.
+    Raises UserError E_FIT_LOOK_BACK when it detects no face, or one that differs by more than LOOK_BACK.
     """
     found = find(picture)
     rows = np.flatnonzero(model.landmark_trust[:468] > 0.3)
@@ -88,7 +88,7 @@ def look_back(
     height = float(np.ptp(place[:, 1]))
     missed = np.inf
     if found is not None:
-        # a face that is found a little shifted or larger is the same face
+        # a shift of the whole face does not count
         offset = found[rows] - place
         missed = float(np.median(np.linalg.norm(offset - np.median(offset, 0), axis=1)) / height)
     if missed > LOOK_BACK:

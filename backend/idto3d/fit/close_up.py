@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Maps as they ship, in twice the side that the stages work on: a close-up's pores and hairs on top of them."""
+"""Maps at twice the resolution that the stages work on, with the fine detail of a close-up (pores, hairs) added."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .projection import Projected, sample, srgb_to_linear
 Array = NDArray[Any]
 
 GAMMA = 2.2  # of sRGB, about
-MOST = 0.35  # logarithm: what differs more from its surround is an edge that the small picture has, too
+MOST = 0.35  # log brightness over its surround; a larger difference is an edge that the small picture shows, too
 
 
 def enlarged(
     image: Array, material: Material, model: HeadModel, evidence: Evidence, shown: tuple[Face, Projected]
 ) -> Array:
-    """(2S,2S,5) of a material's map (S,S,5), sRGB albedo, roughness and specular; shown: the photograph of whose
-    close-up detail comes, where it has one."""
+    """(2S,2S,5) from a material's map (S,S,5): sRGB albedo, roughness, specular; shown: the photograph whose close-up,
+    if it has one, gives the detail."""
     size = 2 * len(image)
     out = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
     np.clip(out, 0, 1, out=out)
@@ -43,7 +43,7 @@ def enlarged(
 
 
 def _detail(close: CloseUp) -> Array:
-    """(C,C) logarithm of brightness, of what the whole head's picture is too small for."""
+    """(C,C) log brightness of the detail that the picture of the whole head is too small to hold."""
     bright = np.log(np.maximum(srgb_to_linear(close.picture).mean(2), 2e-3))
     small = max(1, round(len(bright) / close.scale))
     coarse = cv2.resize(bright, (small, small), interpolation=cv2.INTER_AREA)

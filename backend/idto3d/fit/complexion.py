@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Skin that no photograph shows: the tone, as it varies over a head, with the detail of the skin that was seen. And how
-glossy each place is.
+"""Synthetic skin where no photograph shows any, and gloss: the tone as it varies over a head, with detail like that of
+the seen skin.
 
-Hue varies with blood and melanin (their axes in logarithms of linear RGB after Tsumura et al. 2003); detail has the
-seen skin's variance, band by band, and is cut from a block, so that it runs on over seams of charts.
+Hue varies with blood and melanin (their axes in log linear RGB after Tsumura et al. 2003); detail has the seen skin's
+variance, band by band, and comes from solid noise, so that it continues over the UV seams.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Array = NDArray[Any]
 
 BLOOD, MELANIN = np.array([-0.10, -0.62, -0.46]), np.array([-0.42, -0.60, -0.85])
 BANDS = (0.0016, 0.0045, 0.012)  # metres: wavelengths of the detail
-PLAIN = (0.018, 0.022, 0.02)  # its deviations (logarithm), where too little skin was seen
-LIMITS = (0.6, 1.6)  # of PLAIN: what is seen beyond it is beard, or a picture without detail
+PLAIN = (0.018, 0.022, 0.02)  # its standard deviations (logarithm), where too little skin was seen
+LIMITS = (0.6, 1.6)  # times PLAIN: more is beard, less is a picture without detail
 MOTTLED = 0.03  # deviation of blood and melanin, in patches of 15 and 30 mm
-# landmarks, reach in metres, and what there is more of: blood, melanin
+# landmarks, reach in metres, added blood and melanin
 TINTS = (
     ((205, 425, 50, 280), 0.022, 0.06, 0.0),  # cheeks
     ((1, 4), 0.014, 0.05, 0.0),  # the nose's tip
     ((159, 386, 145, 374), 0.014, 0.03, 0.05),  # lids
     ((10, 151), 0.03, -0.02, 0.02),  # forehead
 )
-EARS, NECK = 0.12, -0.03  # blood of ears, and of what lies below the chin
-# inside of the mouth: its part, blood, melanin at the lips and for every metre behind them, as light falls off
+EARS, NECK = 0.12, -0.03  # added blood of ears, and of what lies below the chin
+# inside of the mouth: its part, added blood, melanin at the lips and for every metre behind them, as light falls off
 ORAL_CAVITY, CAVITY_BLOOD, CAVITY_DARK, DARKER = "mouth_socket", 1.2, 0.9, 30.0
 # landmarks, reach, roughness and specular on top of the material's: T of forehead and nose, chin, lids, cheeks
 GLOSSY = (
@@ -50,14 +50,14 @@ GLOSSY = (
 )
 LIPS_GLOSS = (-0.10, 0.06)
 LIPS_BLOOD, FEWEST = 0.5, 50  # where too few of their texels are seen
-RIM, SOFT_RIM = 0.004, 0.003  # metres from a map's texels that their rim may lie; of a side, how soft it is
-AWAY = 0.04  # roughness of what is not the face
-USUAL_SHINE, SHINES = 0.65, (0.6, 1.4)  # logarithm between the brightest and the middle; limits
+RIM, SOFT_RIM = 0.004, 0.003  # metres from texels to the lips' rim at most; blur of the rim, of a map's side
+AWAY = 0.04  # added roughness away from the face
+USUAL_SHINE, SHINES = 0.65, (0.6, 1.4)  # log between the brightest and the median skin; limits
 PORES = 0.035  # deviation of roughness from pore to pore
 
 
 def unseen_skin(model: HeadModel, at: Texels, tone: Array, deviations: Array, lips: tuple[Array, Array]) -> Array:
-    """(N,3) linear albedo at texels, from the tone (3,) and the detail's deviations by band (as BANDS).
+    """(N,3) linear albedo at texels, from the tone (3,) and the detail's standard deviations by band (as BANDS).
 
     lips: where they are (N,) 0..1, and their colour (3,)."""
     points = at.at(model.neutral)
@@ -84,8 +84,8 @@ def lips_at(model: HeadModel, at: Texels) -> Array:
 
 
 def lips_colour(layers: Sequence[tuple[Array, Array]], lips: Array, tone: Array) -> Array:
-    """(3,) linear, of the lips (S,S) 0..1 in the photographs' albedo (S,S,3) with how well it was seen (S,S); from the
-    tone (3,) of skin where hardly any is seen."""
+    """(3,) linear colour of the lips (S,S) 0..1, from layers of albedo (S,S,3) and its weight (S,S); from the skin's
+    tone (3,) where hardly any of them is seen."""
     seen = [colour[(weight > 0.6) & (lips > 0.9)] for colour, weight in layers]
     seen = [colours for colours in seen if len(colours) > FEWEST]
     if not seen:
@@ -94,7 +94,8 @@ def lips_colour(layers: Sequence[tuple[Array, Array]], lips: Array, tone: Array)
 
 
 def detail_of(albedo: Array, weight: Array, texel: float) -> Array:
-    """Deviations (logarithm) of the detail of seen skin, albedo (S,S,3) with weight (S,S), by band; texel: metres."""
+    """Standard deviations (logarithm) by band of the detail in seen skin, albedo (S,S,3), weight (S,S); texel: metres.
+    """
     light = np.log(np.maximum(albedo, 1e-4)).mean(2)
     known = (weight > 0.6).astype(np.float32)
     out = np.array(PLAIN)
@@ -106,7 +107,7 @@ def detail_of(albedo: Array, weight: Array, texel: float) -> Array:
             continue
         coarser, _ = smooth_within(light, known, 0.35 * wavelength / texel)
         band = np.abs(finer - coarser)[known > 0]
-        # a median: brows, lips and lines are few
+        # a median is robust to brows, lips and lines
         out[n] = np.clip(np.median(band) / 0.674, LIMITS[0] * PLAIN[n], LIMITS[1] * PLAIN[n])
         finer = coarser
     return out
@@ -132,7 +133,7 @@ def gloss_of(model: HeadModel, at: Texels, plain: tuple[float, float], lips: Arr
 
 
 def shine_of(model: HeadModel, photo: Projected) -> float:
-    """How much brighter than skin's body the brightest skin is in a photograph: 1 as usual."""
+    """How much brighter the brightest skin of a photograph is than its median skin; 1 is usual."""
     rows = model.vertices_of("face") & (photo.facing > 0.5)
     if rows.sum() < 50:
         return 1.0
@@ -146,7 +147,7 @@ def shine_of(model: HeadModel, photo: Projected) -> float:
 
 
 def _tints(model: HeadModel) -> Array:
-    """(P,2) blood and melanin on top of the tone."""
+    """(P,2) added blood and melanin."""
     out = np.zeros((len(model.neutral), 2))
     for landmarks, reach, blood, melanin in TINTS:
         out += _around(model, landmarks, reach)[:, None] * [blood, melanin]
@@ -161,25 +162,25 @@ def _tints(model: HeadModel) -> Array:
 
 
 def _gloss(model: HeadModel) -> Array:
-    """(P,2) roughness and specular on top of the material's."""
+    """(P,2) added roughness and specular."""
     out = np.zeros((len(model.neutral), 2))
     for landmarks, reach, rough, bright in GLOSSY:
         out += _around(model, landmarks, reach)[:, None] * [rough, bright]
     nearest = np.min([np.linalg.norm(model.neutral - m, axis=1) for m in _marks(model)[:468:9]], 0)
     out[:, 0] += AWAY * np.clip((nearest - 0.02) / 0.03, 0, 1)
     inside, behind = _cavity(model)
-    out[inside, 1] -= DARKER * behind  # nor does it mirror a light that does not come there
+    out[inside, 1] -= DARKER * behind  # light that does not reach it is not mirrored either
     return out
 
 
 def _cavity(model: HeadModel) -> tuple[Array, Array]:
-    """(P,) bool: the inside of the mouth; and how many metres it lies behind the lips (N,)."""
+    """(P,) bool: vertices of the inside of the mouth; and how many metres they lie behind the lips (N,)."""
     inside = model.vertices_of(ORAL_CAVITY) & ~model.vertices_of("face")
     return inside, np.clip(_marks(model)[13, 2] - model.neutral[inside, 2], 0, None)
 
 
 def _around(model: HeadModel, landmarks: tuple[int, ...], reach: float) -> Array:
-    """(P,) 1 at the landmarks, falling over reach (metres)."""
+    """(P,) 1 at the landmarks, a Gaussian of reach (metres) around them."""
     middles = _marks(model)[list(landmarks)]
     squared = np.min([((model.neutral - m) ** 2).sum(1) for m in middles], 0)
     return np.exp(-squared / reach**2)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Light that the fitted light leaves on skin, told from the skin: cast shadows, glosses, folds of an expression.
+"""Removes from skin what the fitted low-order light does not explain: cast shadows, gloss, folds of an expression.
 
-A homomorphic split: the logarithm of the colour over the skin's tone is a wide part with sharp edges, as shadows have
-them, and detail. Skin is alike in the wide part; what is not is light, but for lips and hair. Shadow keeps skin's hue
-or reddens it, gloss whitens it, hair is dark and greyer than skin.
+Homomorphic: log(colour / skin tone) is split into a base layer (wide, with sharp edges, as shadows have) and detail.
+Skin's albedo varies little in the base layer, so most of that layer is light, except on lips and hair. Shadow keeps
+skin's hue or reddens it, gloss whitens it, hair is darker and greyer than skin.
 """
 
 from __future__ import annotations
@@ -20,42 +20,41 @@ from .blend import smooth_within
 
 Array = NDArray[Any]
 
-SIZE = 256  # texels of a side that hold the wide part
-REACH = 0.075  # of a side: the window of it
-# Shares of the wide part that are taken for skin. Of its lightness: what both sides of the face have, which is the
-# face's own and what people are known by; what one side alone has, which is the lamp's; where one side is not seen.
+SIZE = 256  # texels a side on which the base layer is computed
+REACH = 0.075  # of a side: the median window of the base layer
+# Shares of the base layer that are kept as skin. Of its lightness: where both sides of the face agree (likely the
+# skin's own), where they differ (likely light), where only one side is seen.
 ALIKE_KEPT, ONE_SIDED_KEPT, LIGHT_KEPT = 0.9, 0.3, 0.5
 NECK_KEPT = 0.25  # of the neck's: the chin's shadow has two sides, too
 HUE_KEPT, ONE_SIDED_HUE = 0.8, 0.4  # of its hue
 GREENEST = 0.04  # logarithm of green over the tone's hue: blood and melanin both take green
-HUE_MOST = 0.14  # logarithm by which skin's hue differs from its tone at most: more is what it reflects
+HUE_MOST = 0.14  # log: the most by which skin's hue differs from its tone; more is light reflected from elsewhere
 HAIR_HUE = (-0.09, -0.24)  # log(red over green) less than skin's: where hair begins, where all is hair
 HAIR_DARK = (-0.1, -0.35)  # log lightness over skin's, as well
-BEARD_REACH, BEARD_DARK, BEARD_HUE = 0.012, (-0.04, -0.16), (-0.03, -0.1)  # the same of beards, that skin shows through
-GLOSS = (0.1, 0.5)  # log lightness of the wide part over skin's, from none to all gloss
+BEARD_REACH, BEARD_DARK, BEARD_HUE = 0.012, (-0.04, -0.16), (-0.03, -0.1)  # the same for beards: skin shows through
+GLOSS = (0.1, 0.5)  # log lightness of the base layer over skin's, from no gloss to all gloss
 FINE, SPOT = 0.012, 0.4  # of a side: a highlight's surround; log lightness over it from where on it is gloss
-# Of a side: what is finer than a fold, what is shorter; share left of a fold and of its rims, if all of it is the
-# expression's.
+# Of a side: anything finer or shorter is no fold; share kept of a fold and its rims if the expression makes all of it.
 CREASE, FOLD_LENGTH, FOLD_KEPT = 0.003, 0.07, 0.3
-# Of a side: of the lines that folds draw; darkness (logarithm) of a line; share left of it.
+# Of a side: width and least length of lines; log darkness of a line; share kept of it.
 LINE_WIDTH, LINE_LENGTH, LINE_DARK, LINE_KEPT = 0.011, 0.035, 0.06, 0.3
-# Lines over the valleys that they lie in, of a face without lines at rest and with many; how many of those are kept.
+# Ratio of line to valley depth, in faces without and with many lines at rest; share of the lines kept for the latter.
 OWN_LINES, OWN_MOST = (0.1, 0.45), 0.4
-# Of a side: how far the two sides of a face may be displaced; logarithms that one may be lighter or darker; share left
-# of what goes beyond: rims of light, edges of shadows, glosses.
+# Of a side: tolerated asymmetry of place; logs by which one side may be lighter or darker; share kept of what exceeds
+# that: rims of light, edges of shadows, gloss.
 DISPLACED, LIGHTER, DARKER, ONE_SIDED_DETAIL = 0.009, 0.08, 0.2, 0.2
 LIP_GLOSS, GLOSS_KEPT = (0.1, 0.4), 0.4  # log lightness over the lips' own that begins to be gloss; share left of it
-LIP_HUE = 0.75  # share left of what a place of the lips has of another hue than they: skin beside a thin lip, teeth
-REDDENED = 0.12  # darkness (logarithm) of a fold that is all reddened
-FEWEST = 50  # texels of lips that tell their colour
-FARTHEST = 2.0  # logarithm: what differs more is not looked at
+LIP_HUE = 0.75  # share kept of a lip texel's difference from the lips' median hue (skin beside a thin lip, teeth)
+REDDENED = 0.12  # log darkness at which a fold is fully reddened by light between its walls
+FEWEST = 50  # texels needed to measure the lips' colour
+FARTHEST = 2.0  # log differences are clipped to this
 
 
 @dataclass(frozen=True, eq=False)
 class Shaded:
-    """Colours of skin over its tone, as a photograph has them on a map, in logarithms. light, red (S,S): lightness, and
-    red over green; hue (S,S,3); wide (S,S): of light; hair, spared (S,S) 0..1: what is not skin; skin (S,S): how well
-    skin was seen."""
+    """A photograph's colours on a map, as logarithms over the skin's tone. light, red (S,S): lightness, and red over
+    green; hue (S,S,3); wide (S,S): base layer of light; hair, spared (S,S) 0..1: what is not skin; skin (S,S): how
+    well skin was seen."""
 
     light: Array
     red: Array
@@ -72,7 +71,7 @@ class Shaded:
 
 
 def shaded(colour: Array, weight: Array, tone: Array, spared: Array) -> Shaded:
-    """Of colours (S,S,3) freed of the fitted light, seen with weight (S,S).
+    """Split colours (S,S,3), already divided by the fitted light and seen with weight (S,S).
 
     tone (3,): the skin's; spared (S,S) 0..1: what is not skin, such as lips.
     """
@@ -86,8 +85,8 @@ def shaded(colour: Array, weight: Array, tone: Array, spared: Array) -> Shaded:
 
 
 def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: Array) -> Array:
-    """Linear albedo (S,S,3) of skin. other: what the photograph shows of the mirrored places; folded (S,S) 0..1: how
-    strongly an expression creases the skin; neck (S,S) 0..1: what lies below the chin."""
+    """Linear albedo (S,S,3) of skin. other: the same photograph at the mirrored places; folded (S,S) 0..1: how
+    strongly an expression creases the skin; neck (S,S) 0..1: below the chin."""
     beard = hairiness(own.light, own.red, BEARD_REACH * len(own.light), BEARD_DARK, BEARD_HUE)
     fold = folded * own.bare
     both = _both(own, other)
@@ -95,7 +94,7 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     detail, crease = _unfolded(_unspotted(detail, own.skin), own.skin, fold * (1 - beard))
     hue, around = _skin_hue(own, other, beard)
     detail, hue = _matte_lips(own, detail, hue)
-    # a fold has the hue of the skin around it, not what that skin reflects into it
+    # light reflected between the walls of a fold reddens it: it gets the hue of the skin around it
     hue = hue + (fold * smoothstep(-crease, 0.0, REDDENED))[..., None] * (around - hue)
     alike = _alike(own.wide, other.wide)
     known = ALIKE_KEPT * alike + ONE_SIDED_KEPT * (own.wide - alike)
@@ -107,7 +106,7 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
 
 
 def _matched(own: Shaded, other: Shaded, where: Array) -> Array:
-    """(S,S) detail of own without what the other side has nothing of: where (S,S) 0..1 both were seen."""
+    """(S,S) own detail, clamped to the range that the other side shows nearby, where (S,S) 0..1 both were seen."""
     size = len(own.light)
     small = min(SIZE, size)
     middles = []
@@ -123,8 +122,8 @@ def _matched(own: Shaded, other: Shaded, where: Array) -> Array:
 
 
 def _matte_lips(own: Shaded, detail: Array, hue: Array) -> tuple[Array, Array]:
-    """Detail and hue with lips freed of their gloss, which whitens them: a head's material has it again. They have one
-    hue, more or less."""
+    """Detail and hue with the whitish gloss of the lips removed, since the material adds it when rendered. The lips'
+    hue is taken to be nearly uniform."""
     lips = own.spared > 0.5
     if lips.sum() < FEWEST:
         return detail, hue
@@ -136,7 +135,7 @@ def _matte_lips(own: Shaded, detail: Array, hue: Array) -> tuple[Array, Array]:
 
 
 def _skin_hue(own: Shaded, other: Shaded, beard: Array) -> tuple[Array, Array]:
-    """(S,S,3) the hue that is left where skin was seen, and what of it is wide; beard (S,S) and lips keep theirs."""
+    """(S,S,3) the corrected hue where skin was seen, and its base layer; beard (S,S) and lips keep theirs."""
     size = len(own.light)
     tint, seen = smooth_within(own.hue, own.skin, 0.02 * size)
     others, _ = smooth_within(other.hue, other.skin, 0.02 * size)
@@ -150,10 +149,10 @@ def _skin_hue(own: Shaded, other: Shaded, beard: Array) -> tuple[Array, Array]:
 
 
 def _unfolded(detail: Array, skin: Array, fold: Array) -> tuple[Array, Array]:
-    """Detail without what an expression creases, and what was taken for creases; fold (S,S) 0..1: where it does.
+    """Detail without the creases that an expression makes, and those creases; fold (S,S) 0..1: where it makes them.
 
-    What it alone folds is a wide, soft valley. Lines that a face has at rest have a sharp one in the middle of it: the
-    more of a valley is such lines, the more is kept.
+    An expression alone makes a wide, soft valley. A line that the face has at rest is a sharp one in the middle of the
+    valley: the larger the share of such lines, the more is kept.
     """
     size = len(detail)
     line = lines(detail)
@@ -174,19 +173,19 @@ def _both(own: Shaded, other: Shaded) -> Array:
 
 
 def _alike(own: Array, other: Array) -> Array:
-    """What two sides have in common: nothing, where one has more than skin usually has and the other one less."""
+    """own clamped between 0 and other: what two sides have in common, 0 where their signs differ."""
     return np.clip(own, np.minimum(other, 0), np.maximum(other, 0))
 
 
 def hairiness(light: Array, red: Array, blur: float, darkness: tuple[float, float], hue: tuple[float, float]) -> Array:
-    """(S,S) 0..1: how much of a place is hair. light, red (S,S): logarithms of lightness and of red over green, over
-    the skin's; blur: texels; darkness, hue: where hair begins, where all is hair."""
+    """(S,S) 0..1: share of hair. light, red (S,S): logs of lightness and of red over green, relative to the skin's;
+    blur: texels; darkness, hue: the values where hair begins and where all is hair."""
     dark, grey = (cv2.GaussianBlur(x.astype(np.float32), (0, 0), max(blur, 0.4)) for x in (light, red))
     return smoothstep(-dark, -darkness[0], -darkness[1]) * smoothstep(-grey, -hue[0], -hue[1])
 
 
 def wide_part(light: Array, weight: Array) -> Array:
-    """Logarithms (S,S) without what is narrower than REACH, edges of what is wider kept; known by weight (S,S)."""
+    """The base layer (S,S) of log lightness (S,S) known by weight (S,S): median filtered, so that wide edges stay."""
     size = len(light)
     small = min(SIZE, size)
     w = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
@@ -194,7 +193,7 @@ def wide_part(light: Array, weight: Array) -> Array:
     around, near = smooth_within(v, w, 0.03 * small)
     own = np.clip(w * 3, 0, 1)
     filled = own * v + (1 - own) * np.clip(near * 20, 0, 1) * around
-    # a median keeps edges and loses what fills less than half of its window; OpenCV's takes bytes alone
+    # OpenCV's median of a large window takes bytes only
     levels = np.rint((np.clip(filled, -FARTHEST, FARTHEST) / FARTHEST + 1) * 127.5).astype(np.uint8)
     median = cv2.medianBlur(levels, 2 * int(REACH * small / 2) + 1).astype(np.float32) / 127.5 - 1
     smooth = cv2.GaussianBlur(FARTHEST * median, (0, 0), 0.15 * REACH * small)
@@ -202,7 +201,7 @@ def wide_part(light: Array, weight: Array) -> Array:
 
 
 def lines(detail: Array) -> Array:
-    """(S,S) >= 0: how much darker lines, long and narrow, are than what lies on both sides of them."""
+    """(S,S) >= 0: how much darker long, narrow lines are than the skin on both sides of them (a bottom-hat filter)."""
     size = len(detail)
     width = max(3, int(LINE_WIDTH * size) | 1)
     filled = cv2.morphologyEx(detail, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
@@ -211,7 +210,7 @@ def lines(detail: Array) -> Array:
 
 
 def long_parts(found: Array, length: float) -> Array:
-    """(S,S) 0..1: those of found (S,S) bool that hang together over a length, texels, with a soft rim."""
+    """(S,S) 0..1: connected parts of found (S,S) bool longer than length, in texels, with a soft rim."""
     joined = cv2.dilate(found.astype(np.uint8), np.ones((3, 3), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
     long = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) > length

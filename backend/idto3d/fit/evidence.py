@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that the photographs show of a head's surface: colours, and for each place how well it was seen."""
+"""What the photographs show of a head's surface: colours, and for each vertex and texel how well it was seen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..photos.faces import Face
 from .blend import lay_over
 from .camera import PhotoCamera
 from .complexion import detail_of, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
-from .creases import creased
+from .crease_mask import crease_mask
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
 from .hair_colour import HairColour, hair_on_skin
@@ -28,14 +28,14 @@ from .result import HeadFit
 Array = NDArray[Any]
 
 BELOW_CHIN = 0.015  # metres over which the face becomes the neck
-MIRRORED = 0.85  # of its own weight is what the other side's colour counts
+MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """maps: material to (S,S,5) float32: albedo sRGB, roughness, specular, 0..1; seen: material to (S,S) 0..1;
-    vertex_seen (P,); tone (3,) linear, the skin's; texels: material to where its texels lie, none
-    once the light is known."""
+    vertex_seen (P,); tone (3,): the skin's mean linear albedo; texels: material to where its texels lie, emptied once
+    the light is known."""
 
     maps: Mapping[str, Array]
     seen: Mapping[str, Array]
@@ -53,9 +53,9 @@ def material_texels(model: HeadModel, material: Material, size: int) -> Texels:
 
 @dataclass(frozen=True, eq=False)
 class HairOver:
-    """What hides skin: of each photo the mask of hair (S,S) 0..1; colour: of the hair; roots: of points (N,3) on the
-    neutral head, how far hair covers the skin there, 0..1, and its strands (N,), of deviation 1. Without roots hair is
-    left out, not painted."""
+    """Hair that hides skin. masks: of each photo (S,S) 0..1; colour: of the hair; roots: function of points (N,3) on
+    the neutral head to the hair's cover there (N,) 0..1 and the strands' pattern (N,), of standard deviation 1.
+    Without roots hair is left out, not painted."""
 
     masks: Sequence[Array]
     colour: HairColour
@@ -66,19 +66,19 @@ def gather_evidence(
     model: HeadModel, faces: Sequence[Face], fit: HeadFit, photos: Sequence[Projected], size: int,
     hair: HairOver | None = None,
 ) -> Evidence:  # fmt: skip
-    """Photographs, laid on the head and freed of their light, joined over what the other side lends and the tone.
+    """De-light the projected photographs and blend them over what the mirrored side shows and over synthetic skin.
 
-    size: of the maps with evidence; eyes get half of it. Photos are matched in tone to what they have in the median.
+    size: of the maps with evidence; eyes get half of it. Photos are scaled to their median tone.
     """
     shown = photos
     rest = fit.neutral(model)
     if hair is not None:
         photos = [replace(p, usable=p.usable * (1 - m)) for p, m in zip(photos, hair.masks, strict=True)]
     weights = np.array([photo.weight for photo in fit.photos])
-    # light differs from photo to photo, and each is wrong about the tone in its own way
+    # each photo's estimate of the tone errs by its light: the median is better than any
     tone = np.exp(np.median([np.log(photo.tone) for photo in photos], 0))
     gains = [np.clip(tone / photo.tone, 0.2, 5.0) for photo in photos]
-    folds = [creased(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
+    folds = [crease_mask(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
     scene = Views(model, faces, shown, photos, gains, folds, weights, tone)
     evident = [m for m in model.materials if m.evidence]
     names = [m.name for m in evident]
@@ -102,7 +102,7 @@ def gather_evidence(
         gloss = gloss_of(model, at, (material.roughness, material.specular), lips, shine)
         return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
 
-    with ThreadPoolExecutor() as pool:  # a map a thread: what is slow in them lets go of the interpreter
+    with ThreadPoolExecutor() as pool:  # a thread a map: NumPy and OpenCV release the interpreter's lock
         layers = dict(zip(names, pool.map(laid, names), strict=True))
         detail = _detail(scene, texels, layers)
         maps = dict(zip(names, pool.map(painted, evident, layers.values()), strict=True))
@@ -129,8 +129,8 @@ EYES_MATERIAL = "eyes"
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Photographs of a head, whole and without hair: of each the factors (3,) that bring it to the common tone (3,),
-    where its expression creases the skin (P,), and what it counts (K,)."""
+    """Photographs of a head, whole and with the hair masked out. gains: factors (3,) to the common tone (3,); folds:
+    where each one's expression creases the skin (P,) 0..1; weights (K,) of the photographs."""
 
     model: HeadModel
     faces: Sequence[Face]
@@ -144,8 +144,8 @@ class Views:
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """Of each photograph what it shows itself, own, and what it lends to the other side: linear albedo (S,S,3) and how
-    well it was seen (S,S)."""
+    """Of each photograph its own linear albedo (S,S,3) with how well it was seen (S,S), and the same of the mirrored
+    places (lent)."""
 
     own: list[tuple[Array, Array]]
     lent: list[tuple[Array, Array]]
@@ -159,7 +159,7 @@ def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
 
 
 def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
-    """cover (N,): how far hair covers the texels' skin."""
+    """De-lit layers of one map; cover (N,) 0..1: how far hair covers the texels' skin."""
     model, tone = views.model, views.tone
     fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), zones_of(model)]
     places = at.at(fields)
@@ -198,21 +198,21 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
 
 
 def _with_hair(skin: tuple[Array, Array], colour: Array, weight: Array) -> tuple[Array, Array]:
-    """A layer of skin and, where hair covers it, of hair: what the photograph shows, in one."""
+    """A layer of skin blended with one of hair, by their weights (S,S)."""
     total = skin[1] + weight
     share = weight / np.maximum(total, 1e-6)
     return skin[0] + share[..., None] * (colour - skin[0]), np.minimum(total, 1.0)
 
 
 def _detail(views: Views, texels: Mapping[str, Texels], layers: Mapping[str, Layers]) -> Array:
-    """Deviations of the seen skin's detail, of the map and the photograph that show most."""
+    """The seen skin's `complexion.detail_of`, of the map and photograph that show most of it."""
     shown = [(float(w.sum()), name, k) for name, own in layers.items() for k, (_, w) in enumerate(own.own)]
     _, name, k = max(shown)
     return detail_of(*layers[name].own[k], texel_length(views.model, texels[name]))
 
 
 def _joined(layers: Layers, weights: Array, picture: Array) -> Array:
-    """Linear albedo (S,S,3): the layers over the picture (S,S,3) of what was not seen; weights (K,) of the photos."""
+    """Linear albedo (S,S,3): the layers over the synthetic skin (S,S,3); weights (K,) of the photos."""
     order = np.argsort(weights)
     for k in order:
         colour, weight = layers.lent[k]
@@ -228,6 +228,6 @@ def _joined(layers: Layers, weights: Array, picture: Array) -> Array:
 
 
 def _socket(model: HeadModel) -> Array:
-    """(P,) 1 on what no photograph is laid on: the insides of mouth and eyes."""
+    """(P,) 1 where no photograph is projected: inside of mouth and eyes."""
     inner = [name for name in model.part_names if name not in ("face", "back_head")]
     return model.vertices_of(*inner).astype(np.float64)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Eyes from the irises in the photographs: colour by distance from the pupil, size, and the white around them.
 
-What lies between the lids is the photo's own, freed of highlights; what they hide is painted after it.
+Between the lids the photograph's own pixels are used, without highlights; the hidden rest is painted to match.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ BINS = 12
 PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
 PLAIN_SCLERA = (0.46, 0.41, 0.38)
 LID_SHADOW = (0.55, 0.0042, 0.0022)  # depth, and how far it reaches from upper and lower lid, metres
-LASHES = 0.12  # of the iris's radius that lashes reach into the opening
-SMALLEST, ENOUGH_RADIUS = 2.5, 6.0  # pixels of the iris's radius from where on the picture has something to say of it
-GLARE = 0.55  # linear: nothing in an eye is brighter, but what it mirrors
-MIRRORS = (1.6, 2.6)  # times the iris's own lightness: what is brighter mirrors a lamp or a window
-WHITE_HUE = 0.5  # share of the white's own hue that is kept: near lids it has theirs
-ENOUGH = 25  # pixels of iris from which its own colour is believed in full
+LASHES = 0.12  # iris radii by which lashes reach into the opening
+SMALLEST, ENOUGH_RADIUS = 2.5, 6.0  # iris radius in pixels at which the picture begins to count, and counts fully
+GLARE = 0.55  # linear: brighter pixels of an eye are reflections
+MIRRORS = (1.6, 2.6)  # times the iris's median lightness: reflections of a lamp or a window
+WHITE_HUE = 0.5  # share kept of the white's hue in the picture, which near lids is theirs
+ENOUGH = 25  # pixels of iris from which on their colour replaces the default
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Arr
         own = _without_highlights(ring[rows], light[rows]) if rows.sum() > 8 else everything
         profile[k] = trust * np.clip(own, 0.008, 0.6) + (1 - trust) * plain[k]
     if len(seen) > 12:
-        # lids shade the white: the brighter half is the nearer to what it is
+        # lids shade the white, so only the brighter half is used
         bright = seen[seen.mean(1) >= np.median(seen.mean(1))]
         found = np.median(bright, 0)
         grey = found.mean()
@@ -101,7 +101,7 @@ def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Arr
 
 
 def _without_highlights(ring: Array, light: Array) -> Array:
-    """Mean colour of the darker three fifths: highlights lie on the iris, lashes shade only its top."""
+    """Mean colour between the lightness quantiles .1 and .7: without highlights and the lashes' shadow."""
     if not len(ring):
         return np.array(PLAIN_IRIS)
     low, high = np.quantile(light, (0.1, 0.7))
@@ -110,8 +110,8 @@ def _without_highlights(ring: Array, light: Array) -> Array:
 
 
 def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
-    """(N,3) linear albedo of the eye map's texels: pupil, iris, its dark rim and the white, by the distance on the ball
-    from where the iris's centre lies, dimmer where the lids come near and keep light away."""
+    """(N,3) linear albedo of the eye map's texels: pupil, iris, its dark rim and the white, by geodesic distance from
+    the iris's centre, darkened near the lids, which shade the ball."""
     points = texels.at(model.neutral)
     out = np.zeros((len(points), 3))
     lids = model.neutral[model.vertices_of("face")]
@@ -150,7 +150,7 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
 
 
 def open_eyes(face: Face) -> Array:
-    """(S,S) float32 0..1: well between the lids, where a picture shows eyeballs and neither lashes nor skin."""
+    """(S,S) float32 0..1: between the lids, away from lashes and skin."""
     size = len(face.picture)
     open_ = np.zeros((size, size), np.float32)
     for (centre, rim), outline in zip(IRIS, EYES, strict=True):
@@ -162,7 +162,7 @@ def open_eyes(face: Face) -> Array:
 
 
 def unmirrored(face: Face, linear: Array) -> tuple[Array, Array]:
-    """(S,S) float32 0..1: where irises show themselves, not what they mirror; and where an eye is white."""
+    """(S,S) float32 0..1 each: where an iris is free of reflections; and where an eye is white."""
     clear, white = np.ones(linear.shape[:2], np.float32), np.zeros(linear.shape[:2], np.float32)
     light = linear @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     rows, columns = np.mgrid[: len(linear), : len(linear)]
@@ -184,8 +184,8 @@ def unmirrored(face: Face, linear: Array) -> tuple[Array, Array]:
 def lay_photo_on_eyes(
     painted: Array, texels: Texels, faces: Sequence[Face], photos: Sequence[Projected], weights: Array, sclera: Array
 ) -> Array:
-    """(S,S,3) linear: the painted eyes (S,S,3) with the photos' between the lids, by weight of the photos.
-    sclera (3,) linear: the colour of the white."""
+    """(S,S,3) linear: the painted eyes (S,S,3) with the photographs over them between the lids; weights (K,) of the
+    photos; sclera (3,) linear: the colour of the white."""
     out = painted
     for k in np.argsort(weights):
         face, photo = faces[k], photos[k]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modes cannot say: a smooth displacement that brings landmarks where the photographs show them."""
+"""A smooth displacement for what the identity modes cannot express: it moves landmarks to where the photographs show
+them."""
 
 from __future__ import annotations
 
@@ -22,21 +23,21 @@ from .untangle import untangle
 
 Array = NDArray[Any]
 
-SMOOTHNESS = 0.5  # of the bi-Laplacian, against a landmark's trust: half of what is finer than some two centimetres
-LIMIT = 0.004  # metres
-OUTLIER = 0.006  # metres from which on a landmark's residual is an error of the landmark's, and fades
-EXPRESSIVE = 0.003  # metres of expression at a landmark from which on its residual is taken for the expression's
+SMOOTHNESS = 0.5  # weight of the bi-Laplacian against a landmark's trust: halves detail finer than some two centimetres
+LIMIT = 0.004  # metres of displacement at most
+OUTLIER = 0.006  # metres at which a landmark's residual counts half: it is more likely the detector's error
+EXPRESSIVE = 0.003  # metres of expression at a landmark at which half of its residual is taken for the expression's
 EYEBALLS, IN_MOUTH = ("sclera", "iris"), ("teeth", "gums", "tongue")
 UPPER_LIP = 13  # the landmark in the middle of its edge
-DEPTH_RIDGE = 0.3  # keeps a landmark's depth where no photograph says anything of it
+DEPTH_RIDGE = 0.3  # regularises a landmark's depth, which frontal photographs do not show
 
 
 def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tuple[Array, tuple[Array, ...]]:
-    """displacement (P,3) of the person's neutral, and of each photo the correction (P,3) of what its expression missed.
+    """displacement (P,3) of the person's neutral, and of each photo a correction (P,3) of its expression.
 
     Minimises trust |A d - r|^2 + SMOOTHNESS |L d|^2 with A the landmarks' barycentric rows and r their residuals in the
-    picture's plane, less the errors that landmarks have together. Where an expression moves the skin much, the residual
-    is the expression's and not the person's. At rest the lips touch, and the skin crosses itself nowhere.
+    picture's plane, less the landmarks' correlated errors. Where an expression moves the skin much, the residual goes
+    to the expression's correction. At rest the lips touch, and the skin does not intersect itself.
     """
     at, config = LandmarkModel.reported(model), FitConfig()
     shape = at.neutral + np.tensordot(fit.identity, at.identity, 1)
@@ -64,15 +65,15 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     at_rest = model.shape(fit.identity) + displacement + model.motion(fit.resting)
     closing = close_lips(model, at_rest)
     closing = closing + untangle(model, at_rest + closing)
-    # how high teeth stand tells the lip that covers them
+    # teeth move with the upper lip, which covers them at rest
     lip = (at_rest + closing - model.shape(fit.identity))[model.landmark_triangle[UPPER_LIP], 1]
     closing[model.vertices_of(*IN_MOUTH), 1] = np.clip(model.landmark_barycentric[UPPER_LIP] @ lip, -LIMIT, LIMIT)
-    # photos show lips as they are: what closes them at rest is taken back there
+    # in the photos the lips stay as seen: the closing is undone there
     return displacement + closing, tuple(c - closing for c in corrections)
 
 
 class Spread:
-    """Values at the landmarks to smooth fields on the whole model; one factorisation for all of them."""
+    """Extends values at the landmarks to smooth fields on the whole model; factorises once for all fields."""
 
     def __init__(self, model: HeadModel, at: LandmarkModel) -> None:
         self._model = model
@@ -107,7 +108,7 @@ def _limited(field: Array) -> Array:
 
 
 def _to_all(model: HeadModel, skin: Array, field: Array) -> Array:
-    """(P,3): other parts follow the skin nearest to them, eyeballs in one piece; what is in the mouth stays."""
+    """(P,3) from a field on the skin: other parts follow the nearest skin, eyeballs rigidly; inside the mouth 0."""
     out = np.zeros((len(model.neutral), 3))
     tree = cKDTree(model.neutral[skin])
     for name in model.part_names:

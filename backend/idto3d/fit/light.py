@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The light of a photograph, from skin whose shape is known: second-order spherical harmonics (Ramamoorthi and
-Hanrahan 2001) times one skin colour. On measured skin the higher orders hold a few per cent of the constant, so that
-one colour is enough to tell the light by; shadows, highlights, brows and beards are outliers and lose their vote."""
+"""The light of a photograph, from skin of known shape: second-order spherical harmonics (Ramamoorthi and Hanrahan 2001)
+times one skin colour. On measured skin the albedo's own harmonics are a few per cent of its constant, so one colour is
+enough; shadows, highlights, brows and beards are outliers and get little weight."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..render.shading import coat_albedo
 Array = NDArray[Any]
 
 RIDGE = (0.0, 0.02, 0.3)
-"""Regularization of bands 0, 1 and 2, as shares of the weights' sum: what the visible half of normals leaves open."""
-OUTLIER = 0.3  # of the logarithm of colour over prediction, where a pixel's weight has halved
-USUAL = (0.08, 0.96)  # quantiles of lightness between which a pixel counts for the tone: neither beard nor gloss
-FLOOR = 0.25  # of the mean shading: no visible skin is taken to be lit less
+"""Regularization of bands 0, 1 and 2 as shares of the sum of weights: only half of all normals are visible."""
+OUTLIER = 0.3  # log of colour over prediction at which a pixel's weight is halved
+USUAL = (0.08, 0.96)  # quantiles of lightness that count for the tone: neither beard nor gloss
+FLOOR = 0.25  # of the mean shading: the least that visible skin is taken to be lit by
 ROUNDS = 6
-COAT = (0.48, 0.03)  # roughness and reflectance at normal incidence of what skin mirrors
-LEAST = 0.3  # of what is seen: so much of it at least comes out of the skin, whatever its coat is said to mirror
+COAT = (0.48, 0.03)  # roughness, and reflectance at normal incidence, of the skin's specular coat
+LEAST = 0.3  # of the reflected light: the least share that is taken for diffuse
 
 
 def harmonics(normals: Array) -> Array:
@@ -32,15 +32,15 @@ def harmonics(normals: Array) -> Array:
 
 
 def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Array]:
-    """The skin's tone (3,) linear RGB, its mean colour, and the light (9,3) that shades it, so that colour = albedo *
-    harmonics(normal) @ light and a skin of just this tone is lit as the pixels are.
+    """The skin's tone (3,), its mean linear colour, and the light (9,3) in harmonics, so that colour = tone *
+    (harmonics(normal) @ light) for skin of just this tone.
 
     colours (N,3) linear, normals (N,3) in the head frame, weights (N,).
     """
     order = np.argsort(colours @ [0.2126, 0.7152, 0.0722])
     share = np.cumsum(weights[order]) / weights.sum()
     usual = order[(share > USUAL[0]) & (share < USUAL[1])]
-    # a mean, not a median: of a face lit from one side the median may lie in the shade
+    # a mean, not a median: when a face is lit from one side, the median may lie in the shade
     tone = np.maximum(np.average(colours[usual], axis=0, weights=weights[usual] + 1e-9), 1e-3)
     basis = harmonics(normals)
     target = colours / tone
@@ -58,21 +58,21 @@ def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Ar
 
 
 def coat(facing: Array) -> Array:
-    """(N,) share of its surround that skin mirrors, for cosines (N,) to the camera."""
+    """(N,) directional albedo of the skin's specular coat, for cosines (N,) to the camera."""
     cosine = torch.from_numpy(np.clip(np.asarray(facing, np.float32), 1e-3, 1.0))
     return coat_albedo(cosine, torch.tensor(COAT[0]), torch.tensor(COAT[1])).numpy()
 
 
 def under_coat(tone: Array, facing: Array) -> Array:
-    """(N,3) share that skin of a tone (3,) has in what it reflects at cosines (N,) to the camera; its coat has the
-    rest, the more the darker it is."""
+    """(N,3) diffuse share of the light that skin of a tone (3,) reflects at cosines (N,) to the camera; the rest is its
+    coat's."""
     mirrored = coat(facing)[:, None]
     out: Array = tone / ((1 - mirrored) * tone + mirrored)
     return out.astype(np.float32)
 
 
 def less_coat(reflected: Array, facing: float) -> Array:
-    """(3,) albedo of skin of which reflected (3,) of white light comes back, seen at a cosine to the camera."""
+    """(3,) diffuse albedo of skin that reflects the share reflected (3,) of white light at a cosine to the camera."""
     mirrored = coat(np.array([facing]))
     return np.maximum((reflected - mirrored) / (1 - mirrored), LEAST * reflected)
 

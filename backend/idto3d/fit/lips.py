@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lips that meet at rest: read off the mesh itself, and closed as the head model closes a mouth."""
+"""Closes the lips at rest: the gap is measured on the mesh and closed by the head model's own closing expression."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ LOWER = (146, 91, 181, 84, 17, 314, 405, 321, 375)
 """Landmarks on the outer rims of the upper and the lower lip."""
 CORNERS = (61, 291)
 SOFT = ("face", "back_head", "mouth_socket")
-APART = -0.0003  # metres between the extremes of lips at rest, in each column
-LIP = 0.02  # metres over the mesh from a lip's outer rim that are lip
+APART = -0.0003  # metres of gap that are wanted in each column: a slight overlap in height
+LIP = 0.02  # metres of geodesic distance from a lip's outer rim that belong to the lip
 COLUMNS = 9
-MIDDLE = 0.6  # of the mouth's width, where two rims can be told apart
-MOST = 0.3  # of the closing expression: a mouth that stays open with that is open
+MIDDLE = 0.6  # of the mouth's width, where both rims are distinct
+MOST = 0.3  # of the closing expression; a mouth that needs more is open
 ROUNDS = 12
 
 
 def close_lips(model: HeadModel, points: Array) -> Array:
-    """(P,3) displacement that lets the lips of a head at rest, points (P,3), meet all along without reaching into one
-    another."""
+    """(P,3) displacement that makes the lips of a head at rest, points (P,3), touch along the whole mouth without
+    intersecting."""
     lips = _find_lips(model)
     if CLOSING not in model.expression_names or lips is None:
         return np.zeros_like(points)
@@ -68,7 +68,7 @@ def _gaps(lips: tuple[Array, Array], points: Array, edges: Array) -> Array:
 
 
 def _find_lips(model: HeadModel) -> tuple[Array, Array] | None:
-    """(P,) bool each: vertices of the upper and the lower lip, by the way over the mesh to their landmarks."""
+    """(P,) bool each: vertices of the upper and the lower lip, by geodesic distance to their landmarks."""
     triangles = model.triangles_of("face")
     edges = edges_of(triangles)
     length = np.linalg.norm(model.neutral[edges[:, 0]] - model.neutral[edges[:, 1]], axis=1) + 1e-9

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a photograph shows where skin should be, and is none: strands over the forehead, frames of glasses, cloth, what
-somebody holds before the face. It is told by colour and place, and left out."""
+"""Finds things that cover skin in a photograph, by colour and place, so that they are left out: strands over the
+forehead, frames of glasses, cloth, objects held before the face."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from scipy.ndimage import convolve1d
 
 from ..headmodel import HeadModel
 from ..photos.faces import Face
-from ..ramps import smoothstep
+from ..ramps import ramp, smoothstep
 from .delight import hairiness, long_parts, wide_part
 from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask
 
 Array = NDArray[Any]
 
-SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logarithms by which skin outside the face may differ from the tone of it
-# Of the neck, metres and parts of a turn that are looked at together; share of skin from a collar's to the neck's.
+SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logs by which skin outside the face may differ from the face's tone
+# The neck is divided into bands (metres high) and sectors (parts of a turn); share of skin in a collar and in a neck.
 BAND, BANDS, SECTORS, SKIN_SHARE = 0.0025, 120, 36, (0.35, 0.6)
-FEWEST = 2.0  # texels, by how well they are seen, that tell anything
+FEWEST = 2.0  # seen texels (sum of weights) needed for a decision
 FRAME_REACH, FRAME_GAP = (0.03, 0.045), (0.004, 0.006)  # metres around an eye; from its lids
 FRAME_DARK = (-0.2, -0.36)  # logarithm of lightness over its surround
 FRAME_LENGTH = 0.09  # of a map's side
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
-COLLAR = 8  # bands of something else than skin are a collar, and not the chin's shadow or a chain
-GLARE = (0.7, 1.1)  # logarithm of lightness over the tone: no skin is lighter, but what it mirrors
+COLLAR = 8  # bands without skin that make a collar; fewer are the chin's shadow or a chain
+GLARE = (0.7, 1.1)  # log of lightness over the tone: lighter than skin can be, except for reflections
 BLUE = (0.03, 0.15)  # log blue over red and over green: neither skin nor hair is blue
 GREY, BLUE_SHARE = -0.45, 0.05  # log red over blue, less skin's; share of a grey thing that is blue, if it is no hair
 
 
 def features_of(face: Face) -> Array:
-    """(S,S,3) float32 0..1 in the picture: inside the face's outline, lips, brows with a rim."""
+    """(S,S,3) float32 0..1: the picture's pixels inside the face's outline, on the lips, on and around the brows."""
     size = len(face.picture)
     unit = max(1.0, float(np.ptp(face.landmarks[:468, 1])) / 150)
     oval, lips = (polygon_mask(size, face.landmarks, outline).astype(np.float32) for outline in (OVAL, LIPS))
@@ -47,7 +47,7 @@ def features_of(face: Face) -> Array:
 
 
 def zones_of(model: HeadModel) -> Array:
-    """(P,5): where frames may lie, where strands may, 0..1; where points are to the neck, see `above_collar`."""
+    """(P,5): where frames of glasses may lie and where strands may, 0..1; position by the neck, see `above_collar`."""
     points = model.neutral.astype(np.float64)
     marks = np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric)
     frames = np.zeros(len(points))
@@ -55,8 +55,7 @@ def zones_of(model: HeadModel) -> Array:
         lids = marks[list(outline)]
         away = np.linalg.norm(points - lids.mean(0), axis=1)
         gap = np.linalg.norm(points[:, None] - lids[None], axis=2).min(1)
-        here = np.clip((FRAME_REACH[1] - away) / (FRAME_REACH[1] - FRAME_REACH[0]), 0, 1)
-        frames = np.maximum(frames, here * np.clip((gap - FRAME_GAP[0]) / (FRAME_GAP[1] - FRAME_GAP[0]), 0, 1))
+        frames = np.maximum(frames, ramp(away, *FRAME_REACH[::-1]) * ramp(gap, *FRAME_GAP))
     top = max(marks[list(outline), 1].max() for outline in BROWS)
     forehead = np.clip((points[:, 1] - top) / 0.004, 0, 1) * model.vertices_of("face")
     below = marks[152, 1] - points[:, 1]
@@ -66,7 +65,7 @@ def zones_of(model: HeadModel) -> Array:
 
 
 def skin_like(colour: Array, tone: Array) -> Array:
-    """(N,) 0..1: whether colours (N,3) look like skin of a tone (3,)."""
+    """(N,) 0..1: likeness of colours (N,3) to skin of a tone (3,)."""
     # channel by channel: NumPy is slow over so short an axis
     red, green, blue = (np.log(np.maximum(colour[:, c], 1e-3) / np.float32(tone[c])) for c in range(3))
     lightness = (red + green + blue) / 3
@@ -76,27 +75,27 @@ def skin_like(colour: Array, tone: Array) -> Array:
 
 
 def above_collar(like: Array, weight: Array, neck: Array) -> Array:
-    """(N,) 0..1: 0 from where, going down from the chin, most of what is seen is no skin. neck (N,3): metres below the
-    chin, and to the left and to the front of the neck's axis: a collar is higher at one side than at another."""
+    """(N,) 0..1: 0 from the height downwards, in each sector of the neck, at which most of what is seen is not skin.
+    neck (N,3): metres below the chin, and to the left and to the front of the neck's axis."""
     below, around = neck[:, 0], np.arctan2(neck[:, 1], neck[:, 2]) / (2 * np.pi)
     shape = SECTORS, BANDS
     band = np.clip((below / BAND).astype(int), 0, BANDS - 1)
     sector = np.clip(((around + 0.5) * SECTORS).astype(int), 0, SECTORS - 1)
     place = sector * BANDS + band
-    own = (below > 0) * weight**2  # what is hardly seen, such as the chin's underside, has odd colours
+    own = (below > 0) * weight**2  # colours seen at grazing angles, as under the chin, are unreliable
     total, skin = (np.bincount(place, w, SECTORS * BANDS).reshape(shape) for w in (own, own * like))
     window = np.r_[np.zeros(COLLAR - 1), np.ones(COLLAR)]  # of a band and those below it
     total, skin = (convolve1d(x, window[::-1], 1, mode="constant") for x in (total, skin))
     total, skin = (x + np.roll(x, 1, 0) + np.roll(x, -1, 0) for x in (total, skin))
     share = np.where(total > FEWEST, skin / np.maximum(total, 1e-6), 1.0)
     share = np.minimum.accumulate(share, 1)
-    bare = np.clip((share - SKIN_SHARE[0]) / (SKIN_SHARE[1] - SKIN_SHARE[0]), 0, 1)
+    bare = ramp(share, *SKIN_SHARE)
     bare = (bare + np.roll(bare, 1, 0) + np.roll(bare, -1, 0)) / 3
     return np.where(below > 0, bare.ravel()[place], 1.0).astype(np.float32)
 
 
 def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
-    """(S,S) 0..1: where colours (S,S,3) linear, seen with weight (S,S), are something before the skin.
+    """(S,S) 0..1: where colours (S,S,3) linear, seen with weight (S,S), belong to something in front of the skin.
 
     zones (S,S,2): where frames of glasses and strands of hair may lie.
     """
@@ -118,12 +117,12 @@ def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
 
 
 def _grey_and_blue(away: Array, blue: Array, seen: Array) -> Array:
-    """(S,S) 0..1: all of a thing, such as a microphone, that is grey and here and there blue (S,S) 0..1, by colours
-    over the tone (S,S,3), in logarithms; seen (S,S) bool."""
+    """(S,S) 0..1: whole objects, such as microphones, that are grey and partly blue (S,S) 0..1. away (S,S,3): log
+    colours over the tone; seen (S,S) bool."""
     grey = cv2.GaussianBlur(away[..., 0] - away[..., 2], (0, 0), len(away) / 350) < GREY
     _, labels = cv2.connectedComponents(((grey | (blue > 0.5)) & seen).astype(np.uint8))
     count = np.bincount(labels.ravel())
     share = np.bincount(labels.ravel(), blue.ravel()) / np.maximum(count, 1)
     share[0] = 0.0
-    rim = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (len(away) // 100) + 1,) * 2)  # its edge mixes with skin
+    rim = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (len(away) // 100) + 1,) * 2)  # edges mix with skin
     return cv2.dilate((share > BLUE_SHARE)[labels].astype(np.float32), rim)

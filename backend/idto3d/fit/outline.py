@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The outline of the head against the outline of the person.
+"""Fits the silhouette of the head to that of the person.
 
-Where nothing but skin is seen there, the two are one line: at the sides of cheeks and ears. Where hair, a hat, a hand
-or a collar lies between them the person reaches further out; but no head reaches out of its person.
+Where only bare skin lies at the border, at the sides of cheeks and ears, the two silhouettes are the same line. Where
+hair, a hat, a hand or a collar covers the head, the person's lies further out, so there it is only an upper bound.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..photos.faces import Face
+from ..ramps import ramp
 from .camera import PhotoCamera
 from .landmarks import FitConfig, LandmarkFit, LandmarkModel, Lines, refit_with
 from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask, sample
@@ -26,23 +27,23 @@ from .visibility import draw_depth, resized
 Array = NDArray[Any]
 
 SIZE = 256  # pixels of the picture in which the head's outline is drawn
-SMOOTH = 2.0  # pixels over which its direction is taken
+SMOOTH = 2.0  # pixels of blur before its normals are computed
 INWARD, OUTWARD, STEP = 0.025, 0.016, 0.001  # metres along the normal in which the person's outline is looked for
-COVER = 0.003  # metres of hair over a skull, if there is any
-RIM = 0.004  # metres inside an outline whose colours count as being at it
-SKIN_REACH = 3.0  # robust standard deviations of the face's colours that are skin
-LEAST_SPREAD = (12.0, 3.0, 3.0)  # of them, in OpenCV's 8-bit L*a*b*
-LEAST_SKIN = 0.7  # share of the way between both outlines that must be skin's colour where nothing covers the head
-FADES = (0.004, 0.008)  # metres further out at which bare skin is less and less believed: hair can be of its colour
-UNDER_CHIN = 0.01  # metres below the chin to which the head's outline counts: below, clothes begin
-SCALP = 0.3  # from here on skin is hair's ground
+COVER = 0.003  # metres of hair assumed over the scalp
+RIM = 0.004  # metres inside an outline that are searched for skin colour, too
+SKIN_REACH = 3.0  # robust standard deviations of the face's colours within which a colour is skin
+LEAST_SPREAD = (12.0, 3.0, 3.0)  # lower limits of these deviations, in OpenCV's 8-bit L*a*b*
+LEAST_SKIN = 0.7  # share of the pixels between both outlines that must be skin's colour where the head is bare
+FADES = (0.004, 0.008)  # metres between both outlines over which trust falls to 0: hair can be of skin's colour
+UNDER_CHIN = 0.01  # metres below the chin to which the outline is used: below, clothes begin
+SCALP = 0.3  # `HeadModel.scalp` from which on hair may cover the outline
 CHIN = 152
 ROUNDS, STEPS = 2, 4  # how often outlines are found anew, and steps of the fit to each
 
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """Points of the head's outline (N): corners (N,3), weights (N,3) barycentric; normal (N,2) outwards in the picture;
+    """N points of the head's outline: corners (N,3), barycentric weights (N,3); normal (N,2) outwards in the picture;
     beyond (N,): metres along it to the person's outline; scalp (N,) bool; bare (N,) bool: only skin lies between."""
 
     corners: Array
@@ -58,7 +59,7 @@ class Outline:
 
 
 def fit_outlines(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig) -> LandmarkFit:
-    """Go on from a fit to landmarks with the person's outlines, too. `before` itself where none is found."""
+    """Refine a fit to landmarks by the persons' outlines, too. Returns `before` itself where none is found."""
     fit, config = before, replace(config, steps=STEPS)
     for _ in range(ROUNDS):
         lines = [
@@ -79,14 +80,14 @@ def _lines(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> L
     place = camera.project(outline.at(posed))[0]
     place += outline.normal * ((outline.beyond - inset) * camera.scale)[:, None]
     neutral, none = outline.at(model.neutral), np.zeros(0, bool)
-    trust = np.clip((FADES[1] - outline.beyond) / (FADES[1] - FADES[0]), 0, 1)
+    trust = ramp(outline.beyond, *FADES[::-1])
     fields = outline.at(model.identity), outline.at(model.expression), trust
     at = LandmarkModel(np.arange(len(place)), neutral, *fields, neutral.mean(0), none, none)
     return Lines(at, outline.normal, place, outline.scalp | ~outline.bare)
 
 
 def find_outline(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Outline | None:
-    """The outline of a posed head (P,3) where the person's is near; None where it is nowhere."""
+    """The outline of a posed head (P,3) where the person's is within reach; None where it nowhere is."""
     small = resized(camera, SIZE / len(face.picture))
     triangles = model.triangles_of(*SKIN_PARTS)
     drawn = draw_depth(small, posed, triangles, SIZE).triangle
@@ -128,7 +129,7 @@ def find_outline(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
 
 
 def skin_likeness(face: Face) -> Array:
-    """(S,S) float32: 1 where a pixel has a colour that the face's skin has, whatever the light."""
+    """(S,S) float32: 1 where a pixel's colour is within the range of the face's skin in this picture."""
     size = len(face.picture)
     lab = cv2.cvtColor(face.picture, cv2.COLOR_RGB2LAB).astype(np.float32)
     skin = polygon_mask(size, face.landmarks, OVAL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A photograph with the fitted head laid over it, so that a person sees how well it was understood."""
+"""A photograph with the fitted head drawn over it, for people to judge the fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 SIZE = 512
 LINE, SHEET = (255, 176, 64), (120, 200, 255)
-GRID_SHARE = 0.33  # of the quads' edges' contrast
+GRID_SHARE = 0.33  # opacity of the quads' edges
 
 
 def overlay(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Array:
@@ -46,7 +46,7 @@ def overlay(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> 
 
 
 def _wires(model: HeadModel, posed: Array, pixel: Array, camera: PhotoCamera) -> Array:
-    """(SIZE,SIZE) 0..1: every other line of the face's quads, where they look at the camera."""
+    """(SIZE,SIZE) 0..1: every other of the face's quads, where they face the camera."""
     quads = model.quads[model.faces_of("face")]
     quads = quads[(quads[:, 3] >= 0)][::2]
     normal = vertex_normals(posed, model.triangles_of("face", "back_head"))

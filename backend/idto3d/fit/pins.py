@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fit that a person corrects: points of the head are pinned to places of the photographs, and the rest gives way.
+"""A fit corrected by a person: points of the head are pinned to places in the photographs, and the head follows.
 
-Two steps. First Gauss-Newton as in `landmarks`, but around the fit as it is: pins pull, landmarks and skin far from
-them hold what they have, and changes cost what the priors say, so that a pinned chin makes a jaw that people have. Then
-what is left at the pins, a smooth field of the skin, exact at them and gone a few edges away (a thin plate on springs:
-(L^2 + SCREEN^-4) d = 0 off the pins). No pins, no change: the answer depends on the pins and nothing else.
+Two steps. First Gauss-Newton as in `landmarks`, but with priors around the current fit: landmarks and skin far from the
+pins resist, and the modes' prior makes a pinned chin give a plausible jaw. Then a smooth displacement of the skin for
+the remaining distance, exact at the pins and gone a few edges away (a thin plate on springs: (L^2 + SCREEN^-4) d = 0
+off the pins). The result depends on the pins only; without pins nothing changes.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from .result import HeadFit
 
 Array = NDArray[Any]
 
-SIGMA = 0.001  # metres: how closely the first step follows a pin; the second closes the rest
-SIGMA_EXPRESSION = 0.08  # of the coefficients around what they were: pins are about the face more than about its mood
-SIGMA_LANDMARK = 0.003  # metres: how firmly landmarks hold what they have
-NEAR = 0.02  # metres round a pin in which landmarks have less to say than it
+SIGMA = 0.001  # metres: standard deviation of a pin in the first step
+SIGMA_EXPRESSION = 0.08  # of expression coefficients around the current ones: pins should change identity first
+SIGMA_LANDMARK = 0.003  # metres: of landmarks around where they are
+NEAR = 0.02  # metres round a pin within which landmarks lose their weight
 SIGMA_FAR, FAR, SAMPLES = 0.002, 0.04, 300
-"""How firmly the skin far from pins stays (metres), where far begins, and at how many places that is asked."""
-SCREEN = 6.0  # edges over which a pin's own field fades
-EXPRESSIVE = 0.006  # metres of expression at a pin from which on most of what is left there is the photo's alone
+"""Standard deviation of the skin far from pins (metres), where far begins, and at how many vertices it is evaluated."""
+SCREEN = 6.0  # edges over which a pin's displacement fades
+EXPRESSIVE = 0.006  # metres of expression at a pin at which half of the displacement goes to that photo's pose only
 STEPS = 4
-FARTHEST = 0.015  # metres that the smooth field may have to bridge
-FOLDED = 0.004  # of the skin's triangles may turn over
+FARTHEST = 0.015  # metres that the displacement may have to bridge
+FOLDED = 0.004  # share of the skin's triangles that may flip
 _FIX = "Move the last pin nearer to where it was, or remove it."
 
 
 @dataclass(frozen=True, eq=False)
 class Pin:
-    """A place of the head, corners (3,) of a triangle of its skin with barycentric weights (3,), and the pixel (2,) of
-    a photo's camera where it is to be."""
+    """A point of the skin, a triangle's corners (3,) and barycentric weights (3,), and the pixel (2,) of a photo where
+    it should be."""
 
     photo: int
     corners: Array
@@ -75,7 +75,8 @@ class Pulled:
 
 
 class Pinning:
-    """A fitted head that is pulled at: identity (M,), neutral (P,3) and its photographs. `pull` may be asked often."""
+    """A fitted head to be corrected: identity (M,), neutral (P,3) and its photographs. Factorises once; `pull` is
+    fast."""
 
     def __init__(self, model: HeadModel, identity: Array, neutral: Array, photos: Sequence[Posed]) -> None:
         self.model, self.identity, self.neutral, self.photos = model, identity, neutral, tuple(photos)
@@ -99,8 +100,7 @@ class Pinning:
         self.on_skin[self._skin] = True
 
     def pull(self, pins: Sequence[Pin]) -> Pulled:
-        """The head with its pins where they are wanted. Raises UserError E_FIT_PINS for pins that no head explains.
-        """
+        """The head with its pins in place. Raises UserError E_FIT_PINS for pins that no plausible head meets."""
         if not pins:
             return Pulled(self.identity, np.zeros_like(self.neutral), self.photos)
         if not all(self.on_skin[pin.corners].all() for pin in pins):
@@ -121,7 +121,7 @@ class Pinning:
         return Pulled(identity, motion + shared, tuple(photos))
 
     def _solve(self, pins: Sequence[Pin]) -> tuple[Array, list[PhotoState]]:
-        """Identity and each photo's camera and expression, Gauss-Newton around what they are."""
+        """Identity and each photo's camera and expression by Gauss-Newton, with priors around the current values."""
         config = FitConfig()
         parts = [self._observed(k, pins) for k in range(len(self.photos))]
         states = [PhotoState(photo.camera, photo.expression, photo.expression) for photo in self.photos]
@@ -138,9 +138,9 @@ class Pinning:
                 jac, res = linearise(at, a, state, q, True)
                 pixels = sigma * state.camera.scale
                 off = np.linalg.norm(res, axis=1) / pixels
-                # a pin means what it says; a landmark that has to give way altogether pulls no harder than this
-                held = np.where(sigma == SIGMA, 1.0, np.minimum(1.0, config.huber / np.maximum(off, 1e-9)))
-                w = np.repeat(at.trust / pixels**2 * held, 2)
+                # pins are quadratic, landmarks Huber: a landmark far off pulls no harder
+                robust = np.where(sigma == SIGMA, 1.0, np.minimum(1.0, config.huber / np.maximum(off, 1e-9)))
+                w = np.repeat(at.trust / pixels**2 * robust, 2)
                 first = m + k * block
                 rows = np.r_[0:m, first : first + block]
                 j = jac.reshape(-1, jac.shape[-1])
@@ -160,7 +160,7 @@ class Pinning:
         return a, states
 
     def _stillness(self, pins: Sequence[Pin]) -> Array:
-        """(M,M) what it costs the identity to move skin that no pin speaks of, also where no landmark would tell."""
+        """(M,M) precision on the identity that keeps skin far from all pins in place, also away from landmarks."""
         where = np.stack([pin.weights @ self.neutral[pin.corners] for pin in pins])
         distance = np.linalg.norm(self.neutral[self._far][:, None] - where, axis=2).min(1)
         weight = (1 - np.exp(-((distance / FAR) ** 2))) / SIGMA_FAR**2
@@ -168,7 +168,7 @@ class Pinning:
         return flat @ flat.T
 
     def _observed(self, k: int, pins: Sequence[Pin]) -> tuple[LandmarkModel, Array, Array]:
-        """Of one photo the model at landmarks and pins, their pixels (K,2) and standard deviations (K,) in metres."""
+        """For photo k: the model at landmarks and pins, their pixels (K,2) and standard deviations (K,) in metres."""
         photo, at = self.photos[k], self._at
         own = [pin for pin in pins if pin.photo == k]
         where = _at(self.neutral, *self._landmarks)
@@ -181,7 +181,7 @@ class Pinning:
         pinned = slice(len(at.index), None)
         identity = np.concatenate([at.identity, _at(self.model.identity, corners[pinned], weights[pinned])], 1)
         expression = np.concatenate([at.expression, _at(self.model.expression, corners[pinned], weights[pinned])], 1)
-        # so that the linear model says of these points what the head has there, whatever moved it
+        # the linear model's neutral is set so that it gives the current pose, which has other displacements, too
         shown = _at(photo.pose, corners, weights)
         neutral = shown - np.tensordot(self.identity, identity, 1) - np.tensordot(photo.expression, expression, 1)
         pixel, _ = photo.camera.project(shown)
@@ -192,7 +192,7 @@ class Pinning:
         return replace(at, neutral=neutral, identity=identity, expression=expression, trust=trust), pixel, sigma
 
     def _bend(self, pins: Sequence[Pin], photos: Sequence[Posed]) -> tuple[Array, list[Array]]:
-        """What is left at the pins as smooth fields (P,3): of the head, and of each photo's pose alone."""
+        """Smooth displacements (P,3) for the remaining distances: of the head, and of each photo's pose only."""
         axes = np.stack([photos[pin.photo].camera.rotation[:2] for pin in pins])
         left = np.stack([_missed(pin, photos[pin.photo]) for pin in pins])
         far = float(np.linalg.norm(left, axis=1).max())
@@ -212,7 +212,7 @@ class Pinning:
         return shared, own
 
     def _green(self, pins: Sequence[Pin]) -> Array:
-        """(N,Q) how the body answers a push at each pin."""
+        """(N,Q) the body's response (Green's function) to a unit force at each pin."""
         rows = np.repeat(np.arange(len(pins)), 3)
         columns = self._place[np.stack([pin.corners for pin in pins])].ravel()
         values = np.stack([pin.weights for pin in pins]).ravel()
@@ -232,7 +232,7 @@ class Pinning:
         return self._body.whole(motion).numpy().astype(np.float64)
 
     def _check(self, motion: Array, photos: Sequence[Posed]) -> None:
-        """A skin that folds over is nobody's."""
+        """Raises UserError E_FIT_PINS where triangles of the skin flip."""
         before, after = (_normals(points, self._skin) for points in (self.neutral, self.neutral + motion))
         turned = float(((before * after).sum(1) < 0).mean())
         if turned > FOLDED or not all(np.isfinite(photo.pose).all() for photo in photos):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A photograph laid on the head: for every vertex how well it is seen, for every texel its de-lit colour."""
+"""A photograph projected onto the head: how well each vertex is seen, and the de-lit colour of each texel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
 from ..photos.faces import Face
-from ..ramps import smoothstep
+from ..ramps import ramp, smoothstep
 from .camera import PhotoCamera
 from .light import coat, fit_light, less_coat, shading, under_coat
 from .tone import Reading, brighter_white, likely_tone
@@ -22,12 +22,12 @@ from .visibility import draw_depth, resized
 
 Array = NDArray[Any]
 
-FACING = (0.12, 0.45)  # cosine to the camera where a surface begins to count, and where it counts fully
-BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still seen, no longer seen
-DARK = (0.2, 0.55)  # of the usual light: darker places show noise and what other things reflect
-CLIPPED = (0.85, 0.97)  # linear: the camera's end of the scale
+FACING = (0.12, 0.45)  # cosine to the camera at which a surface begins to count, and counts fully
+BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still visible, no longer visible
+DARK = (0.2, 0.55)  # of the mean irradiance: darker places show noise and reflected light
+CLIPPED = (0.85, 0.97)  # linear: where the camera's sensor saturates
 DEPTH_SIZE = 512
-REDDER, GREY_HAIR = 0.6, (0.5, 0.75)  # quantile of red over green that is skin's; logarithm less of it that is hair's
+REDDER, GREY_HAIR = 0.6, (0.5, 0.75)  # quantile of red over green taken for skin's; log below it that is grey hair's
 USUAL_FACING = 0.8  # cosine to the camera at which most of a face is seen
 # outlines in MediaPipe's mesh: of the eyes' openings and the mouth's
 EYES = (
@@ -84,7 +84,7 @@ def polygon_mask(size: int, landmarks: Array, outline: tuple[int, ...]) -> Array
 def project_photo(
     model: HeadModel, face: Face, camera: PhotoCamera, posed: Array, covering: tuple[Array, Array] | None = None
 ) -> Projected:
-    """Lay a posed head (P,3) into its photograph and find the light there.
+    """Project a posed head (P,3) into its photograph and fit the light.
 
     covering: vertices (V,3) and triangles (F,3) of what may stand in front of the skin, such as hair.
     """
@@ -111,11 +111,11 @@ def project_photo(
 
 
 FILMS = ("lacrimal", "eye_blend", "eye_occlusion", "lashes")
-"""Parts that one sees through."""
+"""Transparent parts."""
 
 
 def usable_pixels(face: Face) -> Array:
-    """(S,S) float32: 1 where the picture shows the person's outside."""
+    """(S,S) float32: 1 on the person, 0 in the openings of eyes and mouth."""
     size = len(face.picture)
     unit = max(1.0, float(np.ptp(face.landmarks[:468, 1])) / 150)
     person = np.clip((face.person - 0.5) / 0.3, 0, 1) * face.inside
@@ -147,7 +147,7 @@ def _light(
 
 
 def greyer(colours: Array, weights: Array) -> Array:
-    """(N,) how much less of red over green, in logarithms, colours (N,3) have than most of them, by weights (N,)."""
+    """(N,) by how much the log of red over green of colours (N,3) is below their weighted (N,) quantile REDDER."""
     red = np.log(np.maximum(colours[:, 0], 1e-3) / np.maximum(colours[:, 1], 1e-3))
     order = np.argsort(red)
     share = np.cumsum(weights[order])
@@ -155,7 +155,7 @@ def greyer(colours: Array, weights: Array) -> Array:
 
 
 def _reading(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], linear: Array, bright: Array) -> Reading:
-    """What the picture shows of its light where skin looks as bright (3,); laid: pixel, facing and shade (P,...)."""
+    """`fit.tone`'s input, of skin of brightness bright (3,); laid: pixel, facing and shade (P,...)."""
     pixel, facing, shade = laid
     balls = model.vertices_of("sclera") & (facing > 0.3)
     openings = [polygon_mask(len(linear), face.landmarks, outline) for outline in EYES]
@@ -164,7 +164,7 @@ def _reading(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], lin
 
 
 def read_light(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Reading:
-    """What `fit.tone` goes by, of a posed head (P,3) in its photograph."""
+    """`fit.tone`'s input for a posed head (P,3) in its photograph."""
     normal = vertex_normals(posed, model.triangles)
     pixel, _ = camera.project(posed)
     facing = (normal * camera.towards(posed)).sum(1)
@@ -199,7 +199,7 @@ def seen_weights(photo: Projected, pixel: Array, height: Array, facing: Array) -
         np.clip(np.rint((pixel[:, 0] + 0.5) * factor - 0.5), 0, small - 1).astype(int),
     ]
     behind = front - height
-    weight = smoothstep(facing, *FACING) * (1 - np.clip((behind - BEHIND[0]) / (BEHIND[1] - BEHIND[0]), 0, 1))
+    weight = smoothstep(facing, *FACING) * (1 - ramp(behind, *BEHIND))
     weight *= _within(pixel, size)
     return (weight * sample(photo.usable, pixel)).astype(np.float32)
 
@@ -213,7 +213,7 @@ def vertex_seen(model: HeadModel, photo: Projected) -> Array:
 
 def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None) -> tuple[Array, Array]:
     """De-lit colours (N,3) linear and weights (N,) of a map's texels; with `mirror` (P,), of the other side's."""
-    # of what comes back the skin's body has its share, and its coat the rest
+    # divides by the diffuse share, too: the rest of the light is the coat's reflection
     values = np.c_[photo.pixel, photo.height, photo.facing, photo.shade / under_coat(photo.tone, photo.facing)]
     at = texels.at(values) if mirror is None else texels.at_mirrored(values, mirror)
     weight = seen_weights(photo, at[:, :2], at[:, 2], at[:, 3])

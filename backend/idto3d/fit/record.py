@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fit as its file holds it: cameras of the whole photographs, in the bundle's frame; and back again."""
+"""A fit to and from fit.json, where cameras are of the whole photographs and in the bundle's frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 
 
 def record_fit(model: HeadModel, fit: HeadFit, faces: Sequence[Face]) -> FitFile:
-    """What fit.json says; one face a photo of the fit."""
+    """The content of fit.json; faces: one for each photo of the fit, in its order."""
     names = model.expression_names
     photos = []
     for face, photo in zip(faces, fit.photos, strict=True):
@@ -55,7 +55,7 @@ def coefficients(model: HeadModel, named: Mapping[str, float]) -> Array:
 
 
 def in_photo(camera: PhotoCamera, transform: Array) -> PhotoCamera:
-    """A camera of one picture as that of another, which `transform` (2,3), a similarity, brings the first to."""
+    """The camera after its picture was moved by a similarity `transform` (2,3)."""
     factor = float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))
     turn = np.eye(3)
     # Rows run downwards in pictures and upwards in camera axes.
@@ -65,14 +65,14 @@ def in_photo(camera: PhotoCamera, transform: Array) -> PhotoCamera:
 
 
 def to_file(camera: PhotoCamera) -> FitCamera:
-    """As fit.json has it."""
+    """The camera as OpenCV's pinhole from the bundle's frame."""
     rotation = _TO_OPENCV @ camera.rotation
     translation = np.array([0, 0, 1 / camera.inverse_distance]) - rotation @ camera.centre
     return FitCamera(camera.focal, np.asarray(camera.shift, np.float64), rotation @ TO_HEAD, translation)
 
 
 def from_file(camera: FitCamera, centre: Array) -> PhotoCamera:
-    """The other way; centre (3,) of the head frame, on the camera's axis, as the fit had it."""
+    """The inverse of `to_file`; centre (3,): head frame, the camera's centre in the fit."""
     rotation = _TO_OPENCV @ camera.rotation @ TO_HEAD.T
     distance = float((camera.rotation @ TO_HEAD.T @ centre + camera.translation)[2])
     return PhotoCamera(rotation, centre, camera.focal / distance, camera.principal, 1 / distance)

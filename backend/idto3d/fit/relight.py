@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The light of a photograph once more, now that the head's own colours are known: the light in which the finished head
-looks as its photograph does.
+"""Fits the light of a photograph again to the finished maps, so that the rendered head looks as in the photograph.
 
-What the first light explained is not all that went into the maps: tones were moved, shadows left in them or taken out.
-So the renderer's own equation is solved for the light, its maps given: a sum of lobes in
-non-negative least squares (Lawson and Hanson 1974), so that hardly any direction shines less than nothing.
+The maps differ from the photograph divided by the first light: tones were changed, shadows removed. So the renderer's
+equation is solved for the light with the maps given, as a sum of lobes by non-negative least squares (Lawson and Hanson
+1974), which keeps radiance nearly non-negative in all directions.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ from .subject import Fitted
 
 Array = NDArray[Any]
 
-SAMPLES = 12000  # texels that are asked
-LOBES = 48  # directions that light may come from
-SHARPEST = (2.2, 2.0)  # of bands 1 and 2: a lobe as directed as may be, its least -.08 of its peak
-EVENNESS = 0.005  # regularization towards even light, of the samples' weight: half of all normals are never seen
-OUTLIER = 0.6  # logarithm of colour over prediction, where a sample's weight has halved
+SAMPLES = 12000  # texels
+LOBES = 48  # directions of light
+SHARPEST = (2.2, 2.0)  # coefficients of bands 1 and 2 of a narrow lobe; its minimum is -.08 of its peak
+EVENNESS = 0.005  # regularization towards even light, relative to the samples: half of all normals are never seen
+OUTLIER = 0.6  # log of colour over prediction at which a sample's weight is halved
 LEAST_SEEN = 0.3
-FEWEST = 50  # of samples, that tell a light
+FEWEST = 50  # samples (sum of weights) needed
 ROUNDS = 5
-DARKEST = 1e-4  # linear: a channel of a photograph may be empty
+DARKEST = 1e-4  # linear: keeps an empty channel from dividing by 0
 
 
 def relit(model: HeadModel, fitted: Fitted, evidence: Evidence) -> Fitted:
-    """With the lights in which the maps look as their photographs do; the old one where hardly any skin is seen."""
+    """The fit with new lights; photographs in which hardly any skin is seen keep the old one."""
     if not evidence.seen:
         return fitted
     name = max(evidence.seen, key=lambda n: float(evidence.seen[n].sum()))
@@ -85,12 +84,12 @@ def solve_light(colours: Array, channels: Array, directions: tuple[Array, Array]
         off = np.abs(np.log(np.maximum(colours, 0.02 * usual) / found)).max(1)
         w = weights / (1 + (off / OUTLIER) ** 2)
         for c, design in enumerate(designs):
-            # what the eye sees of a difference falls with lightness: as in sRGB
+            # weighs differences as sRGB's gamma does
             rows = np.sqrt(w) * found[:, c] ** -0.55
             a, b = design * rows[:, None], colours[:, c] * rows
             scale = np.sqrt(EVENNESS * np.trace(a.T @ a) / LOBES)
             normal, target = a.T @ a + scale**2 * even, a.T @ b
-            # least squares by its normal equations: the Cholesky factor stands for all rows
+            # the Cholesky factor of the normal equations replaces the many rows
             factor = np.linalg.cholesky(normal + 1e-9 * np.trace(normal) * np.eye(LOBES))
             shares[c], _ = nnls(factor.T, np.linalg.solve(factor, target))
     light = lobes @ np.stack(shares, 1)
@@ -98,7 +97,7 @@ def solve_light(colours: Array, channels: Array, directions: tuple[Array, Array]
 
 
 def _basis(channels: Array, directions: tuple[Array, Array]) -> tuple[Array, Array]:
-    """(N,9) each: what a light's coefficients give of an albedo of 1, and of what the coat mirrors."""
+    """(N,9) each: radiance per coefficient of the light, diffuse with an albedo of 1, and mirrored by the coat."""
     normal, towards = (d / np.linalg.norm(d, axis=1, keepdims=True) for d in directions)
     cosine = np.clip((normal * towards).sum(1, keepdims=True), 1e-4, 1)
     rough = torch.from_numpy(np.maximum(channels[:, 3:4], MIN_ROUGHNESS)).double()

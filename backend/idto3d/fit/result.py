@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a fit is: one identity, and of each photograph the camera, the expression and the light."""
+"""The result of a fit: one identity, and for each photograph camera, expression and light."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class PhotoFit:
-    """One photograph. expression (E,) coefficients; correction (P,3) metres: what they missed of the face in it; light
-    (9,3): irradiance over pi in `render.lights.sh_basis`, linear RGB, head frame, so that colour = albedo *
-    basis(normal) @ light, and once the maps are known (`fit/relight.py`), so that the renderer gives the photograph;
-    residual: root mean square distance of trusted landmarks, metres on the face; weight: how
-    much this photo counts beside others, 0..1."""
+    """One photograph. expression (E,) coefficients; correction (P,3) metres: displacement of this pose only; light
+    (9,3): irradiance over pi in `render.lights.sh_basis`, linear RGB, head frame, fitted so that colour = albedo *
+    basis(normal) @ light, and again by `fit/relight.py` once the maps are known; residual: root mean square distance of
+    landmarks weighted by trust, metres on the face; weight: of this photo among others, 0..1."""
 
     name: str
     camera: PhotoCamera
@@ -34,8 +33,8 @@ class PhotoFit:
 
 @dataclass(frozen=True, eq=False)
 class HeadFit:
-    """identity (M,) standard deviations; displacement (P,3) metres: what the modes cannot say, smooth, only where seen;
-    resting (E,): the expression that the face has when it has none, such as how far its lids hang."""
+    """identity (M,) standard deviations; displacement (P,3) metres: smooth, beyond the identity modes; resting (E,):
+    expression coefficients of the face at rest, such as how far its lids hang."""
 
     identity: Array
     displacement: Array
@@ -52,5 +51,5 @@ class HeadFit:
         return model.shape(self.identity) + self.displacement + moved + photo.correction
 
     def offset(self, model: HeadModel, weights: Array) -> Array:
-        """(P,3) from the face at rest to an expression of full weights (E,): what already rests there is not added."""
+        """(P,3) from the face at rest to an expression of weights (E,), less what the resting face has of it."""
         return model.motion(np.where(weights != 0, weights - self.resting, 0.0))

@@ -21,7 +21,7 @@ from .result import HeadFit, PhotoFit
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """fit; faces: those that it explains; projected: each of them laid on the head; notices: of those left out."""
+    """fit; faces: those that were used; projected: each of them laid on the head; notices: of those left out."""
 
     fit: HeadFit
     faces: tuple[Face, ...]
@@ -30,9 +30,9 @@ class Fitted:
 
 
 def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
-    """One head for all photographs, and each of them laid on it. Photos that no head explains are left out.
+    """Fit one head to all photographs and project each onto it. Photos with a residual above WRONG are left out.
 
-    Raises UserError E_FIT_RESIDUAL if none is left, E_FIT_IMPLAUSIBLE for a head that nobody has.
+    Raises UserError E_FIT_RESIDUAL if none is left, E_FIT_IMPLAUSIBLE for an implausible identity.
     """
     notices: list[Notice] = []
     used = list(faces)

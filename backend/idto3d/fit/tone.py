@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How dark skin is. A photograph shows albedo times light, and only what is known of both beforehand parts them: which
-tones skin has, how bright faces come out of cameras, and that the whites of all people's eyes are much alike.
+"""The skin's tone. A photograph shows albedo times light, and only priors on both separate them: the tones of human
+skin, the usual exposure of faces, and the albedo of the eyes' whites, which is much alike in all people.
 
-The mean of the posterior over a grid of lightness, all tones being as likely beforehand. Given the lightness everything
-else is Gaussian in logarithms: skin's hue follows its lightness along melanin's curve; the light's colour and strength
-are common to skin and eyes. Light is one of two kinds, as usual or odd (backlight, a stage), so that skin which only
-odd light explains is not taken for darker than it is. What synthetic people say of all this (`python -m
-idto3d.training.tone_prior`, with the CC0 skins of MakeHuman) was widened for what cameras and lids do: of photographs
-the whites come out a fifth darker.
+Posterior mean on a grid of lightness with a flat prior. Given the lightness, everything else is Gaussian in logarithms:
+skin's hue follows its lightness along melanin's curve, and the light's colour and strength are common to skin and eyes.
+Light is a mixture of two kinds, usual and odd (backlight, a stage), so that odd light does not make skin appear darker.
+The constants were measured on synthetic people (`python -m idto3d.training.tone_prior`, with MakeHuman's CC0 skins) and
+widened for cameras and lids: in photographs the whites are a fifth darker.
 """
 
 from __future__ import annotations
@@ -20,30 +19,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ramps import ramp
+
 Array = NDArray[Any]
 
 IRIS = ((468, (469, 470, 471, 472)), (473, (474, 475, 476, 477)))
-WHITE = 1.2  # of the iris's radius from its centre, from where on an eye is white
-BRIGHTEST = 0.9  # quantile of the white above which neither lid nor lashes shade it
-FEWEST = 6  # pixels of white that tell anything
+WHITE = 1.2  # iris radii from its centre at which the white begins
+BRIGHTEST = 0.9  # quantile of the white's lightness above which lids and lashes do not shade it
+FEWEST = 6  # pixels of white needed
 
 # rows of logarithms: mean, red over green, green over blue
 AXES = np.array([[1 / 3, 1 / 3, 1 / 3], [1, -1, 0], [0, 1, -1]])
 LIGHTNESS = np.linspace(-3.6, -0.2, 86)  # mean logarithm of linear albedo
 PALEST, DARKEST = (-0.5, 0.1), (-3.0, 0.15)  # where skin ends, and how sharply
 CURVE = np.array([[0.0, 1.0], [0.34, -0.24], [0.29, -0.16]])  # of AXES: constant, and slope by the lightness
-OFF_CURVE = np.array([0.0, 0.1, 0.08])  # deviation of people from it
-MEASURED = np.array([0.1, 0.07, 0.07])  # deviation of what a picture shows of skin from what skin reflects
+OFF_CURVE = np.array([0.0, 0.1, 0.08])  # standard deviation of people around it
+MEASURED = np.array([0.1, 0.07, 0.07])  # standard deviation of the measurement in a picture
 WHITE_MEAN, WHITE_SPREAD = np.array([-0.45, 0.15, 0.10]), np.array([0.28, 0.13, 0.13])
-CLOSING = (1.6, 1.2)  # opening from where on lids shade the white, and where they do fully
-SHADED, SHADED_SPREAD = -0.65, 0.25  # on top of the lightness of the white then
-SHUT = 0.9  # opening under which there is nothing to be seen
-FINE, COARSE_SPREAD = 8.0, np.array([0.5, 0.3, 0.3])  # radius in pixels under which more and more of the lids mix in
+CLOSING = (1.6, 1.2)  # opening at which lids begin to shade the white, and shade it fully
+SHADED, SHADED_SPREAD = -0.65, 0.25  # added to mean and deviation of the white's lightness then
+SHUT = 0.9  # opening below which the white is not used
+FINE, COARSE_SPREAD = 8.0, np.array([0.5, 0.3, 0.3])  # iris radius in pixels below which lids blend into the white
 
 
 @dataclass(frozen=True)
 class _Light:
-    """A kind of light: how often, the mean logarithm of what it does to the usual exposure, and deviations."""
+    """A kind of light: prior probability, and mean (lightness) and standard deviations of its logarithm in AXES."""
 
     share: float
     mean: float
@@ -55,8 +56,8 @@ LIGHTS = (_Light(0.85, -0.15, (0.27, 0.15, 0.12)), _Light(0.15, -0.6, (0.6, 0.4,
 
 @dataclass(frozen=True, eq=False)
 class White:
-    """The white of an eye: colour (3,) linear, freed of the shading of the eyeball; opening: between the lids, and
-    radius: of the iris in pixels, the opening in these."""
+    """The white of an eye: colour (3,) linear, divided by the eyeball's shading; radius: of the iris, pixels; opening:
+    between the lids, in iris radii."""
 
     colour: Array
     opening: float
@@ -65,8 +66,8 @@ class White:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a photograph shows of its light. skin (3,) linear: reflected by the skin's body under the face's mean
-    light; white: of the eyes, None where none is seen; grey: it has no colours."""
+    """The measurements. skin (3,) linear: reflected diffusely under the face's mean light; white: of the eyes, None
+    where none is seen; grey: the photograph has no colours."""
 
     skin: Array
     white: White | None
@@ -85,12 +86,12 @@ def likely_tone(reading: Reading) -> Array:
 
 
 def _observed(reading: Reading) -> tuple[Array, Array, Array]:
-    """(3,), or (6,) with a white: coordinates of skin and white, their means but for the skin's lightness, and the
-    deviations that they do not share."""
+    """(3,), or (6,) with a white: coordinates of skin and white in AXES, their means without the skin's lightness, and
+    their independent standard deviations."""
     parts = [(np.log(np.maximum(reading.skin, 1e-3)) @ AXES.T, CURVE[:, 0], np.hypot(MEASURED, OFF_CURVE))]
     white = reading.white
     if white is not None and white.opening > SHUT:
-        shut = float(np.clip((white.opening - CLOSING[0]) / (CLOSING[1] - CLOSING[0]), 0, 1))
+        shut = float(ramp(white.opening, *CLOSING))
         spread = WHITE_SPREAD + [SHADED_SPREAD * shut, 0, 0] + COARSE_SPREAD * max(0.0, 1 - white.radius / FINE)
         colour = np.log(np.maximum(white.colour, 1e-3)) @ AXES.T
         parts.append((colour, WHITE_MEAN + [SHADED * shut, 0, 0], spread))
@@ -99,9 +100,9 @@ def _observed(reading: Reading) -> tuple[Array, Array, Array]:
 
 
 def _posterior(off: Array, kind: _Light, spread: Array, grey: bool) -> tuple[Array, Array]:
-    """Of each of LIGHTNESS its log chance (N,) under a kind of light and the skin's coordinates (N,3).
+    """For each of LIGHTNESS its log likelihood (N,) under a kind of light, and the skin's coordinates (N,3).
 
-    off, spread: (3,) or (6,), see `_observed`. A grey picture's hues are not looked at.
+    off, spread: (3,) or (6,), see `_observed`. The hues of a grey picture are ignored.
     """
     known = np.arange(0, len(off), 3) if grey else np.arange(len(off))
     light = np.diag(np.square(kind.spread))

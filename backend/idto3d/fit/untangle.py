@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Skin that does not pass through itself.
+"""Removes self-intersections of the skin.
 
-A head is a warp of the mean head, which crosses itself nowhere. Where sheets lie against one another, as lips, lids and
-the walls of nostrils do, modes that move them a little apart from each other make them cross. There the warp is made
-smooth in space instead of along the skin, so that both sheets go the same way, and as far as that is needed only.
+A head is a warp of the mean head, which has no self-intersections. Where surfaces lie close together, as lips, lids and
+the walls of nostrils do, modes that move them slightly differently make them intersect. There the warp is smoothed in
+space instead of along the surface, so that both move alike, and only as much as is needed.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from ..mesh.intersections import self_intersections
 Array = NDArray[Any]
 
 SOFT = ("mouth_socket", "eye_socket", "lacrimal", "eye_blend", "eye_occlusion", "lashes")
-"""Parts that go with the skin they lie at."""
-CLEARANCE = 2e-7  # metres by which two triangles must pass through one another to count; finer than the rulers'
+"""Parts that move with the skin next to them."""
+CLEARANCE = 2e-7  # metres by which two triangles must intersect to count; finer than the evaluation's
 SPREAD = 0.004  # metres: standard deviation of the smoothing in space
-REACH = 0.008  # metres from a crossing to where nothing changes
-WIDER = 1.4  # of both, each time that a whole share was not enough
-STEP = 0.35  # of the smooth warp, that is taken more of with each round
-SURROUNDINGS = 0.03  # metres round the first crossings in which further ones are looked for
-SLACK = 0.1  # keeps the slopes of a warp small where its neighbourhood is too flat to tell them
+REACH = 0.008  # metres from an intersection beyond which nothing changes
+WIDER = 1.4  # factor on both when the fully smoothed warp is not enough
+STEP = 0.35  # of the smoothed warp, added with each round
+SURROUNDINGS = 0.03  # metres round the first intersections within which new ones are searched
+SLACK = 0.1  # regularises the gradient of the warp where the neighbourhood is flat
 ROUNDS = 16
 
 
 def untangle(model: HeadModel, points: Array) -> Array:
-    """(P,3) displacement after which the skin of a head (P,3) crosses itself nowhere; zero where it does not now.
+    """(P,3) displacement that removes the self-intersections of a head's skin (P,3); zero if there are none.
 
-    Of what the rounds came to the fewest crossings count, should there be some that the model's mean head has itself.
+    If some remain after all rounds, the round with the fewest is returned.
     """
     triangles = model.triangles_of(*SKIN_PARTS)
     pairs = self_intersections(points, triangles, CLEARANCE)
@@ -69,8 +69,8 @@ def untangle(model: HeadModel, points: Array) -> Array:
 
 
 def _smooth(mean: Array, warp: Array, skin: Array, rows: Array, spread: float) -> Array:
-    """(R,3) the warp (P,3) of the mean head at vertices `rows`, linear in space near each: moving least squares over
-    the skin's vertices (Lancaster and Salkauskas 1981)."""
+    """(R,3) the warp (P,3) of the mean head at vertices `rows`, smoothed by moving least squares with linear functions
+    of space over the skin's vertices (Lancaster and Salkauskas 1981)."""
     near = cKDTree(mean[skin]).query_ball_point(mean[rows], 2.5 * spread)
     i, j = np.repeat(np.arange(len(rows)), [len(own) for own in near]), np.concatenate(near).astype(np.int64)
     offset = np.c_[np.ones(len(i)), (mean[skin[j]] - mean[rows[i]]) / spread]
