@@ -29,6 +29,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 # Under a coat: what has no gloss of its own, whatever programs without coats are told.
 _UNDER_COAT = {"Roughness": 0.7, "Specular IOR Level": 0.0}
+_SPECULAR = 0.5  # of a surface in full light
 _BLANK = ("seen",)  # maps that are no part of how it looks
 
 
@@ -118,6 +119,8 @@ def _link_maps(material: Any, images: Mapping[str, Any], fades: Sequence[Fade], 
         if kind in images:
             node = _image_node(tree, images[kind], kind, (-700, height))
             tree.links.new(node.outputs["Color"], shader.inputs[socket])
+    if "specular" in images and shader.inputs["Coat Weight"].default_value > 0:
+        _coat_as_specular(tree)
     if "normal" in images:
         normal = _image_node(tree, images["normal"], "normal", (-700, -600)).outputs["Color"]
         colour, normal = wrinkles.add(tree, images, fades, shape_keys, colour, normal)
@@ -126,6 +129,17 @@ def _link_maps(material: Any, images: Mapping[str, Any], fades: Sequence[Fade], 
         tree.links.new(normal, turn.inputs["Color"])
         tree.links.new(turn.outputs["Normal"], shader.inputs["Normal"])
     tree.links.new(colour, shader.inputs["Base Color"])
+
+
+def _coat_as_specular(tree: Any) -> None:
+    """The throat gets no light: a lamp that shone on its spit was a grey patch in an open mouth."""
+    coat = principled(tree).inputs["Coat Weight"]
+    node = tree.nodes.new("ShaderNodeMath")
+    node.operation = "MULTIPLY"
+    node.inputs[1].default_value = coat.default_value / _SPECULAR
+    node.location = (-360, -300)
+    tree.links.new(tree.nodes["specular"].outputs["Color"], node.inputs[0])
+    tree.links.new(node.outputs[0], coat)
 
 
 def _dull_under_coat(tree: Any) -> None:

@@ -7,6 +7,7 @@ failed assertion ends it.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import sys
@@ -17,7 +18,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import operators_import
+from idto3d_blender.head import material, operators_import
 from idto3d_blender.head.export import materials
 from idto3d_blender.ui import properties
 from tests.blender import blender_session
@@ -176,6 +177,22 @@ def check_wrinkles(obj: Any) -> None:
     check_lean(obj)
 
 
+def add_specular_of_eyes(folder: Path) -> None:
+    """Half of the light, as deep in a mouth."""
+    header = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+    header["materials"][1] |= {"specular": None, "maps": ["albedo", "specular"]}
+    (folder / "head.json").write_text(json.dumps(header), encoding="utf-8")
+    synthetic.write_png(folder / "maps" / "eyes_specular.png", np.full((16, 16), 64, np.uint8))
+
+
+def check_coat(obj: Any) -> None:
+    """It shines where the specular map does: fully at its half, which is a surface in full light."""
+    coat = material.principled(obj.material_slots[1].material.node_tree).inputs["Coat Weight"]
+    scaled = coat.links[0].from_node
+    assert scaled.operation == "MULTIPLY" and scaled.inputs[1].default_value == 2 * coat.default_value > 0
+    assert scaled.inputs[0].links[0].from_node.image["idto3d_role"] == "eyes_specular"
+
+
 def check_lean(obj: Any) -> None:
     """What Cycles bakes: the picture's normal, and it leans further to the right with all of the lines on it."""
     scene, material = bpy.context.scene, obj.material_slots[0].material
@@ -256,7 +273,9 @@ def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     lined = synthetic.write(WORK / "lined")
     synthetic.add_wrinkles(lined)
+    add_specular_of_eyes(lined)
     assert bpy.ops.idto3d.import_head(filepath=str(lined)) == {"FINISHED"}
+    check_coat(bpy.context.object)
     check_wrinkles(bpy.context.object)
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
