@@ -33,7 +33,7 @@ SOFT = 0.12  # of the distance from eyes to teeth, over which a group ends
 SHOWN, MOST_SEEN = 0.04, 1.2  # logarithm that a darker line is worth a deviation of the noise by; most of them
 LEAST_GAIN = 0.12  # a key that shortens a group's skin by less than this share of its own keys has no say
 TELLS_AGE = "squint_left"
-AGED = (0.7, 1.4)
+AGED = (0.6, 1.8)
 """How much more the photographs' detail changes across the lines beside the eyes than along them, least and most: where
 lines show first, and no hair casts a shadow. Skin without any has 1."""
 ROUGH = 0.1  # logarithm that the photographs' detail deviates by where it shows hair rather than lines
@@ -70,14 +70,14 @@ _FROWN = (Channel("frown", ("browDownLeft", "browDownRight")),)
 _FOREHEAD = (Channel("forehead", ("browInnerUp",)), *_sides("forehead", "browOuterUp"))
 MAPS: Mapping[str, tuple[Group, ...]] = {
     "wrinkles_down": (
-        Group(_FROWN, (0, 0.42), (0.05, 0.9), Pattern(6e-3, 0.02, 9e-4, 4.5e-4)),
-        Group(_sides("squint", "cheekSquint"), (0.25, 1.2), (-0.4, 0.22), Pattern(4.2e-3, 0.016, 7e-4, 2.5e-4)),
-        Group(_sides("smile", "mouthSmile"), (0.2, 1.0), (-1.5, -0.5), Pattern(7.5e-3, 0.024, 1.1e-3, 4.5e-4)),
+        Group(_FROWN, (0, 0.42), (0.05, 0.9), Pattern(7e-3, 0.02, 1.4e-3, 3.5e-4)),
+        Group(_sides("squint", "cheekSquint"), (0.25, 1.2), (-0.4, 0.22), Pattern(4.2e-3, 0.016, 8e-4, 1.8e-4)),
+        Group(_sides("smile", "mouthSmile"), (0.2, 0.85), (-1.5, -0.5), Pattern(9e-3, 0.03, 2e-3, 2e-4)),
         Group((Channel("chin", ("mouthShrugLower",)),), (0, 0.5), (-1.85, -1.4), Pattern(3.5e-3, 1e-3, 9e-4, 2.5e-4)),
     ),
     "wrinkles_up": (
-        Group(_FOREHEAD, (0, 1.0), (0.42, 1.05), Pattern(9e-3, 0.045, 1e-3, 5e-4)),
-        Group(_sides("sneer", "noseSneer"), (0, 0.42), (-0.6, 0.3), Pattern(4e-3, 0.014, 7e-4, 2.5e-4)),
+        Group(_FOREHEAD, (0, 1.0), (0.42, 1.05), Pattern(9e-3, 0.045, 1.6e-3, 3.5e-4)),
+        Group(_sides("sneer", "noseSneer"), (0, 0.42), (-0.6, 0.3), Pattern(4e-3, 0.014, 8e-4, 1.8e-4)),
         Group((Channel("lips", ("mouthPucker",)),), (0, 0.5), (-1.55, -0.8), Pattern(2.8e-3, 9e-3, 6e-4, 2e-4)),
     ),
 }
