@@ -5,21 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from idto3d.arrays import Array
 from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.light import shading
-from idto3d.fit.projection import FILMS, linear_to_srgb
+from idto3d.fit.projection import linear_to_srgb
 from idto3d.fit.visibility import draw_depth
 from idto3d.headmodel import HeadModel
+from idto3d.headmodel.follow import FILMS
 from idto3d.mesh.surface import vertex_normals
 from idto3d.photos.faces import Face
-
-Array = NDArray[Any]
 
 SIZE = 320
 EVEN_LIGHT = np.zeros((9, 3))

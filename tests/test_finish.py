@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.bundle import to_blender_frame
 from idto3d.finish import HairPiece, Head, assemble
 from idto3d.finish.head import HAIR, HIDDEN, LASH_SIZE, PLAIN_SIZE, plain_map, shipped_faces
@@ -17,8 +16,6 @@ from idto3d.finish.to_bundle import head_arrays
 from idto3d.headmodel import HeadModel, Material, load_head_model
 from idto3d.pipeline import STARTER_PACK
 from tests.tiny_head import tiny_head_model
-
-Array = NDArray[Any]
 
 
 @pytest.fixture(scope="module", params=["tiny", "starter"])

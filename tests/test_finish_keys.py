@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.evaluate.crossings import depth_inside, find_crossings
 from idto3d.evaluate.keys import measure_keys
 from idto3d.finish.arkit import ARKIT, in_head_model, other_side
@@ -21,7 +19,6 @@ from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.pipeline import STARTER_PACK
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 FLIP = np.array([-1.0, 1.0, 1.0])
 
 

@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.finish.head import assemble
 from idto3d.finish.mouth import SIZE, has_mouth_map, mouth_map
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.texels import make_texels
 from idto3d.pipeline import STARTER_PACK
-
-Array = NDArray[Any]
 
 
 @pytest.fixture(scope="module")

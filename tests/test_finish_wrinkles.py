@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.bundle import Wrinkles
 from idto3d.finish.creases import anisotropy, chart_of, creases, folding
 from idto3d.finish.wrinkles import KEYS, MAPS, Face, make_wrinkles
 from idto3d.mesh.texels import make_texels
-
-Array = NDArray[Any]
 
 SIZE = 256
 WIDTH, HEIGHT = 0.16, 0.24  # metres; eyes at y = 0, teeth at y = -0.06

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.evidence import Evidence, HairOver, gather_evidence
 from idto3d.fit.hair_colour import SHADES, HairColour
 from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear
@@ -18,7 +18,6 @@ from idto3d.photos.faces import Face
 from tests.synthetic_face import EVEN_LIGHT, SKIN, at_landmarks, camera_of, face_of, photograph
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 MAP = 128
 
 

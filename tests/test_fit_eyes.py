@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.evidence import material_texels
 from idto3d.fit.eyes import (
@@ -29,7 +28,6 @@ from idto3d.photos.faces import Face
 from tests.synthetic_face import EVEN_LIGHT, face_of
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 SIZE = 400
 CENTRES = np.array([[130.0, 200.0], [270.0, 200.0]])  # the person's right eye, then the left
 BLUE, WHITE = np.array([0.06, 0.10, 0.20]), np.array([0.40, 0.38, 0.36])

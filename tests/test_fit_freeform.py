@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.freeform import LIMIT, free_form
 from idto3d.fit.landmarks import LandmarkFit, LandmarkModel, PhotoState, fit_landmarks
 from idto3d.fit.subject import fit_subject
@@ -19,8 +18,6 @@ from idto3d.photos.faces import Face
 from idto3d.pipeline import STARTER_PACK
 from tests.synthetic_face import at_landmarks, camera_of, face_of, with_exact_net
 from tests.tiny_head import tiny_head_model
-
-Array = NDArray[Any]
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from idto3d.arrays import Array
 from idto3d.errors import UserError
 from idto3d.fit.check import IMPLAUSIBLE
 from idto3d.fit.landmarks import FitConfig, LandmarkFit, PhotoState, fit_landmarks, refit_with
@@ -23,7 +22,6 @@ from idto3d.pipeline import STARTER_PACK
 from tests.synthetic_face import SIZE, camera_of, face_of, with_exact_net
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 VIEWS = ((0.0, 0.0), (35.0, 0.0), (-35.0, 5.0), (0.0, -20.0))  # yaw and pitch
 GRIMACE = {"jawOpen": 0.5, "mouthSmile": 0.4, "browInnerUp": 0.6}
 

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.light import FLOOR, fit_light, harmonics, shading
 from idto3d.render.lights import sh_basis
 
-Array = NDArray[Any]
 ALBEDO = np.array([0.4, 0.22, 0.15])
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.errors import UserError
 from idto3d.fit import likely
 from idto3d.fit.landmarks import fit_landmarks
@@ -20,7 +20,6 @@ from idto3d.training.feature_identity import learn_features
 from tests.synthetic_face import camera_of, face_of
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 FEATURES, SHARED, OWN = 60, 0.3, 0.4  # standard deviations of what a made-up net takes a mode to be
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.landmarks import FitConfig, fit_landmarks
 from idto3d.fit.outline import COVER, find_outline, fit_outlines
 from idto3d.headmodel import HeadModel, load_head_model
@@ -18,7 +18,6 @@ from idto3d.photos.faces import Face
 from idto3d.pipeline import STARTER_PACK
 from tests.synthetic_face import camera_of, face_of, photograph, with_exact_net
 
-Array = NDArray[Any]
 SIZE = 512
 HAIR = (30, 60, 200)  # no skin has this colour
 

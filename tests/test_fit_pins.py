@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.errors import UserError
 from idto3d.fit.pins import Pin, Pinning, Posed, Pulled
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.pipeline import STARTER_PACK
 from tests.synthetic_face import at_landmarks, camera_of, landmarks_of
 
-Array = NDArray[Any]
 CHIN, NOSE, BROW, CHEEK = 152, 4, 105, 234
 SIZE = 800
 

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.projection import (
     DEPTH_SIZE,
     EYES,
@@ -31,8 +30,6 @@ from idto3d.headmodel import HeadModel
 from idto3d.mesh.texels import Texels, make_texels
 from tests.synthetic_face import EVEN_LIGHT, SIZE, SKIN, camera_of, face_of, photograph
 from tests.tiny_head import tiny_head_model
-
-Array = NDArray[Any]
 
 
 def test_colours_to_linear_and_back() -> None:

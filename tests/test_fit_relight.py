@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.light import harmonics
 from idto3d.fit.relight import solve_light
 from idto3d.render.lights import EnvironmentLight, lobe
 from idto3d.render.shading import diffuse_bands, shade, srgb_to_linear
 from idto3d.render.skin import F0_OF_SPECULAR
 
-Array = NDArray[Any]
 BANDS = diffuse_bands(torch.ones(1, dtype=torch.float64)).numpy()[:, None]
 
 

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from idto3d.arrays import Array
 from idto3d.finish.normal_map import skin_relief
 from idto3d.fit.complexion import PLAIN, detail_of, gloss_of, lips_at, lips_colour, unseen_skin
 from idto3d.fit.crease_mask import crease_mask
@@ -25,7 +24,6 @@ from idto3d.mesh.texels import make_texels
 from idto3d.training.tone_prior import moments
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 TONE = np.array([0.5, 0.27, 0.17])
 S = 256
 ROW, COLUMN = np.mgrid[:S, :S]

@@ -4,21 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from idto3d.arrays import Array
 from idto3d.fit.subject import fit_subject
 from idto3d.fit.untangle import REACH, untangle
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.intersections import self_intersections
 from idto3d.pipeline import STARTER_PACK
 from tests.synthetic_face import camera_of, face_of
-
-Array = NDArray[Any]
 
 
 @pytest.fixture(scope="module")

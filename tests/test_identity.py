@@ -60,27 +60,10 @@ def test_embed_by_hand(tmp_path: Path) -> None:
     assert identity.embed(model, crops((0, 0, 0))[:0]).shape == (0, 512)
 
 
-def test_where_a_recogniser_is_looked_for(tmp_path: Path) -> None:
-    pack = tmp_path / "pack"
-    pack.mkdir()
-    make_recogniser(pack / "recognition.onnx")
-    make_recogniser(pack / "another.onnx", width=64)
-    assert identity.load_recogniser(pack).taskname == "recognition"
-    # A folder as insightface unpacks it: the recogniser among other nets.
-    named = tmp_path / "root" / "models" / "antelope"
-    named.mkdir(parents=True)
-    make_recogniser(named / "1k3d68.onnx", size=192)
-    make_recogniser(named / "glintr100.onnx")
-    assert Path(identity.load_recogniser("antelope", tmp_path / "root").model_file).name == "glintr100.onnx"
-    assert Path(identity.load_recogniser(named).model_file).name == "glintr100.onnx"
-
-
 def test_refusals(tmp_path: Path) -> None:
     for missing in (tmp_path, tmp_path / "absent.onnx"):
         with pytest.raises(UserError, match="E_PACK_MISSING"):
             identity.load_recogniser(missing)
-    with pytest.raises(UserError, match="E_PACK_MISSING"):  # a known name is not downloaded either
-        identity.load_recogniser("buffalo_l", tmp_path)
     with pytest.raises(UserError, match="E_PACK_FORMAT"):
         identity.load_recogniser(make_recogniser(tmp_path / "landmarks.onnx", size=192))
     with pytest.raises(UserError, match="E_PACK_FORMAT"):

@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.landmarks import FitConfig, fit_landmarks
 from idto3d.headmodel import HeadModel
 from idto3d.training.landmark_errors import Report, learn_errors
 from tests.synthetic_face import at_landmarks, camera_of, face_of
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 RESPONSE = 0.5
 
 

@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.mesh.strain import at_vertices, lengths, strain
-
-Array = NDArray[Any]
 
 
 def sheet(side: int = 5, tilt: float = 0.0) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from idto3d.expressions import EXPRESSIONS
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.intersections import self_intersections
 from idto3d.pipeline import STARTER_PACK
-from idto3d.prior.adapters import trainable_share
+from idto3d.prior.adapters import Condition, trainable_share
 from idto3d.prior.model import Domain, Prior
 from idto3d.prior.pack import check_expressions, read_expressions, read_pack
 from idto3d.subject import read_subject
@@ -54,7 +54,7 @@ def test_the_priors_denoise_better_than_chance(domain: Domain) -> None:
     t = torch.tensor([400, 700])
     z_t = prior.schedule.add_noise(z0, noise, t)
     off = torch.zeros(2)
-    eps = prior.predict(z_t, t, prior.encode_text(["", ""]), torch.zeros(2, 512), y_exp, off, off)
+    eps = prior.predict(z_t, t, Condition(prior.encode_text(["", ""]), torch.zeros(2, 512), y_exp, off, off))
     assert float((eps - noise).square().mean()) < 0.5
     assert 0.0 < trainable_share(prior.unet) < 0.3
 

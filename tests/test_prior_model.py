@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from idto3d.distill.config import Score
 from idto3d.distill.sds import sds_loss
 from idto3d.prior.adapters import Condition
-from idto3d.prior.model import Prior, cfg_pair, predict_condition
+from idto3d.prior.model import Prior, cfg_pair
 from idto3d.prior.pack import read_pack
 from idto3d.prior.starter import build_starter_unet, build_starter_vae
 from tests.tiny_pack import DIM, make_pack
@@ -46,10 +46,10 @@ def latents(batch: int) -> torch.Tensor:
 def test_prior_is_frozen_and_loads_its_domain(pack_dir: Path, prior: Prior) -> None:
     assert not prior.training and not any(p.requires_grad for p in prior.parameters())
     z, t, cond = latents(2), torch.tensor([10, 900]), condition(prior, 2)
-    out = predict_condition(prior, z, t, cond)
+    out = prior.predict(z, t, cond)
     assert out.shape == z.shape and out.dtype == torch.float32
-    assert torch.equal(out, predict_condition(Prior.load(read_pack(pack_dir)), z, t, cond))
-    assert (out - predict_condition(Prior.load(read_pack(pack_dir), "albedo"), z, t, cond)).abs().max() > 1e-3
+    assert torch.equal(out, Prior.load(read_pack(pack_dir)).predict(z, t, cond))
+    assert (out - Prior.load(read_pack(pack_dir), "albedo").predict(z, t, cond)).abs().max() > 1e-3
 
 
 def test_encode_is_differentiable_and_scaled(prior: Prior) -> None:
@@ -69,9 +69,9 @@ def test_encode_is_differentiable_and_scaled(prior: Prior) -> None:
 
 def test_guidance_is_the_two_halves(prior: Prior) -> None:
     z, t, cond = latents(2), torch.tensor([300, 600]), condition(prior, 2)
-    conditional = predict_condition(prior, z, t, cond)
+    conditional = prior.predict(z, t, cond)
     bare = Condition(prior.encode_text(["", ""]), cond.y_id * 3, cond.y_exp + 1, torch.zeros(2), torch.zeros(2))
-    unconditional = predict_condition(prior, z, t, bare)
+    unconditional = prior.predict(z, t, bare)
     assert (conditional - unconditional).abs().max() > 1e-3
     eps_u, eps_c = cfg_pair(prior, z, t, cond)
     torch.testing.assert_close(eps_u, unconditional, rtol=0, atol=1e-5)
@@ -82,12 +82,12 @@ def test_one_base_serves_both_domains(pack_dir: Path) -> None:
     pack = read_pack(pack_dir)
     prior = Prior.load(pack)
     z, t, cond = latents(2), torch.tensor([10, 900]), condition(prior, 2)
-    normal = predict_condition(prior, z, t, cond)
+    normal = prior.predict(z, t, cond)
     prior.use("albedo")
-    albedo = predict_condition(prior, z, t, cond)
-    assert torch.equal(albedo, predict_condition(Prior.load(pack, "albedo"), z, t, cond))
+    albedo = prior.predict(z, t, cond)
+    assert torch.equal(albedo, Prior.load(pack, "albedo").predict(z, t, cond))
     prior.use("normal")
-    assert torch.equal(normal, predict_condition(prior, z, t, cond)) and not torch.equal(normal, albedo)
+    assert torch.equal(normal, prior.predict(z, t, cond)) and not torch.equal(normal, albedo)
     assert not any(p.requires_grad for p in prior.parameters())
 
 
@@ -110,9 +110,9 @@ def test_a_step_is_left_in_its_middle(pack_dir: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), prior.interrupted_by(poll):
-        predict_condition(prior, z, t, cond)
+        prior.predict(z, t, cond)
     assert asked == 4
-    predict_condition(prior, z, t, cond)  # nobody asks any more
+    prior.predict(z, t, cond)  # nobody asks any more
     assert asked == 4
 
 
@@ -137,9 +137,9 @@ def test_velocity_priors_give_noise(tmp_path: Path) -> None:
     z, t = latents(1), torch.tensor([400])
     eps_prior = Prior.load(read_pack(make_pack(tmp_path / "eps")))
     v_prior = Prior.load(read_pack(make_pack(tmp_path / "v", "v_prediction")))
-    raw = predict_condition(eps_prior, z, t, condition(eps_prior, 1))
+    raw = eps_prior.predict(z, t, condition(eps_prior, 1))
     alpha, sigma = v_prior.schedule.alpha_sigma(t)
-    got = predict_condition(v_prior, z, t, condition(v_prior, 1))
+    got = v_prior.predict(z, t, condition(v_prior, 1))
     torch.testing.assert_close(got, alpha * raw + sigma * z, rtol=0, atol=1e-5)
 
 

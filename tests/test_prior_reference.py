@@ -19,7 +19,7 @@ from idto3d.distill.reference import reference_camera, reference_picture, with_r
 from idto3d.distill.views import View
 from idto3d.errors import UserError
 from idto3d.prior.adapters import AdapterConfig, Condition, attach, denoise
-from idto3d.prior.model import Prior, cfg_pair, load_networks, look_at, predict_condition
+from idto3d.prior.model import Prior, cfg_pair, load_networks, look_at
 from idto3d.prior.pack import read_pack
 from idto3d.prior.reference import (
     Reference,
@@ -162,14 +162,14 @@ def test_a_pack_may_have_one_for_a_domain(pack_dir: Path) -> None:
     picture = torch.rand(1, 16, 16, 3, generator=torch.Generator().manual_seed(4))
     plain, seen = asked(prior), prior.look(picture)
     with_picture = replace(plain, reference=seen.for_batch(2))
-    assert (predict_condition(prior, z, t, with_picture) - predict_condition(prior, z, t, plain)).abs().max() > 1e-3
+    assert (prior.predict(z, t, with_picture) - prior.predict(z, t, plain)).abs().max() > 1e-3
     unconditional, conditional = cfg_pair(prior, z, t, with_picture)
     torch.testing.assert_close(unconditional, cfg_pair(prior, z, t, plain)[0], rtol=0, atol=1e-5)
-    torch.testing.assert_close(conditional, predict_condition(prior, z, t, with_picture), rtol=0, atol=1e-5)
+    torch.testing.assert_close(conditional, prior.predict(z, t, with_picture), rtol=0, atol=1e-5)
     prior.use("normal")
     bare = Prior.load(read_pack(pack_dir))
     assert prior.lambda_ref == 0 and torch.equal(
-        predict_condition(prior, z, t, plain), predict_condition(bare, z, t, plain)
+        prior.predict(z, t, plain), bare.predict(z, t, plain)
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
+from idto3d.arrays import Array
 from idto3d.bundle import to_blender_frame
 from idto3d.errors import UserError
 from idto3d.finish import assemble
@@ -27,7 +27,6 @@ from idto3d_shared.bundle_reader import HeadFiles
 from tests.synthetic_face import camera_of, face_of
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 MODEL = tiny_head_model(columns=48, rows=32)
 IDENTITY = np.array([0.5, -0.3, 0.2, 0.0, 0.4, -0.1])
 SIZE = 512

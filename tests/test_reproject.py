@@ -6,11 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from idto3d import reproject as module
 from idto3d.bundle import Bundle, read_bundle, write_bundle
@@ -26,7 +24,6 @@ from idto3d_shared.bundle_reader import read_bundle_files
 from tests.synthetic_face import SKIN, camera_of, face_of, photograph
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 MODEL = tiny_head_model(columns=48, rows=32)
 SIZE, MAP = 320, 256
 PAINTED = (0.6, 0.62, 0.5)

@@ -10,7 +10,8 @@ import torch
 
 from idto3d.expressions import EXPRESSIONS
 from idto3d.headmodel import save_head_model
-from idto3d.prior.model import Prior
+from idto3d.prior.adapters import Condition, denoise
+from idto3d.prior.model import Prior, tokenize
 from idto3d.prior.pack import read_pack
 from idto3d.training import export
 from idto3d.training.captions import Traits
@@ -78,25 +79,14 @@ def test_the_stages_make_a_pack_that_loads(tmp_path: Path, monkeypatch: pytest.M
     assert "reference_albedo.safetensors" in pack.files and Prior.load(pack, "albedo").lambda_ref == 1
     assert any(not torch.equal(before[n], v) for n, v in run.load_vae().state_dict().items())
     prior = Prior.load(pack, "normal")
-    arguments = (
-        torch.randn(1, 4, 32, 32), torch.tensor([300]), prior.encode_text(["a man"]), torch.zeros(1, 512),
-        run.expression_codes[:1], torch.ones(1), torch.ones(1),
-    )  # fmt: skip
-    found = prior.predict(*arguments)
+    z_t, t = torch.randn(1, 4, 32, 32), torch.tensor([300])
+    rest = torch.zeros(1, 512), run.expression_codes[:1], torch.ones(1), torch.ones(1)
+    found = prior.predict(z_t, t, Condition(prior.encode_text(["a man"]), *rest))
     priors = run.load_priors()
     with torch.no_grad():  # the pack computes what was trained, up to half precision
-        from idto3d.prior.adapters import Condition, denoise
-
-        text = priors.text.half().float()(_tokens(prior)).last_hidden_state
-        cond = Condition(text, arguments[3], arguments[4], arguments[5], arguments[6])
-        expected = denoise(priors.unets["normal"].float(), arguments[0], arguments[1], cond)
+        text = priors.text.half().float()(tokenize(prior.tokenizer, ["a man"])).last_hidden_state
+        expected = denoise(priors.unets["normal"].float(), z_t, t, Condition(text, *rest))
     torch.testing.assert_close(found, expected, atol=0.03, rtol=0.05)
-
-
-def _tokens(prior: Prior) -> torch.Tensor:
-    from idto3d.prior.model import tokenize
-
-    return tokenize(prior.tokenizer, ["a man"])
 
 
 def _tiny_budget() -> object:

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.finish import assemble
 from idto3d.finish.head import BEARD, HAIR
 from idto3d.fit.projection import linear_to_srgb
@@ -17,7 +15,6 @@ from idto3d.volume.beard import LENGTH, Beard, grow_beard
 from idto3d.volume.hair_mesh import attach_hair
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 MODEL = tiny_head_model(96, 64)
 TONE = np.array([0.5, 0.3, 0.2])
 MARKS = np.einsum("kjc,kj->kc", MODEL.neutral[MODEL.landmark_triangle], MODEL.landmark_barycentric)

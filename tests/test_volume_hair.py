@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.fit.visibility import draw_depth
@@ -25,7 +24,6 @@ from idto3d.volume.ribbons import OVER
 from idto3d.volume.strands import DISK
 from tests.tiny_head import AXES, tiny_head_model
 
-Array = NDArray[Any]
 MODEL = tiny_head_model(96, 64)
 SIZE = 384
 SKIN = MODEL.triangles_of("face", "back_head")

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.volume.guided_filter import guided_upsample
 from idto3d.volume.hair_mask import hair_mask
 from tests.test_volume_hair import MODEL, SIZE, Shown, camera, cap, curtains, head_seen, overlap, photo, places
 
-Array = NDArray[Any]
 SKIN, DARK, GREY, BLOND = (205, 160, 135), (45, 35, 30), (150, 150, 150), (190, 160, 90)
 RED, NAVY, WHITE = (150, 40, 40), (45, 38, 40), (225, 225, 225)
 

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.volume.hairline import SkinSeen, find_border, find_curtain
 from idto3d.volume.hood import PIXEL, fit_hood, flatten_skin, read_map
 from tests.tiny_head import tiny_head_model
 
-Array = NDArray[Any]
 MODEL = tiny_head_model(96, 64)
 HOOD = fit_hood(MODEL, MODEL.neutral, -0.25)
 SCALP = flatten_skin(HOOD, MODEL, MODEL.neutral).scalp > 0.5

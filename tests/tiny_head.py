@@ -6,14 +6,10 @@ Other numbers of columns and rows give another topology with another vertex coun
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.headmodel import HeadModel, Material
-
-Array = NDArray[Any]
 
 AXES = np.array([0.075, 0.11, 0.095])  # metres
 FACE_HALF_WIDTH, FACE_LOW, FACE_TOP = 90.0, -60.0, 50.0  # degrees around the vertical axis, and of latitude

@@ -8,13 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from idto3d.arrays import Array
 from idto3d.mesh.surface import vertex_normals
 from idto3d.training.registration import Landmarks
 from tests.tiny_head import tiny_head_model
-
-Array = NDArray[Any]
 
 SCALE, SHIFT = 1.1, np.array([0.0, -0.02, -0.01])
 NAMES = (

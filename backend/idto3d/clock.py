@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Progress of a run, as the protocol tells it."""
+"""Progress events and timings of a run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Clock:
         self.events({"type": "progress", "stage": stage, "step": step, "steps": steps, "eta_seconds": eta})
 
     def poll(self) -> None:
-        """Ask whether to stop, within a step: no news, but `events` may raise Cancelled."""
+        """Let `events` raise Cancelled within a step; nothing is shown."""
         self.events({"type": "poll"})
 
     def close(self) -> None:
-        """End the stage that runs."""
+        """End the current stage."""
         if self._stage:
             self.timings[self._stage] = self.timings.get(self._stage, 0.0) + time.monotonic() - self._began
         self._stage = ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head with all that is told of it: what was photographed, how well it was understood, what the stages did."""
+"""A head as a bundle, with its metadata: the photos, how well they were understood, what the stages did."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .verdict import verdict_of
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where a head comes from."""
+    """What a head was made from."""
 
     subject: Subject
     start: Start
@@ -41,11 +41,11 @@ def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: 
         PhotoScore(p.name, scores[p.name] if several else None, verdict_of(start.model, p)) for p in fitted.fit.photos
     )
     best = max(range(len(fitted.faces)), key=lambda k: fitted.fit.photos[k].weight)
-    with ThreadPoolExecutor(1) as aside:  # what is slow in maps and pictures lets go of the interpreter
+    with ThreadPoolExecutor(1) as aside:  # maps and pictures release the interpreter's lock
         preview = aside.submit(preview_sheet, fitted.faces[best], fitted.fit.photos[best], head)
         poses = aside.submit(pose_pictures, head)
         arrays = head_arrays(head)
-        wrinkles = wrinkles_of(head)  # not beside the largest map: their memory would add up
+        wrinkles = wrinkles_of(head)  # after the maps, not in parallel: memory would add up
     return Bundle(
         **arrays,
         preview=preview.result(),

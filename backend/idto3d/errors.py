@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a job ends early: by something that the user is told of, or because they asked for it."""
+"""Errors that end a job: for the user to read, or because they cancelled it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Cancelled(Exception):
 
 
 def as_user_error(error: BaseException) -> UserError | None:
-    """What a failure of the machine means to the user: E_DISK_FULL, E_OUT_OF_MEMORY, E_SETUP; None for other ones."""
+    """An exception as the user's error: E_DISK_FULL, E_OUT_OF_MEMORY, E_SETUP, itself if it is one; None for others."""
     seen: BaseException | None = error
-    while seen is not None:  # an error says less than the one it was raised from
+    while seen is not None:  # also the causes that it was raised from
         text = str(seen)
         if (isinstance(seen, OSError) and seen.errno in FULL) or "(os error 28)" in text:  # the latter: safetensors
             return UserError("E_DISK_FULL", "The disk is full.", "Free some space, then resume.")

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hair from the photographs: masks, a volume that agrees with them, its surface, and the photos' strands on it."""
+"""Hair from the photographs: masks, a volume carved from them, its surface, and the photos' strands on it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from .arrays import Array
 from .finish import HairPiece
 from .fit.hair_colour import HairColour, HairPhoto, hair_colour, paint_hair
 from .fit.subject import Fitted
@@ -25,20 +24,18 @@ from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity, with_
 from .volume.hood import read_at
 from .volume.strands import disk_place, strand_pattern
 
-Array = NDArray[Any]
-
-LOCKS = 0.7  # of their deviation that locks have in the strands' pattern
-STRAND = 0.0012  # metres of a strand's width that maps show, or a texel and a half
-ROOTS_SIZE = 1024  # of the pattern of strands on skin
-FADE = 0.003  # metres over which skin goes over into hair, strand by strand
-OUTERMOST = 0.006  # metres under the outermost skin from which none has hair: that behind the ears has
+LOCKS = 0.7  # weight of locks beside single strands in the painted pattern
+STRAND = 0.0012  # metres: width of a painted strand, at least a texel and a half
+ROOTS_SIZE = 1024  # side of the pattern of strands on skin
+FADE = 0.003  # metres of the hairline's transition, strand by strand
+OUTERMOST = 0.006  # metres below the outermost skin within which skin may have hair, so that it grows behind the ears
 SOLID = ("face", "back_head")
-"""Parts that hair may be hidden behind."""
+"""Parts that may occlude hair."""
 
 
 @dataclass(frozen=True, eq=False)
 class HairSeen:
-    """masks: of each photo, (S,S) 0..1; colour: of the hair; volume: what was carved."""
+    """masks: of each photo, (S,S) 0..1; colour: of the hair; volume: carved from the masks."""
 
     masks: tuple[Array, ...]
     colour: HairColour
@@ -50,7 +47,7 @@ class HairSeen:
         return strand_pattern(ground.hood, ground.flow, ground.curl, ROOTS_SIZE, STRAND)
 
     def roots(self, points: Array) -> tuple[Array, Array]:
-        """(N,) 0..1 how far hair covers the skin at points (N,3) of the neutral head, and its strands (N,)."""
+        """(N,) 0..1: hair's cover at points (N,3) of the neutral head's skin, and the pattern of its strands (N,)."""
         ground = self.volume.ground
         hood = ground.hood
         place, radius = hood.places(points), hood.coordinates(points)[2]
@@ -62,8 +59,8 @@ class HairSeen:
 
 @dataclass(frozen=True, eq=False)
 class HairStart:
-    """A mesh of hair on a head: scalp (F,3) triangles that carry it, how, and of its outer side maps (S,S,5), alpha
-    (S,S) and seen (S,S)."""
+    """A mesh of hair on a head: scalp (F,3) triangles that carry it, attachment to them, and of its outer side maps
+    (S,S,5), alpha (S,S) and seen (S,S)."""
 
     mesh: HairMesh
     scalp: Array
@@ -85,7 +82,7 @@ class HairStart:
 
     @property
     def solid(self) -> Array:
-        """(F',3) triangles that are there by more than half: those that have no need of the alpha."""
+        """(F',3) triangles that are opaque by more than half."""
         return self.mesh.triangles[self.at_vertices(self.alpha)[self.mesh.triangles].mean(1) > 0.5]
 
     def piece(self, motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
@@ -104,7 +101,7 @@ class HairStart:
 
 
 def see_hair(model: HeadModel, fitted: Fitted) -> HairSeen:
-    """Masks of every photo and the volume that agrees with all of them."""
+    """Segment the hair in every photo and carve its volume from all of them."""
     fit = fitted.fit
     masks = tuple(
         hair_mask(face, model, fit.posed(model, photo), photo.camera)
@@ -115,7 +112,7 @@ def see_hair(model: HeadModel, fitted: Fitted) -> HairSeen:
 
 
 def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size: int) -> HairStart | None:
-    """The mesh of a volume on the head neutral (P,3) with the photographs on it; None of a bald head."""
+    """The mesh of a volume on the head neutral (P,3), painted from the photographs; None for a bald head."""
     mesh = extract(hair.volume)
     if mesh is None:
         return None

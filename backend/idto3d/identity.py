@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,52 +15,20 @@ from idto3d.errors import UserError
 from idto3d.photos.load import Notice
 
 DIMENSIONS = 512
-RECOGNITION_FILE = "recognition.onnx"
 
 # Cosine under which two photos are not taken for the same person. ArcFace nets give pairs of one person mostly 0.4 to
 # 0.8 and pairs of two persons mostly under 0.2.
 DISAGREEMENT = 0.25
 
 
-def load_recogniser(pack: str | os.PathLike[str], root: str | os.PathLike[str] = "~/.insightface") -> Any:
-    """insightface's ArcFaceONNX, on the CPU, from one of
+def load_recogniser(file: Path) -> Any:
+    """insightface's ArcFaceONNX of an ONNX file, on the CPU. Nothing is ever downloaded.
 
-    * an .onnx file, or a pack folder with recognition.onnx;
-    * a folder of insightface models, such as an unpacked ``buffalo_l``;
-    * the name of such a folder in ``root``/models. Nothing is ever downloaded.
-
-    Raises UserError: E_PACK_MISSING (nothing there), E_PACK_FORMAT (no recogniser among the files, or one whose vectors
-    are not of 512 numbers).
+    Raises UserError: E_PACK_MISSING (no such file), E_PACK_FORMAT (no recogniser, or one whose vectors are not of 512
+    numbers).
     """
-    path = Path(pack)
-    if not path.exists() and path.name == str(pack):
-        path = Path(root).expanduser() / "models" / path.name
-    if path.is_dir():
-        own = path / RECOGNITION_FILE
-        files = [own] if own.is_file() else _by_likelihood(path)
-    else:
-        files = [path] if path.is_file() else []
-    if not files:
-        raise UserError("E_PACK_MISSING", f"There is no recogniser at {path}.", "Install the pack, or choose another.")
-    for file in files:
-        model = _arcface(file)
-        if model is not None:
-            return model
-    raise UserError(
-        "E_PACK_FORMAT",
-        f"{path} has no recogniser that gives {DIMENSIONS} numbers from an aligned face.",
-        "Choose another pack.",
-    )
-
-
-def _by_likelihood(folder: Path) -> list[Path]:
-    """The folder's ONNX files, those named like insightface's recognisers first (loading a wrong one costs time)."""
-    likely = ("w600k", "glintr", "arcface", "recog")
-    return sorted(folder.glob("*.onnx"), key=lambda f: (not any(word in f.name for word in likely), f.name))
-
-
-def _arcface(file: Path) -> Any | None:
-    """The file as ArcFaceONNX, or None when it is another kind of model or unreadable."""
+    if not file.is_file():
+        raise UserError("E_PACK_MISSING", f"There is no recogniser at {file}.", "Install the pack, or choose another.")
     from insightface.model_zoo import get_model  # brings onnx, onnxruntime and OpenCV: only when needed
 
     try:
@@ -70,10 +37,14 @@ def _arcface(file: Path) -> Any | None:
         raise UserError(
             "E_PACK_FORMAT", f"{file.name} cannot be loaded: {error}.", "Install the pack again."
         ) from error
-    if getattr(model, "taskname", None) != "recognition":
-        return None
-    width = model.output_shape[-1]
-    return model if width == DIMENSIONS or isinstance(width, str) or width is None else None
+    known = getattr(model, "taskname", None) == "recognition"
+    if not known or not (isinstance(model.output_shape[-1], str) or model.output_shape[-1] in (DIMENSIONS, None)):
+        raise UserError(
+            "E_PACK_FORMAT",
+            f"{file.name} is no recogniser that gives {DIMENSIONS} numbers from an aligned face.",
+            "Choose another pack.",
+        )
+    return model
 
 
 def embed(recogniser: Any, crops: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Previews of a head that is being made: its own mesh for Blender's viewport, with the colours of now, and a picture.
+"""Previews of a head in the making: its current mesh with vertex colours for Blender's viewport, and a picture.
 
 Nothing here draws a random number or keeps a gradient: a head with previews is bit for bit the head without.
 """
@@ -11,12 +11,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .arrays import Array
 from .bundle import SKIN, Bundle, to_blender_frame, to_uint8, write_bundle
 from .clock import Events
 from .errors import UserError
@@ -25,10 +25,8 @@ from .finish.picture import portrait, render_head
 from .preview_files import PreviewFiles
 from .render.studio import portrait_light
 
-Array = NDArray[Any]
-
 MESH_SECONDS, PICTURE_SECONDS = 2.0, 4.0
-SHARE = 0.04  # of the running time that previews may take: slow machines get fewer
+SHARE = 0.04  # share of the running time that previews may take
 PICTURE_SIZE = 384
 
 
@@ -41,7 +39,7 @@ class Live:
         self._due = dict.fromkeys(("mesh", "picture"), clock())
 
     def show(self, head: Callable[[], Head], now: bool = False) -> None:
-        """Show the head as it is, if it is time or with `now`; `head` is called only then."""
+        """Show the head if a preview is due, or with `now`; `head` is called only then."""
         if now:
             self._due = dict.fromkeys(self._due, self.clock())
         if not self._is_due("mesh", "picture"):
@@ -55,8 +53,8 @@ class Live:
                 self._show_picture(render_head(current, camera, PICTURE_SIZE, portrait_light()))
 
     def show_bundle(self, name: str, bundle: Callable[[], Bundle]) -> Path | None:
-        """A whole head in a folder beside the previews; None where that cannot be written. `bundle` is called only
-        where previews can."""
+        """Write a whole head beside the previews; None where that fails. `bundle` is not called once previews have
+        failed."""
         if self._files.failed:
             return None
         try:
@@ -80,7 +78,7 @@ class Live:
 
     @contextlib.contextmanager
     def _spending(self, free: bool) -> Iterator[None]:
-        """Keep the share."""
+        """Delay the next previews by what this one took, so that SHARE is kept."""
         began = self.clock()
         yield
         now = self.clock()
@@ -107,8 +105,8 @@ class Live:
 
 
 def vertex_colours(head: Head) -> NDArray[np.uint8]:
-    """(V,3) uint8 sRGB: each vertex's albedo, read at one of its corners. Colours of vertices cut out no hairs:
-    lashes are as dark as the skin behind them makes them on average, and neither a black strip nor speckles."""
+    """(V,3) uint8 sRGB: each vertex's albedo, read at one of its corners. Vertex colours have no opacity: lash cards
+    get the mean colour of lashes over skin, else they would be black strips."""
     out = np.full((len(head.vertices), 3), 0.5, np.float32)
     for n, name in enumerate(head.materials):
         rows = head.material == n

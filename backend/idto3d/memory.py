@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Memory that nobody uses any more goes back to the system.
+"""Returns unused memory to the system.
 
-glibc keeps what is freed between two blocks that are not, for what comes next, and for each thread a heap of its own;
-after a few hundred maps of some megabytes that is as much as is in use. See mallopt(3) and malloc_trim(3).
+glibc keeps freed blocks for later, in a heap of its own for each thread; after a few hundred maps of some megabytes
+that is as much again as is in use. See mallopt(3) and malloc_trim(3).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ HEAPS = 2
 
 
 def share_heaps() -> None:
-    """Let all threads share a few heaps; before they begin. Other systems than glibc's do as they like."""
+    """Let all threads share a few heaps; call it before they start. Does nothing without glibc."""
     if (libc := _glibc()) is not None:
         libc.mallopt(_ARENA_MAX, HEAPS)
 
 
 def give_back() -> None:
-    """Free pages to the system: after what takes much memory, some milliseconds."""
+    """Return free pages to the system; takes some milliseconds."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 

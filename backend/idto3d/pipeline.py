@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole way: photos in, a bundle out. Each step is a plain function of another room; this file only joins them."""
+"""The whole way: photos in, a bundle out. Each step is a plain function of another package, joined here."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .arrays import Array
 from .bundle import write_bundle
 from .clock import Clock, Events
 from .deliver import Origin, to_bundle
@@ -47,8 +48,13 @@ STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
 STAGES = "idto3d.distill.texture"
 """The module that brings diffusers, whose import takes seconds."""
 TEXTURE_SIZES: dict[Quality, int] = {"draft": 1024, "standard": 2048, "fine": 4096}
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """The head that the photographs alone show; offsets: (P,3) of each expression but neutral."""
 
-Array = NDArray[Any]
+    subject: Subject
+    start: Start
+    offsets: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -96,35 +102,35 @@ def generate(
     live = Live(Path(previews), events) if previews else None
     if live is None:
         _import_stages_aside()
-    start, offsets = understand(subject, pack, nets, config, clock, live)
+    sketch = understand(subject, pack, nets, config, clock, live)
     give_back()
-    origin = Origin(subject, start, pack, config.seed, settings(config))
+    origin = Origin(subject, sketch.start, pack, config.seed, settings(config))
     if live is not None:
-        show_sketch(origin, offsets, clock, live)
+        show_sketch(origin, sketch.offsets, clock, live)
         give_back()
     work = job_folder(out, photos, config)
     clock("loading the priors")
-    head, report = distil(start, offsets, subject, pack, config, work, clock, live)
+    head, report = distil(sketch, pack, config, work, clock, live)
     give_back()
     clock("saving")
     clock.close()
-    path = write_bundle(to_bundle(as_shipped(head, start), origin, clock.timings, report), out)
+    path = write_bundle(to_bundle(as_shipped(head, sketch.start), origin, clock.timings, report), out)
     shutil.rmtree(work.parent, ignore_errors=True)
     return path
 
 
 def show_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live: Live) -> None:
-    """The head that the photos alone make: first what is recognised, then, two seconds later, all keys as a bundle."""
+    """Preview the head that the photos alone show, then write it as a bundle with all keys, two seconds later."""
     start = origin.start
     live.show(lambda: head_of(start, offsets), now=True)
-    _import_stages_aside()  # not sooner: the interpreter does one thing at a time, and somebody waits for this head
+    _import_stages_aside()  # not sooner: imports hold the interpreter's lock, which would delay the preview
     whole = partial(head_of, start, offsets, whole=True)
     if folder := live.show_bundle("sketch", lambda: to_bundle(whole(), origin, clock.timings, {})):
         clock.events({"type": "sketch", "bundle": str(folder)})
 
 
 def _import_stages_aside() -> None:
-    """In a thread, while other things are done. What fails there is told when the stages are wanted."""
+    """Import the stages in a thread. An error there is raised again when the stages are imported for use."""
 
     def work() -> None:
         with suppress(Exception):
@@ -135,8 +141,8 @@ def _import_stages_aside() -> None:
 
 def understand(
     subject: Subject, pack: Pack, nets: FaceNets, config: GenerateConfig, clock: Clock, live: Live | None
-) -> tuple[Start, dict[str, Array]]:
-    """The fitted head with its evidence and hair, and the offsets (P,3) of all expressions but neutral."""
+) -> Sketch:
+    """The fitted head with its evidence and hair."""
     model = load_head_model(pack.file("head.safetensors"))
     check_expressions(pack, model)
     names = parse_expressions(config.expressions, pack.expressions)
@@ -147,11 +153,11 @@ def understand(
     offsets = {name: start.fitted.fit.offset(model, w) for name, w in weights.items()}
     clock("looking back")
     check_face(start, nets)
-    return start, offsets
+    return Sketch(subject, start, offsets)
 
 
 def check_face(start: Start, nets: FaceNets) -> None:
-    """Look at the head from the front and from where the photo was taken that is explained worst.
+    """Find the face in pictures of the head, from the front and by the camera of the photo with the largest residual.
 
     Raises UserError E_FIT_LOOK_BACK.
     """
@@ -186,11 +192,9 @@ def tell_fit(start: Start, events: Events, live: Live | None) -> None:
 
 
 def distil(
-    start: Start, offsets: Mapping[str, Array], subject: Subject, pack: Pack, config: GenerateConfig, work: Path,
-    clock: Clock, live: Live | None,
-) -> tuple[Head, dict[str, Report]]:  # fmt: skip
-    """Both stages, from the head that the photographs show. `work` holds the checkpoints; a run that was stopped goes
-    on from them."""
+    sketch: Sketch, pack: Pack, config: GenerateConfig, work: Path, clock: Clock, live: Live | None
+) -> tuple[Head, dict[str, Report]]:
+    """Both stages. `work` holds the checkpoints; a run that was stopped goes on from them."""
     from .distill.geometry import run_geometry
     from .distill.guidance import condition_on
     from .distill.texture import run_texture
@@ -200,8 +204,8 @@ def distil(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     wanted = DistillationConfig.from_pack(pack.distillation)
     prior = Prior.load(pack, "normal", device, torch.float16 if device == "cuda" else torch.float32)
-    names = (next(iter(pack.expressions)), *offsets)
-    who = condition_on(pack, subject.y_id, names, config.prompt)
+    start, names = sketch.start, (next(iter(pack.expressions)), *sketch.offsets)
+    who = condition_on(pack, sketch.subject.y_id, names, config.prompt)
     run = Run(config.quality, config.seed, work)
 
     def callbacks(stage: str, start: Start) -> Callbacks:
@@ -212,7 +216,7 @@ def distil(
 
         return Callbacks(step, clock.poll)
 
-    scene = to_device(scene_of(start, offsets), device)
+    scene = to_device(scene_of(start, sketch.offsets), device)
     scene, moved = run_geometry(scene, prior, who, wanted, run, callbacks("geometry", start))
     start, scene = recarved(start, to_device(scene, "cpu"))
     give_back()
@@ -223,11 +227,11 @@ def distil(
 
 
 def settle_torch(seed: int) -> None:
-    """One seed, one result."""
+    """Make results depend on the seed only."""
     torch.manual_seed(seed)
-    # Threads add up gradients of shared vertices in any order otherwise. On a GPU it is a wish: cuBLAS may refuse it.
+    # Otherwise threads sum gradients of shared vertices in any order. On a GPU only a warning: cuBLAS may refuse it.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    # A help for finding bugs, which costs 4 % of the time.
+    # It fills new tensors to expose bugs, which costs 4 % of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
@@ -237,7 +241,7 @@ def warn(events: Events, notices: Sequence[Notice]) -> None:
 
 
 def settings(config: GenerateConfig) -> dict[str, Any]:
-    """What the bundle says of how it was made."""
+    """The settings that head.json records."""
     return {"prompt": config.prompt, "quality": config.quality, "texture_size": config.size}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a head goes, and where its checkpoints lie meanwhile."""
+"""The folders of a head and of its checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .errors import FULL, UserError
 
 
 def check_place(out: Path) -> None:
-    """Refuse before minutes of work what `write_bundle` would refuse after them. Raises E_OUT_NOT_WRITABLE."""
+    """Check before the work that `write_bundle` will be able to write `out`. Raises E_OUT_NOT_WRITABLE."""
     elsewhere = "Choose another place for the head."
     try:
         taken = out.exists() and not (out.is_dir() and ((out / "head.json").is_file() or not any(out.iterdir())))
@@ -37,7 +37,7 @@ def checkpoint_folder(out: Path, photos: Sequence[str | Path], settings: Mapping
     for photo in photos:
         try:
             digest.update(Path(photo).read_bytes())
-        except OSError:  # it was left out with a warning
+        except OSError:  # such a photo was left out with a warning
             digest.update(b"unreadable")
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     return work_folder(out) / digest.hexdigest()[:16]
@@ -49,7 +49,7 @@ def work_folder(out: Path) -> Path:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a job left something in a folder, at whatever depth, to go on from."""
+    """Whether there is a checkpoint anywhere in a folder."""
     with contextlib.suppress(OSError):
         return any(folder.rglob("checkpoint.safetensors"))
     return False

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundle's own preview: the photograph, the head from the photo's own camera in its light, and from elsewhere."""
+"""The bundle's preview: the photograph, the head by the photo's camera and light, and from other sides."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,8 +23,6 @@ from .render.lights import EnvironmentLight
 from .render.shading import diffuse_bands
 from .render.studio import portrait_light
 
-Array = NDArray[Any]
-
 SIZE = 320
 LOOK_BACK_SIZE = 384
 ANGLES = (0.0, 35.0, 90.0, 180.0)
@@ -35,7 +32,7 @@ def preview_sheet(face: Face, photo: PhotoFit, head: Head, size: int = SIZE) -> 
     """(size, 6 size, 3): photo, neutral head from its camera and in its light, front, three-quarter, side, back."""
     crop, camera = close_up(face, photo.camera, size)
     light = photo_light(photo)
-    # a face looks lighter before a dark wall: as grey as the photo's own
+    # the photo's own mean background, since a face looks lighter before a dark one
     around = face.picture[(face.person < 0.2) & face.inside]
     grey = float(np.median(around)) / 255 if len(around) else GREY
     tiles = [crop, to_uint8(render_head(head, camera, size, light, grey))]
@@ -58,18 +55,18 @@ def close_up(face: Face, camera: PhotoCamera, size: int) -> tuple[NDArray[np.uin
 
 
 def photo_light(photo: PhotoFit) -> EnvironmentLight:
-    """The light of a photograph as our shading takes it: radiance, whose bands the cosine lobe has not yet damped."""
+    """A photo's irradiance over pi as radiance: its bands divided by the cosine lobe's."""
     light = torch.from_numpy(photo.light).float()
     return EnvironmentLight(light / diffuse_bands(light)[:, None])
 
 
 def plain_portrait(head: Head) -> tuple[PhotoCamera, NDArray[np.uint8]]:
-    """The head from the front, and its camera: what `fit.check.look_back` looks at."""
+    """A picture of the head from the front, and its camera, for `fit.check.look_back`."""
     camera = portrait(head, 0.0, LOOK_BACK_SIZE)
     return camera, to_uint8(render_head(head, camera, LOOK_BACK_SIZE, portrait_light(), 0.5))
 
 
 def photo_portrait(head: Head, face: Face, photo: PhotoFit) -> tuple[PhotoCamera, NDArray[np.uint8]]:
-    """The head as a photo's camera sees it, closer up, and that camera."""
+    """A close-up of the head by a photo's camera, and that camera."""
     _, camera = close_up(face, photo.camera, LOOK_BACK_SIZE)
     return camera, to_uint8(render_head(head, camera, LOOK_BACK_SIZE, portrait_light(), 0.5))

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from .arrays import Array
 
 
 def ramp(values: Array | float, low: float | Array = 0.0, high: float = 1.0) -> Array:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A finished head laid over its photographs again, and pulled by pins: bundle and pins in, how the head moves out.
+"""Pins on a finished head: bundle and pins in, the head's motion out.
 
-The answer depends on bundle and pins alone, so that a program that shows it has nothing to keep but the pins. What
-takes long, reading pack and bundle, is kept from one question to the next.
+The answer depends on bundle and pins only, so a client has to keep nothing but the pins. Pack and bundle, which are
+slow to read, stay loaded between requests.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from idto3d_shared.bundle_reader import HeadFiles, read_bundle_files
 from idto3d_shared.fit_file import FitFile, FitPhoto
 
+from .arrays import Array
 from .bundle import to_blender_frame, to_head_frame
 from .bundle.format import FORMAT_VERSION
 from .errors import UserError
 from .finish.head import BEARD, shipped_vertices
-from .fit.freeform import OUTLIER, Spread
+from .fit.freeform import Spread, in_head_frame
 from .fit.landmarks import LandmarkModel
 from .fit.pins import Pin, Pinning, Posed, Pulled
 from .fit.projection import BROWS, EYES, LIPS, OVAL
@@ -38,8 +38,6 @@ from .protocol import PinRequest, Refit
 from .volume.hair_mesh import attach_hair
 from .whole_file import whole
 
-Array = NDArray[Any]
-
 NOSE = (168, 6, 197, 195, 5, 4, 1, 2)
 OUTLINES: tuple[tuple[tuple[int, ...], bool], ...] = (
     *((eye[::2], True) for eye in EYES),
@@ -48,14 +46,14 @@ OUTLINES: tuple[tuple[tuple[int, ...], bool], ...] = (
     (OVAL[::2], True),
     (NOSE, False),
 )
-"""Landmarks that are offered as handles, a line a row, and whether it closes."""
+"""Landmarks offered as handles: lines of them, and whether each line is closed."""
 EXIF_ORIENTATION = 0x0112
 _AGAIN = "Generate the head again from its photos."
 
 
 class LaidHead:
-    """A bundle on its photographs. files: the bundle; fit: its fit.json; used (U,): the head model's vertices that its
-    first rows are; what follows them hangs on the scalp, a beard on the face."""
+    """A bundle on its photographs. files: the bundle; fit: its fit.json; used (U,): the head model's vertices, which
+    are the bundle's first; the others are hair, attached to the scalp, or a beard, attached to the face."""
 
     def __init__(self, files: HeadFiles, model: HeadModel) -> None:
         """Raises UserError E_REFIT_BUNDLE."""
@@ -93,7 +91,7 @@ class LaidHead:
         return self.pinning.pull(wanted)
 
     def shipped(self, field: Array) -> Array:
-        """(V,3) in the bundle's vertices and frame of a motion (P,3) of the head model."""
+        """(V,3) motion of the bundle's vertices, in its frame, for a motion (P,3) of the head model."""
         own = field[self.used]
         if self._hanging is not None:
             triangles, attachment = self._hanging
@@ -102,8 +100,8 @@ class LaidHead:
         return to_blender_frame(own)
 
     def answer(self, pulled: Pulled) -> dict[str, Array]:
-        """What Blender needs: moved (V,3) metres that the neutral head has moved from the bundle's; posed (N,V,3) what
-        each photo adds to it; skin (F,3) triangles that pins can be put on; handles' corners (H,3) and weights (H,3).
+        """What Blender needs: moved (V,3) metres, the neutral head's motion from the bundle's; posed (N,V,3) what each
+        photo adds to it; skin (F,3) triangles that pins can be put on; handles' corners (H,3) and weights (H,3).
         """
         now = self.pinning.neutral + pulled.motion
         back = np.full(len(self.model.neutral), -1)
@@ -127,13 +125,13 @@ class LaidHead:
         return out
 
     def picture(self, path: str, expected: FitPhoto, folder: Path) -> str | None:
-        """The path of a PNG of a photo that Blender would show lying on its side, or not at all; None for others."""
+        """The path of a PNG copy of a photo that Blender would show rotated, or cannot read; None for others."""
         if path not in self._pictures:
             self._pictures[path] = None if not path or _plain(path, expected) else _upright(path, folder)
         return self._pictures[path]
 
     def _offered(self, landmark: int) -> bool:
-        """A landmark that has a place on the skin."""
+        """Whether a landmark has a place on the skin."""
         if self.model.landmark_trust[landmark] <= 0:
             return False
         return bool(self.pinning.on_skin[self.model.landmark_triangle[landmark]].all())
@@ -162,7 +160,7 @@ _kept: dict[tuple[str, str, int], LaidHead] = {}
 
 
 def lay(bundle: Path, pack: Path) -> LaidHead:
-    """The bundle, read when it is asked for first or has changed; one is kept.
+    """The bundle, read again only if it has changed; the last one is kept.
 
     Raises UserError E_BUNDLE_..., E_PACK_..., E_REFIT_BUNDLE.
     """
@@ -182,8 +180,7 @@ def _stamp(bundle: Path) -> int:
 
 
 def refit(head: LaidHead, request: Refit, folder: Path) -> dict[str, Any]:
-    """Write the answer's file into `folder` and return the event that tells of it. Raises what `LaidHead.pull` raises.
-    """
+    """Write the answer's file into `folder` and return its event. Raises what `LaidHead.pull` raises."""
     pulled = head.pull(request.pins)
     answer: dict[str, Any] = head.answer(pulled)
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,26 +194,23 @@ def refit(head: LaidHead, request: Refit, folder: Path) -> dict[str, Any]:
 
 
 def _posed(model: HeadModel, fit: FitFile, neutral: Array, resting: Array) -> list[Posed]:
-    """The head in each photograph: expression, and as in `free_form` what that misses of the landmarks."""
+    """The head in each photograph: its expression, and a correction towards the landmarks as in `free_form`."""
     at = LandmarkModel.of(model)
     corners, weights = model.landmark_triangle[at.index], model.landmark_barycentric[at.index].astype(np.float64)
-    poses, missed = [], []
+    poses, residuals = [], []
     for photo in fit.photos:
         camera = from_file(photo.camera, at.centre)
         expression = coefficients(model, photo.expression)
         pose = neutral + model.motion(expression - resting)
         pixel, height = camera.project(np.einsum("kjc,kj->kc", pose[corners], weights))
-        flat = (photo.landmarks[at.index] - pixel) * [1, -1] * (1 - camera.inverse_distance * height)[:, None]
-        flat = flat / camera.scale
-        flat /= 1 + (np.linalg.norm(flat, axis=1, keepdims=True) / OUTLIER) ** 4
-        missed.append(np.c_[flat, np.zeros(len(flat))] @ camera.rotation)
+        residuals.append(in_head_frame(photo.landmarks[at.index] - pixel, height, camera))
         poses.append(Posed(camera, expression, pose))
-    corrections = Spread(model, at)(missed)
+    corrections = Spread(model, at)(residuals)
     return [Posed(p.camera, p.expression, p.pose + c) for p, c in zip(poses, corrections, strict=True)]
 
 
 def _plain(path: str, expected: FitPhoto) -> bool:
-    """Whether a picture's rows lie in its file as they are to be seen, in a format that any program reads."""
+    """Whether a picture is stored upright and in a format that any program reads."""
     try:
         with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP", "BMP")) as image:
             turned = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
@@ -226,7 +220,7 @@ def _plain(path: str, expected: FitPhoto) -> bool:
 
 
 def _upright(path: str, folder: Path) -> str | None:
-    """Write the photo as it was looked at; None where it cannot be read."""
+    """Write a photo upright as PNG; None where it cannot be read."""
     try:
         photo = read_photo(path)
     except UserError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One folder in the place of another by renames, which a kill between them cannot turn into a loss."""
+"""Replaces a folder by another one through renames; a kill in between loses nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 Ours = Callable[[str], bool]
-"""Whether what has this name, with slashes below the folder, is replaced; all else is kept."""
+"""Whether a file of this name (a path in the folder, with slashes) is to be replaced; others are kept."""
 
 
 def recover(path: Path, ours: Ours) -> None:
-    """Bring back what a process that was killed while it replaced ``path`` has left aside, and sweep the rest."""
+    """Undo what a process killed in `publish` has left: restore the old folder, or delete its remains."""
     name = glob.escape(path.name)
     for old in path.parent.glob(f".{name}.old-*"):
         if path.exists():
@@ -27,7 +27,7 @@ def recover(path: Path, ours: Ours) -> None:
 
 
 def publish(temporary: Path, path: Path, token: str, ours: Ours) -> None:
-    """Rename ``temporary`` to ``path``; what was there comes back if that fails."""
+    """Rename ``temporary`` to ``path``; on failure the old folder is restored."""
     if not path.exists():
         os.rename(temporary, path)
         return
@@ -43,7 +43,7 @@ def publish(temporary: Path, path: Path, token: str, ours: Ours) -> None:
 
 
 def _keep_others(old: Path, path: Path, ours: Ours, below: str = "") -> None:
-    """Move what is not replaced in ``old``, such as a saved .blend, to ``path``."""
+    """Move files that are not replaced, such as a saved .blend, from ``old`` to ``path``."""
     for entry in old.iterdir():
         name, target = below + entry.name, path / entry.name
         if ours(name):

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head that pins have moved, with its photographs laid on it anew: what they show replaces what was there, what they
-do not show stays as the priors have painted it."""
+"""Projects the photographs again onto a head that pins have moved; where they show nothing, the maps stay as they were.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from idto3d_shared.fit_file import FitFile
 from idto3d_shared.png import size_of
 
+from .arrays import Array
 from .bundle import SKIN, BundleMaterial, read_bundle, to_uint8, write_bundle
 from .clock import Events
 from .errors import UserError
@@ -38,10 +37,8 @@ from .protocol import Refit
 from .refit import LaidHead
 from .volume.hair_mask import hair_mask
 
-Array = NDArray[Any]
-
-WELL = 0.6  # of `seen`, from where on only the photos count
-LEVELS = 4  # of the pyramid: seams are as wide as its coarsest texel, and what was painted beyond them keeps its tone
+WELL = 0.6  # `seen` from which on only the photos count
+LEVELS = 4  # of the pyramid, which limits the width of seams, so that the painted rest keeps its tone
 
 
 def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Path:
@@ -97,7 +94,7 @@ def _side(head: LaidHead) -> int:
 def _evidence(
     head: LaidHead, poses: Sequence[Posed], kept: Sequence[int], faces: Sequence[Face], size: int
 ) -> Evidence:
-    """What the photos show of the head as it is now, its skin's map in twice the size."""
+    """The photos' evidence for the moved head, with the skin's map at twice the size."""
     model = head.model
     cameras = [in_photo(p.camera, face.to_picture) for p, face in zip(poses, faces, strict=True)]
     laid = [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
@@ -123,15 +120,15 @@ def _photo_fit(face: Face, camera: PhotoCamera, pose: Posed, light: Array, resid
 
 
 def _material(material: BundleMaterial, evidence: Evidence) -> BundleMaterial:
-    """The material with what was seen laid over what was there."""
+    """The material with the new evidence blended over its maps."""
     maps = evidence.maps.get(material.name)
     side = len(material.albedo)
     if maps is None or side <= PLAIN_SIZE or material.alpha != "opaque":
         return material
     maps = _resized(maps, side)
-    if material.name == EYES_MATERIAL:  # painted whole from what was measured
+    if material.name == EYES_MATERIAL:  # evidence paints eyes whole
         return replace(material, albedo=to_uint8(maps[..., :3]))
-    # what lay there before the pins moved it must not show through where a photo shows the place well
+    # where a photo shows a place well, nothing of the old map may show through
     weight = np.clip(_resized(evidence.seen[material.name], side) / WELL, 0, 1).astype(np.float32)
     old, new = srgb_to_linear(material.albedo), _linear(maps[..., :3])
     albedo = lay_over(old, new * _gain(old, new, weight), weight, LEVELS)
@@ -143,8 +140,8 @@ def _resized(image: Array, side: int) -> Array:
 
 
 def _gain(old: Array, new: Array, weight: Array) -> Array:
-    """(3,) that gives the photos' colours the tone that the head had: each laying reads the light a little otherwise,
-    and the seen part must not become another person's than the rest."""
+    """(3,) factors that give the photos' colours the head's old tone: each projection estimates the light slightly
+    differently, and the new part must match the rest."""
     seen = weight > 0.99
     if not seen.any():
         return np.ones(3, np.float32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One labelled picture of a head: the photos it was made from, its views, its expressions."""
+"""The sheet: one labelled picture of a head's photos, views and expressions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKGROUND = (24, 25, 28)
 INK = (235, 235, 235)
 FAINT = (165, 168, 175)
 _LARGE = {"photographed": "from the photo's camera, in its light", "neutral_front": "front"}
-"""The first that there is stands beside the photo."""
+"""The first of these tiles that exists is shown large, beside the photo."""
 _VIEWS = {
     "neutral_front": "front",
     "neutral_right": "right",
@@ -48,10 +48,10 @@ def compose_sheet(
 ) -> Path:
     """Compose the tiles that idto3d_blender.head.headless rendered, and the input photos, into the PNG ``out``.
 
-    Above: the photos, whole or what windows by name of file show of them, as large beside them the head as the
-    first photo shows it (or from the front), and its other views. Below: the expressions in the order in which they
-    were rendered. ``out`` is replaced only by a complete picture. Raises UserError E_SHEET_TILES when there is no
-    tile, E_SHEET_IMAGE when an image cannot be read.
+    Above: the photos, cropped to their windows (by file name), beside them at the same size the head by the first
+    photo's camera (or from the front), and its other views. Below: the expressions in the order in which they were
+    rendered. ``out`` is replaced only by a complete picture. Raises UserError E_SHEET_TILES when there is no tile,
+    E_SHEET_IMAGE when an image cannot be read.
     """
     folder = Path(tiles_dir)
     there = {name for name in (*_LARGE, *_VIEWS) if (folder / f"{name}.png").is_file()}

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where distillation starts: the head that the photographs show, with all that they do not show filled in plainly; and
-the same head again from a scene that the stages have changed."""
+"""The start of distillation: the head as the photographs show it, the rest filled in plainly; and heads from scenes
+that the stages have changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import Array
 from .bundle import SKIN
 from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
 from .finish import Head, assemble
@@ -25,16 +24,14 @@ from .headmodel import HeadModel
 from .photos import Face
 from .volume.beard import Beard, grow_beard
 
-Array = NDArray[Any]
-
 Began = Callable[[str], None]
 """Called with the name of what begins; raises Cancelled to stop."""
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """fitted: cameras, identity, light; evidence: maps and what was seen; neutral (P,3); hair, None for a bald head;
-    beard, None where no thick one is seen."""
+    """fitted: cameras, identity, light; evidence: maps and `seen`; neutral (P,3); hair: None for a bald head; beard:
+    None unless a thick one is seen."""
 
     model: HeadModel
     fitted: Fitted
@@ -46,7 +43,7 @@ class Start:
 
 
 def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> Start:
-    """Fit, evidence and hair. size: of the skin's maps. Raises UserError E_FIT_...."""
+    """Run fit, hair and evidence. size: of the skin's maps. Raises UserError E_FIT_...."""
     began("fitting the head")
     fitted = fit_subject(model, faces)
     neutral = fitted.fit.neutral(model)
@@ -58,14 +55,14 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
         hair = beside.submit(paint, model, fitted, neutral, seen, size)
         evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, size, over)
         relighted = relit(model, fitted, evidence)
-        evidence = replace(evidence, texels={})  # fifty bytes a texel that nobody asks for again
+        evidence = replace(evidence, texels={})  # not needed any more, and fifty bytes a texel
         beard = grow_beard(model, neutral, evidence.maps[SKIN], evidence.tone) if SKIN in evidence.maps else None
         return Start(model, relighted, evidence, neutral, hair.result(), seen, beard)
 
 
 def head_of(start: Start, offsets: Mapping[str, Array], whole: bool = False) -> Head:
-    """The head before any prior was asked; offsets: expression to (P,3). whole: with all keys, as a head ships;
-    previews do without."""
+    """The head before distillation; offsets: expression to (P,3). whole: with all keys, as it ships; previews need
+    none."""
     hair = None if start.hair is None else start.hair.maps
     return _head(start, start.neutral, offsets, start.evidence.maps, hair, whole)
 
@@ -85,7 +82,7 @@ def _head(
 
 
 def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:
-    """The scene that the geometry stage works on, on the CPU: skin and the volume of hair."""
+    """The geometry stage's scene, on the CPU: skin and the volume of hair."""
     zero = np.zeros_like(start.neutral)
     scene = make_scene(start.model, start.neutral, np.stack([zero, *offsets.values()]), start.evidence)
     volume = start.hair_seen.volume
@@ -93,7 +90,7 @@ def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:
 
 
 def recarved(start: Start, scene: Scene) -> tuple[Start, Scene]:
-    """Start and scene with the hair that the geometry stage has left, its mesh painted anew from the photographs."""
+    """Start and scene with hair meshed and painted again from the volume that the geometry stage has changed."""
     if scene.hair is None or start.hair is None:
         return start, scene
     volume = replace(start.hair_seen.volume, sdf=scene.hair.sdf.numpy())
@@ -109,7 +106,7 @@ def recarved(start: Start, scene: Scene) -> tuple[Start, Scene]:
 
 
 def head_from(start: Start, names: Sequence[str], scene: Scene, whole: bool = False) -> Head:
-    """The head as a scene on the CPU has it; names of its expressions, neutral first; whole: see `head_of`."""
+    """The head of a scene on the CPU; names of its expressions, neutral first; whole: see `head_of`."""
     neutral = scene.neutral.numpy().astype(np.float64)
     displacements = scene.displacements.numpy().astype(np.float64)
     offsets = dict(zip(names[1:], displacements[1:], strict=True))
@@ -121,7 +118,7 @@ def head_from(start: Start, names: Sequence[str], scene: Scene, whole: bool = Fa
 
 
 def as_shipped(head: Head, start: Start) -> Head:
-    """The head with the maps of its face in twice the side, and in them what only a close-up shows."""
+    """The head with its face's maps at twice the resolution, with a close-up's detail."""
     model, fitted = start.model, start.fitted
     best = int(np.argmax([photo.weight for photo in fitted.fit.photos]))
     shown = fitted.faces[best], fitted.projected[best]

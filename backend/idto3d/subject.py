@@ -32,7 +32,7 @@ class Subject:
 def read_subject(photos: Sequence[str | Path], pack: Pack, nets: FaceNets) -> Subject:
     """Find the face in every photo, embed and pool. Raises the photos' own errors (E_NO_FACE, E_PHOTO_...)."""
     faces, notices = read_faces([str(p) for p in photos], nets)
-    vectors = embed(load_recogniser(pack.path), np.stack([f.crop for f in faces]))
+    vectors = embed(load_recogniser(pack.file("recognition.onnx")), np.stack([f.crop for f in faces]))
     scores = agreement(vectors)
     notices = [*notices, *disagreement([f.name for f in faces], scores)]
     return Subject(tuple(faces), tuple(notices), tuple(float(s) for s in scores), torch.from_numpy(pool(vectors)))

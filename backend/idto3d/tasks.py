@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job of the worker, from its request to what it made.
+"""Runs the worker's jobs.
 
-The rooms that do the work are imported here and not above: a worker says hello before torch is loaded.
+The packages that do the work are imported inside the functions, so that a worker answers before torch is loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .protocol import Capture, Generate, Refit, Task
 
 
 def run_task(request: Task, events: Events) -> Path:
-    """A job of any kind. Raises ImportError where the environment lacks something."""
+    """Run a job of any kind. Raises ImportError where the environment lacks something."""
     try:
         from . import pipeline  # noqa: F401
     except OSError as error:  # a library that the system cannot load
@@ -26,7 +26,7 @@ def run_task(request: Task, events: Events) -> Path:
 
 
 def run_refit(request: Refit, events: Events) -> Path:
-    """One answer to one set of pins; pack and bundle are kept for the next."""
+    """Answer one set of pins; pack and bundle stay loaded for the next."""
     from .pipeline import STARTER_PACK
     from .refit import lay, refit
     from .reproject import reproject
@@ -38,7 +38,7 @@ def run_refit(request: Refit, events: Events) -> Path:
 
 
 def run_capture(request: Capture, events: Events) -> Path:
-    """A video to its take."""
+    """Make a take from a video."""
     from .capture import capture
     from .pipeline import STARTER_PACK
 
@@ -47,7 +47,7 @@ def run_capture(request: Capture, events: Events) -> Path:
 
 
 def run_generate(request: Generate, events: Events) -> Path:
-    """Photos to a bundle; where that is stopped, Cancelled tells whether there is a checkpoint."""
+    """Make a bundle from photos; on a stop, Cancelled says whether there is a checkpoint."""
     from .pipeline import STARTER_PACK, GenerateConfig, generate, job_folder
 
     pack = Path(request.pack or STARTER_PACK)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a photograph was understood, as bundles and events tell it."""
+"""How well a photograph was understood, as JSON for bundles and events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .headmodel import HeadModel
 
 
 def verdict_of(model: HeadModel, photo: PhotoFit) -> dict[str, Any]:
-    """What the fit says of a photograph, as JSON."""
+    """The fit of a photograph, as JSON."""
     verdict = judge(photo)
     yaw, pitch, roll = photo.camera.angles
     strongest = sorted(range(len(photo.expression)), key=lambda k: -abs(photo.expression[k]))[:8]

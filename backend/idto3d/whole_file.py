@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file that is there whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to; what stands there at the end of the block takes the place of `path` at once,
-    so that a reader, or a crash, finds the old file or the new one. A block that fails leaves nothing behind."""
+    """A temporary path beside `path` to write to, which is renamed to `path` at the end of the block, so that a reader,
+    or a crash, finds the old file or the new one. Removed if the block fails."""
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         yield partial

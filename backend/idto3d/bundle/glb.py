@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import Array
+from ..mesh.surface import split_quads
 from .format import COMPRESSION, Bundle, BundleMaterial, Bytes, to_head_frame
-
-Array = NDArray[Any]
 
 _FLOAT, _USHORT, _UINT = 5126, 5123, 5125
 _VERTICES, _INDICES = 34962, 34963
@@ -87,9 +86,8 @@ def write_glb(bundle: Bundle, file: Path) -> None:
 
 def triangulate(faces: Array, faces_uv: Array) -> tuple[Array, Array, Array]:
     """Faces (F,4), -1 last in a triangle, as triangles (N,3) of vertices and of uv, and the face (N,) of each."""
-    quad = np.flatnonzero(faces[:, 3] >= 0)
-    both = [np.concatenate([given[:, :3], given[quad][:, [0, 2, 3]]]) for given in (faces, faces_uv)]
-    return both[0], both[1], np.concatenate([np.arange(len(faces)), quad])
+    face = np.concatenate([np.arange(len(faces)), np.flatnonzero(faces[:, 3] >= 0)])
+    return split_quads(faces, faces), split_quads(faces_uv, faces), face
 
 
 def vertex_normals(vertices: Array, triangles: Array) -> Array:

@@ -1,32 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the eyes look: the turn of the eyeballs that ARKit's eight eyeLook shapes stand for.
+"""The gaze: rotation of the eyeballs from ARKit's eight eyeLook shapes.
 
-The net that scores shapes has learnt what the landmarks of irises make of a gaze, which they understate: rays through
-the irises onto the eyeballs, tried on made-up faces, gave half of the turn where the scores gave most of it.
+Scores are used instead of the irises' landmarks, which understate a gaze: on synthetic faces, rays through the irises
+gave half of the rotation where the scores gave most of it.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from idto3d_shared.live_link import SHAPES
 
+from ..arrays import Array
 from .person import Person
 
-Array = NDArray[Any]
-
 FULL = np.radians(27.0)
-"""The turn at which an eyeLook shape is 1, that of the heads' own shapes (finish/gaze.py)."""
+"""Rotation at which an eyeLook shape is 1, as in the heads' own shapes (finish/gaze.py)."""
 LOOK_ROWS = np.array([name.startswith("eyeLook") for name in SHAPES])
 _IRIS_RADIUS = 0.0059  # metres, much the same for everybody
 
 
 def gaze_of_shapes(shapes: Array) -> Array:
-    """(2,2): yaw and pitch in the head, radians as the table has them, of the left eye and the right, from (52,). Both
-    look equally high."""
+    """(2,2): yaw and pitch in the head, radians in the table's sense, of the left and the right eye, from (52,) shapes.
+    Both eyes get the same pitch."""
     at = {name: float(shapes[n]) for n, name in enumerate(SHAPES) if LOOK_ROWS[n]}
     yaw, pitch = [], []
     for side, outwards in (("Left", 1.0), ("Right", -1.0)):

@@ -1,32 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a frame's landmarks and scores say of ARKit's 52, as it was learnt from faces whose movements were known.
+"""Estimates ARKit's 52 shapes from a frame's landmarks and scores, by a map learnt from faces of known motion.
 
-A landmark net answers to a movement with less of it, and with other landmarks than those that moved: lips that purse
-look narrower, brows that frown hardly lower. The answer is read backwards by a linear map of where every landmark lies
-beside its place on the face at rest, of the net's scores and of the head's turn (training/motion.py; the best linear
-estimate, as in Kay 1993, chapter 12).
+A landmark net shows less motion than there is, and partly on other landmarks: pursed lips look narrower, frowning brows
+hardly lower. A linear map corrects this: from every landmark's offset to its place on the face at rest, the blendshape
+net's scores and the head's angles, to the shapes (training/motion.py; the best linear estimate, as in Kay 1993, chapter
+12).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from idto3d_shared.live_link import SHAPES
 
+from ..arrays import Array
 from ..errors import UserError
 from ..photos.nets import LANDMARKS
 from .gaze import neutral_irises
 from .person import Person
 from .solve import Lens, Pose
-
-Array = NDArray[Any]
 
 FILE = "motion.safetensors"
 FEATURES = 2 * LANDMARKS + len(SHAPES) + 2
@@ -41,7 +38,7 @@ class Motion:
     bias: Array
 
     def shapes(self, features: Array) -> Array:
-        """(...,52) of features (...,FEATURES), below 0 and above 1 as they come."""
+        """(...,52) of features (...,FEATURES), not clipped to 0..1."""
         return features @ self.weights + self.bias
 
 
@@ -60,8 +57,8 @@ def load_motion(path: Path) -> Motion:
 
 
 def features(person: Person, lens: Lens, pose: Pose, points: Array, scores: Array) -> Array:
-    """(FEATURES,) of a frame: how far each landmark (478,2) lies beside its place on the face at rest, in millimetres
-    across the head's own axes, 0 where it has none; the net's scores (52,); yaw and pitch of the head."""
+    """(FEATURES,) of a frame: each landmark's (478,2) offset from its place on the face at rest, millimetres along the
+    head's x and y axes, 0 where it has none; the net's scores (52,); yaw and pitch of the head."""
     index = np.r_[person.index, LANDMARKS - 10 : LANDMARKS]
     rest = np.concatenate([person.neutral, neutral_irises(person)])
     x = (rest - person.centre) @ pose.rotation.T + pose.place

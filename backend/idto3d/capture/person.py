@@ -1,32 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is in the video, as far as the nets' landmarks tell: the face at rest, what its expressions do, its eyeballs."""
+"""The person in the video at the nets' landmarks: the face at rest, its expressions, its eyeballs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from idto3d_shared.errors import BundleError
 from idto3d_shared.npz import read_npz
 
+from ..arrays import Array
 from ..bundle import to_head_frame
 from ..errors import UserError
 from ..finish.head import HIDDEN, shipped_faces
 from ..headmodel import HeadModel
 from ..photos.landmarks import MESH
 
-Array = NDArray[Any]
-
 CORNERS = ((263, 362), (33, 133))
 """Landmarks of the eyes' corners: the person's left, right."""
 
-# An eyeball's middle lies so far behind its front, and has this radius, where the model has no eyeballs.
+# Metres from the eye's corners back to the eyeball's centre, and its radius, where the model has no eyeballs.
 _EYE_DEPTH, _EYE_RADIUS = 0.004, 0.012
-# Apart from what the face does in ARKit's shapes, the model raises cheeks: no shape of ARKit is that alone.
+# The model's expressions that no ARKit shape has on its own.
 _NOT_OURS = ("cheekRaiser",)
 _WANTED: dict[str, tuple[str, tuple[str | int, ...]]] = {"vertices": ("<f4", ("V", 3)), "faces": ("<i4", ("F", 4))}
 _MOST, _MOST_BYTES = 4_000_000, 1 << 30
@@ -34,9 +31,9 @@ _MOST, _MOST_BYTES = 4_000_000, 1 << 30
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """index (K,): which of the 478 landmarks; neutral (K,3) metres, head frame; basis (K,3,E) what each expression
-    adds; trust (K,); centre (3,) of the neutral ones; eyes (2,3) middles of the eyeballs, the left one first, and
-    radius (2,) from there to the pupil; names (E,) of the expressions."""
+    """index (K,): which of the 478 landmarks; neutral (K,3) metres, head frame; basis (K,3,E) of the expressions; trust
+    (K,); centre (3,): mean of neutral; eyes (2,3): centres of the eyeballs, left first, and radius (2,); names (E,) of
+    the expressions."""
 
     index: Array
     neutral: Array
@@ -66,8 +63,8 @@ def person_of(model: HeadModel, vertices: Array) -> Person:
 
 
 def vertices_of_head(model: HeadModel, head: Path) -> Array:
-    """(P,3) float64, head frame: the model's vertices as a bundle's folder, or a file like its head.npz, has them;
-    those that do not ship are the mean head's. Raises UserError E_CAPTURE_HEAD."""
+    """(P,3) float64, head frame: the model's vertices in a bundle's folder, or in a file like its head.npz; those that
+    do not ship are the mean head's. Raises UserError E_CAPTURE_HEAD."""
     file = head / "head.npz" if head.is_dir() else head
     try:
         arrays = read_npz(file, _WANTED, {"V": _MOST, "F": _MOST}, _MOST_BYTES)
@@ -98,14 +95,13 @@ def _refused(why: str) -> UserError:
 
 
 def _eyes(model: HeadModel, vertices: Array) -> tuple[Array, Array]:
-    """Middles (2,3) and radii (2,) of the eyeballs: the spheres nearest to their surface."""
+    """Centres (2,3) and radii (2,) of the eyeballs: least-squares spheres of their surface."""
     balls = model.vertices_of("sclera")
     middles, radii = [], []
     for side, corners in zip((1, -1), CORNERS, strict=True):
         surface = vertices[balls & (side * vertices[:, 0] > 0)]
         if len(surface) < 8:
-            at = np.einsum("kjc,kj->kc", vertices[model.landmark_triangle], model.landmark_barycentric)
-            middles.append(at[list(corners)].mean(0) - [0, 0, _EYE_DEPTH])
+            middles.append(model.landmarks(vertices)[list(corners)].mean(0) - [0, 0, _EYE_DEPTH])
             radii.append(_EYE_RADIUS)
             continue
         solved = np.linalg.lstsq(np.c_[2 * surface, np.ones(len(surface))], (surface**2).sum(1), rcond=None)[0]

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Landmarks of a video to the table of the face's movements.
+"""From a video's landmarks to the table of the face's motion.
 
-The person's own face is laid on every frame's landmarks, which says how the head is turned; where these then lie
-beside that face at rest, and what the blendshape net scores, says what the face does (motion.py).
+The person's face is fitted to every frame's landmarks, which gives the head's pose; the landmarks' offsets from the
+face at rest and the blendshape net's scores give the shapes (motion.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from idto3d_shared.live_link import SHAPES, FaceTake, take_of
 
+from ..arrays import Array
 from ..fit.landmarks import fit_landmarks
 from ..headmodel import HeadModel
 from ..photos import align
@@ -29,27 +28,25 @@ from .shapes import model_of_arkit, read_shapes
 from .solve import SIGMA, SIGMA_EXPRESSION, Lens, Pose, Solved, by_head_point, find_lens, first_pose, solve
 from .track import Track
 
-Array = NDArray[Any]
-
 _LOOKS, _LENS_LOOKS, _PEOPLE_LOOKS = 32, 8, 8
 _ROUNDS = 3
 _SIGMA_PLACE = 0.003  # metres: of the landmarks' places on a face that is known
-# The first look at a frame, and one that follows another.
+# Gauss-Newton steps for a first frame, and for one that follows another.
 _FIRST_STEPS, _STEPS = 8, 4
-# How far lids are closed from which on the gaze is what it was before.
+# eyeBlink from which on the gaze of the frame before is kept.
 _CLOSING = 0.4
-# How much of a score is believed before it is known what the person scores at rest.
+# Scores below this are ignored before the person's scores at rest are known.
 _FLOOR = 0.1
-# Faces rest more than they move: the middle of a take is rest. How far off the nets see a face at rest, at most.
+# Quantile of a take's values that is taken for the face at rest, and the most that is subtracted for it.
 _RESTING, _MOST_OFF = 0.5, 0.4
 _UPRIGHT = 512  # pixels of a face for the fit of the person
 _BLINKS = [SHAPES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
-# A frame after a gap of so many seconds begins anew.
+# Seconds without a face after which the pose is initialised again.
 _GAP = 0.3
 
 
 def person_in_video(model: HeadModel, track: Track, scores: Array) -> Array:
-    """(P,3): the face at rest of whoever is in the video, from some of its frames; scores (T,52) of the net."""
+    """(P,3): the person's face at rest, fitted to some frames of the video; scores (T,52) of the net."""
     rows = _spread(track, _PEOPLE_LOOKS)
     names = ("_neutral", *SHAPES)
     faces = []
@@ -81,8 +78,8 @@ def read_track(
     model: HeadModel, nets: FaceNets, motion: Motion, track: Track, vertices: Array | None,
     told: Callable[[int, int], None],
 ) -> FaceTake:  # fmt: skip
-    """track: with a frame in which a face is seen. vertices (P,3): the person's face at rest, or None: it is taken from
-    the video. told: called with step and steps before each frame."""
+    """The take of a track in which at least one frame shows a face. vertices (P,3): the person's face at rest, or None:
+    it is fitted to the video. told: called with step and steps before each frame."""
     rows = np.flatnonzero(track.seen)
     scores = np.zeros((len(track.times), len(SHAPES)))
     for step, row in enumerate(rows):
@@ -104,9 +101,9 @@ def read_track(
 
 
 def calibrate(person: Person, track: Track, scores: Array) -> tuple[Person, Lens]:
-    """The person with the places of the landmarks as the net sees them in this video, and its lens.
+    """The person with landmarks moved to where the net reports them in this video, and its lens.
 
-    The net sets each landmark a little elsewhere on each face, the same in all frames.
+    The net's landmarks have an offset on each face that is the same in all frames.
     """
     to_model = model_of_arkit(person.names)
     rows = _spread(track, _LOOKS)
@@ -129,9 +126,9 @@ def calibrate(person: Person, track: Track, scores: Array) -> tuple[Person, Lens
 
 
 def _settled(person: Person, lens: Lens, looks: Sequence[Solved]) -> Array:
-    """(K,3) metres, head axes: where the landmarks lie beside the person's, seen from all the poses of some looks.
+    """(K,3) metres, head axes: the landmarks' offsets from the person's, from all the poses of some frames.
 
-    Least squares with a prior, landmark by landmark: from one side a depth cannot be told, from several it can.
+    Least squares with a prior, for each landmark: the depth is determined only by different poses.
     """
     normal = np.tile(np.eye(3) * _SIGMA_PLACE**-2, (len(person.index), 1, 1))
     right = np.zeros((len(person.index), 3))

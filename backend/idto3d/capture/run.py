@@ -6,7 +6,6 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from idto3d_shared.live_link import write_take
 
+from ..arrays import Array
 from ..clock import Events
 from ..errors import FULL, UserError
 from ..fit.projection import BROWS, EYES, LIPS, OVAL
@@ -26,8 +26,6 @@ from .person import vertices_of_head
 from .read import read_track
 from .track import track
 from .video import Frame, Video
-
-Array = NDArray[Any]
 
 WATCHING, READING, SAVING = "watching the video", "reading the face", "saving"
 STAGES = (WATCHING, READING, SAVING)

@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from idto3d_shared.live_link import SHAPES
 
+from ..arrays import Array
 from ..photos.blendshapes import NAMES, score_blendshapes
 from ..photos.landmarks import upright
 from ..photos.nets import FaceNets
-
-Array = NDArray[Any]
 
 
 def arkit_of_model(names: Sequence[str]) -> Array:

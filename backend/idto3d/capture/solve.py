@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from ..arrays import Array
 from .person import Person
-
-Array = NDArray[Any]
 
 # Standard deviation of a fully trusted landmark, metres on the face, and where Huber's loss turns, in these.
 SIGMA, _HUBER = 0.002, 2.0

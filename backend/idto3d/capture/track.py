@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One face followed through a video: its landmarks in every frame.
+"""Tracks one face through a video: its landmarks in every frame.
 
-Where the face was tells where to look for it, so that a frame costs one run of the landmark net. The detector is asked
-only when the face is lost, and the wide search over parts and turns ever more seldom while there is none.
+The face is searched where it was, so a frame costs one run of the landmark net. The detector runs only when the face is
+lost, and the full search over parts and rotations less and less often while there is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..photos import align
 from ..photos.detect import look, windows
 from ..photos.landmarks import extent, find_landmarks, upright
@@ -21,22 +21,20 @@ from ..photos.nets import LANDMARK_SIZE, FaceNets
 from ..photos.search import Candidate, search
 from .video import Frame
 
-Array = NDArray[Any]
-
 # Of the box of the landmarks before: what the net was trained on, as in photos/landmarks.py.
 _MARGIN = 1.5
-# The net's own opinion below which it has lost the face.
+# The net's score below which the face is lost.
 _PRESENCE = 0.5
 # A face does not grow or shrink by more from one frame to the next, nor jump by more than this share of its size.
 _GROWTH, _JUMP = 1.5, 0.7
-# Pixels of a frame's longer side in which a lost face is looked for, and frames between wide searches at most.
+# Longer side to which a frame is reduced to search a lost face, and the most frames between full searches.
 _SEARCH_SIDE, _SELDOM = 1280, 128
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """times (T,) seconds; points (T,478,2) and depth (T,478) in pixels of the frames, as `photos.landmarks` has them;
-    seen (T,) bool: the others' points are 0; size: (width, height) of the frames."""
+    """times (T,) seconds; points (T,478,2) and depth (T,478) in pixels of the frames, as in `photos.landmarks`; seen
+    (T,) bool: frames with a face, points of the others are 0; size: (width, height) of the frames."""
 
     times: Array
     points: Array
@@ -64,7 +62,7 @@ def track(frames: Iterable[Frame], nets: FaceNets, told: Callable[[int, Frame, A
 
 
 class Follower:
-    """Where the face was in the frame before."""
+    """Finds the face frame by frame, from where it was before."""
 
     def __init__(self, nets: FaceNets) -> None:
         self._nets = nets

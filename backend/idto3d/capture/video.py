@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames of a video file, or of a camera while it films, with their own times, upright, decoded in a thread while
-others are looked at."""
+"""Frames of a video file or a live camera, upright, with their own times, decoded in a thread."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 
-_AHEAD = 8  # frames decoded before they are asked for
+_AHEAD = 8  # frames decoded in advance
 _LEAST_FRAMES = 2
 _SMALLEST = 32
 _CAMERA = re.compile(r"camera:(\d{1,2})(?::(\d{1,4}))?")
@@ -30,18 +29,18 @@ _SECONDS = 20
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """time: seconds as the file says, which need not be even; image (H,W,3) uint8 BGR, upright."""
+    """time: seconds by the file, at an uneven rate perhaps; image (H,W,3) uint8 BGR, upright."""
 
     time: float
     image: NDArray[np.uint8]
 
 
 class Video:
-    """A video file, or camera:<number>:<seconds>, a camera of this computer that films for so long. frames: how many it
-    says it has, 0 where it does not; iterate once to get them.
+    """A video file, or camera:<number>:<seconds>, a camera of this computer. frames: the number that the file states, 0
+    if it does not; iterate once to get them.
 
-    Phones store frames as the sensor has them and say how they are to be turned; they are turned. Times are those of
-    the frames, as phones change their rate with the light; where a file has none, its mean rate counts.
+    Frames are rotated as the file says. Times are the frames' own, as phones change their rate with the light; a file
+    without times gets its mean rate.
     """
 
     def __init__(self, file: str | Path) -> None:
@@ -95,13 +94,13 @@ class Video:
                 read, image = self._reader.read()
                 if not read or image is None:
                     break
-                if np.isfinite(self._lasts):  # a camera, whose frames wait for nobody
+                if np.isfinite(self._lasts):  # a live camera
                     at = time.monotonic() - began
                     if at > self._lasts:
                         break
                 else:
                     at = float(self._reader.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0
-                # Damaged files have times that stand still or run back.
+                # Damaged files have times that repeat or decrease.
                 if not np.isfinite(at) or at <= last:
                     at = last + 1.0 / self.rate if last >= 0 else 0.0
                 last = at

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a prior wants of the stages: the `distillation` block of a pack. There are no defaults: another prior is another
-block.
-"""
+"""The `distillation` block of a pack: configuration of the stages for its prior. There are no defaults."""
 
 from __future__ import annotations
 
@@ -21,8 +19,8 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Prompts:
-    """Templates with {view}, {expression} and {words} (`prior.prompts.fill_prompt`), one a domain; close_up: what is
-    said besides the user's words where only the face is in the picture."""
+    """Templates with {view}, {expression} and {words} (`prior.prompts.fill_prompt`), one per domain; close_up: words
+    added where only the face is in the picture."""
 
     normal: str
     albedo: str
@@ -31,13 +29,13 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Views:
-    """The cameras that the prior has learnt from. Degrees and metres, head frame; ranges are drawn from evenly."""
+    """The distribution of the prior's training cameras. Degrees and metres, head frame; ranges are uniform."""
 
     # [share, from, to] azimuths; the shares add up to 1
     azimuth: tuple[tuple[float, float, float], ...]
     elevation: Range
     fov: Range
-    # what fills the picture's height at the target, and the target itself
+    # metres that the picture's height covers at the target, and the target itself
     frame: Range
     target: tuple[float, float, float]
     # close-ups: their share among views up to this far from the front
@@ -47,9 +45,9 @@ class Views:
     close_target: tuple[float, float, float]
     # standard deviation of the target
     jitter: float
-    # identity and expression speak in full up to the first angle from the front, and no more from the second on
+    # angles from the front at which the gates of identity and expression begin to close, and are closed
     gate: Range
-    # views drawn for each one that is shown: the more of these, the rarer one that shows only what was seen
+    # views drawn for each one that is used, of which those that show unseen skin are preferred
     candidates: int
 
 
@@ -67,8 +65,8 @@ class Steps:
 
 @dataclass(frozen=True)
 class Score:
-    """Score distillation: see `sds.sds_loss` and, of the form "image", `sds.image_loss`. t / T is drawn from t_min to a
-    bound that falls during the stage."""
+    """Score distillation: see `sds.sds_loss` and, for the form "image", `sds.image_loss`. t / T is drawn between t_min
+    and a bound that falls during the stage."""
 
     form: Form
     weighting: Weighting
@@ -80,29 +78,30 @@ class Score:
 
 @dataclass(frozen=True)
 class GeometryConfig:
-    """How the head is sculpted."""
+    """The geometry stage."""
 
     score: Score
     steps: Steps
     # pictures a step
     views: int
-    # share of the steps that show neutral
+    # share of the steps with the neutral expression
     neutral_share: float
     # learning rates, of the largest entry: neutral (m), expression coefficients, expression residuals (m), hair (m)
     lr_neutral: float
     lr_expression: float
     lr_residual: float
     lr_hair: float
-    # large steps (Nicolet et al. 2021): smoothness of what moves the skin
+    # large steps (Nicolet et al. 2021): smoothness of the skin's motion
     smoothing: float
-    # standard deviations that a vertex may move: one wholly seen, one unseen, by an expression, of hair (m)
+    # standard deviations of motion (m): fully seen vertices, unseen ones
     held: float
     trust: float
     # metres within which the hold fades out around what was seen
     feather: float
+    # standard deviations of motion (m): by an expression, of hair's surface
     expression_trust: float
     hair_trust: float
-    # weights: staying within them; squared strain of the motion; unseen skin like the other side's
+    # weights: of these priors; squared strain of the motion; symmetry of unseen skin
     hold_weight: float
     strain_weight: float
     symmetry_weight: float
@@ -111,24 +110,24 @@ class GeometryConfig:
 
 @dataclass(frozen=True)
 class TextureConfig:
-    """How the head is painted."""
+    """The texture stage."""
 
     score: Score
     steps: Steps
     views: int
     neutral_share: float
-    # share of the steps under a random light; 0 for a prior that knows flat albedo only: gloss then stays as it is
+    # share of the steps under a random light; 0 for a prior of flat albedo: roughness and specular then do not change
     lit_share: float
     # Adam's learning rate of the residual maps (logits)
     lr: float
     # side of the finest residual map; the coarsest is an eighth
     residual: int
-    # standard deviations of a texel's logit: one wholly seen, one unseen
+    # standard deviations of a texel's logit: fully seen, unseen
     held: float
     trust: float
     # share of the map's side within which the hold fades out around what was seen
     feather: float
-    # weights: staying within the deviations; the same change on both sides of a seam of the UV
+    # weights: of these priors; equal changes on both sides of a UV seam
     hold_weight: float
     seam_weight: float
     checkpoint_every: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frozen dataclasses of tensors, from one device to another."""
+"""Moves frozen dataclasses of tensors between devices."""
 
 from __future__ import annotations
 

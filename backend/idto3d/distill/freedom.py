@@ -1,30 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How freely a place may leave its evidence.
+"""How freely a vertex or texel may leave its evidence.
 
-A place moves by freedom times its variable, so that what is held costs no more to hold than the rest: the quadratic
-penalty (motion / deviation)^2 with deviations a hundred times apart would set the pace of every step.
+Motion = freedom * variable, a change of variables: with a quadratic penalty (motion / deviation)^2 instead, deviations
+a hundred times apart would make the optimisation badly conditioned.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 
 def freedom(seen: Tensor, held: float, trust: float) -> Tensor:
-    """The deviation of places `seen` 0..1 over that of one unseen: from held / trust to 1, geometric between."""
+    """Standard deviation relative to an unseen place's, by `seen` 0..1: from held / trust to 1, geometric between."""
     return (held / trust) ** seen
 
 
 def feathered(seen: Array, vertices: Array, edges: Array, reach: float) -> Array:
-    """seen (V,) on a mesh, vertices (V,3) and edges (E,2), and fading to 0 linearly within `reach` metres around what
-    was seen, along the edges: motion that begins there leaves no seam."""
+    """seen (V,) on a mesh of vertices (V,3) and edges (E,2), extended to fade to 0 linearly within `reach` metres along
+    the edges, so that motion begins without a seam."""
     out = seen.astype(np.float64)
     if reach <= 0:
         return out

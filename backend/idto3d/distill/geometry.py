@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Geometry stage: SDS through phi_g shapes the head where no photograph shows it, and how it moves (Babiloni et al.
+"""Geometry stage: SDS through phi_g shapes the head where no photograph shows it, and its expressions (Babiloni et al.
 2024, section 3, Psi_g(Gamma, k_exp)).
 
-What was seen is held with the weight of `seen`; the rest moves freely within the pack's trust. An expression is the
-head model's coefficients and a smooth residual; hair is the zero set of distances on a tetrahedral grid.
+Evidence is held with the weight of `seen`; the rest moves freely within the pack's trust. An expression is the head
+model's coefficients and a smooth residual; hair is the zero level set of distances on a tetrahedral grid.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HAIR_CELLS = 12  # of the lattice that hair grows and thins by, along its longes
 
 
 class GeometryVariables(nn.Module):
-    """What distillation moves. neutral (Q,3) and residuals, each (Q,3): differentials of the body's motion; codes, each
+    """The optimised variables. neutral (Q,3) and residuals, each (Q,3): differentials of the body's motion; codes, each
     (B,): added to an expression's coefficients; hair: added to distances, on a lattice."""
 
     def __init__(self, scene: Scene, lattice: Lattice | None) -> None:
@@ -60,7 +60,7 @@ class Shape:
 
 
 class Sculpture:
-    """A head between steps: the start, the variables, and what they make of it."""
+    """The head as a function of the start and the variables."""
 
     def __init__(self, scene: Scene, config: GeometryConfig) -> None:
         device, model = scene.device, scene.model
@@ -105,8 +105,8 @@ class Sculpture:
         return (code @ self.basis).view(-1, 3) + self.start.body.whole(smooth)
 
     def pose(self, expression: int) -> Shape:
-        """The head now. An expression's pictures move its code, the neutral ones the person: where a displacement is a
-        little wrong, no other face must make it good."""
+        """The current head. Gradients of an expression's pictures reach only that expression, those of neutral ones
+        only the person, so that errors of an expression do not change the face."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and expression == 0):
             motion = self.neutral_motion()
         vertices = self.start.posed(expression) + self.start.body.whole(motion)
@@ -115,17 +115,17 @@ class Sculpture:
         return Shape(motion, vertices)
 
     def lattice_values(self) -> Tensor:
-        """(N,) what the variables add to unseen hair's distances."""
+        """(N,) added to the distances of unseen hair."""
         assert self.lattice is not None and self.variables.hair is not None
         return self.lattice(self.variables.hair)
 
     def sdf(self) -> Tensor:
-        """(N,) distances of the hair volume now."""
+        """(N,) current distances of the hair volume."""
         assert self.start.hair is not None
         return self.start.hair.sdf + self.hair_freedom * self.lattice_values()
 
     def surface(self, expression: int) -> tuple[Shape, Tensor, Tensor]:
-        """The head, and all that a picture shows of it: vertices (V,3) and triangles (F,3) of skin and hair."""
+        """The head, and the surface to render: vertices (V,3) and triangles (F,3) of skin and hair."""
         shape = self.pose(expression)
         triangles = self.start.skin.triangles
         if self.hair is None:
@@ -137,8 +137,8 @@ class Sculpture:
         return shape, torch.cat([shape.vertices, hair]), torch.cat([triangles, faces + len(shape.vertices)])
 
     def regularization(self, expression: int, shape: Shape) -> Tensor:
-        """What holds the head: to its evidence, to a smooth motion without seams, and unseen skin to the other side's;
-        all averaged over the surface's area, whatever its tessellation."""
+        """Penalties for leaving the evidence, for strain, and for asymmetry of unseen skin, averaged over the surface's
+        area, whatever its tessellation."""
         config = self.config
         if expression:
             change = self.expression_change(expression)[self.start.body.vertices]
@@ -162,7 +162,7 @@ class Sculpture:
 
     @torch.no_grad()
     def scene(self) -> Scene:
-        """The scene as it is now."""
+        """The current scene."""
         motion = self.neutral_motion()
         changes = [self.expression_change(e) for e in range(1, len(self.start.displacements))]
         zero = torch.zeros_like(self.start.neutral)
@@ -185,7 +185,7 @@ def run_geometry(
     run: Run,
     callbacks: Callbacks | None = None,
 ) -> tuple[Scene, Report]:
-    """Distil the shape of a scene, with the adapters of "normal"; the report says by region how far it went."""
+    """Distil the shape of a scene with the adapters of "normal"; the report has the motion by region."""
     callbacks = callbacks or Callbacks()
     if len(who.names) != len(scene.displacements):
         raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")

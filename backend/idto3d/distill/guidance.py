@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a stage asks the prior, and what the prior answers."""
+"""The prior's conditioning and loss for a stage."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .views import View, gate
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """Who and what: y_id (512,) of norm one, y_exp (E,D), names and texts of E expressions (neutral first), the user's
-    words; what a prior that sees pictures takes from one of them (`distill.reference`), of one domain."""
+    """y_id (512,) of norm one, y_exp (E,D), names and texts of E expressions (neutral first), the user's words;
+    reference: of the person's picture in one domain, for priors with a reference network (`distill.reference`)."""
 
     y_id: Tensor
     y_exp: Tensor

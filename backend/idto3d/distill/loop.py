@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loop of both stages: seeded by step, stopped at any moment, resumed bit by bit."""
+"""The optimisation loop of both stages: seeded by step, can be stopped at any moment, resumes bit by bit."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from .scene import Scene
 
 @dataclass(frozen=True)
 class Run:
-    """quality: how many steps; seed: everything random of a run follows from it; folder: where checkpoints lie, None
-    for none."""
+    """quality: number of steps; seed: of all random numbers; folder: of the checkpoints, None for none."""
 
     quality: Quality = "standard"
     seed: int = 0
@@ -59,8 +58,8 @@ class Draw:
 
 @dataclass(frozen=True)
 class Stage:
-    """name; number: parts the seeds of stages; steps; checkpoint_every; layout: raised whenever the meaning of a
-    checkpoint's numbers changes; start: what else a checkpoint belongs to."""
+    """number: makes seeds differ between stages; layout: to be raised whenever the meaning of a checkpoint's values
+    changes; start: further inputs that a checkpoint depends on."""
 
     name: str
     number: int
@@ -119,7 +118,7 @@ def _resume(folder: Path, variables: nn.Module, optimiser: torch.optim.Optimizer
 
 
 def _key(stage: Stage, variables: nn.Module, run: Run) -> str:
-    """Stands for everything that a checkpoint's numbers mean."""
+    """A hash of all that a checkpoint depends on."""
     shapes = {name: [*value.shape, str(value.dtype)] for name, value in variables.state_dict().items()}
     digest = hashlib.sha256(json.dumps([stage.layout, stage.steps, run.seed, shapes]).encode())
     for part in stage.start:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The picture of the person that a prior with a reference network sees: what the photographs' evidence shows of them.
+"""The picture of the person for a prior with a reference network.
 
-It is the start head itself, drawn as the prior's own pictures are, with all that no photograph showed left black. A
-photograph would bring another domain with it: light, background, a camera's colours.
+It is a render of the start head, like the prior's training pictures, black where no photograph shows the head. A
+photograph itself would be of another domain: light, background, the camera's colours.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHOWN = 0.5
 def with_reference(
     who: Conditioning, prior: Prior, scene: Scene, config: DistillationConfig, domain: Domain
 ) -> Conditioning:
-    """The conditioning with what the domain's adapter takes from the scene's evidence; the same without an adapter."""
+    """The conditioning with the domain's reference of the scene's evidence; unchanged if the prior has no adapter."""
     if not prior.lambda_ref:
         return who
     return replace(who, reference=prior.look(reference_picture(scene, config.views, domain, prior.image_size)))
@@ -39,8 +39,8 @@ def with_reference(
 
 @torch.no_grad()
 def reference_picture(scene: Scene, config: Views, domain: Domain, size: int) -> Tensor:
-    """(1,size,size,3) what was seen of the neutral head, black elsewhere, from where most of it was seen: its albedo or
-    its normals. Of the normals' hair, which the geometry stage carves from the volume, nothing."""
+    """(1,size,size,3) albedo or normals of the neutral head where it was seen, black elsewhere, from the side that was
+    seen most. Normals are without hair, which the geometry stage carves from its volume."""
     cameras = [reference_camera(scene, config)]
     vertices, textured = scene.vertices(0), scene.textured()
     if domain == "albedo":

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a stage went, region by region."""
+"""How much a stage has changed, by region."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel.model import SKIN_PARTS
 from ..render.skin import sample_map
 from .scene import HAIR, Scene
 
 Report = dict[str, dict[str, float]]
-Array = NDArray[Any]
 
 SEEN = 0.5  # from here on a place counts as seen
 

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The head between the photographs and the files, on one device: what the stages move and paint."""
+"""The head as tensors on one device, which the stages move and paint."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.follow import FILMS, Anchor, Body, find_body
 from ..headmodel.model import SKIN_PARTS
@@ -22,11 +22,8 @@ from .device import to_device
 from .hair import Hair, HairMesh
 from .views import View
 
-Array = NDArray[Any]
-
-
 HIDDEN = (*FILMS, "iris")
-"""Parts that no prior's picture shows: films, and the iris, which is painted on the front of its ball."""
+"""Parts that are not rendered for priors: films, and the iris, which is painted on the front of the eyeball."""
 HAIR = "hair"
 """The name of hair's material."""
 
@@ -144,7 +141,7 @@ def with_hair_mesh(scene: Scene, vertices: Array, faces: tuple[Array, Array, Arr
 
 
 def _anchor(scene: Scene, points: Array) -> Anchor:
-    """Hair hangs on the scalp: what moves jaw and brows does not move it."""
+    """Hair is attached to the scalp, so that jaw and brows do not move it."""
     triangles, place = attach_to_scalp(scene.model, scene.neutral.cpu().numpy().astype(np.float64), np.asarray(points))
     return Anchor(scene.body.place.cpu()[torch.from_numpy(triangles)[place.face]], place.bary)
 
@@ -154,7 +151,7 @@ def _tensor(values: Array) -> Tensor:
 
 
 class Unseen:
-    """How much of what a camera shows no photograph has shown: where imagination has work to do."""
+    """The share of unseen skin in a view."""
 
     def __init__(self, scene: Scene) -> None:
         vertices = scene.neutral.cpu().numpy().astype(np.float64)

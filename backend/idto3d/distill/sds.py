@@ -107,11 +107,9 @@ def ddim_sample(
     schedule: Schedule,
     steps: int,
     t_start: int | None = None,
-    callback: Callable[[int, int, Tensor], None] | None = None,
 ) -> Tensor:
     """Deterministic sampling (DDIM, eta 0) from latents z_t (B, C, h, w) at t_start (default T - 1) to clean latents.
 
-    callback(step, steps, x0), step from 1, sees each step's clean estimate and may raise to stop.
     Raises ValueError if steps is not in 1 .. t_start.
     """
     start = len(schedule) - 1 if t_start is None else t_start
@@ -119,11 +117,9 @@ def ddim_sample(
         raise ValueError(f"cannot take {steps} steps from t = {start} of {len(schedule)}")
     taus = torch.linspace(start, 0, steps + 1).round().long().tolist()
     x0 = z_t
-    for step, (now, after) in enumerate(zip(taus[:-1], taus[1:], strict=True), start=1):
+    for now, after in zip(taus[:-1], taus[1:], strict=True):
         t = torch.full((z_t.shape[0],), now, dtype=torch.long, device=z_t.device)
         eps = predict(z_t, t)
         x0 = schedule.x0_from_eps(z_t, eps, t)
         z_t = schedule.add_noise(x0, eps, torch.full_like(t, after))
-        if callback is not None:
-            callback(step, steps, x0)
     return x0

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the surface goes on and its maps do not: edges with two places in the UV, or in two materials."""
+"""UV seams: edges of the surface with two places in the UV, or in two materials."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import Array
 from ..render.skin import sample_map
 from .scene import HAIR, Scene
-
-Array = NDArray[Any]
 
 ALONG = (0.0, 0.25, 0.5, 0.75)  # places on an edge; its end begins the next one
 

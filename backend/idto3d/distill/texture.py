@@ -2,7 +2,7 @@
 """Texture stage: SDS through phi_a paints what no photograph shows (Babiloni et al. 2024, section 3, Psi_a).
 
 Each map of evidence gets residual logits at several resolutions. A texel is held to its evidence with the weight of
-`seen`, which fades out around what was seen, so that paint grows away from it without an edge.
+`seen`, which fades out around what was seen, so that there is no edge.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EPS = 0.005  # values nearer to 0 or 1 have no useful logit
 
 
 class TextureVariables(nn.Module):
-    """What distillation moves: for each painted material residual logits (1,5,s,s) from coarse to fine."""
+    """The optimised variables: for each painted material residual logits (1,5,s,s) from coarse to fine."""
 
     def __init__(self, materials: list[str], side: int, device: torch.device) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class TextureVariables(nn.Module):
 
 
 class Painting:
-    """Maps between steps: the start, the variables, and what they make of it."""
+    """The maps as a function of the start and the variables."""
 
     def __init__(self, scene: Scene, config: TextureConfig) -> None:
         self.start, self.config = scene, config
@@ -87,7 +87,7 @@ class Painting:
         ]
 
     def regularization(self, residuals: dict[str, Tensor]) -> Tensor:
-        """What holds the maps: to their evidence, and to one another across seams."""
+        """Penalties for leaving the evidence, and for different changes across seams."""
         held = torch.stack(
             [
                 self.share[name] * (residuals[name] / (self.freedom[name] * self.config.trust)).square().sum(1).mean()
@@ -98,7 +98,7 @@ class Painting:
 
     @torch.no_grad()
     def scene(self) -> Scene:
-        """The scene as it is now, in the start's resolution; a texel without a residual is the start's, bit by bit."""
+        """The current scene, in the start's resolution; a texel without a residual is the start's, bit by bit."""
         maps = dict(self.start.maps)
         for name, residual in self.residuals().items():
             base = self.base[name]
@@ -115,7 +115,7 @@ def run_texture(
     run: Run,
     callbacks: Callbacks | None = None,
 ) -> tuple[Scene, Report]:
-    """Distil the maps of a scene, with the adapters of "albedo"; the report says by region how far it went."""
+    """Distil the maps of a scene with the adapters of "albedo"; the report has the change by region."""
     callbacks = callbacks or Callbacks()
     if len(who.names) != len(scene.displacements):
         raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")

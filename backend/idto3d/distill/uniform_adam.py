@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adam that keeps a gradient's direction."""
+"""Adam with one step size for all entries of a tensor, which keeps a gradient's direction."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from torch import Tensor
 class UniformAdam(torch.optim.Optimizer):
     """Adam with one second moment a tensor, that of its largest entry (Nicolet, Jacobson, Jakob 2021, "UniformAdam").
 
-    Adam's own scaling moves every entry alike, those of which a noisy gradient says nothing as far as those of which it
-    says much: a displacement becomes rough, and a face wanders along shapes that hardly anybody has. No entry moves by
-    more than about lr a step.
+    Adam's own scaling gives every entry the same step, also those whose gradient is noise: displacements become rough,
+    and identity drifts along unlikely modes. No entry moves by more than about lr a step.
     """
 
     def __init__(

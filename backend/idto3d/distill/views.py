@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random cameras of distillation: the distribution that the prior's training pictures had."""
+"""Random cameras of distillation, from the distribution of the prior's training pictures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def random_view(rng: np.random.Generator, config: Views) -> View:
 def sample_views(
     rng: np.random.Generator, config: Views, count: int, need: Callable[[list[View]], np.ndarray]
 ) -> list[View]:
-    """Views of one step: of each `candidates` one is taken with a probability in proportion to `need` (K,) >= 0."""
+    """Views of one step: each is drawn from `candidates` with a probability in proportion to `need` (K,) >= 0."""
     chosen = []
     for _ in range(count):
         drawn = [random_view(rng, config) for _ in range(config.candidates)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures of a bundle's head.glb for the second recogniser. Kept apart from the product's renderer on purpose: what
-judges heads shares no code with what makes them, and its numbers stay comparable from version to version."""
+"""Renders a bundle's head.glb for the second recogniser. It shares no code with the product's renderer, so that results
+are independent of it and comparable between versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 SIZE = 420
 WIDTH, DISTANCE = 0.30, 0.9  # metres: what the picture shows, and how far the camera is

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d evaluate`: what was promised, measured: on synthetic people whose truth is known (the default), on
-photographs with a second recogniser (--real), and what words change (--prompts)."""
+"""`idto3d evaluate`: accuracy on synthetic people of known geometry (the default), likeness on photographs by a second
+recogniser (--real), and the effect of words (--prompts)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .table import Row, print_table
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the table; status 0 whatever it says, 1 where something is missing."""
+    """Prints the table. Status 1 if an input is missing, else 0, whatever the results."""
     parser = _parser()
     given = parser.parse_args(arguments)
     try:

@@ -1,36 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How deep skin lies in eyeballs and in teeth, in whatever pose: the ruler of a head's keys.
+"""Measures how deep skin penetrates eyeballs and teeth in a pose.
 
-It knows parts by name and surfaces by their triangles, and shares no code with what makes the keys.
+It works on named parts and their triangles, and shares no code with the correction of the keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..mesh.attach import closest_on_triangles
-
-Array = NDArray[Any]
+from ..mesh.surface import pieces_of
 
 SKIN, EYEBALLS, TEETH = "face", "sclera", "teeth"
-LIDS_WITHIN, LIPS_WITHIN = 0.012, 0.03  # metres from an eyeball, from the teeth: skin that could ever meet them
-NEAREST = 12  # triangles that are tried for the nearest place
+LIDS_WITHIN, LIPS_WITHIN = 0.012, 0.03  # metres from an eyeball, from the teeth, within which skin is tested
+NEAREST = 12  # triangles that are tried for the closest point
 
 
 @dataclass(frozen=True, eq=False)
 class Crossings:
-    """What may cross on one head. samples (S,3) triangles' corners and weights (S,3) barycentric: the skin's vertices,
-    middles of edges and of faces; lids: for each eyeball its triangles and the samples near it; lips: the samples near
-    the teeth; teeth (T,3)."""
+    """The surfaces of one head. corners (S,3) and barycentric weights (S,3): samples of the skin at vertices, middles
+    of edges and of faces; lids: for each eyeball its triangles and the samples near it; lips: the samples near the
+    teeth; teeth (T,3): triangles."""
 
     corners: Array
     weights: Array
@@ -39,12 +35,12 @@ class Crossings:
     teeth: Array
 
     def lid_depth(self, posed: Array) -> float:
-        """Metres that the lids of posed vertices (V,3) lie in an eyeball at most; 0 where they do not."""
+        """Greatest depth in metres of lids in an eyeball, for posed vertices (V,3); 0 for none."""
         points = self._samples(posed)
         return max((depth_inside(points[near], posed, ball) for ball, near in self.lids), default=0.0)
 
     def lip_depth(self, posed: Array) -> float:
-        """Metres that skin lies in the teeth at most."""
+        """Greatest depth in metres of skin in the teeth."""
         return depth_inside(self._samples(posed)[self.lips], posed, self.teeth)
 
     def _samples(self, posed: Array) -> Array:
@@ -52,8 +48,8 @@ class Crossings:
 
 
 def find_crossings(vertices: Array, triangles: Array, part: Array, names: Sequence[str]) -> Crossings:
-    """vertices (V,3) at rest; triangles (F,3), outward; part (F,) into names. What a head does not have, nothing can
-    cross."""
+    """The surfaces of a head: vertices (V,3) at rest; triangles (F,3), outward; part (F,) into names. Missing parts are
+    skipped."""
     corners, weights = _sampled(triangles[part == _number(names, SKIN)])
     points = np.einsum("sk,skc->sc", weights, vertices[corners])
     teeth = triangles[part == _number(names, TEETH)]
@@ -82,11 +78,8 @@ def depth_inside(points: Array, vertices: Array, triangles: Array) -> float:
 
 
 def pieces(triangles: Array, count: int) -> list[Array]:
-    """The triangles (F,3) of count vertices, parted into those that hang together."""
-    ends = triangles[:, [0, 1, 1, 2]].reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    _, piece = connected_components(graph, directed=False)
-    own = piece[triangles[:, 0]]
+    """The triangles (F,3) of count vertices, split into connected pieces."""
+    own = pieces_of(triangles, count)[triangles[:, 0]]
     return [triangles[own == n] for n in np.unique(own)]
 
 
@@ -109,8 +102,8 @@ def _near(points: Array, others: Array, reach: float) -> Array:
 
 @numba.njit(cache=True, nogil=True)
 def _windings(points, corners):  # type: ignore[no-untyped-def]
-    """(N,) how many more surfaces of corners (F,3,3) one leaves than enters on the way from each point along +z: above
-    zero inside of outward surfaces, also where several overlap."""
+    """(N,) winding numbers: surfaces of corners (F,3,3) that a ray from each point along +z leaves, less those that it
+    enters; positive inside, also where several overlap."""
     count = np.zeros(len(points), np.int64)
     low = np.empty((len(corners), 2))
     high = np.empty((len(corners), 2))
@@ -121,7 +114,7 @@ def _windings(points, corners):  # type: ignore[no-untyped-def]
             high[f, axis] = max(corners[f, 0, axis], corners[f, 1, axis], corners[f, 2, axis])
         top[f] = max(corners[f, 0, 2], corners[f, 1, 2], corners[f, 2, 2])
     for n in range(len(points)):
-        # a hair's breadth aside, so that no ray runs through an edge
+        # a tiny offset, so that no ray runs through an edge
         x, y, z = points[n, 0] + 1.13e-8, points[n, 1] + 0.71e-8, points[n, 2]
         for f in range(len(corners)):
             if x < low[f, 0] or x > high[f, 0] or y < low[f, 1] or y > high[f, 1] or z > top[f]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a finished head's keys hold: skin in eyeballs and in teeth, at each key alone and in random natural mixtures.
+"""Depth of skin in eyeballs and teeth for a finished head's keys, alone and in random natural mixtures.
 
 python -m idto3d.evaluate.keys BUNDLE... [--mixtures 500]
 """
@@ -10,11 +10,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..bundle import read_bundle, to_head_frame
 from ..bundle.glb import triangulate
 from ..finish.arkit import ARKIT
@@ -22,9 +21,7 @@ from ..finish.mixtures import draw
 from .crossings import Crossings, find_crossings
 from .table import Row, print_table
 
-Array = NDArray[Any]
-
-DEEPEST = 0.3  # mm that a crossing may have
+DEEPEST = 0.3  # mm of depth that are allowed
 ALONE = (0.35, 0.7, 1.0)
 SEED = 1000
 

@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rulers for heads whose truth is known."""
+"""Distances between heads, colours and masks."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from ..arrays import Array
 from ..mesh.attach import Surface
 from ..training.registration import similarity
 
-Array = NDArray[Any]
-
 
 def align(points: Array, surface: Surface, rounds: int = 20) -> Array:
-    """points (N,3) brought to a surface by the similarity that iterated closest points find (Besl and McKay 1992)."""
+    """points (N,3) aligned to a surface by a similarity, with iterated closest points (Besl and McKay 1992)."""
     moved = points.astype(np.float64)
     for _ in range(rounds):
         moved = similarity(moved, closest(moved, surface))(moved).astype(np.float64)
@@ -37,7 +33,7 @@ def surface_error(points: Array, surface: Surface) -> float:
 
 
 def apart(a: Array, b: Array) -> float:
-    """Mean distance (mm) of corresponding points (N,3) after the similarity from a to b that is best for them."""
+    """Mean distance (mm) of corresponding points (N,3) after the least-squares similarity from a to b."""
     return float(np.linalg.norm(similarity(a, b)(a) - b, axis=1).mean() * 1000)
 
 

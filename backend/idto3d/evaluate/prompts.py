@@ -7,25 +7,22 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from ..arrays import Array
 from ..bundle import to_uint8
 from ..clock import Clock
 from ..finish import Head
 from ..finish.picture import portrait, render_head
-from ..pipeline import distil
+from ..pipeline import Sketch, distil
 from ..render.lights import EnvironmentLight, FlatLight, lobe
 from ..training.photographs import random_setting, take_photograph
 from ..training.population import EVAL_SEED
 from .metrics import colour_difference
-from .synthetic import Instruments, Made, Study, make
-
-Array = NDArray[Any]
+from .synthetic import Instruments, Study, make
 
 PROMPTS = (
     "very old, wrinkled",
@@ -55,12 +52,12 @@ def evaluate_prompts(
         seed = EVAL_SEED + study.seed + n
         person = tools.population.dressed(tools.population.person(seed))
         photograph = take_photograph(tools.population, person, random_setting(np.random.default_rng([seed, 1])))
-        made = make(tools, study.config, [photograph])
-        plain = _head(tools, study, made, "")
+        sketch, _ = make(tools, study.config, [photograph])
+        plain = _head(tools, study, sketch, "")
         base = albedo(plain, plain)
         column = [lit(plain, plain)]
         for words in PROMPTS:
-            head = _head(tools, study, made, words)
+            head = _head(tools, study, sketch, words)
             shown = albedo(head, plain)
             changes[words].append(picture_change(base, shown))
             column.append(lit(head, plain))
@@ -69,11 +66,11 @@ def evaluate_prompts(
     return changes, np.concatenate(columns, 1)
 
 
-def _head(tools: Instruments, study: Study, made: Made, words: str) -> Head:
+def _head(tools: Instruments, study: Study, sketch: Sketch, words: str) -> Head:
     config = replace(study.config, prompt=words)
     with tempfile.TemporaryDirectory() as work:
         clock = Clock(lambda event: None)
-        head, _ = distil(made.start, made.offsets, made.subject, tools.pack, config, Path(work), clock, None)
+        head, _ = distil(sketch, tools.pack, config, Path(work), clock, None)
     return head
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d evaluate --real PEOPLE.json HEADS`: is it that person, to a recogniser that took no part in making the head?
+"""`idto3d evaluate --real PEOPLE.json HEADS`: likeness of heads by a recogniser that took no part in making them.
 
 PEOPLE.json: {"name": ["photo that the head was made from", "another photo", ...], ...}, paths relative to the file.
 HEADS/name holds the bundle. Each head, neutral and turned by each of YAWS, is compared with the mean descriptor of the
@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import UserError
 from .bundle_picture import read_glb, render
 from .recogniser import THRESHOLD, load_recogniser, read_photograph
 from .table import Row
-
-Array = NDArray[Any]
 
 YAWS = (0, 30, -30)
 

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from ..arrays import Array
 from ..errors import UserError
-
-Array = NDArray[Any]
 
 PACKAGES = ("dlib", "face_recognition_models", "trimesh")
 INSTALL = "python -m pip install dlib-bin face-recognition-models trimesh"

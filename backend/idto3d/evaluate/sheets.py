@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..bundle import to_uint8
 from ..finish import Head
 from ..finish.picture import portrait, render_head
@@ -18,8 +17,6 @@ from ..render.lights import FlatLight
 from ..render.studio import portrait_light
 from ..start import Start
 from .truth import Truth
-
-Array = NDArray[Any]
 
 TILE = 320
 ANGLES = (0.0, 90.0, 180.0)

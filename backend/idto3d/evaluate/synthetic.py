@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Heads of synthetic people whom training never drew, from photographs of them, against the truth.
+"""Accuracy of heads of synthetic people who are not in the training set.
 
-The product's own way from files on: `read_subject`, `understand`, `distil`. Their skins are mixtures of the head kit's
-scans with melanin, blood, freckles and beards that training did not draw; the kit has no scan that training does not
-use.
+Heads are made from image files as by the product: `read_subject`, `understand`, `distil`. The people's skins are new
+mixtures of the head kit's scans with melanin, blood, freckles and beards, but training uses all of the scans, too.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import Array
 from ..clock import Clock
 from ..distill.config import DistillationConfig
 from ..distill.guidance import condition_on
@@ -27,11 +26,11 @@ from ..finish import Head
 from ..finish.head import shipped_vertices
 from ..headmodel import HeadModel
 from ..photos.nets import FaceNets
-from ..pipeline import GenerateConfig, distil, understand
+from ..pipeline import GenerateConfig, Sketch, distil, understand
 from ..prior.model import Prior
 from ..prior.pack import Pack
 from ..start import Start, head_from, head_of, recarved, scene_of
-from ..subject import Subject, read_subject
+from ..subject import read_subject
 from ..training.photographs import Photograph, random_setting, take_photograph
 from ..training.population import EVAL_SEED, Population
 from ..training.regions import Regions, skin_of
@@ -48,8 +47,6 @@ from .truth import (
     surface_ratio,
     truth_of,
 )
-
-Array = NDArray[Any]
 
 SAMPLES = "prior's own samples"
 SMILE = 0.8
@@ -71,22 +68,12 @@ class Study:
 
 @dataclass(frozen=True, eq=False)
 class Instruments:
-    """What everybody is measured with."""
+    """What all measurements share."""
 
     pack: Pack
     nets: FaceNets
     population: Population
     regions: Regions
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A head from photographs: subject and start, offsets of its expressions, seconds by stage."""
-
-    subject: Subject
-    start: Start
-    offsets: dict[str, Array]
-    seconds: dict[str, float]
 
 
 Figures = dict[str, Any]
@@ -127,19 +114,21 @@ def _person(tools: Instruments, study: Study, seed: int, tell: Callable[[str], N
 
 def _attempt(
     tools: Instruments, study: Study, photographs: list[Photograph], figures: Figures, name: str
-) -> Made | None:
+) -> Sketch | None:
     """The head of some photographs; its refusal goes into the figures."""
     try:
-        made = make(tools, study.config, photographs)
+        sketch, seconds = make(tools, study.config, photographs)
     except UserError as error:
         figures[name] = {"refused": error.code}
         return None
-    figures[name] = {"left out": len(photographs) - len(made.start.fitted.faces), "seconds": made.seconds}
-    return made
+    figures[name] = {"left out": len(photographs) - len(sketch.start.fitted.faces), "seconds": seconds}
+    return sketch
 
 
-def make(tools: Instruments, config: GenerateConfig, photographs: list[Photograph]) -> Made:
-    """The product's way from files to the head that stands in the viewport first."""
+def make(
+    tools: Instruments, config: GenerateConfig, photographs: list[Photograph]
+) -> tuple[Sketch, dict[str, float]]:
+    """The head before distillation, made from files as `generate` makes it, and the seconds of each stage."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for n, photograph in enumerate(photographs):
@@ -148,13 +137,14 @@ def make(tools: Instruments, config: GenerateConfig, photographs: list[Photograp
         clock = Clock(lambda event: None)
         clock("reading photos")
         subject = read_subject(files, tools.pack, tools.nets)
-        start, offsets = understand(subject, tools.pack, tools.nets, config, clock, None)
+        sketch = understand(subject, tools.pack, tools.nets, config, clock, None)
         clock.close()
-    return Made(subject, start, offsets, clock.timings)
+    return sketch, clock.timings
 
 
-def _measures(tools: Instruments, truth: Truth, made: Made, size: int) -> Figures:
-    return measure_head(tools, truth, made.start, made.start.neutral, head_of(made.start, {}), size)
+def _measures(tools: Instruments, truth: Truth, sketch: Sketch, size: int) -> Figures:
+    start = sketch.start
+    return measure_head(tools, truth, start, start.neutral, head_of(start, {}), size)
 
 
 def measure_head(tools: Instruments, truth: Truth, start: Start, neutral: Array, head: Head, size: int) -> Figures:
@@ -171,8 +161,8 @@ def measure_head(tools: Instruments, truth: Truth, start: Start, neutral: Array,
     }
 
 
-def _fit_errors(made: Made, photograph: Photograph) -> Figures:
-    fitted = made.start.fitted.fit.photos[0]
+def _fit_errors(sketch: Sketch, photograph: Photograph) -> Figures:
+    fitted = sketch.start.fitted.fit.photos[0]
     own, true = fitted.camera, photograph.camera
     return {
         "pose_error": turn_between(own.rotation, true.rotation),
@@ -184,7 +174,7 @@ def _fit_errors(made: Made, photograph: Photograph) -> Figures:
     }
 
 
-def _distilled(tools: Instruments, study: Study, truth: Truth, made: Made, times: int) -> Figures:
+def _distilled(tools: Instruments, study: Study, truth: Truth, sketch: Sketch, times: int) -> Figures:
     """The same figures after both stages with so many times the steps."""
     block = {**tools.pack.distillation}
     for stage in ("geometry", "texture"):
@@ -192,20 +182,20 @@ def _distilled(tools: Instruments, study: Study, truth: Truth, made: Made, times
         block[stage] = {**block[stage], "steps": steps}
     pack, clock = replace(tools.pack, distillation=block), Clock(lambda event: None)
     with tempfile.TemporaryDirectory() as work:
-        head, report = distil(made.start, made.offsets, made.subject, pack, study.config, Path(work), clock, None)
+        head, report = distil(sketch, pack, study.config, Path(work), clock, None)
     clock.close()
-    neutral = neutral_of(tools.regions.model, made.start.neutral, head)
-    figures = measure_head(tools, truth, made.start, neutral, head, study.config.working_size)
+    neutral = neutral_of(tools.regions.model, sketch.start.neutral, head)
+    figures = measure_head(tools, truth, sketch.start, neutral, head, study.config.working_size)
     return {**figures, "seconds": clock.timings, "report": report}
 
 
-def _painted_by_samples(tools: Instruments, study: Study, truth: Truth, made: Made) -> Figures:
+def _painted_by_samples(tools: Instruments, study: Study, truth: Truth, sketch: Sketch) -> Figures:
     """The same figures where the prior's own samples paint what was not seen."""
     prior = Prior.load(tools.pack, "albedo")
-    names = (next(iter(tools.pack.expressions)), *made.offsets)
-    who = condition_on(tools.pack, made.subject.y_id, names, study.config.prompt)
+    names = (next(iter(tools.pack.expressions)), *sketch.offsets)
+    who = condition_on(tools.pack, sketch.subject.y_id, names, study.config.prompt)
     wanted = DistillationConfig.from_pack(tools.pack.distillation)
-    start, scene = recarved(made.start, scene_of(made.start, made.offsets))
+    start, scene = recarved(sketch.start, scene_of(sketch.start, sketch.offsets))
     head = head_from(start, names, paint_samples(scene, prior, who, wanted, study.config.seed))
     return measure_head(tools, truth, start, start.neutral, head, study.config.working_size)
 
@@ -222,22 +212,19 @@ def _smile(tools: Instruments, study: Study, seed: int) -> Figures:
     """One person twice in the same place, smiling and not."""
     person = tools.population.dressed(tools.population.person(seed))
     setting = random_setting(np.random.default_rng([seed, SMILING]))
-    heads: list[Made] = []
+    starts: list[Start] = []
     changes: tuple[dict[str, Any], ...] = ({"expression": "neutral"}, {"expression": "smile", "strength": SMILE})
     for change in changes:
         photograph = take_photograph(tools.population, person, replace(setting, **change))
         try:
-            heads.append(make(tools, study.config, [photograph]))
+            starts.append(make(tools, study.config, [photograph])[0].start)
         except UserError as error:
             return {"refused": error.code}
-    skins = [
-        skin_of(tools.regions, m.start.evidence.maps, m.start.evidence.seen, study.config.working_size)
-        for m in heads
-    ]
+    skins = [skin_of(tools.regions, s.evidence.maps, s.evidence.seen, study.config.working_size) for s in starts]
     return {
-        "apart_mm": face_apart(tools.regions, heads[0].start.neutral, heads[1].start.neutral),
+        "apart_mm": face_apart(tools.regions, starts[0].neutral, starts[1].neutral),
         "albedo_de": skin_apart(*skins),
-        "resting": [float(np.abs(m.start.fitted.fit.resting).max()) for m in heads],
+        "resting": [float(np.abs(s.fitted.fit.resting).max()) for s in starts],
         "setting": vars(setting),
     }
 

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..finish import HairPiece, Head, assemble
 from ..finish.head import BEARD, HAIR
 from ..fit.projection import linear_to_srgb
@@ -21,8 +20,6 @@ from ..mesh.intersections import self_intersections
 from ..training.population import Person, Shell
 from ..training.regions import Regions, Skin, orbit, skin_of
 from .metrics import apart, colour_difference, lab, overlap, surface_error
-
-Array = NDArray[Any]
 
 SEEN = 0.5  # from here on a place counts as seen
 OUTLINE_SIZE = 256  # pixels

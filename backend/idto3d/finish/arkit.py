@@ -17,7 +17,7 @@ BOTH_SIDES = (
 )  # fmt: skip
 """Shapes with a Left and a Right."""
 TONGUE_OUT = "tongueOut"
-"""The one shape that no head model has: see `finish.tongue`."""
+"""The shape that head models lack: see `finish.tongue`."""
 
 
 def in_head_model(name: str) -> str:
@@ -29,7 +29,7 @@ def in_head_model(name: str) -> str:
 
 
 def other_side(name: str) -> str:
-    """eyeBlinkLeft is eyeBlinkRight in a mirror, and mouthLeft is mouthRight; jawOpen is itself."""
+    """The mirrored shape: eyeBlinkRight of eyeBlinkLeft, mouthRight of mouthLeft; jawOpen is its own."""
     for side, other in (("Left", "Right"), ("Right", "Left")):
         if name.endswith(side):
             return name.removesuffix(side) + other

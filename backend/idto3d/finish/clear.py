@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys whose sums stay clear of eyeballs and teeth.
+"""Corrects keys so that neither they nor their mixtures push skin into eyeballs and teeth.
 
-A key moves a lid along a chord of the ball that it slides over, and a sum of keys goes where none of them was made for.
-So the keys are bent outwards: in poses that a face shows (each key alone on its way, and natural mixtures) every vertex
-that lies in an obstacle is moved out of it, by the least change of the keys that are active there, spread smoothly over
-the skin around. Repeated, as projections onto constraints are (Kaczmarz 1937; Müller et al. 2007).
+A key moves a lid along a straight line through the ball that it should slide over, and a mixture of keys reaches places
+that no single key was made for. So in sampled poses (each key at several weights, and natural mixtures) every vertex
+inside an obstacle is moved out of it by the least change of the keys active there, spread smoothly over the skin
+around. Repeated, like projections onto constraints (Kaczmarz 1937; Müller et al. 2007).
 """
 
 from __future__ import annotations
@@ -13,33 +13,31 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import dijkstra
 
+from ..arrays import Array
 from .obstacles import Obstacle, Place, affine
 
-Array = NDArray[Any]
 Look = Callable[[Array], tuple[Array, Array, Array]]
 
-ENOUGH = 1e-4  # metres of depth that are left alone
+ENOUGH = 1e-4  # metres of depth that are tolerated
 ROUNDS = 24
-SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often what is then too little is added
+SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often the remaining shortfall is added
 ALONE = (0.35, 0.7, 1.0)
-"""Weights at which each key alone is looked at."""
-STIRRED = 1e-3  # metres that a key moves skin or obstacle from which on it answers in full for what lies there
-AT_ONCE = 64  # poses that are looked at together
-MENDED = 400  # of the deepest in one round
-MOVES = 5e-5  # metres from which on a key moves an obstacle or the skin near it
+"""Weights at which each key alone is checked."""
+STIRRED = 1e-3  # metres that a key moves skin or obstacle at which it takes its full share of a correction there
+AT_ONCE = 64  # poses checked in one batch
+MENDED = 400  # poses, the deepest, that are corrected in one round
+MOVES = 5e-5  # metres of motion below which a key does not affect an obstacle or the skin near it
 
 
 @dataclass(frozen=True, eq=False)
 class Skin:
-    """The skin near an obstacle: vertices (S,) of the head model, smooth (S,S) which spreads values over it, held (S,)
-    bool where it may not enter, margin: metres off the obstacle that it is brought to."""
+    """The skin near an obstacle: vertices (S,) of the head model, smooth (S,S) a step of diffusion over it, held (S,)
+    bool: vertices that may not enter it, margin: metres that they keep from it."""
 
     vertices: Array
     smooth: csr_array
@@ -49,8 +47,7 @@ class Skin:
 
 @dataclass(frozen=True, eq=False)
 class Moving:
-    """An obstacle, its points (N,3) at rest, and what each of K keys adds to their place: matrix (K,3,3), shift
-    (K,3)."""
+    """An obstacle, its points (N,3) at rest, and its affine motion by each of K keys: matrix (K,3,3), shift (K,3)."""
 
     obstacle: Obstacle
     points: Array
@@ -59,12 +56,12 @@ class Moving:
 
     @staticmethod
     def of(obstacle: Obstacle, neutral: Array, keys: Array) -> Moving:
-        """For the keys (K,P,3) of a head (P,3)."""
+        """With the motion by keys (K,P,3) of a head (P,3)."""
         points = neutral[obstacle.vertices]
         return Moving(obstacle, points, *affine(points, keys[:, obstacle.vertices]))
 
     def stirs(self) -> Array:
-        """(K,) metres that each key moves the obstacle's points, in the mean."""
+        """(K,) metres that each key moves the obstacle's points, on average."""
         points = self.points
         moved = points @ self.matrix.swapaxes(1, 2) + self.shift[:, None]
         return np.linalg.norm(moved, axis=2).mean(1)
@@ -75,7 +72,7 @@ class Moving:
 
 
 def near_skin(points: Array, triangles: Array, seeds: Array, held: Array, reach: float, margin: float) -> Skin:
-    """The connected surface of triangles (F,3) within `reach` metres, along it, of the vertices seeds (N,); held (P,)
+    """The surface of triangles (F,3) within a geodesic distance of `reach` metres of the vertices seeds (N,); held (P,)
     bool."""
     ends = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     length = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
@@ -93,7 +90,7 @@ def near_skin(points: Array, triangles: Array, seeds: Array, held: Array, reach:
 
 
 def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
-    """What brings skin at rest (S,3) out of obstacles at rest: (S,3)."""
+    """(S,3) displacement that moves skin at rest (S,3) out of obstacles at rest."""
     moved = np.zeros_like(rest)
     for _ in range(ROUNDS):
         push, size = _deepest([o.push((rest + moved)[skin.held][None], skin.margin) for o in obstacles])
@@ -106,14 +103,14 @@ def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
 
 
 def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], weights: Array) -> Array:
-    """What to add to keys (K,S,3) of skin at rest (S,3), so that it stays clear of obstacles in poses of weights
+    """(K,S,3) correction of keys (K,S,3) on skin at rest (S,3) that keeps it out of obstacles in poses of weights
     (N,K)."""
     held = np.flatnonzero(skin.held)
     places = [(o.obstacle, *o.place(weights)) for o in obstacles]
     added = np.zeros_like(keys)
     every = left = np.arange(len(weights))
     whole = True
-    # A key answers for what it moves: the skin there, or the obstacle.
+    # A key's share of a correction grows with how far it moves the skin there, or the obstacle.
     stirs = np.max([o.stirs() for o in obstacles], axis=0)
     answers = np.clip(np.maximum(np.linalg.norm(keys[:, held], axis=2), stirs[:, None]) / STIRRED, 0, 1)
     for _ in range(ROUNDS):
@@ -122,13 +119,13 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
             seen = list(pool.map(partial(_depths, look), _chunks(left)))
         left, depth = (np.concatenate(part) for part in zip(*seen, strict=True))
         if not len(left):
-            # Poses that were clear are looked at again when all are.
+            # Only poses with collisions are checked again; once there are none, all are checked a last time.
             if whole:
                 break
             left, whole = every, True
             continue
         whole = False
-        # Of all poses only how deep each is was kept: what brings them out would fill a gigabyte.
+        # The pushes of all poses would fill a gigabyte: only depths were kept, and the deepest are computed again.
         deep, push, size = look(left[np.argsort(-depth, kind="stable")[:MENDED]])
         met = np.flatnonzero(size.any(0))
         push, size, own = push[:, met], size[:, met], weights[deep]
@@ -149,7 +146,7 @@ def _chunks(rows: Array) -> list[Array]:
 
 
 def _depths(look: Look, rows: Array) -> tuple[Array, Array]:
-    """Of poses those that lie in an obstacle, and how deep each does at most."""
+    """The poses with skin in an obstacle, and the greatest depth in each."""
     own, _, size = look(rows)
     return own, size.max(1)
 
@@ -157,8 +154,8 @@ def _depths(look: Look, rows: Array) -> tuple[Array, Array]:
 def _look(
     rest: Array, keys: Array, places: list[tuple[Obstacle, Array, Array]], margin: float, weights: Array, rows: Array
 ) -> tuple[Array, Array, Array]:
-    """Of the poses `rows` of weights (N,K) those in which skin at rest (H,3) with keys (K,H,3) lies in an obstacle:
-    which they are (M,), and what brings it out, (M,H,3) and its length (M,H)."""
+    """Those of the poses `rows` of weights (N,K) in which skin at rest (H,3) with keys (K,H,3) is in an obstacle:
+    their numbers (M,), the pushes that move it out (M,H,3) and their lengths (M,H)."""
     moved = (weights[rows] @ keys.reshape(len(keys), -1)).reshape(len(rows), -1, 3)
     push, size = _deepest([o.push(rest + moved, margin, (turn[rows], shift[rows])) for o, turn, shift in places])
     own = size.any(1)
@@ -166,7 +163,7 @@ def _look(
 
 
 def _deepest(pushes: list[Array]) -> tuple[Array, Array]:
-    """Of the pushes (N,S,3) of several obstacles the largest, and its length (N,S); what is next to none is none."""
+    """The largest of the pushes (N,S,3) of several obstacles, and its length (N,S); below ENOUGH it is 0."""
     push = pushes[0]
     size = np.sqrt(np.einsum("nsc,nsc->ns", push, push))
     for other in pushes[1:]:
@@ -178,7 +175,7 @@ def _deepest(pushes: list[Array]) -> tuple[Array, Array]:
 
 
 def spread(wanted: Array, skin: Skin) -> Array:
-    """Smooth motions (K,S,3) that go at least as far as those wanted, and the same way."""
+    """Smooth motions (K,S,3) that go at least as far as those wanted, in their direction."""
     out = np.zeros_like(wanted)
     length = np.maximum((wanted**2).sum(2), 1e-18)
     for _ in range(PASSES):

@@ -1,34 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Creases of compressed skin as heights over its map: where strain says that skin folds, and along which lines.
+"""Height maps of the creases of compressed skin.
 
-Skin that is shortened buckles across the way in which it is shortened most. Where along that way creases come to lie,
-solid noise says and what the photographs show there as dark lines, both drawn out along the lines (line integral
-convolution: Cabral and Leedom, SIGGRAPH 1993).
+Compressed skin buckles into lines across the direction of greatest shortening. Their places come from solid noise and
+from dark lines in the photographs, both averaged along the lines (line integral convolution: Cabral and Leedom,
+SIGGRAPH 1993).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..mesh.texels import Texels
 
-Array = NDArray[Any]
-
 STEP = 1e-3  # metres of a step along a line
-VALLEY = (0.1, 1.3)  # deviations below its mean that a place lies which is a crease, and a deep one
-FLANK = 0.35  # of a crease's depth that the skin beside it bulges
+VALLEY = (0.1, 1.3)  # standard deviations below the mean at which a crease begins, and is deep
+FLANK = 0.35  # of a crease's depth: height of the bulge beside it
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """apart: metres between two creases; length: metres along a crease over which it is alike; width: of a crease, and
-    depth of the deepest, in metres."""
+    """Metres: apart, between two creases; length, over which a crease is averaged; width of a crease; depth of the
+    deepest."""
 
     apart: float
     length: float
@@ -62,14 +59,14 @@ class Chart:
 
 
 def chart_of(texels: Texels, vertices: Array) -> Chart:
-    """The whole map whose texels lie on vertices (V,3)."""
+    """The whole map of texels on vertices (V,3)."""
     points = texels.spread(texels.at(vertices))
     right, down = np.gradient(points, axis=1), np.gradient(points, axis=0)
     along = _unit(right)
     aside = _dot(down, along)
     up = _unit(along * aside[..., None] - down)
     step = np.stack([_dot(right, along), aside, _dot(down, up)], 2)
-    # a seam between two charts is no step, and a fold of the chart no place
+    # steps over the seams of charts, and in degenerate parts, are clamped
     usual = float(np.median(texels.of_image(step[..., 0])))
     step[..., 0] = np.clip(step[..., 0], 0.3 * usual, 3 * usual)
     step[..., 1] = np.clip(step[..., 1], -usual, usual)
@@ -78,8 +75,8 @@ def chart_of(texels: Texels, vertices: Array) -> Chart:
 
 
 def folding(chart: Chart, strain: Array) -> tuple[Array, Array]:
-    """How much skin is shortened at most (H,W), 0 where it is not, and the direction (H,W,2) of the lines that it folds
-    into, across that; strain (H,W,6): xx, yy, zz, xy, yz, xz of the tensor, see `mesh.strain`."""
+    """The greatest shortening (H,W), 0 where there is none, and the direction (H,W,2) of the folds, across it; strain
+    (H,W,6): xx, yy, zz, xy, yz, xz of the tensor, see `mesh.strain`."""
     x, y = chart.axes[..., 0, :], chart.axes[..., 1, :]
     a, b, c = _times(strain, x, x), _times(strain, x, y), _times(strain, y, y)
     spread = np.hypot((a - c) / 2, b)
@@ -95,8 +92,8 @@ def _times(strain: Array, p: Array, q: Array) -> Array:
 
 
 def creases(chart: Chart, seed: Array, lines: Array, inside: Array, pattern: Pattern) -> Array:
-    """(H,W) heights, the deepest crease at -1: along lines (H,W,2) where inside (H,W) says so, in the valleys of a
-    seed (H,W)."""
+    """(H,W) heights with the deepest crease at -1: along lines (H,W,2), inside (H,W) bool, in the valleys of a seed
+    (H,W)."""
     texel = float(np.median(chart.step[..., 0]))
     steps = max(1, round(pattern.length / 2 / STEP))
     drawn = _drawn_out(seed.astype(np.float32), chart.texels_along(lines) * np.float32(STEP), inside, steps)
@@ -117,7 +114,7 @@ def creases(chart: Chart, seed: Array, lines: Array, inside: Array, pattern: Pat
 
 
 def anisotropy(chart: Chart, image: Array, lines: Array, inside: Array) -> float:
-    """How much more an image (H,W) changes across lines (H,W,2) than along them, where inside (H,W)."""
+    """Root mean square slope of an image (H,W) across lines (H,W,2) over that along them, inside (H,W) bool."""
     slope = chart.slope(image)[inside]
     along, across = _dot(slope, lines[inside]), slope[:, 0] * -lines[inside][:, 1] + slope[:, 1] * lines[inside][:, 0]
     return float(np.sqrt((across**2).sum() / max(float((along**2).sum()), 1e-12))) if len(slope) else 1.0
@@ -128,14 +125,14 @@ def _mean(image: Array, weight: Array, sigma: float) -> Array:
 
 
 def blurred(image: Array, sigma: float) -> Array:
-    """About a Gaussian of many texels: two boxes, each of half its variance, cost the same at any size."""
+    """Approximately a wide Gaussian: two box filters of half its variance each, whose cost does not depend on sigma."""
     side = 2 * round((np.sqrt(6 * sigma**2 + 1) - 1) / 2) + 1
     return cv2.blur(cv2.blur(image, (side, side)), (side, side))
 
 
 @njit(cache=True, nogil=True)
 def _drawn_out(seed, step, inside, count):  # type: ignore[no-untyped-def]
-    """Means of the seed along the lines, `count` steps to either side, those far away less."""
+    """Weighted means of the seed along the lines, `count` steps to either side."""
     height, width = seed.shape
     out = np.zeros_like(seed)
     for row in range(height):
@@ -163,7 +160,7 @@ def _drawn_out(seed, step, inside, count):  # type: ignore[no-untyped-def]
 
 
 def _dot(p: Array, q: Array) -> Array:
-    """Over the last axis: numpy's own sums are slow over few numbers."""
+    """Dot product over the last axis; NumPy's own sum is slow over so few numbers."""
     out: Array = p[..., 0] * q[..., 0]
     for k in range(1, p.shape[-1]):
         out = out + p[..., k] * q[..., k]

@@ -1,28 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The eye's two layers for a shader: the ball's own surface bulges as the cornea does and has a clear coat; under it, a
-normal map makes the iris the flat, slightly hollow disc that it is."""
+"""The normal map of the eyes' lower layer. The ball's mesh bulges like the cornea and has a clear coat in shaders;
+under it, this map makes the iris a flat, slightly concave disc."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..mesh.texels import Texels
 from .gaze import sphere_centre
 
-Array = NDArray[Any]
-
 IRIS = 0.0059  # metres; people's differ by 5 % only
-LIMBUS = 0.1  # of the iris's radius, over which it meets the white
-HOLLOW = np.radians(14.0)  # how far the iris's rim leans towards its middle
-APEX = 0.02  # share of the ball's points, the farthest from its centre, that tell where the cornea is
+LIMBUS = 0.1  # of the iris's radius: the transition from iris to white
+HOLLOW = np.radians(14.0)  # tilt of the iris's rim towards its middle
+APEX = 0.02  # share of the ball's points, farthest from its centre, whose mean is the cornea's apex
 
 
 def iris_relief(texels: Texels, vertices: Array) -> NDArray[np.uint8]:
-    """(S,S,3) normals in tangent space, +Y up, of the eyes' map, whose texels lie on vertices (V,3) in metres, head
-    frame: the left eye's at x > 0."""
+    """(S,S,3) normals in tangent space, +Y up, of the eyes' map; texels of vertices (V,3), metres, head frame, with the
+    left eye at x > 0."""
     points = texels.at(vertices).astype(np.float64)
     place = texels.spread(points)
     along = _unit(texels.of_image(np.gradient(place, axis=1)))

@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Eyes that look: ARKit's eyeLook shapes turn the eyeball about its centre, beside what the lids do."""
+"""ARKit's eyeLook shapes turn the eyeball about its centre, besides moving the lids."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 
-Array = NDArray[Any]
-
 EYEBALLS = ("sclera", "iris")
-TURN = 22.0  # degrees at full weight: the head model's balls are larger than eyes, whose irises go as far with 30
-# A key moves along a chord: half way a turned ball is too small. It is as much too large at the end, and both stay
-# below 0.2 mm: (1 + g/2) cos(TURN/2) = 1 - g.
+TURN = 22.0  # degrees at full weight: the model's balls are larger than real ones, whose irises move as far with 30
+# A key moves points along chords, so at half weight a turned ball is too small. Growing it makes it as much too large
+# at full weight, and both errors stay below 0.2 mm: (1 + g/2) cos(TURN/2) = 1 - g.
 GROWTH = 0.0123
-_AXES = {  # of a turn that brings the left eye's front from +Z: the axis and the sense
+_AXES = {  # axis and sense of the left eye's rotation
     "eyeLookUp": (0, -1.0),
     "eyeLookDown": (0, 1.0),
     "eyeLookOut": (1, 1.0),
@@ -55,11 +52,11 @@ def sphere_centre(points: Array) -> Array:
 
 
 def look(neutral: Array, eyeballs: tuple[Eyeball, ...], name: str) -> Array:
-    """(P,3) what a shape such as eyeLookInLeft adds to the eyeball of its side."""
+    """(P,3) offsets of a shape such as eyeLookInLeft on the eyeball of its side."""
     out = np.zeros_like(neutral)
     base, side = (name.removesuffix("Left"), 1.0) if name.endswith("Left") else (name.removesuffix("Right"), -1.0)
     axis, sense = _AXES[base]
-    # seen from above, outwards is the other way round on the right
+    # outwards is the opposite rotation on the right
     turn = turned(axis, np.radians(TURN) * sense * (side if axis == 1 else 1.0))
     for eye in eyeballs:
         if eye.side == side:

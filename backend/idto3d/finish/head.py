@@ -6,20 +6,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel, Material
+from ..mesh.surface import split_quads
 from ..mesh.texels import make_texels
 from .lashes import lash_opacity, lash_sheets
 from .mouth import has_mouth_map, mouth_map
 
-Array = NDArray[Any]
-
 HIDDEN = ("iris", "lacrimal", "eye_blend", "eye_occlusion")
-"""Parts that do not ship: the iris is painted on the ball's front, and films would veil it in Solid views."""
+"""Parts that do not ship: the iris is painted on the ball's front, and the films would hide it in Solid views."""
 SEE_THROUGH = "lashes"
 HAIR, BEARD = "hair", "beard"
 """Materials; both are of the part hair."""
@@ -29,8 +27,8 @@ LASH_SIZE = 1024
 
 @dataclass(frozen=True, eq=False)
 class HairPiece:
-    """What grows off the skin: hair's shell, strands of a beard. vertices (V,3), offsets (E,V,3), triangles (F,3),
-    uv (V,2), maps (S,S,5) albedo sRGB, roughness, specular, alpha (S,S) or None where it is opaque, seen (V,)."""
+    """Hair's shell or a beard's strands. vertices (V,3), offsets (E,V,3), triangles (F,3), uv (V,2), maps (S,S,5)
+    albedo sRGB, roughness, specular, alpha (S,S) or None where it is opaque, seen (V,)."""
 
     vertices: Array
     offsets: Array
@@ -64,21 +62,23 @@ class Head:
     @property
     def triangles(self) -> Array:
         """(F',3) every quad as two triangles."""
-        return self._split(self.quads)
+        return split_quads(self.quads, self.quads)
 
     @property
     def triangles_uv(self) -> Array:
         """(F',3) corners of `triangles` in `uv`."""
-        return self._split(self.quads_uv)
+        return split_quads(self.quads_uv, self.quads)
 
     @property
     def triangle_material(self) -> Array:
         """(F',) the material of each of `triangles`."""
         return np.concatenate([self.material, self.material[self.quads[:, 3] >= 0]])
 
-    def _split(self, corners: Array) -> Array:
-        whole = self.quads[:, 3] >= 0
-        return np.concatenate([corners[:, :3], corners[whole][:, [0, 2, 3]]]).astype(np.int64)
+    def vertices_of(self, part: str) -> Array:
+        """(N,3) of a part, in the vertices' order; none of a part that the head does not have."""
+        number = self.parts.index(part) if part in self.parts else -1
+        corners = self.quads[self.part == number]
+        return self.vertices[np.unique(corners[corners >= 0])]
 
 
 def shipped_faces(model: HeadModel) -> Array:
@@ -90,7 +90,7 @@ def shipped_faces(model: HeadModel) -> Array:
 
 
 def shipped_vertices(model: HeadModel) -> Array:
-    """(K,) numbers of the model's vertices in a finished head, in its order."""
+    """(K,) indices of the model's vertices that a finished head has, in its order."""
     quads = model.quads[shipped_faces(model)]
     return np.unique(quads[quads >= 0])
 
@@ -104,8 +104,8 @@ def assemble(
     hair: HairPiece | None,
     beard: HairPiece | None = None,
 ) -> Head:
-    """The head of a skin: neutral (P,3), what each expression adds (P,3), seen (P,), maps of the materials that have
-    any (a mouth's are painted, the others plain), hair and beard."""
+    """A head from neutral (P,3), offsets of each expression (P,3), seen (P,), maps by material (those of a mouth are
+    painted here, others without a map are plain), hair and beard."""
     rows, used = shipped_faces(model), shipped_vertices(model)
     quads, quads_uv = model.quads[rows], model.quads_uv[rows]
     place = np.full(len(model.neutral) + 1, -1)
@@ -141,7 +141,7 @@ def plain_map(material: Material) -> Array:
 
 @lru_cache(maxsize=1)
 def _lash_alpha(model: HeadModel) -> Array:
-    """(S,S), the same in every head of a model."""
+    """(S,S); the same for every head of a model."""
     wanted = next(n for n, m in enumerate(model.materials) if m.name == SEE_THROUGH)
     rows = model.material[model.triangle_quad] == wanted
     texels = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], LASH_SIZE)

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All keys that a finished head has: its expressions, Apple's 52, and the 15 visemes, which are sums of the 52.
+"""All keys of a finished head: its expressions, ARKit's 52, and the 15 visemes, which are sums of the 52.
 
-Eyes, teeth and tongue go along, and skin stays clear of eyeballs and teeth, at each key and in natural mixtures.
+Eyes, teeth and tongue move along, and skin stays out of eyeballs and teeth in each key and in natural mixtures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
+from ..headmodel.follow import FILMS
 from ..headmodel.model import SKIN_PARTS
 from .arkit import ARKIT, TONGUE_OUT, in_head_model
 from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
@@ -24,45 +25,42 @@ from .obstacles import TEETH, Obstacle, eyeball_obstacle, teeth_obstacles
 from .tongue import at_rest, on_the_floor, opening, tongue_out
 from .visemes import VISEMES
 
-Array = NDArray[Any]
 Group = Literal["expression", "arkit", "viseme"]
 
-FILMS = ("lacrimal", "eye_blend", "eye_occlusion", "lashes")
-"""Parts that lie on the skin round the eyes."""
 HELD = "face"
-"""The part that may not enter eyeballs and teeth; what hangs on it bends along."""
-ROOTS = 0.0015  # metres from the skin within which a film is fastened to it
+"""The part that may not enter eyeballs and teeth; parts attached to it follow."""
+ROOTS = 0.0015  # metres from the skin within which a film is attached to it
 Where = Literal["eye", "mouth"]
-NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle that its skin begins
-REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # metres that it goes on from there
-MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 7e-4}  # metres that it stays off
-MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # and as many mirrored
+NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle within which skin is a seed
+REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # geodesic metres from the seeds that are corrected
+MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 7e-4}  # metres that skin keeps from the obstacle
+MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # random mixtures, and as many mirrored
 TOGETHER: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
-"""Shapes of which every two and every three are looked at together, at full strength and at some others."""
+"""Shapes of which all pairs and triples are checked, at full strength and at some others."""
 WEAKEST, STRENGTHS = 0.2, 6
 SLIDES = "mouthLeft"
-"""The shape that moves lips over teeth the furthest: it is looked at with all mixtures."""
+"""The shape that moves lips over teeth the furthest: it is added to all mixtures."""
 SEED = 52
 SHOWS = {"jawOpen": {"mouthUpperUp": 0.2}}
-"""With a shape goes so much of others: over an open mouth the upper teeth's edges show a millimetre."""
+"""Shapes that are added to a shape: with an open mouth a millimetre of the upper teeth shows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """neutral (P,3) and what each name adds to it (P,3)."""
+    """neutral (P,3) and the offsets (P,3) of each key."""
 
     neutral: Array
     offsets: Mapping[str, Array]
 
 
 def group_of(name: str) -> Group:
-    """What a key is, by its name."""
+    """The group of a key's name."""
     return "viseme" if name in VISEMES else "arkit" if name in ARKIT else "expression"
 
 
 def all_keys(model: HeadModel, neutral: Array, resting: Array, expressions: Mapping[str, Array]) -> Keys:
-    """The keys of a head (P,3): its expressions (P,3) as they are given, and the head model's shapes for the 52.
-    resting (E,): how much of the head model's expressions is in the neutral face already, see `HeadFit`."""
+    """The keys of a head (P,3): its expressions (P,3) as given, and ARKit's 52 from the head model's shapes.
+    resting (E,): how much of the model's expressions the neutral face already has, see `HeadFit`."""
     names = (*expressions, *ARKIT)
     jaw = {"jawOpen": 1.0} if "jawOpen" in model.expression_names else {}
     lay = at_rest(model, neutral, model.motion(model.expression_vector(jaw)))
@@ -84,7 +82,7 @@ def all_keys(model: HeadModel, neutral: Array, resting: Array, expressions: Mapp
 
 
 def arkit_shapes(model: HeadModel, neutral: Array, resting: Array) -> list[Array]:
-    """(P,3) of each of `ARKIT` for a head (P,3). A shape that the head model does not have moves nothing."""
+    """(P,3) offsets of each of `ARKIT` for a head (P,3), zero for a shape that the head model lacks."""
     known = {name.removesuffix("_L").removesuffix("_R") for name in model.expression_names}
     known |= set(model.expression_names)
 
@@ -104,7 +102,7 @@ def arkit_shapes(model: HeadModel, neutral: Array, resting: Array) -> list[Array
 
 
 def _jaws(model: HeadModel, keys: Array, opened: Array) -> Array:
-    """(K,) how far each of keys (K,P,3) opens the jaw: 1 as opened (P,3)."""
+    """(K,) 0..1: how far each of keys (K,P,3) opens the jaw, relative to opened (P,3)."""
     teeth = np.flatnonzero(model.vertices_of(TEETH))
     size = float((opened[teeth, 1] ** 2).sum())
     return np.clip(keys[:, teeth, 1] @ opened[teeth, 1] / size, 0, 1) if size else np.zeros(len(keys))
@@ -114,7 +112,7 @@ def _keep_clear(
     model: HeadModel, neutral: Array, keys: Array, names: tuple[str, ...], where: Where,
     obstacles: list[Obstacle],
 ) -> None:  # fmt: skip
-    """Change neutral (P,3) and keys (K,P,3) of `names` in place, so that skin stays out of obstacles."""
+    """Change neutral (P,3) and keys (K,P,3) of `names` in place so that skin stays out of obstacles."""
     skin = _skin_near(model, neutral, obstacles, where)
     if not len(skin.vertices):
         return
@@ -134,7 +132,7 @@ def _keep_clear(
 
 
 def _poses(names: list[str], where: Where) -> Array:
-    """(N,K) weights of names (K,): each alone on its way, natural mixtures, and the visemes."""
+    """(N,K) weights of names (K,) to check: each alone at several weights, natural mixtures, and the visemes."""
     alone = np.concatenate([weight * np.eye(len(names)) for weight in ALONE])
     column = {name: n for n, name in enumerate(names)}
     rng = np.random.default_rng(SEED)
@@ -164,7 +162,7 @@ def _skin_near(model: HeadModel, neutral: Array, obstacles: list[Obstacle], wher
 
 
 class _Following:
-    """Films take the motion of the skin that they are fastened to."""
+    """Gives films the motion of the skin that they are attached to."""
 
     def __init__(self, model: HeadModel, neutral: Array, skin: Array) -> None:
         films = np.flatnonzero(model.vertices_of(*FILMS))
@@ -184,5 +182,5 @@ class _Following:
         self.source = place[own[nearest[roots[root[same_eye]]]]]
 
     def __call__(self, out: Array, change: Array) -> None:
-        """Add to out (P,3) what change (S,3) of the skin means for the films."""
+        """Add the skin's change (S,3) to the films in out (P,3)."""
         out[self.vertices] += change[self.source]

@@ -1,34 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Eyelashes: single hairs drawn on the model's lash cards."""
+"""Eyelashes: single hairs painted on the model's lash cards."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 
-Array = NDArray[Any]
-
 SHEETS = (2, 1)
-"""Sheets of cards that are kept of those that lie over one another, on the upper and the lower lid. Renderers look
-through a few only (Cycles: eight): closed eyes, whose sheets all lie before each other, would have black bands."""
+"""Number of overlapping card sheets that are kept on the upper and the lower lid. Renderers trace few transparent
+layers (Cycles: eight): with more, closed eyes would have black bands."""
 STRANDS = 84  # across the map
 ROOT, LOWER_ROOT = 0.34, 0.24  # width of a strand at the lid, of the distance between two
 LENGTH, LOWER_LENGTH = (0.55, 1.0), (0.22, 0.4)  # of the card, shortest and longest
-LOWER_LID = -0.003  # the lower lid's lashes lie so far (metres) under the eyeball's middle
-STRAY = 0.3  # of the distance between two strands by which their roots stray, and their tips once more
-OPACITY = 0.9  # of a hair, which light shines through
+LOWER_LID = -0.003  # metres over the eyeball's middle below which lashes belong to the lower lid
+STRAY = 0.3  # random offset of roots, and again of tips, of the distance between two strands
+OPACITY = 0.9  # of a hair
 
 
 def lash_sheets(model: HeadModel, cards: Array) -> Array:
-    """(N,) bool: which of the lashes' faces (N,) belong to a sheet that is kept."""
+    """(N,) bool: which of the lashes' faces (N,) are in a sheet that is kept."""
     quads = model.quads[cards]
     corners = np.where(quads >= 0, quads, quads[:, :1])
     links = coo_matrix(
@@ -53,7 +49,7 @@ def _is_lower(model: HeadModel, points: Array) -> Array:
 def lash_opacity(model: HeadModel, texels: Texels) -> Array:
     """(S,S) float32 opacity of the lash map: single hairs of uneven length that taper to a point.
 
-    Where a card is near the lid, and where its tip is, is read from its distance to the skin: no UV layout is assumed.
+    Root and tip of a card are found by the distance to the skin, so no UV layout is assumed.
     """
     skin = model.neutral[model.vertices_of("face", "back_head")]
     points = texels.at(model.neutral)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of ARKit's shapes a face shows together, and how much of each: natural mixtures.
+"""Natural mixtures of ARKit's shapes: which shapes a face shows together, and how much of each.
 
-A key is a straight line, a mixture a sum, so that any two keys can be made to tear a face. What a face does, and what
-a capture of one gives, is less: muscles pull against each other, and an eye closes only once. `limited` says so in
-weights, and `draw` makes random mixtures that keep to it.
+Mixtures are sums of keys, so arbitrary weights can distort a face. Real faces, and captures of them, are limited:
+muscles work against each other, and an eye closes only once. `limited` applies these limits to weights, and `draw`
+makes random mixtures within them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 from math import comb
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .arkit import ARKIT, other_side
-
-Array = NDArray[Any]
 
 _INDEX = {name: n for n, name in enumerate(ARKIT)}
 AT_MOST_ONE: tuple[tuple[str, ...], ...] = (
@@ -54,19 +51,19 @@ AT_MOST_ONE: tuple[tuple[str, ...], ...] = (
 """Shapes whose weights sum to one at most."""
 _HEIGHTS = (("eyeLookUp", "eyeLookUp"), ("eyeLookDown", "eyeLookDown"))
 _SIDES = (("eyeLookOut", "eyeLookIn"), ("eyeLookIn", "eyeLookOut"))
-"""What the left eye does and, with it, the right."""
+"""Shapes of the left eye and the matching ones of the right."""
 UPPER = ("eyeBlink", "eyeSquint", "eyeWide", "browDown", "browInnerUp", "browOuterUp", "cheekSquint", "noseSneer")
 LOWER = (
     "jawOpen", "jawForward", "jawLeft", "jawRight", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft",
     "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmile", "mouthFrown",
     "mouthStretch", "mouthDimple", "mouthLowerDown", "mouthPress", "mouthUpperUp", "cheekPuff", "tongueOut",
 )  # fmt: skip
-ONE_SIDED = 0.25  # how often a shape of two sides shows on one alone
+ONE_SIDED = 0.25  # probability that a two-sided shape shows on one side only
 
 
 def limited(weights: Array) -> Array:
-    """weights (N,52) in the order of `ARKIT` brought within what a face does: mouthClose up to jawOpen, a gaze within a
-    circle, and each group of AT_MOST_ONE scaled down where its sum is above one."""
+    """weights (N,52) in the order of `ARKIT` with mouthClose limited to jawOpen, the gaze to a circle, and the sum of
+    each group of AT_MOST_ONE to one."""
     out: Array = np.clip(weights, 0, 1)
     out[:, _INDEX["mouthClose"]] = np.minimum(out[:, _INDEX["mouthClose"]], out[:, _INDEX["jawOpen"]])
     for side in ("Left", "Right"):
@@ -80,8 +77,8 @@ def limited(weights: Array) -> Array:
 
 
 def draw(rng: np.random.Generator, count: int) -> Array:
-    """(count,52) random natural mixtures in the order of `ARKIT`: one or two shapes of brows and eyes, a gaze in every
-    second one, two or three of mouth, jaw, cheeks and tongue, each from a fifth to its full strength."""
+    """(count,52) random natural mixtures in the order of `ARKIT`: one or two shapes of brows and eyes, a gaze in half
+    of them, two or three shapes of mouth, jaw, cheeks and tongue, each from a fifth to full strength."""
     out = np.zeros((count, len(ARKIT)))
     for row in out:
         for base in rng.choice(UPPER, rng.integers(1, 3), replace=False):
@@ -98,7 +95,7 @@ def draw(rng: np.random.Generator, count: int) -> Array:
 
 
 def with_shape(weights: Array, name: str) -> Array:
-    """weights (N,52) with one shape at full strength besides, as far as `limited` lets it."""
+    """weights (N,52) with one shape added at full strength, then `limited`."""
     out = weights.copy()
     out[:, _INDEX[name]] = 1.0
     return limited(out)
@@ -110,13 +107,13 @@ def in_mirror(weights: Array) -> Array:
 
 
 def together(bases: Sequence[str], count: int) -> Array:
-    """(N,52) every `count` of the shapes, both of their sides at full strength, as far as `limited` lets them."""
+    """(N,52) all combinations of `count` shapes, both sides at full strength, `limited`."""
     out = np.zeros((comb(len(bases), count), len(ARKIT)))
     for row, names in zip(out, combinations(bases, count), strict=True):
         for name in names:
             row[[_INDEX[n] for n in (name, f"{name}Left", f"{name}Right") if n in _INDEX]] = 1.0
     jaw, closed = _INDEX["jawOpen"], _INDEX["mouthClose"]
-    out[:, jaw] = np.maximum(out[:, jaw], out[:, closed])  # which closes a mouth only whose jaw is open
+    out[:, jaw] = np.maximum(out[:, jaw], out[:, closed])  # mouthClose only acts with an open jaw
     return limited(out)
 
 

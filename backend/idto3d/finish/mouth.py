@@ -1,41 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What teeth, gums and tongue look like, which no photograph shows well: maps painted from where things lie.
+"""Procedural maps of teeth, gums and tongue, which photographs do not show well.
 
 Teeth are yellower at the neck, greyer at the edge and darker from canine to molar (Hasegawa et al. 2000); gums are pale
-at the teeth and red above; a mouth's light falls off with depth, which renderers without shadows do not know.
+at the teeth and red above; light falls off with depth in the mouth, which is painted for renderers without shadows.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel, Material
 from ..mesh.solid_noise import solid_noise
+from ..mesh.surface import pieces_of
 from ..mesh.texels import Texels, make_texels
 from ..ramps import smoothstep
 from ..render.shading import linear_to_srgb, srgb_to_linear
-
-Array = NDArray[Any]
 
 TEETH, GUMS, TONGUE = "teeth", "gums", "tongue"
 SIZE = 512  # a texel is a third of a millimetre
 
 # Factors on the material's colour, linear RGB.
 BODY, NECK, EDGE = (0.89, 0.88, 0.86), (0.78, 0.68, 0.53), (0.83, 0.83, 0.82)
-CROWN, CLEAR = 0.0105, 0.0022  # metres: from edge to gum, and of the edge that light shines through
-BESIDE, SEAM = 0.0012, 0.45  # metres from the next tooth within which shade lies, and what is left of the light
-INNER = 0.8  # light on the side that faces the tongue
-SHADES = 0.025  # deviation from tooth to tooth
+CROWN, CLEAR = 0.0105, 0.0022  # metres: height of a crown, and of its translucent edge
+BESIDE, SEAM = 0.0012, 0.45  # metres from the next tooth within which it is shaded, and the light left between them
+INNER = 0.8  # light on the tongue's side
+SHADES = 0.025  # standard deviation of lightness from tooth to tooth
 PALE, RED = (1.55, 2.15, 2.2), (0.85, 0.75, 0.75)  # gums at the teeth, and far from them
-COLLAR = 0.005  # metres over which the one becomes the other
+COLLAR = 0.005  # metres of the transition
 TIP, COAT, UNDER = (1.35, 1.45, 1.6), (1.5, 2.2, 2.3), (1.0, 0.85, 0.95)  # tongue
 GROOVE, PAPILLAE = 0.0012, 0.07  # metres; deviation
 DEPTH = {TEETH: 0.09, GUMS: 0.032, TONGUE: 0.05}  # metres over which light falls to a third
@@ -43,7 +39,7 @@ ROUGHER = {TEETH: 1.0, GUMS: 1.0, TONGUE: 1.7}  # than the material
 
 
 def has_mouth_map(model: HeadModel, material: Material) -> bool:
-    """Whether a material is of nothing but teeth, gums and tongue."""
+    """Whether a material is of teeth, gums and tongue only."""
     own = model.material == model.materials.index(material)
     return bool(own.any()) and not (own & ~model.faces_of(TEETH, GUMS, TONGUE)).any()
 
@@ -70,7 +66,7 @@ def mouth_map(model: HeadModel, material: Material) -> Array:
 
 def _teeth(model: HeadModel, at: Texels) -> Array:
     own = model.vertices_of(TEETH)
-    tooth = _pieces(model.triangles_of(TEETH), len(own))
+    tooth = pieces_of(model.triangles_of(TEETH), len(own))
     middle = model.neutral[own, 1].mean()
     fields = np.zeros((len(own), 4))  # metres from the edge, from the next tooth, how far inside, its shade
     rng = np.random.default_rng(0)
@@ -121,8 +117,3 @@ def _tongue(model: HeadModel, at: Texels) -> Array:
     return np.array(UNDER) + top * (upper - UNDER)
 
 
-def _pieces(triangles: Array, count: int) -> Array:
-    """(P,) number of the piece of surface that each vertex belongs to."""
-    ends = triangles[:, [0, 1, 1, 2]].reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), np.int8), tuple(ends.T)), shape=(count, count))
-    return connected_components(graph, directed=False)[1]

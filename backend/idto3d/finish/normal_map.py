@@ -1,31 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pores and fine lines of the skin as a normal map: from what the photographs' detail shows as darker, on a grain that
-all skin has."""
+"""Pores and fine lines of the skin as a normal map: dark detail of the photographs is taken as depth, over a fine
+grain."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import cv2
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels
 
-Array = NDArray[Any]
-
-WIDEST = 0.0025  # metres: what is wider than this is shape, not relief
-DEPTH = 0.0004  # metres that a place lies deeper which is darker by a logarithm of 1
-MOST = 0.12  # logarithm: hair and moles are darker than their surround, not deeper
+WIDEST = 0.0025  # metres: wider detail is shape, not relief
+DEPTH = 0.0004  # metres of depth per unit of log darkness
+MOST = 0.12  # log darkness at which depth saturates: hair and moles are darker, not deeper
 GRAIN = ((0.0009, 4e-6), (0.0018, 7e-6))  # metres: wavelength and deviation
 STEEPEST = 0.35
 
 
 def skin_relief(albedo: Array, texels: Texels, vertices: Array) -> Array:
-    """(S,S,3) uint8 normals in tangent space, +Y up, of a map of albedo (S,S,3) sRGB 0..1, whose texels lie on vertices
-    (V,3) in metres."""
+    """(S,S,3) uint8 normals in tangent space, +Y up, for an albedo map (S,S,3) sRGB 0..1 with texels of vertices (V,3),
+    metres."""
     across, down = _steps(texels.spread(texels.at(vertices)))
     texel = float(np.median(texels.of_image(0.5 * (across + down))))
     height = _relief(albedo, texel)
@@ -43,17 +39,17 @@ def _grain(points: Array, texel: float) -> Array:
 
 
 def _relief(albedo: Array, texel: float) -> Array:
-    """(S,S) metres, of albedo (S,S,3) whose texels are so many metres wide."""
+    """(S,S) height in metres, from albedo (S,S,3); texel: its width in metres."""
     light = np.log(np.maximum(albedo.mean(2) ** 2.2, 1e-3)).astype(np.float32)
     sigma = WIDEST / 2 / texel
     detail = light - cv2.GaussianBlur(light, (0, 0), sigma)
     rough = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), sigma))
-    # where all is contrast, as in brows and beards, it is no relief
+    # strong contrast all around, as in brows and beards, is not relief
     return DEPTH * MOST * np.tanh(detail / MOST) / (1 + (rough / MOST) ** 2)
 
 
 def _steps(place: Array) -> tuple[Array, Array]:
-    """(S,S) metres from texel to texel along rows and columns of places (S,S,3); seams of charts are no steps."""
+    """(S,S) metres from texel to texel along rows and columns of places (S,S,3), clamped at the seams of charts."""
     out = _lengths(place)
     for length in out:
         usual = float(np.median(length[length > 0])) if (length > 0).any() else 1.0
@@ -61,8 +57,7 @@ def _steps(place: Array) -> tuple[Array, Array]:
     return out
 
 
-# A map of 2048 texels has four million: arrays of all that lies between a texel's neighbours and its normal would need
-# half a gigabyte.
+# Compiled, as NumPy's temporaries for a map of 2048 x 2048 texels would need half a gigabyte.
 
 
 @njit(cache=True, nogil=True)

@@ -1,40 +1,38 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What skin may not enter: eyeballs and rows of teeth, each as a surface seen from within, and where it is in a pose.
+"""Eyeballs and rows of teeth as obstacles that skin may not enter, and their motion.
 
-An eyeball is a distance for every direction from its centre, a row of teeth one for every angle and height about an
-upright axis. Both move as a whole, so that each key moves them by an affine map, and a sum of keys by the maps' sum.
+An eyeball is a radius for every direction from its centre, a row of teeth one for every angle and height about an
+upright axis. Both move rigidly, nearly: each key moves them by an affine map, and a mixture by the sum of these maps.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import grey_closing
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from .gaze import Eyeball
 
-Array = NDArray[Any]
 Place = tuple[Array, Array]
 """Matrices (N,3,3) and shifts (N,3) that bring an obstacle from rest into N poses."""
 
 GRID = 97
 WIDEST = 2.4  # of the stereographic map of an eyeball's directions: 1 is the rim of its front half
 TEETH = "teeth"
-ARCH = 80.0  # degrees to both sides of the front that a row of teeth is looked at
+ARCH = 80.0  # degrees to both sides of the front that the map of a row of teeth covers
 STEP = (2.5, 0.0006)  # degrees and metres of a row of teeth's map
 
 
 @dataclass(frozen=True, eq=False)
 class Obstacle:
-    """A surface about centre (3,): front (H,W) metres over `low` (2,) and `step` (2,) of its coordinates, -1 where
-    there is none; upright: about an axis, else about a point; vertices (N,) of the head model that move with it; deep:
-    metres below the surface from which on a point is not in it but behind it."""
+    """A surface about centre (3,): front (H,W) radius in metres on a grid from `low` (2,) with `step` (2,) of its
+    coordinates, -1 where there is none; upright: cylindrical, else spherical; vertices (N,) of the head model that
+    move with it; deep: metres below the surface beyond which a point is behind it, not in it."""
 
     centre: Array
     front: Array
@@ -45,8 +43,8 @@ class Obstacle:
     deep: float
 
     def push(self, points: Array, margin: float, place: Place | None = None) -> Array:
-        """What brings points (N,S,3) in N poses to `margin` off the surface: (N,S,3), zero for those that are clear.
-        place: where the obstacle is in each pose; without, at rest."""
+        """(N,S,3) displacements that move points (N,S,3) of N poses to `margin` off the surface, zero outside of it.
+        place: the obstacle's motion in each pose; by default it rests."""
         turn, shift = place or (np.broadcast_to(np.eye(3), (len(points), 3, 3)), np.zeros((len(points), 3)))
         back = np.ascontiguousarray(np.linalg.inv(turn))
         out = np.zeros(points.shape)
@@ -108,7 +106,7 @@ def eyeball_obstacle(model: HeadModel, neutral: Array, eye: Eyeball, part: str) 
 
 
 def teeth_obstacles(model: HeadModel, neutral: Array, opened: Array) -> list[Obstacle]:
-    """Upper and lower teeth; opened (P,3): what an open jaw adds, by which they are told apart."""
+    """Upper and lower teeth, distinguished by whether opened (P,3), the offsets of an open jaw, moves them."""
     own = np.flatnonzero(model.vertices_of(TEETH))
     if not len(own):
         return []
@@ -123,8 +121,8 @@ def teeth_obstacles(model: HeadModel, neutral: Array, opened: Array) -> list[Obs
 
 
 def affine(rest: Array, motions: Array) -> tuple[Array, Array]:
-    """The affine maps that motions (K,N,3) of points rest (N,3) come nearest to: matrices (K,3,3) and shifts (K,3), so
-    that a point x moves by matrix @ x + shift."""
+    """The least-squares affine maps of motions (K,N,3) of points rest (N,3): matrices (K,3,3) and shifts (K,3), so that
+    a point x moves by matrix @ x + shift."""
     middle = rest.mean(0)
     system = np.c_[rest - middle, np.ones(len(rest))]
     flat = motions.transpose(1, 0, 2).reshape(len(rest), -1)

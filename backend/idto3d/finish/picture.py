@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A finished head as a picture: for previews, for sheets, and for looking back at what was made."""
+"""Renders a finished head: for previews, for sheets, and for the check of the finished face."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arrays import Array
 from ..fit.camera import PhotoCamera
 from ..render.lights import FlatLight, Light
 from ..render.normals import vertex_normals
@@ -19,14 +17,12 @@ from ..render.shading import linear_to_srgb, shade, srgb_to_linear
 from ..render.skin import F0_OF_SPECULAR, sample_map
 from .head import Head
 
-Array = NDArray[Any]
-
 GREY = 0.16
 REACH = 1.15  # of a head's height that a portrait shows
 
 
 def portrait(head: Head, azimuth: float, size: int, distance: float = 1.2, elevation: float = 0.0) -> PhotoCamera:
-    """A camera round the head's middle that shows it all; degrees, metres. azimuth +90 sees the person's left side."""
+    """A camera that shows the whole head, around its middle; degrees, metres. azimuth +90 sees the person's left."""
     low, high = head.vertices.min(0), head.vertices.max(0)
     centre = np.array([0.0, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
     reach = REACH * max(float(high[1] - low[1]), float(np.ptp(head.vertices[:, [0, 2]], axis=0).max()))
@@ -47,8 +43,8 @@ def render_head(
     head: Head, camera: PhotoCamera, size: int, light: Light, background: Array | float = GREY,
     vertices: Array | None = None,
 ) -> Array:  # fmt: skip
-    """(size,size,3) sRGB 0..1. vertices: another pose of the head's (V,3). What is see-through by more than half is
-    left out. background: one value or a picture (size,size,3)."""
+    """(size,size,3) sRGB 0..1. vertices (V,3): another pose of the head. background: one value or a picture
+    (size,size,3)."""
     points = torch.from_numpy(np.asarray(head.vertices if vertices is None else vertices)).float()
     clear = _opacity(head, head.triangles_uv, head.triangle_material)
     matrix = torch.from_numpy(camera.clip_matrix(size)).float()
@@ -78,14 +74,14 @@ def render_head(
     behind = torch.as_tensor(background, dtype=torch.float32).expand(size, size, 3)
     solid, cover, depth = layer(clear.min(1) > 0.9)
     image = solid + behind * (1 - cover)
-    # Of what ends in strands: those nearest to the camera, over all that is whole.
+    # One layer of partly transparent faces, the nearest ones, over the opaque ones.
     strands, opacity, near = layer((clear.max(1) > 0.1) & (clear.min(1) <= 0.9))
     opacity = opacity * (near < depth)
     return (image + opacity * (strands - image)).clamp(0, 1).numpy()
 
 
 def _opacity(head: Head, corners: Array, material: Array) -> Array:
-    """(F,3) at the corners in `uv` of triangles."""
+    """(F,3) opacity at the corners of triangles in `uv`."""
     out = np.ones(corners.shape, np.float32)
     for n, name in enumerate(head.materials):
         if name in head.alpha:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small picture of each of a head's own expressions, for who chooses among them."""
+"""A small picture of each of a head's own expressions, to choose from in the add-on."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,8 @@ from .head import Head
 from .keys import group_of
 from .picture import portrait, render_head
 
-Array = NDArray[Any]
-
 SIZE = 128
-SHOWN = 3.0  # times from the eyes to the teeth that a picture shows, its middle a third of the way down from the eyes
+SHOWN = 3.0  # height of a picture, in distances from the eyes to the teeth; its middle is a third of the way down
 EYES, TEETH = "sclera", "teeth"
 
 
@@ -29,8 +26,9 @@ def pose_pictures(head: Head, size: int = SIZE) -> NDArray[np.uint8] | None:
     if not own:
         return None
     camera = portrait(head, 0.0, size)
-    eyes, teeth = (_middle(head, name) for name in (EYES, TEETH))
-    if eyes is not None and teeth is not None:
+    eyes, teeth = (head.vertices_of(name) for name in (EYES, TEETH))
+    if len(eyes) and len(teeth):
+        eyes, teeth = eyes.mean(0), teeth.mean(0)
         centre = (2 * eyes + teeth) / 3 * [0, 1, 1]
         camera = replace(camera, centre=centre, scale=size / (SHOWN * float(eyes[1] - teeth[1])))
     light = portrait_light()
@@ -38,11 +36,3 @@ def pose_pictures(head: Head, size: int = SIZE) -> NDArray[np.uint8] | None:
     return to_uint8(np.concatenate(tiles, 1))
 
 
-def _middle(head: Head, part: str) -> Array | None:
-    """(3,) the middle of a part, None where the head has none."""
-    if part not in head.parts:
-        return None
-    corners = head.quads[head.part == head.parts.index(part)]
-    if not len(corners):
-        return None
-    return head.vertices[np.unique(corners[corners >= 0])].mean(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head in the form that its files have."""
+"""A head as the arrays and images of a bundle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..bundle import SKIN, BundleMaterial, Wrinkles, to_blender_frame, to_uint8
 from ..mesh.texels import make_texels
 from .eye_relief import iris_relief
@@ -17,18 +18,16 @@ from .keys import group_of
 from .normal_map import skin_relief
 from .wrinkles import Face, make_wrinkles
 
-Array = NDArray[Any]
-
 RELIEF = (SKIN, "head")  # materials of skin
 PLACES = ("sclera", "teeth")
-"""Parts that tell where a face is folded."""
+"""Parts by which the regions of wrinkles are placed."""
 LINES_SIDE, MASKS_SIDE = 1024, 256
 EYES = "eyes"
-EVEN = 1.0 / 255.0  # a map that varies less is one value
+EVEN = 1.0 / 255.0  # a map with a smaller range is stored as one value
 
 
 def head_arrays(head: Head) -> dict[str, Any]:
-    """Fields of `bundle.Bundle` that a head gives, but for its lines: see `wrinkles_of`."""
+    """The fields of `bundle.Bundle` that come from a head, except its wrinkles: see `wrinkles_of`."""
     return {
         "vertices": to_blender_frame(head.vertices),
         "faces": head.quads.astype(np.int32),
@@ -51,7 +50,7 @@ def _material(head: Head, name: str) -> BundleMaterial:
     if alpha is None:
         normal = _relief(head, name) if name in (*RELIEF, EYES) else None
         return BundleMaterial(name, albedo, _value(maps[..., 3]), _value(maps[..., 4]), normal)
-    # A material of one colour has no map of its opacity's size.
+    # The albedo of a plain material is smaller than its opacity map.
     colour = albedo if len(albedo) == len(alpha) else np.broadcast_to(albedo[:1, :1], (*alpha.shape, 3))
     rgba = np.dstack([colour, to_uint8(alpha)])
     kind: Literal["clip", "blend"] = "blend" if name == SEE_THROUGH else "clip"
@@ -67,22 +66,17 @@ def _relief(head: Head, name: str) -> NDArray[np.uint8]:
 
 
 def wrinkles_of(head: Head) -> Wrinkles | None:
-    """The lines that a head's keys fold its skin into; None without what tells where."""
+    """The wrinkle maps of a head's keys; None for a head without skin, eyes or teeth."""
     if not {*PLACES} <= {*head.parts} or SKIN not in head.materials:
         return None
     rows = head.triangle_material == head.materials.index(SKIN)
     triangles = head.triangles[rows]
     sides = (LINES_SIDE, MASKS_SIDE)
     texels, small = (make_texels(head.uv, head.triangles_uv[rows], triangles, side) for side in sides)
-    eyes, teeth = (_points(head, name) for name in PLACES)
+    eyes, teeth = (head.vertices_of(name) for name in PLACES)
     albedo = cv2.resize(head.maps[SKIN][..., :3], (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_AREA)
     face = Face(texels, small, head.vertices, triangles, head.offsets, head.names, eyes, teeth)
     return make_wrinkles(face, albedo)
-
-
-def _points(head: Head, part: str) -> Array:
-    corners = head.quads[head.part == head.parts.index(part)]
-    return head.vertices[np.unique(corners[corners >= 0])]
 
 
 def _value(image: Array) -> float | NDArray[np.uint8]:

@@ -1,49 +1,46 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tongue: at rest behind the upper teeth, on the floor of an open mouth, and out of it, which no head model brings.
+"""The tongue: at rest behind the teeth, on the floor of an open mouth, and out of it, which head models lack.
 
-ARKit's tongueOut opens the mouth, and the tongue comes out over the lower teeth and lip, flatter and narrower as it
-does, its tip hanging down. A key is a straight line, so that what rests below the teeth's edge cannot come over it: at
-rest the tip lies at the height of that edge, some way behind, as it does in people (Schwarz 1926), and teeth are apart
-when it has come as far as they are.
+ARKit's tongueOut opens the mouth, and the tongue comes out over the lower teeth and lip, flatter and narrower, its tip
+hanging down. A key moves vertices along straight lines, so a tongue resting below the teeth's edge would pass through
+it: at rest the tip lies at the height of that edge, some way behind, as in people (Schwarz 1926), and the teeth are
+apart when the tongue reaches them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..ramps import smoothstep
 
-Array = NDArray[Any]
-
 TONGUE, TEETH, LIPS = "tongue", "teeth", "face"
 MOUTH = {"jawOpen": 0.65, "mouthLowerDown": 0.4, "mouthUpperUp": 0.4}
-"""How the mouth opens for it."""
+"""Shapes that open the mouth for tongueOut."""
 BEYOND = 0.013  # metres that the tip comes out beyond the lips
-DROOP, BEND = 0.6, 0.02  # it falls beyond the teeth, at last by 0.6 m for each metre, bending within 2 cm
-FLAT, NARROW = 0.38, 0.72  # of its thickness and width, where it is out
+DROOP, BEND = 0.6, 0.02  # slope at which it finally falls beyond the teeth, and metres over which it bends
+FLAT, NARROW = 0.38, 0.72  # share of thickness and width that is left outside
 ABOVE = 0.003  # metres between the tongue's underside and the lower teeth, where there is room
-ROOT = 0.016  # metres from where it has grown to the gums within which it is held there
-MIDDLE = 0.006  # metres from the middle within which front teeth and lips are looked for
+ROOT = 0.016  # metres from its attachment to the gums over which it becomes free to move
+MIDDLE = 0.006  # metres from the midline within which front teeth and lips are measured
 WAY = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.65, 0.8, 1.0)
-"""Weights of the key at which it passes between teeth and lips."""
-CLEAR, STEP = 0.0005, 0.001  # metres that it stays off them; and of their profile's steps
-GIVE = 0.0015  # metres that lips give way to it
-TIP = 0.8  # of its length, from where on it comes out as it is: stretched, it would be pointed
-SECTIONS = 12  # of the tongue from root to tip, each of one height
+"""Weights of the key at which it must pass between teeth and lips."""
+CLEAR, STEP = 0.0005, 0.001  # metres that it keeps from them, and the resolution of their profile
+GIVE = 0.0015  # metres that lips may yield
+TIP = 0.8  # of its length: from here on it is not stretched, which would make it pointed
+SECTIONS = 12  # from root to tip; one height is found for each
 BEHIND, OVER = 0.011, 0.0005  # metres that the tip rests behind the lower teeth's edge, and its underside above it
-SLENDER = 0.9  # of its width, at rest: it must lie between the upper molars
-LOW = 0.72  # of its thickness, on the floor of an open mouth
+SLENDER = 0.9  # width at rest, relative to the model's: it must fit between the upper molars
+LOW = 0.72  # thickness on the floor of an open mouth, relative to that at rest
 
 
 def at_rest(model: HeadModel, neutral: Array, opened: Array) -> Array:
-    """(P,3) what brings the tongue of a head (P,3) to rest; opened (P,3): what an open jaw adds, by which the lower
-    teeth are known."""
+    """(P,3) displacement of a head's (P,3) tongue to its resting place; opened (P,3): offsets of an open jaw, which
+    identify the lower teeth."""
     out = np.zeros_like(neutral)
     own, lower = np.flatnonzero(model.vertices_of(TONGUE)), _lower_teeth(model, neutral, opened)
     if not len(own) or not len(lower):
@@ -59,7 +56,7 @@ def at_rest(model: HeadModel, neutral: Array, opened: Array) -> Array:
 
 
 def on_the_floor(model: HeadModel, neutral: Array, rest: Array) -> Array:
-    """(P,3) what an open jaw adds to the tongue of a head (P,3) at rest besides, rest (P,3): it lies down, flat."""
+    """(P,3) what an open jaw further adds to the tongue of a head (P,3): it undoes rest (P,3) and flattens it."""
     out = -rest * [0.0, 1.0, 1.0]
     own = np.flatnonzero(model.vertices_of(TONGUE))
     if len(own):
@@ -77,8 +74,7 @@ def _along(tongue: Array) -> Array:
 
 
 def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
-    """(P,3) the key for a head (P,3) and what `MOUTH` adds to it (P,3); a head without a tongue only opens its
-    mouth."""
+    """(P,3) the tongueOut key of a head (P,3); opened (P,3): the offsets of `MOUTH`, all there is without a tongue."""
     own = np.flatnonzero(model.vertices_of(TONGUE))
     out = opened.copy()
     lower = _lower_teeth(model, neutral, opened)
@@ -97,7 +93,7 @@ def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
     flat = 1 - (1 - FLAT) * share
     half = float(np.abs(tongue[:, 1] - middle)[along > 0.75].max()) * FLAT
     over = teeth[1] + ABOVE + half
-    # The line goes from where it was at the root up to the height of the teeth's edge, and falls beyond them.
+    # The centre line rises from the root to the height of the teeth's edge, and falls beyond them.
     rise = smoothstep(z, back, teeth[2])
     beyond = np.clip(z - teeth[2], 0, None)
     fall = DROOP * beyond**2 / (beyond + BEND)
@@ -110,7 +106,7 @@ def tongue_out(model: HeadModel, neutral: Array, opened: Array) -> Array:
 
 
 class _Passage:
-    """Front teeth and lips above and below the way of the tongue, as they part."""
+    """The front teeth and lips above and below the tongue's path, as they open."""
 
     def __init__(self, model: HeadModel, neutral: Array, opened: Array) -> None:
         front = np.abs(neutral[:, 0]) < 1.5 * MIDDLE
@@ -126,8 +122,8 @@ class _Passage:
         )
 
     def line(self, rest: Array, goal: Array, along: Array, line: Array) -> Array:
-        """(N,) the heights nearest to `line` (N,) that the middle of the tongue goes to, so that its points, at rest
-        (N,3) and then at goal (N,3) above or below that line, pass: one height for each section of `along` (N,)."""
+        """(N,) heights of the tongue's centre line, as near to `line` (N,) as its passage allows, one for each section
+        of `along` (N,). rest (N,3): its points at rest; goal (N,3): out of the mouth, relative to that line."""
         least, most = np.full(len(rest), -np.inf), np.full(len(rest), np.inf)
         for weight in WAY:
             z = rest[:, 2] + weight * (goal[:, 2] - rest[:, 2])
@@ -148,8 +144,8 @@ class _Passage:
 
 
 def _profile(points: Array, z: Array, sign: float) -> Array:
-    """(N,) the highest (sign 1) or lowest (-1) of points (W,3) that lie as far in front as z (N,); not finite where
-    there is none."""
+    """(N,) height of the highest (sign 1) or lowest (-1) of points (W,3) at depths z (N,); not finite where there is
+    none."""
     low = points[:, 2].min()
     cell = np.rint((points[:, 2] - low) / STEP).astype(int)
     best = np.full(cell.max() + 3, -np.inf)
@@ -163,13 +159,13 @@ def _profile(points: Array, z: Array, sign: float) -> Array:
 
 
 def opening(names: tuple[str, ...]) -> Mapping[str, float]:
-    """`MOUTH` as far as a head model has it."""
+    """The shapes of `MOUTH` that a head model has."""
     bases = {name.partition("_")[0] for name in names}
     return {name: weight for name, weight in MOUTH.items() if name in bases}
 
 
 def _free(model: HeadModel, neutral: Array, own: Array) -> Array:
-    """(N,) 0 where the tongue (N,) has grown to the gums, 1 from `ROOT` away from there."""
+    """(N,) 0..1: 0 where the tongue (N,) is attached to the gums, 1 at a distance of `ROOT`."""
     others = model.triangles[~model.faces_of(TONGUE)[model.triangle_quad]]
     grown = own[np.isin(own, others)]
     if not len(grown):
@@ -179,20 +175,20 @@ def _free(model: HeadModel, neutral: Array, own: Array) -> Array:
 
 
 def _lower_teeth(model: HeadModel, neutral: Array, opened: Array) -> Array:
-    """The front teeth's vertices that go along with the jaw."""
+    """Vertices of the front teeth that move with the jaw."""
     teeth = model.vertices_of(TEETH) & (np.abs(neutral[:, 0]) < MIDDLE)
     moved = np.linalg.norm(opened, axis=1)
     return np.flatnonzero(teeth & (moved > 0.5 * moved[teeth].max(initial=0)) & (moved > 0))
 
 
 def _middle_line(tongue: Array, along: Array) -> Array:
-    """(N,) the height half way between top and underside, at each vertex's place along the tongue."""
+    """(N,) height of the centre line at each vertex."""
     top, under = _profile_along(tongue, along)
     return (top + under) / 2
 
 
 def _profile_along(tongue: Array, along: Array) -> tuple[Array, Array]:
-    """(N,) heights of the tongue's (N,3) top and underside, at each vertex's place along it."""
+    """(N,) heights of the tongue's (N,3) top and of its underside at each vertex's `along` (N,)."""
     bins = np.linspace(0, 1, 9)
     near = [tongue[np.abs(along - at) < 0.09, 1] for at in bins]
     known = [n for n, heights in enumerate(near) if len(heights)]

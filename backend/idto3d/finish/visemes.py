@@ -2,8 +2,8 @@
 """The 15 mouth shapes of speech that Oculus' lip sync drives, as weights of Apple's 52.
 
 Names and order: https://developers.meta.com/horizon/documentation/unity/audio-ovrlipsync-viseme-reference, with the
-prefix that avatars give them. The weights are our own: set by eye on the starter pack's head against that page's
-pictures of a mild production, and against what phonetics says of jaw, lips and tongue in each sound.
+prefix that avatars give them. The weights are our own, set by eye on the starter pack's head by that page's pictures of
+a mild production and by what phonetics says of jaw, lips and tongue in each sound.
 """
 
 from __future__ import annotations

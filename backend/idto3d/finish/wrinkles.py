@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wrinkle maps: the lines that a head's own keys fold its skin into, and how much of them each key shows.
+"""Wrinkle maps: lines where keys compress the skin, and how much each key shows of them.
 
-Groups of lines that do not lie over each other share a normal map. Masks say which share of a map's lines belongs to a
-channel, and its fades how much each key shows of it: by what the key shortens across these lines, be it one of ARKit's,
-an expression or a viseme.
+Groups of lines that do not overlap share a normal map. A mask's channel selects the lines of one group or side; its
+fade says how much each key (ARKit's, expressions, visemes) shows of them, by how much it compresses the skin across
+these lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..bundle import Fade, Wrinkles
 from ..mesh.solid_noise import solid_noise
 from ..mesh.strain import at_vertices, lengths, strain
@@ -23,29 +23,28 @@ from ..mesh.texels import Texels
 from ..ramps import smoothstep
 from .creases import Chart, Pattern, anisotropy, blurred, chart_of, creases, folding
 
-Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
-LEAST, FULL = 0.03, 0.2  # shortened by these shares: no line yet, and lines of full depth
-OFF_EYES = (0.0045, 0.0085)  # metres from an eyeball: no lines on lids' edges, and lines of full depth
-OFF_TEETH = (0.006, 0.01)  # the same, of the inside of lips
-SOFT = 0.12  # of the distance from eyes to teeth, over which a group ends
-SHOWN, MOST_SEEN = 0.04, 1.2  # logarithm that a darker line is worth a deviation of the noise by; most of them
-LEAST_GAIN = 0.12  # a key that shortens a group's skin by less than this share of its own keys has no say
+LEAST, FULL = 0.03, 0.2  # relative shortening at which lines begin, and have full depth
+OFF_EYES = (0.0045, 0.0085)  # metres from an eyeball at which lines begin (none on lids' edges), and have full depth
+OFF_TEETH = (0.006, 0.01)  # the same of teeth, for the inside of lips
+SOFT = 0.12  # of the distance from eyes to teeth: the soft border of a group's region
+SHOWN, MOST_SEEN = 0.04, 1.2  # log darkness that counts as one standard deviation of the noise; the most that counts
+LEAST_GAIN = 0.12  # of a group's own keys' compression: below it a key's gain is 0
 TELLS_AGE = "squint_left"
 AGED = (0.6, 1.8)
-"""How much more the photographs' detail changes across the lines beside the eyes than along them, least and most: where
-lines show first, and no hair casts a shadow. Skin without any has 1."""
-ROUGH = 0.1  # logarithm that the photographs' detail deviates by where it shows hair rather than lines
-HAIR = 0.15  # a place is darker by this logarithm that is no line
-SAMPLE = 4  # one triangle of so many tells what a key shortens
+"""Limits of the anisotropy of the photographs' detail beside the eyes (change across the lines over change along them),
+which scales all lines' depth: there lines show first, and no hair casts a shadow. Skin without lines has 1."""
+ROUGH = 0.1  # log deviation of the photographs' detail above which it is hair rather than lines
+HAIR = 0.15  # log darkness beyond which a place is no line
+SAMPLE = 4  # only every fourth triangle is used to measure a key's compression
 STEEPEST = 0.6
-DEEPEST = 6e-4  # metres that 0 in a map's fourth channel is
+DEEPEST = 6e-4  # metres of depth that 0 in a map's fourth channel stands for
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A share of a group's skin that fades in by itself, by what `keys` do to it."""
+    """A part of a group's skin that fades in separately: the part that `keys` compress."""
 
     name: str
     keys: tuple[str, ...]
@@ -53,8 +52,8 @@ class Channel:
 
 @dataclass(frozen=True)
 class Group:
-    """Lines of one kind. across, up: from the middle, and from the eyes, of the distance from eyes to teeth: least and
-    most."""
+    """Lines of one kind. across, up: the region's limits from the midline and above the eyes, in distances from eyes to
+    teeth."""
 
     channels: tuple[Channel, ...]
     across: tuple[float, float]
@@ -86,8 +85,8 @@ KEYS = frozenset(key for groups in MAPS.values() for g in groups for c in g.chan
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """Skin that is folded: texels of its map, and of a small one for masks, which lie on triangles (F,3) of vertices
-    (V,3) in the head frame, moved by offsets (K,V,3) of names (K,); eyes and teeth (N,3) points of theirs."""
+    """The skin: texels of its map, and of a small one for masks, on triangles (F,3) of vertices (V,3), head frame;
+    offsets (K,V,3) of names (K,); eyes and teeth (N,3): their vertices."""
 
     texels: Texels
     small: Texels
@@ -100,8 +99,8 @@ class Face:
 
 
 def make_wrinkles(face: Face, albedo: Array) -> Wrinkles | None:
-    """The lines of a face whose albedo (S,S,3) sRGB 0..1 has the size of its texels; None for a head without the keys
-    that fold it. How deep they are follows from how lined this person is: see `AGED`."""
+    """The wrinkles of a face with albedo (S,S,3) sRGB 0..1 of its texels' size; None for a head without the `KEYS`.
+    Depth depends on the person's own lines: see `AGED`."""
     if not KEYS <= {*face.names}:
         return None
     skin = _Skin(face, albedo)
@@ -125,14 +124,14 @@ def make_wrinkles(face: Face, albedo: Array) -> Wrinkles | None:
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """What a channel does: shares by which it shortens vertices (V,) at most, and its gains."""
+    """A channel's greatest relative shortening at vertices (V,), and its gains by key."""
 
     shortened: Array
     gains: Mapping[str, float]
 
 
 class _Skin:
-    """What all groups need of a face, once."""
+    """What all groups share, computed once."""
 
     def __init__(self, face: Face, albedo: Array) -> None:
         self.face, self.chart = face, chart_of(face.texels, face.vertices)
@@ -149,7 +148,7 @@ class _Skin:
             self.off *= smoothstep(np.minimum(away, reach[1]), *reach)
 
     def fold(self, group: Group, seed: int, height: Array) -> list[_Fold]:
-        """Add a group's lines to heights (S,S) in metres; what each of its channels does."""
+        """Add a group's lines to height (S,S) in metres; returns its channels."""
         face, texels = self.face, self.face.texels
         near = self._window(group)
         chosen: Array = near[face.triangles].max(1) > 0
@@ -165,7 +164,7 @@ class _Skin:
         shortened, lines = folding(chart, six[window])
         noise = solid_noise(chart.points.reshape(-1, 3), group.pattern.apart, seed).reshape(shortened.shape)
         dark, inside = self._dark(group, window), shortened > LEAST
-        # where all is contrast, as in brows, beards and along a hairline, no line is seen
+        # strong contrast all around, as in brows, beards and along a hairline, shows no lines
         rough = blurred(dark * dark, group.pattern.apart / self.texel) / ROUGH**2
         seed_of_lines = noise - MOST_SEEN * np.tanh(dark / SHOWN / MOST_SEEN) / (1 + rough)
         shape = creases(chart, seed_of_lines, lines, inside, group.pattern)
@@ -184,14 +183,14 @@ class _Skin:
         return out
 
     def _window(self, group: Group) -> Array:
-        """(V,) 1 where a group may have lines, 0 outside."""
+        """(V,) 0..1: the group's region."""
         out = self.off
         for place, (low, high) in ((self.across, group.across), (self.up, group.up)):
             out = out * smoothstep(place, low - SOFT, low) * smoothstep(-place, -high - SOFT, -high)
         return np.asarray(out)
 
     def _dark(self, group: Group, window: tuple[slice, slice]) -> Array:
-        """Logarithms that the photographs show a place darker than its surround."""
+        """Log darkness (S,S) of the photographs' detail under its surround, cropped to the window."""
         light, apart = self.light[window], group.pattern.apart / self.texel
         return blurred(light, apart) - blurred(light, 0.1 * apart)
 
@@ -202,7 +201,7 @@ class _Skin:
 
 
 def _across(strain: Array, vertices: Array, triangles: Array) -> tuple[Array, Array]:
-    """How much skin is shortened there (F,): by the share and by area; and the way in which it is (F,3)."""
+    """(F,) shortening times area of triangles, and its direction (F,3)."""
     values, vectors = np.linalg.eigh(strain[triangles].mean(1))
     first, second, third = (vertices[triangles[:, k]] for k in range(3))
     normal = np.cross(second - first, third - first)
@@ -228,7 +227,7 @@ def _packed(chart: Chart, height: Array, texels: Texels) -> Bytes:
 
 
 def _around(texels: Texels) -> tuple[slice, slice]:
-    """The window of the map that holds them all."""
+    """The window of the map that contains all texels."""
     if not len(texels.index):
         return slice(0, 2), slice(0, 2)
     rows, columns = divmod(texels.index, texels.size)

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 LEVELS = 6
 COARSE = 4  # side, in texels, of the blocks on which the smooth filling is computed

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import UserError
 from ..headmodel import HeadModel
 from .camera import PhotoCamera
 from .result import HeadFit, PhotoFit
 
-Array = NDArray[Any]
 Word = Literal["good", "fair", "poor"]
 
 GOOD, FAIR, WRONG = 0.0014, 0.0022, 0.0040

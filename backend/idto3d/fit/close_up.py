@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel, Material
 from ..photos import align
 from ..photos.faces import Face
 from ..photos.picture import CloseUp
 from .evidence import Evidence, material_texels
 from .projection import Projected, sample, srgb_to_linear
-
-Array = NDArray[Any]
 
 GAMMA = 2.2  # of sRGB, about
 MOST = 0.35  # log brightness over its surround; a larger difference is an edge that the small picture shows, too

@@ -9,20 +9,17 @@ variance, band by band, and comes from solid noise, so that it continues over th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels
 from .blend import smooth_within
 from .projection import LIPS, Projected, sample
-
-Array = NDArray[Any]
 
 BLOOD, MELANIN = np.array([-0.10, -0.62, -0.46]), np.array([-0.42, -0.60, -0.85])
 BANDS = (0.0016, 0.0045, 0.012)  # metres: wavelengths of the detail
@@ -72,7 +69,7 @@ def unseen_skin(model: HeadModel, at: Texels, tone: Array, deviations: Array, li
 
 def lips_at(model: HeadModel, at: Texels) -> Array:
     """(N,) 0..1: which texels are of the lips, inside of their outer rim on the map."""
-    points, marks = at.at(model.neutral), _marks(model)[list(LIPS)]
+    points, marks = at.at(model.neutral), model.landmarks(model.neutral)[list(LIPS)]
     around = np.flatnonzero(((points > marks.min(0) - RIM) & (points < marks.max(0) + RIM)).all(1))
     away, nearest = cKDTree(points[around]).query(marks, distance_upper_bound=RIM)
     inside: Array = np.zeros((at.size, at.size), np.float32)
@@ -152,7 +149,7 @@ def _tints(model: HeadModel) -> Array:
     for landmarks, reach, blood, melanin in TINTS:
         out += _around(model, landmarks, reach)[:, None] * [blood, melanin]
     points = model.neutral
-    marks = _marks(model)
+    marks = model.landmarks(model.neutral)
     sides = np.abs(marks[[234, 454], 0]).mean()
     out[:, 0] += EARS * np.clip((np.abs(points[:, 0]) - 0.97 * sides) / (0.08 * sides), 0, 1)
     out[:, 0] += NECK * np.clip((marks[152, 1] - 0.01 - points[:, 1]) / 0.03, 0, 1)
@@ -166,7 +163,7 @@ def _gloss(model: HeadModel) -> Array:
     out = np.zeros((len(model.neutral), 2))
     for landmarks, reach, rough, bright in GLOSSY:
         out += _around(model, landmarks, reach)[:, None] * [rough, bright]
-    nearest = np.min([np.linalg.norm(model.neutral - m, axis=1) for m in _marks(model)[:468:9]], 0)
+    nearest = np.min([np.linalg.norm(model.neutral - m, axis=1) for m in model.landmarks(model.neutral)[:468:9]], 0)
     out[:, 0] += AWAY * np.clip((nearest - 0.02) / 0.03, 0, 1)
     inside, behind = _cavity(model)
     out[inside, 1] -= DARKER * behind  # light that does not reach it is not mirrored either
@@ -176,18 +173,11 @@ def _gloss(model: HeadModel) -> Array:
 def _cavity(model: HeadModel) -> tuple[Array, Array]:
     """(P,) bool: vertices of the inside of the mouth; and how many metres they lie behind the lips (N,)."""
     inside = model.vertices_of(ORAL_CAVITY) & ~model.vertices_of("face")
-    return inside, np.clip(_marks(model)[13, 2] - model.neutral[inside, 2], 0, None)
+    return inside, np.clip(model.landmarks(model.neutral)[13, 2] - model.neutral[inside, 2], 0, None)
 
 
 def _around(model: HeadModel, landmarks: tuple[int, ...], reach: float) -> Array:
     """(P,) 1 at the landmarks, a Gaussian of reach (metres) around them."""
-    middles = _marks(model)[list(landmarks)]
+    middles = model.landmarks(model.neutral)[list(landmarks)]
     squared = np.min([((model.neutral - m) ** 2).sum(1) for m in middles], 0)
     return np.exp(-squared / reach**2)
-
-
-def _marks(model: HeadModel) -> Array:
-    """(478,3) the landmarks on the neutral head."""
-    return np.einsum(
-        "kjc,kj->kc", model.neutral[model.landmark_triangle], model.landmark_barycentric, dtype=np.float64
-    )

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.surface import edges_of, vertex_normals
 from ..ramps import ramp
-
-Array = NDArray[Any]
 
 SQUEEZE = (0.05, 0.2)  # log of an edge's shortening at which skin begins to fold, and surely folds
 TURN = (6.0, 20.0)  # the same of degrees between the normals at rest and posed

@@ -9,16 +9,13 @@ skin's hue or reddens it, gloss whitens it, hair is darker and greyer than skin.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..ramps import smoothstep
 from .blend import smooth_within
-
-Array = NDArray[Any]
 
 SIZE = 256  # texels a side on which the base layer is computed
 REACH = 0.075  # of a side: the median window of the base layer

@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel, Material
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
@@ -24,8 +23,6 @@ from .hair_colour import HairColour, hair_on_skin
 from .no_skin import above_collar, features_of, no_skin, skin_like, zones_of
 from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
 from .result import HeadFit
-
-Array = NDArray[Any]
 
 BELOW_CHIN = 0.015  # metres over which the face becomes the neck
 MIRRORED = 0.85  # factor on the weight of colours lent by the other side

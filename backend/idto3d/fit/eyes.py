@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..photos.faces import Face
@@ -22,8 +21,6 @@ from .blend import lay_over
 from .camera import PhotoCamera
 from .projection import EYES, Projected, polygon_mask, sample, seen_weights
 from .tone import IRIS
-
-Array = NDArray[Any]
 
 RADIUS = 0.0059  # metres; people's irises differ by 5 % only
 RADIUS_LIMITS = (0.0052, 0.0066)

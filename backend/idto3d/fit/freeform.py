@@ -5,23 +5,21 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, eye_array
-from scipy.sparse.linalg import splu
+from scipy.sparse import coo_array, eye_array
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
+from ..mesh.smooth import factorise
 from ..mesh.surface import uniform_laplacian
 from ..photos.faces import Face
+from .camera import PhotoCamera
 from .landmarks import FitConfig, LandmarkFit, LandmarkModel, common_error
 from .lips import close_lips
 from .untangle import untangle
-
-Array = NDArray[Any]
 
 SMOOTHNESS = 0.5  # weight of the bi-Laplacian against a landmark's trust: halves detail finer than some two centimetres
 LIMIT = 0.004  # metres of displacement at most
@@ -48,10 +46,7 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
         pixel, height = camera.project(shape + motion)
         missed = face.landmarks[at.index] - pixel
         missed -= common_error(at, missed, camera, config)
-        flat = missed * [1.0, -1.0] * (1 - camera.inverse_distance * height)[:, None]
-        flat = flat / camera.scale
-        flat /= 1 + (np.linalg.norm(flat, axis=1, keepdims=True) / OUTLIER) ** 4
-        residuals.append(np.c_[flat, np.zeros(len(pixel))] @ camera.rotation)
+        residuals.append(in_head_frame(missed, height, camera))
         planes.append(camera.rotation[:2].T @ camera.rotation[:2])
         own.append(1 / (1 + (np.linalg.norm(motion, axis=1) / EXPRESSIVE) ** 2))
     normal = np.full((len(at.index), 3, 3), 0.0) + DEPTH_RIDGE * np.eye(3)
@@ -70,6 +65,15 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     closing[model.vertices_of(*IN_MOUTH), 1] = np.clip(model.landmark_barycentric[UPPER_LIP] @ lip, -LIMIT, LIMIT)
     # in the photos the lips stay as seen: the closing is undone there
     return displacement + closing, tuple(c - closing for c in corrections)
+
+
+def in_head_frame(residual: Array, height: Array, camera: PhotoCamera) -> Array:
+    """(K,3) metres, head frame, in the picture's plane, of residuals (K,2) in pixels of points at heights (K,), with
+    outliers faded."""
+    flat = residual * [1.0, -1.0] * (1 - camera.inverse_distance * height)[:, None]
+    flat = flat / camera.scale
+    flat /= 1 + (np.linalg.norm(flat, axis=1, keepdims=True) / OUTLIER) ** 4
+    return np.c_[flat, np.zeros(len(flat))] @ camera.rotation
 
 
 class Spread:
@@ -91,9 +95,7 @@ class Spread:
         trust = at.trust[self._on_skin]
         self._weighted = interpolate.T.multiply(trust[None]).tocsr()
         matrix = self._weighted @ interpolate + SMOOTHNESS * (laplacian @ laplacian)
-        matrix = csc_array(matrix + 1e-5 * eye_array(len(self._skin)))
-        options = {"SymmetricMode": True}
-        self._solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+        self._solver = factorise(matrix + 1e-5 * eye_array(len(self._skin)))
 
     def __call__(self, targets: Sequence[Array]) -> list[Array]:
         """(P,3) each, from values at the landmarks (K,3) each."""

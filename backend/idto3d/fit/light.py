@@ -5,16 +5,12 @@ enough; shadows, highlights, brows and beards are outliers and get little weight
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..render.lights import sh_basis
 from ..render.shading import coat_albedo
-
-Array = NDArray[Any]
 
 RIDGE = (0.0, 0.02, 0.3)
 """Regularization of bands 0, 1 and 2 as shares of the sum of weights: only half of all normals are visible."""

@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.surface import edges_of
-
-Array = NDArray[Any]
 
 CLOSING = "mouthClose"
 UPPER = (185, 40, 39, 37, 0, 267, 269, 270, 409)
@@ -37,7 +33,7 @@ def close_lips(model: HeadModel, points: Array) -> Array:
         return np.zeros_like(points)
     motion = model.expression[model.expression_names.index(CLOSING)].astype(np.float64)
     motion[~model.vertices_of(*SOFT)] = 0.0
-    place = np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric)
+    place = model.landmarks(points)
     right, left = sorted(float(place[k, 0]) for k in CORNERS)
     margin = (1 - MIDDLE) / 2 * (left - right)
     edges = np.linspace(right + margin, left - margin, COLUMNS + 1)

@@ -4,20 +4,16 @@ forehead, frames of glasses, cloth, objects held before the face."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from ..ramps import ramp, smoothstep
 from .delight import hairiness, long_parts, wide_part
 from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask
-
-Array = NDArray[Any]
 
 SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logs by which skin outside the face may differ from the face's tone
 # The neck is divided into bands (metres high) and sectors (parts of a turn); share of skin in a collar and in a neck.
@@ -49,7 +45,7 @@ def features_of(face: Face) -> Array:
 def zones_of(model: HeadModel) -> Array:
     """(P,5): where frames of glasses may lie and where strands may, 0..1; position by the neck, see `above_collar`."""
     points = model.neutral.astype(np.float64)
-    marks = np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric)
+    marks = model.landmarks(points)
     frames = np.zeros(len(points))
     for outline in EYES:
         lids = marks[list(outline)]

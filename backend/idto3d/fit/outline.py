@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..photos.faces import Face
@@ -23,8 +22,6 @@ from .camera import PhotoCamera
 from .landmarks import FitConfig, LandmarkFit, LandmarkModel, Lines, refit_with
 from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask, sample
 from .visibility import draw_depth, resized
-
-Array = NDArray[Any]
 
 SIZE = 256  # pixels of the picture in which the head's outline is drawn
 SMOOTH = 2.0  # pixels of blur before its normals are computed

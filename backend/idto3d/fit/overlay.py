@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
 from ..photos.faces import Face
 from .camera import PhotoCamera
 from .projection import BROWS, EYES, LIPS, OVAL
 from .visibility import draw_depth, resized
-
-Array = NDArray[Any]
 
 SIZE = 512
 LINE, SHEET = (255, 176, 64), (120, 200, 255)
@@ -37,7 +33,7 @@ def overlay(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> 
     wires = _wires(model, posed, pixel, camera)
     lined = picture + GRID_SHARE * wires[..., None] * (255 - picture) * drawn[..., None]
     out = np.clip(lined, 0, 255).astype(np.uint8)
-    place = np.einsum("kjc,kj->kc", pixel[model.landmark_triangle], model.landmark_barycentric)
+    place = model.landmarks(pixel)
     for outline, closed in ((*((e, True) for e in EYES), *((b, True) for b in BROWS), (LIPS, True), (OVAL, True))):
         rows = [k for k in outline if model.landmark_trust[k] > 0]
         points = np.rint(place[rows] * 16).astype(np.int32)

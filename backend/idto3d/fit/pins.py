@@ -11,25 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, eye_array
-from scipy.sparse.linalg import splu
+from scipy.sparse import coo_array, eye_array
 
+from ..arrays import Array
 from ..errors import UserError
 from ..headmodel import HeadModel
 from ..headmodel.follow import find_body
 from ..headmodel.model import SKIN_PARTS
+from ..mesh.smooth import factorise
 from ..mesh.surface import uniform_laplacian
 from .camera import PhotoCamera
 from .check import check_identity
 from .landmarks import POSE, FitConfig, LandmarkModel, PhotoState, linearise, moved
 from .result import HeadFit
-
-Array = NDArray[Any]
 
 SIGMA = 0.001  # metres: standard deviation of a pin in the first step
 SIGMA_EXPRESSION = 0.08  # of expression coefficients around the current ones: pins should change identity first
@@ -89,9 +86,7 @@ class Pinning:
         self._place = place
         own = model.triangles[(place[model.triangles] >= 0).all(1)]
         laplacian = uniform_laplacian(place[own], len(body))
-        matrix = csc_array(laplacian @ laplacian + SCREEN**-4 * eye_array(len(body)))
-        options = {"SymmetricMode": True}
-        self._solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+        self._solver = factorise(laplacian @ laplacian + SCREEN**-4 * eye_array(len(body)))
         self._skin = model.triangles_of(*SKIN_PARTS)
         rows = np.unique(self._skin)
         self._far = rows[:: max(1, len(rows) // SAMPLES)]

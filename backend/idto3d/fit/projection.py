@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel
+from ..headmodel.follow import FILMS
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
 from ..photos.faces import Face
@@ -19,8 +19,6 @@ from .camera import PhotoCamera
 from .light import coat, fit_light, less_coat, shading, under_coat
 from .tone import Reading, brighter_white, likely_tone
 from .visibility import draw_depth, resized
-
-Array = NDArray[Any]
 
 FACING = (0.12, 0.45)  # cosine to the camera at which a surface begins to count, and counts fully
 BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still visible, no longer visible
@@ -110,10 +108,6 @@ def project_photo(
     return Projected(pixel, height, facing, normal, shade, linear, usable, tone, light, buffer.height)
 
 
-FILMS = ("lacrimal", "eye_blend", "eye_occlusion", "lashes")
-"""Transparent parts."""
-
-
 def usable_pixels(face: Face) -> Array:
     """(S,S) float32: 1 on the person, 0 in the openings of eyes and mouth."""
     size = len(face.picture)
@@ -187,7 +181,6 @@ def sample(image: Array, pixel: Array) -> Array:
 def _within(pixel: Array, size: int) -> Array:
     inside: Array = (pixel > 0.5) & (pixel < size - 1.5)
     return np.all(inside, -1)
-
 
 
 def seen_weights(photo: Projected, pixel: Array, height: Array, facing: Array) -> Array:

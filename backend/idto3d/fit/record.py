@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from idto3d_shared.fit_file import FitCamera, FitFile, FitPhoto
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..photos import align
 from ..photos.faces import Face
 from .camera import PhotoCamera
 from .result import HeadFit
-
-Array = NDArray[Any]
 
 TO_HEAD = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 """The bundle's frame (Z up, facing -Y) to the head's (Y up, facing +Z)."""

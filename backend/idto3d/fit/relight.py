@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..render.lights import lobe
@@ -26,8 +25,6 @@ from .evidence import Evidence
 from .light import harmonics
 from .projection import sample, seen_weights
 from .subject import Fitted
-
-Array = NDArray[Any]
 
 SAMPLES = 12000  # texels
 LOBES = 48  # directions of light

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..ramps import ramp
-
-Array = NDArray[Any]
 
 IRIS = ((468, (469, 470, 471, 472)), (473, (474, 475, 476, 477)))
 WHITE = 1.2  # iris radii from its centre at which the white begins

@@ -8,18 +8,14 @@ space instead of along the surface, so that both move alike, and only as much as
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.intersections import self_intersections
-
-Array = NDArray[Any]
 
 SOFT = ("mouth_socket", "eye_socket", "lacrimal", "eye_blend", "eye_occlusion", "lashes")
 """Parts that move with the skin next to them."""

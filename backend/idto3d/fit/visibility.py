@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..render.zbuffer import to_screen, zbuffer
 from .camera import PhotoCamera
-
-Array = NDArray[Any]
 
 FAR, NEAR = 10.0, 0.1
 

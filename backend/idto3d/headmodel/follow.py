@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from ..mesh.surface import pieces_of
 from ..render.gather import gather_rows
 from .model import SKIN_PARTS, HeadModel
 
@@ -67,9 +66,7 @@ def find_body(model: HeadModel, neutral: Array) -> Body:
     """The body of a head of shape neutral (P,3). Pieces apart from it, such as eyeballs and teeth, follow as rigid
     ones: they turn into nothing else."""
     count = len(neutral)
-    ends = model.triangles[:, [0, 1, 1, 2]].reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    _, piece = connected_components(graph, directed=False)
+    piece = pieces_of(model.triangles, count)
     body = np.isin(piece, piece[model.vertices_of(*SKIN_PARTS)])
     others = np.flatnonzero(~body)
     number = np.maximum(np.bincount(piece), 1)[:, None]

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import UserError
+from ..mesh.surface import split_quads
 
 Array = NDArray[Any]
 
@@ -116,12 +117,12 @@ class HeadModel:
     @cached_property
     def triangles(self) -> Array:
         """(F,3) int64: every quad as two triangles."""
-        return _split(self.quads, self.quads)
+        return split_quads(self.quads, self.quads)
 
     @cached_property
     def triangles_uv(self) -> Array:
         """(F,3) int64, corners of `triangles` in `uv`."""
-        return _split(self.quads_uv, self.quads)
+        return split_quads(self.quads_uv, self.quads)
 
     @cached_property
     def triangle_quad(self) -> Array:
@@ -145,6 +146,11 @@ class HeadModel:
         """(F',3) triangles of the named parts."""
         out: Array = self.triangles[self.faces_of(*parts)[self.triangle_quad]]
         return out
+
+    def landmarks(self, points: Array) -> Array:
+        """(478,C) float64: the landmarks on a head whose vertices have values points (P,C)."""
+        corners = points[self.landmark_triangle]
+        return np.einsum("kjc,kj->kc", corners, self.landmark_barycentric, dtype=np.float64)
 
     def expression_vector(self, weights: Mapping[str, float]) -> Array:
         """(E,) coefficients of named weights; a name without _L or _R that the model has on both sides means both.
@@ -219,12 +225,6 @@ def save_head_model(model: HeadModel, path: Path) -> None:
         "materials": json.dumps([m.__dict__ for m in model.materials]),
     }
     save_file(arrays, path, metadata)
-
-
-def _split(corners: Array, quads: Array) -> Array:
-    whole = quads[:, 3] >= 0
-    out: Array = np.concatenate([corners[:, :3], corners[whole][:, [0, 2, 3]]]).astype(np.int64)
-    return out
 
 
 def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:

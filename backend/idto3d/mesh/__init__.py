@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What any project with meshes has."""
+"""Geometry of triangle meshes that knows nothing of heads."""

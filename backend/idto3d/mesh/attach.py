@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-Array = NDArray[Any]
+from ..arrays import Array
+
 SAMPLES_PER_TRIANGLE, NEIGHBOURS = 16, 3
 
 

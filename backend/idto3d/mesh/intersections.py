@@ -4,13 +4,11 @@ precision."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 
 @numba.njit(cache=True, nogil=True)

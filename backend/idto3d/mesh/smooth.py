@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The large-steps parametrisation of a mesh's motion (Nicolet, Jacobson, Jakob 2021)."""
+"""The large-steps parametrisation of a mesh's motion (Nicolet, Jacobson, Jakob 2021), and its sparse solvers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.sparse import csc_array, csr_array, eye_array
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Solver = Callable[[Tensor], Tensor]
 
 TOLERANCE, MOST_ROUNDS = 1e-6, 1000  # of conjugate gradients: residual over right side
-_CHECK = 16  # rounds between two looks at the residual: each waits for the GPU
+_CHECK = 16  # rounds between two checks of the residual, each of which synchronises with the GPU
 
 
 class LargeSteps:
@@ -31,7 +31,7 @@ class LargeSteps:
     def __init__(self, laplacian: csr_array, lambda_: float, device: torch.device | str = "cpu") -> None:
         matrix = csr_array(eye_array(laplacian.shape[0]) + lambda_ * laplacian)
         cpu = torch.device(device).type == "cpu"
-        self._solve = _factorised(matrix) if cpu else conjugate_gradients(matrix, device)
+        self._solve = _direct(matrix) if cpu else conjugate_gradients(matrix, device)
 
     def from_differential(self, differential: Tensor) -> Tensor:
         """v (V,C) = (I + lambda L)^-1 u, differentiable in u (V,C)."""
@@ -52,11 +52,14 @@ class _Solve(torch.autograd.Function):
         return ctx.solve(grad), None
 
 
-def _factorised(matrix: csr_array) -> Solver:
-    # Symmetric and diagonally dominant: no pivoting, and an ordering for symmetric patterns.
-    factors = splu(
-        csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
+def factorise(matrix: csr_array) -> SuperLU:
+    """Of a symmetric, diagonally dominant matrix: without pivoting, ordered for symmetric patterns."""
+    symmetric = {"SymmetricMode": True}
+    return splu(csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
+
+
+def _direct(matrix: csr_array) -> Solver:
+    factors = factorise(matrix)
 
     def solve(right: Tensor) -> Tensor:
         return torch.from_numpy(factors.solve(right.detach().numpy().astype(np.float64))).to(right)

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Noise in space: what is cut from one block has no seams, however its charts lie."""
+"""Noise in 3D space, which has no seams on a surface, whatever its UV charts."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 
 def solid_noise(points: Array, wavelength: float, seed: int) -> Array:
@@ -44,6 +41,6 @@ def _noise(points, frequency, seed):  # type: ignore[no-untyped-def]
                 for c in range(2):
                     weight = (u if a else 1 - u) * (v if b else 1 - v) * (w if c else 1 - w)
                     total += weight * _lattice(i + a, j + b, k + c, seed)
-        # of uniform values, at the middle between them the variance is less: 2.6 evens the mean of it
+        # interpolation reduces the variance of the uniform values: 2.6 makes it about 1
         out[n] = total * np.float32(2.6)
     return out

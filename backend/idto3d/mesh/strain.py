@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much a surface is stretched and compressed, and along which way, when its vertices move."""
+"""Strain of a surface whose vertices move: how much, and in which directions, it is stretched and compressed."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 
 def triangle_frames(vertices: Array, triangles: Array) -> Array:
-    """(F,2,3) two unit vectors across each other in the plane of each triangle, the first along its first edge."""
+    """(F,2,3) two perpendicular unit vectors in the plane of each triangle, the first along its first edge."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     first = _unit(b - a)
     normal = _unit(np.cross(b - a, c - a))
@@ -39,8 +36,8 @@ def strain(vertices: Array, moved: Array, triangles: Array) -> Array:
 
 
 def lengths(vertices: Array, offsets: Array, triangles: Array, directions: Array) -> Array:
-    """(K,F) what becomes of the length 1 along directions (F,3), unit vectors in the triangles' planes, as the vertices
-    move by each of offsets (K,V,3)."""
+    """(K,F) lengths that unit vectors directions (F,3), in the triangles' planes, have after the vertices moved by each
+    of offsets (K,V,3)."""
     frame = triangle_frames(vertices, triangles)
     local = np.einsum("fai,fi->fa", frame, directions)
     share = np.einsum("fab,fb->fa", _inverse_edges(vertices, triangles, frame), local)  # of the two edges
@@ -56,7 +53,7 @@ def _edges(vertices: Array, triangles: Array) -> Array:
 
 
 def _inverse_edges(vertices: Array, triangles: Array, frame: Array) -> Array:
-    """(F,2,2) from places in the frame to shares of the two edges; zero for a triangle without area."""
+    """(F,2,2) from coordinates in the frame to multiples of the two edges; zero for a triangle without area."""
     columns = np.einsum("fij,fkj->fik", frame, _edges(vertices, triangles), optimize=True)
     area = columns[:, 0, 0] * columns[:, 1, 1] - columns[:, 0, 1] * columns[:, 1, 0]
     flat = np.abs(area) < 1e-12
@@ -67,7 +64,7 @@ def _inverse_edges(vertices: Array, triangles: Array, frame: Array) -> Array:
 
 
 def at_vertices(values: Array, vertices: Array, triangles: Array) -> Array:
-    """(V,...) means of triangles' values (F,...), by area; zero for a vertex in no triangle."""
+    """(V,...) area-weighted means of triangles' values (F,...); zero for a vertex in no triangle."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     flat = values.reshape(len(values), -1) * area[:, None]

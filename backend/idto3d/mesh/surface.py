@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plain facts of a triangle mesh, in numpy and scipy."""
+"""Normals, edges, pieces and the Laplacian of a triangle mesh, in NumPy and SciPy."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse.csgraph import connected_components
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 
 def vertex_normals(vertices: Array, triangles: Array) -> Array:
@@ -21,6 +19,20 @@ def vertex_normals(vertices: Array, triangles: Array) -> Array:
         for k in range(3):
             out[:, axis] += np.bincount(triangles[:, k], area[:, axis], len(vertices))
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-20)
+
+
+def split_quads(corners: Array, quads: Array) -> Array:
+    """(F,3) int64: corners (T,4) of quads (T,4), -1 last in a triangle, as triangles: the first half of each, then the
+    second halves."""
+    whole = quads[:, 3] >= 0
+    return np.concatenate([corners[:, :3], corners[whole][:, [0, 2, 3]]]).astype(np.int64)
+
+
+def pieces_of(triangles: Array, count: int) -> Array:
+    """(count,) number of the connected piece that each vertex belongs to."""
+    ends = triangles[:, [0, 1, 1, 2]].reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
 
 
 def edges_of(triangles: Array) -> Array:

@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a mesh to the texels of one of its maps: which point of the surface each texel's centre is."""
+"""The texels of a map: the point of the surface at each texel's centre."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 
 @dataclass(frozen=True, eq=False)
 class Texels:
-    """The covered texels of a size x size map. index (N,) flat, row 0 at the top; triangle (N,) rows of what was
-    rasterised; corners (N,3) vertices of the mesh; weights (N,3) barycentric, float32."""
+    """The covered texels of a size x size map. index (N,) flat, row 0 at the top; triangle (N,): of those rasterised;
+    corners (N,3) vertices of the mesh; weights (N,3) barycentric, float32."""
 
     size: int
     index: Array
@@ -31,7 +29,7 @@ class Texels:
         return _interpolate(np.ascontiguousarray(values, np.float32), self.corners, self.weights)
 
     def at_mirrored(self, values: Array, mirror: Array) -> Array:
-        """The same of the mirrored place; mirror (V,) the vertex on the other side."""
+        """The same at the mirrored point; mirror (V,): the vertex on the other side."""
         return _interpolate(np.ascontiguousarray(values, np.float32), mirror[self.corners], self.weights)
 
     def image(self, values: Array, fill: float = 0.0) -> Array:
@@ -54,8 +52,8 @@ class Texels:
         return np.array(rows.ravel())
 
     def padded(self, image: Array) -> Array:
-        """A copy of image (S,S[,C]) whose empty texels take the nearest covered one's value, so that filtering brings
-        no background in at the seams."""
+        """A copy of image (S,S[,C]) whose empty texels take the nearest covered one's value, so that filtering does not
+        mix background in at the seams."""
         out = np.array(image, order="C")
         _pad(out.reshape(len(self.nearest), -1), self.nearest)
         return out
@@ -70,7 +68,7 @@ class Texels:
 def make_texels(uv: Array, triangles_uv: Array, triangles: Array, size: int) -> Texels:
     """uv (N,2) 0..1, v up; triangles_uv and triangles (F,3) the corners in uv and in the mesh. Where triangles overlap
     the first one wins."""
-    # Weights are asked for again of the texels that a triangle has: of all of them they would fill a map more.
+    # Weights are computed in a second pass, of the covered texels only, to save memory.
     shape = np.asarray(uv, np.float64), np.asarray(triangles_uv, np.int64), size
     rows = _rasterize(*shape)
     index = np.flatnonzero(rows >= 0)

@@ -24,7 +24,7 @@ ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 
-# Reduction that bicubic samples still bear.
+# Reduction up to which bicubic sampling does not alias.
 _SHARP = 1.25
 _SMALLEST_LEVEL = 256
 
@@ -125,7 +125,7 @@ def warp(
 
 
 def pyramid(image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
-    """The image halved again and again, so that a small crop of a large part need not read all its pixels."""
+    """The image and its repeated halvings, so that a small crop of a large part need not read all its pixels."""
     levels = [image]
     while min(levels[-1].shape[:2]) >= _SMALLEST_LEVEL:
         height, width = (n // 2 * 2 for n in levels[-1].shape[:2])

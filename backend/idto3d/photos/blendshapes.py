@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a face does, as the 52 scores of ARKit's names."""
+"""Blendshape scores of a face by ARKit's names."""
 
 from __future__ import annotations
 

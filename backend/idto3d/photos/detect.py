@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Boxes that may hold a face, from a net that sees 192 pixels: of the whole photo, of its parts, turned."""
+"""Face detection with a net of 192 pixels: on the whole photo, on its parts, rotated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from . import align
 from .nets import CELLS, DETECTOR_SIZE, FaceNets
-
-Array = NDArray[Any]
 
 SCORE = 0.5
 """Least score of a face; MediaPipe's own default."""
 
 # Two boxes whose squares share more than this of their union are one face.
 _OVERLAP = 0.3
-# A face that fills the photo is found with this much room around it.
+# Padding, in sides of the photo, with which a face that fills the photo is detected.
 _ROOM = 2.5
-# The net is sure of faces of 12 of its pixels or more: down to 12 pixels of the photo, or a hundredth of its side.
+# The net detects faces of 12 of its pixels or more: down to 12 pixels of the photo, or a hundredth of its side.
 _LEAST_WINDOW, _SMALLEST_SHARE = float(DETECTOR_SIZE), 1 / 8
 
 _ROWS, _COLUMNS = np.divmod(np.arange(CELLS * CELLS), CELLS)
@@ -47,10 +45,10 @@ class Box:
 
 
 def windows(height: int, width: int) -> Iterator[list[tuple[Array, float]]]:
-    """Squares (centre (2,), side) in which to look for a face in a photo, each list finer than the one before.
+    """Squares (centre (2,), side) of a photo to run the detector on, each list finer than the one before.
 
-    First the whole, with and without room around it; then squares of half its longer side, a quarter and so on, that
-    overlap by half.
+    First the whole, with and without padding; then squares of half its longer side, a quarter and so on, that overlap
+    by half.
     """
     size = np.array([width, height], np.float64)
     side = float(size.max())
@@ -68,7 +66,7 @@ def windows(height: int, width: int) -> Iterator[list[tuple[Array, float]]]:
 def look(
     levels: Sequence[NDArray[np.uint8]], squares: Sequence[tuple[Array, float]], turn: float, nets: FaceNets
 ) -> list[Box]:
-    """Faces in squares (centre, side) of a photo, a pyramid, about upright once turned back by turn degrees."""
+    """Faces in squares (centre, side) of a photo, a pyramid, that are about upright once rotated back by turn."""
     boxes = []
     for centre, side in squares:
         to_net = align.box_transform(centre, side, DETECTOR_SIZE, turn)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From photos to faces: what each of one person's photos shows, or why it cannot be used."""
+"""Finds the face in each of one person's photos, or says why a photo cannot be used."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _NOSE_TIP, _MOUTH_CORNERS = 4, [61, 291]
 _SMALLEST_PHOTO = 32
 # Heights of the face in pixels, forehead to chin. Under the first the landmarks are off by a fiftieth of it.
 _TOO_SMALL, _SMALL = 32.0, 80.0
-# Degrees of yaw, by the net's depth, from which less than half of the face is seen well.
+# Degrees of yaw, by the net's depth, beyond which less than half of the face is seen well.
 _TURNED = 40.0
-# A detector's score from which a face is there even though its landmarks cannot be trusted.
+# A detector's score above which there is a face, even if its landmarks cannot be trusted.
 _SURELY_A_FACE = 0.7
 
 

@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""478 landmarks of a face, and whether they can be trusted: the net must give the same answer from other crops."""
+"""The 478 landmarks of a face, and whether to trust them: the net must give the same answer on shifted crops."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from . import align
 from .detect import Box
 from .nets import LANDMARK_SIZE, FaceNets
-
-Array = NDArray[Any]
 
 MESH = 468
 """Landmarks of the face mesh; the irises follow."""
@@ -24,7 +22,7 @@ FOREHEAD, CHIN = 10, 152
 
 # The net was trained on squares of 1.5 times the box, upright by the eyes.
 _MARGIN = 1.5
-# (shift in sides, scale, degrees) of the crops whose answers are compared and averaged.
+# (shift in sides, scale, degrees) of the crops whose results are compared and averaged.
 _LOOKS = (
     ((0.0, 0.0), 1.0, 0.0),
     ((0.02, 0.02), 1.06, 6.0),
@@ -32,17 +30,17 @@ _LOOKS = (
     ((0.0, -0.03), 1.0, 0.0),
 )
 _NO_FACE = 0.02
-# Spread at which another round would change nothing, or would not help.
+# Spread below which another round changes nothing, and above which it does not help.
 _STEADY, _ASTRAY = 0.012, 0.1
 _ROUNDS = 3
 DESCRIBED = 256
-"""Pixels of the whole head's picture in which a face is described: photographs differ in sharpness, this does not."""
+"""Side to which the head's picture is reduced before its features are taken, so that sharpness does not matter."""
 
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """points (478,2) and depth (478,), larger is farther, pixels of the photo; presence 0..1: the net's own opinion;
-    spread: how far its answers from several crops are from their mean, root mean square over the face's height."""
+    """points (478,2) and depth (478,), larger is farther, pixels of the photo; presence 0..1: the net's own score;
+    spread: root mean square distance of its results on several crops from their mean, over the face's height."""
 
     points: Array
     depth: Array
@@ -51,7 +49,7 @@ class Landmarks:
 
     @property
     def yaw(self) -> float:
-        """Degrees that the face is turned to the picture's right, about: the net's depth is a guess."""
+        """Approximate degrees that the face is turned to the picture's right, by the net's own depth."""
         across, down = self._axis(*EYE_CORNERS), self._axis(FOREHEAD, CHIN)
         towards = np.cross(down, across)
         roll = np.deg2rad(upright(self.points))
@@ -63,8 +61,8 @@ class Landmarks:
 
 
 def find_landmarks(levels: Sequence[NDArray[np.uint8]], box: Box, nets: FaceNets) -> Landmarks:
-    """Landmarks of the face in a box of a photo, a pyramid: the mean of what the net sees in the crops that its answer
-    before gives, again while these disagree."""
+    """Landmarks of the face in a box of a photo, a pyramid: the mean over several crops placed by the landmarks of the
+    round before, repeated while they disagree."""
     points, presence = _measure(
         levels, [align.box_transform(box.centre, _MARGIN * box.side, LANDMARK_SIZE, box.roll)], nets
     )
@@ -80,8 +78,8 @@ def find_landmarks(levels: Sequence[NDArray[np.uint8]], box: Box, nets: FaceNets
 
 
 def describe(picture: NDArray[np.uint8], points: Array, nets: FaceNets) -> NDArray[np.float32]:
-    """(2F,) features of the face with landmarks (478,2) in a picture (S,S,3) of the whole head, and of the face in its
-    mirror image: what both say errs less."""
+    """(2F,) features of the face with landmarks (478,2) in a picture (S,S,3) of the whole head, then of its mirror
+    image."""
     share = DESCRIBED / len(picture)
     small = np.asarray(cv2.resize(picture, (DESCRIBED, DESCRIBED), interpolation=cv2.INTER_AREA), np.uint8)
     crop = _crop((points + 0.5) * share - 0.5, (0.0, 0.0), 1.0, 0.0)
@@ -92,7 +90,7 @@ def describe(picture: NDArray[np.uint8], points: Array, nets: FaceNets) -> NDArr
 def upright(points: Array) -> float:
     """Roll of landmarks (478,2) in degrees, clockwise as seen.
 
-    By the outer corners of the eyes; and by forehead and chin, which count more the more a profile hides one eye.
+    By the outer corners of the eyes, and by forehead and chin, which dominate in profiles.
     """
     across = points[EYE_CORNERS[1]] - points[EYE_CORNERS[0]]
     down = points[CHIN] - points[FOREHEAD]

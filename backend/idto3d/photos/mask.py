@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which pixels belong to the person, to the edges of the picture."""
+"""The mask of the person, refined to the edges of the picture."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from .nets import MASK_SIZE, FaceNets
 # Of the guided filter: radius in pixels of the net's input, and variance of colour (0..1) that counts as an edge.
 _RADIUS = 3
 _EDGE = 5e-4
-# The net's doubt, where the wall is of the colour of skin, and the filter's haze: shares up to this are none, and from
-# one less this all.
+# Shares below these are 0, and above one less these are 1: of the net's output, and of the filter's.
 _DOUBT, _HAZE = 0.3, 0.1
 # Least share of the face that a mask must cover, or the net has missed the person.
 _COVERED = 0.8
-# Pixels around another person that are not this one's either.
+# Pixels around another person that are removed, too.
 _FRINGE = 7
 _CROSS, _SQUARE = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.ones((3, 3), np.uint8)
 
@@ -37,7 +36,7 @@ def find_person(
     face, *others = (_hull((points + 0.5) * (MASK_SIZE / size) - 0.5) for points in faces)
     person = nets.find_person(small)
     if person[face].mean() < _COVERED:
-        # A close-up whose repeated edges look like no person: black is what the net takes for the end of a photo.
+        # A close-up whose repeated edges confuse the net: it knows black as the outside of a photo.
         black = _reduce(np.where(inside[..., None], picture, np.uint8(0)))
         person = np.maximum(nets.find_person(black) * _reduce(inside.astype(np.uint8)), face, dtype=np.float32)
     person = _harden(_only(person, face, others), _DOUBT)
@@ -65,7 +64,7 @@ def _reduce(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _only(
     person: NDArray[np.float32], face: NDArray[np.bool_], others: Sequence[NDArray[np.bool_]]
 ) -> NDArray[np.float32]:
-    """The mask of those pixels that the face reaches, within the mask, on a shorter way than other faces do."""
+    """The part of the mask that is connected to the face, by a shorter path within the mask than to other faces."""
     people = (person > 0.5).astype(np.uint8)
     if others:
         own = _nearest(people, face, np.any(others, axis=0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pack's nets that look at photographs: detector, landmarks, blendshape scores, person mask.
+"""The pack's nets for photographs: detector, landmarks, blendshape scores, person mask.
 
 MediaPipe's (Lugaresi et al. 2019; BlazeFace, Bazarevsky et al. 2019; Attention Mesh, Grishchenko et al. 2020), as ONNX
 with the names and shapes of `NETS`; training/face_nets_pack.py writes them.
@@ -25,13 +25,13 @@ MASK_SIZE = 256
 CELLS = 48
 LANDMARKS = 478
 FEATURES = (128, 8, 8)
-"""What the landmark net sees of a face before it says where the landmarks are: channels, rows, columns."""
+"""Shape of the landmark net's inner features: channels, rows, columns."""
 
 _THREADS = 2
 
 
 class Signature(NamedTuple):
-    """Shapes by name of what a net takes and gives; -1: any number at once."""
+    """Shapes of a net's inputs and outputs by name; -1: any size."""
 
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]

@@ -1,26 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The square of a photo that shows the whole head, upright, as everything after this room sees it."""
+"""The picture of a face: the square of a photo that shows the whole head, upright, for all later steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from . import align
 from .landmarks import MESH, extent, upright
 
-Array = NDArray[Any]
-
 LARGEST, SMALLEST = 1536, 512
-# The same of the picture of the face alone.
+# Side in face heights, and largest size, of the close-up of the face.
 _CLOSE_SIDE, _CLOSE_LARGEST = 1.4, 2048
 # In heights of the face: the side, and how far the centre lies over the landmarks' mean, so that high hair fits.
 _SIDE, _UP = 3.2, 0.15
-# Pixels of the copy whose colours are looked at; root mean square of what lightness does not explain of them, 0..1.
+# Side of the copy whose colours are tested; root mean square 0..1 of what lightness does not explain of them.
 # Photographs with little colour had 0.023, tinted ones up to 0.013 after strong compression.
 _COARSE, _COLOUR = 128, 0.016
 
@@ -37,20 +35,20 @@ def frame(points: Array) -> tuple[Array, int]:
 
 @dataclass(frozen=True, eq=False)
 class CloseUp:
-    """The face alone, in more pixels than a picture of the whole head has: picture (C,C,3) uint8 sRGB; from_picture
-    (2,3): to its pixels from those of the whole head's."""
+    """The face at a higher resolution than the picture of the whole head: picture (C,C,3) uint8 sRGB; from_picture
+    (2,3): from pixels of the whole head's picture to its own."""
 
     picture: NDArray[np.uint8]
     from_picture: Array
 
     @property
     def scale(self) -> float:
-        """Its pixels along one of the whole head's."""
+        """Its resolution over that of the whole head's picture."""
         return float(np.sqrt(abs(np.linalg.det(self.from_picture[:, :2]))))
 
 
 def close_up(image: NDArray[np.uint8], points: Array, to_picture: Array) -> CloseUp | None:
-    """The close-up of landmarks (478,2) in a photo (H,W,3); None where the whole head's picture holds as much."""
+    """The close-up of landmarks (478,2) in a photo (H,W,3); None where the head's picture has full resolution."""
     height = extent(points)[1]
     if _SIDE * height <= LARGEST:
         return None
@@ -71,9 +69,9 @@ def inside(shape: tuple[int, int], to_picture: Array, size: int) -> NDArray[np.b
 
 
 def is_grey(picture: NDArray[np.uint8], within: NDArray[np.bool_]) -> bool:
-    """Whether a picture (S,S,3) has no colour of its own where within (S,S): none at all, or one tone as sepia has.
+    """Whether a picture (S,S,3), where within (S,S), is grey or toned like sepia.
 
-    Then the channels are functions of the lightness, but for what JPEG leaves.
+    Then the channels are functions of the lightness, up to JPEG's errors.
     """
     small = cv2.resize(picture, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
     real = cv2.resize(within.astype(np.uint8), (_COARSE, _COARSE), interpolation=cv2.INTER_NEAREST) > 0

@@ -1,41 +1,40 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one face of a photo that counts: the search widens until a proposed face passes for one."""
+"""Finds the main face of a photo: the search widens until a detection passes the landmark net's tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from .detect import Box, look, windows
 from .landmarks import Landmarks, extent, find_landmarks, upright
 from .nets import FaceNets
 
-Array = NDArray[Any]
-
-# Least presence and most spread of a face. On photographs spoilt in many ways faces had up to 0.020, other things 0.025
-# or more, even where presence was 1; presence itself falls to 0.03 on profiles whose landmarks are right.
+# Least presence and greatest spread of a face. On photographs degraded in many ways faces had a spread up to 0.020,
+# other things 0.025 or more, even with a presence of 1; presence falls to 0.03 on profiles with correct landmarks.
 _PRESENCE, _SPREAD = 0.03, 0.022
-# Of one that needs no comparison with the photo's other sides up: upside down a face can pass too, at a lower score.
+# Score, presence and lean (degrees) of a face that need not be compared with rotated views: upside down a face can
+# pass, too, with a lower score.
 _SURE_SCORE, _SURE_PRESENCE, _SURE_LEAN = 0.7, 0.9, 50.0
 _TURNS = (90.0, 270.0, 180.0)
-# Proposals of one kind that are looked at closely, and the size, beside the chosen one's, of a face that counts.
+# Detections of a view that get landmarks; relative size of a second face that is reported.
 _MOST = 6
 _BESIDE = 1 / 3
-# Of more parts than this only upright faces are looked for.
+# With more squares than this only upright faces are searched.
 _TURNED_PARTS = 64
-# Sizes of parts in which faces are looked for in evened light: the whole and halves.
+# Levels of squares that are searched with equalised light: the whole and halves.
 _EVEN_STEPS = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A proposed face, what the landmark net makes of it, and the turn in degrees at which it was seen."""
+    """A detection, its landmarks, and the rotation in degrees at which it was found."""
 
     box: Box
     landmarks: Landmarks
@@ -48,7 +47,7 @@ class Candidate:
 
     @property
     def sure(self) -> bool:
-        """Whether it need not be compared with what is seen at other turns."""
+        """Whether it need not be compared with other rotations."""
         lean = abs((upright(self.landmarks.points) - self.turn + 180.0) % 360.0 - 180.0)
         convinces = self.box.score >= _SURE_SCORE and self.landmarks.presence >= _SURE_PRESENCE
         return self.passes and convinces and lean < _SURE_LEAN
@@ -62,8 +61,8 @@ class Candidate:
 def search(levels: Sequence[NDArray[np.uint8]], nets: FaceNets) -> list[Candidate]:
     """Faces of a photo, a pyramid as of `align.pyramid`, the largest and most central first.
 
-    Looked for in the whole photo, as it is and turned by quarters, as cameras store them without saying; then in its
-    parts, ever smaller; then with the light evened out. When none passes, those that did not.
+    Searched in the whole photo, as it is and rotated by quarters, since some cameras do not record the orientation;
+    then in ever smaller parts; then with equalised light. If none passes, those that failed are returned.
     """
     height, width = levels[0].shape[:2]
     rejected: list[Candidate] = []
@@ -80,7 +79,7 @@ def search(levels: Sequence[NDArray[np.uint8]], nets: FaceNets) -> list[Candidat
 
 
 def beside(candidates: Sequence[Candidate]) -> int:
-    """How many of the faces are of a size with the first, itself counted."""
+    """The number of faces of a size similar to the first, including it."""
     return sum(candidate.size > _BESIDE * candidates[0].size for candidate in candidates)
 
 
@@ -96,7 +95,7 @@ def _views(
 
 
 def _even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image (H,W,3) with all lightnesses equally frequent: what is nearly black or white can be told apart."""
+    """The image (H,W,3) with its histogram of lightness equalised, for very dark or bright photos."""
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
     luma[..., 0] = cv2.equalizeHist(luma[..., 0])
     return np.asarray(cv2.cvtColor(luma, cv2.COLOR_YCrCb2RGB), np.uint8)

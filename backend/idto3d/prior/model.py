@@ -143,25 +143,10 @@ class Prior(nn.Module):
         return self.encode_text([""])
 
     @torch.no_grad()
-    def predict(
-        self,
-        z_t: Tensor,
-        t: Tensor,
-        text: Tensor,
-        y_id: Tensor,
-        y_exp: Tensor,
-        lambda_id: Tensor,
-        lambda_exp: Tensor,
-        reference: Reference | None = None,
-    ) -> Tensor:
-        """The predicted noise (B, 4, h, w), float32.
-
-        z_t: (B, 4, h, w); t: (B,) integer; text: (B, L, C); y_id: (B, 512) of norm one; y_exp: (B, D); the gates (B,).
-        """
+    def predict(self, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        """The predicted noise (B, 4, h, w), float32, of noisy latents z_t (B, 4, h, w) at integer timesteps t (B,)."""
         dtype = self.unet.dtype
-        gates = lambda_id.to(dtype), lambda_exp.to(dtype)
-        cond = Condition(text.to(dtype), y_id.to(dtype), y_exp.to(dtype), *gates, reference)
-        out = denoise(self.unet, z_t.to(dtype), t, cond).float()
+        out = denoise(self.unet, z_t.to(dtype), t, cond.to(dtype)).float()
         return self.schedule.eps_from_v(z_t.float(), out, t) if self.pack.prediction_type == "v_prediction" else out
 
 
@@ -182,13 +167,8 @@ def cfg_pair(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition) -> tuple[Ten
     The unconditional half has the empty prompt and closed gates. This is what `distill.sds.sds_loss` asks for.
     """
     both = cond.unconditional(prior.empty_text()).cat(cond)
-    eps_u, eps_c = predict_condition(prior, torch.cat([z_t, z_t]), torch.cat([t, t]), both).chunk(2)
+    eps_u, eps_c = prior.predict(torch.cat([z_t, z_t]), torch.cat([t, t]), both).chunk(2)
     return eps_u, eps_c
-
-
-def predict_condition(prior: Prior, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
-    """`Prior.predict` with its condition in one piece."""
-    return prior.predict(z_t, t, cond.text, cond.y_id, cond.y_exp, cond.lambda_id, cond.lambda_exp, cond.reference)
 
 
 def look_at(unet: UNet2DConditionModel, z0: Tensor, empty_text: Tensor) -> dict[str, Tensor]:

@@ -13,15 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from ..arrays import Array
 from ..errors import UserError
 from ..expressions import Expression
 from ..headmodel import HeadModel
-
-Array = NDArray[Any]
 
 FORMAT_VERSION = 2
 MANIFEST = "pack.json"

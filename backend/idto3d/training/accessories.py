@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What people wear: glasses as a mesh, clothes as paint on neck and shoulders."""
+"""Accessories of synthetic people: glasses as a mesh, clothes as paint on neck and shoulders."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
-
-Array = NDArray[Any]
 
 _EYES = ((33, 133), (362, 263))  # corners of the person's right and left eye among the landmarks
 _RING = 6  # corners of a tube's cross-section

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is said of a synthetic picture: who, from where, doing what, in which domain.
+"""Captions of synthetic pictures: person, view, expression and domain.
 
-Each of a person's traits is said or not, in one of several words and in any order, so that every word acts alone.
+Each of a person's traits is mentioned or not, by one of several words and in any order, so that words act
+independently.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Domain = Literal["normal", "albedo"]
 DOMAINS: tuple[Domain, ...] = ("normal", "albedo")
 
 SAID = 0.7
-"""Share of the captions that say a trait; who it is (sex and age) is said more often."""
+"""Probability that a caption mentions a trait."""
 
 _SEX = (("woman", "woman", "lady", "female person"), ("man", "man", "guy", "male person"))
 _AGE = (("young",), ("adult",), ("middle aged",), ("old", "elderly", "aged"), ("very old", "very elderly", "ancient"))
@@ -82,8 +83,8 @@ def changed(traits: Traits, since: Traits) -> frozenset[str]:
 
 
 def describe(traits: Traits, rng: np.random.Generator, said: float = SAID, must: frozenset[str] = frozenset()) -> str:
-    """A few words on a person, such as "old man, fair skin, short grey hair, glasses". must: traits that are said in
-    any case, because the identity's vector says otherwise; what is then absent is said too ("no glasses")."""
+    """A description such as "old man, fair skin, short grey hair, glasses". must: traits that are always mentioned,
+    because they differ from the identity's vector; their absence is mentioned, too ("no glasses")."""
 
     def one(words: tuple[str, ...]) -> str:
         return str(rng.choice(words)) if words else ""
@@ -120,7 +121,7 @@ def caption(domain: Domain, view: str, expression: str, person: str, close: bool
 
 
 def vocabulary() -> list[str]:
-    """Every text that training can say, for the tokenizer."""
+    """All texts that captions can contain, for the tokenizer."""
     texts = [caption(d, v, e, "person", True) for d in DOMAINS for v in VIEWS for e in EXPRESSIONS]
     lists = (_SEX, _AGE, _WEIGHT, _SKIN, _COLOUR, _LENGTH, _BEARD, (_WRINKLES, _FRECKLES, _GLASSES))
     words = [word for group in lists for choice in group for word in choice]

@@ -2,14 +2,14 @@
 """`idto3d train`: the starter pack's head model and priors. Each stage is resumed after a kill and skipped when done.
 
 head     the head model
-places   where the landmark net's points lie on it, asked of pictures whose truth is known
-errors   how that net errs, asked of more of them
-motion   how the nets answer to faces that move, read backwards: what videos are read with
+places   where the landmark net's points lie on it, by renders of known geometry
+errors   the landmark net's errors, and what its features tell of the identity, by more renders
+motion   the map from landmarks and scores to ARKit's shapes, for videos
 render   pictures of synthetic people
 vae      autoencoder
 priors   shared U-Net, text encoder, LoRA sets and branches of phi_g and phi_a
-reference_albedo, reference_normal   what lets each domain's prior see a picture of the person; only when asked for, as
-         the small starter pack's gained nothing by it
+reference_albedo, reference_normal   each domain's reference network for a picture of the person; only when asked for,
+         as the starter pack gains nothing by it
 pack     the folder that ships
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws the synthetic people, shard by shard, so that a killed run goes on where it stopped.
+"""Renders the synthetic people in shards, so that a killed run continues.
 
 Of each person `views` (whole heads and close-ups from all sides with the pack's expressions: normals and albedo, for
-the priors) and `crops` (portraits as a camera takes them, cut as the recogniser wants them, for y_id).
+the priors) and `crops` (casual portraits, aligned for the recogniser, for y_id).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..distill.views import random_view
 from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model
@@ -26,8 +26,6 @@ from .distillation import STARTER
 from .photos import Renders, degrade, sample_crops, take_photo
 from .pictures import draw
 from .population import TRAIN_SEED, Person, Population, load_population
-
-Array = NDArray[Any]
 
 _KEYPOINTS = (468, 473, 1, 61, 291)  # irises, nose tip, corners of the mouth; the person's right first
 _PORTRAIT = 160

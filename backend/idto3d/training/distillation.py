@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the starter pack's priors want of the stages. Training draws its pictures and captions from the same."""
+"""The starter pack's `distillation` block. Training renders its pictures and captions from the same distributions."""
 
 from ..distill.config import DistillationConfig, GeometryConfig, Prompts, Score, Steps, TextureConfig, Views
 

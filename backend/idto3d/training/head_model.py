@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..errors import UserError
 from ..headmodel import HeadModel, Material
 from ..headmodel.model import LANDMARKS
-
-Array = NDArray[Any]
 
 _SCALE = 0.01  # the kit is in centimetres
 _TWINS = {311: 81}  # a landmark on the lip that the places lack, and the one on the other side

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import UserError
-
-Array = NDArray[Any]
 
 _AVERAGE = {
     "gender": 0.5,

@@ -10,17 +10,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
+from ..arrays import Array
 from ..mesh.surface import vertex_normals
 from ..render.cameras import make_camera
 from .kit import Skin, average_identity, cut_cards, triangulate
 from .pictures import Drawing, draw
 from .registration import Landmarks
 from .surface import closest_places
-
-Array = NDArray[Any]
 
 _COUNT = 468
 _SIZE, _CROP = 512, 256

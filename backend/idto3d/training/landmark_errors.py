@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import UserError
 from ..expressions import EXPRESSIONS
 from ..headmodel import HeadModel, load_head_model
@@ -32,8 +32,6 @@ from .photographs import Photograph, take_photograph, varied_setting
 from .population import Population
 from .regions import Regions
 from .registration import similarity
-
-Array = NDArray[Any]
 
 FIRST_SEED = 1_610_000  # people that no net is trained on and none is judged by
 PHOTOS = 2
@@ -62,13 +60,13 @@ def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Fa
     landmarks = align.apply(align.invert(face.to_picture), face.landmarks)
     model, camera = regions.model, photograph.camera
     mean = model.neutral.astype(np.float64)
-    pixel, height = camera.project(_places(model, photograph.posed))
+    pixel, height = camera.project(model.landmarks(photograph.posed))
     missed = (landmarks - pixel) * [1, -1] * (1 - camera.inverse_distance * height)[:, None] / camera.scale
     identity, aligned = _in_modes(regions, neutral)
     axes = camera.rotation[:2]
     setting = photograph.setting
     expression = setting.strength * model.expression_vector(EXPRESSIONS[setting.expression].weights)
-    offset = missed + (_places(model, aligned) - _places(model, mean)) @ axes.T
+    offset = missed + (model.landmarks(aligned) - model.landmarks(mean)) @ axes.T
     return Report(offset, identity, expression, axes, features)
 
 
@@ -105,7 +103,7 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array
     """landmark_identity, landmark_shift and landmark_scatter of a `HeadModel`."""
     offset, identity, axes = (np.stack([getattr(r, name) for r in reports]) for name in ("offset", "identity", "axes"))
     count, modes = identity.shape
-    usual = np.stack([USUAL_RESPONSE * _places(model, mode.astype(np.float64)) for mode in model.identity])
+    usual = np.stack([USUAL_RESPONSE * model.landmarks(mode.astype(np.float64)) for mode in model.identity])
     known = np.c_[np.ones(count), identity]
     prior = np.concatenate([np.zeros_like(usual[:1]), usual])
     columns = np.einsum("nf,npc->npfc", known, axes).reshape(2 * count, -1)
@@ -121,7 +119,7 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array
     left = offset - said(fields)
     trust = model.landmark_trust.astype(np.float64)
     sure = trust > 0
-    places = _places(model, model.neutral.astype(np.float64))
+    places = model.landmarks(model.neutral.astype(np.float64))
     free = [_less_camera(one[sure], a, places[sure], trust[sure]).ravel() for one, a in zip(left, axes, strict=True)]
     _, values, ways = np.linalg.svd(np.stack(free) / np.sqrt(count), full_matrices=False)
     scatter = np.zeros((min(WAYS, len(values)), len(places), 2))
@@ -173,10 +171,6 @@ def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:
     np.savez(partial_file, **arrays)
     partial_file.replace(file)
 
-
-def _places(model: HeadModel, points: Array) -> Array:
-    """(478,3) of vertices (P,3)."""
-    return np.einsum("kjc,kj->kc", points[model.landmark_triangle], model.landmark_barycentric.astype(np.float64))
 
 
 def _less_camera(missed: Array, axes: Array, places: Array, trust: Array) -> Array:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the landmark net's points lie on the head model, asked of photographs whose truth is known.
+"""Finds where the landmark net's points lie on the head model, from renders of known geometry.
 
-Places voted for by fits to real photographs carry those fits' own tilt into every later fit. Synthetic people's cameras
-and surfaces are exact: what a landmark's pixel shows there is its place.
+Places estimated by fits to real photographs would carry those fits' bias into every later fit. Of renders, camera and
+surface are exact: a landmark's place is the point of the surface at its pixel.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import UserError
 from ..fit.camera import PhotoCamera
 from ..fit.lips import CORNERS
@@ -25,22 +25,20 @@ from ..photos import FaceNets, Photo, align, find_face
 from .photographs import random_setting, take_photograph
 from .population import Population
 
-Array = NDArray[Any]
-
-FIRST_SEED = 1_600_000  # people that no net is trained on and none is judged by
+FIRST_SEED = 1_600_000  # people used neither for training nor for evaluation
 PEOPLE = 160
 MESH = 468
-OPEN_MOUTHS = ("mouth_stretch", "grin", "lip_funneler")  # only there upper and lower lip have rims of their own
-FRONTAL = 14.0  # degrees of yaw up to which the face's outline is where the net was taught it
-SPREAD = 0.002  # metres of scatter at which trust has halved
+OPEN_MOUTHS = ("mouth_stretch", "grin", "lip_funneler")  # expressions that separate the inner rims of the lips
+FRONTAL = 14.0  # degrees of yaw up to which the landmarks of the face's outline are fixed points of the skin
+SPREAD = 0.002  # metres of scatter at which trust is halved
 FEWEST = 8
-REACH, OUTLINE_REACH = 2.0, 7.0  # pixels round a landmark in which its surface is looked for
-ASIDE = 0.002  # metres of height that a pixel aside counts for
+REACH, OUTLINE_REACH = 2.0, 7.0  # pixels round a landmark within which its surface is searched
+ASIDE = 0.002  # metres of height that weigh as much as a pixel of distance
 
 
 @dataclass(frozen=True, eq=False)
 class Sighting:
-    """A photograph whose landmarks were found: camera and posed (P,3) exact, landmarks (468,2) in its pixels."""
+    """A render with detected landmarks: camera and posed (P,3), exact; landmarks (468,2) in its pixels."""
 
     camera: PhotoCamera
     posed: Array
@@ -50,7 +48,7 @@ class Sighting:
 
 
 def sight(population: Population, nets: FaceNets, seed: int) -> Sighting | None:
-    """One casual portrait of a person, None where the nets find no face."""
+    """Detect the landmarks in a casual portrait of a person; None where no face is found."""
     rng = np.random.default_rng([seed, 3])
     setting = random_setting(rng)
     if rng.random() < 0.4:
@@ -66,7 +64,7 @@ def sight(population: Population, nets: FaceNets, seed: int) -> Sighting | None:
 
 
 def vote(model: HeadModel, seen: Sighting) -> Array:
-    """(468,3) where the landmarks' pixels lie on the neutral mean head, metres; NaN where one lies nowhere."""
+    """(468,3) the landmarks' places on the neutral mean head, metres; NaN where there is none."""
     face = model.triangles_of("face")
     others = model.triangles_of("back_head", "sclera", "teeth", "gums", "tongue", "mouth_socket", "eye_socket")
     triangles = np.concatenate([face, others])
@@ -86,8 +84,8 @@ def vote(model: HeadModel, seen: Sighting) -> Array:
 
 
 def _hit(buffer: DepthBuffer, place: tuple[float, float], faces: int, reach: float) -> int:
-    """The face's triangle at a pixel, -1 for none. The outline's landmarks may lie a little beyond the jaw, where the
-    neck is seen: within reach the frontmost surface counts, less what it lies aside."""
+    """The face's triangle at a pixel, -1 for none. Landmarks of the outline may lie slightly outside the jaw, over the
+    neck: of the pixels within reach the frontmost counts, less a penalty for its distance."""
     x, y = place
     best, highest = -1, -np.inf
     for row in range(int(y - reach), int(y + reach) + 2):
@@ -103,7 +101,7 @@ def _hit(buffer: DepthBuffer, place: tuple[float, float], faces: int, reach: flo
 
 
 def settle_votes(model: HeadModel, votes: Array) -> dict[str, Array]:
-    """triangle (468,3), barycentric (468,3), weight (468,) of the votes' geometric medians; both sides' together."""
+    """triangle (468,3), barycentric (468,3), weight (468,) of the geometric medians of the votes (N,468,3)."""
     triangles = model.triangles_of("face")
     surface = Surface(model.neutral, triangles)
     place, trust = np.zeros((MESH, 3)), np.zeros(MESH)

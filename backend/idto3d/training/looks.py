@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rendered face as other cameras, files and places would show it, in the size in which faces are described.
+"""Augmentation of rendered faces: other cameras, files and backgrounds, at the size at which features are taken.
 
-A rendered picture is clean, real ones are not: what a net's features say of a person must hold under what changes
-nobody (domain randomisation, Tobin et al., 2017). A look costs a tenth of another picture.
+What a net's features tell of a person must not depend on these (domain randomisation, Tobin et al. 2017). An augmented
+copy costs a tenth of another render.
 """
 
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,17 +15,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import Array
 from ..photos import Face
 from ..photos.landmarks import DESCRIBED, describe, extent
 from ..photos.nets import FaceNets
 from .photos import backdrop, degrade
 
-Array = NDArray[Any]
-
-LOOKS = 2  # of each photograph; the first is the photograph as it is
-ELSEWHERE = 0.5  # share of the looks that have another background
+LOOKS = 2  # copies of each photograph; the first is unchanged
+ELSEWHERE = 0.5  # share of the copies with another background
 QUALITY = (35, 95)  # of JPEG
-SHIFT, SCALE, TURN = 0.012, 0.025, 1.5  # standard deviations by which the face is found off: sides, share, degrees
+SHIFT, SCALE, TURN = 0.012, 0.025, 1.5  # standard deviations of the detection's error: sides, share, degrees
 
 
 def looks_of(face: Face, nets: FaceNets, rng: np.random.Generator) -> Array:
@@ -43,7 +41,7 @@ def looks_of(face: Face, nets: FaceNets, rng: np.random.Generator) -> Array:
 
 
 def _elsewhere(picture: NDArray[np.uint8], person: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A picture (S,S,3) taken by a worse camera, perhaps before another background than that beside person (S,S)."""
+    """A picture (S,S,3) by a worse camera, in half of the cases with another background outside person (S,S)."""
     g = torch.Generator().manual_seed(int(rng.integers(2**31)))
     seen, cover = torch.from_numpy(picture).float()[None] / 255, torch.from_numpy(person)[None, ..., None]
     if rng.random() < ELSEWHERE:
@@ -55,7 +53,7 @@ def _elsewhere(picture: NDArray[np.uint8], person: Array, rng: np.random.Generat
 
 
 def _found_off(points: Array, rng: np.random.Generator) -> Array:
-    """Landmarks (478,2) that lie beside their places together."""
+    """Landmarks (478,2) moved by a random similarity."""
     centre, side = extent(points)
     turned = (points - centre) @ [1, 1j] * np.exp(rng.normal(0, SCALE) + 1j * np.radians(rng.normal(0, TURN)))
     return np.asarray(centre + side * rng.normal(0, SHIFT, 2) + np.stack([turned.real, turned.imag], 1))

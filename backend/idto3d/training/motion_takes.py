@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the landmark net sees of synthetic people who move: the takes that `motion` learns from.
+"""Takes of moving synthetic people with the landmark net's output, for `motion`.
 
-Faces are drawn plainly, a lamp and a sky without shadows: thousands are wanted, and landmarks care little for light.
+Shading is simple, a lamp and a sky without shadows: thousands of frames are needed, and landmarks depend little on
+light.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from ..arrays import Array
 from ..capture.shapes import read_shapes
 from ..finish.arkit import ARKIT
 from ..finish.keys import arkit_shapes
@@ -30,20 +32,18 @@ from .photographs import photo_camera
 from .pictures import draw
 from .population import Person, Population
 
-Array = NDArray[Any]
-
-FIRST_SEED = 1_700_000  # people whom no net is trained on and by whom none is judged
+FIRST_SEED = 1_700_000  # people used neither for training nor for evaluation
 FRAMES = 32
 SIZE, RATE = 320, 30.0  # pixels; frames a second
-STILL, SPOKEN = 0.15, 0.45  # shares of frames at rest and of those that speak; the others are mixtures
-LOOKS, BLINKS = 0.6, 0.15  # shares of the speaking with a gaze, with lids that are more or less closed
+STILL, SPOKEN = 0.15, 0.45  # shares of frames at rest and of speech; the others are mixtures
+LOOKS, BLINKS = 0.6, 0.15  # shares of frames of speech with a gaze, and with (partly) closed lids
 YAW, PITCH, MOST = 14.0, 8.0, (40.0, 22.0)  # degrees: standard deviations and limits
 MARGIN = 1.5  # of a face's box that is cropped for the net, see photos/landmarks.py
 
 
 @dataclass(frozen=True, eq=False)
 class Moves:
-    """A made-up take: weights (T,52) of ARKIT; points (T,478,2) and depth (T,478) in pixels of SIZE; scores (T,52);
+    """A synthetic take: weights (T,52) of ARKIT; points (T,478,2) and depth (T,478) in pixels of SIZE; scores (T,52);
     angles (T,2) yaw and pitch of the head, radians; neutral (P,3) the person at rest."""
 
     weights: Array
@@ -94,11 +94,11 @@ def make_moves(population: Population, nets: FaceNets, seed: int) -> Moves:
         vertices[: len(posed)] = torch.from_numpy(posed).float()
         normals[: len(posed)] = torch.from_numpy(vertex_normals(posed, triangles)).float()
         image = paint(draw(replace(still, vertices=vertices, normals=normals), [camera], SIZE))
-        at = np.einsum("kjc,kj->kc", posed[model.landmark_triangle], model.landmark_barycentric)
+        at = model.landmarks(posed)
         guess, _ = photo_camera(camera, SIZE).project(at)
         points[n], depth[n] = _seen(rng, image, guess, nets)
         scores[n] = read_shapes(points[n], nets)
-    # The camera goes round the head; a head that turns to its left shows itself as to a camera on its right.
+    # The camera moves instead of the head: a turn of the head to its left is a camera on its right.
     angles = np.radians([[-camera.azimuth, camera.elevation] for camera in cameras])
     return Moves(weights, points, depth, scores, angles, person.neutral)
 
@@ -114,7 +114,7 @@ def _cameras(rng: np.random.Generator, person: Person) -> list[Camera]:
 
 
 class _Paint:
-    """One light, one room and one camera's noise for all frames of a take."""
+    """Light, background and camera noise, the same for all frames of a take."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         towards = rng.normal([0, 0.4, 1.2], [0.8, 0.5, 0.2])
@@ -141,7 +141,7 @@ class _Paint:
 
 
 def _seen(rng: np.random.Generator, image: NDArray[np.uint8], guess: Array, nets: FaceNets) -> tuple[Array, Array]:
-    """Landmarks (478,2) and depth (478,) as of a face that was followed to about there."""
+    """Landmarks (478,2) and depth (478,) as tracking finds them, from a crop near the guess (478,2)."""
     centre, side = extent(guess)
     centre, side = centre + side * rng.normal(0, 0.015, 2), side * rng.uniform(0.96, 1.08)
     to_net = align.box_transform(centre, MARGIN * side, LANDMARK_SIZE, upright(guess) + rng.normal(0, 2))

@@ -6,14 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.texels import make_texels
 from .transfer import Transfer, sample_texture
-
-Array = NDArray[Any]
 
 _IRIS = (
     (0.26, 0.15, 0.08),

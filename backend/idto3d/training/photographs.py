@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arrays import Array
 from ..expressions import EXPRESSIONS
 from ..fit.camera import PhotoCamera
 from ..fit.visibility import draw_depth
@@ -24,8 +24,6 @@ from ..render.shading import linear_to_srgb, shade, srgb_to_linear
 from .photos import backdrop
 from .pictures import Drawing, Pictures, draw
 from .population import Person, Population
-
-Array = NDArray[Any]
 
 SIZE = 640  # pixels
 CENTRE = (0.0, 0.0, 0.03)  # metres: what the lamp shines on

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Albedo and normals of textured meshes, drawn by the project's own rasteriser: the pictures that training reads."""
+"""Renders albedo and normals of textured meshes, the training pictures, with the project's own rasteriser."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The synthetic people that the priors are trained on and whose truth the evaluation knows: shapes of the head model,
-skins, hair and brows of the head kit."""
+"""The synthetic people of training and evaluation: shapes of the head model; skins, hair and brows of the head kit."""
 
 from __future__ import annotations
 
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
 from .accessories import make_glasses, paint_clothes
@@ -24,17 +23,15 @@ from .registration import register, similarity
 from .store import stored
 from .transfer import Transfer, build_transfer, seat_hair, skin_displacement
 
-Array = NDArray[Any]
-
 TRAIN_SEED = 1_000_000
 EVAL_SEED = 9_000_000
 """People that no training run ever draws."""
 
 DRAWN = ("face", "back_head", "mouth_socket", "eye_socket", "gums", "tongue", "teeth", "sclera")
-"""Parts that are drawn: films are clear, and the iris lies behind the painted eyeball."""
+"""Parts that are rendered: films are transparent, and the iris is behind the painted eyeball."""
 
 _KIT_SHARE = 0.8
-"""How much of the kit's own age, build and sex is added to the modes, which vary over all people already."""
+"""Share of the kit's shape changes by age, build and sex that is added to the modes, which contain some of them."""
 
 _LIPS, _LIP_GAP, _LIP_MOST = (13, 14), 0.0006, 0.12  # landmarks of the inner lips; metres; share of mouthClose
 
@@ -69,8 +66,8 @@ class Person:
 
 @dataclass(frozen=True)
 class Looks:
-    """What a prompt may change of a person. male 0..1; age years; weight 0..1; beard 0 none, 1 stubble, 2 full; dye and
-    cut: numbers that hair colour and style are drawn from."""
+    """Traits that a prompt may change. male 0..1; age years; weight 0..1; beard 0 none, 1 stubble, 2 full; dye and cut:
+    random numbers for hair colour and style."""
 
     male: float
     age: float
@@ -98,7 +95,7 @@ def _draw_looks(rng: np.random.Generator) -> Looks:
 
 
 class Population:
-    """Deterministic people of a head model: `person(seed)`."""
+    """Random people on a head model, deterministic: `person(seed)`."""
 
     def __init__(self, model: HeadModel, kit: Any, transfer: Transfer) -> None:
         self.model, self.kit, self.transfer = model, kit, transfer
@@ -108,8 +105,8 @@ class Population:
         self._triangles = model.triangles[self._shown]
 
     def person(self, seed: int, edit: int = 0) -> Person:
-        """One person; the same seed gives the same one. edit: 0 as they are; n > 0 the same person with some traits
-        other than theirs (older, bald, freckled, ...), as a prompt may ask."""
+        """One person by seed. edit: 0: unchanged; n > 0: the same person with some other traits (older, bald, freckled,
+        ...), as a prompt may ask for."""
         identity = np.random.default_rng([seed, 3]).standard_normal(len(self.model.identity))
         looks = self._looks(seed, edit)
         code, rng = self._code(seed, looks), np.random.default_rng([seed, 7])
@@ -133,12 +130,12 @@ class Population:
         rng = np.random.default_rng([seed, 8, edit])
         other = _draw_looks(rng)
         names = [f.name for f in fields(Looks)]
-        # sex and hair genes seldom, the rest often, and never nothing
+        # sex is seldom changed, the rest often, and at least the age
         taken = [n for n in names if rng.random() < (0.15 if n == "male" else 0.4)] or ["age"]
         return replace(looks, **{n: getattr(other, n) for n in taken})
 
     def _code(self, seed: int, looks: Looks) -> Array:
-        """The kit's numbers: the same genes (skin, brows, eyes, when hair turns grey) for any looks."""
+        """The kit's code; genes (skin, brows, eyes, when hair turns grey) do not depend on the looks."""
         rng = np.random.default_rng([seed, 5])
         code: Array = self.kit.sample_identity(rng, age_years=looks.age, gender=looks.male, stubble=0.0)
         self._set(code, weight=looks.weight, muscle=float(np.clip(rng.normal(0.5, 0.2), 0, 1)))
@@ -195,7 +192,7 @@ class Population:
 
     # ------------------------------------------------------------------ shape
     def _kit_motion(self, code: Array) -> Array:
-        """(V,3) metres: what sex, age, build and descent do to the kit's average skin, without size and place."""
+        """(V,3) metres: the kit's shape change by sex, age, build and descent, after alignment to its average."""
         names = ("gender", "age_years", "african", "asian", "caucasian", "muscle", "weight")
         macro = average_identity(self.kit, **{n: self.kit.get(code, n) for n in names})
         moved = kit_skin(self.kit, macro).vertices
@@ -204,8 +201,8 @@ class Population:
         return _KIT_SHARE * (aligned - self._average)
 
     def _closed_lips(self, head: Array) -> Array:
-        """(P,3) metres: what of mouthClose brings the lips of a neutral head to just not touching: the modes know
-        nothing of each other there, and leave them parted or one in the other."""
+        """(P,3) metres: the amount of mouthClose that leaves a small gap between the lips of a neutral head, since
+        random modes leave them apart or intersecting."""
         corners, weights = self.model.landmark_triangle, self.model.landmark_barycentric
         close = self.model.expression[self.model.expression_names.index("mouthClose")].astype(np.float64)
 

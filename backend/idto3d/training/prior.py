@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Trains the starter pack's autoencoder, and its shared U-Net with the two domains' adapters.
 
-Babiloni et al. 2024 (section 3) adapt a U-Net that is given. Ours is not: base, text encoder, LoRA sets and branches of
-both domains learn together, every picture teaching the base and its own domain's adapters. Loss: noise prediction,
-weighted by min-SNR with gamma 5 (Hang et al. 2023).
+Babiloni et al. 2024 (section 3) adapt a pretrained U-Net. Here base, text encoder, LoRA sets and branches of both
+domains are trained together: every picture trains the base and its domain's adapters. Loss: noise prediction, weighted
+by min-SNR with gamma 5 (Hang et al. 2023).
 """
 
 from __future__ import annotations
@@ -16,27 +16,25 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..arrays import Array
 from ..prior.adapters import Condition, denoise, domain_parameters
 from ..prior.schedule import Schedule, make_schedule
 from .captions import Domain
 from .samples import COLUMNS, EpsPair, sample_sheet
 from .stage import StageConfig, run_stage
 
-Array = NDArray[Any]
-
 MIN_SNR_GAMMA = 5.0
 HEAD_WEIGHT = 2.0
-"""Weight of covered latent pixels: the black background teaches little."""
+"""Weight of covered latent pixels relative to the black background."""
 TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT = 0.1, 0.25, 0.1
-"""Share of the samples whose text, identity or expression is dropped: identity the most, so that words keep a say."""
+"""Dropout of text, identity and expression; highest for identity, so that words keep an influence."""
 
 
 def train_vae(vae: AutoencoderKL, pictures: Array, folder: Path, config: StageConfig) -> None:
-    """L1 on pixels and on their gradients, a whisper of KL. pictures (N,S,S,3) uint8."""
+    """L1 on pixels and on their gradients, a very small KL. pictures (N,S,S,3) uint8."""
     vae.to(config.device, memory_format=torch.channels_last)
 
     def loss_of(rng: np.random.Generator, g: torch.Generator) -> dict[str, Tensor]:
@@ -206,7 +204,7 @@ def noised(schedule: Schedule, z0: Tensor, g: torch.Generator) -> tuple[Tensor, 
 
 
 def weighted(schedule: Schedule, eps: Tensor, noise: Tensor, t: Tensor, coverage: Tensor) -> Tensor:
-    """The loss of the noise eps (B,4,h,w) that was told of pictures that coverage (B,h,w) has heads in."""
+    """The loss of predicted noise eps (B,4,h,w), with more weight where coverage (B,h,w) shows the head."""
     weight = 1 + (HEAD_WEIGHT - 1) * coverage[:, None]
     error = (F.mse_loss(eps, noise, reduction="none") * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * eps.shape[1])
     return (error * min_snr_weight(schedule, t).view(-1)).mean()

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the adapter that lets a domain's prior see a picture of the person (`prior.reference`).
+"""Trains a domain's reference network, which takes a picture of the person (`prior.reference`).
 
-All else is frozen. A sample's reference is another view of its person as they are, of which only what faced the camera
-is left: what evidence of one photograph shows of a head. Its tone is as wrong as that of de-lit photographs, so that
-the prior learns how far to believe it.
+All else is frozen. A sample's reference is another, unedited view of its person, masked to what faces the camera, like
+the evidence of one photograph. It gets the errors of tone of de-lit photographs, so that the prior learns how far to
+trust it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..arrays import Array
 from ..distill.views import from_front
 from ..prior.adapters import denoise
 from ..prior.model import look_at
@@ -26,27 +25,25 @@ from .captions import Domain
 from .prior import PriorData, Priors, draw_condition, noised, weighted
 from .stage import StageConfig, run_stage
 
-Array = NDArray[Any]
-
 REFERENCE_DROPOUT = 0.15
-"""Share of the samples that see no reference; those of people without another view from the front come on top."""
+"""Share of the samples without a reference, besides those of people without another frontal view."""
 WITHIN = 60.0
 """Degrees from the front within which a view may be a reference."""
 COPIES = 2
-"""Pictures made of each view: other masks, other errors of tone."""
+"""References made of each view, with different masks and errors of tone."""
 TONE, TINT, SHADING = 0.08, 0.03, 0.06
-"""Standard deviations of a reference's error: of all channels alike, of each, and by the surface's direction, as parts
-of its sRGB."""
+"""Standard deviations of a reference's errors, relative to its sRGB: common to all channels, of each channel, and by
+the surface's normal."""
 
 
 def reference_rows(views: dict[str, Array]) -> Array:
-    """The views (N rows) that may be references: from the front, of people as they are."""
+    """Rows of the views that may be references: frontal and unedited."""
     near = np.array([from_front(float(azimuth)) <= WITHIN for azimuth in views["camera"][:, 0]])
     return np.flatnonzero(near & (views["traits"] == views["own_traits"]).all(1))
 
 
 def reference_pictures(domain: Domain, views: dict[str, Array], rng: np.random.Generator) -> Array:
-    """(N,S,S,3) uint8 of views: what faced the camera, in its domain, on black; an albedo's tone is off."""
+    """(N,S,S,3) uint8 references from views: what faces the camera, on black; an albedo gets errors of tone."""
     count = len(views["normal"])
     cover = views["coverage"][..., None].astype(np.float32) / 255
     normal = views["normal"].astype(np.float32) * (2 / 255) - cover
@@ -67,7 +64,7 @@ class References:
     row: Array
 
     def draw(self, data: PriorData, rows: Array, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """A reference of each row's person, made of another view: latents (B,4,h,w), and (B,) 0 where there is none."""
+        """References of the rows' people from other views: latents (B,4,h,w), and (B,) 0 where there is none."""
         person = data.person[self.row]
         chosen = np.zeros(len(rows), np.int64)
         there = np.zeros(len(rows), np.float32)

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is face, cheek, scalp and neck of a head model, and the skin there as maps have it."""
+"""Face, cheeks, scalp and neck of a head model, and the texels of their skin."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..fit.camera import PhotoCamera
 from ..fit.evidence import material_texels
 from ..fit.visibility import draw_depth
@@ -20,8 +19,6 @@ from ..headmodel import HeadModel, Material
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.texels import Texels
 from ..photos.landmarks import MESH
-
-Array = NDArray[Any]
 
 POINTS = 900  # of the face, for the rulers
 NEAR_LANDMARKS, FACE_REACH = 0.012, (0.0, 45.0, -45.0)  # metres; azimuths from which the face is looked at
@@ -46,7 +43,7 @@ class Regions:
 
     @cached_property
     def face(self) -> Array:
-        """(POINTS,) vertices of the face that one can see: not those within lips, lids and nostrils."""
+        """(POINTS,) visible vertices of the face: not those inside lips, lids and nostrils."""
         model = self.model
         marks = self.landmarks(model.neutral)[model.landmark_trust[:MESH] > 0]
         near = cKDTree(marks).query(model.neutral)[0] < NEAR_LANDMARKS

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The head kit's average head laid onto the head model's neutral: what links one topology to the other.
+"""Registers the head kit's average head to the head model's neutral, which links the two topologies.
 
-Landmarks (MediaPipe's, found by its net on drawings of the kit's head) and nearest points pull, the graph Laplacian of
-the displacement holds (the scheme of Allen, Curless and Popovic 2003, with falling stiffness).
+Non-rigid ICP (Allen, Curless and Popovic 2003): terms for landmarks (MediaPipe's, detected on renders of the kit's
+head) and for nearest points, regularised by the graph Laplacian of the displacement with falling stiffness.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, vstack
 from scipy.sparse.linalg import splu
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.surface import uniform_laplacian, vertex_normals
 from .kit import Skin
 from .surface import closest_places
 
-Array = NDArray[Any]
-
 _STIFFNESS = (200.0, 100.0, 50.0, 25.0, 12.0, 6.0, 3.0, 1.5, 0.8, 0.4, 0.2, 0.15)
-_SURE = 0.3  # least trust of a landmark: those of the jaw and the temples slide and pull the neck about
+_SURE = 0.3  # least trust of a landmark: those of the jaw and the temples are not fixed to the skin
 _PULL = 6.0  # a landmark's weight beside a nearest point's
 _REACH = 0.012  # metres beyond which a nearest point is none
 _FACING = 0.6  # least cosine between the normals of two surfaces that belong together

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One training run: a folder, its stages, and what several of them need."""
+"""A training run: a folder, its stages, and their shared inputs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import Array
 from ..capture.motion import FILE as MOTION
 from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model, save_head_model
@@ -40,15 +40,13 @@ from .samples import decoder
 from .stage import StageConfig, load_average
 from .store import stored
 
-Array = NDArray[Any]
-
 CAPTIONS = 6
 """Wordings of each picture's caption."""
 TEXT_LENGTH = 56
 """Tokens of a prompt: the longest caption has 50."""
 REFERENCE = ReferenceConfig(rank=32)
 SAID_BESIDE_REFERENCE = 0.35
-"""Share of the captions that say a trait where a picture tells it too: a user says little, and the picture shall."""
+"""Probability that a caption mentions a trait beside a reference picture: users say little, so the picture must do."""
 ONE_SIDED = ("mouth_left", "jaw_right")
 """Expressions whose mirror image is another expression."""
 
@@ -98,7 +96,7 @@ BUDGETS = {
 
 
 class Run:
-    """One training folder; what several stages need is made once."""
+    """One training folder; inputs that several stages share are computed once."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.work = config, Path(config.work)
@@ -121,7 +119,7 @@ class Run:
             save_head_model(build_head_model(Path(self.config.ictkit), file), self.head_file)
 
     def errors(self) -> None:
-        """After `places`: the head model also says how the net errs."""
+        """After `places`: adds the landmark net's errors to the head model."""
         file = self.work / "errors.npz"
         if not file.exists():
             found: dict[str, Any] = find_errors(self.data_config, self.work / "photos", self.work / "reports")
@@ -249,7 +247,7 @@ class Run:
 
     @cached_property
     def latents(self) -> dict[str, Array]:
-        """Unscaled latents of all pictures (N,4,h,w) a domain, and of their mirror images after them (2N,4,h,w)."""
+        """Unscaled latents of each domain's pictures (N,4,h,w), followed by their mirror images' (2N,4,h,w)."""
 
         def make() -> dict[str, Array]:
             vae, device = self.load_vae().to(self.config.device), self.config.device
@@ -270,7 +268,7 @@ class Run:
         return float(1 / np.concatenate(some).std())
 
     def references(self, domain: captions.Domain) -> reference_training.References:
-        """Pictures of people for the prior to see, several of each view that serves, in the space of its latents."""
+        """Latents of reference pictures, several of each usable view."""
 
         def make() -> dict[str, Array]:
             views = self.views("normal", "coverage", "camera", "traits", "own_traits", *{domain} - {"normal"})
@@ -287,8 +285,8 @@ class Run:
         return reference_training.References(torch.from_numpy(made["latents"]).float() * self.latent_scale, made["row"])
 
     def prior_data(self, said: float = captions.SAID) -> prior_training.PriorData:
-        """Rows are all pictures, then the mirror images of those whose mirror image has a name. said: share of the
-        captions that say a trait."""
+        """Rows are all pictures, then the mirror images of those whose mirrored expression has a name. said:
+        probability that a caption mentions a trait."""
         views = self.views("coverage", "person", "expression", "camera", "close", "traits", "own_traits")
         count = len(views["person"])
         names = list(EXPRESSIONS)
@@ -333,14 +331,14 @@ class Run:
 
         def make() -> dict[str, Array]:
             crops = self.views("crops")["crops"]
-            return {"y_id": embed(load_recogniser(self.config.recogniser), crops)}
+            return {"y_id": embed(load_recogniser(Path(self.config.recogniser)), crops)}
 
         y_id = stored(self.work / "identities.npz", make)["y_id"]
         return torch.from_numpy(y_id).view(-1, self.data_config.crops_per_person, y_id.shape[1])
 
 
 def mirror_pictures(domain: captions.Domain, pictures: Array, coverage: Array) -> Array:
-    """(N,S,S,3) uint8 mirror images; of a normal map the x axis turns round too: coverage (N,S,S) minus what it is."""
+    """(N,S,S,3) uint8 mirror images; in a normal map x is negated, too, as coverage (N,S,S) minus its code."""
     out = pictures[:, :, ::-1].copy()
     if domain == "normal":
         out[..., 0] = np.clip(coverage[:, :, ::-1].astype(np.int16) - out[..., 0], 0, 255)
@@ -348,7 +346,7 @@ def mirror_pictures(domain: captions.Domain, pictures: Array, coverage: Array) -
 
 
 def _texts(domain: captions.Domain, views: dict[str, Array], row: int, seed: int, said: float) -> list[str]:
-    """Captions of one picture; where it shows an edited person, what was edited is always said."""
+    """Captions of one picture; edited traits are always mentioned."""
     rng = np.random.default_rng([seed, row])
     traits, own = (captions.traits_of(views[k][row]) for k in ("traits", "own_traits"))
     must = captions.changed(traits, own)
@@ -361,7 +359,7 @@ def _texts(domain: captions.Domain, views: dict[str, Array], row: int, seed: int
 
 
 def _take_over_text(folder: Path, tokenizer: Any, encoder: Any) -> None:
-    """Give a new text encoder the weights of a stored one, word by word: their vocabularies and lengths differ."""
+    """Copy a stored text encoder's weights into a new one, word by word, as vocabularies and lengths differ."""
     from transformers import AutoTokenizer
 
     before = AutoTokenizer.from_pretrained(folder, local_files_only=True)

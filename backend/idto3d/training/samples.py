@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sample sheets: what a prior in training draws, beside what it was shown. Looked at, they say more than a loss."""
+"""Sample sheets of a prior in training: its samples beside training pictures of the same captions."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loop that all stages of training share: seeded by step, logged, averaged, resumed after a kill."""
+"""The training loop of all stages: seeded by step, logged, with averaged weights, resumed after a kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..checkpoint import load_checkpoint, save_checkpoint
 
 Loss = Callable[[np.random.Generator, torch.Generator], dict[str, Tensor]]
-"""A step's losses by name, from generators that depend on nothing but seed and step; their sum is minimised."""
+"""A step's losses by name, from generators that depend on seed and step only; their sum is minimised."""
 
 _AVERAGES = "ema.safetensors"
 
@@ -78,7 +78,7 @@ def run_stage(
         nn.utils.clip_grad_norm_(parameters, config.clip)
         optimiser.step()
         step += 1
-        # young averages forget the start sooner
+        # a faster average in the beginning, so that it forgets the initial weights
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - min(config.ema, step / (step + 20)))
         if step % 25 == 0 or step == config.steps:
             for k, v in parts.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Arrays that are computed once a training folder."""
+"""Caches arrays in a training folder."""
 
 from __future__ import annotations
 

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nearest places on a triangle surface, and what lies there; compiled, for the hundreds of thousands of texels."""
+"""Closest points on a triangle surface; compiled, for the hundreds of thousands of texels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 _CANDIDATES = 24  # triangles tried for each point, nearest middle first
 

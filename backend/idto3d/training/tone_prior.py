@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import UserError
 from ..fit.projection import read_light, srgb_to_linear
 from ..fit.subject import fit_subject
@@ -25,16 +25,14 @@ from .photographs import random_setting, take_photograph
 from .population import TRAIN_SEED, load_population
 from .regions import Regions, Skin, skin_of
 
-Array = NDArray[Any]
-
 FIRST = 800  # of the people of training
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What `fit.tone` goes by, in its coordinates, as training's people have it. curve (3,2), off_curve (3,): of skin;
-    light (2,3): of what pictures show of it over what it is, mean and deviation; white (2,3): of the whites of open
-    eyes, freed of that light."""
+    """The priors of `fit.tone`, in its coordinates, measured on training's people. curve (3,2), off_curve (3,): of
+    skin; light (2,3): mean and deviation of measured over true skin; white (2,3): of the whites of open eyes, less that
+    light."""
 
     curve: Array
     off_curve: Array

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import make_texels
 from .kit import Cards, Skin, average_identity, cut_cards, kit_skin
 from .surface import Places, closest_places
-
-Array = NDArray[Any]
 
 MAP_SIZE = 512
 _HAIR_EDGE = 0.004  # metres: what a 128-pixel picture of a whole head can show
