@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +33,7 @@ class PhotoCamera:
     @property
     def position(self) -> Array:
         """(3,) the centre of projection in the head frame, metres."""
-        out: Array = self.centre + self.rotation.T @ np.array([0.0, 0.0, 1.0 / self.inverse_distance])
-        return out
+        return self.centre + self.rotation.T @ np.array([0.0, 0.0, 1.0 / self.inverse_distance])
 
     @property
     def angles(self) -> tuple[float, float, float]:
@@ -58,8 +55,7 @@ class PhotoCamera:
     def towards(self, points: Array) -> Array:
         """Unit vectors (...,3) from points (...,3) to the camera, head frame."""
         to_eye = self.position - points
-        out: Array = to_eye / np.linalg.norm(to_eye, axis=-1, keepdims=True)
-        return out
+        return to_eye / np.linalg.norm(to_eye, axis=-1, keepdims=True)
 
     def clip_matrix(self, size: int, near: float = 0.1, far: float = 10.0) -> Array:
         """(4,4) head frame to OpenGL clip space of the size x size picture; near and far in camera distances."""
@@ -76,5 +72,4 @@ class PhotoCamera:
         lens[2, 2] = (near + far) / (near - far)
         lens[2, 3] = 2.0 * near * far / (near - far)
         lens[3, 2] = -1.0
-        out: Array = lens @ view
-        return out
+        return lens @ view

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from ..arrays import Array
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
 from ..ramps import ramp, smoothstep
@@ -24,8 +23,6 @@ from .camera import PhotoCamera
 from .light import shading
 from .projection import DEPTH_SIZE, FACING, Projected, linear_to_srgb, sample, seen_weights
 from .visibility import draw_depth, resized
-
-Array = NDArray[Any]
 
 BEHIND = 0.02  # metres that mirrored hair may lie behind the frontmost: it is alike on both sides, not the same
 LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken to follow
@@ -116,8 +113,7 @@ class HairColour:
         histograms are matched (Heeger and Bergen 1995)."""
         rank, levels = ndtri((np.arange(SHADES) + 0.5) / SHADES), np.linspace(-3.0, 3.0, LEVELS)
         table = np.exp(np.stack([np.interp(levels, rank, shade) for shade in self.shades.T], -1)).astype(np.float32)
-        out: Array = table[np.clip((pattern + 3.0) * ((LEVELS - 1) / 6.0) + 0.5, 0, LEVELS - 1).astype(np.int16)]
-        return out
+        return table[np.clip((pattern + 3.0) * ((LEVELS - 1) / 6.0) + 0.5, 0, LEVELS - 1).astype(np.int16)]
 
 
 def hair_colour(photos: Sequence[tuple[Projected, Array]]) -> HairColour:
@@ -150,8 +146,7 @@ def _shades(pictures: Sequence[Array], masks: Sequence[Array]) -> Array:
     shades = np.stack([part.mean(0) for part in np.array_split(ranked, SHADES)])
     shades -= shades.mean(0)
     contrast = float(shades.mean(1).std())
-    out: Array = shades * (np.clip(contrast, *CONTRAST) / max(contrast, 1e-6))
-    return out
+    return shades * (np.clip(contrast, *CONTRAST) / max(contrast, 1e-6))
 
 
 def natural(lab: Array) -> Array:
@@ -163,8 +158,7 @@ def natural(lab: Array) -> Array:
     yellow = np.maximum(b - PINK * np.maximum(a - share * np.maximum(b, 0.0) - 1.5, 0.0), 0.0)
     red = np.clip(a, 0.0, share * yellow + 1.5)
     dyed = np.clip((np.hypot(a - red, b - yellow) - DYED[0]) / (DYED[1] - DYED[0]), 0.0, 1.0)
-    out: Array = np.stack([light, red + dyed * (a - red), yellow + dyed * (b - yellow)], -1)
-    return out
+    return np.stack([light, red + dyed * (a - red), yellow + dyed * (b - yellow)], -1)
 
 
 def hair_on_skin(
@@ -181,8 +175,7 @@ def hair_on_skin(
 
 def _usual_light(photo: Projected) -> Array:
     """(3,) irradiance over pi of what faces the camera."""
-    out: Array = np.average(photo.shade, axis=0, weights=np.clip(photo.facing, 1e-3, 1.0))
-    return out
+    return np.average(photo.shade, axis=0, weights=np.clip(photo.facing, 1e-3, 1.0))
 
 
 def _lightness(lab: Array) -> float:
@@ -197,15 +190,13 @@ def _body(lab: Array) -> Array:
     coloured = max(coloured, _lightness(middle))
     order = np.argsort(lab[:, 0], kind="stable")
     at = len(lab) * (BODY[0] + coloured * (BODY[1] - BODY[0]))
-    out: Array = lab[order[int(0.8 * at) : int(1.2 * at) + 1]].mean(0)
-    return out
+    return lab[order[int(0.8 * at) : int(1.2 * at) + 1]].mean(0)
 
 
 def _lab(linear: Array) -> Array:
     """L*a*b* of linear colours (N,3) or (S,S,3)."""
     srgb = linear_to_srgb(linear)
-    out: Array = cv2.cvtColor(srgb.reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(linear.shape)
-    return out
+    return cv2.cvtColor(srgb.reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(linear.shape)
 
 
 def _linear(lab: Array) -> Array:

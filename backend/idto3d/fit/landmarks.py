@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from .camera import PhotoCamera
 from .likely import Likely, likely_identity
-
-Array = NDArray[Any]
 
 FROWN = "browDown"
 MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheekPuff"), "eyeLook"
@@ -92,8 +89,7 @@ class LandmarkModel:
         corners, weights = model.landmark_triangle[index], model.landmark_barycentric[index].astype(np.float64)
 
         def at(values: Array) -> Array:
-            out: Array = np.einsum("...kjc,kj->...kc", values[..., corners, :].astype(np.float64), weights)
-            return out
+            return np.einsum("...kjc,kj->...kc", values[..., corners, :].astype(np.float64), weights)
 
         neutral = at(model.neutral)
         trust = model.landmark_trust[index].astype(np.float64)
@@ -192,8 +188,7 @@ def _procrustes(source: Array, target: Array, weight: Array) -> Array:
     w = weight / weight.sum()
     a, b = source - w @ source, target - w @ target
     u, _, vt = np.linalg.svd((b * w[:, None]).T @ a)
-    out: Array = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-    return out
+    return u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
 
 
 def _gauss_newton(
@@ -288,8 +283,7 @@ def common_error(at: LandmarkModel, res: Array, camera: PhotoCamera, config: Fit
     """(K,2) pixels: what of residuals (K,2) is likely to be errors that landmarks have together."""
     ways, w = _ways(at, camera), np.repeat(at.trust / (config.sigma * camera.scale) ** 2, 2)
     share = np.linalg.solve(np.eye(len(ways)) + (ways * w) @ ways.T, (ways * w) @ res.ravel())
-    out: Array = (share @ ways).reshape(res.shape)
-    return out
+    return (share @ ways).reshape(res.shape)
 
 
 def _ways(at: LandmarkModel, camera: PhotoCamera) -> Array:
@@ -311,8 +305,7 @@ def _weights(at: LandmarkModel, res: Array, camera: PhotoCamera, config: FitConf
     """(K,) inverse variances in pixels, Huber's by iterative reweighting."""
     sigma = config.sigma * camera.scale
     distance = np.linalg.norm(res, axis=1) / sigma
-    out: Array = at.trust / sigma**2 * np.minimum(1.0, config.huber / np.maximum(distance, 1e-9))
-    return out
+    return at.trust / sigma**2 * np.minimum(1.0, config.huber / np.maximum(distance, 1e-9))
 
 
 def moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import UserError
 from ..headmodel import HeadModel
 from ..photos.faces import Face
-
-Array = NDArray[Any]
 
 REAL = 1.6
 """Variance of what is one photograph's own, of real photographs over rendered ones. What features say of 15 photographs

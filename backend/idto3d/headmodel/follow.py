@@ -4,19 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from ..arrays import Array
 from ..mesh.surface import pieces_of
 from ..render.gather import gather_rows
 from .model import SKIN_PARTS, HeadModel
-
-Array = NDArray[Any]
 
 FILMS = ("lacrimal", "eye_blend", "eye_occlusion", "lashes")
 """Parts thinner than what they lie on: they bend with it."""

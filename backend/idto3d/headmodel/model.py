@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ..arrays import Array
 from ..errors import UserError
 from ..mesh.surface import split_quads
-
-Array = NDArray[Any]
 
 LANDMARKS = 478
 """MediaPipe's face mesh (468) and irises (10)."""
@@ -132,8 +130,7 @@ class HeadModel:
     def faces_of(self, *parts: str) -> Array:
         """(T,) bool: quads of the named parts. A part that the model does not have has none."""
         wanted = [n for n, name in enumerate(self.part_names) if name in parts]
-        out: Array = np.isin(self.part, wanted)
-        return out
+        return np.isin(self.part, wanted)
 
     def vertices_of(self, *parts: str) -> Array:
         """(P,) bool: vertices of the named parts."""
@@ -144,8 +141,7 @@ class HeadModel:
 
     def triangles_of(self, *parts: str) -> Array:
         """(F',3) triangles of the named parts."""
-        out: Array = self.triangles[self.faces_of(*parts)[self.triangle_quad]]
-        return out
+        return self.triangles[self.faces_of(*parts)[self.triangle_quad]]
 
     def landmarks(self, points: Array) -> Array:
         """(478,C) float64: the landmarks on a head whose vertices have values points (P,C)."""

@@ -10,15 +10,11 @@ common, and what is each one's own.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..headmodel import HeadModel
-
-Array = NDArray[Any]
 
 FOLDS = 4
 RIDGE = 0.5  # of the mean square of a picture's standardised features
@@ -110,5 +106,4 @@ def _errors(missed: Array, person: Array) -> Array:
 
 
 def _shrunk(covariance: Array) -> Array:
-    out: Array = CORRELATED * covariance + (1 - CORRELATED) * np.diag(np.diag(covariance))
-    return out
+    return CORRELATED * covariance + (1 - CORRELATED) * np.diag(np.diag(covariance))

@@ -6,20 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..finish.head import HairPiece
 from ..fit.delight import hairiness
 from ..fit.hair_colour import ROUGHNESS, SPECULAR
 from ..fit.projection import LIPS, linear_to_srgb, sample, srgb_to_linear
 from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
-
-Array = NDArray[Any]
 
 TRIED, MOST = 60_000, 2600  # places where a strand may grow, and strands
 DARK, HUE = (-0.25, -0.7), (0.06, -0.01)  # log lightness, and red over green, over skin: from stubble to beard
@@ -50,8 +47,7 @@ class Beard:
 
     def moved(self, model: HeadModel, motion: Array) -> Array:
         """(V,3) for a motion (P,3) of the head model."""
-        out: Array = np.einsum("vkc,vk->vc", motion[model.triangles[self.face]], self.bary)
-        return out
+        return np.einsum("vkc,vk->vc", motion[model.triangles[self.face]], self.bary)
 
     def piece(self, model: HeadModel, motion: Array, offsets: Mapping[str, Array]) -> HairPiece:
         """What ships, where the head has moved by motion (P,3); offsets (P,3) of its keys."""
@@ -160,8 +156,7 @@ def _way(root: Array, normal: Array, rng: np.random.Generator) -> Array:
     down = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.25, root.shape)
     down[:, 0] += 6.0 * root[:, 0]
     along = down - (down * normal).sum(1, keepdims=True) * normal
-    out: Array = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    return out
+    return along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
 
 
 def _strands(

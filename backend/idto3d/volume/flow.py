@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .hood import PIXEL, Hood
 from .observe import HairView
-
-Array = NDArray[Any]
 
 WHORL = 0.055  # metres behind the top of the head
 FALL = (0.45, 1.0)  # shares of the way to the equator over which strands come to run straight down
@@ -72,5 +69,4 @@ def _tensor(way: Array) -> Array:
 
 
 def _unit(x: Array) -> Array:
-    out: Array = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)
-    return out
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 
 def guided_upsample(guide: Array, fine: Array, values: Array, radius: int, epsilon: float) -> Array:
@@ -21,8 +18,7 @@ def guided_upsample(guide: Array, fine: Array, values: Array, radius: int, epsil
     """
 
     def mean(x: Array) -> Array:
-        out: Array = cv2.boxFilter(x, -1, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT)
-        return out
+        return cv2.boxFilter(x, -1, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT)
 
     values = values.astype(np.float32)
     colour, value = mean(guide), mean(values)

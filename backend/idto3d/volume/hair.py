@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, label
 
+from ..arrays import Array
 from ..fit.result import HeadFit
 from ..headmodel import HeadModel
 from ..ramps import smoothstep
@@ -19,8 +18,6 @@ from .hood import PIXEL, Hood, fit_hood, read_map
 from .observe import RIM, HairView, observe
 from .shape import AREA, THIN, HairShape, find_shape
 from .tetgrid import lattice_band
-
-Array = NDArray[Any]
 
 MISFIT = 0.015  # metres by which a fitted skull may reach beyond the hair's outline
 INSET = 0.008  # metres below the skin to which hair reaches: the inner wall stays hidden
@@ -126,15 +123,13 @@ def hair_distance(shape: HairShape, points: Array) -> Array:
     tip = np.clip(domain / TIPS, 0.0, 1.0)
     outer = outer - TAPER * (1.0 - tip) * hanging
     wall = np.maximum(inner - INSET, outer - CURTAIN * (0.4 + 0.6 * tip) - (1.0 - free))
-    out: Array = np.maximum(np.maximum(radius - np.minimum(outer, rim), wall - radius), -domain)
-    return out
+    return np.maximum(np.maximum(radius - np.minimum(outer, rim), wall - radius), -domain)
 
 
 def _over_skin(shape: HairShape, points: Array) -> Array:
     turn, down, radius = shape.hood.coordinates(points)
     skin = read_map(shape.skin, *shape.hood.place(turn, down))
-    out: Array = np.where(skin > 0, radius - skin, 1.0)
-    return out
+    return np.where(skin > 0, radius - skin, 1.0)
 
 
 def _lattice(shape: HairShape) -> tuple[list[Array], float]:
@@ -156,5 +151,4 @@ def _largest_pieces(grid: Array) -> Array:
     size = np.bincount(pieces.ravel())
     size[0] = 0
     small = np.isin(pieces, np.flatnonzero(size < PIECE * size.max())) & (pieces > 0)
-    out: Array = np.where(small, 0.001, grid)
-    return out
+    return np.where(small, 0.001, grid)

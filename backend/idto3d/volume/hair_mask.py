@@ -9,20 +9,16 @@ in one piece; else what has its colour below the chin are clothes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ..arrays import Array
 from ..fit.camera import PhotoCamera
 from ..headmodel import HeadModel
 from ..ramps import ramp
 from .guided_filter import guided_upsample
 from .head_view import HeadView, SeenFace, head_view
-
-Array = NDArray[Any]
 
 SIZE = 256  # pixels of the picture in which kinds are told apart
 FINE = 768  # pixels in which single strands are followed
@@ -184,8 +180,7 @@ def out_of_reach(view: HeadView, long: Array, hair: Array) -> Array:
     below = low | (view.skin & (view.above < view.mouth))
     _, label = cv2.connectedComponents((hair & ~view.skin).astype(np.uint8), connectivity=4)
     from_above = np.isin(label, np.unique(label[view.above > view.eye]))
-    out: Array = throat | ((below | ((label > 0) & ~from_above)) & ~long)
-    return out
+    return throat | ((below | ((label > 0) & ~from_above)) & ~long)
 
 
 def _grown_from_head(view: HeadView, hair: Array) -> Array:
@@ -210,8 +205,7 @@ def _clear_features(view: HeadView, kinds: Array) -> None:
 
 def _wider(region: Array, width: int) -> Array:
     """Region (size,size) bool dilated by a square of so many pixels."""
-    out: Array = cv2.dilate(region.astype(np.uint8), np.ones((width, width), np.uint8)) > 0
-    return out
+    return cv2.dilate(region.astype(np.uint8), np.ones((width, width), np.uint8)) > 0
 
 
 def _grain(view: HeadView) -> Array:
@@ -220,8 +214,7 @@ def _grain(view: HeadView) -> Array:
 
     def mean(values: Array, blur: float) -> Array:
         total = cv2.GaussianBlur(inside, (0, 0), blur)
-        out: Array = cv2.GaussianBlur(values * inside, (0, 0), blur) / np.maximum(total, 1e-3)
-        return out
+        return cv2.GaussianBlur(values * inside, (0, 0), blur) / np.maximum(total, 1e-3)
 
     contrast = mean(np.abs(light - mean(light, 1.5)), 2.0)
     return np.clip(2.0 * np.log2(np.maximum(contrast, 0.1)) + 4.0, 0, _GRAINS - 1).astype(int)
@@ -231,8 +224,7 @@ def _learn_grain(grain: Array, weight: Array) -> Array:
     """(_GRAINS,) density of a roughness (h,w) where weight (h,w) is."""
     count = np.bincount(grain.ravel(), weight.ravel(), _GRAINS)
     smooth = gaussian_filter(count, 1.0) + 1e-6
-    out: Array = smooth / smooth.sum() + 0.03
-    return out
+    return smooth / smooth.sum() + 0.03
 
 
 class _Histogram:
@@ -266,8 +258,7 @@ def _share_of_peak(density: Array, mass: float) -> Array:
     """0..1 by bin: 1 in the densest bins that together hold `mass`, falling towards 0 in proportion elsewhere."""
     order = np.sort(density)[::-1]
     level = order[min(int(np.searchsorted(np.cumsum(order), mass * order.sum())), len(order) - 1)]
-    out: Array = np.clip(density / max(float(level), 1e-12), 0.0, 1.0)
-    return out
+    return np.clip(density / max(float(level), 1e-12), 0.0, 1.0)
 
 
 def _normalised(logarithm: Array) -> Array:

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import fast_simplification
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import coo_array, diags_array
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.attach import Attachment, Surface
 from ..ramps import ramp
@@ -22,8 +21,6 @@ from .hood import PIXEL, Hood, flatten, read_at, read_map
 from .marching_tets import marching_tetrahedra
 from .ribbons import AT_BORDER, COUNT, Cover, continued, ribbons
 from .strands import DISK, on_disk, strand_pattern
-
-Array = NDArray[Any]
 
 TRIANGLES = 12_000
 TAUBIN = (0.5, -0.53, 8)  # two factors and rounds (Taubin 1995)
@@ -145,8 +142,7 @@ def _shown(ground: Ground, vertices: Array, triangles: Array) -> tuple[Array, Ar
 def _outside(hood: Hood, vertices: Array, triangles: Array) -> Array:
     """(F,) bool: triangles that are wound the same way in the map."""
     a, b, c = hood.places(vertices)[triangles].transpose(1, 0, 2)
-    out: Array = (b - a)[:, 0] * (c - a)[:, 1] < (b - a)[:, 1] * (c - a)[:, 0]
-    return out
+    return (b - a)[:, 0] * (c - a)[:, 1] < (b - a)[:, 1] * (c - a)[:, 0]
 
 
 def _with_locks(cover: Cover, locks: Array, vertices: Array) -> Array:
@@ -172,8 +168,7 @@ def _roots(cover: Cover, vertices: Array, triangles: Array) -> Array:
     which = rng.choice(len(triangles), COUNT, p=area / area.sum())
     u, v = rng.random((2, COUNT, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    out: Array = a[which] + u * (b - a)[which] + v * (c - a)[which]
-    return out
+    return a[which] + u * (b - a)[which] + v * (c - a)[which]
 
 
 def _uv(hood: Hood, place: Array) -> Array:

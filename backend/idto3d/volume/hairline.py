@@ -11,18 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..ramps import ramp, smoothstep
 from .head_view import distance
 from .hood import PIXEL, Hood
 from .observe import HairView
-
-Array = NDArray[Any]
 
 EAR = ((86.0, 108.0), (0.025, 0.07))  # degrees from the front, and metres below the equator, of ears
 BESIDE = 10  # pixels of an outline beside an ear that cannot be seen: hair covers it
@@ -54,13 +51,11 @@ class SkinSeen:
 
     @property
     def covered(self) -> Array:
-        out: Array = (self.weight > 0.5) & (self.value > 0.0)
-        return out
+        return (self.weight > 0.5) & (self.value > 0.0)
 
     @property
     def bare(self) -> Array:
-        out: Array = (self.weight > 0.5) & (self.value < 0.0)
-        return out
+        return (self.weight > 0.5) & (self.value < 0.0)
 
 
 def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
@@ -130,8 +125,7 @@ def _either(a: Array, b: Array) -> Array:
 def _both(a: Array, b: Array) -> Array:
     """Metres to the border of what lies in two regions, whose corners are rounded."""
     h = np.maximum(ROUND - np.abs(a - b), 0.0)
-    out: Array = np.minimum(a, b) - h * h / (4 * ROUND)
-    return out
+    return np.minimum(a, b) - h * h / (4 * ROUND)
 
 
 def _ears_covered(hood: Hood, seen: SkinSeen, at_turn: Array, at_down: Array) -> tuple[float, float]:
@@ -162,11 +156,9 @@ def _moved(usual: Array, value: Array, weight: Array) -> Array:
     far = wide[..., 0] / (wide[..., 1] + FAINT)
     sure = np.clip(near[..., 1] / 0.5, 0.0, 1.0)
     beside = sure * near[..., 0] / np.maximum(near[..., 1], 1e-6) + (1 - sure) * far
-    out: Array = usual + step + (1 - weight) * beside
-    return out
+    return usual + step + (1 - weight) * beside
 
 
 def border_distance(region: Array) -> Array:
     """(side,side) metres to the border of region (side,side) bool, positive in it."""
-    out: Array = distance(region, 1.0 / PIXEL) - distance(~region, 1.0 / PIXEL)
-    return out
+    return distance(region, 1.0 / PIXEL) - distance(~region, 1.0 / PIXEL)

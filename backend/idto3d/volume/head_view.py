@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 
+from ..arrays import Array
 from ..fit.camera import PhotoCamera
 from ..fit.visibility import draw_depth, resized
 from ..headmodel import HeadModel
-
-Array = NDArray[Any]
 
 HOLES = 25  # pixels: eyes and mouths are smaller
 # MediaPipe's numbers
@@ -88,8 +86,7 @@ class HeadView:
 
 def distance(region: Array, scale: float) -> Array:
     """Metres from each pixel of region (h,w) bool to the nearest pixel outside; scale: pixels a metre."""
-    out: Array = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3) / scale
-    return out
+    return cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3) / scale
 
 
 def head_view(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCamera, size: int) -> HeadView:
@@ -157,5 +154,4 @@ def _touching(mask: Array, place: Array) -> Array:
     """The connected part of mask that covers most of place."""
     _, label = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
     count = np.bincount(label[place & mask], minlength=2)
-    out: Array = label == max(int(count.argmax()), 1)
-    return out
+    return label == max(int(count.argmax()), 1)

@@ -10,18 +10,15 @@ middle and the face's side below it: no seam, and one place for each point of an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..render.zbuffer import zbuffer
-
-Array = NDArray[Any]
 
 PIXEL = 0.004  # metres of the flattened maps
 MARGIN = 0.05  # metres of the maps beyond the lowest hair
@@ -65,16 +62,14 @@ class Hood:
         polar = np.minimum(down, self.equator) / self.skull
         level, up = radius * np.sin(polar), radius * np.cos(polar)
         height = np.where(down > self.equator, self.equator - down, up)
-        out: Array = self.centre + np.stack([level * np.sin(turn), height, level * np.cos(turn)], -1)
-        return out
+        return self.centre + np.stack([level * np.sin(turn), height, level * np.cos(turn)], -1)
 
     def normals(self, radius: Array) -> Array:
         """(side,side,3) unit normals, outwards, of the surface that has a map (side,side) of radius."""
         points = self.point(*self.map_coordinates(), np.maximum(radius, 0.02))
         normal = np.cross(np.gradient(points, axis=1), np.gradient(points, axis=0))
         normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
-        out: Array = normal * np.sign((normal * (points - self.centre)).sum(-1, keepdims=True))
-        return out
+        return normal * np.sign((normal * (points - self.centre)).sum(-1, keepdims=True))
 
     def place(self, turn: Array, down: Array) -> tuple[Array, Array]:
         """Column and row (float32) in the maps."""
@@ -110,16 +105,14 @@ def fit_hood(model: HeadModel, neutral: Array, lowest: float) -> Hood:
 
 def read_map(values: Array, column: Array, row: Array) -> Array:
     """Bilinear values of a map (side,side) at places (A,B); the border goes on outside."""
-    out: Array = cv2.remap(
+    return cv2.remap(
         np.ascontiguousarray(values, np.float32), column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return out
 
 
 def read_at(values: Array, place: Array) -> Array:
     """Bilinear values (K,) of a map (side,side) at columns and rows (K,2)."""
-    out: Array = map_coordinates(values, place.T[::-1], order=1, mode="nearest")
-    return out
+    return map_coordinates(values, place.T[::-1], order=1, mode="nearest")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..fit.camera import PhotoCamera
 from ..headmodel import HeadModel
 from .head_view import HeadView, SeenFace, distance, head_view
 from .hood import Hood
 from .strands import directions
-
-Array = NDArray[Any]
 
 SIZE = 384  # pixels of the picture in which outlines are followed
 RIM = 0.005  # metres that hair's surface goes on over skin that is seen: there the photo itself draws the border
@@ -75,14 +72,12 @@ class HairView:
     def shows_hair(self, points: Array) -> Array:
         """(A,B) bool: points (A,B,3) on the surface of hair fall on hair, and no skin hides them."""
         outline, height = self.sample(self.outline, points)
-        out: Array = (outline < 0.0) & (height > self.sample(self._skin_height, points)[0] - NEAR_SKIN)
-        return out
+        return (outline < 0.0) & (height > self.sample(self._skin_height, points)[0] - NEAR_SKIN)
 
     def shows_skin(self, points: Array) -> Array:
         """(A,B) bool: points (A,B,3) fall on the head as fitted and on the person, not beside."""
         beside, _ = self.sample(self.background | ~self.view.skin, points)
-        out: Array = beside < 0.1
-        return out
+        return beside < 0.1
 
     def empty(self, hood: Hood, points: Array) -> tuple[Array, Array]:
         """Metres (A,B) by which points (A,B,3) lie where this photo sees no hair, negative where there may be some; and
@@ -159,8 +154,7 @@ class HairView:
         offset, level = start - hood.centre, np.array([1.0, 0.0, 1.0])
         to_axis = start - step * ((offset * step * level).sum(1) / (step**2 * level).sum(1))[:, None]
         to_centre = start - step * ((offset * step).sum(1) / (step**2).sum(1))[:, None]
-        out: Array = np.where((to_axis[:, 1] > hood.centre[1])[:, None], to_centre, to_axis)
-        return out
+        return np.where((to_axis[:, 1] > hood.centre[1])[:, None], to_centre, to_axis)
 
 
 def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCamera, mask: Array) -> HairView:
@@ -187,13 +181,11 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
 def _wide(hair: Array, scale: float) -> Array:
     """Hair (size,size) bool without what is narrower than an ear's rim."""
     width = 2 * int(0.5 * STRAND * scale) + 1
-    out: Array = cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_OPEN, np.ones((width, width), np.uint8)) > 0
-    return out
+    return cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_OPEN, np.ones((width, width), np.uint8)) > 0
 
 
 def without_holes(hair: Array, scale: float) -> Array:
     """Hair (size,size) bool without small holes; scale: pixels a metre."""
     _, label, stats, _ = cv2.connectedComponentsWithStats((~hair).astype(np.uint8), connectivity=4)
     small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < HOLE * scale**2)
-    out: Array = hair | (np.isin(label, small) & (label > 0))
-    return out
+    return hair | (np.isin(label, small) & (label > 0))

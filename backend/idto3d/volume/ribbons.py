@@ -5,15 +5,12 @@ outline is a helmet's."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .hood import PIXEL, Hood, read_at, read_map
-
-Array = NDArray[Any]
 
 COUNT = 1500
 PARTS = 7  # of a ribbon's length
@@ -100,8 +97,7 @@ def continued(radius: Array, known: Array) -> Array:
         wide = cv2.GaussianBlur(total, (0, 0), blur)
         values = np.where(total > 0.05, values, cv2.GaussianBlur(values, (0, 0), blur))
         total = np.where(total > 0.05, total, wide)
-    out: Array = values / np.maximum(total, 1e-6)
-    return out
+    return values / np.maximum(total, 1e-6)
 
 
 def _point(cover: Cover, line: Array, lift: Array) -> Array:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..ramps import smoothstep
@@ -26,8 +25,6 @@ from .head_view import distance
 from .hood import PIXEL, Hood, flatten_skin, read_map
 from .observe import RIM, HairView, without_holes
 from .spread import Spread
-
-Array = NDArray[Any]
 
 THIN = 0.004  # metres that hair stands off the skin at least
 LAYER = (0.003, 0.008)  # metres of hair that lies on the face
@@ -128,8 +125,7 @@ def _without_hollows(outer: Array) -> Array:
     size = 2 * int(SOCKET / PIXEL) + 1
     closed = cv2.morphologyEx(outer, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     # Where the model ends blurring would sink it.
-    out: Array = np.maximum(cv2.GaussianBlur(closed, (0, 0), 1.5), outer)
-    return out
+    return np.maximum(cv2.GaussianBlur(closed, (0, 0), 1.5), outer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,8 +178,7 @@ def _base(hood: Hood, skin: Array, long: Array) -> Array:
     pillar = np.interp(turn.ravel(), angle, ring).reshape(turn.shape)
     pillar -= DROP * smoothstep(down, hood.equator + 0.02, hood.equator + 0.02 + DROP_WAY)
     fall = smoothstep(down, hood.equator, hood.equator + 0.02) * long
-    out: Array = cv2.GaussianBlur((skin * (1 - fall) + pillar * fall).astype(np.float32), (0, 0), 2.0)
-    return out
+    return cv2.GaussianBlur((skin * (1 - fall) + pillar * fall).astype(np.float32), (0, 0), 2.0)
 
 
 def _outer(
@@ -217,20 +212,17 @@ def _opened(domain: Array, reach: float) -> Array:
     """Domain (side,side) bool without what is narrower than twice a reach in metres."""
     size = 2 * round(reach / PIXEL) + 1
     round_one = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    out: Array = cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_OPEN, round_one) > 0
-    return out
+    return cv2.morphologyEx(domain.astype(np.uint8), cv2.MORPH_OPEN, round_one) > 0
 
 
 def _smoothed(values: Array) -> Array:
-    out: Array = cv2.GaussianBlur(values.astype(np.float32), (0, 0), 1.0)
-    return out
+    return cv2.GaussianBlur(values.astype(np.float32), (0, 0), 1.0)
 
 
 def _rooted(domain: Array, scalp: Array) -> Array:
     """The parts of domain that reach the scalp."""
     _, label = cv2.connectedComponents(domain.astype(np.uint8), connectivity=4)
-    out: Array = domain & np.isin(label, np.unique(label[domain & scalp]))
-    return out
+    return domain & np.isin(label, np.unique(label[domain & scalp]))
 
 
 def _plan(hood: Hood, scalp: Array, covered: Array, domain: Array) -> Array:
@@ -254,5 +246,4 @@ def _bald(spread: Spread, scalp: Array, covered: Array, bare: Array, rim: tuple[
     likely = spread(
         np.concatenate([turn[seen], rim[0]]), np.concatenate([down[seen], rim[1]]), vote, weight, (0.3, 0.003), 1.0
     )
-    out: Array = (likely < -0.2) & scalp & ~covered
-    return out
+    return (likely < -0.2) & scalp & ~covered

@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, diags_array, eye_array
 from scipy.sparse.linalg import splu
 
+from ..arrays import Array
 from .hood import Hood
-
-Array = NDArray[Any]
 
 TURNS = 72  # cells around
 STEP = 0.008  # metres of a cell down
@@ -68,5 +64,4 @@ class Spread:
         turns, downs = self.hood.map_coordinates()
         columns = ((turns + np.pi) / (2 * np.pi) * TURNS + 0.5).astype(np.float32)
         rows = (downs / STEP - 0.5).astype(np.float32)
-        out: Array = cv2.remap(wrapped, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return out
+        return cv2.remap(wrapped, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

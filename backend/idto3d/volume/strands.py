@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ..arrays import Array
 from .hood import PIXEL, Hood
-
-Array = NDArray[Any]
 
 GRAIN = 0.0012  # metres a pixel at which strands are looked at, or as fine as the picture is
 LIKE = 0.006  # metres over which directions are compared
@@ -53,17 +49,15 @@ def on_disk(hood: Hood, values: Array, size: int) -> Array:
     step = hood.reach / PIXEL / (DISK * size)
     start = hood.side // 2 + (0.5 - size / 2) * step
     matrix = np.array([[step, 0.0, start], [0.0, step, start]])
-    out: Array = cv2.warpAffine(
+    return cv2.warpAffine(
         np.ascontiguousarray(values, np.float32), matrix, (size, size),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    return out
 
 
 def disk_place(hood: Hood, place: Array, size: int) -> Array:
     """(K,2) columns and rows in an image (size,size) of hair's texture of those (K,2) in the hood's maps."""
-    out: Array = (place - hood.side // 2) * (DISK * size * PIXEL / hood.reach) + (size - 1) / 2
-    return out
+    return (place - hood.side // 2) * (DISK * size * PIXEL / hood.reach) + (size - 1) / 2
 
 
 def strand_pattern(hood: Hood, flow: Array, curl: float, size: int, width: float) -> Array:
@@ -91,5 +85,4 @@ def strand_pattern(hood: Hood, flow: Array, curl: float, size: int, width: float
         x, y = columns + shift[..., 0], rows + shift[..., 1]
         noise = noise + cv2.remap(noise, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         shift = shift + cv2.remap(shift, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    out: Array = (noise - noise.mean()) / max(float(noise.std()), 1e-9)
-    return out
+    return (noise - noise.mean()) / max(float(noise.std()), 1e-9)

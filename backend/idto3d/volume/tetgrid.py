@@ -38,8 +38,7 @@ def _cell_tets(base: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """(6 K,4) corners of the tetrahedra in cells with the lowest points base (K,); shape: points of the lattice."""
     steps = np.array([shape[1] * shape[2], shape[2], 1])
     corners = np.array([[c >> 2 & 1, c >> 1 & 1, c & 1] for c in range(8)]) @ steps
-    out: np.ndarray = (base[:, None, None] + corners[_kuhn_corners()][None]).reshape(-1, 4)
-    return out
+    return (base[:, None, None] + corners[_kuhn_corners()][None]).reshape(-1, 4)
 
 
 def kuhn_grid(shape: tuple[int, int, int], bounds: Bounds, dtype: torch.dtype = torch.float32) -> TetGrid:
