@@ -21,7 +21,7 @@ from idto3d.headmodel.follow import find_body
 from idto3d.mesh.surface import edges_of
 from idto3d.render.normals import normal_map
 from idto3d.volume.marching_tets import marching_tetrahedra
-from idto3d.volume.tetgrid import kuhn_grid
+from tests.grids import kuhn_grid
 from tests.known_prior import NAMES, SIZE, KnownPrior, Wish, quick_config, someone, tiny_scene
 from tests.tiny_head import tiny_head_model
 

@@ -11,7 +11,7 @@ import torch
 
 from idto3d.mesh.intersections import self_intersections
 from idto3d.volume.marching_tets import marching_tetrahedra
-from idto3d.volume.tetgrid import kuhn_grid
+from tests.grids import kuhn_grid
 
 FLAT = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
 

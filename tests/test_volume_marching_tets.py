@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from idto3d.volume.marching_tets import marching_tetrahedra, surface_vertices, topology
-from idto3d.volume.tetgrid import TetGrid, kuhn_grid, lattice_band
+from idto3d.volume.tetgrid import lattice_band
+from tests.grids import TetGrid, kuhn_grid
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 

@@ -1,24 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tetrahedral grids: Kuhn's subdivision of a box, whole or only around a surface."""
+"""Kuhn's subdivision of a lattice into tetrahedra, around a surface only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-import torch
-from torch import Tensor
-
-Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
-
-
-@dataclass(frozen=True)
-class TetGrid:
-    """points (N,3) float; tets (M,4) long, each positively oriented: det[p1-p0, p2-p0, p3-p0] > 0."""
-
-    points: Tensor
-    tets: Tensor
 
 
 def _kuhn_corners() -> np.ndarray:
@@ -41,25 +28,13 @@ def _cell_tets(base: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return (base[:, None, None] + corners[_kuhn_corners()][None]).reshape(-1, 4)
 
 
-def kuhn_grid(shape: tuple[int, int, int], bounds: Bounds, dtype: torch.dtype = torch.float32) -> TetGrid:
-    """A box cut into shape = (nx,ny,nz) equal cells of six tetrahedra each (Kuhn 1960; Freudenthal's triangulation).
-
-    bounds: the (x,y,z) of the low and of the high corner, metres. Neighbouring cells share their face diagonals, so the
-    mesh is conforming. Point (i,j,k) has the index (i*(ny+1) + j)*(nz+1) + k.
-    """
-    axes = [np.linspace(low, high, n + 1) for low, high, n in zip(bounds[0], bounds[1], shape, strict=True)]
-    points = torch.cartesian_prod(*(torch.from_numpy(axis) for axis in axes))
-    size = tuple(n + 1 for n in shape)
-    cells = np.indices(shape).reshape(3, -1)
-    base = np.asarray(np.ravel_multi_index((cells[0], cells[1], cells[2]), size))
-    return TetGrid(points.to(dtype), torch.from_numpy(_cell_tets(base, size)))
-
-
 def lattice_band(sdf: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """The tetrahedra of `kuhn_grid` in those cells that touch |sdf| <= width or that the surface crosses.
+    """The tetrahedra of cells that touch |sdf| <= width or that the surface crosses, six a cell (Kuhn 1960;
+    Freudenthal's triangulation). Neighbouring cells share their face diagonals, so the mesh is conforming.
 
     sdf (nx,ny,nz) at the lattice's points. Returns where (N,) int64, increasing: flat indices of the points used; and
-    tets (M,4) int64 into them. Points and tetrahedra keep their order: the band gives the surface of the whole grid.
+    tets (M,4) int64 into them, positively oriented: det[p1-p0, p2-p0, p3-p0] > 0. Points and tetrahedra keep their
+    order, so that the band gives the surface of the whole lattice.
     """
     corner = [slice(0, -1), slice(1, None)]
     cells = [sdf[corner[c >> 2 & 1], corner[c >> 1 & 1], corner[c & 1]] for c in range(8)]
