@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whole boxes of tetrahedra for tests; the product makes bands of them only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Packages made by the tests, as wheels in a folder and as an index on disk, and who looks on at a set-up."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os

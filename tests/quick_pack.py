@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The starter pack with two steps a stage, so that a whole run takes seconds."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

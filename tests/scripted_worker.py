@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A worker that speaks the protocol and does as a test's script says, and jobs that run it."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What all tests read once: the starter pack's nets, and the public-domain astronaut that scikit-image carries."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """build.py and its environments: keys, repair, locks, arguments, progress, children."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

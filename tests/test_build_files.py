@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files that the project consists of: pins, imports, README, manifest, and what goes into the zip."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bundles: round trip, whole or absent, and what is refused. tests/test_bundle_fuzz.py has what nobody thought of."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import fields, replace
 from pathlib import Path

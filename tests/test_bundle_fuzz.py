@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bundles made to do harm, and some hundred that chance has damaged: refused, with a code, in little memory."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import shutil

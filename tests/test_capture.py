@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Videos to takes: files that phones make and files that are none; a known animation seen by perfect nets."""
 
-from __future__ import annotations
-
 import json
 import struct
 import threading

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Calibration, smoothing, gain and retiming of takes, by hand-computed cases. No Blender."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Detail that only a close-up of the photo shows comes into maps of twice the side, where the photo was seen."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

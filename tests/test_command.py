@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command line: what it asks of the pipeline, and what it says."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The distillation block of a pack, and the cameras that it asks for."""
 
-from __future__ import annotations
-
 import copy
 import json
 from dataclasses import replace

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The geometry stage under a prior whose wish is known."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

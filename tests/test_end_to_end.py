@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole way with the shipped pack and few steps, as a user runs it."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

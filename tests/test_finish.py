@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The head that ships: parts that one does not see are gone, and all that is left belongs together."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The eye's normal map on a ball whose normals are known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All keys of a finished head: names, sides, eyes that turn, a tongue that comes out, and skin that stays clear."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

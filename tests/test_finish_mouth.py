@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Maps of teeth, gums and tongue: painted from where things lie."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lines of a face that is a flat card, with eyes and teeth behind it: what is shortened where is known by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

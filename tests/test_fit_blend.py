@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Layers of colour joined without seams."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

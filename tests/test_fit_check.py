@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A fit judged: how well a photo was understood, who nobody is, and the finished head looked at once more."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

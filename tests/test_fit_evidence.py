@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Photographs to maps: colours without the photo's light, where they belong and nowhere else."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Colour and size of irises from made-up pictures of eyes, and the eyeballs painted after them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The displacement beyond the modes: it brings landmarks nearer, smoothly and not far, and closes the lips at rest."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hair takes the colours that it can have, and dye stays; its body is told from its sheen."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any, cast
 

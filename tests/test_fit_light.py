@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A known light on a known shape is found, whatever grows or shines on the skin."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who a face's features say it is: learnt from made-up nets whose errors are known, and used by the fit."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The person's outline: heads are drawn to it where nothing covers them, and never reach beyond it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pins on heads of which all is known: they go where they are put, they mend what was wrong, and the rest stays."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A photograph laid on a surface: which texel gets which pixel, and where nothing was seen."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

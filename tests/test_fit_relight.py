@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The light in which maps look as their photograph does: solved against the renderer's own shading."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Skin told from light, from folds and from what is no skin; skin where none was seen; its relief."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The skin of any head crosses itself nowhere, and is changed only where it did."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

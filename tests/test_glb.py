@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """head.glb: what is in it by its bytes, and what trimesh and Khronos' validator make of it."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil

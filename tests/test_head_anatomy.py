@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Joints read off a made-up head whose joints are known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

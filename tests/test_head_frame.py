@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a head stands: the neck's base, found in sections whose every width is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recogniser loading through insightface, pooling and agreement, on tiny nets and hand-computed vectors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

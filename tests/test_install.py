@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The set-up: real installs of packages made here, from a folder and from an index on disk; stops and faults."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The set-up as Blender sees it: status, plan, refusals."""
 
-from __future__ import annotations
-
 import queue
 import shutil
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults of the backend as Blender meets them: killed, hung, nonsense, another version."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

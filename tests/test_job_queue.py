@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The queue of jobs and its records: what outlives a killed Blender, and what is asked of the backend."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

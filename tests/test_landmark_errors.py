@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A landmark net that errs in known ways: they are learnt from reports, and a fit that knows them is nearer."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The face's table and its file, with hand-written files as apps of several years write them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

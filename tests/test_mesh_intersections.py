@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Self-intersections: on hand-made triangles, and none on a ball."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Large steps against a dense solve, by factors and by conjugate gradients."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Strain of a sheet whose motion is known by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from idto3d.arrays import Array

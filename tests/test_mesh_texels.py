@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which point of a surface each texel is, worked out by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a pack is, and every way in which a folder can fail to be one."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

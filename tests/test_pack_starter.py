@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The shipped pack: whole, small enough, and its parts do what they are for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

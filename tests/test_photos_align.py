@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Crops: hand-computed transforms, insightface's own alignment, antialiasing, padding."""
 
-from __future__ import annotations
-
 import warnings
 
 import cv2

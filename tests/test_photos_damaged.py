@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files that are no photo, too large or not there are refused with their code; a JPEG without its end is read."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where faces are looked for; and that a photo's face is found, small, turned, cut off or dark, and nothing else is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a file to a Face, by the shipped nets and one photograph: the contract, refusals, what storage may change."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

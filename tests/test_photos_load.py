@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading odd files: every one made here, from four known colours, and read back or refused with its code."""
 
-from __future__ import annotations
-
 import base64
 import struct
 import zlib

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The nets of a pack: the shipped ones load, others are refused, and the conversion keeps what a net computes."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The picture of a head by hand: its frame, where it lies in the photo, its lack of colour, and the mask's steps."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

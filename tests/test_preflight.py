@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is refused before anything is downloaded, and CPU or GPU."""
 
-from __future__ import annotations
-
 import platform
 import shutil
 import subprocess

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bundle's own picture, and the head as a picture."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

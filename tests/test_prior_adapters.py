@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Adapters on a tiny U-Net of Stable Diffusion's class, and their share of the real one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

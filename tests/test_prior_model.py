@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole prior loaded from a pack: tiny networks of Stable Diffusion's classes with random weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

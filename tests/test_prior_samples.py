@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ablation's bound: maps fitted to what the prior draws from views of the start."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Prompts, and the starter pack's tokenizer and text encoder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The camera conventions that every other part of the product relies on."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

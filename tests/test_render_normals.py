@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Vertex normals and normal maps against a sphere's analytic ones."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

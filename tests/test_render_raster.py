@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Coverage, barycentric coordinates, interpolation and antialiasing against hand-computed and numerical values."""
 
-from __future__ import annotations
-
 import math
 from types import SimpleNamespace
 from typing import Any

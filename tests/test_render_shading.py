@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Limits, energy and mutual agreement of the lights; the sRGB curve."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

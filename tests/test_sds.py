@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Noise schedule, score distillation and DDIM against closed forms."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

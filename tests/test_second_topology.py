@@ -4,8 +4,6 @@
 Nets that find faces know people only, so what they would say of a made-up head stands in for them.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

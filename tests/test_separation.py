@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The two sides stay apart: the backend never needs Blender, and the extension needs nothing but Blender's Python."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

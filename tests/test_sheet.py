@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The contact sheet: every photo and tile whole, where it belongs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

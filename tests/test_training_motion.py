@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What videos are read with: how far estimates are brought up by how well landmarks show a shape."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

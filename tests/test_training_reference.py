@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which pictures a prior sees while it learns to: other views, from the front, of what faced the camera."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

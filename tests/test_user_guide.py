@@ -2,8 +2,6 @@
 """The user guide names every error code and warning that there is, no other, and this release; its pictures are there
 and small. No Blender."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

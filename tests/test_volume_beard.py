@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A thick beard grows off the skin where the map is dark, goes with the jaw, and stubble, shadows and chins do not."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hair carved from masks of a made-up head: outlines, lengths, faces left free, several photos, map and attachment."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import cv2

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hair told from skin and clothes in painted pictures of a made-up head."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where hair ends beside the face: before an ear that is covered, behind one that is seen, and as skin shows it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

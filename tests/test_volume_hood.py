@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Coordinates around a head, and smooth maps over them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tetrahedral grids and marching tetrahedra: orientation, closedness, winding, gradients, stable order."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Straight hair is told from curls, patterns run with the strands, and the plan runs down from whorl or parting."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The worker: one real process through a whole session. Its parts on their own: test_worker_parts.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import queue

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The worker's queue, its log, and what it makes of requests and errors, without a process that makes heads."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

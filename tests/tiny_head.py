@@ -4,8 +4,6 @@
 Other numbers of columns and rows give another topology with another vertex count: nothing may depend on one.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from idto3d.arrays import Array

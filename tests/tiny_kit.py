@@ -2,8 +2,6 @@
 """A made-up head kit with the face of the real one: an ellipsoid with a nose in another topology than the head model's,
 two hair styles, two brows. Its average head is `SCALE` times as large as the tiny head model and lies elsewhere."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

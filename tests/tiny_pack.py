@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole pack of format 2 with the tiny head model and networks of Stable Diffusion's classes, random weights."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

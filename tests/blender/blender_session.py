@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the checks of the running extension share: a session whose worker is the fake one, and waiting by ticks."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

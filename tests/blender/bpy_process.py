@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs a check in a Python that has bpy."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

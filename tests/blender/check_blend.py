@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: two heads of known numbers mixed to a third. ``python check_blend.py WORK``."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -4,8 +4,6 @@
 ``python check_capture.py WORK`` as check_import.py.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: a head in half and a quarter of its faces. ``python check_density.py WORK``."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

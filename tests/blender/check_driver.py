@@ -3,8 +3,6 @@
 to the file meanwhile. ``python check_driver.py WORK`` as check_import.py. The printed line has the longest tick.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

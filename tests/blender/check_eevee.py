@@ -4,8 +4,6 @@
 Without a way to OpenGL (libEGL) Blender ends the whole process: the test looks for that first.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

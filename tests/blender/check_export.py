@@ -4,8 +4,6 @@
 ``python check_export.py WORK`` as check_import.py.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import struct

@@ -2,8 +2,6 @@
 """Run by a Python that has bpy: a rigged and moving head for each program, read again, and what another Blender writes
 beside the window. ``python check_export_rig.py WORK`` as check_import.py."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@
 assertion ends it.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

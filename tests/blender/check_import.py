@@ -5,8 +5,6 @@
 failed assertion ends it.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: heads among other things in a file. ``python check_manners.py WORK`` as usual."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

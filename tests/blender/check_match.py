@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: a head over its photos, and pins. ``python check_match.py WORK``."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

@@ -4,8 +4,6 @@
 ``python check_quit.py begin WORK`` leaves a job running and ends; ``python check_quit.py again WORK`` resumes it.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

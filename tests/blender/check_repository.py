@@ -6,8 +6,6 @@ the folder SERVED is to be had, a repository as `build.py package` leaves it; NE
 takes its place half-way, and in which `parts` has ADDED_BY_THE_UPDATE.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

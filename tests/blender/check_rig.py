@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: a rig on a head, posed by its bones and by its keys. ``python check_rig.py WORK``."""
 
-from __future__ import annotations
-
 import json
 import struct
 import sys

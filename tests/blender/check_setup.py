@@ -4,8 +4,6 @@
 ``python check_setup.py ZIP WORK`` prints one JSON line; any failed assertion ends it.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

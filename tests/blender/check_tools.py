@@ -4,8 +4,6 @@
 ``python check_tools.py WORK`` as check_import.py.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from pathlib import Path

@@ -5,8 +5,6 @@
 regions have sizes once they were saved with one.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 import time

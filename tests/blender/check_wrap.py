@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: a head put onto meshes whose truth is known. ``python check_wrap.py WORK``."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

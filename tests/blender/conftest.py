@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """IDTO3D_BPY_PYTHONS lists the Pythons that have bpy (os.pathsep between them); a test runs once with each."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Part of check_export.py: which keys an export has, and what things are called in it."""
 
-from __future__ import annotations
-
 from idto3d_blender.head.export import keys
 from idto3d_blender.head.export.names import ascii_name
 

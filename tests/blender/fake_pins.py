@@ -2,8 +2,6 @@
 """A worker that answers pins without computing: ``python fake_pins.py``. Each pin moves the whole head along X by a
 tenth of a millimetre for each pixel that it lies right of pixel 100; beyond pixel 1000 it is refused."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

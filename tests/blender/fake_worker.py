@@ -6,8 +6,6 @@ ends in an error; "sketch" is "hold" with a sketch, a copy of BUNDLE, whose vert
 goes to its end. Previews are of two topologies, triangles and then quads with colours.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -4,8 +4,6 @@
 `write` makes one of format 2, with quads, four materials, holes and expressions; `write_format_1` one of format 1.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 import zlib

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The disk becomes full while a .blend is saved or a picture is rendered: Blender says so in words, or not at all."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

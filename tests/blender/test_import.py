@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Import and export of a bundle in real Blenders, see conftest.py."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the panels say, and what they know of the backend, without Blender."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bug report says what happened and not to whom."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from idto3d_blender.jobs.snapshot import Problem, Snapshot

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The static repository of `build.py package`, served on this machine: Blender installs from it, and updates."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import http.server

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The set-up from within real Blenders, out of a zip with everything but the weights."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

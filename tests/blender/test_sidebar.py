@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an artist sees and uses, in real Blenders without a window, see conftest.py."""
 
-from __future__ import annotations
-
 import ctypes.util
 import sys
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Takes onto heads in real Blenders, see conftest.py."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tests.blender.bpy_process import run_check
