@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a captured head's and eyes' turns go to: the bones of its rig, or an empty that the head hangs on."""
+"""The targets of a captured head's and eyes' rotations: bones of its rig, or an empty that is its parent."""
 
 from __future__ import annotations
 

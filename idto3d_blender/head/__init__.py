@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bundle becomes objects of the file, and they become files of other programs."""
+"""Bundles to Blender's objects, tools for these, and export to other programs."""

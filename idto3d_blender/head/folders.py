@@ -15,7 +15,7 @@ from .import_head import FOLDER, PROPERTY
 
 
 def folder_of(obj: Any) -> str:
-    """The whole path, "" where a head does not know. A linked head says it as seen from its own file."""
+    """The absolute path of a head's bundle, "" if unknown. A linked head's is relative to its own file."""
     given = str(obj[PROPERTY].get(FOLDER, ""))
     linked = obj.override_library.reference if obj.override_library is not None else obj
     return bpy.path.abspath(given, library=linked.library) if given else ""

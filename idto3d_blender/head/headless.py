@@ -70,7 +70,7 @@ def build_scene(prepared: Prepared) -> tuple[Any, stage.Framing]:
 
 
 def disk_is_full(error: Exception) -> bool:
-    """Whether that is why something failed: Blender's operators say it in words only."""
+    """Whether an error means a full disk: Blender's operators only say so in their message."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a mesh holds, as arrays."""
+"""A mesh's data as arrays."""
 
 from __future__ import annotations
 

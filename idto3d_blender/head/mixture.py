@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The arithmetic of mixing people: shares, shapes, hair that follows the head it is put on, pictures. No bpy."""
+"""The arithmetic of mixing people: shares, shapes, hair carried to another head, pictures. No bpy."""
 
 from __future__ import annotations
 

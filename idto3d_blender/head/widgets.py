@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shapes that a rig's bones show, so that they can be picked around a head instead of within it."""
+"""Custom shapes of a rig's bones, so that they can be picked around a head instead of inside it."""
 
 from __future__ import annotations
 

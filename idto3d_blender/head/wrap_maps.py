@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head's pictures brought over to another mesh's UV: each texel takes what lies at the nearest place of the head."""
+"""Bakes a head's pictures to another mesh's UV: each texel takes the colour at the closest point of the head."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _turned(values: Floats, texels: Texels) -> Floats:
     x, y, z = (2 * values[:, :3] - 1).T[:, :, None]
     tangent, bitangent = _frames(source, there.triangle, there.normal)
     world = x * tangent + y * bitangent + z * there.normal
-    # What the nearest place is turned by against this one is no detail of the skin.
+    # A difference between the two surfaces' normals is no detail of the skin.
     tangent, bitangent = _frames(target, owner, normal)
     local = np.stack([(world * axis).sum(axis=1) for axis in (tangent, bitangent, normal)], axis=1)
     local /= np.linalg.norm(local, axis=1, keepdims=True).clip(1e-9)

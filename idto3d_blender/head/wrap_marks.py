@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a head has its landmarks, read off its parts and its shape, to be found on another mesh. No bpy."""
+"""Landmarks of a head, found by its parts and its shape, for wrapping another mesh. No bpy."""
 
 from __future__ import annotations
 

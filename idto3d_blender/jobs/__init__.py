@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The backend beside Blender: its environment, its processes, the queue."""
+"""Runs the backend: its environment, its processes, the queue of jobs."""

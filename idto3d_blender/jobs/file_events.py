@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user does to the file while heads are made: open another one, undo, save."""
+"""Handlers for what the user does to the file while heads are made: open another one, undo, save."""
 
 from __future__ import annotations
 

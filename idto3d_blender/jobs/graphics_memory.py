@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Blender itself holds on the graphics card and can do without for a while.
+"""Frees graphics memory that Blender itself can do without for a while.
 
 The program that makes heads holds nothing of it between two of them.
 """

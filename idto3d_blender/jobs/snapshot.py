@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a job stands, as plain values that a panel can draw and a queue can keep. No bpy."""
+"""The state of a job as plain values, for panels to draw and the queue to keep. No bpy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A photo's pinhole as Blender's camera, and picking on a head that it shows. numpy only, no bpy."""
+"""A photo's pinhole as Blender's camera, and picking on the head through it. NumPy only, no bpy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names that every format keeps, and giving them to copies while the file has things of that name already."""
+"""Names that every format keeps, and lending them to copies while the file's own data has them."""
 
 from __future__ import annotations
 

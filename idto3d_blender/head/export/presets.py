@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each program wants of a head: its file, its axes and unit, the names of its keys. No bpy."""
+"""Export presets by program: file format, axes, unit, names of keys. No bpy."""
 
 from __future__ import annotations
 

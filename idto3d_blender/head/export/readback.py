@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An export read again by Blender's own importers, and held against what was to be in it."""
+"""Reads an export back with Blender's own importers and compares it with what it should contain."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blender's exporters, each with the options that a preset means, and a file's own place for licence and consent."""
+"""Calls Blender's exporters with a preset's options, and adds licence and consent to the files."""
 
 from __future__ import annotations
 
