@@ -99,7 +99,7 @@ def add_lights(scene: Any, framing: Framing) -> list[Any]:
         ("Fill light", -50.0, 8.0, 3.6, 3.2, 50.0, (0.92, 0.96, 1.0)),
         # From just below the camera: else no light passes between open lips.
         ("Front light", 0.0, -8.0, 3.2, 1.2, 40.0, (1.0, 0.98, 0.96)),
-        ("Rim light", -150.0, 35.0, 3.0, 1.2, 180.0, (1.0, 1.0, 1.0)),
+        ("Rim light", -150.0, 35.0, 3.0, 1.2, 110.0, (1.0, 1.0, 1.0)),
     ):
         data = bpy.data.lights.new(name, "AREA")
         data.size = side * size
