@@ -103,22 +103,25 @@ def someone(names: Sequence[str] = NAMES) -> Conditioning:
     return Conditioning(y_id, torch.eye(len(names), 4), tuple(names), tuple(names), "")
 
 
+VIEWS = Views(
+    azimuth=((0.5, -45, 45), (0.35, -110, 110), (0.15, 110, 250)),
+    elevation=(-15, 30),
+    fov=(16, 30),
+    frame=(0.33, 0.38),
+    target=(0.0, -0.025, 0.0),
+    close_share=0.4,
+    close_within=80,
+    close_frame=(0.13, 0.2),
+    close_target=(0.0, -0.055, 0.05),
+    jitter=0.006,
+    gate=(45, 90),
+    candidates=1,
+)
+
+
 def quick_config(steps: int, form: Form = "x0", **changes: Any) -> DistillationConfig:
     """The starter pack's, with so many steps and few surprises; changes: {"geometry": {...}, "texture": {...}}."""
-    wide = Views(
-        azimuth=((1.0, 0.0, 100.0),),
-        elevation=(-15, 30),
-        fov=(16, 30),
-        frame=(0.33, 0.38),
-        target=(0.0, -0.025, 0.0),
-        close_share=0.0,
-        close_within=80,
-        close_frame=(0.13, 0.2),
-        close_target=(0.0, -0.055, 0.05),
-        jitter=0.006,
-        gate=(45, 90),
-        candidates=1,
-    )
+    wide = replace(VIEWS, azimuth=((1.0, 0.0, 100.0),), close_share=0.0)
     score = Score(form, "sigma2", guidance=1.5, t_min=0.02, t_max_start=0.7, t_max_end=0.5)
     base = {
         "geometry": {

@@ -9,25 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idto3d.distill.config import DistillationConfig, Views
+from idto3d.distill.config import DistillationConfig
 from idto3d.distill.views import View, draw_expression, gate, random_view, sample_views
 from idto3d.errors import UserError
 from idto3d.training.distillation import STARTER
+from tests.known_prior import VIEWS
 
-VIEWS = Views(
-    azimuth=((0.5, -45, 45), (0.35, -110, 110), (0.15, 110, 250)),
-    elevation=(-15, 30),
-    fov=(16, 30),
-    frame=(0.33, 0.38),
-    target=(0.0, -0.025, 0.0),
-    close_share=0.4,
-    close_within=80,
-    close_frame=(0.13, 0.2),
-    close_target=(0.0, -0.055, 0.05),
-    jitter=0.006,
-    gate=(45, 90),
-    candidates=1,
-)
 BLOCK = json.loads(json.dumps(STARTER.to_pack()))
 
 

@@ -24,22 +24,14 @@ from idto3d.prior.adapters import (
     save_domain,
     trainable_share,
 )
+from tests.tiny_pack import new_unet
 
 CONFIG = AdapterConfig(exp_dim=6, lora_rank=2, id_tokens=3, exp_tokens=2, hidden=8)
 
 
 def tiny_unet(seed: int = 0) -> UNet2DConditionModel:
     torch.manual_seed(seed)
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=12,
-        attention_head_dim=2,
-    ).eval()
+    return new_unet(8, 12).eval()
 
 
 def condition(batch: int, lambda_id: float = 1.0, lambda_exp: float = 1.0) -> Condition:

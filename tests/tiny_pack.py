@@ -50,21 +50,26 @@ def write_clip_text(folder: Path) -> None:
     CLIPTextModel(config).save_pretrained(folder)
 
 
-def make_pack(
-    folder: Path, prediction_type: str = "epsilon", clip: bool = False, model: HeadModel | None = None
-) -> Path:
-    """Write a pack of random weights, always the same, into `folder`. The ONNX files only lie there."""
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=SIZE // 2,
+def new_unet(size: int, width: int) -> UNet2DConditionModel:
+    """A random U-Net for latents (B,4,size,size) and text (B,L,width)."""
+    return UNet2DConditionModel(
+        sample_size=size,
         block_out_channels=(8, 16),
         layers_per_block=1,
         norm_num_groups=4,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=DIM,
+        cross_attention_dim=width,
         attention_head_dim=2,
     )
+
+
+def make_pack(
+    folder: Path, prediction_type: str = "epsilon", clip: bool = False, model: HeadModel | None = None
+) -> Path:
+    """Write a pack of random weights, always the same, into `folder`. The ONNX files only lie there."""
+    torch.manual_seed(0)
+    unet = new_unet(SIZE // 2, DIM)
     vae = AutoencoderKL(
         block_out_channels=(8, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
