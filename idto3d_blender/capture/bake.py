@@ -5,8 +5,6 @@ Each bake is a take of its own, an action with a name that lasts; those before s
 From Blender 4.4 on one action holds all of it, in a slot for each data-block; before, each data-block has an action.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any

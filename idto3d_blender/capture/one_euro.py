@@ -5,8 +5,6 @@ Casiez, Roussel and Vogel, "1 Euro Filter: A Simple Speed-based Low-pass Filter 
 CHI 2012, https://doi.org/10.1145/2207676.2208639.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Open a take or a video, stop reading it, bake it onto the head."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 import time
 from pathlib import Path
 from typing import Any

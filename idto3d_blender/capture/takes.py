@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The take that is loaded, and the job that reads a video for one. It belongs to the running Blender, not to a file."""
 
-from __future__ import annotations
-
 import math
 import re
 import traceback

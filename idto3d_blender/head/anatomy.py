@@ -4,8 +4,6 @@
 The frame is the mesh's: metres, Z up, facing -Y, origin at the neck's base (see frame.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ the new head's places are mixed as the sliders move, and its pictures by nodes o
 keys and pictures of its own of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -8,8 +8,6 @@ closed where edges are short as compared with what they were, and flat; thus eye
 since they need them, are thinned out like the rest. Seams, rims and borders between materials and parts keep their run.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

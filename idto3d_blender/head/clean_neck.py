@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A bust cut level at the neck, for a plinth or a body: shoulders go, keys, maps and weights stay."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import bmesh

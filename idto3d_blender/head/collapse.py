@@ -2,8 +2,6 @@
 """Fewer triangles, for hair: short and flat edges are closed, one end going to the other, so that a place that is left
 is where it was (half-edge collapse with the link condition: Hoppe et al., Mesh optimization, SIGGRAPH 1993). No bpy."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .net import Ints, costs, edges_of, move_corners, removable, turned_over, vertex_normals

@@ -5,8 +5,6 @@ What is left of the vertices are vertices of the full head, so that every key is
 stays as it is, hidden; so one can go back to it at any time.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import bmesh

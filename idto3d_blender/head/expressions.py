@@ -4,8 +4,6 @@
 The names are a copy of backend/idto3d/expressions.py, which the extension must not import; a test holds both together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from .bundle import ARKIT

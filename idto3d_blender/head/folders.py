@@ -2,8 +2,6 @@
 """Where a head's bundle lies: a whole path while a file is open, and as seen from the file in what is saved, so that
 both can be moved together, and nobody reads a stranger's home folder in it."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path

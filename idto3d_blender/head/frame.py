@@ -5,8 +5,6 @@ A bundle's own origin lies in the head's middle. What is moved by is kept on the
 the bundle's frame: previews, cameras of photos.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

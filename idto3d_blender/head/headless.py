@@ -7,8 +7,6 @@ Standard output is one JSON object a line: ``blend``, then ``tile`` for each pic
 code, message and fix, and exit status 2. What Blender itself prints goes to standard error.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import json

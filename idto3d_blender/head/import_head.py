@@ -9,8 +9,6 @@ The work is a generator that yields between steps of some milliseconds, so that 
 the user goes on working; ``import_head`` runs it to its end at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Generator
 from pathlib import Path

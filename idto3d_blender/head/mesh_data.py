@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A mesh's data as arrays."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,6 @@ Here each vertex takes the mirrored motion of the surface at its mirrored place:
 of the same part, so that no lip follows the teeth behind it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The arithmetic of mixing people: shares, shapes, hair carried to another head, pictures. No bpy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ What a material or an image is to the head is kept in a property of its own, so 
 nothing is looked up by a name that a person may change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

@@ -2,8 +2,6 @@
 """A mesh as arrays, for what makes fewer faces of it: its edges, its pieces, and what becomes of faces and texture
 places when vertices go to where others are. No bpy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an artist does with a finished head: pose, animate, light, film, file."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from typing import Any
 
 import bpy

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Import of a head bundle, in File > Import and in the sidebar."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 import os
 from typing import Any
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Add Rig, Remove Rig, and a rig on the bone of a body."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from typing import Any
 
 import bpy

@@ -5,8 +5,6 @@ Between two ticks the user may undo or open another file, which frees data-block
 reference then crashes Blender. So only names are kept, and every look-up checks a mark on the data-block.
 """
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

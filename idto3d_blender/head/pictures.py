@@ -2,8 +2,6 @@
 """New images of a head. Blender's own packing encodes in the main thread, half a second for a large map: here a thread
 does."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from typing import Any

@@ -2,8 +2,6 @@
 """The head's own expressions as pictures to click on. They lie in the object, so that they are there in a saved file
 and on another machine; Blender's pose library knows bones only."""
 
-from __future__ import annotations
-
 import zlib
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The part of an import that needs no Blender: reading, checking and arranging, to be done in a thread. No bpy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

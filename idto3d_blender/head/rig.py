@@ -8,8 +8,6 @@ up; nothing is moved twice by one of them, and nothing depends on itself. Other 
 copy for them has weights for the jaw as well (`weigh_jaw`).
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import Any

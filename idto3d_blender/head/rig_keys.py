@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The keys that bones of a rig move: twins of ARKit's for the jaw and for the lids that follow an eye."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

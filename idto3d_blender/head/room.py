@@ -4,8 +4,6 @@
 Read in bulk: a scene may have tens of thousands of objects, and this runs beside the user's work.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import bpy

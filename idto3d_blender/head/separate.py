@@ -5,8 +5,6 @@ The skin's object has the sliders; the keys of the others follow it by drivers. 
 hidden, so that it can be had back.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import bpy

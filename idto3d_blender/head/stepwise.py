@@ -3,8 +3,6 @@
 bar says how far it is, Escape gives up, and all of it is one step of undo. Called by a script, they return when done.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Custom shapes of a rig's bones, so that they can be picked around a head instead of inside it."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

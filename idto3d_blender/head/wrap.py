@@ -4,8 +4,6 @@ Optimal step nonrigid ICP algorithms for surface registration, CVPR 2007; here w
 an affine map, which half as many numbers need). No bpy: how the nearest place on the surface is found is given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Landmarks of a head, found by its parts and its shape, for wrapping another mesh. No bpy."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -2,8 +2,6 @@
 """Lines that expressions fold the skin into: nodes that put wrinkle maps over the skin's normals and colour, as much of
 each as the drivers of its mask's channels say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@
 No bpy here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

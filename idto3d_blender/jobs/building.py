@@ -3,8 +3,6 @@
 read in a thread; what Blender has to do is a generator that stops after some milliseconds, so that a timer can spread
 it over ticks."""
 
-from __future__ import annotations
-
 import contextlib
 import traceback
 from collections.abc import Generator

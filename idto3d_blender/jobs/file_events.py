@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Handlers for what the user does to the file while heads are made: open another one, undo, save."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From settings to a job in the queue."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

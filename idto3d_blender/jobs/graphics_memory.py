@@ -4,8 +4,6 @@
 The program that makes heads holds nothing of it between two of them.
 """
 
-from __future__ import annotations
-
 import bpy
 
 

@@ -10,8 +10,6 @@ only empties a queue. The same object serves a timer, a modal operator and, by `
 The lines on the wire are described in backend/idto3d/protocol.py.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@
 No bpy here; the state of the queue belongs to the process, not to a .blend file.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 import uuid

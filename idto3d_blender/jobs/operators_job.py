@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generate a head, and what can be done with a job: cancel, resume, take out of the queue, import, dismiss."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 import os
 import time
 from pathlib import Path

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Install, repair, cancel and remove the backend's environment."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from typing import Any
 
 import bpy

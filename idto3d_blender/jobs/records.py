@@ -5,8 +5,6 @@
 record that says queued or running while no living process holds its lock was left behind. No bpy here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -5,8 +5,6 @@ It belongs to the running Blender and not to a file, so that another file or an 
 a reference to a data-block.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Callable, Mapping

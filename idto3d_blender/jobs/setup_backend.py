@@ -13,8 +13,6 @@ pins, nothing is installed: that one is used, and left alone. bpy is imported on
 folder as an argument.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

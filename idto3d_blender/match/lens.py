@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A photo's pinhole as Blender's camera, and picking on the head through it. NumPy only, no bpy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

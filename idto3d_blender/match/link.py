@@ -4,8 +4,6 @@
 Of what is asked while it computes only the newest is sent on: a drag asks sixty times a second. No bpy.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import time

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Begin and leave a match, go from photo to photo, find photos, lay them on the head anew."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pins: drag one, or a handle, or any place of the skin; take one out; all of them. And the tool that does it."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from typing import Any
 
 import bpy

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is drawn over the photo: the outlines of the head's features, handles on them, and the pins."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -4,7 +4,6 @@
 Where the photos lie is not kept in the file: fit.json in the head's folder says it.
 """
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from typing import Any
 
 import bpy

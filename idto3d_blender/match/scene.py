@@ -4,8 +4,6 @@
 What was before is kept in the scene itself, so that it comes back after undo, too, and after the file was closed.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A loop through all expressions of a head, as keyframes on its shape keys."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

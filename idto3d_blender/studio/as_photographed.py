@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A head as one of its photos shows it: through that photo's camera, in its light."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A head in the asset library."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..head.import_head import PROPERTY

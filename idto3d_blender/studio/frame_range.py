@@ -2,8 +2,6 @@
 """The scene's frame range, borrowed: each helper says which frames it needs, the scene shows all that are needed, and
 gets its own range back with the last of them. A range that the user sets meanwhile is the user's, and stays."""
 
-from __future__ import annotations
-
 from typing import Any
 
 _PROPERTY = "idto3d_frames"

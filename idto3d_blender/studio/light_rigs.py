@@ -4,8 +4,6 @@
 A scene has one rig: lights reach every head in it, and two rigs would be too bright for both.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

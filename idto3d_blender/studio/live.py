@@ -14,8 +14,6 @@ open another file. What happens to it decides what we do:
 - Another file was opened: see driver.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Collections for helpers of ours (lights, a turntable): these can be replaced, and nothing else with them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import bpy

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A portrait studio round a head: camera, four lights, a grey gradient behind."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -2,8 +2,6 @@
 """A camera that goes round a head. While it is there, what stands between the two is hidden, and the scene's frame
 range is one round or what else of ours is longer; all is given back with its removal."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -2,8 +2,6 @@
 """Where the viewports look. A view is the user's own: it is moved for a new head that it would not show, and then only
 one of them, and turned only where it would show the back of the head."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

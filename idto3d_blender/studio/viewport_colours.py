@@ -6,8 +6,6 @@ otherwise, or changes meanwhile, stays as it is; a saved file gets the user's se
 head that is not finished, end it. An object without a picture looks as before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Photos into the list, from wherever they are, and out of it."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from pathlib import Path
 from typing import Any
 

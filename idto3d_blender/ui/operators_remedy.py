@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The buttons under an error, and *Copy Report*."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 import contextlib
 import platform
 import tomllib

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The box for face capture: a take or a video, how it is treated, and the button that bakes it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import bpy

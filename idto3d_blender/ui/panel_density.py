@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The box for a head's density, and for the user's own mesh."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import bpy

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The box with which a head is asked for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

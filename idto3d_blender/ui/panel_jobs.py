@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The box that shows what runs, what waits, what went wrong and what can be resumed."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The set-up box: at the top until the backend is ready, then folded away at the bottom."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import bpy

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a user sets once, in Edit > Preferences > Add-ons."""
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a job's progress reads to a person. No bpy."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

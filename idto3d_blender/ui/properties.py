@@ -5,7 +5,6 @@ Kept in the window manager and not in the scene: an undo does not take photos ou
 tell where on a disk a person's photos lie, and the list lasts when another file is opened (``keep``, ``restore``).
 """
 
-# Blender reads the properties from the annotations: no postponed evaluation here.
 from typing import Any
 
 import bpy

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The text of *Copy Report*: versions, settings and the end of the log, without a word on who the user is. No bpy."""
 
-from __future__ import annotations
-
 import getpass
 import re
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Small pictures in the panel: the photos, and the newest preview of a running job."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@
 An export is written beside, read back, held against what it was to be, and only then moved to its place.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

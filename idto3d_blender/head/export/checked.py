@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One file, written, read again, and held against what was to be in it."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Any

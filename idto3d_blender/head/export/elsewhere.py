@@ -3,8 +3,6 @@
 seconds. It gets a copy of the head in a file of its own.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

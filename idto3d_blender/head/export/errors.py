@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an export says when it did not work. No bpy."""
 
-from __future__ import annotations
-
 
 class ExportError(Exception):
     """A stable code (E_EXPORT...), what is wrong, what to do."""

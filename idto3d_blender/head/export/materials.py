@@ -5,8 +5,6 @@ Exporters follow a picture that is plugged in directly, and lose what lies behin
 pictures become files, so that all formats find them in the same way.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A head's animation for an exporter: the active actions of its keys and of its rig, within the scene's frames."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Names that every format keeps, and lending them to copies while the file's own data has them."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import unicodedata

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Export presets by program: file format, axes, unit, names of keys. No bpy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -5,8 +5,6 @@ The user's scene is left alone, so that nothing of it (a hidden head, one that c
 aside, an animation, the scene's unit) finds its way into the file.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Calls Blender's exporters with a preset's options, and adds licence and consent to the files."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import struct
