@@ -14,7 +14,7 @@ from idto3d.fit.complexion import PLAIN, detail_of, gloss_of, lips_at, lips_colo
 from idto3d.fit.crease_mask import crease_mask
 from idto3d.fit.delight import Shaded, lines, shaded, without_light
 from idto3d.fit.light import coat, less_coat, under_coat
-from idto3d.fit.no_skin import above_collar, no_skin
+from idto3d.fit.occluders import above_collar, occluders
 from idto3d.fit.tone import CURVE, OFF_CURVE, WHITE_MEAN, Reading, White, brighter_white, likely_tone
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.solid_noise import solid_noise
@@ -240,7 +240,7 @@ def test_only_moved_skin_is_creased(model: HeadModel) -> None:
 
 def hidden(colour: Array, zones: float = 1.0) -> Array:
     ones = np.ones((S, S), np.float32)
-    return no_skin(colour.astype(np.float32), ones, TONE, np.full((S, S, 2), zones))
+    return occluders(colour.astype(np.float32), ones, TONE, np.full((S, S, 2), zones))
 
 
 def test_frames_strands_and_blue_things_are_left_out() -> None:
@@ -262,7 +262,7 @@ def test_frames_strands_and_blue_things_are_left_out() -> None:
     assert hidden(cloth)[170:].min() > 0.9
     beard = skin.copy()
     beard[150:] = 0.06, 0.05, 0.045
-    outside = no_skin(beard.astype(np.float32), np.ones((S, S), np.float32), TONE, np.zeros((S, S, 2)))
+    outside = occluders(beard.astype(np.float32), np.ones((S, S), np.float32), TONE, np.zeros((S, S, 2)))
     assert outside.max() < 0.05
 
 

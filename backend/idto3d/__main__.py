@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`python -m idto3d`: generate, fit, capture, worker, sheet, evaluate, bench, train."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The type of NumPy arrays in annotations; shapes, units and dtypes are in the docstrings."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from numpy.typing import NDArray

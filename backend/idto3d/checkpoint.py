@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Training checkpoints: weights and optimiser state as safetensors, replaced whole."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

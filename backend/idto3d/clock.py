@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Progress events and timings of a run."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

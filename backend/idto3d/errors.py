@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Errors that end a job: for the user to read, or because they cancelled it."""
 
-from __future__ import annotations
-
 import errno
 
 from idto3d_shared.errors import UserError

@@ -4,8 +4,6 @@
 Names follow FaceWarehouse and FaceScape; which 13 ID-to-3D uses is not published.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

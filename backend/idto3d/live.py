@@ -4,8 +4,6 @@
 Nothing here draws a random number or keeps a gradient: a head with previews is bit for bit the head without.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 import zlib

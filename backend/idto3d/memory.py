@@ -5,8 +5,6 @@ glibc keeps freed blocks for later, in a heap of its own for each thread; after 
 that is as much again as is in use. See mallopt(3) and malloc_trim(3).
 """
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole way: photos in, a bundle out. Each step is a plain function of another package, joined here."""
 
-from __future__ import annotations
-
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence

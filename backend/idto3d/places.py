@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The folders of a head and of its checkpoints."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bundle's preview: the photograph, the head by the photo's camera and light, and from other sides."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2

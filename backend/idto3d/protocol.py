@@ -60,8 +60,6 @@ request; E_SETUP the environment lacks a package; E_OUT_NOT_WRITABLE, E_DISK_FUL
 unexpected, traceback in the log.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields

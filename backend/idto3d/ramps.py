@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From none to all of something, between two values."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .arrays import Array

@@ -5,8 +5,6 @@ The answer depends on bundle and pins only, so a client has to keep nothing but 
 slow to read, stay loaded between requests.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Replaces a folder by another one through renames; a kill in between loses nothing."""
 
-from __future__ import annotations
-
 import glob
 import os
 import shutil

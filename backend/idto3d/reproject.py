@@ -2,8 +2,6 @@
 """Projects the photographs again onto a head that pins have moved; where they show nothing, the maps stay as they were.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -2,8 +2,6 @@
 """The start of distillation: the head as the photographs show it, the rest filled in plainly; and heads from scenes
 that the stages have changed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@
 The packages that do the work are imported inside the functions, so that a worker answers before torch is loaded.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .clock import Events

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How well a photograph was understood, as JSON for bundles and events."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from .clock import Event

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Atomic writing of files."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

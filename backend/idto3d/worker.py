@@ -5,8 +5,6 @@ The main thread works off the jobs; one thread reads stdin, one beats. torch is 
 but events can reach stdout: what libraries print goes into the log on stderr.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.metadata

@@ -6,8 +6,6 @@ each expression and an empty one for neutral, pictures inside. What glTF cannot 
 an expression's own albedo.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import struct

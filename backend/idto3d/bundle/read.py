@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A bundle from its folder. What is in the files is checked by the reader that the add-on has, too."""
 
-from __future__ import annotations
-
 import io
 import struct
 from collections.abc import Mapping

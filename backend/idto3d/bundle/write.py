@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A bundle into its folder, whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

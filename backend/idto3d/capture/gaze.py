@@ -5,8 +5,6 @@ Scores are used instead of the irises' landmarks, which understate a gaze: on sy
 gave half of the rotation where the scores gave most of it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from idto3d_shared.live_link import SHAPES

@@ -7,8 +7,6 @@ net's scores and the head's angles, to the shapes (training/motion.py; the best 
 12).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

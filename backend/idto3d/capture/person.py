@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The person in the video at the nets' landmarks: the face at rest, its expressions, its eyeballs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

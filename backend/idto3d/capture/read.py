@@ -5,8 +5,6 @@ The person's face is fitted to every frame's landmarks, which gives the head's p
 face at rest and the blendshape net's scores give the shapes (motion.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 

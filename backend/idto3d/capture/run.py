@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A video file to a CSV of Live Link Face, with progress and previews; the CSV is whole or absent."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

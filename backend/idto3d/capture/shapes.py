@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The head model's expressions in ARKit's names, and what the blendshape net makes of landmarks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

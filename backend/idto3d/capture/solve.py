@@ -5,8 +5,6 @@ Gauss-Newton as in fit/landmarks.py, but the camera is the whole pinhole: a head
 the side, and must not be taken for a turned one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ The face is searched where it was, so a frame costs one run of the landmark net.
 lost, and the full search over parts and rotations less and less often while there is none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 

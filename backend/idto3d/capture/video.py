@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Frames of a video file or a live camera, upright, with their own times, decoded in a thread."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import queue
@@ -81,7 +79,7 @@ class Video:
             self._thread.join()
         self._reader.release()
 
-    def __enter__(self) -> Video:
+    def __enter__(self) -> "Video":
         return self
 
     def __exit__(self, *_: Any) -> None:

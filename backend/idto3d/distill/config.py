@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The `distillation` block of a pack: configuration of the stages for its prior. There are no defaults."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -143,7 +141,7 @@ class DistillationConfig:
     texture: TextureConfig
 
     @classmethod
-    def from_pack(cls, block: Mapping[str, Any]) -> DistillationConfig:
+    def from_pack(cls, block: Mapping[str, Any]) -> "DistillationConfig":
         """Raises UserError E_PACK_FORMAT for a key that is unknown or absent and for a value that makes no sense."""
         config: DistillationConfig = _read(cls, block, "distillation")
         _check(config)

@@ -5,8 +5,6 @@ Motion = freedom * variable, a change of variables: with a quadratic penalty (mo
 a hundred times apart would make the optimisation badly conditioned.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F

@@ -6,8 +6,6 @@ Evidence is held with the weight of `seen`; the rest moves freely within the pac
 model's coefficients and a smooth residual; hair is the zero level set of distances on a tetrahedral grid.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch

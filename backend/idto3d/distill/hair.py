@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hair in a scene: the volume that the geometry stage carves, and the mesh of it that the texture stage paints."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

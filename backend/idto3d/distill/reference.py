@@ -5,8 +5,6 @@ It is a render of the start head, like the prior's training pictures, black wher
 photograph itself would be of another domain: light, background, the camera's colours.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How much a stage has changed, by region."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Score distillation sampling (Poole et al. 2022) and deterministic sampling (Song et al. 2020), as plain functions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -5,8 +5,6 @@ Each map of evidence gets residual logits at several resolutions. A texel is hel
 `seen`, which fades out around what was seen, so that there is no edge.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

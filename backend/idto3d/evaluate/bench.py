@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`idto3d bench`: where the time goes from photo to sketch and to bundle, memory, and how much of it is bare U-Net."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics
@@ -49,7 +47,7 @@ class Memory:
             used = self._process.memory_info().rss / 1e9
             self.most[self.stage] = max(self.most.get(self.stage, 0.0), used)
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> "Memory":
         self._thread.start()
         return self
 

@@ -2,8 +2,6 @@
 """Renders a bundle's head.glb for the second recogniser. It shares no code with the product's renderer, so that results
 are independent of it and comparable between versions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

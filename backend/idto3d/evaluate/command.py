@@ -2,8 +2,6 @@
 """`idto3d evaluate`: accuracy on synthetic people of known geometry (the default), likeness on photographs by a second
 recogniser (--real), and the effect of words (--prompts)."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile

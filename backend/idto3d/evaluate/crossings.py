@@ -4,8 +4,6 @@
 It works on named parts and their triangles, and shares no code with the correction of the keys.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@
 python -m idto3d.evaluate.keys BUNDLE... [--mixtures 500]
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Distances between heads, colours and masks."""
 
-from __future__ import annotations
-
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 

@@ -5,8 +5,6 @@ Views of the start are noised and drawn anew by the prior (SDEdit, Meng et al. 2
 pictures by least squares, where no photograph shows anything.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

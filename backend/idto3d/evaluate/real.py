@@ -6,8 +6,6 @@ HEADS/name holds the bundle. Each head, neutral and turned by each of YAWS, is c
 person's other photos; people with one photo are not scored.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@
 An optional extra for `evaluate --real`, in no requirements file and never in the product's path.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec

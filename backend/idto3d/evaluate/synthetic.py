@@ -5,8 +5,6 @@ Heads are made from image files as by the product: `read_subject`, `understand`,
 mixtures of the head kit's scans with melanin, blood, freckles and beards, but training uses all of the scans, too.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A synthetic person's truth, and how far a head is from it: face, skin seen and unseen, outline of the hair."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

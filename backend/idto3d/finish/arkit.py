@@ -4,8 +4,6 @@
 https://developer.apple.com/documentation/arkit/arfaceanchor/blendshapelocation. Left and right are the person's.
 """
 
-from __future__ import annotations
-
 from idto3d_shared.live_link import SHAPES as ARKIT
 
 __all__ = ["ARKIT", "BOTH_SIDES", "TONGUE_OUT", "in_head_model", "other_side"]

@@ -7,8 +7,6 @@ inside an obstacle is moved out of it by the least change of the keys active the
 around. Repeated, like projections onto constraints (Kaczmarz 1937; Müller et al. 2007).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,7 +53,7 @@ class Moving:
     shift: Array
 
     @staticmethod
-    def of(obstacle: Obstacle, neutral: Array, keys: Array) -> Moving:
+    def of(obstacle: Obstacle, neutral: Array, keys: Array) -> "Moving":
         """With the motion by keys (K,P,3) of a head (P,3)."""
         points = neutral[obstacle.vertices]
         return Moving(obstacle, points, *affine(points, keys[:, obstacle.vertices]))

@@ -6,8 +6,6 @@ from dark lines in the photographs, both averaged along the lines (line integral
 SIGGRAPH 1993).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -42,7 +40,7 @@ class Chart:
     axes: Array
     step: Array
 
-    def __getitem__(self, window: tuple[slice, slice]) -> Chart:
+    def __getitem__(self, window: tuple[slice, slice]) -> "Chart":
         return Chart(self.points[window], self.axes[window], self.step[window])
 
     def slope(self, image: Array) -> Array:

@@ -2,8 +2,6 @@
 """The normal map of the eyes' lower layer. The ball's mesh bulges like the cornea and has a clear coat in shaders;
 under it, this map makes the iris a flat, slightly concave disc."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ARKit's eyeLook shapes turn the eyeball about its centre, besides moving the lids."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

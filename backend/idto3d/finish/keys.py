@@ -4,8 +4,6 @@
 Eyes, teeth and tongue move along, and skin stays out of eyeballs and teeth in each key and in natural mixtures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

@@ -6,8 +6,6 @@ muscles work against each other, and an eye closes only once. `limited` applies 
 makes random mixtures within them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 from math import comb

@@ -5,8 +5,6 @@ Teeth are yellower at the neck, greyer at the edge and darker from canine to mol
 at the teeth and red above; light falls off with depth in the mouth, which is painted for renderers without shadows.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

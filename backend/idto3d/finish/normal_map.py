@@ -2,8 +2,6 @@
 """Pores and fine lines of the skin as a normal map: dark detail of the photographs is taken as depth, over a fine
 grain."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numba import njit

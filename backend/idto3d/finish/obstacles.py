@@ -5,8 +5,6 @@ An eyeball is a radius for every direction from its centre, a row of teeth one f
 upright axis. Both move rigidly, nearly: each key moves them by an affine map, and a mixture by the sum of these maps.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numba

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Renders a finished head: for previews, for sheets, and for the check of the finished face."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small picture of each of a head's own expressions, to choose from in the add-on."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

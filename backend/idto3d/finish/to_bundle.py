@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A head as the arrays and images of a bundle."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import cv2

@@ -7,8 +7,6 @@ it: at rest the tip lies at the height of that edge, some way behind, as in peop
 apart when the tongue reaches them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -6,8 +6,6 @@ prefix that avatars give them. The weights are our own, set by eye on the starte
 a mild production and by what phonetics says of jaw, lips and tongue in each sound.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 

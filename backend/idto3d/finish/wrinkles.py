@@ -6,8 +6,6 @@ fade says how much each key (ARKit's, expressions, visemes) shows of them, by ho
 these lines.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

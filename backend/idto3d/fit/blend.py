@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Layers of colour joined in a Laplacian pyramid (Burt and Adelson 1983): tone over wide seams, detail over narrow."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The camera of a photograph, as far as a head in it can tell."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

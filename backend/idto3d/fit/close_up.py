@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Maps at twice the resolution that the stages work on, with the fine detail of a close-up (pores, hairs) added."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -6,8 +6,6 @@ Hue varies with blood and melanin (their axes in log linear RGB after Tsumura et
 variance, band by band, and comes from solid noise, so that it continues over the UV seams.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

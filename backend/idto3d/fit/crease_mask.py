@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where an expression creases the skin: dark lines that a photograph shows there are not on the face at rest."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..arrays import Array

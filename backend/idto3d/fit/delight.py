@@ -6,8 +6,6 @@ Skin's albedo varies little in the base layer, so most of that layer is light, e
 skin's hue or reddens it, gloss whitens it, hair is darker and greyer than skin.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

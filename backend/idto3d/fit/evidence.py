@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the photographs show of a head's surface: colours, and for each vertex and texel how well it was seen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,10 +18,11 @@ from .crease_mask import crease_mask
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
 from .hair_colour import HairColour, hair_on_skin
-from .no_skin import above_collar, features_of, no_skin, skin_like, zones_of
+from .occluders import above_collar, features_of, occluders, skin_like, zones_of
 from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
 from .result import HeadFit
 
+EYES_MATERIAL = "eyes"
 BELOW_CHIN = 0.015  # metres over which the face becomes the neck
 MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
@@ -57,6 +56,30 @@ class HairOver:
     masks: Sequence[Array]
     colour: HairColour
     roots: Callable[[Array], tuple[Array, Array]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Photographs of a head, whole and with the hair masked out. gains: factors (3,) to the common tone (3,); folds:
+    where each one's expression creases the skin (P,) 0..1; weights (K,) of the photographs."""
+
+    model: HeadModel
+    faces: Sequence[Face]
+    whole: Sequence[Projected]
+    photos: Sequence[Projected]
+    gains: Sequence[Array]
+    folds: Sequence[Array]
+    weights: Array
+    tone: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Of each photograph its own linear albedo (S,S,3) with how well it was seen (S,S), and the same of the mirrored
+    places (lent)."""
+
+    own: list[tuple[Array, Array]]
+    lent: list[tuple[Array, Array]]
 
 
 def gather_evidence(
@@ -121,33 +144,6 @@ def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: 
     return np.concatenate([at.padded(linear_to_srgb(albedo)), plain], 2)
 
 
-EYES_MATERIAL = "eyes"
-
-
-@dataclass(frozen=True, eq=False)
-class Views:
-    """Photographs of a head, whole and with the hair masked out. gains: factors (3,) to the common tone (3,); folds:
-    where each one's expression creases the skin (P,) 0..1; weights (K,) of the photographs."""
-
-    model: HeadModel
-    faces: Sequence[Face]
-    whole: Sequence[Projected]
-    photos: Sequence[Projected]
-    gains: Sequence[Array]
-    folds: Sequence[Array]
-    weights: Array
-    tone: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Layers:
-    """Of each photograph its own linear albedo (S,S,3) with how well it was seen (S,S), and the same of the mirrored
-    places (lent)."""
-
-    own: list[tuple[Array, Array]]
-    lent: list[tuple[Array, Array]]
-
-
 def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
     """(N,) 0..1 how far hair covers skin at points (N,3) of the neutral head, and its strands (N,)."""
     if hair is None or hair.roots is None:
@@ -178,7 +174,7 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
             weight = weight * (free + (1 - free) * like * like) * (1 - inner) * bare_neck
             image, seen = at.image(colour), at.image(weight)
             zones = np.stack([frames, strands], 1) * (1 - brows)[:, None]
-            seen = seen * (1 - no_skin(image, seen, tone, at.image(zones)))
+            seen = seen * (1 - occluders(image, seen, tone, at.image(zones)))
             sides.append((shaded(image, seen, tone, at.image(lips)), seen))
             crease.append(at.image(pixel[:, 2]))
         (own, own_seen), (lent, lent_seen) = sides

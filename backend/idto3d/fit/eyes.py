@@ -4,8 +4,6 @@
 Between the lids the photograph's own pixels are used, without highlights; the hidden rest is painted to match.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -2,8 +2,6 @@
 """A smooth displacement for what the identity modes cannot express: it moves landmarks to where the photographs show
 them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ Of a photograph's hair its body is wanted, not its sheen: what is brighter than 
 that hair does not have by nature (the sky's on black hair, the cheeks' beside white hair) go, but for strong ones: dye.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -69,6 +67,23 @@ class HairPaint:
     faced: Array
 
 
+@dataclass(frozen=True, eq=False)
+class HairColour:
+    """tone (3,) linear, of the hair; pictures: of each photo, (S,S,3) linear, the hair in even light; shades
+    (SHADES,3): logarithms by which its strands differ from what is around them, dark to light, equally many of each."""
+
+    tone: Array
+    pictures: tuple[Array, ...]
+    shades: Array
+
+    def strands(self, pattern: Array) -> Array:
+        """(...,3) factors of the tone: strands of a pattern (...,) of deviation 1 get shades by their rank in it, as
+        histograms are matched (Heeger and Bergen 1995)."""
+        rank, levels = ndtri((np.arange(SHADES) + 0.5) / SHADES), np.linspace(-3.0, 3.0, LEVELS)
+        table = np.exp(np.stack([np.interp(levels, rank, shade) for shade in self.shades.T], -1)).astype(np.float32)
+        return table[np.clip((pattern + 3.0) * ((LEVELS - 1) / 6.0) + 0.5, 0, LEVELS - 1).astype(np.int16)]
+
+
 def paint_hair(
     texels: Texels, triangles: Array, photos: Sequence[HairPhoto], skin: Array, hair: HairColour, pattern: Array
 ) -> HairPaint:
@@ -97,23 +112,6 @@ def paint_hair(
         texels.image(cover.astype(np.float32)),
         texels.image(np.minimum(faced, 1.0).astype(np.float32)),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class HairColour:
-    """tone (3,) linear, of the hair; pictures: of each photo, (S,S,3) linear, the hair in even light; shades
-    (SHADES,3): logarithms by which its strands differ from what is around them, dark to light, equally many of each."""
-
-    tone: Array
-    pictures: tuple[Array, ...]
-    shades: Array
-
-    def strands(self, pattern: Array) -> Array:
-        """(...,3) factors of the tone: strands of a pattern (...,) of deviation 1 get shades by their rank in it, as
-        histograms are matched (Heeger and Bergen 1995)."""
-        rank, levels = ndtri((np.arange(SHADES) + 0.5) / SHADES), np.linspace(-3.0, 3.0, LEVELS)
-        table = np.exp(np.stack([np.interp(levels, rank, shade) for shade in self.shades.T], -1)).astype(np.float32)
-        return table[np.clip((pattern + 3.0) * ((LEVELS - 1) / 6.0) + 0.5, 0, LEVELS - 1).astype(np.int16)]
 
 
 def hair_colour(photos: Sequence[tuple[Projected, Array]]) -> HairColour:

@@ -5,8 +5,6 @@ Gauss-Newton on a linear head model under a pinhole camera. The loss of the data
 pulls no harder than a doubtful one; the priors stay quadratic, so that nothing makes an implausible head cheap.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -73,7 +71,7 @@ class LandmarkModel:
     scatter: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
 
     @classmethod
-    def reported(cls, model: HeadModel) -> LandmarkModel:
+    def reported(cls, model: HeadModel) -> "LandmarkModel":
         """Where the landmark net says that they are."""
         at, seen = cls.of(model), model.landmark_identity
         return replace(
@@ -84,7 +82,7 @@ class LandmarkModel:
         )
 
     @classmethod
-    def of(cls, model: HeadModel) -> LandmarkModel:
+    def of(cls, model: HeadModel) -> "LandmarkModel":
         index = np.flatnonzero(model.landmark_trust > 0)
         corners, weights = model.landmark_triangle[index], model.landmark_barycentric[index].astype(np.float64)
 

@@ -3,8 +3,6 @@
 times one skin colour. On measured skin the albedo's own harmonics are a few per cent of its constant, so one colour is
 enough; shadows, highlights, brows and beards are outliers and get little weight."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

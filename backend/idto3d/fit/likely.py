@@ -6,8 +6,6 @@ modes, and how that map errs, were learnt on synthetic people (training/feature_
 so that several photographs of a person add up: what their errors have in common stays, the rest averages out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ Where only bare skin lies at the border, at the sides of cheeks and ears, the tw
 hair, a hat, a hand or a collar covers the head, the person's lies further out, so there it is only an upper bound.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

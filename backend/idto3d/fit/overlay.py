@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A photograph with the fitted head drawn over it, for people to judge the fit."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

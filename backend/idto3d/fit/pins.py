@@ -7,8 +7,6 @@ the remaining distance, exact at the pins and gone a few edges away (a thin plat
 off the pins). The result depends on the pins only; without pins nothing changes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A photograph projected onto the head: how well each vertex is seen, and the de-lit colour of each texel."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -6,8 +6,6 @@ equation is solved for the light with the maps given, as a sum of lobes by non-n
 1974), which keeps radiance nearly non-negative in all directions.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import replace
 

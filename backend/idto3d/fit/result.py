@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The result of a fit: one identity, and for each photograph camera, expression and light."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -9,8 +9,6 @@ The constants were measured on synthetic people (`python -m idto3d.training.tone
 widened for cameras and lids: in photographs the whites are a fifth darker.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ the walls of nostrils do, modes that move them slightly differently make them in
 space instead of along the surface, so that both move alike, and only as much as is needed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.spatial import cKDTree

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a photo's camera sees of a fitted head: the frontmost surface at each pixel."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

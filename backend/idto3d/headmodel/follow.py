@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is not the skin goes where the skin goes: eyes, teeth, lashes, hair."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +30,7 @@ class Anchor:
         rows = gather_rows(motion, self.near.reshape(-1)).view(*self.near.shape, 3)
         return (rows * self.weight[..., None]).sum(1)
 
-    def __getitem__(self, rows: Tensor) -> Anchor:
+    def __getitem__(self, rows: Tensor) -> "Anchor":
         return Anchor(self.near[rows], self.weight[rows])
 
 

@@ -5,8 +5,6 @@ Nothing outside this room knows a vertex number, a part's place in the UV or a l
 model is another file. Head frame: metres, right handed, +Y up, +Z out of the face, +X the person's left.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ties points to the nearest place on a triangle mesh, so that fields known on the mesh move the points."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -2,8 +2,6 @@
 """Triangle pairs of one mesh that intersect: sweep along the longest axis, then exact-style tests in double
 precision."""
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 from numpy.typing import NDArray

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The large-steps parametrisation of a mesh's motion (Nicolet, Jacobson, Jakob 2021), and its sparse solvers."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any

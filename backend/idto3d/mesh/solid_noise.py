@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Noise in 3D space, which has no seams on a surface, whatever its UV charts."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

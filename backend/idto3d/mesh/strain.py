@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Strain of a surface whose vertices move: how much, and in which directions, it is stretched and compressed."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..arrays import Array

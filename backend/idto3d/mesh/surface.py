@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Normals, edges, pieces and the Laplacian of a triangle mesh, in NumPy and SciPy."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import connected_components

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The texels of a map: the point of the surface at each texel's centre."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -8,8 +8,6 @@ Conventions used everywhere in this package:
 * a crop transform (2, 3) float64 maps image pixels to crop pixels: ``crop = M[:, :2] @ (x, y) + M[:, 2]``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Blendshape scores of a face by ARKit's names."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from numpy.typing import NDArray

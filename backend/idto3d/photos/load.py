@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading a photograph: any Pillow mode and bit depth to upright 8-bit sRGB, or a clear refusal."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

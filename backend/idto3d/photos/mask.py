@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The mask of the person, refined to the edges of the picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -5,8 +5,6 @@ MediaPipe's (Lugaresi et al. 2019; BlazeFace, Bazarevsky et al. 2019; Attention 
 with the names and shapes of `NETS`; training/face_nets_pack.py writes them.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The picture of a face: the square of a photo that shows the whole head, upright, for all later steps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -4,8 +4,6 @@
 They live apart from the base because saving a U-Net with adapters attached silently loses them (diffusers 0.42).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -9,8 +9,6 @@ The lambdas are per sample: a zero gate is the unconditional of classifier-free 
 both. diffusers' own IPAdapterAttnProcessor2_0 takes one scale for the whole batch, hence the processor here.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,18 +67,18 @@ class Condition:
     def __len__(self) -> int:
         return int(self.text.shape[0])
 
-    def to(self, dtype: torch.dtype) -> Condition:
+    def to(self, dtype: torch.dtype) -> "Condition":
         """The same in another precision; a reference keeps its own."""
         vectors = self.text.to(dtype), self.y_id.to(dtype), self.y_exp.to(dtype)
         return Condition(*vectors, self.lambda_id.to(dtype), self.lambda_exp.to(dtype), self.reference)
 
-    def unconditional(self, empty_text: Tensor) -> Condition:
+    def unconditional(self, empty_text: Tensor) -> "Condition":
         """The same batch with the empty prompt's embedding, (1, L, C) or (B, L, C), and all gates closed."""
         zeros = torch.zeros_like(self.lambda_id)
         reference = None if self.reference is None else self.reference.closed()
         return Condition(empty_text.expand_as(self.text), self.y_id, self.y_exp, zeros, zeros, reference)
 
-    def cat(self, other: Condition) -> Condition:
+    def cat(self, other: "Condition") -> "Condition":
         """Both batches, one after the other. Raises ValueError where only one of them has a reference."""
         if (self.reference is None) != (other.reference is None):
             raise ValueError("only one of the batches has a reference")

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A frozen 2D prior phi: text, identity and expression in, the noise of a latent out."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -64,7 +62,7 @@ class Prior(nn.Module):
         domain: Domain = "normal",
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-    ) -> Prior:
+    ) -> "Prior":
         """The prior of a pack, set to `domain`. Reads local files only.
 
         dtype: of the U-Net and text encoder; the autoencoder stays float32, whose image gradient half precision spoils.

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A pack: the folder of weights that a prior is loaded from (docs/architecture.md, contract 1)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The camera c, said in words: eight 45-degree sectors and a view from above."""
 
-from __future__ import annotations
-
 import math
 
 OVERHEAD = "overhead"

@@ -11,8 +11,6 @@ it sees get low-rank additions of their own:
 Neither depends on the noisy sample: they are made once a head. lambda_ref is per sample; zero leaves the net as it was.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,15 +44,15 @@ class Reference:
     layers: Layers
     gate: Tensor
 
-    def for_batch(self, count: int) -> Reference:
+    def for_batch(self, count: int) -> "Reference":
         """The one picture for a batch of `count`."""
         return replace(self, gate=self.gate.expand(count))
 
-    def closed(self) -> Reference:
+    def closed(self) -> "Reference":
         """The same with lambda_ref zero: what is unconditional in classifier-free guidance."""
         return replace(self, gate=torch.zeros_like(self.gate))
 
-    def cat(self, other: Reference) -> Reference:
+    def cat(self, other: "Reference") -> "Reference":
         """Both batches, one after the other."""
         gate = torch.cat([self.gate, other.gate])
         if self.layers is other.layers and all(len(key) == 1 for key, _ in self.layers.values()):
@@ -68,7 +66,7 @@ class Reference:
 
 
 class ReferenceAttnProcessor(nn.Module):
-    """Self-attention that a reference's keys and values may join."""
+    """"Reference"-attention that a reference's keys and values may join."""
 
     def __init__(self, name: str, attn: Attention, rank: int) -> None:
         super().__init__()

@@ -4,8 +4,6 @@
 z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) eps, with t an integer in 0 .. T-1.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +22,7 @@ class Schedule:
     def __len__(self) -> int:
         return int(self.alphas_cumprod.shape[0])
 
-    def to(self, device: torch.device | str) -> Schedule:
+    def to(self, device: torch.device | str) -> "Schedule":
         """The same schedule on another device."""
         return Schedule(self.alphas_cumprod.to(device))
 

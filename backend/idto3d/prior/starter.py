@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Networks of the starter pack: Stable Diffusion's classes at a size that two CPU cores can train and run."""
 
-from __future__ import annotations
-
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 TEXT_DIM = 128

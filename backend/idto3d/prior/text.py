@@ -4,8 +4,6 @@
 Both are saved in transformers' layout, so that one piece of code loads them and Stable Diffusion's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -5,8 +5,6 @@ World: the backend head frame (metres, right handed, +Y up, +Z out of the face, 
 Camera space: x right, y up, z toward the camera. Images are square with row 0 at the top.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

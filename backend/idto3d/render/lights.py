@@ -5,8 +5,6 @@ Radiances are linear RGB; 1 makes a white diffuse surface white. Directions and 
 Random near-white light keeps shading from being baked into the albedo: what changes at every step cannot be cancelled.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Vertex normals and camera-space normal maps, the geometry prior's image domain."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

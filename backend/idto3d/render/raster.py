@@ -6,8 +6,6 @@ Rendering" (nvdiffrast). With CUDA tensors and nvdiffrast installed by the user,
 otherwise the z-buffer and the outline search run on the CPU, and everything else on the tensors' own device.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 from collections.abc import Callable

@@ -5,8 +5,6 @@ The base is dimmed by what the coat reflects toward the viewer, as in Blender's 
 white surround therefore stays exactly white.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

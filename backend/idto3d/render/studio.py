@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The light that portraits of heads are shown in."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as F
 

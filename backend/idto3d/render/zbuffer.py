@@ -5,8 +5,6 @@ Screen coordinates are in pixels, x right, y down, with the centre of pixel (row
 All kernels release the GIL, so that views can run on threads.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray

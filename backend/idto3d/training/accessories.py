@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Accessories of synthetic people: glasses as a mesh, clothes as paint on neck and shoulders."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..arrays import Array

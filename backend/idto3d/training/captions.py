@@ -5,8 +5,6 @@ Each of a person's traits is mentioned or not, by one of several words and in an
 independently.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal

@@ -13,12 +13,11 @@ reference_albedo, reference_normal   each domain's reference network for a pictu
 pack     the folder that ships
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from .export import write_pack
 from .run import Run, TrainConfig
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
         "stages", nargs="*", metavar="stage", help=f"any of {', '.join(STAGES)}; none: {', '.join(USUAL)}"
     )
     for field in dataclasses.fields(TrainConfig):
-        kind = {"str": str, "int": int}[str(field.type)]
+        kind: Any = field.type  # str or int
         required = field.default is dataclasses.MISSING
         name = f"--{field.name.replace('_', '-')}"
         parser.add_argument(name, type=kind, required=required, default=None if required else field.default)

@@ -5,8 +5,6 @@ Of each person `views` (whole heads and close-ups from all sides with the pack's
 the priors) and `crops` (casual portraits, aligned for the recogniser, for y_id).
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context

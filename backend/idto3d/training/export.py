@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes the trained networks as a pack: safetensors, ONNX, JSON and a model card."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A pack's folder ``photos`` from Google's MediaPipe nets: names of photos/nets.py, weights in half precision."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

@@ -8,8 +8,6 @@ nobody. Errors are those on people left out (four folds), as two covariances: wh
 common, and what is each one's own.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.linalg
 

@@ -3,8 +3,6 @@
 landmarks on it. The only module that knows this model's vertices, lengths and names.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -2,8 +2,6 @@
 """The head kit (synthetic people made from MakeHuman's CC0 assets): skins, brows, hair, and how age and build shape a
 head. Its own topology; `registration` brings it to the head model's."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from dataclasses import dataclass

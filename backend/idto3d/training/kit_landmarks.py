@@ -2,8 +2,6 @@
 """Where MediaPipe's 468 landmarks lie on the head kit's skin: drawings of its average head in many looks, each shown to
 the landmark net, and a vote."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

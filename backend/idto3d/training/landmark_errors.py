@@ -7,8 +7,6 @@ the head (`fit.landmarks`): the net's report is a linear function of the head wi
 fit its posterior mean.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial

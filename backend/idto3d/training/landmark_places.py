@@ -5,8 +5,6 @@ Places estimated by fits to real photographs would carry those fits' bias into e
 surface are exact: a landmark's place is the point of the surface at its pixel.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

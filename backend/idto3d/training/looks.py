@@ -5,8 +5,6 @@ What a net's features tell of a person must not depend on these (domain randomis
 copy costs a tenth of another render.
 """
 
-from __future__ import annotations
-
 import io
 
 import cv2

@@ -9,8 +9,6 @@ The landmark net's inner features (128x8x8) as further inputs, tried with 108 pe
 take from .263 to .268 only.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

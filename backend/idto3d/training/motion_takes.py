@@ -5,8 +5,6 @@ Shading is simple, a lamp and a sky without shadows: thousands of frames are nee
 light.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The maps of synthetic people: skins of the head kit with beard, freckles and brows on them, and eyes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

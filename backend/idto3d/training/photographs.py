@@ -2,8 +2,6 @@
 """Photographs of synthetic people, as a casual camera takes them, by the project's own rasteriser and shading: a lamp
 that casts shadows, a sky, gloss, a room, exposure, noise and JPEG. Everything that is hidden from the fit is kept."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ The recogniser never sees a real photograph in training, so light, background, c
 compression vary far more widely here than in an album (domain randomisation, Tobin et al., 2017).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -6,8 +6,6 @@ domains are trained together: every picture trains the base and its domain's ada
 by min-SNR with gamma 5 (Hang et al. 2023).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

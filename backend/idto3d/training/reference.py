@@ -6,8 +6,6 @@ the evidence of one photograph. It gets the errors of tone of de-lit photographs
 trust it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

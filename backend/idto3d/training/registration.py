@@ -5,8 +5,6 @@ Non-rigid ICP (Allen, Curless and Popovic 2003): terms for landmarks (MediaPipe'
 head) and for nearest points, regularised by the graph Laplacian of the displacement with falling stiffness.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A training run: a folder, its stages, and their shared inputs."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The training loop of all stages: seeded by step, logged, with averaged weights, resumed after a kill."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Closest points on a triangle surface; compiled, for the hundreds of thousands of texels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

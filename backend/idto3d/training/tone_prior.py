@@ -2,8 +2,6 @@
 """`python -m idto3d.training.tone_prior --headkit DIR --facenets DIR`: the moments of `fit.tone`, from photographs of
 people of training whose skin is known."""
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the head kit lends to the head model once it is registered: skins, brows, hair, and the motion of its shapes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

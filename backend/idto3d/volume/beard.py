@@ -2,8 +2,6 @@
 """A beard off the skin, where it is thick: short strands that grow from where the skin's map is a beard's colour, hang
 on the skin there, and go with the jaw. Stubble stays in the map."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

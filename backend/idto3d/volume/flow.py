@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which way strands run over the hood: from a whorl or a parting downwards, and as photographs show them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Edge-preserving smoothing of masks along the colours of a photograph."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

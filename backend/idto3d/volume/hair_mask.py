@@ -7,8 +7,6 @@ sure and then, as in expectation maximisation, from what was found. Hair that ha
 in one piece; else what has its colour below the chin are clothes.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter

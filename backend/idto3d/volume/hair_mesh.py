@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The surface of a volume of hair as a mesh with locks and a map, attached to the scalp."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

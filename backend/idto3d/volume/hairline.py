@@ -7,8 +7,6 @@ shows neither skin nor hair. There the hairline is what people's are: from the t
 is seen and down behind it, or over an ear that is covered. Where skin is seen, the photo's border counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

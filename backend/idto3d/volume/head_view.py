@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the parts of a fitted head lie in its photograph: what can be told of a pixel by its place alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

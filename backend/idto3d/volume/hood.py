@@ -7,8 +7,6 @@ equator, from the vertical axis below. Flattened, (turn, down) are polar coordin
 middle and the face's side below it: no seam, and one place for each point of an outer surface.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -5,8 +5,6 @@ The faces and the grid edges that carry the vertices follow from the signs alone
 signed distances and the grid points (`surface_vertices`). Expressions that share signs share one topology.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import permutations
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What one photograph says of the hair's volume: where there is none, and how far it reaches at the outline."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -2,8 +2,6 @@
 """Locks that stand off a surface of hair: ribbons that run with the strands and end in a point. Without them its
 outline is a helmet's."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -6,8 +6,6 @@ far down hair comes on either side. The rest is completed smoothly: the crown an
 around them, the back is as long as the longer side. Where there is hair at all, `hairline` says.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

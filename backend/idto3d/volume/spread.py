@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A smooth map over the hood through values known at some of its places."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from scipy.sparse import coo_array, csc_array, diags_array, eye_array

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How hair lies: how strands run in a photograph, whether they run alike or curl, and patterns of such strands."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter

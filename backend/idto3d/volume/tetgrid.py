@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kuhn's subdivision of a lattice into tetrahedra, around a surface only."""
 
-from __future__ import annotations
-
 from itertools import permutations
 
 import numpy as np

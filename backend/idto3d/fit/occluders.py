@@ -2,8 +2,6 @@
 """Finds things that cover skin in a photograph, by colour and place, so that they are left out: strands over the
 forehead, frames of glasses, cloth, objects held before the face."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from scipy.ndimage import convolve1d
@@ -90,7 +88,7 @@ def above_collar(like: Array, weight: Array, neck: Array) -> Array:
     return np.where(below > 0, bare.ravel()[place], 1.0).astype(np.float32)
 
 
-def no_skin(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
+def occluders(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
     """(S,S) 0..1: where colours (S,S,3) linear, seen with weight (S,S), belong to something in front of the skin.
 
     zones (S,S,2): where frames of glasses and strands of hair may lie.
