@@ -97,7 +97,7 @@ def project_photo(
     buffer = draw_depth(resized(camera, DEPTH_SIZE / size), vertices, triangles, DEPTH_SIZE)
     linear = srgb_to_linear(face.picture)
     usable = usable_pixels(face)
-    bright, light = _light(model, face, pixel, normal, facing, linear, usable)
+    bright, light = _light(model, face, (pixel, normal, facing), linear, usable)
     shade = shading(light, normal)
     tone = likely_tone(_reading(model, face, (pixel, facing, shade), linear, bright))
     mirrored = coat(np.full(1, USUAL_FACING))
@@ -120,10 +120,11 @@ def usable_pixels(face: Face) -> Array:
 
 
 def _light(
-    model: HeadModel, face: Face, pixel: Array, normal: Array, facing: Array, linear: Array, usable: Array
+    model: HeadModel, face: Face, laid: tuple[Array, Array, Array], linear: Array, usable: Array
 ) -> tuple[Array, Array]:
-    """Brightness (3,) of the skin between brows, eyes, lips and the face's outline, and the light (9,3) on it."""
-    size = len(linear)
+    """Brightness (3,) of the skin between brows, eyes, lips and the face's outline, and the light (9,3) on it; laid:
+    pixel, normal and facing (P,...)."""
+    (pixel, normal, facing), size = laid, len(linear)
     skin = polygon_mask(size, face.landmarks, OVAL)
     for outline in (*BROWS, *EYES, LIPS):
         skin &= ~polygon_mask(size, face.landmarks, outline)
@@ -161,7 +162,7 @@ def read_light(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) 
     pixel, _ = camera.project(posed)
     facing = (normal * camera.towards(posed)).sum(1)
     linear = srgb_to_linear(face.picture)
-    bright, light = _light(model, face, pixel, normal, facing, linear, usable_pixels(face))
+    bright, light = _light(model, face, (pixel, normal, facing), linear, usable_pixels(face))
     return _reading(model, face, (pixel, facing, shading(light, normal)), linear, bright)
 
 
