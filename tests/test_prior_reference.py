@@ -13,7 +13,7 @@ from torch import Tensor
 
 from idto3d.distill import reference as seeing
 from idto3d.distill.guidance import conditions
-from idto3d.distill.reference import reference_camera, reference_picture, with_reference
+from idto3d.distill.reference import reference_camera, reference_picture, use_domain
 from idto3d.distill.views import View
 from idto3d.errors import UserError
 from idto3d.prior.adapters import AdapterConfig, Condition, attach, denoise
@@ -204,11 +204,10 @@ def test_the_picture_shows_what_was_seen_and_no_more(monkeypatch: pytest.MonkeyP
 
 def test_the_stage_looks_once_and_asks_with_what_it_saw(pack_dir: Path) -> None:
     prior, scene, config = Prior.load(read_pack(pack_dir), "albedo"), tiny_scene(), quick_config(1)
-    who = with_reference(replace(someone(), y_exp=torch.eye(3, DIM)), prior, scene, config, "albedo")
+    who = use_domain(prior, replace(someone(), y_exp=torch.eye(3, DIM)), scene, config, "albedo")
     assert who.reference is not None
     views = [View(reference_camera(scene, config.views), False)] * 3
     cond = conditions(prior, who, config, 0, views, "albedo")
     assert cond.reference is not None and cond.reference.gate.tolist() == [0.5] * 3
     assert cond.reference.layers is who.reference.layers
-    prior.use("normal")
-    assert with_reference(someone(), prior, scene, config, "normal").reference is None
+    assert use_domain(prior, someone(), scene, config, "normal").reference is None

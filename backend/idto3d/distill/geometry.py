@@ -20,8 +20,8 @@ from .config import DistillationConfig, GeometryConfig
 from .freedom import feathered, freedom
 from .guidance import Conditioning, conditions, prior_loss
 from .hair import HairSurface, Lattice, rim
-from .loop import Callbacks, Draw, Run, Stage, distil
-from .reference import with_reference
+from .loop import SILENT, Callbacks, Draw, Run, Stage, distil
+from .reference import use_domain
 from .report import Report, geometry_report
 from .scene import Scene, Unseen, vertex_areas
 from .uniform_adam import UniformAdam
@@ -181,14 +181,10 @@ def run_geometry(
     who: Conditioning,
     config: DistillationConfig,
     run: Run,
-    callbacks: Callbacks | None = None,
+    callbacks: Callbacks = SILENT,
 ) -> tuple[Scene, Report]:
     """Distil the shape of a scene with the adapters of "normal"; the report has the motion by region."""
-    callbacks = callbacks or Callbacks()
-    if len(who.names) != len(scene.displacements):
-        raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")
-    prior.use("normal")
-    who = with_reference(who, prior, scene, config, "normal")
+    who = use_domain(prior, who, scene, config, "normal")
     stage_config = config.geometry
     sculpture = Sculpture(scene, stage_config)
     variables = sculpture.variables

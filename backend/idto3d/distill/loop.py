@@ -44,6 +44,9 @@ class Callbacks:
     poll: Callable[[], None] = _ignore
 
 
+SILENT = Callbacks()
+
+
 @dataclass(frozen=True, eq=False)
 class Draw:
     """One step: its number, how far the stage is (0..1), and its sources of randomness."""

@@ -26,10 +26,15 @@ SHOWN = 0.5
 """How well a place must be seen to be in the picture."""
 
 
-def with_reference(
-    who: Conditioning, prior: Prior, scene: Scene, config: DistillationConfig, domain: Domain
+def use_domain(
+    prior: Prior, who: Conditioning, scene: Scene, config: DistillationConfig, domain: Domain
 ) -> Conditioning:
-    """The conditioning with the domain's reference of the scene's evidence; unchanged if the prior has no adapter."""
+    """Change the prior to a domain; returns the conditioning with that domain's reference of the scene's evidence, the
+    same if the prior has no reference network. Raises ValueError where expressions and displacements differ in number.
+    """
+    if len(who.names) != len(scene.displacements):
+        raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")
+    prior.use(domain)
     if not prior.lambda_ref:
         return who
     return replace(who, reference=prior.look(reference_picture(scene, config.views, domain, prior.image_size)))

@@ -17,8 +17,8 @@ from ..render.skin import render_skin
 from .config import DistillationConfig, TextureConfig
 from .freedom import feathered_map, freedom
 from .guidance import Conditioning, conditions, prior_loss
-from .loop import Callbacks, Draw, Run, Stage, distil
-from .reference import with_reference
+from .loop import SILENT, Callbacks, Draw, Run, Stage, distil
+from .reference import use_domain
 from .report import Report, texture_report
 from .scene import Scene, Unseen
 from .seams import Seam, find_seams, seam_gap
@@ -111,14 +111,10 @@ def run_texture(
     who: Conditioning,
     config: DistillationConfig,
     run: Run,
-    callbacks: Callbacks | None = None,
+    callbacks: Callbacks = SILENT,
 ) -> tuple[Scene, Report]:
     """Distil the maps of a scene with the adapters of "albedo"; the report has the change by region."""
-    callbacks = callbacks or Callbacks()
-    if len(who.names) != len(scene.displacements):
-        raise ValueError(f"{len(who.names)} expressions, and displacements of {len(scene.displacements)}")
-    prior.use("albedo")
-    who = with_reference(who, prior, scene, config, "albedo")
+    who = use_domain(prior, who, scene, config, "albedo")
     stage_config = config.texture
     painting = Painting(scene, stage_config)
     variables = painting.variables

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..distill.config import DistillationConfig
 from ..distill.guidance import Conditioning, conditions
-from ..distill.reference import with_reference
+from ..distill.reference import use_domain
 from ..distill.scene import Scene, Unseen
 from ..distill.sds import ddim_sample, guide
 from ..distill.texture import Painting
@@ -32,8 +32,7 @@ def paint_samples(
     scene: Scene, prior: Prior, who: Conditioning, config: DistillationConfig, seed: int, count: int = 16
 ) -> Scene:
     """The scene painted by `count` samples of the prior."""
-    prior.use("albedo")
-    who = with_reference(who, prior, scene, config, "albedo")
+    who = use_domain(prior, who, scene, config, "albedo")
     rng, source = np.random.default_rng([seed, 3]), torch.Generator().manual_seed(seed)
     painting = Painting(scene, replace(config.texture, trust=FREE))
     views = sample_views(rng, config.views, count, Unseen(scene))
