@@ -18,8 +18,9 @@ _FACING = 0.3  # cosine between normals: else it is the other lip
 
 
 def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
-    """Steps to the new object, which is selected and active, and how far its finest level lies off the head's skin on
-    average, metres. Hair, eyes, teeth and lashes are left out: they would be rounded off."""
+    """Steps to the new object, which is selected and active in the place of the head, now hidden, and how far its
+    finest level lies off the head's skin on average, metres. Hair, eyes, teeth and lashes are left out: they would be
+    rounded off."""
     full = densities.full_of(head)
     had = densities.existing(full, "QUARTER") is not None
     quarter = yield from scaled(densities.change(head, "QUARTER"), 0.0, _QUARTERED)
@@ -43,12 +44,16 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
             yield _QUARTERED + (_SUBDIVIDED - _QUARTERED) * (level + 1) / LEVELS
             bpy.ops.object.multires_subdivide(modifier=modifier.name, mode="CATMULL_CLARK")
         modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
-        return made, (yield from scaled(_reshape(context, made, full, modifier), _SUBDIVIDED, 1.0))
+        off = yield from scaled(_reshape(context, made, full, modifier), _SUBDIVIDED, 1.0)
     except BaseException:
         bpy.data.batch_remove([made, mesh] if had else [made, mesh, quarter, quarter.data])
         context.view_layer.objects.active = head
         head.select_set(True)
         raise
+    # Both in one place, each would show through the other.
+    head.hide_set(True)
+    head.hide_render = True
+    return made, off
 
 
 def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> Steps[float]:

@@ -14,13 +14,6 @@ from .stepwise import Refused, Steps, StepsOperator
 
 _CHARACTERS = 32  # in a line of the file browser's side region
 
-_GROUPS = (
-    ("ARKIT", "ARKit", "The 52 shapes of Apple's face tracking"),
-    ("MOODS", "Expressions", "smile, anger and the other whole expressions"),
-    ("VISEMES", "Visemes", "The 15 mouth shapes of speech"),
-    ("OTHER", "Own Keys", "Keys that you made"),
-)
-
 
 class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
     """Write the head with its keys and maps for another program"""
@@ -36,13 +29,17 @@ class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
         description="The program that will read it",
         items=[(preset.name, preset.title, preset.tip) for preset in export.PRESETS],
     )
-    groups: bpy.props.EnumProperty(  # type: ignore[valid-type]
-        name="Keys",
-        description="Which shape keys go along",
-        items=_GROUPS,
-        options={"ENUM_FLAG"},
-        default={name for name, _, _ in _GROUPS},
+    # A tick each: a set of toggles would be left with the one that is clicked on.
+    arkit: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="ARKit", description="The 52 shapes of Apple's face tracking", default=True
     )
+    moods: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Expressions", description="smile, anger and the other whole expressions", default=True
+    )
+    visemes: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Visemes", description="The 15 mouth shapes of speech", default=True
+    )
+    other: bpy.props.BoolProperty(name="Own Keys", description="Keys that you made", default=True)  # type: ignore[valid-type]
     textures: bpy.props.EnumProperty(  # type: ignore[valid-type]
         name="Textures",
         items=(
@@ -74,7 +71,10 @@ class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
     def draw(self, context: Any) -> None:
         layout = self.layout
         layout.prop(self, "preset")
-        layout.column().prop(self, "groups")
+        column = layout.column(align=True)
+        column.label(text="Keys:")
+        for group in export.keys.GROUPS:
+            column.prop(self, group.lower())
         layout.prop(self, "textures")
         layout.prop(self, "rig")
         layout.prop(self, "animation")
@@ -104,7 +104,8 @@ class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
 
     def _choice(self) -> export.Choice:
         textures = None if self.textures == "PRESET" else self.textures
-        return export.Choice(export.BY_NAME[self.preset], tuple(self.groups), textures, self.rig, self.animation)
+        groups = tuple(group for group in export.keys.GROUPS if getattr(self, group.lower()))
+        return export.Choice(export.BY_NAME[self.preset], groups, textures, self.rig, self.animation)
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_export,))

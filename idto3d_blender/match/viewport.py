@@ -16,6 +16,8 @@ from .overlay import Frame
 TOOL = "idto3d.pins"
 FACE = 0.6  # of the viewport's height
 _before: dict[str, Any] = {}
+_entered: set[int] = set()
+"""Viewports that were entered: an undo that takes the photo's camera away lets them look through the scene's own."""
 
 
 def enter(context: Any, camera: Any, face: NDArray[np.floating]) -> None:
@@ -38,6 +40,7 @@ def enter(context: Any, camera: Any, face: NDArray[np.floating]) -> None:
             outline=space.overlay.show_outline_selected,
             tool=tool.idname if tool else "builtin.select_box",
         )
+    _entered.add(space.as_pointer())
     space.use_local_camera = True
     space.camera = camera
     view.view_perspective = "CAMERA"
@@ -90,6 +93,7 @@ def leave() -> None:
             if tool is not None and tool.idname == TOOL:
                 bpy.ops.wm.tool_set_by_id(name=_before.get("tool", "builtin.select_box"))
     _before.clear()
+    _entered.clear()
     redraw()
 
 
@@ -100,7 +104,7 @@ def _ours() -> Iterator[tuple[Any, Any, Any]]:
             if area.type == "VIEW_3D":
                 space = area.spaces.active
                 gone = space.use_local_camera and space.camera is None
-                if gone or (space.camera is not None and stage.KEY in space.camera):
+                if gone or space.as_pointer() in _entered or (space.camera is not None and stage.KEY in space.camera):
                     yield window, area, space
 
 

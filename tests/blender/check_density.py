@@ -134,7 +134,7 @@ def check_multires(full: Any) -> None:
         assert [set(kind) for kind in kinds] == before and bpy.context.object == full and not full.hide_get()
     assert bpy.ops.idto3d.multires_base() == {"FINISHED"}
     made = bpy.context.object
-    assert made != full and not full.hide_get() and densities.density_of(made) == densities.FULL
+    assert made != full and full.hide_get() and full.hide_render and densities.density_of(made) == densities.FULL
     assert made.data.name == made.name and [material[naming.ROLE] for material in made.data.materials] == ["skin"]
     curve = made.data.materials[0].node_tree.animation_data.drivers[0]
     assert curve.driver.variables[0].targets[0].id == made.data.shape_keys

@@ -251,7 +251,8 @@ def check_refusals() -> None:
     assert not Path("x").exists()
     (WORK / "a file").write_text("")
     refused("THREE", WORK / "a file", "E_EXPORT_WRITE")
-    assert bpy.ops.idto3d.export(directory=str(folder), preset="THREE", groups={"ARKIT"}) == {"FINISHED"}
+    arkit = {"moods": False, "visemes": False, "other": False}
+    assert bpy.ops.idto3d.export(directory=str(folder), preset="THREE", **arkit) == {"FINISHED"}
     assert mine.read_text() == "mine"
     _, found = read("THREE", folder / FILES["THREE"])
     assert found.keys.keys() == {"eyeBlinkLeft", "eyeBlinkRight", "jawOpen"}

@@ -18,6 +18,7 @@ from mathutils import Euler, Vector
 import idto3d_blender
 from idto3d_blender.head import import_head, room
 from idto3d_blender.jobs import graphics_memory, session, setup_backend
+from idto3d_blender.match import viewport as match_viewport
 from idto3d_blender.studio import live, view, viewport_colours
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
@@ -195,6 +196,26 @@ def check_gpu_memory(state: session.Session) -> None:
     assert graphics_memory.free() == 0, "a second time there is nothing to set"
 
 
+def check_match_undone() -> None:
+    """A viewport that looked through a photo's camera is as before, also when an undo took that camera away and Blender
+    put the scene's own in its place."""
+    area, space = viewport()
+    looks = space.region_3d
+    looks.view_perspective = "PERSP"
+    before = looks.view_matrix.copy()
+    camera = bpy.data.objects.new("photo", bpy.data.cameras.new("photo"))
+    bpy.context.collection.objects.link(camera)
+    match_viewport._look_at_face = lambda *_: None  # regions have no size without a window
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
+        match_viewport.enter(bpy.context, camera, np.zeros((1, 2)))
+    assert looks.view_perspective == "CAMERA" and not space.overlay.show_extras
+    bpy.data.objects.remove(camera)
+    space.use_local_camera = False
+    match_viewport.leave()
+    assert looks.view_perspective == "PERSP" and space.overlay.show_extras and space.overlay.show_outline_selected
+    assert np.allclose(looks.view_matrix, before, atol=1e-5)
+
+
 def check_many_objects() -> None:
     """A scene of 20,000 objects holds nobody up; what stands where is right in it."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -242,6 +263,7 @@ def main() -> None:
     check_colours()
     check_gpu_memory(state)
     check_many_objects()
+    check_match_undone()
     idto3d_blender.unregister()
     blender_session.leave()
 
