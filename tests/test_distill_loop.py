@@ -14,7 +14,7 @@ from idto3d.distill import geometry, texture
 from idto3d.distill.config import DistillationConfig
 from idto3d.distill.geometry import run_geometry
 from idto3d.distill.guidance import condition_on
-from idto3d.distill.loop import Callbacks, Run
+from idto3d.distill.loop import SILENT, Callbacks, Run
 from idto3d.distill.scene import Scene
 from idto3d.distill.texture import run_texture
 from idto3d.errors import Cancelled
@@ -49,7 +49,7 @@ class Job:
         self.scene = tiny_scene(tiny_head_model(16, 9))
         self.steps = 0
 
-    def __call__(self, callbacks: Callbacks | None = None, seed: int = 3) -> Scene:
+    def __call__(self, callbacks: Callbacks = SILENT, seed: int = 3) -> Scene:
         prior: Any = KnownPrior(grey, self.monkeypatch)
         run = Run("standard", seed, self.folder)
         try:
