@@ -22,7 +22,7 @@ class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
     bl_idname = "idto3d.export"
     bl_label = "Export Head"
 
-    directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    directory: bpy.props.StringProperty(subtype="DIR_PATH")  # type: ignore[valid-type]
     filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
     preset: bpy.props.EnumProperty(  # type: ignore[valid-type]
         name="For",

@@ -8,7 +8,8 @@ import bpy
 from mathutils import Vector
 
 from ..jobs import generate
-from ..studio import stage
+from ..studio import stage, view, viewport_colours
+from ..ui import preferences
 from . import bundle, clean_neck, import_head, room
 
 
@@ -44,6 +45,8 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
         name="Cut Neck", description="Without shoulders, cut level at the neck's base", default=False
     )
 
+    _asked = False
+
     @classmethod
     def poll(cls, context: Any) -> bool:
         if context.mode != "OBJECT":
@@ -55,6 +58,7 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
         return True
 
     def invoke(self, context: Any, event: Any) -> set[str]:
+        self._asked = True
         self.filepath = self.filepath or first_folder()
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
@@ -81,6 +85,8 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
             framing = stage.frame_head(head)
             stage.add_camera(context.scene, framing)
             stage.add_lights(context.scene, framing)
+        if self._asked:
+            _show(context, head)
         self.report({"INFO"}, f"{head.name}: {len(head.data.shape_keys.key_blocks) - 1} expressions")
         return {"FINISHED"}
 
@@ -90,6 +96,16 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
         if self.place == "CURSOR":
             return context.scene.cursor.location.copy()
         return room.free_spot(context.scene, context.view_layer)
+
+
+def _show(context: Any, head: Any) -> None:
+    """To somebody in a window, as a head that was made here."""
+    context.view_layer.update()
+    chosen = preferences.get()
+    if chosen.frame_view:
+        view.bring_into_sight(head)
+    if chosen.solid_colours:
+        viewport_colours.show(viewport_colours.FINISHED)
 
 
 def first_folder() -> str:

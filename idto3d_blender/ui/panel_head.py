@@ -127,7 +127,9 @@ class IDTO3D_PT_scene(panel_parts.HeadBox, bpy.types.Panel):
         last.enabled = lit
         last.operator("idto3d.remove_lights", text="", icon="X")
         # What most decides whether skin looks as in the photo, and hidden among a render's settings.
-        layout.prop(context.scene.view_settings, "view_transform", text="View Transform")
+        row = layout.split(factor=0.45)
+        row.label(text="View Transform")
+        row.prop(context.scene.view_settings, "view_transform", text="")
 
 
 class IDTO3D_PT_use(panel_parts.HeadBox, bpy.types.Panel):

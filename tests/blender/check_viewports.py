@@ -16,7 +16,7 @@ import numpy as np
 from mathutils import Euler, Vector
 
 import idto3d_blender
-from idto3d_blender.head import import_head, room
+from idto3d_blender.head import import_head, operators_import, room
 from idto3d_blender.jobs import graphics_memory, session, setup_backend
 from idto3d_blender.match import viewport as match_viewport
 from idto3d_blender.studio import live, view, viewport_colours
@@ -196,6 +196,19 @@ def check_gpu_memory(state: session.Session) -> None:
     assert graphics_memory.free() == 0, "a second time there is nothing to set"
 
 
+def check_import() -> None:
+    """A head that somebody brings in by hand is shown as one that was made here; a script's leaves the view alone."""
+    bpy.ops.wm.read_factory_settings()
+    area, space = viewport()
+    before = space.region_3d.view_matrix.copy()
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "head")) == {"FINISHED"}
+    head = bpy.context.object
+    assert space.region_3d.view_matrix == before and space.shading.color_type == "MATERIAL"
+    operators_import._show(bpy.context, head)
+    assert view.shows(area, space, head) and abs(seen_from(space.region_3d, head)[0]) < 50
+    assert space.shading.color_type == "TEXTURE"
+
+
 def check_match_undone() -> None:
     """A viewport that looked through a photo's camera is as before, also when an undo took that camera away and Blender
     put the scene's own in its place."""
@@ -264,6 +277,7 @@ def main() -> None:
     check_gpu_memory(state)
     check_many_objects()
     check_match_undone()
+    check_import()
     idto3d_blender.unregister()
     blender_session.leave()
 
