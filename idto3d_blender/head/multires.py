@@ -2,8 +2,6 @@
 """A base to sculpt on: the skin in a quarter of its quads, with the full head's shape as displacement of a
 Multiresolution modifier. All keys move the base, and what was sculpted with it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import bpy

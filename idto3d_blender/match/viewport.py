@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The viewport that looks through a photo's camera, and what it looked at before."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The boxes for a finished head: expressions, animation, light, asset."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import bpy
