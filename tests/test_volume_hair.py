@@ -147,6 +147,15 @@ def test_long_hair_hangs_as_far_as_seen_and_behind_the_head(long_hair: tuple[Hai
     assert back[:, 1].min() < -0.115, "the back is as long as the sides"
 
 
+def test_hair_that_leaves_the_picture_goes_on_below_it() -> None:
+    view = camera()
+    inside = places(view)[1] > -0.07
+    whole = photo(view, curtains(view))
+    shown = replace(whole, inside=inside, person=whole.person * inside)
+    mesh = extract(carve_hair(MODEL, fitted(view), [shown], [(curtains(view) & inside).astype(np.float32)]))
+    assert mesh is not None and mesh.vertices[:, 1].min() < -0.115
+
+
 def test_no_hair_before_the_face_or_in_the_head(long_hair: tuple[HairVolume, HairMesh]) -> None:
     _, mesh = long_hair
     head, _ = head_seen(camera())

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.volume.hairline import SkinSeen, find_border, find_curtain
+from idto3d.volume.hairline import SkinSeen, find_border, find_curtain, lent
 from idto3d.volume.hood import PIXEL, fit_hood, flatten_skin, read_map
 from tests.tiny_head import tiny_head_model
 
@@ -26,7 +26,7 @@ def at(values: Array, degrees: float, below: float) -> float:
 def ear(sign: float, value: float) -> SkinSeen:
     """A photo that shows one ear, bare or covered, and nothing else."""
     place = (TURN * sign > 1.4) & (TURN * sign < 2.0) & (np.abs(DOWN - HOOD.equator - 0.045) < 0.03)
-    return SkinSeen(np.where(place, value, 0.0), place.astype(float))
+    return SkinSeen(np.where(place, value, 0.0), place.astype(float), NOTHING)
 
 
 def border(seen: SkinSeen, length: float, beside: tuple[Array, Array] = (NONE, NONE)) -> Array:
@@ -48,7 +48,7 @@ def test_it_hangs_before_an_ear_that_is_covered_but_not_over_a_cheek_that_is_see
     seen = ear(1.0, 0.02)
     assert at(border(seen, 0.15), 70, 0.06) > 0.005
     cheek = (TURN > 0.5) & (TURN < np.radians(76)) & (DOWN > HOOD.equator)
-    seen = SkinSeen(np.where(cheek, -0.02, seen.value), np.where(cheek, 1.0, seen.weight))
+    seen = SkinSeen(np.where(cheek, -0.02, seen.value), np.where(cheek, 1.0, seen.weight), NOTHING)
     assert at(border(seen, 0.15), 70, 0.06) < 0 < at(border(seen, 0.15), 88, 0.06)
 
 
@@ -57,6 +57,30 @@ def test_an_ear_that_is_turned_away_is_as_the_other_unless_hair_is_seen_beside_i
     assert at(border(seen, 0.15), -85, 0.08) < 0
     outline = np.full(30, -1.5), np.full(30, HOOD.equator + 0.05)
     assert at(border(seen, 0.15, outline), -85, 0.08) > 0
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_lock_before_the_shoulder_is_one_with_the_hair_behind_it(side: float) -> None:
+    """Seen: a lock that hung in the air below an ear. It reaches no farther than strands come from behind the ear."""
+    seen, away = ear(side, -0.02), np.degrees(np.abs(TURN))
+    lock = (TURN * side > 0) & (away > 60) & (away < 72) & (np.abs(DOWN - HOOD.equator - 0.11) < 0.03)
+    shown = SkinSeen(np.where(lock, 0.01, seen.value), np.where(lock, 1.0, seen.weight), NOTHING)
+    inside = border(shown, 0.15)
+    assert at(border(seen, 0.15), side * 85, 0.12) < 0
+    assert all(at(inside, side * degrees, 0.12) > 0 for degrees in (70, 85, 100, 130))
+    assert at(inside, side * 62, 0.085) < 0 < at(inside, side * 95, 0.1)
+    neck = (TURN * side > 0) & (away > 76) & (away < 92) & (DOWN > HOOD.equator + 0.08)
+    bare = SkinSeen(np.where(neck, -0.02, shown.value), np.where(neck, 1.0, shown.weight), NOTHING)
+    assert at(border(bare, 0.15), side * 84, 0.12) < 0
+
+
+def test_a_temple_that_is_turned_away_has_the_hairline_of_the_other_if_hair_is_short() -> None:
+    left = TURN > 0
+    seen = SkinSeen(np.where(left, 0.01, -0.02), NOTHING + 0.5, np.where(left, 0.25, 0.75))
+    short, long = (lent(HOOD, seen, NOTHING + k) for k in (0.0, 1.0))
+    np.testing.assert_allclose(at(short.value, 60, 0.0), 0.01 - 0.5 * 0.03, atol=1e-4)
+    np.testing.assert_allclose([at(long.value, 60, 0.0), at(short.value, 60, -0.07)], 0.01, atol=1e-4)
+    np.testing.assert_allclose(at(short.value, -60, 0.0), -0.02, atol=1e-4)
 
 
 def test_borders_have_no_steps() -> None:

@@ -30,10 +30,12 @@ SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand 
 BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured and light
 COLOURED = (8.0, 18.0)  # chroma of both
 REDNESS = ((45.0, 1.3), (72.0, 0.35))  # L* and a* of b* that hair has at most: dark hair, which may be red, and light
-WHITE = ((0.0, 0.0), (70.0, 70.0), (100.0, 88.0))  # L* of pictures and of hair: white hair is no paper
+WHITE = ((0.0, 0.0), (60.0, 60.0), (100.0, 82.0))  # L* of pictures and of hair: white hair is no paper
+YELLOWED = ((60.0, 72.0), (8.0, 24.0))  # L* and chroma: hair as light and as grey is white, under a light or over skin
 PINK = 0.8  # b* that skin's a* brings along
 DYED = (16.0, 30.0)  # distance (a*, b*) from colours of nature: believed to be light, to be dye
 SHEEN_KEPT = 0.65  # of what is lighter than the body of dark hair: light hair has no sheen that one sees
+SHADE, SHADE_KEPT = 0.7, 0.5  # share of the body's lightness below which hair is shaded, and of that shade that stays
 LIGHT = (40.0, 65.0)  # L* of dark and of light hair
 HUE_KEPT = (0.7, 0.3)  # of colour that differs in wide patches, and from strand to strand
 PATCH = 0.015  # of the picture's side: a wide patch
@@ -79,7 +81,7 @@ class HairColour:
     def strands(self, pattern: Array) -> Array:
         """(...,3) factors of the tone: strands of a pattern (...,) of deviation 1 get shades by their rank in it, as
         histograms are matched (Heeger and Bergen 1995)."""
-        rank, levels = ndtri((np.arange(SHADES) + 0.5) / SHADES), np.linspace(-3.0, 3.0, LEVELS)
+        rank, levels = _ranks(), np.linspace(-3.0, 3.0, LEVELS)
         table = np.exp(np.stack([np.interp(levels, rank, shade) for shade in self.shades.T], -1)).astype(np.float32)
         return table[np.clip((pattern + 3.0) * ((LEVELS - 1) / 6.0) + 0.5, 0, LEVELS - 1).astype(np.int16)]
 
@@ -127,12 +129,13 @@ def hair_colour(photos: Sequence[tuple[Projected, Array]]) -> HairColour:
         wide = raw[1:] + np.clip(8 * near, 0, 1)[..., None] * (wide - raw[1:])
         hue = tone[1:] + HUE_KEPT[0] * (wide - raw[1:]) + HUE_KEPT[1] * np.clip(lab[..., 1:] - wide, -12, 12)
         light = lab[..., :1] - (1 - SHEEN_KEPT) * (1 - _lightness(tone)) * np.maximum(lab[..., :1] - tone[0], 0.0)
+        light = light + (1 - SHADE_KEPT) * np.maximum(SHADE * tone[0] - light, 0.0)
         pictures.append(_linear(natural(np.concatenate([light, hue], 2))))
     masks = [mask for _, mask in photos]
-    return HairColour(_linear(tone[None])[0], tuple(pictures), _shades(pictures, masks))
+    return HairColour(_linear(tone[None])[0], tuple(pictures), _shades(pictures, masks, _coloured(tone)))
 
 
-def _shades(pictures: Sequence[Array], masks: Sequence[Array]) -> Array:
+def _shades(pictures: Sequence[Array], masks: Sequence[Array], coloured: float) -> Array:
     apart = [np.zeros((SHADES, 3), np.float32)]
     for picture, mask in zip(pictures, masks, strict=True):
         inside = mask > 0.9
@@ -143,8 +146,18 @@ def _shades(pictures: Sequence[Array], masks: Sequence[Array]) -> Array:
     ranked = all_of[np.argsort(all_of.mean(1), kind="stable")]
     shades = np.stack([part.mean(0) for part in np.array_split(ranked, SHADES)])
     shades -= shades.mean(0)
+    # Strands of grey and white hair differ in lightness; what differs in hue is light and skin that shows through.
+    grey = shades.mean(1, keepdims=True)
+    shades = grey + coloured * (shades - grey)
     contrast = float(shades.mean(1).std())
-    return shades * (np.clip(contrast, *CONTRAST) / max(contrast, 1e-6))
+    if contrast < 0.01 * CONTRAST[0]:  # no photo tells
+        shades, contrast = _ranks()[:, None] * np.ones(3, np.float32), 1.0
+    return shades * (np.clip(contrast, *CONTRAST) / contrast)
+
+
+def _ranks() -> Array:
+    """(SHADES,) standard normal: the middles of as many equally likely parts."""
+    return ndtri((np.arange(SHADES) + 0.5) / SHADES)
 
 
 def natural(lab: Array) -> Array:
@@ -152,10 +165,11 @@ def natural(lab: Array) -> Array:
     dark, since pink is skin's, and goes with skin's yellow; but for strong colours, which are dye."""
     light, a, b = np.moveaxis(lab, -1, 0)
     share = np.interp(light, *np.transpose(REDNESS))
-    light = np.interp(light, *np.transpose(WHITE))
     yellow = np.maximum(b - PINK * np.maximum(a - share * np.maximum(b, 0.0) - 1.5, 0.0), 0.0)
+    yellow = yellow * (1.0 - ramp(light, *YELLOWED[0]) * (1.0 - ramp(yellow, *YELLOWED[1])))
     red = np.clip(a, 0.0, share * yellow + 1.5)
     dyed = np.clip((np.hypot(a - red, b - yellow) - DYED[0]) / (DYED[1] - DYED[0]), 0.0, 1.0)
+    light = np.interp(light, *np.transpose(WHITE))
     return np.stack([light, red + dyed * (a - red), yellow + dyed * (b - yellow)], -1)
 
 
@@ -184,11 +198,18 @@ def _lightness(lab: Array) -> float:
 def _body(lab: Array) -> Array:
     """(3,) L*a*b* of hair's body in its pixels (N,3)."""
     middle = np.median(lab, 0)
-    coloured = np.clip((np.hypot(*middle[1:]) - COLOURED[0]) / (COLOURED[1] - COLOURED[0]), 0, 1)
-    coloured = max(coloured, _lightness(middle))
+    coloured = max(_coloured(middle), _lightness(middle))
     order = np.argsort(lab[:, 0], kind="stable")
     at = len(lab) * (BODY[0] + coloured * (BODY[1] - BODY[0]))
-    return lab[order[int(0.8 * at) : int(1.2 * at) + 1]].mean(0)
+    light = lab[order[int(0.8 * at) : int(1.2 * at) + 1], 0].mean()
+    # The hue is all hair's: what is of middle lightness has more of it than lights and shades.
+    mean = lab.mean(0)
+    return np.r_[light, mean[1:] * min(light / max(mean[0], 1.0), 1.0)]
+
+
+def _coloured(lab: Array) -> float:
+    """0 of grey hair, 1 of coloured."""
+    return float(np.clip((np.hypot(*lab[1:]) - COLOURED[0]) / (COLOURED[1] - COLOURED[0]), 0.0, 1.0))
 
 
 def _lab(linear: Array) -> Array:

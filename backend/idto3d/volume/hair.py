@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter, label
 from ..arrays import Array
 from ..fit.result import HeadFit
 from ..headmodel import HeadModel
-from ..ramps import smoothstep
+from ..headmodel.model import SKIN_PARTS
 from .head_view import SeenFace
 from .hood import PIXEL, Hood, fit_hood, read_map
 from .observe import RIM, HairView, observe
@@ -22,9 +22,9 @@ INSET = 0.008  # metres below the skin to which hair reaches: the inner wall sta
 CELLS = (0.0055, 0.0075)  # metres of the lattice, smaller and larger heads of hair
 CURTAIN = 0.03  # metres of the thickness of hair that hangs free
 TIPS = 0.04  # metres from its end over which hair that hangs grows thin
-TAPER = 0.005  # metres by which it does outside
+TAPER = 0.012  # metres by which it does outside: ends turn in
 SLOPE = 0.8  # metres of thickness a metre from the border of where hair grows
-NAPE = (0.45, 95.0, 135.0)  # of it behind, where short hair is cut to the neck; degrees from the front
+NAPE = 0.3  # of it where short hair is cut to the neck
 EDGE = 0.0025  # metres of thickness at that border
 BLUR = 0.7  # cells of what photos see empty: threads and pinholes are the masks' noise
 BAND = 1.2  # cells to either side of the surface that the grid keeps
@@ -34,12 +34,14 @@ PIECE = 0.08  # of the largest piece: smaller ones are noise
 @dataclass(frozen=True, eq=False)
 class Ground:
     """hood: coordinates in which hair has its map; skin (side,side): the skin's radius there; grown (side,side): metres
-    to the border of skin that hair grows on, positive there; rim (side,side): metres that hair's surface goes on beyond
+    to the border of skin that hair grows on, positive there; tapered (side,side) 0..1: it is cut to the skin towards
+    that border; rim (side,side): metres that hair's surface goes on beyond
     its border; flow (side,side,2): how strands run; curl 0..1: whether they run alike or curl."""
 
     hood: Hood
     skin: Array
     grown: Array
+    tapered: Array
     rim: Array
     flow: Array
     curl: float
@@ -67,7 +69,8 @@ def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks:
     hood = fit_hood(model, neutral, np.inf)
     if np.mean([view.area for view in views]) < AREA:
         return empty_volume(hood)
-    hood = fit_hood(model, neutral, min(view.lowest(hood) for view in views))
+    bust = float(neutral[model.vertices_of(*SKIN_PARTS)][:, 1].min())
+    hood = fit_hood(model, neutral, max(bust, min(view.lowest(hood) for view in views)))
     shape = find_shape(hood, model, neutral, views)
     return empty_volume(hood) if shape is None else _fill(shape, views)
 
@@ -76,7 +79,11 @@ def empty_volume(hood: Hood) -> HairVolume:
     """No hair."""
     none = np.zeros(0, np.float32)
     return HairVolume(
-        np.zeros((0, 3), np.float32), np.zeros((0, 4), np.int64), none, none, Ground(hood, none, none, none, none, 0.0)
+        np.zeros((0, 3), np.float32),
+        np.zeros((0, 4), np.int64),
+        none,
+        none,
+        Ground(hood, none, none, none, none, none, 0.0),
     )
 
 
@@ -101,7 +108,7 @@ def _fill(shape: HairShape, views: Sequence[HairView]) -> HairVolume:
         tets,
         grid.ravel()[where].astype(np.float32),
         seen.ravel()[where].astype(np.float32),
-        Ground(shape.hood, shape.skin, shape.grown, shape.rim, shape.flow, shape.curl),
+        Ground(shape.hood, shape.skin, shape.grown, shape.tapered, shape.rim, shape.flow, shape.curl),
     )
 
 
@@ -110,12 +117,12 @@ def hair_distance(shape: HairShape, points: Array) -> Array:
     hood = shape.hood
     turn, down, radius = hood.coordinates(points)
     column, row = hood.place(turn, down)
-    outer, skin, inner, domain, hanging, stands = (
+    outer, skin, inner, domain, hanging, tapered, stands = (
         read_map(m, column, row)
-        for m in (shape.outer, shape.skin, shape.inner, shape.domain, shape.hanging, shape.stands)
+        for m in (shape.outer, shape.skin, shape.inner, shape.domain, shape.hanging, shape.tapered, shape.stands)
     )
     # Towards the border of where it grows hair goes down to the skin; where it hangs it ends as it is.
-    slope = SLOPE + (NAPE[0] - SLOPE) * smoothstep(np.degrees(np.abs(turn)), *NAPE[1:]) * (1.0 - hanging)
+    slope = SLOPE + (NAPE - SLOPE) * tapered
     rim = skin + EDGE + slope * np.maximum(domain - RIM, 0.0) + stands
     free = np.clip((down - hood.equator + 0.02) / 0.1, 0.0, 1.0) * hanging
     tip = np.clip(domain / TIPS, 0.0, 1.0)

@@ -31,8 +31,9 @@ RIM_COVER = (0.25, 0.75)  # of a photo's mask of hair: nothing, all
 RIM_ENDS = (0.0005, 0.002)  # metres from the mesh's own border, over which it fades
 RIM_REACH = (0.02, 0.03)  # metres from the border from which photos say nothing of it
 UNEVEN = (0.8, 0.006, 0.025)  # of hair's thickness, and metres, by which strands are unequally long
+NECK = 0.018  # metres, where hair is cut to the neck
 TRACED = 14  # pixels that strands are followed to their ends
-CLUMPED = 0.35  # of what is uneven: by how much locks are
+CLUMPED = 0.6  # of what is uneven: by how much locks are
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def extract(volume: HairVolume) -> HairMesh | None:
     more, strips, places = ribbons(cover, _roots(cover, vertices, outer), FRAY)
     uv = np.concatenate([_uv(hood, hood.places(vertices)), _uv(hood, places)])
     whole = np.concatenate([outer, under, strips + len(vertices)])
-    ends = np.minimum(cover.border, FRAY * to_tips(cover))
+    ends = np.minimum(cover.border, FRAY * to_tips(cover, ground.tapered))
     return HairMesh(np.concatenate([vertices, more]), whole, uv, len(outer), border, ends, locks)
 
 
@@ -109,14 +110,16 @@ def with_rim(hood: Hood, border: Array, alpha: Array, cover: Array, faced: Array
     return out.astype(np.float32)
 
 
-def to_tips(cover: Cover) -> Array:
-    """(side,side) how far strands run on until they end, in shares of what they are unequally long."""
+def to_tips(cover: Cover, tapered: Array) -> Array:
+    """(side,side) how far strands run on until they end, in shares of what they are unequally long; tapered (side,side)
+    0..1: they go over into the neck's."""
     hood, inside = cover.hood, cover.border > 0
     factor, low, high = UNEVEN
     thick = np.maximum(cover.radius - cover.skin, 0.0)[inside]
     most = np.percentile(thick, 75) if inside.any() else 0.0  # short hair may be nothing but its rim
     # Curls end rolled up, not in points.
     uneven = low + (1.0 - cover.curl) * (float(np.clip(factor * most, low, high)) - low)
+    uneven += tapered * np.maximum(NECK - uneven, 0.0)
     column, row = np.meshgrid(*[np.arange(hood.side, dtype=np.float32)] * 2)
     way = np.zeros(cover.border.shape, np.float32)
     goes_on = np.ones_like(way)

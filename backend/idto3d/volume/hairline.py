@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from ..arrays import Array
 from ..ramps import ramp, smoothstep
 from .head_view import distance
-from .hood import PIXEL, Hood
+from .hood import PIXEL, Hood, read_map
 from .observe import HairView
 
 EAR = ((86.0, 108.0), (0.025, 0.07))  # degrees from the front, and metres below the equator, of ears
@@ -24,10 +25,13 @@ BESIDE = 10  # pixels of an outline beside an ear that cannot be seen: hair cove
 SIDEBURN = (80.0, 0.03, 0.009)  # degrees from the front; metres below the equator of its end; half its width
 CURTAIN = (72.0, 60.0, 108.0)  # degrees from the front of hair's border: over an ear, short or long, and behind one
 FORWARD = (12.0, 0.07, 0.14)  # degrees that long hair comes forward behind an ear; metres below the equator
-NAPE = (115.0, 0.025)  # degrees from the front, and metres below the scalp, to which short hair grows behind the ears
+NAPE = (115.0, 0.03)  # degrees from the front, and metres below the scalp, to which short hair grows behind the ears
 ROUND = 0.012  # metres of the rounding where borders meet
 FACING = (0.15, 0.45)  # cosine to the camera from which a border on skin counts, and counts in full
 CERTAIN = (0.003, 0.012)  # metres of a photo from its border from which skin that turns away counts all the same
+LENT = (0.35, 0.8)  # of that cosine, between which a side comes to be better seen than the other
+TEMPLE = (-0.05, -0.02)  # metres below the equator from which hair is no fringe
+SPECKLED = 0.005  # metres over which what is seen is averaged
 FARTHEST = 0.02  # metres from a photo's border beyond which it does not matter how many
 NEAR, WIDE = 0.006, 0.014  # metres over which what is seen moves the border beside it
 FAINT = 0.05  # of what is seen nearby: below, the border stays where people's is
@@ -37,15 +41,18 @@ BEFORE_EAR = (42.0, 57.0)  # degrees from the front between which hair comes to 
 OVER = 2.0  # of that thickness more where hair hangs over an ear
 BELOW = 0.01  # metres that such locks reach below the others, and as much again over an ear
 FRONT_LOCKS = (0.04, 0.16)  # metres below the equator from which hair that is seen hangs before the shoulders
+FORWARD_SLOPE = 1.2  # metres that hair which hangs comes forward a metre
+EVEN = 0.008  # metres over which its front is smooth: seen from the front, jags are drawn out
 
 
 @dataclass(frozen=True, eq=False)
 class SkinSeen:
     """What photos show of the skin, (side,side): value: metres from the border of hair, positive in hair; weight 0..1
-    how surely."""
+    how surely; facing 0..1: how far the skin there is turned to a camera."""
 
     value: Array
     weight: Array
+    facing: Array
 
     @property
     def covered(self) -> Array:
@@ -60,16 +67,27 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
     """skin (side,side): its radius."""
     points = hood.point(*hood.map_coordinates(), np.maximum(skin, 0.02) + 0.002)
     normal = hood.normals(skin)
-    total, weight = np.zeros(skin.shape), np.zeros(skin.shape)
+    total, weight, turned = np.zeros((3, *skin.shape), np.float32)
     for view in views:
         seen, outline = view.look_at(points)
         # Where the skin turns away a pixel at the border would cover centimetres of cheek.
-        facing = ramp((normal * view.camera.towards(points)).sum(-1), *FACING)
-        w = seen * (skin > 0) * np.maximum(facing, ramp(np.abs(outline), *CERTAIN))
+        cosine = (normal * view.camera.towards(points)).sum(-1)
+        w = seen * (skin > 0) * np.maximum(ramp(cosine, *FACING), ramp(np.abs(outline), *CERTAIN))
         w *= (outline < 0.0) | view.shows_skin(points)
         total -= w * np.clip(outline, -FARTHEST, FARTHEST)
         weight += w
-    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0))
+        turned = np.maximum(turned, w * ramp(cosine, *LENT))
+    total, weight, turned = (cv2.GaussianBlur(m, (0, 0), SPECKLED / PIXEL) for m in (total, weight, turned))
+    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0), turned)
+
+
+def lent(hood: Hood, seen: SkinSeen, long: Array) -> SkinSeen:
+    """With the hairline that the better seen temple has on the other one, too, but for hair that is long (side,side)
+    0..1: short hair has the same on both sides."""
+    below = hood.map_coordinates()[1] - hood.equator
+    share = np.maximum(seen.facing[:, ::-1] - seen.facing, 0.0) * ramp(below, *TEMPLE) * (1.0 - long)
+    value = seen.value + share * (seen.value[:, ::-1] - seen.value)
+    return SkinSeen(value, np.maximum(seen.weight, share), seen.facing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +130,33 @@ def find_border(hood: Hood, scalp: Array, seen: SkinSeen, curtain: Curtain, thic
     locks = np.minimum(np.minimum(hangs, FARTHEST) - LOOSE * (1 - free), curtain.end + BELOW * (1 + over) - down)
     usual = _either(_either(border_distance(scalp), burn), np.maximum(curtained, locks))
     # Skin says nothing of hair that stands off it.
-    known = 1.0 - ramp(thick * (1.0 + OVER * over), *OFF)
-    return _moved(usual, seen.value, seen.weight * known)
+    known = seen.weight * (1.0 - ramp(thick * (1.0 + OVER * over), *OFF))
+    return _one_curtain(hood, curtain, _moved(usual, seen.value, known), (known > 0.5) & seen.bare)
+
+
+def _one_curtain(hood: Hood, curtain: Curtain, border: Array, bare: Array) -> Array:
+    """A border in which hair that hangs is one volume with the back's: from an ear down, or from over one that it
+    covers, all behind the foremost is hair, which comes forward no faster than strands do. bare: skin that is seen."""
+    turn, down = hood.map_coordinates()
+    arc = np.radians(1.0) * hood.skull
+    levels = np.arange(hood.equator, hood.reach, PIXEL)
+    out = border
+    for sign in (1.0, -1.0):
+        side = hood.place(*np.meshgrid(sign * np.radians(np.arange(CURTAIN[2])), levels))
+        at_ear = hood.place(np.full((1, 1), sign * np.radians(EAR[0][1])), np.full((1, 1), hood.equator + EAR[1][1]))
+        over, end = (float(read_map(m, *at_ear)[0, 0]) for m in (curtain.over, curtain.end))
+        start = hood.equator + (0.0 if over > 0.5 else EAR[1][1])
+        hair = read_map(border, *side) > 0
+        front = np.where(hair.any(1), hair.argmax(1), CURTAIN[2]).astype(float)
+        front[levels < start] = CURTAIN[2]
+        for k in range(max(int((levels < start).sum()), 1), len(levels)):
+            front[k] = max(front[k], front[k - 1] - FORWARD_SLOPE * PIXEL / arc)
+        front = gaussian_filter1d(front, EVEN / PIXEL)
+        behind = (np.degrees(np.abs(turn)) - np.interp(down, levels, front)) * arc
+        hangs = (turn * sign >= 0) & (down > start) & (down < end)
+        filled = np.where(bare, out, np.maximum(out, _both(behind, end + BELOW - down)))
+        out = np.where(hangs, np.where(behind > 0, filled, np.minimum(out, behind)), out)
+    return out
 
 
 def _either(a: Array, b: Array) -> Array:

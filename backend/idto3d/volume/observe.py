@@ -22,6 +22,7 @@ HOLE = 5e-4  # square metres: smaller holes in hair are strands in another light
 TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
 EAR = 0.015  # metres inside the head's outline in which hair lies over an ear
 STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
+CUT = 0.006  # metres from the picture's edge: hair goes on beyond
 TIP = 1e-4  # square metres of hair below which a length is not believed
 NEAR_SKIN = 0.006  # metres behind the frontmost skin that still count as seen
 IN_SKIN = 0.008  # metres below the skin from which nothing is known
@@ -108,23 +109,24 @@ class HairView:
         return turn[kept], down[kept], radius[kept]
 
     def lengths(self, hood: Hood) -> tuple[float, float]:
-        """`down` to which hair beside the face comes on the person's left and right; 0 where there is none, NaN on the
-        side that the face turns away from the camera."""
+        """`down` to which hair beside the face comes on the person's left and right; infinite where the picture ends
+        before it does, 0 where there is none, NaN on the side that the face turns away from the camera."""
         beside = ~(self.view.skin & self.view.face) | (self.view.within < EAR)
         rows, columns = np.nonzero(_wide(self.hair & beside, self.camera.scale))
         points = self._nearest(hood, rows, columns)
         _, down, _ = hood.coordinates(points)
         left = points[:, 0] > hood.centre[0]
         turned = self.camera.angles[0]
-        return (
-            np.nan if turned > TURNED else self._end(down[left & (down > hood.equator)]),
-            np.nan if turned < -TURNED else self._end(down[~left & (down > hood.equator)]),
-        )
+        cut = distance(~self.open, self.camera.scale)[rows, columns] < CUT
+        ends = [self._end(np.where(cut, np.inf, down)[side & (down > hood.equator)]) for side in (left, ~left)]
+        return np.nan if turned > TURNED else ends[0], np.nan if turned < -TURNED else ends[1]
 
     def lowest(self, hood: Hood) -> float:
-        """y, head frame, to which hair comes."""
+        """y, head frame, to which hair comes; minus infinity where the picture ends before it does."""
         points = self._nearest(hood, *np.nonzero(self.hair))
-        return float(np.percentile(points[:, 1], 0.5)) if len(points) else float(hood.centre[1])
+        if not len(points):
+            return float(hood.centre[1])
+        return -np.inf if np.inf in self.lengths(hood) else float(np.percentile(points[:, 1], 0.5))
 
     @property
     def area(self) -> float:

@@ -18,7 +18,7 @@ from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..ramps import smoothstep
 from .flow import plan_flow, strand_flow
-from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin
+from .hairline import Curtain, border_distance, find_border, find_curtain, lent, see_skin
 from .head_view import distance
 from .hood import PIXEL, Hood, flatten_skin, read_map
 from .observe import RIM, HairView, without_holes
@@ -37,6 +37,7 @@ WIDER = 0.6  # radians: no wider than hair that far behind the outline
 FULLER = 15.0  # degrees less of hair that stands off five centimetres
 ROOTED = 0.03  # metres around the model's scalp in which skin has hair where hair is seen
 EAR = 85.0  # degrees from the front of the ears
+NAPE = (95.0, 135.0)  # degrees from the front over which short hair comes to be cut to the neck
 BACK = (100.0, 150.0)  # degrees between which the sides' length goes over into the back's
 HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, and from which it is all free
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
@@ -52,8 +53,8 @@ class HairShape:
     """Maps (side,side) over the hood, metres. outer: hair's radius; skin: the skin's, without hollows; inner: where the
     skin is left first; domain: to the border of where there is hair, positive there; grown: to that of where it grows,
     or lies on the skin that it grows from; rim: by which the domain reaches beyond its border, that photos draw it;
-    hanging 0..1: hair that does not grow where it is; stands: how far such hair
-    may stand off. flow (side,side,2): how strands run; curl 0..1: how much they curl."""
+    hanging 0..1: hair that does not grow where it is; stands: how far such hair may stand off; tapered 0..1: hair that
+    is cut to the neck; flow (side,side,2): how strands run; curl 0..1: how much they curl."""
 
     hood: Hood
     outer: Array
@@ -63,6 +64,7 @@ class HairShape:
     grown: Array
     rim: Array
     hanging: Array
+    tapered: Array
     stands: Array
     flow: Array
     curl: float
@@ -80,6 +82,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     turn, down, radius = (np.concatenate(column) for column in zip(*rims, strict=True))
     thick = radius > _read(skin, hood, turn, down) + OFF_SKIN
     curtain = find_curtain(hood, seen, lengths.end, lengths.long, (turn[thick], down[thick]))
+    seen = lent(hood, seen, curtain.long)
     rim = _behind(hood, curtain, turn, down, radius)
     base = _base(hood, skin, lengths.long)
     outer, layer = _outer(spread, scalp, skin, base, rim, curtain)
@@ -102,8 +105,9 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     flow = strand_flow(hood, outer, _plan(hood, scalp, covered, domain), views)
     hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
     sideways = border_distance(domain | (hood.map_coordinates()[1] > lengths.end - PIECE))
+    tapered = smoothstep(np.degrees(np.abs(hood.map_coordinates()[0])), *NAPE) * (1.0 - hanging)
     stands = STEEP * hanging * np.maximum(_smoothed(sideways), 0.0)
-    return HairShape(hood, outer, skin, maps.inner, border, grown, beyond, hanging, stands, flow, curl)
+    return HairShape(hood, outer, skin, maps.inner, border, grown, beyond, hanging, tapered, stands, flow, curl)
 
 
 def _behind(hood: Hood, curtain: Curtain, turn: Array, down: Array, radius: Array) -> tuple[Array, Array, Array]:
@@ -140,9 +144,9 @@ def _lengths(hood: Hood, model: HeadModel, neutral: Array, scalp: Array, views: 
     sides = np.array([view.lengths(hood) for view in views])
     # Where one photo shows hair tied back and another loose, the volume is what both allow.
     seen = np.where(np.isnan(sides), sides[:, ::-1], sides)
-    left, right = np.median(seen, 0)
     root = hood.down_to(float(neutral[model.scalp > 0.5][:, 1].min()))
     bust = hood.down_to(float(neutral[model.vertices_of(*SKIN_PARTS)][:, 1].min()))
+    left, right = np.minimum(np.median(seen, 0), bust)
     shorter, longer = min(left, right), max(left, right)
     if shorter > root - 0.005:
         back = longer
