@@ -28,10 +28,11 @@ def metre(scene: Any) -> float:
     return 1.0 if units.system == "NONE" else float(1.0 / units.scale_length)
 
 
-def free_spot(scene: Any, layer: Any) -> Vector:
-    """The 3D cursor, or the next place along X where a head stands inside of nothing that the view layer shows."""
+def free_spot(scene: Any, layer: Any, wanted: Vector | None = None) -> Vector:
+    """The wanted place, or the 3D cursor, or the next one along X where a head stands inside of nothing that the view
+    layer shows."""
     lows, highs = boxes(scene, layer)
-    spot, size = scene.cursor.location.copy(), _HEAD * metre(scene)
+    spot, size = (scene.cursor.location if wanted is None else wanted).copy(), _HEAD * metre(scene)
     for _ in range(_PLACES):
         low, high = np.array(spot) + size * _LOW, np.array(spot) + size * _HIGH
         if not ((low < highs) & (high > lows)).all(axis=1).any():

@@ -7,11 +7,11 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Matrix
 from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
-from . import densities, mesh_data, naming, rig_keys, wrap, wrap_maps
+from . import densities, mesh_data, naming, rig_keys, room, wrap, wrap_maps
 from .import_head import PROPERTY
 from .stepwise import Steps, in_thread, scaled
 
@@ -176,9 +176,9 @@ def _object(head: Any, obj: Any, placed: Floats) -> Any:
     info = head[PROPERTY].to_dict()
     shell[PROPERTY] = {**info, "parts": ""}
     naming.collection_of(head).objects.link(shell)
-    width = max(Vector(corner).x for corner in head.bound_box) - min(Vector(corner).x for corner in head.bound_box)
-    beside = 1.3 * width * head.matrix_world.median_scale
-    shell.matrix_world = Matrix.Translation((beside, 0.0, 0.0)) @ head.matrix_world
+    place = head.matrix_world.translation
+    beside = room.free_spot(bpy.context.scene, bpy.context.view_layer, place) - place
+    shell.matrix_world = Matrix.Translation(beside) @ head.matrix_world
     return shell
 
 

@@ -16,6 +16,7 @@ from idto3d_blender.head import (
     mesh_data,
     naming,
     operators_wrap,
+    room,
     stepwise,
     wrap,
     wrap_head,
@@ -106,8 +107,10 @@ def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
     made = bpy.context.object
     assert len(bpy.data.objects) == before + 1 and made not in (head, mine)
     bpy.context.view_layer.update()
-    apart = made.matrix_world.translation.x - head.matrix_world.translation.x
-    assert apart > head.dimensions.x, "it stands in the head"
+    low, high = room.box(made)
+    for other in (head, mine):
+        other_low, other_high = room.box(other)
+        assert (low >= other_high).any() or (high <= other_low).any(), f"it stands in {other.name}"
     assert np.array_equal(vertices, [vertex.co for vertex in mine.data.vertices]), "the user's mesh was changed"
     assert [p.vertices[:] for p in made.data.polygons] == [p.vertices[:] for p in mine.data.polygons]
     off = 1000 * np.linalg.norm(places(made, "Basis") - truth, axis=1)
