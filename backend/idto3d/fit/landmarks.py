@@ -140,10 +140,13 @@ def fit_landmarks(model: HeadModel, faces: Sequence[Face], config: FitConfig = F
 
 def refit_with(
     model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig = FitConfig(),
-    lines: Sequence[Lines | None] = (),
+    lines: Sequence[Lines | None] = (), likely: Likely | None = None,
 ) -> LandmarkFit:  # fmt: skip
-    """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie."""
-    at, likely = LandmarkModel.reported(model), likely_identity(model, faces)
+    """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie.
+
+    likely: what is known of the identity beside landmarks and lines, by default `likely_identity`.
+    """
+    at, likely = LandmarkModel.reported(model), likely or likely_identity(model, faces)
     points = [face.landmarks[at.index] for face in faces]
     return _gauss_newton(at, points, before.states, config, likely, before.identity, lines)
 

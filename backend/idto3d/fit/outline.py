@@ -57,14 +57,19 @@ def fit_outlines(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, c
     """Refine a fit to landmarks by the persons' outlines, too. Returns `before` itself where none is found."""
     fit, config = before, replace(config, steps=STEPS)
     for _ in range(ROUNDS):
-        lines = [
-            _lines(model, face, state.camera, model.shape(fit.identity) + model.motion(state.expression))
-            for face, state in zip(faces, fit.states, strict=True)
-        ]
+        lines = outlines(model, faces, fit)
         if all(line is None for line in lines):
             break
         fit = refit_with(model, faces, fit, config, lines)
     return fit
+
+
+def outlines(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> list[Lines | None]:
+    """Of each photograph, the lines on which the head's outline should lie."""
+    return [
+        _lines(model, face, state.camera, model.shape(fit.identity) + model.motion(state.expression))
+        for face, state in zip(faces, fit.states, strict=True)
+    ]
 
 
 def _lines(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Lines | None:

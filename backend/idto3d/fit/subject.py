@@ -13,6 +13,7 @@ from .check import GOOD, WRONG, check_identity, plausible, refuse_residual
 from .freeform import free_form
 from .landmarks import FitConfig, fit_landmarks
 from .outline import fit_outlines
+from .photometric import fit_shading
 from .projection import Projected, project_photo
 from .result import HeadFit, PhotoFit
 
@@ -43,9 +44,10 @@ def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
         notices.append(Notice("W_PHOTO_SKIPPED", f"Photo left out. {error}"))
         used.pop(worst)
         fitted = fit_landmarks(model, used)
-    outlined = fit_outlines(model, used, fitted, FitConfig())
-    if max(outlined.residual) <= WRONG and plausible(outlined.identity):  # a mask can be wrong, too
-        fitted = outlined
+    for step in (fit_outlines, fit_shading):
+        further = step(model, used, fitted, FitConfig())
+        if max(further.residual) <= WRONG and plausible(further.identity):  # masks and shades can mislead
+            fitted = further
     displacement, corrections = free_form(model, used, fitted)
     fit = HeadFit(fitted.identity, displacement, fitted.resting, ())
     check_identity(fit)

@@ -46,11 +46,16 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "feature_weights": ("F", "M"),
     "feature_bias": ("M",),
     "feature_errors": (2, "M", "M"),
+    "shading_points": ("S",),
+    "shading_mean": ("S",),
+    "shading_ways": ("S", "W"),
+    "shading_noise": ("S",),
 }
 _FEATURES = ("feature_mean", "feature_scale", "feature_weights", "feature_bias", "feature_errors")
-_OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *_FEATURES)
-_HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter")
-_INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror")
+_SHADING = ("shading_points", "shading_mean", "shading_ways", "shading_noise")
+_OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *_FEATURES, *_SHADING)
+_HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter", "shading_ways")
+_INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror", "shading_points")
 _FIX = "Install the pack again."
 
 
@@ -82,6 +87,10 @@ class HeadModel:
     What its features, standardised by feature_mean and feature_scale (F,), say of the identity: feature_weights (F,M)
     and feature_bias (M,); feature_errors (2,M,M): covariance of what that misses, in common in all photographs of a
     person and of each. None where that is not known.
+
+    What skin adds to the logarithm of its shading at vertices shading_points (S,): shading_mean (S,), the ways in which
+    that varies, shading_ways (S,W), one standard deviation each, and the variance of each point besides, shading_noise
+    (S,). None where that is not known.
     """
 
     neutral: Array
@@ -109,6 +118,10 @@ class HeadModel:
     feature_weights: Array | None = None
     feature_bias: Array | None = None
     feature_errors: Array | None = None
+    shading_points: Array | None = None
+    shading_mean: Array | None = None
+    shading_ways: Array | None = None
+    shading_noise: Array | None = None
 
     @cached_property
     def triangles(self) -> Array:
@@ -239,14 +252,17 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
             raise refuse(f"{name} has the shape {array.shape}")
         if not np.isfinite(array).all():
             raise refuse(f"{name} holds values that are not finite")
-    for name, target in (("quads", "P"), ("quads_uv", "N"), ("landmark_triangle", "P"), ("mirror", "P")):
+    known = (("shading_points", "P"),) if "shading_points" in arrays else ()
+    for name, target in (("quads", "P"), ("quads_uv", "N"), ("landmark_triangle", "P"), ("mirror", "P"), *known):
         low = -1 if name.startswith("quads") else 0
         if arrays[name].min(initial=0) < low or arrays[name].max(initial=0) >= sizes[target]:
             raise refuse(f"{name} points outside")
-    if 0 < sum(name in arrays for name in _FEATURES) < len(_FEATURES):
-        raise refuse(f"of {', '.join(_FEATURES)} it has some only")
-    if "feature_scale" in arrays and arrays["feature_scale"].min() <= 0:
-        raise refuse("feature_scale is not positive")
+    for group in (_FEATURES, _SHADING):
+        if 0 < sum(name in arrays for name in group) < len(group):
+            raise refuse(f"of {', '.join(group)} it has some only")
+    for name in ("feature_scale", "shading_noise"):
+        if name in arrays and arrays[name].min() <= 0:
+            raise refuse(f"{name} is not positive")
     if len(names[1]) != sizes["E"] or len(set(names[1])) != sizes["E"]:
         raise refuse("the names of the expressions do not fit")
     if arrays["part"].min() < 0 or arrays["part"].max() >= len(names[0]):

@@ -4,6 +4,7 @@
 head     the head model
 places   where the landmark net's points lie on it, by renders of known geometry
 errors   the landmark net's errors, and what its features tell of the identity, by more renders
+shading  what skins add to the shading of a fitted head, by the same renders
 motion   the map from landmarks and scores to ARKit's shapes, for videos
 render   pictures of synthetic people
 vae      autoencoder
@@ -26,6 +27,7 @@ STAGES: dict[str, Callable[[Run], object]] = {
     "head": Run.head,
     "places": Run.places,
     "errors": Run.errors,
+    "shading": Run.shading,
     "motion": Run.motion,
     "render": Run.render,
     "vae": Run.vae,

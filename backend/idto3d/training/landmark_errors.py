@@ -7,7 +7,7 @@ the head (`fit.landmarks`): the net's report is a linear function of the head wi
 fit its posterior mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from multiprocessing import get_context
@@ -60,7 +60,7 @@ def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Fa
     mean = model.neutral.astype(np.float64)
     pixel, height = camera.project(model.landmarks(photograph.posed))
     missed = (landmarks - pixel) * [1, -1] * (1 - camera.inverse_distance * height)[:, None] / camera.scale
-    identity, aligned = _in_modes(regions, neutral)
+    identity, aligned = in_modes(regions, neutral)
     axes = camera.rotation[:2]
     setting = photograph.setting
     expression = setting.strength * model.expression_vector(EXPRESSIONS[setting.expression].weights)
@@ -68,7 +68,7 @@ def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Fa
     return Report(offset, identity, expression, axes, features)
 
 
-def _in_modes(regions: Regions, neutral: Array) -> tuple[Array, Array]:
+def in_modes(regions: Regions, neutral: Array) -> tuple[Array, Array]:
     """(M,) the modes that say a face (P,3) best, and the head moved and scaled to where they have it."""
     face = regions.face
     mean = regions.model.neutral[face].astype(np.float64)
@@ -83,18 +83,24 @@ def _in_modes(regions: Regions, neutral: Array) -> tuple[Array, Array]:
 
 
 def sight(population: Population, nets: FaceNets, regions: Regions, seed: int) -> list[Report]:
+    """What the nets report of a person's portraits."""
+    neutral, rng, out = population.person(seed).neutral, np.random.default_rng([seed, 2]), []
+    for photograph, face in portraits(population, nets, seed):
+        features = looks_of(face, nets, rng).astype(np.float16)
+        out.append(report_of(regions, photograph, neutral, face, features))
+    return out
+
+
+def portraits(population: Population, nets: FaceNets, seed: int) -> Iterator[tuple[Photograph, Face]]:
     """Some casual portraits of a person, those in which the nets find the face."""
-    person, rng = population.person(seed), np.random.default_rng([seed, 1])
-    dressed, out = population.dressed(person), []
+    dressed, rng = population.dressed(population.person(seed)), np.random.default_rng([seed, 1])
     for _ in range(PHOTOS):
         photograph = take_photograph(population, dressed, varied_setting(rng), PICTURE)
         try:
             face = find_face(Photo(photograph.image, str(seed)), nets)
         except UserError:
             continue
-        features = looks_of(face, nets, rng).astype(np.float16)
-        out.append(report_of(regions, photograph, person.neutral, face, features))
-    return out
+        yield photograph, face
 
 
 def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array]:
@@ -168,7 +174,6 @@ def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:
     partial_file = file.with_suffix(".partial.npz")
     np.savez(partial_file, **arrays)
     partial_file.replace(file)
-
 
 
 def _less_camera(missed: Array, axes: Array, places: Array, trust: Array) -> Array:

@@ -40,8 +40,8 @@ class Regions:
         return self._texels[key]
 
     @cached_property
-    def face(self) -> Array:
-        """(POINTS,) visible vertices of the face: not those inside lips, lids and nostrils."""
+    def visible(self) -> Array:
+        """(P,) bool: vertices of the face that one can see, not those inside lips, lids and nostrils."""
         model = self.model
         marks = self.landmarks(model.neutral)[model.landmark_trust[:MESH] > 0]
         near = cKDTree(marks).query(model.neutral)[0] < NEAR_LANDMARKS
@@ -53,7 +53,12 @@ class Regions:
             pixel, own = camera.project(model.neutral)
             column, row = np.clip(np.rint(pixel), 0, 511).astype(int).T
             shown |= height[row, column] - own < 0.001
-        rows = np.flatnonzero(near & shown & model.vertices_of(SKIN_PARTS[0]))
+        return near & shown & model.vertices_of(SKIN_PARTS[0])
+
+    @cached_property
+    def face(self) -> Array:
+        """(POINTS,) of the visible vertices."""
+        rows = np.flatnonzero(self.visible)
         return rows[np.linspace(0, len(rows) - 1, POINTS).astype(int)]
 
     @cached_property

@@ -33,6 +33,7 @@ from .head_model import build_head_model
 from .landmark_errors import find_errors
 from .landmark_places import find_places
 from .motion import learn_motion
+from .photometric import find_shading
 from .population import TRAIN_SEED, load_population
 from .samples import decoder
 from .stage import StageConfig, load_average
@@ -121,6 +122,14 @@ class Run:
         file = self.work / "errors.npz"
         if not file.exists():
             found: dict[str, Any] = find_errors(self.data_config, self.work / "photos", self.work / "reports")
+            save_head_model(replace(load_head_model(self.head_file), **found), self.head_file)
+            np.savez(file, **found)
+
+    def shading(self) -> None:
+        """After `errors`: adds what skin adds to its shading to the head model."""
+        file = self.work / "shading.npz"
+        if not file.exists():
+            found: dict[str, Any] = find_shading(self.data_config, self.work / "photos", self.work / "skins")
             save_head_model(replace(load_head_model(self.head_file), **found), self.head_file)
             np.savez(file, **found)
 

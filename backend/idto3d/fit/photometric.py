@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shading says where normals point: how bright skin is in a photograph, against the fitted head in its fitted light.
+
+log luminance = log(harmonics(normal) @ light) + what complexions, shadows and gloss add. A normal turns with the
+identity, by a Jacobian that is known; what is added is a Gaussian field whose mean and covariance were learnt from
+rendered people whose truth is known (training/photometric.py). So each photograph is one more observation of the
+identity, and says the more the harder its light and the plainer its skin are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from scipy.sparse import coo_array
+
+from ..arrays import Array
+from ..headmodel import HeadModel
+from ..photos.faces import Face
+from ..photos.landmarks import DESCRIBED
+from .camera import PhotoCamera
+from .landmarks import FitConfig, LandmarkFit, refit_with
+from .light import harmonics
+from .likely import Likely, likely_identity
+from .outline import outlines
+from .projection import project_photo, sample, seen_weights
+from .visibility import resized
+
+LUMINANCE = np.array([0.3, 0.6, 0.1])  # of linear RGB
+MEAN = 0.28209479  # of band 0
+DARKEST = 0.2  # of the mean light: no skin is taken to be lit less
+SHADE = 1.0  # of the mean light, where what other things reflect makes a logarithm err as much as a skin does
+OUTLIER = 0.6  # of a logarithm, from which on it says no more
+BLUR = 0.7  # pixels of the small picture
+FACING, LEAST_SEEN = 0.2, 0.3  # cosine to the camera, and share of a point that is seen, from which on it counts
+FEWEST = 100  # points that tell anything
+DARK = 0.002  # linear: darker is noise
+STEPS = 4  # of the fit
+NEWS = 0.1  # of a point that is news: neighbours err together
+TAILS, ROUNDS = 4.0, 4  # degrees of freedom of a point's error; rounds of weighing
+USUAL, LEAST = 0.55, 0.4  # mean square of a rendered face's whitened field; of that, the least that is taken for one
+
+
+@dataclass(frozen=True, eq=False)
+class Shading:
+    """Of N points of a head in one photograph, in units of the error there: logs (N,) log luminance less that of the
+    shaded head, slopes (N,M) by the identity; seen (N,) bool."""
+
+    logs: Array
+    slopes: Array
+    seen: Array
+
+
+def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig) -> LandmarkFit:
+    """Go on from a fit to landmarks and outlines with shading, too. `before` itself where nothing is known of it."""
+    if model.shading_points is None:
+        return before
+    likely = likely_identity(model, faces)
+    precision, told = likely.precision, likely.precision @ likely.mean
+    for face, state in zip(faces, before.states, strict=True):
+        posed = model.shape(before.identity) + model.motion(state.expression)
+        normal, gradient = said(model, read_shading(model, face, state.camera, posed, model.shading_points))
+        precision = precision + normal
+        told = told + normal @ before.identity + gradient
+    likely = Likely(np.linalg.solve(precision, told), precision)
+    return refit_with(model, faces, before, replace(config, steps=STEPS), outlines(model, faces, before), likely)
+
+
+def said(model: HeadModel, shading: Shading) -> tuple[Array, Array]:
+    """Normal matrix (M,M) and gradient (M,) of the identity's change: slopes @ change = logs, less the skin's field.
+
+    Points that the field does not explain (a spot, a strand, gloss) lose their vote, by the weights of Student's t
+    (Lange et al. 1989). Where many are left that it explains badly, all of the photograph counts for less.
+    """
+    seen, modes = shading.seen, shading.slopes.shape[1]
+    if seen.sum() < FEWEST:
+        return np.zeros((modes, modes)), np.zeros(modes)
+    mean, ways, noise = (
+        np.asarray(array, np.float64)[seen] for array in (model.shading_mean, model.shading_ways, model.shading_noise)
+    )
+    both = np.c_[shading.slopes[seen], shading.logs[seen] - mean]
+    off, sure = both[:, -1], 1 / noise
+    for _ in range(ROUNDS):
+        left = off - ways @ _solve(ways, sure, off)
+        sure = (TAILS + 1) / (TAILS + left**2 / noise) / noise
+    weighted = both * sure[:, None]
+    matrix = both.T @ weighted - (weighted.T @ ways) @ _solve(ways, sure, both)
+    badly = float(matrix[-1, -1]) / int(seen.sum()) / USUAL
+    share = NEWS / max(LEAST, badly) ** 2
+    return share * matrix[:-1, :-1], share * matrix[:-1, -1]
+
+
+def _solve(ways: Array, sure: Array, values: Array) -> Array:
+    """How much of each of ways (N,W) is in values (N[,C]) whose inverse variances besides are sure (N,)."""
+    weighted = ways.T * sure
+    return np.linalg.solve(np.eye(ways.shape[1]) + weighted @ ways, weighted @ values)
+
+
+def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array, points: Array) -> Shading:
+    """What a photograph says of a posed head (P,3) at vertices `points` (N,)."""
+    factor = DESCRIBED / len(face.picture)
+    laid = project_photo(model, _smaller(face, factor), resized(camera, factor), posed)
+    pixel, normal, light = laid.pixel[points], laid.normal[points], laid.light @ LUMINANCE
+    colour = sample(cv2.GaussianBlur(laid.linear, (0, 0), BLUR), pixel) @ LUMINANCE
+    weight = seen_weights(laid, pixel, laid.height[points], laid.facing[points])
+    seen = (weight > LEAST_SEEN) & (laid.facing[points] > FACING)
+    usual = MEAN * light[0]
+    raw = harmonics(normal) @ light
+    shade = np.maximum(raw, DARKEST * usual)
+    logs = np.log(np.maximum(colour, DARK) / shade)
+    slope = (_harmonics_by(normal) @ light[:, None])[..., 0] * ((raw >= shade) / shade)[:, None]
+    slopes = _normals_by_identity(model, posed, points, slope)
+    sure = 1 / (1 + (SHADE * usual / shade) ** 2)
+    mean = weight * seen * sure / max(float((weight * seen * sure).sum()), 1e-9)
+    logs, slopes = logs - mean @ logs, slopes - mean @ slopes
+    sure = seen * np.sqrt(sure)
+    return Shading(np.clip(logs, -OUTLIER, OUTLIER) * sure, slopes * sure[:, None], seen)
+
+
+def _smaller(face: Face, factor: float) -> Face:
+    size = (DESCRIBED, DESCRIBED)
+    return replace(
+        face,
+        picture=np.asarray(cv2.resize(face.picture, size, interpolation=cv2.INTER_AREA), np.uint8),
+        inside=cv2.resize(face.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0,
+        person=np.asarray(cv2.resize(face.person, size, interpolation=cv2.INTER_AREA), np.float32),
+        landmarks=(face.landmarks + 0.5) * factor - 0.5,
+    )
+
+
+def _normals_by_identity(model: HeadModel, posed: Array, points: Array, slope: Array) -> Array:
+    """(N,M): slope (N,3) along the derivative of the points' unit normals by the identity.
+
+    A triangle's area normal a x b + b x c + c x a changes by (c - b) x da, and so on round it.
+    """
+    row = np.full(len(posed), -1)
+    row[points] = np.arange(len(points))
+    around = model.triangles[(row[model.triangles] >= 0).any(1)]
+    used, local = np.unique(around, return_inverse=True)
+    corner = local.reshape(-1, 3)
+    edge = np.stack([posed[around[:, (j + 2) % 3]] - posed[around[:, (j + 1) % 3]] for j in range(3)], 1)
+    area = np.cross(edge[:, 0], edge[:, 1])
+    whole = np.zeros((len(points), 3))
+    own = [np.flatnonzero(row[around[:, k]] >= 0) for k in range(3)]
+    for k, at in enumerate(own):
+        np.add.at(whole, row[around[at, k]], area[at])
+    length = np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), 1e-20)
+    unit = whole / length
+    slope = (slope - unit * (slope * unit).sum(1, keepdims=True)) / length
+    rows, columns, values = [], [], []
+    for k, at in enumerate(own):
+        n = row[around[at, k]]
+        for j in range(3):
+            rows.append(np.repeat(n, 3))
+            columns.append((3 * corner[at, j][:, None] + np.arange(3)).ravel())
+            values.append(np.cross(slope[n], edge[at, j]).ravel())
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    by_place = coo_array(entries, shape=(len(points), 3 * len(used))).tocsr()
+    modes = model.identity[:, used].astype(np.float64).reshape(len(model.identity), -1)
+    return by_place @ modes.T
+
+
+def _harmonics_by(normal: Array) -> Array:
+    """(N,3,9) derivative of `harmonics` by the normal (N,3)."""
+    x, y, z = normal.T
+    out = np.zeros((len(normal), 3, 9))
+    out[:, 1, 1] = out[:, 2, 2] = out[:, 0, 3] = 0.48860251
+    out[:, 0, 4], out[:, 1, 4] = 1.09254843 * y, 1.09254843 * x
+    out[:, 1, 5], out[:, 2, 5] = 1.09254843 * z, 1.09254843 * y
+    out[:, 2, 6] = 6 * 0.31539157 * z
+    out[:, 0, 7], out[:, 2, 7] = 1.09254843 * z, 1.09254843 * x
+    out[:, 0, 8], out[:, 1, 8] = 2 * 0.54627422 * x, -2 * 0.54627422 * y
+    return out

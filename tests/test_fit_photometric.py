@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shading tells shape: of a made-up head with a skin that one knows, and with one that misleads."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idto3d.arrays import Array
+from idto3d.errors import UserError
+from idto3d.fit import photometric
+from idto3d.fit.landmarks import FitConfig, fit_landmarks
+from idto3d.fit.light import harmonics
+from idto3d.fit.photometric import Shading, fit_shading, read_shading, said
+from idto3d.headmodel import HeadModel, load_head_model, save_head_model
+from idto3d.mesh.surface import vertex_normals
+from idto3d.training.photometric import learn_shading
+from tests.synthetic_face import SKIN, camera_of, face_of, photograph, with_exact_net
+from tests.tiny_head import tiny_head_model
+
+SIDE = np.array([3.0, 0.4, 0.6, 1.2, 0, 0, 0, 0, 0])[:, None] * np.ones(3)  # a lamp at the person's left
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    """Its skin is even, to two per cent."""
+    tiny = with_exact_net(tiny_head_model())
+    points = np.flatnonzero(tiny.vertices_of("face"))
+    none = np.zeros(len(points))
+    return replace(
+        tiny,
+        shading_points=points,
+        shading_mean=none,
+        shading_ways=none[:, None],
+        shading_noise=none + 0.02**2,
+    )
+
+
+@pytest.fixture(autouse=True)
+def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photometric, "FEWEST", 30)
+
+
+def change(model: HeadModel, truth: Array) -> Array:
+    """(M,) what shading says of the identity where the mean head is laid on a photograph of another."""
+    camera, points = camera_of(model, 15.0), model.shading_points
+    assert points is not None
+    picture, person = photograph(model, camera, model.shape(truth), None, SIDE)
+    face = face_of(model, camera, model.shape(truth), picture, person=person)
+    matrix, gradient = said(model, read_shading(model, face, camera, model.neutral.astype(np.float64), points))
+    return np.linalg.solve(matrix + np.eye(len(matrix)), gradient)
+
+
+def off(model: HeadModel, a: Array, b: Array) -> float:
+    """How far faces' normals are off each other."""
+    rows = model.shading_points
+    return float(np.linalg.norm(np.subtract(*(vertex_normals(model.shape(x), model.triangles)[rows] for x in (a, b)))))
+
+
+def test_slopes_are_derivatives(model: HeadModel) -> None:
+    points = model.shading_points
+    assert points is not None
+    rng = np.random.default_rng(0)
+    slope, step = rng.normal(size=(len(points), 3)), 1e-4
+    posed = model.shape(0.5 * rng.normal(size=len(model.identity)))
+    found = photometric._normals_by_identity(model, posed, points, slope)
+    for k, mode in enumerate(model.identity.astype(np.float64)):
+        ahead, behind = (vertex_normals(posed + h * mode, model.triangles)[points] for h in (step, -step))
+        np.testing.assert_allclose(found[:, k], ((ahead - behind) * slope).sum(1) / (2 * step), atol=1e-6)
+    normal = rng.normal(size=(7, 3))
+    by = photometric._harmonics_by(normal)
+    for axis in range(3):
+        h = step * np.eye(3)[axis]
+        np.testing.assert_allclose(by[:, axis], (harmonics(normal + h) - harmonics(normal - h)) / (2 * step), atol=1e-6)
+
+
+def test_shading_brings_the_head_nearer(model: HeadModel) -> None:
+    rng = np.random.default_rng(1)
+    nothing = np.zeros(len(model.identity))
+    left = []
+    for truth in rng.normal(size=(3, len(nothing))):
+        left.append(off(model, change(model, truth), truth) / off(model, nothing, truth))
+    assert np.mean(left) < 0.8
+
+
+def test_a_skin_that_is_known_to_vary_misleads_less(model: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same dark cheek, where all skins are even and where skins are known to have such cheeks; both believed."""
+    monkeypatch.setattr(photometric, "LEAST", 100.0)
+    monkeypatch.setattr(photometric, "NEWS", 100.0**2)
+    points, rng = model.shading_points, np.random.default_rng(5)
+    assert points is not None
+    truth = 0.3 * rng.normal(size=len(model.identity))
+    cheek = np.exp(-(((model.neutral - model.neutral[points].mean(0) - [0.03, -0.02, 0]) / 0.025) ** 2).sum(1))[points]
+    slopes = rng.normal(size=(len(points), len(truth))) / 10
+    shading = Shading(slopes @ truth - 0.5 * cheek, slopes, np.ones(len(points), bool))
+
+    def missed(model: HeadModel) -> float:
+        matrix, gradient = said(model, shading)
+        return float(np.linalg.norm(np.linalg.solve(matrix + np.eye(len(matrix)), gradient) - truth))
+
+    misled, warned = missed(model), missed(replace(model, shading_ways=0.5 * cheek[:, None]))
+    assert warned < 0.3 * misled
+
+
+def test_an_unlikely_photograph_counts_for_less(model: HeadModel) -> None:
+    points = model.shading_points
+    assert points is not None
+    rng = np.random.default_rng(2)
+    camera = camera_of(model)
+    says = []
+    for spots in (0.0, 0.5):
+        albedo = np.array(SKIN) * np.exp(spots * rng.normal(size=len(model.neutral)))[:, None]
+        picture, person = photograph(model, camera, model.neutral.astype(np.float64), albedo, SIDE)
+        face = face_of(model, camera, model.neutral.astype(np.float64), picture, person=person)
+        says.append(np.trace(said(model, read_shading(model, face, camera, model.neutral, points))[0]))
+    assert says[1] < 0.2 * says[0]
+
+
+def test_the_fit_goes_on_with_it(model: HeadModel) -> None:
+    truth = np.random.default_rng(3).normal(size=len(model.identity))
+    camera = camera_of(model, 10.0)
+    picture, person = photograph(model, camera, model.shape(truth), None, SIDE)
+    face = face_of(model, camera, model.shape(truth), picture, person=person)
+    before = fit_landmarks(model, [face])
+    assert fit_shading(replace(model, shading_points=None), [face], before, FitConfig()) is before
+    after = fit_shading(model, [face], before, FitConfig())
+    assert not np.allclose(after.identity, before.identity)
+    assert after.residual[0] < before.residual[0] + 1e-3
+
+
+def test_fields_are_learnt(model: HeadModel) -> None:
+    """Two ways in which both sides vary alike, a mean, and noise; a third of the points is not seen."""
+    points = model.shading_points
+    assert points is not None
+    rng = np.random.default_rng(4)
+    place = np.abs(model.neutral[points]) * [1, 0, 0] + model.neutral[points] * [0, 1, 1]
+    mean, ways = np.sin(30 * place[:, 1]), 0.3 * np.cos(place @ [[40, 0], [25, 60], [0, 10]])
+    fields = mean + rng.normal(size=(400, 2)) @ ways.T + 0.1 * rng.normal(size=(400, len(points)))
+    seen = rng.random(fields.shape) < 0.67
+    found = learn_shading(model, points, fields * seen, seen)
+    np.testing.assert_allclose(found["shading_mean"], mean, atol=0.1)
+    assert found["shading_points"] is points
+    full = learn_shading(model, points, fields, np.ones_like(seen))
+    covariance = full["shading_ways"] @ full["shading_ways"].T + np.diag(full["shading_noise"])
+    wanted = ways @ ways.T + 0.1**2 * np.eye(len(points))
+    assert np.linalg.norm(covariance - wanted) < 0.2 * np.linalg.norm(wanted)
+
+
+def test_the_file_keeps_it_whole(model: HeadModel, tmp_path: Path) -> None:
+    file = tmp_path / "head.safetensors"
+    save_head_model(model, file)
+    np.testing.assert_array_equal(load_head_model(file).shading_points, model.shading_points)
+    assert model.shading_noise is not None and model.shading_points is not None
+    for broken in (
+        replace(model, shading_mean=None),
+        replace(model, shading_noise=0 * model.shading_noise),
+        replace(model, shading_points=model.shading_points + len(model.neutral)),
+    ):
+        save_head_model(broken, file)
+        with pytest.raises(UserError) as refused:
+            load_head_model(file)
+        assert refused.value.code == "E_PACK_FORMAT"
