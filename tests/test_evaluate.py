@@ -12,13 +12,14 @@ import pytest
 from idto3d.errors import UserError
 from idto3d.evaluate.bundle_picture import GROUND, Part, render
 from idto3d.evaluate.command import main
-from idto3d.evaluate.metrics import apart, colour_difference, fifths, overlap, surface_error, turn_between
+from idto3d.evaluate.metrics import apart, colour_difference, facing, fifths, overlap, surface_error, turn_between
 from idto3d.evaluate.prompts import picture_change, print_changes
 from idto3d.evaluate.real import read_people, real_rows, score
 from idto3d.evaluate.recogniser import load_recogniser
 from idto3d.evaluate.summary import synthetic_rows
 from idto3d.evaluate.table import Row, print_table
 from idto3d.evaluate.truth import SEEN, Truth, skin_apart, skin_errors
+from idto3d.fit.camera import PhotoCamera
 from idto3d.mesh.attach import Surface
 from idto3d.training.regions import Skin
 
@@ -76,6 +77,11 @@ def test_overlap_and_turns_and_fifths() -> None:
     assert overlap(a & ~a, b & ~b) == 1.0
     c, s = np.cos(np.radians(20)), np.sin(np.radians(20))
     assert turn_between(np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]), np.eye(3)) == pytest.approx(20)
+    # 1 m before the origin, looking straight on; a point 1 m above the origin is seen 45 degrees up
+    camera = PhotoCamera(np.eye(3), np.zeros(3), 1.0, np.zeros(2), 1.0)
+    up = facing(camera, np.array([0.0, 1.0, 0.0]))
+    np.testing.assert_allclose(up @ [0, 1, -1], [0, 0, -np.sqrt(2)], atol=1e-9)
+    assert turn_between(up, camera.rotation) == pytest.approx(45)
     order = np.array([9, 1, 2, 3, 4, 5, 6, 7, 8, 0])
     assert fifths(order, order * 10.0) == [5, 25, 45, 65, 85]
     assert fifths(np.array([2, 1]), np.array([20.0, 10.0])) == [10, 20]

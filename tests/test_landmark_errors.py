@@ -84,12 +84,15 @@ def test_errors_are_learnt(model: HeadModel) -> None:
         differs = at_landmarks(model, model.shape(identity) - model.neutral)
         off = reported(model, identity, axes, rng) + differs @ axes.T
         reports.append(Report(off, identity, np.zeros(len(model.expression)), axes, np.zeros(1)))
-    found = learn_errors(model, reports)
+    found, erred, mirror = learn_errors(model, reports)
     known = model.landmark_trust > 0
     seen, usual = found["landmark_identity"][:, known], model.landmark_identity[:, known]  # type: ignore[index]
     assert float(np.linalg.norm(seen - usual)) < 0.15 * float(np.linalg.norm(usual))
     missed = np.linalg.norm((found["landmark_shift"] - model.landmark_shift)[known], axis=1)
     assert np.median(missed) < 0.0006
-    # what a camera explains is left out; the rest of the scatter lies in the ways that were found
+    # what another place in the picture explains is left out; the rest of the scatter lies in the ways that were found
     spread = float((found["landmark_scatter"] ** 2).sum())
     assert 0.2 < spread / float((model.landmark_scatter[:, known] ** 2).sum()) < 1.1
+    # each way is one standard deviation, in one picture and in its mirror image alike
+    np.testing.assert_allclose((erred**2).mean(0)[:4], 1, atol=0.35)
+    np.testing.assert_allclose(mirror @ mirror, np.eye(len(mirror)), atol=0.05)

@@ -113,6 +113,16 @@ def test_people_are_their_seeds(people: Population) -> None:
     np.testing.assert_allclose(first.neutral, people.model.shape(first.identity) + first.displacement, atol=1e-9)
 
 
+def test_a_sibling_has_another_head_under_the_same_skin(people: Population) -> None:
+    first = people.person(TRAIN_SEED)
+    one, again, two = (people.sibling(first, n) for n in (1, 1, 2))
+    assert one.maps is first.maps and one.traits == first.traits
+    np.testing.assert_array_equal(one.neutral, again.neutral)
+    for other in (first, two):
+        assert np.abs(one.neutral - other.neutral).max() > 1e-3
+    np.testing.assert_allclose(one.neutral, people.model.shape(one.identity) + one.displacement, atol=1e-9)
+
+
 def test_an_edited_person_keeps_who_they_are_and_differs_in_what_is_said(people: Population) -> None:
     for seed in range(TRAIN_SEED, TRAIN_SEED + 8):
         own, edited = people.person(seed), people.person(seed, edit=1)

@@ -2,9 +2,11 @@
 """Distances between heads, colours and masks."""
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from ..arrays import Array
+from ..fit.camera import PhotoCamera
 from ..mesh.attach import Surface
 from ..training.registration import similarity
 
@@ -54,6 +56,14 @@ def overlap(a: Array, b: Array) -> float:
 def turn_between(a: Array, b: Array) -> float:
     """Degrees of the rotation between two rotations (3,3)."""
     return float(np.degrees(np.arccos(np.clip((np.trace(a @ b.T) - 1) / 2, -1, 1))))
+
+
+def facing(camera: PhotoCamera, point: Array) -> Array:
+    """(3,3) rotation of the camera turned the shortest way to look straight at a point (3,), as cameras that are told
+    from a face do: the same face in the same picture."""
+    towards = camera.rotation @ (point - camera.position)
+    turn, _ = Rotation.align_vectors([[0.0, 0.0, -1.0]], [towards])
+    return np.asarray(turn.as_matrix() @ camera.rotation)
 
 
 def fifths(order: Array, values: Array) -> list[float]:

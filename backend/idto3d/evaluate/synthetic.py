@@ -32,7 +32,7 @@ from ..subject import read_subject
 from ..training.photographs import Photograph, random_setting, take_photograph
 from ..training.population import EVAL_SEED, Population
 from ..training.regions import Regions, skin_of
-from .metrics import turn_between
+from .metrics import facing, turn_between
 from .prior_samples import paint_samples
 from .sheets import person_sheet
 from .truth import (
@@ -163,7 +163,7 @@ def _fit_errors(sketch: Sketch, photograph: Photograph) -> Figures:
     fitted = sketch.start.fitted.fit.photos[0]
     own, true = fitted.camera, photograph.camera
     return {
-        "pose_error": turn_between(own.rotation, true.rotation),
+        "pose_error": turn_between(own.rotation, facing(true, own.centre)),
         "angles": own.angles,
         "true_angles": true.angles,
         "residual_mm": 1000 * fitted.residual,

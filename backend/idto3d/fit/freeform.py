@@ -35,14 +35,13 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     picture's plane, less the landmarks' correlated errors. Where an expression moves the skin much, the residual goes
     to the expression's correction. At rest the lips touch, and the skin does not intersect itself.
     """
-    at, config = LandmarkModel.reported(model), FitConfig()
-    shape = at.neutral + np.tensordot(fit.identity, at.identity, 1)
+    config = FitConfig()
     residuals, planes, own = [], [], []
     for face, state in zip(faces, fit.states, strict=True):
-        camera = state.camera
+        camera, at = state.camera, LandmarkModel.reported(model, face)
         motion = np.tensordot(state.expression, at.expression, 1)
-        pixel, height = camera.project(shape + motion)
-        missed = face.landmarks[at.index] - pixel
+        pixel, height = camera.project(at.neutral + np.tensordot(fit.identity, at.identity, 1) + motion)
+        missed = face.landmarks[at.index] - pixel - camera.scale * at.swerved(fit.identity)
         missed -= common_error(at, missed, camera, config)
         residuals.append(in_head_frame(missed, height, camera))
         planes.append(camera.rotation[:2].T @ camera.rotation[:2])

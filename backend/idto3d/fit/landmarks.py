@@ -15,7 +15,7 @@ from ..arrays import Array
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from .camera import PhotoCamera
-from .likely import Likely, likely_identity
+from .likely import Likely, likely_errors, likely_identity
 
 FROWN = "browDown"
 MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheekPuff"), "eyeLook"
@@ -58,7 +58,8 @@ class LandmarkModel:
     """The head model at its landmarks only. index (K,): which of the 478; neutral (K,3), identity (M,K,3), expression
     (E,K,3) metres; trust (K,); centre (3,); mouth and gaze (E,) bool: the expressions that are of
     mouth and jaw, and where the eyes look; scatter (R,K,2) metres, right and down in the picture: ways in which
-    landmarks err together, one standard deviation each."""
+    landmarks err together, one standard deviation each; swerve (1+M,K,2) likewise: what they err by on the mean head
+    and for each mode besides, or empty."""
 
     index: Array
     neutral: Array
@@ -69,17 +70,24 @@ class LandmarkModel:
     mouth: Array
     gaze: Array
     scatter: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
+    swerve: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
 
     @classmethod
-    def reported(cls, model: HeadModel) -> "LandmarkModel":
-        """Where the landmark net says that they are."""
-        at, seen = cls.of(model), model.landmark_identity
+    def reported(cls, model: HeadModel, face: Face) -> "LandmarkModel":
+        """Where the landmark net says that they are in a photograph, by what its features say of how it errs."""
+        at, seen, erring = cls.of(model), model.landmark_identity, likely_errors(model, face)
+        ways = model.landmark_scatter[:, at.index].astype(np.float64) * [1.0, -1.0]
         return replace(
             at,
             neutral=at.neutral + model.landmark_shift[at.index],
             identity=at.identity if seen is None else seen[:, at.index].astype(np.float64),
-            scatter=model.landmark_scatter[:, at.index].astype(np.float64) * [1.0, -1.0],
+            scatter=np.tensordot(erring.root.T, ways, 1),
+            swerve=np.tensordot(np.c_[erring.mean, erring.slope].T, ways, 1),
         )
+
+    def swerved(self, a: Array) -> Array:
+        """(K,2) metres, right and down in the picture: what landmarks of an identity (M,) are taken to err by."""
+        return np.tensordot(np.r_[1.0, a], self.swerve, 1) if len(self.swerve) else np.zeros(2)
 
     @classmethod
     def of(cls, model: HeadModel) -> "LandmarkModel":
@@ -132,10 +140,10 @@ class LandmarkFit:
 
 def fit_landmarks(model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()) -> LandmarkFit:
     """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
-    at, likely = LandmarkModel.reported(model), likely_identity(model, faces)
-    points = [face.landmarks[at.index] for face in faces]
-    starts = tuple(_start(model, at, face, likely, config) for face in faces)
-    return _gauss_newton(at, points, starts, config, likely)
+    ats, likely = [LandmarkModel.reported(model, face) for face in faces], likely_identity(model, faces)
+    points = [face.landmarks[at.index] for at, face in zip(ats, faces, strict=True)]
+    starts = tuple(_start(model, at, face, likely, config) for at, face in zip(ats, faces, strict=True))
+    return _gauss_newton(ats, points, starts, config, likely)
 
 
 def refit_with(
@@ -146,9 +154,9 @@ def refit_with(
 
     likely: what is known of the identity beside landmarks and lines, by default `likely_identity`.
     """
-    at, likely = LandmarkModel.reported(model), likely or likely_identity(model, faces)
-    points = [face.landmarks[at.index] for face in faces]
-    return _gauss_newton(at, points, before.states, config, likely, before.identity, lines)
+    ats, likely = [LandmarkModel.reported(model, face) for face in faces], likely or likely_identity(model, faces)
+    points = [face.landmarks[at.index] for at, face in zip(ats, faces, strict=True)]
+    return _gauss_newton(ats, points, before.states, config, likely, before.identity, lines)
 
 
 def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
@@ -177,7 +185,7 @@ def _start(model: HeadModel, at: LandmarkModel, face: Face, likely: Likely, conf
         shift = q.mean(0) - scale * y[:, :2].mean(0) * [1.0, -1.0]
         camera = PhotoCamera(turn, at.centre, scale, shift, config.inverse_distance)
         state = PhotoState(camera, expected, expected)
-        posed = _gauss_newton(at, [q], (state,), replace(config, steps=0), likely)
+        posed = _gauss_newton([at], [q], (state,), replace(config, steps=0), likely)
         if best is None or posed.cost < best[0]:
             best = posed.cost, posed.states[0]
     assert best is not None
@@ -193,11 +201,11 @@ def _procrustes(source: Array, target: Array, weight: Array) -> Array:
 
 
 def _gauss_newton(
-    at: LandmarkModel, points: Sequence[Array], states: tuple[PhotoState, ...], config: FitConfig, likely: Likely,
-    identity: Array | None = None, lines: Sequence[Lines | None] = (),
+    ats: Sequence[LandmarkModel], points: Sequence[Array], states: tuple[PhotoState, ...], config: FitConfig,
+    likely: Likely, identity: Array | None = None, lines: Sequence[Lines | None] = (),
 ) -> LandmarkFit:  # fmt: skip
     """Cameras alone for `pose_steps` where no identity is given, then everything for `steps`."""
-    m, e = len(at.identity), len(at.expression)
+    m, e = len(ats[0].identity), len(ats[0].expression)
     a = likely.mean if identity is None else identity
     pose_steps = config.pose_steps if identity is None else 0
     for step in range(pose_steps + config.steps):
@@ -209,7 +217,7 @@ def _gauss_newton(
         if free:
             normal[:m, :m] += likely.precision
             gradient[:m] += likely.precision @ (a - likely.mean)
-        for k, (q, state) in enumerate(zip(points, states, strict=True)):
+        for k, (at, q, state) in enumerate(zip(ats, points, states, strict=True)):
             jac, res = linearise(at, a, state, q, free)
             lone = res - common_error(at, res, state.camera, config)
             w = np.repeat(_weights(at, lone, state.camera, config), 2)
@@ -242,7 +250,7 @@ def _gauss_newton(
             moved(state, delta[first + k * block : first + (k + 1) * block], config)
             for k, state in enumerate(states)
         )
-    return _finished(at, points, a, states, config, likely.cost(a))
+    return _finished(ats, points, a, states, config, likely.cost(a))
 
 
 def linearise(
@@ -254,7 +262,8 @@ def linearise(
     y = (x - cam.centre) @ cam.rotation.T
     d = 1.0 - cam.inverse_distance * y[:, 2]
     flat = y[:, :2] / d[:, None] * [1.0, -1.0]
-    res = cam.shift + cam.scale * flat - q
+    swerved = at.swerved(a)
+    res = cam.shift + cam.scale * (flat + swerved) - q
     # by the point in camera axes (K,2,3)
     by_point = np.zeros((len(x), 2, 3))
     by_point[:, 0, 0], by_point[:, 1, 1] = cam.scale / d, -cam.scale / d
@@ -266,7 +275,7 @@ def linearise(
     camera = np.concatenate(
         [
             by_point @ cross,
-            (cam.scale * flat)[:, :, None],
+            (cam.scale * (flat + swerved))[:, :, None],
             np.broadcast_to(np.eye(2), (len(x), 2, 2)),
             (cam.scale * flat * (y[:, 2] / d)[:, None])[:, :, None],
         ],
@@ -276,6 +285,8 @@ def linearise(
         return camera, res
     to_camera = by_point @ cam.rotation
     identity = np.einsum("kpc,mkc->kpm", to_camera, at.identity)
+    if len(at.swerve):
+        identity += cam.scale * at.swerve[1:].transpose(1, 2, 0)
     expression = np.einsum("kpc,ekc->kpe", to_camera, at.expression)
     return np.concatenate([identity, camera, expression], 2), res
 
@@ -328,10 +339,11 @@ def moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:
 
 
 def _finished(
-    at: LandmarkModel, points: Sequence[Array], a: Array, states: tuple[PhotoState, ...], config: FitConfig, cost: float
-) -> LandmarkFit:
+    ats: Sequence[LandmarkModel], points: Sequence[Array], a: Array, states: tuple[PhotoState, ...], config: FitConfig,
+    cost: float,
+) -> LandmarkFit:  # fmt: skip
     residual = []
-    for q, state in zip(points, states, strict=True):
+    for at, q, state in zip(ats, points, states, strict=True):
         _, res = linearise(at, a, state, q, False)
         distance = np.linalg.norm(res, axis=1) / (config.sigma * state.camera.scale)
         huber = np.where(
@@ -343,8 +355,9 @@ def _finished(
         cost += 0.5 * (near / config.sigma_inverse_distance) ** 2
         square = (res**2).sum(1) / state.camera.scale**2
         residual.append(float(np.sqrt(at.trust @ square / at.trust.sum())))
+    mouth = ats[0].mouth
     share = [
-        config.resting_share * np.where(at.mouth, (1 - s.expected[at.mouth].max(initial=0.0)) ** 2, ~at.gaze)
+        config.resting_share * np.where(mouth, (1 - s.expected[mouth].max(initial=0.0)) ** 2, ~ats[0].gaze)
         for s in states
     ]
     beyond = [w * (s.expression - s.expected) for w, s in zip(share, states, strict=True)]

@@ -35,29 +35,63 @@ class Likely:
         return 0.5 * float(off @ self.precision @ off)
 
 
+@dataclass(frozen=True, eq=False)
+class Erring:
+    """How a photograph's landmarks err, in the ways of `landmark_scatter`: by mean (R,) + slope (R,M) identity, give or
+    take root (R,R) times independent errors of standard deviation 1."""
+
+    mean: Array
+    slope: Array
+    root: Array
+
+
 def likely_identity(model: HeadModel, faces: Sequence[Face]) -> Likely:
     """Of photographs of one person; N(0,1) of all modes where the model does not know what features say.
 
     Raises UserError E_PACK_FORMAT where it knows those of another net.
     """
     count = len(model.identity)
-    seen = [face.features for face in faces if face.features is not None]
-    known = (model.feature_mean, model.feature_scale, model.feature_weights, model.feature_bias, model.feature_errors)
-    if not seen or any(array is None for array in known):
+    heard = [one for one in (_say(model, face) for face in faces) if one is not None]
+    if not heard:
         return Likely(np.zeros(count), np.eye(count))
-    mean, scale, weights, bias, errors = (np.asarray(array, np.float64) for array in known)
-    if any(f.shape != mean.shape for f in seen):
+    trust = np.array([t for _, t in heard])
+    said = trust @ np.stack([s[:count] for s, _ in heard]) / trust.sum()
+    shared, own = np.asarray(model.feature_errors, np.float64)[:, :count, :count]
+    return _from_said(said, shared / trust.max() + own / trust.sum(), (REAL - 1) * own / trust.sum())
+
+
+def likely_errors(model: HeadModel, face: Face) -> Erring:
+    """Of one photograph's landmarks, which are wrong together with what its features say of the identity; N(0,1) in
+    each way where the model does not know. Raises as `likely_identity`."""
+    ways, modes = len(model.landmark_scatter), len(model.identity)
+    heard = _say(model, face)
+    if heard is None:
+        return Erring(np.zeros(ways), np.zeros((ways, modes)), np.eye(ways))
+    said, trust = heard
+    shared, own = np.asarray(model.feature_errors, np.float64) / trust
+    both = _from_said(said, shared + own, (REAL - 1) * own)
+    # of a Gaussian over both, that over errors given the identity
+    precision = both.precision[modes:, modes:]
+    slope = -np.linalg.solve(precision, both.precision[modes:, :modes])
+    root = np.linalg.inv(np.linalg.cholesky(precision)).T
+    return Erring(both.mean[modes:] - slope @ both.mean[:modes], slope, root)
+
+
+def _say(model: HeadModel, face: Face) -> tuple[Array, float] | None:
+    """What a photograph's features say (M+R,) of identity and errors, and how far they are believed, 0..1."""
+    known = (model.feature_mean, model.feature_scale, model.feature_weights, model.feature_bias)
+    if face.features is None or any(array is None for array in known):
+        return None
+    mean, scale, weights, bias = (np.asarray(array) for array in known)
+    if face.features.shape != mean.shape:
         raise UserError(
             "E_PACK_FORMAT",
-            f"head.safetensors knows {len(mean)} features of a face, landmarks.onnx gives {len(seen[0])}.",
+            f"head.safetensors knows {len(mean)} features of a face, landmarks.onnx gives {len(face.features)}.",
             "The pack's files do not belong together. Use another copy of it.",
         )
-    standard = [(f - mean) / scale for f in seen]
+    standard = (face.features - mean) / scale
     # a photograph unlike those that were learnt from says less
-    trust = np.array([1 / max(1.0, float((z**2).mean())) for z in standard])
-    said = trust @ np.stack([z @ weights for z in standard]) / trust.sum() + bias
-    shared, own = errors
-    return _from_said(said, shared / trust.max() + own / trust.sum(), (REAL - 1) * own / trust.sum())
+    return (standard @ weights + bias).astype(np.float64), 1 / max(1.0, float((standard**2).mean()))
 
 
 def _from_said(said: Array, missed: Array, more: Array) -> Likely:

@@ -43,9 +43,9 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "landmark_scatter": ("R", LANDMARKS, 2),
     "feature_mean": ("F",),
     "feature_scale": ("F",),
-    "feature_weights": ("F", "M"),
-    "feature_bias": ("M",),
-    "feature_errors": (2, "M", "M"),
+    "feature_weights": ("F", "L"),
+    "feature_bias": ("L",),
+    "feature_errors": (2, "L", "L"),
     "shading_points": ("S",),
     "shading_mean": ("S",),
     "shading_ways": ("S", "W"),
@@ -54,7 +54,7 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 _FEATURES = ("feature_mean", "feature_scale", "feature_weights", "feature_bias", "feature_errors")
 _SHADING = ("shading_points", "shading_mean", "shading_ways", "shading_noise")
 _OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *_FEATURES, *_SHADING)
-_HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter", "shading_ways")
+_HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter", "feature_weights", "shading_ways")
 _INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror", "shading_points")
 _FIX = "Install the pack again."
 
@@ -84,9 +84,10 @@ class HeadModel:
     (R,478,2) metres, right and up in a picture of an upright face, in which ways landmarks err together, one standard
     deviation each.
 
-    What its features, standardised by feature_mean and feature_scale (F,), say of the identity: feature_weights (F,M)
-    and feature_bias (M,); feature_errors (2,M,M): covariance of what that misses, in common in all photographs of a
-    person and of each. None where that is not known.
+    What its features, standardised by feature_mean and feature_scale (F,), say of the identity and of how much
+    landmarks err in each way of landmark_scatter (L = M + R): feature_weights (F,L) and feature_bias (L,);
+    feature_errors (2,L,L): covariance of what that misses, in common in all photographs of a person and of each. None
+    where that is not known.
 
     What skin adds to the logarithm of its shading at vertices shading_points (S,): shading_mean (S,), the ways in which
     that varies, shading_ways (S,W), one standard deviation each, and the variance of each point besides, shading_noise
@@ -219,7 +220,7 @@ def _load(path: Path, _state: tuple[int, int]) -> HeadModel:
 
 
 def save_head_model(model: HeadModel, path: Path) -> None:
-    """Write head.safetensors; displacements in half precision (steps of under a hundredth of a millimetre)."""
+    """Write head.safetensors; displacements (in steps of under 0.01 mm) and regressions in half precision."""
     arrays = {}
     for name in _SHAPES:
         if getattr(model, name) is None:
@@ -263,6 +264,8 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
     for name in ("feature_scale", "shading_noise"):
         if name in arrays and arrays[name].min() <= 0:
             raise refuse(f"{name} is not positive")
+    if sizes.get("L", sizes["M"] + sizes.get("R", 0)) != sizes["M"] + sizes.get("R", 0):
+        raise refuse("its features speak of other modes and errors")
     if len(names[1]) != sizes["E"] or len(set(names[1])) != sizes["E"]:
         raise refuse("the names of the expressions do not fit")
     if arrays["part"].min() < 0 or arrays["part"].max() >= len(names[0]):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the landmark net's features say of who is seen: ridge regression onto the modes, and how it errs on others.
+"""What the landmark net's features say of who is seen and of how its landmarks err: ridge regression, and how that errs
+on others.
 
 The net is trained on photographs of people, and what it sees of a synthetic face and of a real one is alike: standard
 scores of the features have a root mean square of 1 on both. A mirror image shows the mirrored person, which doubles
@@ -35,26 +36,27 @@ def mirrored_modes(model: HeadModel) -> Array:
 
 
 def learn_features(
-    features: Array, identity: Array, expression: Array, person: Array, mirror: Array
+    features: Array, goal: Array, expression: Array, person: Array, mirror: Array
 ) -> dict[str, Array]:
     """The arrays `feature_*` of a `HeadModel`. features (N,L,2F): of L looks of each photograph, a picture's and its
-    mirror image's; identity (N,M), expression (N,E), person (N,) whose photograph it is; mirror as `mirrored_modes`."""
+    mirror image's; goal (N,S): identity and errors; expression (N,E), person (N,) whose photograph it is; mirror (S,S):
+    goal @ it is the mirror image's goal."""
     count, looks, both = features.shape
     sides = features.reshape(count, looks, 2, both // 2).astype(np.float32)
     mean, spread = sides.mean((0, 1, 2)), sides.std((0, 1, 2))
     scale = spread + LEAST_SCALE * spread.mean()
     sides -= mean
     sides /= scale
-    bias = (identity.mean(0) + identity.mean(0) @ mirror) / 2
-    goal = np.stack([identity, identity @ mirror], 1).astype(np.float32) - bias.astype(np.float32)
-    still = _still(sides, identity, expression)
+    bias = (goal.mean(0) + goal.mean(0) @ mirror) / 2
+    goals = np.stack([goal, goal @ mirror], 1).astype(np.float32) - bias.astype(np.float32)
+    still = _still(sides, goal, expression)
     _, number = np.unique(person, return_inverse=True)
     folds = [number % FOLDS == fold for fold in range(FOLDS)]
-    parts = [_moments(sides[fold], goal[fold], still[fold]) for fold in folds]
+    parts = [_moments(sides[fold], goals[fold], still[fold]) for fold in folds]
     whole = sum(parts[1:], parts[0])
     # one look of each photograph: those of the same one err alike
     rows = np.arange(count)
-    some, missed = sides[rows, rows % looks].reshape(count, -1), identity - bias
+    some, missed = sides[rows, rows % looks].reshape(count, -1), goal - bias
     for fold, part in zip(folds, parts, strict=True):
         missed[fold] -= some[fold] @ _weights(whole - part, mirror)
     return {
@@ -66,10 +68,10 @@ def learn_features(
     }
 
 
-def _still(sides: Array, identity: Array, expression: Array) -> Array:
+def _still(sides: Array, goal: Array, expression: Array) -> Array:
     """(N,2,F) what each photograph's expression changes in sides (N,L,2,F) of nobody: by ridge regression of both."""
-    count, modes = identity.shape
-    known = np.c_[np.ones(count), identity, expression]
+    count, modes = goal.shape
+    known = np.c_[np.ones(count), goal, expression]
     sure = np.r_[1e-3, np.full(modes, SURE_IDENTITY), np.full(expression.shape[1], SURE_EXPRESSION)]
     shown = np.linalg.solve(known.T @ known + np.diag(sure), known.T @ sides[:, 0].reshape(count, -1))[1 + modes :]
     return (expression @ shown).astype(np.float32).reshape(sides[:, 0].shape)

@@ -4,11 +4,12 @@
 It was taught what faces are like, too: of what a person differs from the mean head it reports some six tenths, of some
 modes more than of others, and its landmarks err together, not each for itself. A fit that knows that comes nearer to
 the head (`fit.landmarks`): the net's report is a linear function of the head with correlated Gaussian noise, and the
-fit its posterior mean.
+fit its posterior mean. More than half of that noise its features tell (`learn_features`): how a face is turned, above
+all, of which landmarks show five sixths where it looks up or down.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.linalg import block_diag
+from scipy.optimize import linear_sum_assignment
 
 from ..arrays import Array
 from ..errors import UserError
@@ -27,12 +30,12 @@ from .data import DataConfig, population_of
 from .feature_identity import learn_features, mirrored_modes
 from .looks import looks_of
 from .photographs import Photograph, take_photograph, varied_setting
-from .population import Population
+from .population import Person, Population
 from .regions import Regions
 from .registration import similarity
 
 FIRST_SEED = 1_610_000  # people that no net is trained on and none is judged by
-PHOTOS = 2
+PHOTOS, SIBLINGS = 2, 5  # of each person; people besides with the same skin, of whom there is one
 PICTURE = 320  # pixels: as large as the net sees them
 WAYS = 80  # in which landmarks err together; on other people more of them help no further
 USUAL_RESPONSE, SURE = 0.6, 300.0  # prior of what it reports of a mode, as many photographs as that is worth
@@ -44,13 +47,14 @@ POINT = 0.003  # metres: what modes may leave of a face's point
 class Report:
     """What the net reports of one photograph. offset (478,2) metres, right and up in the picture: from the mean head's
     landmarks, in the person's pose and expression; identity (M,) of the person; expression (E,) of the face; axes
-    (2,3): right and up; looks (L,2F): their features."""
+    (2,3): right and up; looks (L,2F): their features; sibling: which one, 0 the person."""
 
     offset: Array
     identity: Array
     expression: Array
     axes: Array
     looks: Array
+    sibling: int = 0
 
 
 def report_of(regions: Regions, photograph: Photograph, neutral: Array, face: Face, features: Array) -> Report:
@@ -83,28 +87,33 @@ def in_modes(regions: Regions, neutral: Array) -> tuple[Array, Array]:
 
 
 def sight(population: Population, nets: FaceNets, regions: Regions, seed: int) -> list[Report]:
-    """What the nets report of a person's portraits."""
-    neutral, rng, out = population.person(seed).neutral, np.random.default_rng([seed, 2]), []
-    for photograph, face in portraits(population, nets, seed):
-        features = looks_of(face, nets, rng).astype(np.float16)
-        out.append(report_of(regions, photograph, neutral, face, features))
+    """What the nets report of portraits of a person and of siblings, of each of whom there is one."""
+    person, rng, out = population.person(seed), np.random.default_rng([seed, 2]), []
+    for number in range(SIBLINGS + 1):
+        own = population.sibling(person, number) if number else person
+        for photograph, face in portraits(population, nets, own, number):
+            report = report_of(regions, photograph, own.neutral, face, looks_of(face, nets, rng).astype(np.float16))
+            out.append(replace(report, sibling=number))
     return out
 
 
-def portraits(population: Population, nets: FaceNets, seed: int) -> Iterator[tuple[Photograph, Face]]:
-    """Some casual portraits of a person, those in which the nets find the face."""
-    dressed, rng = population.dressed(population.person(seed)), np.random.default_rng([seed, 1])
-    for _ in range(PHOTOS):
+def portraits(
+    population: Population, nets: FaceNets, person: Person, sibling: int
+) -> Iterator[tuple[Photograph, Face]]:
+    """Casual portraits of a person (0) or of one of their siblings, those in which the nets find the face."""
+    dressed, rng = population.dressed(person), np.random.default_rng([person.seed, 1, sibling])
+    for _ in range(1 if sibling else PHOTOS):
         photograph = take_photograph(population, dressed, varied_setting(rng), PICTURE)
         try:
-            face = find_face(Photo(photograph.image, str(seed)), nets)
+            face = find_face(Photo(photograph.image, str(person.seed)), nets)
         except UserError:
             continue
         yield photograph, face
 
 
-def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array]:
-    """landmark_identity, landmark_shift and landmark_scatter of a `HeadModel`."""
+def learn_errors(model: HeadModel, reports: Sequence[Report]) -> tuple[dict[str, Array], Array, Array]:
+    """landmark_identity, landmark_shift and landmark_scatter of a `HeadModel`; (N,R) how much each report errs in each
+    way of the last; (R,R), with which it is how much the mirror image errs."""
     offset, identity, axes = (np.stack([getattr(r, name) for r in reports]) for name in ("offset", "identity", "axes"))
     count, modes = identity.shape
     usual = np.stack([USUAL_RESPONSE * model.landmarks(mode.astype(np.float64)) for mode in model.identity])
@@ -124,15 +133,21 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> dict[str, Array
     trust = model.landmark_trust.astype(np.float64)
     sure = trust > 0
     places = model.landmarks(model.neutral.astype(np.float64))
-    free = [_less_camera(one[sure], a, places[sure], trust[sure]).ravel() for one, a in zip(left, axes, strict=True)]
-    _, values, ways = np.linalg.svd(np.stack(free) / np.sqrt(count), full_matrices=False)
-    scatter = np.zeros((min(WAYS, len(values)), len(places), 2))
-    scatter[:, sure] = (values[:WAYS, None] * ways[:WAYS]).reshape(len(scatter), -1, 2)
-    return {
+    mirrored = _mirrored_landmarks(places[sure])
+    free = np.stack([_less_place(one[sure], a, places[sure], trust[sure]) for one, a in zip(left, axes, strict=True)])
+    both = np.concatenate([free, mirrored(free)]).reshape(2 * count, -1)
+    squares, ways = np.linalg.eigh(both.T @ both / len(both))
+    some = min(WAYS, int((squares > 1e-9 * squares.max()).sum()))
+    spread, ways = np.sqrt(squares[: -some - 1 : -1]), ways[:, : -some - 1 : -1].T
+    scatter = np.zeros((some, len(places), 2))
+    scatter[:, sure] = (spread[:, None] * ways).reshape(some, -1, 2)
+    amount = (ways / spread[:, None]).T  # (2K,R) of each way in landmarks' errors
+    found_errors = {
         "landmark_identity": fields[1:].astype(np.float32),
         "landmark_shift": np.where(sure[:, None], fields[0], 0.0).astype(np.float32),
         "landmark_scatter": scatter.astype(np.float32),
     }
+    return found_errors, both[:count] @ amount, mirrored(scatter[:, sure]).reshape(some, -1) @ amount
 
 
 def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array]:
@@ -149,13 +164,14 @@ def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array
         with np.load(file) as stored:
             own = [Report(*rows) for rows in zip(*(stored[name] for name in names), strict=True)]
         reports += own
-        person += [int(file.stem)] * len(own)
+        person += [(1 + SIBLINGS) * int(file.stem) + report.sibling for report in own]
     features, identity, expression = (
         np.stack([getattr(r, name) for r in reports]) for name in ("looks", "identity", "expression")
     )
     model = load_head_model(Path(config.head))
-    said = learn_features(features, identity, expression, np.array(person), mirrored_modes(model))
-    return {**learn_errors(model, reports), **said}
+    found, erred, swapped = learn_errors(model, reports)
+    mirror = block_diag(mirrored_modes(model), swapped)
+    return {**found, **learn_features(features, np.c_[identity, erred], expression, np.array(person), mirror)}
 
 
 def _whole(file: Path) -> bool:
@@ -176,13 +192,20 @@ def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:
     partial_file.replace(file)
 
 
-def _less_camera(missed: Array, axes: Array, places: Array, trust: Array) -> Array:
-    """(K,2) without what another camera explains: shift, scale, turns (Gauss-Newton's first step)."""
+def _mirrored_landmarks(places: Array) -> Callable[[Array], Array]:
+    """From errors (N,K,2) of the mean head's landmarks (K,3) to those of a mirror image's."""
+    far = np.linalg.norm(places[:, None] * [-1, 1, 1] - places, axis=2)
+    _, other = linear_sum_assignment(far)
+    return lambda errors: errors[:, other] * [-1, 1]
+
+
+def _less_place(missed: Array, axes: Array, places: Array, trust: Array) -> Array:
+    """(K,2) without what another place in the picture explains: shift, scale, roll (Gauss-Newton's first step)."""
     weight = trust / trust.sum()
     point = (places - weight @ places) @ np.vstack([axes, np.cross(*axes)]).T
-    flat, deep, none = point[:, :2], point[:, 2], np.zeros(len(point))
+    flat, none = point[:, :2], np.zeros(len(point))
     turned = np.c_[-flat[:, 1], flat[:, 0]]
-    ways = (np.c_[none + 1, none], np.c_[none, none + 1], flat, turned, np.c_[deep, none], np.c_[none, deep])
+    ways = (np.c_[none + 1, none], np.c_[none, none + 1], flat, turned)
     basis, w = np.stack([way.ravel() for way in ways], 1), np.repeat(weight, 2)
     normal = basis.T @ (basis * w[:, None]) + 1e-12 * np.eye(len(ways))
     return missed - (basis @ np.linalg.solve(normal, basis.T @ (w * missed.ravel()))).reshape(missed.shape)

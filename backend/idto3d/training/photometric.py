@@ -86,9 +86,10 @@ def _read_into(config: DataConfig, nets: Path, file: Path) -> None:
     population = population_of(config)
     model, regions, seed = population.model, Regions(population.model), int(file.stem)
     points = shading_points(regions)
-    identity, _ = in_modes(regions, population.person(seed).neutral)
+    person = population.person(seed)
+    identity, _ = in_modes(regions, person.neutral)
     fields, seen = [np.zeros((0, len(points)))], [np.zeros((0, len(points)), bool)]
-    for _, face in portraits(population, load_face_nets(nets), seed):
+    for _, face in portraits(population, load_face_nets(nets), person, 0):
         fit = fit_outlines(model, [face], fit_landmarks(model, [face]), FitConfig())
         field, shown = skin_field(model, face, fit, identity, points)
         fields.append(field[None])

@@ -116,6 +116,17 @@ class Population:
         shells = self._hair(code, head) + (self._glasses(head, rng) if looks.glasses else ())
         return Person(seed, identity, displacement, head, maps, shells, self._traits(code, looks), code)
 
+    def sibling(self, person: Person, number: int) -> Person:
+        """Another one (1, 2, ...) with the same skin, hair and build: the modes alone are drawn anew."""
+        rng = np.random.default_rng([person.seed, 3, number])
+        identity = rng.standard_normal(len(self.model.identity))
+        head = self.model.shape(identity) + person.displacement
+        closing = self._closed_lips(head)
+        head = head + closing
+        shells = self._hair(person.code, head) + (self._glasses(head, rng) if person.traits.glasses else ())
+        displacement = person.displacement + closing
+        return replace(person, identity=identity, displacement=displacement, neutral=head, shells=shells)
+
     def dressed(self, person: Person) -> Person:
         """The person with clothes painted on neck and shoulders, as photographs show people."""
         rng = np.random.default_rng([person.seed, 11])
