@@ -13,10 +13,11 @@ from idto3d.fit import photometric
 from idto3d.fit.landmarks import FitConfig, fit_landmarks
 from idto3d.fit.light import harmonics
 from idto3d.fit.photometric import Shading, fit_shading, read_shading, said
+from idto3d.fit.projection import project_photo
 from idto3d.headmodel import HeadModel, load_head_model, save_head_model
 from idto3d.mesh.surface import vertex_normals
 from idto3d.training.photometric import learn_shading
-from tests.synthetic_face import SKIN, camera_of, face_of, photograph, with_exact_net
+from tests.synthetic_face import EVEN_LIGHT, SKIN, camera_of, face_of, photograph, with_exact_net
 from tests.tiny_head import tiny_head_model
 
 SIDE = np.array([3.0, 0.4, 0.6, 1.2, 0, 0, 0, 0, 0])[:, None] * np.ones(3)  # a lamp at the person's left
@@ -127,6 +128,19 @@ def test_the_fit_goes_on_with_it(model: HeadModel) -> None:
     after = fit_shading(model, [face], before, FitConfig())
     assert not np.allclose(after.identity, before.identity)
     assert after.residual[0] < before.residual[0] + 1e-3
+
+
+def test_light_that_harmonics_do_not_tell_says_nothing(model: HeadModel) -> None:
+    """It falls off from the camera's axis so fast that its mean over all directions is fitted below zero."""
+    camera, posed = camera_of(model), model.neutral.astype(np.float64)
+    falls = np.clip((vertex_normals(posed, model.triangles) * camera.towards(posed)).sum(1), 0, 1) ** 6
+    picture, person = photograph(model, camera, posed, np.array(SKIN) * falls[:, None], EVEN_LIGHT)
+    face = face_of(model, camera, posed, picture, person=person)
+    assert model.shading_points is not None
+    shading = read_shading(model, face, camera, posed, model.shading_points)
+    assert project_photo(model, face, camera, posed).light[0].max() < 0 and not shading.seen.any()
+    assert np.isfinite(shading.logs).all() and not said(model, shading)[0].any()
+    assert np.isfinite(fit_shading(model, [face], fit_landmarks(model, [face]), FitConfig()).identity).all()
 
 
 def test_fields_are_learnt(model: HeadModel) -> None:

@@ -103,10 +103,11 @@ def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
     pixel, normal, light = laid.pixel[points], laid.normal[points], laid.light @ LUMINANCE
     colour = sample(cv2.GaussianBlur(laid.linear, (0, 0), BLUR), pixel) @ LUMINANCE
     weight = seen_weights(laid, pixel, laid.height[points], laid.facing[points])
-    seen = (weight > LEAST_SEEN) & (laid.facing[points] > FACING)
     usual = MEAN * light[0]
+    # light that falls off too fast for second-order harmonics, as a flash in the dark, may have a negative mean
+    seen = (weight > LEAST_SEEN) & (laid.facing[points] > FACING) & (usual > 0)
     raw = harmonics(normal) @ light
-    shade = np.maximum(raw, DARKEST * usual)
+    shade = np.maximum(raw, max(DARKEST * usual, DARK))
     logs = np.log(np.maximum(colour, DARK) / shade)
     slope = (_harmonics_by(normal) @ light[:, None])[..., 0] * ((raw >= shade) / shade)[:, None]
     slopes = _normals_by_identity(model, posed, points, slope)
