@@ -28,11 +28,12 @@ def metre(scene: Any) -> float:
     return 1.0 if units.system == "NONE" else float(1.0 / units.scale_length)
 
 
-def free_spot(scene: Any, layer: Any, wanted: Vector | None = None) -> Vector:
+def free_spot(scene: Any, layer: Any, wanted: Vector | None = None, scale: float | None = None) -> Vector:
     """The wanted place, or the 3D cursor, or the next one along X where a head stands inside of nothing that the view
-    layer shows."""
-    lows, highs = boxes(scene, layer)
-    spot, size = (scene.cursor.location if wanted is None else wanted).copy(), _HEAD * metre(scene)
+    layer shows. scale: the head's own, if it is not as large as heads are made in the scene."""
+    scale = metre(scene) if scale is None else scale
+    lows, highs = boxes(scene, layer, scale)
+    spot, size = (scene.cursor.location if wanted is None else wanted).copy(), _HEAD * scale
     for _ in range(_PLACES):
         low, high = np.array(spot) + size * _LOW, np.array(spot) + size * _HIGH
         if not ((low < highs) & (high > lows)).all(axis=1).any():
@@ -41,9 +42,9 @@ def free_spot(scene: Any, layer: Any, wanted: Vector | None = None) -> Vector:
     return spot
 
 
-def boxes(scene: Any, layer: Any) -> Boxes:
+def boxes(scene: Any, layer: Any, scale: float | None = None) -> Boxes:
     """World-space corners, lowest and highest (N,3) each, of the solid objects that a view layer of ``scene`` shows and
-    that are no larger than a piece of furniture."""
+    that are no larger than a piece of furniture. scale: as in `free_spot`."""
     objects = scene.objects
     count = len(objects)
     kinds = np.empty(count, np.int32)
@@ -67,7 +68,7 @@ def boxes(scene: Any, layer: Any) -> Boxes:
     middles = np.einsum("na,nab->nb", (low + high) / 2, axes) + places
     halves = np.einsum("na,nab->nb", (high - low) / 2, np.abs(axes))
     lows, highs = middles - halves, middles + halves
-    small = (highs - lows).max(axis=1) < _LARGEST * metre(scene)
+    small = (highs - lows).max(axis=1) < _LARGEST * (metre(scene) if scale is None else scale)
     return lows[small], highs[small]
 
 

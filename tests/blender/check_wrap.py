@@ -185,6 +185,20 @@ def check_given_up(head: Any, mine: Any) -> None:
         assert [len(kind) for kind in kinds] == before, far
 
 
+def check_place(head: Any, mine: Any, truth: np.ndarray) -> None:
+    """It stands beside its head, whatever the scale of that, and no further off than it has to."""
+    for obj in bpy.context.scene.objects:
+        obj.hide_set(obj != head)
+    for scale in (1.0, 100.0, 600.0, 3000.0):
+        head.scale, head.location = (scale,) * 3, (-0.34 * scale, 0.0, 0.0)
+        bpy.context.view_layer.update()
+        made = wrap_head._object(head, mine, truth)
+        bpy.context.view_layer.update()
+        (low, _), (_, head_high) = room.box(made), room.box(head)
+        assert head_high[0] <= low[0] < head_high[0] + 0.34 * scale, scale
+        bpy.data.objects.remove(made)
+
+
 def check_thread() -> None:
     """Steps go on in another thread; their value and their error come back, and a close stops them."""
     seen: list[Any] = []
@@ -234,6 +248,7 @@ def main() -> None:
     check_wrapped(head, mine, truth)
     check_given_up(head, mine)
     check_refused(head)
+    check_place(head, mine, truth)
     idto3d_blender.unregister()
     blender_session.leave()
 
