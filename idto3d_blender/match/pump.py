@@ -117,6 +117,7 @@ def _undone(*_: Any) -> None:
 @bpy.app.handlers.persistent
 def _loaded(*_: Any) -> None:
     session.stop()
+    viewport.forget()
 
 
 def register() -> None:

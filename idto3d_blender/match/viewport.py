@@ -90,9 +90,14 @@ def leave() -> None:
             tool = bpy.context.workspace.tools.from_space_view3d_mode("OBJECT", create=False)
             if tool is not None and tool.idname == TOOL:
                 bpy.ops.wm.tool_set_by_id(name=_before.get("tool", "builtin.select_box"))
+    forget()
+    redraw()
+
+
+def forget() -> None:
+    """Another file was loaded: what its viewports looked at before is not known."""
     _before.clear()
     _entered.clear()
-    redraw()
 
 
 def _ours() -> Iterator[tuple[Any, Any, Any]]:

@@ -209,24 +209,46 @@ def check_import() -> None:
     assert space.shading.color_type == "TEXTURE"
 
 
-def check_match_undone() -> None:
-    """A viewport that looked through a photo's camera is as before, also when an undo took that camera away and Blender
-    put the scene's own in its place."""
-    area, space = viewport()
-    looks = space.region_3d
-    looks.view_perspective = "PERSP"
-    before = looks.view_matrix.copy()
+def enter_match() -> Any:
+    """The largest viewport looks through a photo's camera, which is returned."""
+    area, _ = viewport()
     camera = bpy.data.objects.new("photo", bpy.data.cameras.new("photo"))
     bpy.context.collection.objects.link(camera)
     match_viewport._look_at_face = lambda *_: None  # regions have no size without a window
     with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
         match_viewport.enter(bpy.context, camera, np.zeros((1, 2)))
+    return camera
+
+
+def check_match_undone() -> None:
+    """A viewport that looked through a photo's camera is as before, also when an undo took that camera away and Blender
+    put the scene's own in its place."""
+    _, space = viewport()
+    looks = space.region_3d
+    looks.view_perspective = "PERSP"
+    before = looks.view_matrix.copy()
+    camera = enter_match()
     assert looks.view_perspective == "CAMERA" and not space.overlay.show_extras
     bpy.data.objects.remove(camera)
     space.use_local_camera = False
     match_viewport.leave()
     assert looks.view_perspective == "PERSP" and space.overlay.show_extras and space.overlay.show_outline_selected
     assert np.allclose(looks.view_matrix, before, atol=1e-5)
+
+
+def check_match_left_by_loading() -> None:
+    """A match that another file has ended says nothing of that file's viewports."""
+    bpy.ops.wm.read_factory_settings()
+    _, space = viewport()
+    space.region_3d.view_distance = 77.0
+    enter_match()
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=False)
+    _, space = viewport()
+    before = space.region_3d.view_matrix.copy(), space.region_3d.view_distance
+    enter_match()
+    match_viewport.leave()
+    assert np.allclose(space.region_3d.view_matrix, before[0], atol=1e-5)
+    assert abs(space.region_3d.view_distance - before[1]) < 1e-4, space.region_3d.view_distance
 
 
 def check_many_objects() -> None:
@@ -277,6 +299,7 @@ def main() -> None:
     check_gpu_memory(state)
     check_many_objects()
     check_match_undone()
+    check_match_left_by_loading()
     check_import()
     idto3d_blender.unregister()
     blender_session.leave()
