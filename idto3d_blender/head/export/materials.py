@@ -72,7 +72,7 @@ def plain(given: Any, name: str, folder: Path, opacity_map: bool) -> Any:
         shader.inputs[socket].default_value = value
     for kind, image in look.maps.items():
         node = tree.nodes.new("ShaderNodeTexImage")
-        node.image = _written(image, folder / f"{name}_{kind}.png", kind)
+        node.image = _written(image, folder / f"{name}_{kind}.png")
         colour = node.outputs["Color"]
         if kind == "normal":
             turn = tree.nodes.new("ShaderNodeNormalMap")
@@ -139,7 +139,7 @@ def _upstream(socket: Any) -> list[Any]:
     return found
 
 
-def _written(image: Any, file: Path, kind: str) -> Any:
+def _written(image: Any, file: Path) -> Any:
     """A new image of the file, into which ``image`` was written as it is: its PNG where it is one, else its pixels."""
     file.parent.mkdir(parents=True, exist_ok=True)
     packed = bytes(image.packed_file.data) if image.packed_file is not None and not image.is_dirty else b""
