@@ -46,6 +46,8 @@ STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
 STAGES = "idto3d.distill.texture"
 """The module that brings diffusers, whose import takes seconds."""
 TEXTURE_SIZES: dict[Quality, int] = {"draft": 1024, "standard": 2048, "fine": 4096}
+
+
 @dataclass(frozen=True, eq=False)
 class Sketch:
     """The head that the photographs alone show; offsets: (P,3) of each expression but neutral."""

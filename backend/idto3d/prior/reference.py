@@ -66,7 +66,7 @@ class Reference:
 
 
 class ReferenceAttnProcessor(nn.Module):
-    """"Reference"-attention that a reference's keys and values may join."""
+    """Self-attention that a reference's keys and values may join."""
 
     def __init__(self, name: str, attn: Attention, rank: int) -> None:
         super().__init__()
