@@ -6,11 +6,15 @@ import pytest
 import torch
 
 from idto3d.arrays import Array
+from idto3d.fit.evidence import gather_evidence
 from idto3d.fit.light import harmonics
-from idto3d.fit.relight import solve_light
+from idto3d.fit.relight import relit, solve_light
+from idto3d.fit.subject import fit_subject
 from idto3d.render.lights import EnvironmentLight, lobe
 from idto3d.render.shading import diffuse_bands, shade, srgb_to_linear
 from idto3d.render.skin import F0_OF_SPECULAR
+from tests.synthetic_face import camera_of, face_of, with_exact_net
+from tests.tiny_head import tiny_head_model
 
 BANDS = diffuse_bands(torch.ones(1, dtype=torch.float64)).numpy()[:, None]
 
@@ -87,3 +91,15 @@ def test_a_photograph_without_blue_has_a_light_all_the_same() -> None:
     found = seen_in(light, *at)
     np.testing.assert_allclose(found[:, :2].mean(0), colours[:, :2].mean(0), rtol=0.05)
     assert np.abs(found[:, 2]).max() < 0.02
+
+
+def test_a_photograph_without_skin_keeps_its_light() -> None:
+    """White all over: none of it is taken for skin."""
+    model = with_exact_net(tiny_head_model())
+    posed = model.neutral.astype(np.float64)
+    face = face_of(model, camera_of(model), posed, np.full((320, 320, 3), 255, np.uint8))
+    fitted = fit_subject(model, [face])
+    evidence = gather_evidence(model, fitted.faces, fitted.fit, fitted.projected, 64)
+    assert max(float(seen.max()) for seen in evidence.seen.values()) < 0.3
+    again = relit(model, fitted, evidence)
+    np.testing.assert_array_equal(again.fit.photos[0].light, fitted.fit.photos[0].light)

@@ -169,7 +169,7 @@ def read_light(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) 
 def sample(image: Array, pixel: Array) -> Array:
     """Bilinear values of image (S,S[,C]) at pixels (N,2): (N[,C]) float32, edges repeated."""
     at = np.asarray(pixel, np.float32)
-    rows = -(-len(at) // 16384)  # remap takes images of at most 32767 a side
+    rows = max(1, -(-len(at) // 16384))  # remap takes images of 1 to 32767 a side
     padded = np.zeros((rows * 16384, 2), np.float32)
     padded[: len(at)] = at
     grid = padded.reshape(rows, 16384, 2)
