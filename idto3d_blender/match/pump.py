@@ -101,13 +101,13 @@ def ensure() -> None:
 @bpy.app.handlers.persistent
 def _undone(*_: Any) -> None:
     """Pins are as they were: so be cameras and keys. Undone past its beginning, the match is over."""
-    match = session.get()
-    if match is None:
-        return
-    obj = stage.matched(bpy.context.scene)
+    match, obj = session.get(), stage.matched(bpy.context.scene)
     if obj is None:
         session.stop()
-        viewport.leave()
+        if viewport.entered():
+            viewport.leave()
+        return
+    if match is None:
         return
     match.problem = match.painted = None
     match.projecting = 0

@@ -94,6 +94,11 @@ def leave() -> None:
     redraw()
 
 
+def entered() -> bool:
+    """Whether a viewport looks through a photo's camera since `enter`."""
+    return bool(_entered)
+
+
 def forget() -> None:
     """Another file was loaded: what its viewports looked at before is not known."""
     _before.clear()

@@ -18,6 +18,7 @@ from mathutils import Euler, Vector
 import idto3d_blender
 from idto3d_blender.head import import_head, operators_import, room
 from idto3d_blender.jobs import graphics_memory, session, setup_backend
+from idto3d_blender.match import pump
 from idto3d_blender.match import viewport as match_viewport
 from idto3d_blender.studio import live, view, viewport_colours
 from tests.blender import blender_session, check_polls
@@ -222,7 +223,7 @@ def enter_match() -> Any:
 
 def check_match_undone() -> None:
     """A viewport that looked through a photo's camera is as before, also when an undo took that camera away and Blender
-    put the scene's own in its place."""
+    put the scene's own in its place, and without a backend."""
     _, space = viewport()
     looks = space.region_3d
     looks.view_perspective = "PERSP"
@@ -231,9 +232,12 @@ def check_match_undone() -> None:
     assert looks.view_perspective == "CAMERA" and not space.overlay.show_extras
     bpy.data.objects.remove(camera)
     space.use_local_camera = False
-    match_viewport.leave()
+    pump._undone()
     assert looks.view_perspective == "PERSP" and space.overlay.show_extras and space.overlay.show_outline_selected
     assert np.allclose(looks.view_matrix, before, atol=1e-5)
+    looks.view_perspective = "CAMERA"
+    pump._undone()
+    assert looks.view_perspective == "CAMERA", "an undo after it leaves the view alone"
 
 
 def check_match_left_by_loading() -> None:
