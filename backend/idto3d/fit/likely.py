@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is likely before a landmark is fitted: what the landmark net sees of a face says more than where it puts points.
+"""Priors of a fit from the landmark net's features: of the identity, and of how a photograph's landmarks err.
 
-Its points lie where most faces have them; its features still know better. A linear map of them to the head model's
-modes, and how that map errs, were learnt on synthetic people (training/feature_identity.py). The errors are Gaussian,
-so that several photographs of a person add up: what their errors have in common stays, the rest averages out.
+Landmarks are drawn to where most faces have them; the features behind them keep more of the person. A linear map from
+features to the head model's modes and the landmarks' common errors, and the covariance of its own errors, were learnt
+on synthetic people (training/feature_identity.py). All is Gaussian, so that photographs of one person add up: errors
+that they share stay, the rest averages out.
 """
 
 from collections.abc import Sequence

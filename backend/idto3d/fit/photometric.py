@@ -29,16 +29,16 @@ from .visibility import resized
 LUMINANCE = np.array([0.3, 0.6, 0.1])  # of linear RGB
 MEAN = 0.28209479  # of band 0
 DARKEST = 0.2  # of the mean light: no skin is taken to be lit less
-SHADE = 1.0  # of the mean light, where what other things reflect makes a logarithm err as much as a skin does
-OUTLIER = 0.6  # of a logarithm, from which on it says no more
+SHADE = 1.0  # of the mean light: where reflected light adds as much variance to the logarithm as skin does
+OUTLIER = 0.6  # logarithms are clipped to this
 BLUR = 0.7  # pixels of the small picture
 FACING, LEAST_SEEN = 0.2, 0.3  # cosine to the camera, and share of a point that is seen, from which on it counts
 FEWEST = 100  # points that tell anything
 DARK = 0.002  # linear: darker is noise
 STEPS = 4  # of the fit
-NEWS = 0.1  # of a point that is news: neighbours err together
+NEWS = 0.1  # weight of a point: neighbours' errors are correlated beyond what the field describes
 TAILS, ROUNDS = 4.0, 4  # degrees of freedom of a point's error; rounds of weighing
-USUAL, LEAST = 0.55, 0.4  # mean square of a rendered face's whitened field; of that, the least that is taken for one
+USUAL, LEAST = 0.55, 0.4  # mean square of rendered faces' whitened residuals; of it, the least assumed of a photograph
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,8 @@ def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, co
 def said(model: HeadModel, shading: Shading) -> tuple[Array, Array]:
     """Normal matrix (M,M) and gradient (M,) of the identity's change: slopes @ change = logs, less the skin's field.
 
-    Points that the field does not explain (a spot, a strand, gloss) lose their vote, by the weights of Student's t
-    (Lange et al. 1989). Where many are left that it explains badly, all of the photograph counts for less.
+    Points that the field does not explain (a spot, a strand, gloss) are downweighted as outliers of Student's t
+    (Lange et al. 1989). A photograph whose residuals stay large counts for less by their square.
     """
     seen, modes = shading.seen, shading.slopes.shape[1]
     if seen.sum() < FEWEST:

@@ -242,7 +242,7 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
     sizes: dict[str, int] = {}
     for name, shape in _SHAPES.items():
         if name not in arrays:
-            if name in _OPTIONAL:  # nothing is known of how the net errs, or of its features
+            if name in _OPTIONAL:
                 continue
             raise refuse(f"it has no {name}")
         array = arrays[name]

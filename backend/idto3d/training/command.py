@@ -3,7 +3,7 @@
 
 head     the head model
 places   where the landmark net's points lie on it, by renders of known geometry
-errors   the landmark net's errors, and what its features tell of the identity, by more renders
+errors   the landmark net's errors, and what its features tell of the identity and of them, by more renders
 shading  what skins add to the shading of a fitted head, by the same renders
 motion   the map from landmarks and scores to ARKit's shapes, for videos
 render   pictures of synthetic people

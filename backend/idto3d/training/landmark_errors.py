@@ -4,8 +4,8 @@
 It was taught what faces are like, too: of what a person differs from the mean head it reports some six tenths, of some
 modes more than of others, and its landmarks err together, not each for itself. A fit that knows that comes nearer to
 the head (`fit.landmarks`): the net's report is a linear function of the head with correlated Gaussian noise, and the
-fit its posterior mean. More than half of that noise its features tell (`learn_features`): how a face is turned, above
-all, of which landmarks show five sixths where it looks up or down.
+fit its posterior mean. The net's features explain half of that noise's variance on people left out (`learn_features`),
+above all the error of the head's pitch, of which landmarks alone show five sixths.
 """
 
 from collections.abc import Callable, Iterator, Sequence

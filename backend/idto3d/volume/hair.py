@@ -34,9 +34,9 @@ PIECE = 0.08  # of the largest piece: smaller ones are noise
 @dataclass(frozen=True, eq=False)
 class Ground:
     """hood: coordinates in which hair has its map; skin (side,side): the skin's radius there; grown (side,side): metres
-    to the border of skin that hair grows on, positive there; tapered (side,side) 0..1: it is cut to the skin towards
-    that border; rim (side,side): metres that hair's surface goes on beyond
-    its border; flow (side,side,2): how strands run; curl 0..1: whether they run alike or curl."""
+    to the border of skin that hair grows on, positive there; tapered (side,side) 0..1: hair gets shorter towards that
+    border, as at a nape that is cut; rim (side,side): metres that hair's surface goes on beyond its border; flow
+    (side,side,2): how strands run; curl 0..1: whether they run alike or curl."""
 
     hood: Hood
     skin: Array

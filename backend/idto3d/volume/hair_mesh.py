@@ -111,8 +111,8 @@ def with_rim(hood: Hood, border: Array, alpha: Array, cover: Array, faced: Array
 
 
 def to_tips(cover: Cover, tapered: Array) -> Array:
-    """(side,side) how far strands run on until they end, in shares of what they are unequally long; tapered (side,side)
-    0..1: they go over into the neck's."""
+    """(side,side) metres along the strands to hair's border, over the metres by which strands differ in length; tapered
+    (side,side) 0..1: see `Ground`."""
     hood, inside = cover.hood, cover.border > 0
     factor, low, high = UNEVEN
     thick = np.maximum(cover.radius - cover.skin, 0.0)[inside]

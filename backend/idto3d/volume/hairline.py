@@ -82,8 +82,8 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
 
 
 def lent(hood: Hood, seen: SkinSeen, long: Array) -> SkinSeen:
-    """With the hairline that the better seen temple has on the other one, too, but for hair that is long (side,side)
-    0..1: short hair has the same on both sides."""
+    """The hairline of the temple that is seen better copied to the other one, as that of short hair is symmetrical;
+    long (side,side) 0..1: hair that keeps its own."""
     below = hood.map_coordinates()[1] - hood.equator
     share = np.maximum(seen.facing[:, ::-1] - seen.facing, 0.0) * ramp(below, *TEMPLE) * (1.0 - long)
     value = seen.value + share * (seen.value[:, ::-1] - seen.value)
