@@ -20,6 +20,7 @@ from idto3d.training.photometric import learn_shading
 from tests.synthetic_face import EVEN_LIGHT, SKIN, camera_of, face_of, photograph, with_exact_net
 from tests.tiny_head import tiny_head_model
 
+SHADING = ("shading_points", "shading_mean", "shading_ways", "shading_noise")
 SIDE = np.array([3.0, 0.4, 0.6, 1.2, 0, 0, 0, 0, 0])[:, None] * np.ones(3)  # a lamp at the person's left
 
 
@@ -169,6 +170,7 @@ def test_the_file_keeps_it_whole(model: HeadModel, tmp_path: Path) -> None:
     for broken in (
         replace(model, shading_mean=None),
         replace(model, shading_noise=0 * model.shading_noise),
+        replace(model, **{name: np.zeros((0,) * (1 + (name == "shading_ways"))) for name in SHADING}),
         replace(model, shading_points=model.shading_points + len(model.neutral)),
     ):
         save_head_model(broken, file)

@@ -262,7 +262,7 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
         if 0 < sum(name in arrays for name in group) < len(group):
             raise refuse(f"of {', '.join(group)} it has some only")
     for name in ("feature_scale", "shading_noise"):
-        if name in arrays and arrays[name].min() <= 0:
+        if name in arrays and not (arrays[name].size and arrays[name].min() > 0):
             raise refuse(f"{name} is not positive")
     if sizes.get("L", sizes["M"] + sizes.get("R", 0)) != sizes["M"] + sizes.get("R", 0):
         raise refuse("its features speak of other modes and errors")
