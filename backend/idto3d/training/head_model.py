@@ -99,7 +99,7 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
         lips = expression[[names[n] for n in kept].index("mouthClose")]
         neutral = kit["neutral"].astype(np.float64) * _SCALE + _LIPS_APART * lips
         quads_uv = kit["faces_uv"].astype(np.int64)
-        part = _parts(quads, quads_uv, kit["material"], [str(m) for m in kit["material_names"]])
+        part = _parts(quads_uv, kit["material"], [str(m) for m in kit["material_names"]])
         material_names = [m.name for m in MATERIALS]
         mirror = mirror_vertices(neutral, vertex_group(quads, part, len(neutral)))
         expression = symmetric(expression, [names[n] for n in kept], mirror)
@@ -173,7 +173,7 @@ def mirror_vertices(points: Array, group: Array) -> Array:
     return out
 
 
-def _parts(quads: Array, quads_uv: Array, material: Array, material_names: list[str]) -> Array:
+def _parts(quads_uv: Array, material: Array, material_names: list[str]) -> Array:
     part: Array = np.array([PARTS.index(_MATERIAL_PART[name]) for name in material_names])[material]
     for name, (first, last) in _SOCKETS.items():
         part[first:last] = PARTS.index(name)

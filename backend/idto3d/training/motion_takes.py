@@ -28,7 +28,7 @@ from ..render.cameras import Camera, make_camera
 from ..render.shading import linear_to_srgb, srgb_to_linear
 from .photographs import photo_camera
 from .pictures import draw
-from .population import Person, Population
+from .population import Population
 
 FIRST_SEED = 1_700_000  # people used neither for training nor for evaluation
 FRAMES = 32
@@ -80,7 +80,7 @@ def make_moves(population: Population, nets: FaceNets, seed: int) -> Moves:
     model = population.model
     shapes = np.stack(arkit_shapes(model, person.neutral, np.zeros(len(model.expression_names)))).astype(np.float32)
     weights = random_weights(rng, FRAMES)
-    cameras = _cameras(rng, person)
+    cameras = _cameras(rng)
     paint = _Paint(rng)
     still = population.drawing(person)
     triangles = still.triangles.numpy()[: len(population.model.triangles)]
@@ -101,7 +101,7 @@ def make_moves(population: Population, nets: FaceNets, seed: int) -> Moves:
     return Moves(weights, points, depth, scores, angles, person.neutral)
 
 
-def _cameras(rng: np.random.Generator, person: Person) -> list[Camera]:
+def _cameras(rng: np.random.Generator) -> list[Camera]:
     fov, frame = rng.uniform(10, 45), rng.uniform(0.26, 0.36)
     out = []
     for _ in range(FRAMES):
