@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,10 +168,11 @@ def test_the_file_keeps_it_whole(model: HeadModel, tmp_path: Path) -> None:
     save_head_model(model, file)
     np.testing.assert_array_equal(load_head_model(file).shading_points, model.shading_points)
     assert model.shading_noise is not None and model.shading_points is not None
+    nowhere: dict[str, Any] = {name: np.zeros((0,) * (1 + (name == "shading_ways"))) for name in SHADING}
     for broken in (
         replace(model, shading_mean=None),
         replace(model, shading_noise=0 * model.shading_noise),
-        replace(model, **{name: np.zeros((0,) * (1 + (name == "shading_ways"))) for name in SHADING}),
+        replace(model, **nowhere),
         replace(model, shading_points=model.shading_points + len(model.neutral)),
     ):
         save_head_model(broken, file)
