@@ -58,7 +58,7 @@ def model(net: Net) -> HeadModel:
     expression = rng.uniform(size=(len(features), 2)) * (rng.random(len(features)) < 0.1)[:, None]
     features += expression @ net.motion
     who = np.repeat(np.arange(400), 2)
-    found: dict[str, Any] = learn_features(features[:, None], identity[who], expression, who, net.mirror)
+    found: dict[str, Any] = learn_features(features[:, None], identity[who], expression, who, who, net.mirror)
     return replace(tiny_head_model(), **found)
 
 
@@ -72,6 +72,23 @@ def test_errors_are_told_apart(model: HeadModel) -> None:
     shared, own = np.sqrt([np.diag(e).mean() for e in model.feature_errors])
     # the best linear estimate takes back some of what is in common
     assert 0.2 < shared < 0.45 and 0.2 < own < 0.45
+
+
+def test_siblings_are_left_out_together() -> None:
+    """A net that sees skins above all: how it errs on a skin that it never saw, siblings who share one cannot hide."""
+    rng, family = np.random.default_rng(10), np.repeat(np.arange(150), 6)
+    shown, skins = rng.normal(size=(4, FEATURES)), rng.normal(size=(150, FEATURES)) * 2
+
+    def look(identity: Array, skin: Array) -> Array:
+        return np.tile(identity @ shown + skin + 0.5 * rng.normal(size=(len(identity), FEATURES)), 2)
+
+    identity, others = rng.normal(size=(900, 4)), rng.normal(size=(2000, 4))
+    nothing, who, none = np.zeros((900, 2)), np.arange(900), np.eye(4)
+    found = learn_features(look(identity, skins[family])[:, None], identity, nothing, who, family, none)
+    seen = (look(others, 2 * rng.normal(size=(2000, FEATURES))) - found["feature_mean"]) / found["feature_scale"]
+    missed = seen @ found["feature_weights"] + found["feature_bias"] - others
+    said = float(np.trace(found["feature_errors"].sum(0))) / 4
+    assert 0.7 < said / float(np.square(missed).mean()) < 1.4
 
 
 def test_photographs_add_up(model: HeadModel, net: Net) -> None:
@@ -166,7 +183,7 @@ def test_features_tell_how_landmarks_err(net: Net) -> None:
 
     looks = np.stack([features(*one) for one in zip(identity, erred, strict=True)])
     goal, nothing = np.c_[identity, erred], np.zeros((400, 2))
-    found: dict[str, Any] = learn_features(looks[:, None], goal, nothing, np.arange(400), mirror)
+    found: dict[str, Any] = learn_features(looks[:, None], goal, nothing, *[np.arange(400)] * 2, mirror)
     model = replace(tiny, landmark_scatter=ways, **found)
     missed = []
     for identity, erred in zip(rng.normal(size=(3, net.modes)), rng.normal(size=(3, 2)), strict=True):

@@ -5,8 +5,8 @@ on others.
 The net is trained on photographs of people, and what it sees of a synthetic face and of a real one is alike: standard
 scores of the features have a root mean square of 1 on both. A mirror image shows the mirrored person, which doubles
 what is learnt from and halves what is one photograph's own. What an expression changes is learnt, too, and belongs to
-nobody. Errors are those on people left out (four folds), as two covariances: what a person's photographs have in
-common, and what is each one's own.
+nobody. Errors are those on people left out (four folds; siblings, who have one skin, are left out together), as two
+covariances: what a person's photographs have in common, and what is each one's own.
 """
 
 import numpy as np
@@ -36,11 +36,11 @@ def mirrored_modes(model: HeadModel) -> Array:
 
 
 def learn_features(
-    features: Array, goal: Array, expression: Array, person: Array, mirror: Array
+    features: Array, goal: Array, expression: Array, person: Array, family: Array, mirror: Array
 ) -> dict[str, Array]:
     """The arrays `feature_*` of a `HeadModel`. features (N,L,2F): of L looks of each photograph, a picture's and its
-    mirror image's; goal (N,S): identity and errors; expression (N,E), person (N,) whose photograph it is; mirror (S,S):
-    goal @ it is the mirror image's goal."""
+    mirror image's; goal (N,S): identity and errors; expression (N,E); person (N,) whose photograph it is, family (N,)
+    of which siblings; mirror (S,S): goal @ it is the mirror image's goal."""
     count, looks, both = features.shape
     sides = features.reshape(count, looks, 2, both // 2).astype(np.float32)
     mean, spread = sides.mean((0, 1, 2)), sides.std((0, 1, 2))
@@ -50,8 +50,8 @@ def learn_features(
     bias = (goal.mean(0) + goal.mean(0) @ mirror) / 2
     goals = np.stack([goal, goal @ mirror], 1).astype(np.float32) - bias.astype(np.float32)
     still = _still(sides, goal, expression)
-    _, number = np.unique(person, return_inverse=True)
-    folds = [number % FOLDS == fold for fold in range(FOLDS)]
+    (_, number), (_, group) = (np.unique(one, return_inverse=True) for one in (person, family))
+    folds = [group % FOLDS == fold for fold in range(FOLDS)]
     parts = [_moments(sides[fold], goals[fold], still[fold]) for fold in folds]
     whole = sum(parts[1:], parts[0])
     # one look of each photograph: those of the same one err alike

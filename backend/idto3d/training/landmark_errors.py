@@ -159,19 +159,20 @@ def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array
     with get_context("spawn").Pool(config.workers) as pool:
         for _ in pool.imap_unordered(partial(_sight_into, config, nets), missing):
             pass
-    names, reports, person = [f.name for f in fields(Report)], [], []
+    names, reports, family = [f.name for f in fields(Report)], [], []
     for file in files:
         with np.load(file) as stored:
             own = [Report(*rows) for rows in zip(*(stored[name] for name in names), strict=True)]
         reports += own
-        person += [(1 + SIBLINGS) * int(file.stem) + report.sibling for report in own]
+        family += len(own) * [int(file.stem)]
     features, identity, expression = (
         np.stack([getattr(r, name) for r in reports]) for name in ("looks", "identity", "expression")
     )
     model = load_head_model(Path(config.head))
     found, erred, swapped = learn_errors(model, reports)
-    mirror = block_diag(mirrored_modes(model), swapped)
-    return {**found, **learn_features(features, np.c_[identity, erred], expression, np.array(person), mirror)}
+    mirror, goal = block_diag(mirrored_modes(model), swapped), np.c_[identity, erred]
+    person = (1 + SIBLINGS) * np.array(family) + [report.sibling for report in reports]
+    return {**found, **learn_features(features, goal, expression, person, np.array(family), mirror)}
 
 
 def _whole(file: Path) -> bool:
