@@ -182,8 +182,8 @@ def test_features_tell_how_landmarks_err(net: Net) -> None:
         return net.look(identity, 1)[0] + np.tile(erred @ seen, 2)
 
     looks = np.stack([features(*one) for one in zip(identity, erred, strict=True)])
-    goal, nothing = np.c_[identity, erred], np.zeros((400, 2))
-    found: dict[str, Any] = learn_features(looks[:, None], goal, nothing, *[np.arange(400)] * 2, mirror)
+    goal, nothing, who = np.c_[identity, erred], np.zeros((400, 2)), np.arange(400)
+    found: dict[str, Any] = learn_features(looks[:, None], goal, nothing, who, who, mirror)
     model = replace(tiny, landmark_scatter=ways, **found)
     missed = []
     for identity, erred in zip(rng.normal(size=(3, net.modes)), rng.normal(size=(3, 2)), strict=True):
