@@ -192,7 +192,8 @@ def refit(head: LaidHead, request: Refit, folder: Path) -> dict[str, Any]:
 
 
 def _posed(model: HeadModel, fit: FitFile, neutral: Array, resting: Array) -> list[Posed]:
-    """The head in each photograph: its expression, and a correction towards the landmarks as in `free_form`."""
+    """The head in each photograph: its expression, and a smooth correction towards the landmarks as the net reports
+    them. (`free_form` takes off how the net errs; fit.json does not keep the features that tell it.)"""
     at = LandmarkModel.of(model)
     corners, weights = model.landmark_triangle[at.index], model.landmark_barycentric[at.index].astype(np.float64)
     poses, residuals = [], []
