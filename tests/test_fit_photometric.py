@@ -13,7 +13,7 @@ from idto3d.errors import UserError
 from idto3d.fit import photometric
 from idto3d.fit.landmarks import FitConfig, fit_landmarks
 from idto3d.fit.light import harmonics
-from idto3d.fit.photometric import Shading, fit_shading, read_shading, said
+from idto3d.fit.photometric import Shading, fit_shading, normal_equations, read_shading
 from idto3d.fit.projection import project_photo
 from idto3d.headmodel import HeadModel, load_head_model, save_head_model
 from idto3d.mesh.surface import vertex_normals
@@ -51,7 +51,8 @@ def change(model: HeadModel, truth: Array) -> Array:
     assert points is not None
     picture, person = photograph(model, camera, model.shape(truth), None, SIDE)
     face = face_of(model, camera, model.shape(truth), picture, person=person)
-    matrix, gradient = said(model, read_shading(model, face, camera, model.neutral.astype(np.float64), points))
+    shading = read_shading(model, face, camera, model.neutral.astype(np.float64), points)
+    matrix, gradient = normal_equations(model, shading)
     return np.linalg.solve(matrix + np.eye(len(matrix)), gradient)
 
 
@@ -99,7 +100,7 @@ def test_a_skin_that_is_known_to_vary_misleads_less(model: HeadModel, monkeypatc
     shading = Shading(slopes @ truth - 0.5 * cheek, slopes, np.ones(len(points), bool))
 
     def missed(model: HeadModel) -> float:
-        matrix, gradient = said(model, shading)
+        matrix, gradient = normal_equations(model, shading)
         return float(np.linalg.norm(np.linalg.solve(matrix + np.eye(len(matrix)), gradient) - truth))
 
     misled, warned = missed(model), missed(replace(model, shading_ways=0.5 * cheek[:, None]))
@@ -116,7 +117,7 @@ def test_an_unlikely_photograph_counts_for_less(model: HeadModel) -> None:
         albedo = np.array(SKIN) * np.exp(spots * rng.normal(size=len(model.neutral)))[:, None]
         picture, person = photograph(model, camera, model.neutral.astype(np.float64), albedo, SIDE)
         face = face_of(model, camera, model.neutral.astype(np.float64), picture, person=person)
-        says.append(np.trace(said(model, read_shading(model, face, camera, model.neutral, points))[0]))
+        says.append(np.trace(normal_equations(model, read_shading(model, face, camera, model.neutral, points))[0]))
     assert says[1] < 0.2 * says[0]
 
 
@@ -141,7 +142,7 @@ def test_light_that_harmonics_do_not_tell_says_nothing(model: HeadModel) -> None
     assert model.shading_points is not None
     shading = read_shading(model, face, camera, posed, model.shading_points)
     assert project_photo(model, face, camera, posed).light[0].max() < 0 and not shading.seen.any()
-    assert np.isfinite(shading.logs).all() and not said(model, shading)[0].any()
+    assert np.isfinite(shading.logs).all() and not normal_equations(model, shading)[0].any()
     assert np.isfinite(fit_shading(model, [face], fit_landmarks(model, [face]), FitConfig()).identity).all()
 
 

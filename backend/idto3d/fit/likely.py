@@ -21,7 +21,7 @@ REAL = 1.6
 """Variance of what is one photograph's own, of real photographs over rendered ones. What features say of 15 photographs
 of five real people scatters 1.3 times as much within a person. At 1.3 two fits of one real person differed by .657 of
 what those of two people do, at 1.6 by .636, at 2 by .625, by landmarks alone .630; synthetic ones go the other way."""
-MOST_MISSED = 0.95  # of a mode's variance: it is 1 where nothing is known
+MOST_VARIANCE = 0.95  # of a mode's variance: it is 1 where nothing is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,9 @@ class Likely:
 
 
 @dataclass(frozen=True, eq=False)
-class Erring:
-    """How a photograph's landmarks err, in the ways of `landmark_scatter`: by mean (R,) + slope (R,M) identity, give or
-    take root (R,R) times independent errors of standard deviation 1."""
+class LandmarkErrors:
+    """A photograph's landmark errors given the identity, as coefficients (R,) of `landmark_scatter`: a Gaussian with
+    the mean `mean + slope @ identity`, slope (R,M), and the covariance `root @ root.T` (R,R)."""
 
     mean: Array
     slope: Array
@@ -52,33 +52,33 @@ def likely_identity(model: HeadModel, faces: Sequence[Face]) -> Likely:
     Raises UserError E_PACK_FORMAT where it knows those of another net.
     """
     count = len(model.identity)
-    heard = [one for one in (_say(model, face) for face in faces) if one is not None]
-    if not heard:
+    estimates = [one for one in (_estimate(model, face) for face in faces) if one is not None]
+    if not estimates:
         return Likely(np.zeros(count), np.eye(count))
-    trust = np.array([t for _, t in heard])
-    said = trust @ np.stack([s[:count] for s, _ in heard]) / trust.sum()
+    trust = np.array([t for _, t in estimates])
+    estimate = trust @ np.stack([s[:count] for s, _ in estimates]) / trust.sum()
     shared, own = np.asarray(model.feature_errors, np.float64)[:, :count, :count]
-    return _from_said(said, shared / trust.max() + own / trust.sum(), (REAL - 1) * own / trust.sum())
+    return _posterior(estimate, shared / trust.max() + own / trust.sum(), (REAL - 1) * own / trust.sum())
 
 
-def likely_errors(model: HeadModel, face: Face) -> Erring:
+def likely_errors(model: HeadModel, face: Face) -> LandmarkErrors:
     """Of one photograph's landmarks, which are wrong together with what its features say of the identity; N(0,1) in
     each way where the model does not know. Raises as `likely_identity`."""
     ways, modes = len(model.landmark_scatter), len(model.identity)
-    heard = _say(model, face)
-    if heard is None:
-        return Erring(np.zeros(ways), np.zeros((ways, modes)), np.eye(ways))
-    said, trust = heard
+    estimated = _estimate(model, face)
+    if estimated is None:
+        return LandmarkErrors(np.zeros(ways), np.zeros((ways, modes)), np.eye(ways))
+    estimate, trust = estimated
     shared, own = np.asarray(model.feature_errors, np.float64) / trust
-    both = _from_said(said, shared + own, (REAL - 1) * own)
+    both = _posterior(estimate, shared + own, (REAL - 1) * own)
     # of a Gaussian over both, that over errors given the identity
     precision = both.precision[modes:, modes:]
     slope = -np.linalg.solve(precision, both.precision[modes:, :modes])
     root = np.linalg.inv(np.linalg.cholesky(precision)).T
-    return Erring(both.mean[modes:] - slope @ both.mean[:modes], slope, root)
+    return LandmarkErrors(both.mean[modes:] - slope @ both.mean[:modes], slope, root)
 
 
-def _say(model: HeadModel, face: Face) -> tuple[Array, float] | None:
+def _estimate(model: HeadModel, face: Face) -> tuple[Array, float] | None:
     """What a photograph's features say (M+R,) of identity and errors, and how far they are believed, 0..1."""
     known = (model.feature_mean, model.feature_scale, model.feature_weights, model.feature_bias)
     if face.features is None or any(array is None for array in known):
@@ -95,16 +95,16 @@ def _say(model: HeadModel, face: Face) -> tuple[Array, float] | None:
     return (standard @ weights + bias).astype(np.float64), 1 / max(1.0, float((standard**2).mean()))
 
 
-def _from_said(said: Array, missed: Array, more: Array) -> Likely:
-    """What to think of an estimate (M,) whose errors had the covariance missed (M,M) where it was learnt, now that it
-    errs by the covariance more (M,M) besides.
+def _posterior(estimate: Array, covariance: Array, extra: Array) -> Likely:
+    """Posterior under a prior N(0,1), given a ridge regression's estimate (M,): `covariance` (M,M) is that of its
+    errors where it was learnt, `extra` (M,M) of the noise that comes on top.
 
-    A regression's estimate is (1 - missed) identity + noise of the covariance (1 - missed) missed.
+    With C the covariance, the estimate is (1 - C) truth + noise of the covariance (1 - C) C.
     """
-    values, ways = np.linalg.eigh(missed)
-    values = np.minimum(values, MOST_MISSED)
-    kept = (ways * (1 - values)) @ ways.T
-    noise = (ways * ((1 - values) * values)) @ ways.T + more
-    told = kept @ np.linalg.inv(noise)
-    precision = np.eye(len(said)) + told @ kept
-    return Likely(np.linalg.solve(precision, told @ said), precision)
+    values, ways = np.linalg.eigh(covariance)
+    values = np.minimum(values, MOST_VARIANCE)
+    gain = (ways * (1 - values)) @ ways.T
+    noise = (ways * ((1 - values) * values)) @ ways.T + extra
+    information = gain @ np.linalg.inv(noise)
+    precision = np.eye(len(estimate)) + information @ gain
+    return Likely(np.linalg.solve(precision, information @ estimate), precision)

@@ -56,17 +56,17 @@ def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, co
     if model.shading_points is None:
         return before
     likely = likely_identity(model, faces)
-    precision, told = likely.precision, likely.precision @ likely.mean
+    precision, information = likely.precision, likely.precision @ likely.mean
     for face, state in zip(faces, before.states, strict=True):
         posed = model.shape(before.identity) + model.motion(state.expression)
-        normal, gradient = said(model, read_shading(model, face, state.camera, posed, model.shading_points))
+        normal, gradient = normal_equations(model, read_shading(model, face, state.camera, posed, model.shading_points))
         precision = precision + normal
-        told = told + normal @ before.identity + gradient
-    likely = Likely(np.linalg.solve(precision, told), precision)
+        information = information + normal @ before.identity + gradient
+    likely = Likely(np.linalg.solve(precision, information), precision)
     return refit_with(model, faces, before, replace(config, steps=STEPS), outlines(model, faces, before), likely)
 
 
-def said(model: HeadModel, shading: Shading) -> tuple[Array, Array]:
+def normal_equations(model: HeadModel, shading: Shading) -> tuple[Array, Array]:
     """Normal matrix (M,M) and gradient (M,) of the identity's change: slopes @ change = logs, less the skin's field.
 
     Points that the field does not explain (a spot, a strand, gloss) are downweighted as outliers of Student's t
@@ -79,20 +79,20 @@ def said(model: HeadModel, shading: Shading) -> tuple[Array, Array]:
         np.asarray(array, np.float64)[seen] for array in (model.shading_mean, model.shading_ways, model.shading_noise)
     )
     both = np.c_[shading.slopes[seen], shading.logs[seen] - mean]
-    off, sure = both[:, -1], 1 / noise
+    off, inverse_variance = both[:, -1], 1 / noise
     for _ in range(ROUNDS):
-        left = off - ways @ _solve(ways, sure, off)
-        sure = (TAILS + 1) / (TAILS + left**2 / noise) / noise
-    weighted = both * sure[:, None]
-    matrix = both.T @ weighted - (weighted.T @ ways) @ _solve(ways, sure, both)
+        left = off - ways @ _solve(ways, inverse_variance, off)
+        inverse_variance = (TAILS + 1) / (TAILS + left**2 / noise) / noise
+    weighted = both * inverse_variance[:, None]
+    matrix = both.T @ weighted - (weighted.T @ ways) @ _solve(ways, inverse_variance, both)
     badly = float(matrix[-1, -1]) / int(seen.sum()) / USUAL
     share = NEWS / max(LEAST, badly) ** 2
     return share * matrix[:-1, :-1], share * matrix[:-1, -1]
 
 
-def _solve(ways: Array, sure: Array, values: Array) -> Array:
-    """How much of each of ways (N,W) is in values (N[,C]) whose inverse variances besides are sure (N,)."""
-    weighted = ways.T * sure
+def _solve(ways: Array, inverse_variance: Array, values: Array) -> Array:
+    """How much of each of ways (N,W) is in values (N[,C]) whose inverse variances besides are inverse_variance (N,)."""
+    weighted = ways.T * inverse_variance
     return np.linalg.solve(np.eye(ways.shape[1]) + weighted @ ways, weighted @ values)
 
 
@@ -111,11 +111,11 @@ def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
     logs = np.log(np.maximum(colour, DARK) / shade)
     slope = (_harmonics_by(normal) @ light[:, None])[..., 0] * ((raw >= shade) / shade)[:, None]
     slopes = _normals_by_identity(model, posed, points, slope)
-    sure = 1 / (1 + (SHADE * usual / shade) ** 2)
-    mean = weight * seen * sure / max(float((weight * seen * sure).sum()), 1e-9)
+    inverse_variance = 1 / (1 + (SHADE * usual / shade) ** 2)
+    mean = weight * seen * inverse_variance / max(float((weight * seen * inverse_variance).sum()), 1e-9)
     logs, slopes = logs - mean @ logs, slopes - mean @ slopes
-    sure = seen * np.sqrt(sure)
-    return Shading(np.clip(logs, -OUTLIER, OUTLIER) * sure, slopes * sure[:, None], seen)
+    inverse_variance = seen * np.sqrt(inverse_variance)
+    return Shading(np.clip(logs, -OUTLIER, OUTLIER) * inverse_variance, slopes * inverse_variance[:, None], seen)
 
 
 def _smaller(face: Face, factor: float) -> Face:
