@@ -9,7 +9,6 @@ import pytest
 
 from idto3d.arrays import Array
 from idto3d.errors import UserError
-from idto3d.fit import likely
 from idto3d.fit.landmarks import fit_landmarks
 from idto3d.fit.likely import likely_errors, likely_identity
 from idto3d.headmodel import HeadModel, load_head_model, save_head_model
@@ -39,12 +38,6 @@ class Net:
         return np.asarray(both * 5 + 3 + 0.1 * self._rng.normal(size=both.shape))
 
 
-@pytest.fixture(autouse=True)
-def believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These nets are learnt from what they then look at."""
-    monkeypatch.setattr(likely, "REAL", 1.0)
-
-
 @pytest.fixture(scope="module")
 def net() -> Net:
     return Net(tiny_head_model())
@@ -58,8 +51,8 @@ def model(net: Net) -> HeadModel:
     expression = rng.uniform(size=(len(features), 2)) * (rng.random(len(features)) < 0.1)[:, None]
     features += expression @ net.motion
     who = np.repeat(np.arange(400), 2)
-    found: dict[str, Any] = learn_features(features[:, None], identity[who], expression, who, who, net.mirror)
-    return replace(tiny_head_model(), **found)
+    found: dict[str, Any] = learn_features(features[:, None], identity[who], expression, who, who, net.mirror)[0]
+    return replace(tiny_head_model(), **found | {"feature_inflation": 1.0})  # learnt from what it then looks at
 
 
 def faces(model: HeadModel, identity: Array, features: Array) -> list[Face]:
@@ -84,7 +77,7 @@ def test_siblings_are_left_out_together() -> None:
 
     identity, others = rng.normal(size=(900, 4)), rng.normal(size=(2000, 4))
     nothing, who, none = np.zeros((900, 2)), np.arange(900), np.eye(4)
-    found = learn_features(look(identity, skins[family])[:, None], identity, nothing, who, family, none)
+    found, without = learn_features(look(identity, skins[family])[:, None], identity, nothing, who, family, none)
     seen = (look(others, 2 * rng.normal(size=(2000, FEATURES))) - found["feature_mean"]) / found["feature_scale"]
     missed = seen @ found["feature_weights"] + found["feature_bias"] - others
     said = float(np.trace(found["feature_errors"].sum(0))) / 4
@@ -131,7 +124,7 @@ def test_a_mirror_image_shows_the_mirrored_person(model: HeadModel, net: Net) ->
     np.testing.assert_allclose(other, one @ net.mirror, atol=0.02)
 
 
-def test_real_photographs_are_believed_less(model: HeadModel, net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_photographs_are_believed_less(model: HeadModel, net: Net) -> None:
     """What one photograph alone says of a person who is known to err more is nearer to anybody, and less sure; the
     estimate is the best one there is when photographs err as is assumed."""
     noise, rng, missed, said = 9.0, np.random.default_rng(8), [], []
@@ -141,8 +134,7 @@ def test_real_photographs_are_believed_less(model: HeadModel, net: Net, monkeypa
         (face,) = faces(model, identity, net.look(identity + more, 1))
         row = []
         for real in (1.0, noise, 1e6):
-            monkeypatch.setattr(likely, "REAL", real)
-            row.append(likely_identity(model, [face]))
+            row.append(likely_identity(replace(model, feature_inflation=np.array(real)), [face]))
         missed.append([float(np.square(one.mean - identity).mean()) for one in row])
         said.append([float(np.trace(np.linalg.inv(one.precision))) / net.modes for one in row])
     known, right, nobody = np.mean(missed, 0)
@@ -183,7 +175,7 @@ def test_features_tell_how_landmarks_err(net: Net) -> None:
 
     looks = np.stack([features(*one) for one in zip(identity, erred, strict=True)])
     goal, nothing, who = np.c_[identity, erred], np.zeros((400, 2)), np.arange(400)
-    found: dict[str, Any] = learn_features(looks[:, None], goal, nothing, who, who, mirror)
+    found: dict[str, Any] = learn_features(looks[:, None], goal, nothing, who, who, mirror)[0]
     model = replace(tiny, landmark_scatter=ways, **found)
     missed = []
     for identity, erred in zip(rng.normal(size=(3, net.modes)), rng.normal(size=(3, 2)), strict=True):
@@ -205,7 +197,7 @@ def test_errors_given_the_identity(net: Net) -> None:
     errors = 0.5 * np.eye(modes + 1)
     errors[0, modes] = errors[modes, 0] = 0.4
     still: dict[str, Any] = {"feature_mean": np.zeros(1), "feature_scale": np.ones(1)}
-    still["feature_weights"] = np.zeros((1, modes + 1))
+    still |= {"feature_weights": np.zeros((1, modes + 1)), "feature_inflation": 1.0}
     model = replace(
         tiny, **still, feature_bias=np.r_[1.0, np.zeros(modes)], feature_errors=np.stack([errors, 0 * errors]),
         landmark_scatter=np.zeros((1, 478, 2)),
@@ -227,6 +219,7 @@ def test_the_file_keeps_it(model: HeadModel, tmp_path: Any) -> None:
     save_head_model(model, tmp_path / "head.safetensors")
     again = load_head_model(tmp_path / "head.safetensors")
     assert again.feature_weights is not None and model.feature_weights is not None
+    assert again.feature_inflation == model.feature_inflation
     np.testing.assert_allclose(again.feature_weights, model.feature_weights, rtol=1e-3, atol=1e-6)
 
 
@@ -235,8 +228,9 @@ def test_features_of_another_net_are_refused(model: HeadModel, net: Net, tmp_pat
         likely_identity(model, faces(model, np.zeros(net.modes), np.zeros((1, 2 * FEATURES + 1))))
     assert refused.value.code == "E_PACK_FORMAT"
     assert model.feature_scale is not None
-    for broken in (replace(model, feature_bias=None), replace(model, feature_scale=0 * model.feature_scale)):
-        save_head_model(broken, tmp_path / "head.safetensors")
+    for broken in ({"bias": None}, {"scale": 0 * model.feature_scale}, {"inflation": None}, {"inflation": 0.9}):
+        changed: dict[str, Any] = {f"feature_{name}": value for name, value in broken.items()}
+        save_head_model(replace(model, **changed), tmp_path / "head.safetensors")
         with pytest.raises(UserError) as refused:
             load_head_model(tmp_path / "head.safetensors")
         assert refused.value.code == "E_PACK_FORMAT"

@@ -22,6 +22,7 @@ from tests.synthetic_face import EVEN_LIGHT, SKIN, camera_of, face_of, photograp
 from tests.tiny_head import tiny_head_model
 
 SHADING = ("shading_points", "shading_mean", "shading_ways", "shading_noise")
+NUMBERS: dict[str, Any] = {"shading_weight": 0.1, "shading_residual": 0.55}
 SIDE = np.array([3.0, 0.4, 0.6, 1.2, 0, 0, 0, 0, 0])[:, None] * np.ones(3)  # a lamp at the person's left
 
 
@@ -37,12 +38,8 @@ def model() -> HeadModel:
         shading_mean=none,
         shading_ways=none[:, None],
         shading_noise=none + 0.02**2,
+        **NUMBERS,
     )
-
-
-@pytest.fixture(autouse=True)
-def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photometric, "FEWEST", 30)
 
 
 def change(model: HeadModel, truth: Array) -> Array:
@@ -91,10 +88,10 @@ def test_shading_brings_the_head_nearer(model: HeadModel) -> None:
 def test_a_skin_that_is_known_to_vary_misleads_less(model: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same dark cheek, where all skins are even and where skins are known to have such cheeks; both believed."""
     monkeypatch.setattr(photometric, "LEAST", 100.0)
-    monkeypatch.setattr(photometric, "NEWS", 100.0**2)
     points, rng = model.shading_points, np.random.default_rng(5)
     assert points is not None
     truth = 0.3 * rng.normal(size=len(model.identity))
+    believed: dict[str, Any] = {"shading_weight": 100.0**2}
     cheek = np.exp(-(((model.neutral - model.neutral[points].mean(0) - [0.03, -0.02, 0]) / 0.025) ** 2).sum(1))[points]
     slopes = rng.normal(size=(len(points), len(truth))) / 10
     shading = Shading(slopes @ truth - 0.5 * cheek, slopes, np.ones(len(points), bool))
@@ -103,7 +100,8 @@ def test_a_skin_that_is_known_to_vary_misleads_less(model: HeadModel, monkeypatc
         matrix, gradient = normal_equations(model, shading)
         return float(np.linalg.norm(np.linalg.solve(matrix + np.eye(len(matrix)), gradient) - truth))
 
-    misled, warned = missed(model), missed(replace(model, shading_ways=0.5 * cheek[:, None]))
+    warned_of = {"shading_ways": 0.5 * cheek[:, None]}
+    misled, warned = (missed(replace(model, **believed | known)) for known in ({}, warned_of))
     assert warned < 0.3 * misled
 
 
@@ -172,6 +170,8 @@ def test_the_file_keeps_it_whole(model: HeadModel, tmp_path: Path) -> None:
     nowhere: dict[str, Any] = {name: np.zeros((0,) * (1 + (name == "shading_ways"))) for name in SHADING}
     for broken in (
         replace(model, shading_mean=None),
+        replace(model, shading_residual=None),
+        replace(model, shading_weight=NUMBERS["shading_weight"] * 0),
         replace(model, shading_noise=0 * model.shading_noise),
         replace(model, **nowhere),
         replace(model, shading_points=model.shading_points + len(model.neutral)),

@@ -123,9 +123,7 @@ def _attempt(
     return sketch
 
 
-def make(
-    tools: Instruments, config: GenerateConfig, photographs: list[Photograph]
-) -> tuple[Sketch, dict[str, float]]:
+def make(tools: Instruments, config: GenerateConfig, photographs: list[Photograph]) -> tuple[Sketch, dict[str, float]]:
     """The head before distillation, made from files as `generate` makes it, and the seconds of each stage."""
     with tempfile.TemporaryDirectory() as folder:
         files = []

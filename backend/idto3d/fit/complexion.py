@@ -89,8 +89,7 @@ def lips_colour(layers: Sequence[tuple[Array, Array]], lips: Array, tone: Array)
 
 
 def detail_of(albedo: Array, weight: Array, texel: float) -> Array:
-    """Standard deviations (logarithm) by band of the detail in seen skin, albedo (S,S,3), weight (S,S); texel: metres.
-    """
+    """Standard deviations (logarithm) by band of detail in seen skin, albedo (S,S,3), weight (S,S); texel: metres."""
     light = np.log(np.maximum(albedo, 1e-4)).mean(2)
     known = (weight > 0.6).astype(np.float32)
     out = np.array(PLAIN)

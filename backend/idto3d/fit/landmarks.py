@@ -247,15 +247,12 @@ def _gauss_newton(
         if free:
             a = a + delta[:m]
         states = tuple(
-            moved(state, delta[first + k * block : first + (k + 1) * block], config)
-            for k, state in enumerate(states)
+            moved(state, delta[first + k * block : first + (k + 1) * block], config) for k, state in enumerate(states)
         )
     return _finished(ats, points, a, states, config, likely.cost(a))
 
 
-def linearise(
-    at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool
-) -> tuple[Array, Array]:
+def linearise(at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool) -> tuple[Array, Array]:
     """Jacobian (K,2,C) of the pixels by identity and expression (if free), the camera's between; residual (K,2)."""
     cam = state.camera
     x = at.neutral + np.tensordot(a, at.identity, 1) + np.tensordot(state.expression, at.expression, 1)
@@ -346,9 +343,7 @@ def _finished(
     for at, q, state in zip(ats, points, states, strict=True):
         _, res = linearise(at, a, state, q, False)
         distance = np.linalg.norm(res, axis=1) / (config.sigma * state.camera.scale)
-        huber = np.where(
-            distance < config.huber, 0.5 * distance**2, config.huber * (distance - 0.5 * config.huber)
-        )
+        huber = np.where(distance < config.huber, 0.5 * distance**2, config.huber * (distance - 0.5 * config.huber))
         cost += float(at.trust @ huber)
         cost += 0.5 * float(((state.expression - state.expected) ** 2).sum()) / config.sigma_expression**2
         near = state.camera.inverse_distance - config.inverse_distance

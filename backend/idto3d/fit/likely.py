@@ -17,10 +17,6 @@ from ..errors import UserError
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 
-REAL = 1.6
-"""Variance of what is one photograph's own, of real photographs over rendered ones. What features say of 15 photographs
-of five real people scatters 1.3 times as much within a person. At 1.3 two fits of one real person differed by .657 of
-what those of two people do, at 1.6 by .636, at 2 by .625, by landmarks alone .630; synthetic ones go the other way."""
 MOST_VARIANCE = 0.95  # of a mode's variance: it is 1 where nothing is known
 
 
@@ -58,7 +54,7 @@ def likely_identity(model: HeadModel, faces: Sequence[Face]) -> Likely:
     trust = np.array([t for _, t in estimates])
     estimate = trust @ np.stack([s[:count] for s, _ in estimates]) / trust.sum()
     shared, own = np.asarray(model.feature_errors, np.float64)[:, :count, :count]
-    return _posterior(estimate, shared / trust.max() + own / trust.sum(), (REAL - 1) * own / trust.sum())
+    return _posterior(estimate, shared / trust.max() + own / trust.sum(), _extra(model) * own / trust.sum())
 
 
 def likely_errors(model: HeadModel, face: Face) -> LandmarkErrors:
@@ -70,7 +66,7 @@ def likely_errors(model: HeadModel, face: Face) -> LandmarkErrors:
         return LandmarkErrors(np.zeros(ways), np.zeros((ways, modes)), np.eye(ways))
     estimate, trust = estimated
     shared, own = np.asarray(model.feature_errors, np.float64) / trust
-    both = _posterior(estimate, shared + own, (REAL - 1) * own)
+    both = _posterior(estimate, shared + own, _extra(model) * own)
     # of a Gaussian over both, that over errors given the identity
     precision = both.precision[modes:, modes:]
     slope = -np.linalg.solve(precision, both.precision[modes:, :modes])
@@ -93,6 +89,11 @@ def _estimate(model: HeadModel, face: Face) -> tuple[Array, float] | None:
     standard = (face.features - mean) / scale
     # a photograph unlike those that were learnt from says less
     return (standard @ weights + bias).astype(np.float64), 1 / max(1.0, float((standard**2).mean()))
+
+
+def _extra(model: HeadModel) -> float:
+    """Variance of what is a real photograph's own beyond a rendered one's, over that."""
+    return float(np.asarray(model.feature_inflation)) - 1
 
 
 def _posterior(estimate: Array, covariance: Array, extra: Array) -> Likely:

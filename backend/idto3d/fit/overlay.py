@@ -32,7 +32,7 @@ def overlay(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> 
     lined = picture + GRID_SHARE * wires[..., None] * (255 - picture) * drawn[..., None]
     out = np.clip(lined, 0, 255).astype(np.uint8)
     place = model.landmarks(pixel)
-    for outline, closed in ((*((e, True) for e in EYES), *((b, True) for b in BROWS), (LIPS, True), (OVAL, True))):
+    for outline, closed in (*((e, True) for e in EYES), *((b, True) for b in BROWS), (LIPS, True), (OVAL, True)):
         rows = [k for k in outline if model.landmark_trust[k] > 0]
         points = np.rint(place[rows] * 16).astype(np.int32)
         cv2.polylines(out, [points], closed, LINE, 1, cv2.LINE_AA, 4)

@@ -33,12 +33,11 @@ SHADE = 1.0  # of the mean light: where reflected light adds as much variance to
 OUTLIER = 0.6  # logarithms are clipped to this
 BLUR = 0.7  # pixels of the small picture
 FACING, LEAST_SEEN = 0.2, 0.3  # cosine to the camera, and share of a point that is seen, from which on it counts
-FEWEST = 100  # points that tell anything
+FEWEST = 0.05  # share of the points: fewer tell nothing
 DARK = 0.002  # linear: darker is noise
 STEPS = 4  # of the fit
-NEWS = 0.1  # weight of a point: neighbours' errors are correlated beyond what the field describes
 TAILS, ROUNDS = 4.0, 4  # degrees of freedom of a point's error; rounds of weighing
-USUAL, LEAST = 0.55, 0.4  # mean square of rendered faces' whitened residuals; of it, the least assumed of a photograph
+LEAST = 0.4  # of the usual residual: the least assumed of a photograph
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +68,25 @@ def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, co
 def normal_equations(model: HeadModel, shading: Shading) -> tuple[Array, Array]:
     """Normal matrix (M,M) and gradient (M,) of the identity's change: slopes @ change = logs, less the skin's field.
 
-    Points that the field does not explain (a spot, a strand, gloss) are downweighted as outliers of Student's t
-    (Lange et al. 1989). A photograph whose residuals stay large counts for less by their square.
+    A photograph whose residuals stay large counts for less by their square.
     """
-    seen, modes = shading.seen, shading.slopes.shape[1]
-    if seen.sum() < FEWEST:
+    modes = shading.slopes.shape[1]
+    if shading.seen.mean() < FEWEST:
         return np.zeros((modes, modes)), np.zeros(modes)
+    matrix = whitened(model, shading)
+    weight, usual = (float(np.asarray(number)) for number in (model.shading_weight, model.shading_residual))
+    badly = float(matrix[-1, -1]) / int(shading.seen.sum()) / usual
+    share = weight / max(LEAST, badly) ** 2
+    return share * matrix[:-1, :-1], share * matrix[:-1, -1]
+
+
+def whitened(model: HeadModel, shading: Shading) -> Array:
+    """(M+1,M+1): products of slopes and, last, of logs less the field's mean, over the points' covariance.
+
+    Points that the field does not explain (a spot, a strand, gloss) are downweighted as outliers of Student's t
+    (Lange et al. 1989).
+    """
+    seen = shading.seen
     mean, ways, noise = (
         np.asarray(array, np.float64)[seen] for array in (model.shading_mean, model.shading_ways, model.shading_noise)
     )
@@ -84,10 +96,7 @@ def normal_equations(model: HeadModel, shading: Shading) -> tuple[Array, Array]:
         left = off - ways @ _solve(ways, inverse_variance, off)
         inverse_variance = (TAILS + 1) / (TAILS + left**2 / noise) / noise
     weighted = both * inverse_variance[:, None]
-    matrix = both.T @ weighted - (weighted.T @ ways) @ _solve(ways, inverse_variance, both)
-    badly = float(matrix[-1, -1]) / int(seen.sum()) / USUAL
-    share = NEWS / max(LEAST, badly) ** 2
-    return share * matrix[:-1, :-1], share * matrix[:-1, -1]
+    return np.asarray(both.T @ weighted - (weighted.T @ ways) @ _solve(ways, inverse_variance, both))
 
 
 def _solve(ways: Array, inverse_variance: Array, values: Array) -> Array:

@@ -46,13 +46,15 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "feature_weights": ("F", "L"),
     "feature_bias": ("L",),
     "feature_errors": (2, "L", "L"),
+    "feature_inflation": (),
     "shading_points": ("S",),
     "shading_mean": ("S",),
     "shading_ways": ("S", "W"),
     "shading_noise": ("S",),
+    "shading_weight": (),
+    "shading_residual": (),
 }
-_FEATURES = ("feature_mean", "feature_scale", "feature_weights", "feature_bias", "feature_errors")
-_SHADING = ("shading_points", "shading_mean", "shading_ways", "shading_noise")
+_FEATURES, _SHADING = (tuple(n for n in _SHAPES if n.startswith(group)) for group in ("feature_", "shading_"))
 _OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *_FEATURES, *_SHADING)
 _HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter", "feature_weights", "shading_ways")
 _INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror", "shading_points")
@@ -86,12 +88,14 @@ class HeadModel:
 
     What its features, standardised by feature_mean and feature_scale (F,), say of the identity and of how much
     landmarks err in each way of landmark_scatter (L = M + R): feature_weights (F,L) and feature_bias (L,);
-    feature_errors (2,L,L): covariance of what that misses, in common in all photographs of a person and of each. None
-    where that is not known.
+    feature_errors (2,L,L): covariance of what that misses, in common in all photographs of a person and of each;
+    feature_inflation: how many times as much of the latter real photographs have as rendered ones. None where that is
+    not known.
 
     What skin adds to the logarithm of its shading at vertices shading_points (S,): shading_mean (S,), the ways in which
     that varies, shading_ways (S,W), one standard deviation each, and the variance of each point besides, shading_noise
-    (S,). None where that is not known.
+    (S,); shading_weight: that of a point, as neighbours err together beyond what the ways say; shading_residual: mean
+    square of what a usual photograph leaves, whitened. None where that is not known.
     """
 
     neutral: Array
@@ -119,10 +123,13 @@ class HeadModel:
     feature_weights: Array | None = None
     feature_bias: Array | None = None
     feature_errors: Array | None = None
+    feature_inflation: Array | None = None
     shading_points: Array | None = None
     shading_mean: Array | None = None
     shading_ways: Array | None = None
     shading_noise: Array | None = None
+    shading_weight: Array | None = None
+    shading_residual: Array | None = None
 
     @cached_property
     def triangles(self) -> Array:
@@ -209,7 +216,7 @@ def _load(path: Path, _state: tuple[int, int]) -> HeadModel:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError("E_PACK_FORMAT", f"{path.name} is not a head model ({error}).", _FIX) from error
     for name, array in arrays.items():
-        arrays[name] = array.astype(np.int64 if name in _INTEGERS else np.float32)
+        arrays[name] = array.astype(_kind(name, np.int64, np.float32))
     _check(path.name, arrays, names)
     return HeadModel(
         **{f.name: arrays[f.name] for f in fields(HeadModel) if f.name in arrays},
@@ -225,14 +232,19 @@ def save_head_model(model: HeadModel, path: Path) -> None:
     for name in _SHAPES:
         if getattr(model, name) is None:
             continue
-        kind: Any = np.int32 if name in _INTEGERS else np.float16 if name in _HALVED else np.float32
-        arrays[name] = np.ascontiguousarray(getattr(model, name).astype(kind))
+        kind = np.float16 if name in _HALVED else _kind(name, np.int32, np.float32)
+        arrays[name] = np.asarray(getattr(model, name), kind, order="C")
     metadata = {
         "part_names": json.dumps(model.part_names),
         "expression_names": json.dumps(model.expression_names),
         "materials": json.dumps([m.__dict__ for m in model.materials]),
     }
     save_file(arrays, path, metadata)
+
+
+def _kind(name: str, whole: Any, real: Any) -> Any:
+    """Single numbers, which people write, stay what they are written as."""
+    return whole if name in _INTEGERS else real if _SHAPES.get(name) else np.float64
 
 
 def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
@@ -247,8 +259,7 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
             raise refuse(f"it has no {name}")
         array = arrays[name]
         if array.ndim != len(shape) or any(
-            n != (sizes.setdefault(s, n) if isinstance(s, str) else s)
-            for s, n in zip(shape, array.shape, strict=True)
+            n != (sizes.setdefault(s, n) if isinstance(s, str) else s) for s, n in zip(shape, array.shape, strict=True)
         ):
             raise refuse(f"{name} has the shape {array.shape}")
         if not np.isfinite(array).all():
@@ -261,9 +272,11 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
     for group in (_FEATURES, _SHADING):
         if 0 < sum(name in arrays for name in group) < len(group):
             raise refuse(f"of {', '.join(group)} it has some only")
-    for name in ("feature_scale", "shading_noise"):
+    for name in ("feature_scale", "feature_inflation", "shading_noise", "shading_weight", "shading_residual"):
         if name in arrays and not (arrays[name].size and arrays[name].min() > 0):
             raise refuse(f"{name} is not positive")
+    if arrays.get("feature_inflation", 1) < 1:
+        raise refuse("its features tell more of real photographs than of those that they were learnt from")
     if sizes.get("L", sizes["M"] + sizes.get("R", 0)) != sizes["M"] + sizes.get("R", 0):
         raise refuse("its features speak of other modes and errors")
     if len(names[1]) != sizes["E"] or len(set(names[1])) != sizes["E"]:

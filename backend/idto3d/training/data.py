@@ -5,11 +5,11 @@ Of each person `views` (whole heads and close-ups from all sides with the pack's
 the priors) and `crops` (casual portraits, aligned for the recogniser, for y_id).
 """
 
-import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +19,13 @@ from ..distill.views import random_view
 from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model
 from ..photos.align import arcface_transform
+from ..photos.nets import FaceNets, load_face_nets
 from ..render.cameras import Camera, make_camera, to_clip
 from .distillation import STARTER
 from .photos import Renders, degrade, sample_crops, take_photo
 from .pictures import draw
 from .population import TRAIN_SEED, Person, Population, load_population
+from .store import Arrays, stored
 
 _KEYPOINTS = (468, 473, 1, 61, 291)  # irises, nose tip, corners of the mouth; the person's right first
 _PORTRAIT = 160
@@ -36,7 +38,7 @@ class DataConfig:
     head: str
     headkit: str
     facenets: str
-    # where the shards and the registration go
+    # where files go, and the registration and the face nets are
     out: str
     people: int = 1200
     views_per_person: int = 8
@@ -48,17 +50,29 @@ class DataConfig:
     workers: int = 2
 
 
-class _Worker:
-    """One process's population, kept between shards because it takes seconds."""
-
-    population: Population | None = None
-
-
 def population_of(config: DataConfig) -> Population:
-    if _Worker.population is None:
-        model = load_head_model(Path(config.head))
-        _Worker.population = load_population(model, config.headkit, config.facenets, Path(config.out))
-    return _Worker.population
+    """Kept in each process while the head model stays, because it takes seconds."""
+    return load_population(load_head_model(Path(config.head)), config.headkit, config.facenets, Path(config.out))
+
+
+def nets_of(config: DataConfig) -> FaceNets:
+    return load_face_nets(Path(config.out) / "photos")
+
+
+def each(config: DataConfig, folder: str, numbers: range, make: Callable[[DataConfig, int], Arrays]) -> list[Path]:
+    """A file of arrays for each number, in a folder of `out`. What is there stays, so that a killed run continues."""
+    (Path(config.out) / folder).mkdir(parents=True, exist_ok=True)
+    files = [Path(config.out) / folder / f"{number:04d}.npz" for number in numbers]
+    population_of(config)  # so that the registration is made once
+    job, missing = partial(_make, config, make), [file for file in files if not file.exists()]
+    with get_context("spawn").Pool(config.workers, torch.set_num_threads, (1,)) as pool:
+        for n, _ in enumerate(pool.imap_unordered(job, missing), 1):
+            print(f"{folder} {n}/{len(missing)}", flush=True)
+    return files
+
+
+def _make(config: DataConfig, make: Callable[[DataConfig, int], Arrays], file: Path) -> None:
+    stored(file, partial(make, config, int(file.stem)))
 
 
 def draw_views(
@@ -127,7 +141,7 @@ def draw_crops(population: Population, person: Person, count: int, rng: np.rando
     return _bytes(degrade(sample_crops(photos, transforms, 112), g))
 
 
-def _shard(config: DataConfig, index: int, path: Path) -> None:
+def _shard(config: DataConfig, index: int) -> Arrays:
     population = population_of(config)
     rows: dict[str, list[Array]] = {}
     for n in range(index * config.shard, min((index + 1) * config.shard, config.people)):
@@ -146,30 +160,12 @@ def _shard(config: DataConfig, index: int, path: Path) -> None:
         found["crops"] = draw_crops(population, population.dressed(person), config.crops_per_person, rng)
         for key, value in found.items():
             rows.setdefault(key, []).append(value)
-    arrays: dict[str, Any] = {k: np.concatenate(v) for k, v in rows.items()}
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as f:
-        np.savez(f, **arrays)
-    os.replace(partial, path)
-
-
-def _job(args: tuple[DataConfig, int]) -> str:
-    torch.set_num_threads(1)
-    config, index = args
-    path = Path(config.out) / "views" / f"{index:04d}.npz"
-    if not path.exists():
-        _shard(config, index, path)
-    return str(path)
+    return {k: np.concatenate(v) for k, v in rows.items()}
 
 
 def render_all(config: DataConfig) -> None:
-    """Draw what is missing. Prints one line a shard."""
-    (Path(config.out) / "views").mkdir(parents=True, exist_ok=True)
-    population_of(config)  # so that the registration is made once
-    jobs = [(config, i) for i in range(-(-config.people // config.shard))]
-    with get_context("spawn").Pool(config.workers) as pool:
-        for n, path in enumerate(pool.imap(_job, jobs)):
-            print(f"rendered {n + 1}/{len(jobs)} {path}", flush=True)
+    """Draw what is missing, some people a shard."""
+    each(config, "views", range(-(-config.people // config.shard)), _shard)
 
 
 def load_shards(folder: str | Path, names: tuple[str, ...], limit: int | None = None) -> dict[str, Array]:

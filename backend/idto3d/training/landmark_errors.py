@@ -10,23 +10,18 @@ above all the error of the head's pitch, of which landmarks alone show five sixt
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from scipy.linalg import block_diag
 from scipy.optimize import linear_sum_assignment
 
 from ..arrays import Array
 from ..errors import UserError
 from ..expressions import EXPRESSIONS
-from ..headmodel import HeadModel, load_head_model
+from ..headmodel import HeadModel
 from ..photos import Face, FaceNets, Photo, align, find_face
-from ..photos.nets import load_face_nets
-from .data import DataConfig, population_of
+from .data import DataConfig, each, nets_of, population_of
 from .feature_identity import learn_features, mirrored_modes
 from .looks import looks_of
 from .photographs import Photograph, take_photograph, varied_setting
@@ -35,6 +30,7 @@ from .regions import Regions
 from .registration import similarity
 
 FIRST_SEED = 1_610_000  # people that no net is trained on and none is judged by
+WITHOUT = "feature_weights_without.npy"  # (FOLDS,F,L): `feature_weights` learnt without the people of each fold
 PHOTOS, SIBLINGS = 2, 5  # of each person; people besides with the same skin, of whom there is one
 PICTURE = 320  # pixels: as large as the net sees them
 WAYS = 80  # in which landmarks err together; on other people more of them help no further
@@ -150,47 +146,35 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> tuple[dict[str,
     return found_errors, both[:count] @ amount, mirrored(scatter[:, sure]).reshape(some, -1) @ amount
 
 
-def find_errors(config: DataConfig, nets: Path, folder: Path) -> dict[str, Array]:
-    """What `learn_errors` and `learn_features` find with the nets of a folder; a file a person in the other one, so
-    that it is resumed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{seed}.npz" for seed in range(FIRST_SEED, FIRST_SEED + config.people)]
-    missing = [file for file in files if not _whole(file)]
-    with get_context("spawn").Pool(config.workers) as pool:
-        for _ in pool.imap_unordered(partial(_sight_into, config, nets), missing):
-            pass
-    names, reports, family = [f.name for f in fields(Report)], [], []
-    for file in files:
+def people_of(config: DataConfig) -> range:
+    """Seeds of those whom errors and shading are learnt from."""
+    return range(FIRST_SEED, FIRST_SEED + config.people)
+
+
+def find_errors(config: DataConfig) -> dict[str, Array]:
+    """What `learn_errors` and `learn_features` find; the folds' weights go to `WITHOUT`."""
+    reports, family = [], []
+    for file in each(config, "reports", people_of(config), _reports):
         with np.load(file) as stored:
-            own = [Report(*rows) for rows in zip(*(stored[name] for name in names), strict=True)]
+            own = [Report(*rows) for rows in zip(*(stored[f.name] for f in fields(Report)), strict=True)]
         reports += own
         family += len(own) * [int(file.stem)]
     features, identity, expression = (
         np.stack([getattr(r, name) for r in reports]) for name in ("looks", "identity", "expression")
     )
-    model = load_head_model(Path(config.head))
+    model = population_of(config).model
     found, erred, swapped = learn_errors(model, reports)
     mirror, goal = block_diag(mirrored_modes(model), swapped), np.c_[identity, erred]
     person = (1 + SIBLINGS) * np.array(family) + [report.sibling for report in reports]
-    return {**found, **learn_features(features, goal, expression, person, np.array(family), mirror)}
+    said, without = learn_features(features, goal, expression, person, np.array(family), mirror)
+    np.save(Path(config.out) / WITHOUT, without.astype(np.float16))
+    return {**found, **said}
 
 
-def _whole(file: Path) -> bool:
-    """Whether a report is there, with all that reports hold today."""
-    if not file.exists():
-        return False
-    with np.load(file) as stored:
-        return {f.name for f in fields(Report)} <= set(stored.files)
-
-
-def _sight_into(config: DataConfig, nets: Path, file: Path) -> None:
-    torch.set_num_threads(1)
+def _reports(config: DataConfig, seed: int) -> dict[str, Array]:
     population = population_of(config)
-    own = sight(population, load_face_nets(nets), Regions(population.model), int(file.stem))
-    arrays: dict[str, Any] = {f.name: np.array([getattr(r, f.name) for r in own]) for f in fields(Report)}
-    partial_file = file.with_suffix(".partial.npz")
-    np.savez(partial_file, **arrays)
-    partial_file.replace(file)
+    own = sight(population, nets_of(config), Regions(population.model), seed)
+    return {f.name: np.array([getattr(r, f.name) for r in own]) for f in fields(Report)}
 
 
 def _mirrored_landmarks(places: Array) -> Callable[[Array], Array]:

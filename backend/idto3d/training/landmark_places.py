@@ -6,8 +6,6 @@ surface are exact: a landmark's place is the point of the surface at its pixel.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +18,7 @@ from ..fit.visibility import DepthBuffer, draw_depth
 from ..headmodel import HeadModel
 from ..mesh.attach import Surface
 from ..photos import FaceNets, Photo, align, find_face
+from .data import DataConfig, each, nets_of, population_of
 from .photographs import random_setting, take_photograph
 from .population import Population
 
@@ -122,9 +121,14 @@ def settle_votes(model: HeadModel, votes: Array) -> dict[str, Array]:
     }
 
 
-def find_places(population: Population, nets: FaceNets, file: Path) -> None:
-    """Write the places that `head_model.build_head_model` takes."""
-    seen = (sight(population, nets, seed) for seed in range(FIRST_SEED, FIRST_SEED + PEOPLE))
-    votes = np.stack([vote(population.model, sighting) for sighting in seen if sighting is not None])
-    arrays: dict[str, Any] = settle_votes(population.model, votes)
-    np.savez(file, **arrays)
+def find_places(config: DataConfig) -> dict[str, Array]:
+    """The places that `head_model.build_head_model` takes."""
+    seeds = range(FIRST_SEED, FIRST_SEED + min(PEOPLE, config.people))
+    votes = [np.load(file)["votes"] for file in each(config, "sightings", seeds, _votes)]
+    return settle_votes(population_of(config).model, np.concatenate(votes))
+
+
+def _votes(config: DataConfig, seed: int) -> dict[str, Array]:
+    population = population_of(config)
+    seen = sight(population, nets_of(config), seed)
+    return {"votes": np.zeros((0, MESH, 3)) if seen is None else vote(population.model, seen)[None]}

@@ -9,7 +9,6 @@ The landmark net's inner features (128x8x8) as further inputs, tried with 108 pe
 take from .263 to .268 only.
 """
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,9 @@ from ..capture.read import calibrate, pose_of
 from ..capture.track import Track
 from ..finish.arkit import other_side
 from ..headmodel import HeadModel
-from ..photos.nets import LANDMARKS, FaceNets
+from ..photos.nets import LANDMARKS
+from .data import DataConfig, each, nets_of, population_of
 from .motion_takes import FIRST_SEED, RATE, SIZE, Moves, make_moves
-from .population import Population
-from .store import stored
 
 PEOPLE = 108
 UNSURE = 0.35  # standard deviation of the error of the identity with which a take is read, as a fit has
@@ -38,21 +36,21 @@ HINTED, MOST_HINTED = 0.25, 3.0  # correlation above which it is scaled to true 
 FOLDS = 4
 
 
-def learn_motion(population: Population, nets: FaceNets, work: Path, file: Path) -> None:
-    """Write the pack's file; takes are rendered once and kept in `work`."""
-    work.mkdir(parents=True, exist_ok=True)
+def learn_motion(config: DataConfig, file: Path) -> None:
+    """Write the pack's file."""
     rows, people = [], []
-    for seed in range(FIRST_SEED, FIRST_SEED + PEOPLE):
-        moves = Moves(**stored(work / f"{seed}.npz", partial(_drawn, population, nets, seed)))
-        rows.append((read_moves(population.model, moves, seed), moves.weights))
+    model, seeds = population_of(config).model, range(FIRST_SEED, FIRST_SEED + min(PEOPLE, config.people))
+    for seed, take in zip(seeds, each(config, "moves", seeds, _drawn), strict=True):
+        moves = Moves(**np.load(take))
+        rows.append((read_moves(model, moves, seed), moves.weights))
         people.append(np.full(len(moves.weights), seed))
     given, wanted = (np.concatenate(part) for part in zip(*rows, strict=True))
     motion = fit_motion(given, wanted, np.concatenate(people))
     save_file({"weights": motion.weights.astype(np.float32), "bias": motion.bias.astype(np.float32)}, file)
 
 
-def _drawn(population: Population, nets: FaceNets, seed: int) -> dict[str, Array]:
-    return vars(make_moves(population, nets, seed))
+def _drawn(config: DataConfig, seed: int) -> dict[str, Array]:
+    return vars(make_moves(population_of(config), nets_of(config), seed))
 
 
 def read_moves(model: HeadModel, moves: Moves, seed: int) -> Array:

@@ -2,6 +2,7 @@
 """The synthetic people of training and evaluation: shapes of the head model; skins, hair and brows of the head kit."""
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -282,8 +283,9 @@ class Population:
         )
 
 
+@lru_cache(maxsize=1)
 def load_population(model: HeadModel, headkit: str | Path, facenets: str | Path, work: Path) -> Population:
-    """The population of a head model; the registration is made once and kept in `work`.
+    """The population of a head model, of which the last is kept; the registration is made once and kept in `work`.
 
     Raises UserError E_KIT_MISSING where there is no head kit.
     """

@@ -2,6 +2,7 @@
 """A training run: a folder, its stages, and their shared inputs."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,6 @@ from ..capture.motion import FILE as MOTION
 from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model, save_head_model
 from ..identity import embed, load_recogniser
-from ..photos.nets import load_face_nets
 from ..prior.adapters import AdapterConfig, attach, load_domain_state, read_domain
 from ..prior.model import tokenize
 from ..prior.pack import normalise_expressions
@@ -34,7 +34,7 @@ from .landmark_errors import find_errors
 from .landmark_places import find_places
 from .motion import learn_motion
 from .photometric import find_shading
-from .population import TRAIN_SEED, load_population
+from .population import TRAIN_SEED
 from .samples import decoder
 from .stage import StageConfig, load_average
 from .store import stored
@@ -112,34 +112,25 @@ class Run:
         file = self.work / "places.npz"
         if not file.exists():
             write_face_nets(Path(self.config.facenets), self.work / "photos")
-            model = load_head_model(self.head_file)
-            population = load_population(model, self.config.headkit, self.config.facenets, self.work)
-            find_places(population, load_face_nets(self.work / "photos"), file)
+            stored(file, lambda: find_places(self.data_config))
             save_head_model(build_head_model(Path(self.config.ictkit), file), self.head_file)
 
     def errors(self) -> None:
         """After `places`: adds the landmark net's errors to the head model."""
-        file = self.work / "errors.npz"
-        if not file.exists():
-            found: dict[str, Any] = find_errors(self.data_config, self.work / "photos", self.work / "reports")
-            save_head_model(replace(load_head_model(self.head_file), **found), self.head_file)
-            np.savez(file, **found)
+        self._add("errors", find_errors)
 
     def shading(self) -> None:
         """After `errors`: adds what skin adds to its shading to the head model."""
-        file = self.work / "shading.npz"
-        if not file.exists():
-            found: dict[str, Any] = find_shading(self.data_config, self.work / "photos", self.work / "skins")
-            save_head_model(replace(load_head_model(self.head_file), **found), self.head_file)
-            np.savez(file, **found)
+        self._add("shading", find_shading)
+
+    def _add(self, name: str, find: Callable[[data.DataConfig], dict[str, Array]]) -> None:
+        found: dict[str, Any] = stored(self.work / f"{name}.npz", lambda: find(self.data_config))
+        save_head_model(replace(load_head_model(self.head_file), **found), self.head_file)
 
     def motion(self) -> None:
         if not self.motion_file.exists():
             write_face_nets(Path(self.config.facenets), self.work / "photos")
-            population = load_population(
-                load_head_model(self.head_file), self.config.headkit, self.config.facenets, self.work
-            )
-            learn_motion(population, load_face_nets(self.work / "photos"), self.work / "moves", self.motion_file)
+            learn_motion(self.data_config, self.motion_file)
 
     def render(self) -> None:
         data.render_all(self.data_config)

@@ -13,10 +13,10 @@ from ..whole_file import whole
 Arrays = dict[str, NDArray[Any]]
 
 
-def stored(path: Path, make: Callable[[], Arrays], fits: Callable[[Arrays], bool] = lambda arrays: True) -> Arrays:
-    """The arrays in path (.npz); made and written, whole or not at all, where they are absent or do not fit."""
-    if path.exists() and fits(arrays := _read(path)):
-        return arrays
+def stored(path: Path, make: Callable[[], Arrays]) -> Arrays:
+    """The arrays in path (.npz); made and written, whole or not at all, where they are absent."""
+    if path.exists():
+        return _read(path)
     made: dict[str, Any] = make()
     with whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **made)

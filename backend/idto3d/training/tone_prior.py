@@ -56,9 +56,7 @@ def moments(skins: Array, trues: Array, whites: Array, openings: Array) -> Momen
 def bare_tone(skin: Skin) -> Array:
     """(3,) logarithms of the linear albedo half way between the face's median and the cheeks' mean."""
     linear = srgb_to_linear(np.rint(skin.colour * 255).astype(np.uint8))
-    return 0.5 * np.log(np.median(linear[skin.region == "face"], 0)) + 0.5 * np.log(
-        linear[skin.cheek > 0.5].mean(0)
-    )
+    return 0.5 * np.log(np.median(linear[skin.region == "face"], 0)) + 0.5 * np.log(linear[skin.cheek > 0.5].mean(0))
 
 
 def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple[Array, Array, Array, Array]:
