@@ -118,6 +118,20 @@ class Lines:
 
 
 @dataclass(frozen=True, eq=False)
+class Observed:
+    """What a photograph shows: place (K,2) pixels of the points of `at`, and lines for the head's outline, if any."""
+
+    at: LandmarkModel
+    place: Array
+    lines: Lines | None = None
+
+    @classmethod
+    def of(cls, model: HeadModel, face: Face, lines: Lines | None = None) -> "Observed":
+        at = LandmarkModel.reported(model, face)
+        return cls(at, face.landmarks[at.index], lines)
+
+
+@dataclass(frozen=True, eq=False)
 class PhotoState:
     """Camera, and expression (E,) with the mean of its prior (E,)."""
 
@@ -140,23 +154,21 @@ class LandmarkFit:
 
 def fit_landmarks(model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()) -> LandmarkFit:
     """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
-    ats, likely = [LandmarkModel.reported(model, face) for face in faces], likely_identity(model, faces)
-    points = [face.landmarks[at.index] for at, face in zip(ats, faces, strict=True)]
-    starts = tuple(_start(model, at, face, likely, config) for at, face in zip(ats, faces, strict=True))
-    return _gauss_newton(ats, points, starts, config, likely)
+    photos, likely = [Observed.of(model, face) for face in faces], likely_identity(model, faces)
+    starts = tuple(_start(model, photo, face, likely, config) for photo, face in zip(photos, faces, strict=True))
+    return _gauss_newton(photos, starts, config, likely)
 
 
 def refit_with(
     model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig = FitConfig(),
-    lines: Sequence[Lines | None] = (), likely: Likely | None = None,
+    lines: Sequence[Lines | None] | None = None, likely: Likely | None = None,
 ) -> LandmarkFit:  # fmt: skip
     """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie.
 
     likely: what is known of the identity beside landmarks and lines, by default `likely_identity`.
     """
-    ats, likely = [LandmarkModel.reported(model, face) for face in faces], likely or likely_identity(model, faces)
-    points = [face.landmarks[at.index] for at, face in zip(ats, faces, strict=True)]
-    return _gauss_newton(ats, points, before.states, config, likely, before.identity, lines)
+    photos = [Observed.of(model, *pair) for pair in zip(faces, lines or [None] * len(faces), strict=True)]
+    return _gauss_newton(photos, before.states, config, likely or likely_identity(model, faces), before.identity)
 
 
 def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
@@ -171,9 +183,9 @@ def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
     return out
 
 
-def _start(model: HeadModel, at: LandmarkModel, face: Face, likely: Likely, config: FitConfig) -> PhotoState:
+def _start(model: HeadModel, photo: Observed, face: Face, likely: Likely, config: FitConfig) -> PhotoState:
     """The camera that fits the likely face best from three guesses of how the head is turned."""
-    expected, q = _expected(model, face, config), face.landmarks[at.index]
+    expected, at, q = _expected(model, face, config), photo.at, photo.place
     shape = at.neutral + np.tensordot(likely.mean, at.identity, 1) + np.tensordot(expected, at.expression, 1)
     flat = q * [1.0, -1.0]
     deep = np.c_[flat, -face.landmark_depth[at.index]]
@@ -185,7 +197,7 @@ def _start(model: HeadModel, at: LandmarkModel, face: Face, likely: Likely, conf
         shift = q.mean(0) - scale * y[:, :2].mean(0) * [1.0, -1.0]
         camera = PhotoCamera(turn, at.centre, scale, shift, config.inverse_distance)
         state = PhotoState(camera, expected, expected)
-        posed = _gauss_newton([at], [q], (state,), replace(config, steps=0), likely)
+        posed = _gauss_newton([photo], (state,), replace(config, steps=0), likely)
         if best is None or posed.cost < best[0]:
             best = posed.cost, posed.states[0]
     assert best is not None
@@ -201,31 +213,31 @@ def _procrustes(source: Array, target: Array, weight: Array) -> Array:
 
 
 def _gauss_newton(
-    ats: Sequence[LandmarkModel], points: Sequence[Array], states: tuple[PhotoState, ...], config: FitConfig,
-    likely: Likely, identity: Array | None = None, lines: Sequence[Lines | None] = (),
+    photos: Sequence[Observed], states: tuple[PhotoState, ...], config: FitConfig, likely: Likely,
+    identity: Array | None = None,
 ) -> LandmarkFit:  # fmt: skip
     """Cameras alone for `pose_steps` where no identity is given, then everything for `steps`."""
-    m, e = len(ats[0].identity), len(ats[0].expression)
+    m, e = len(photos[0].at.identity), len(photos[0].at.expression)
     a = likely.mean if identity is None else identity
     pose_steps = config.pose_steps if identity is None else 0
     for step in range(pose_steps + config.steps):
         free = step >= pose_steps
         block = POSE + (e if free else 0)
         first = m if free else 0
-        size = first + block * len(points)
+        size = first + block * len(photos)
         normal, gradient = np.zeros((size, size)), np.zeros(size)
         if free:
             normal[:m, :m] += likely.precision
             gradient[:m] += likely.precision @ (a - likely.mean)
-        for k, (at, q, state) in enumerate(zip(ats, points, states, strict=True)):
+        for k, (photo, state) in enumerate(zip(photos, states, strict=True)):
+            at, q = photo.at, photo.place
             jac, res = linearise(at, a, state, q, free)
             lone = res - common_error(at, res, state.camera, config)
             w = np.repeat(_weights(at, lone, state.camera, config), 2)
             rows = np.r_[0:first, first + k * block : first + (k + 1) * block]
             j, r = jac.reshape(-1, jac.shape[-1]), res.ravel()
-            line = lines[k] if k < len(lines) else None
-            if free and line is not None:
-                extra = _linearise_lines(line, a, state, config)
+            if free and photo.lines is not None:
+                extra = _linearise_lines(photo.lines, a, state, config)
                 j, r, w = (np.concatenate(pair) for pair in zip((j, r, w), extra, strict=True))
             both = j.T @ (np.c_[j, r] * w[:, None])
             # errors that landmarks have together are unknowns of no interest: eliminated (Schur's complement)
@@ -249,7 +261,7 @@ def _gauss_newton(
         states = tuple(
             moved(state, delta[first + k * block : first + (k + 1) * block], config) for k, state in enumerate(states)
         )
-    return _finished(ats, points, a, states, config, likely.cost(a))
+    return _finished(photos, a, states, config, likely.cost(a))
 
 
 def linearise(at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool) -> tuple[Array, Array]:
@@ -336,12 +348,12 @@ def moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:
 
 
 def _finished(
-    ats: Sequence[LandmarkModel], points: Sequence[Array], a: Array, states: tuple[PhotoState, ...], config: FitConfig,
-    cost: float,
-) -> LandmarkFit:  # fmt: skip
+    photos: Sequence[Observed], a: Array, states: tuple[PhotoState, ...], config: FitConfig, cost: float
+) -> LandmarkFit:
     residual = []
-    for at, q, state in zip(ats, points, states, strict=True):
-        _, res = linearise(at, a, state, q, False)
+    for photo, state in zip(photos, states, strict=True):
+        at = photo.at
+        _, res = linearise(at, a, state, photo.place, False)
         distance = np.linalg.norm(res, axis=1) / (config.sigma * state.camera.scale)
         huber = np.where(distance < config.huber, 0.5 * distance**2, config.huber * (distance - 0.5 * config.huber))
         cost += float(at.trust @ huber)
@@ -350,10 +362,9 @@ def _finished(
         cost += 0.5 * (near / config.sigma_inverse_distance) ** 2
         square = (res**2).sum(1) / state.camera.scale**2
         residual.append(float(np.sqrt(at.trust @ square / at.trust.sum())))
-    mouth = ats[0].mouth
+    mouth, gaze = photos[0].at.mouth, photos[0].at.gaze
     share = [
-        config.resting_share * np.where(mouth, (1 - s.expected[mouth].max(initial=0.0)) ** 2, ~ats[0].gaze)
-        for s in states
+        config.resting_share * np.where(mouth, (1 - s.expected[mouth].max(initial=0.0)) ** 2, ~gaze) for s in states
     ]
     beyond = [w * (s.expression - s.expected) for w, s in zip(share, states, strict=True)]
     return LandmarkFit(a, np.mean(beyond, 0), states, tuple(residual), cost)

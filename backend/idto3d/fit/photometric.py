@@ -29,6 +29,7 @@ from .visibility import resized
 LUMINANCE = np.array([0.3, 0.6, 0.1])  # of linear RGB
 MEAN = 0.28209479  # of band 0
 DARKEST = 0.2  # of the mean light: no skin is taken to be lit less
+BRIGHTEST = 4.25  # of the mean light: what light from one direction alone gives, in harmonics to second order
 SHADE = 1.0  # of the mean light: where reflected light adds as much variance to the logarithm as skin does
 OUTLIER = 0.6  # logarithms are clipped to this
 BLUR = 0.7  # pixels of the small picture
@@ -112,10 +113,11 @@ def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
     pixel, normal, light = laid.pixel[points], laid.normal[points], laid.light @ LUMINANCE
     colour = sample(cv2.GaussianBlur(laid.linear, (0, 0), BLUR), pixel) @ LUMINANCE
     weight = seen_weights(laid, pixel, laid.height[points], laid.facing[points])
-    usual = MEAN * light[0]
-    # light that falls off too fast for second-order harmonics, as a flash in the dark, may have a negative mean
-    seen = (weight > LEAST_SEEN) & (laid.facing[points] > FACING) & (usual > 0)
-    raw = harmonics(normal) @ light
+    usual, raw = MEAN * light[0], harmonics(normal) @ light
+    seen = (weight > LEAST_SEEN) & (laid.facing[points] > FACING)
+    # brightness that falls off faster than any distant light's, as by a flash in the dark, does not say where normals
+    # point
+    seen &= raw[seen].max(initial=0.0) <= BRIGHTEST * usual
     shade = np.maximum(raw, max(DARKEST * usual, DARK))
     logs = np.log(np.maximum(colour, DARK) / shade)
     slope = (_harmonics_by(normal) @ light[:, None])[..., 0] * ((raw >= shade) / shade)[:, None]
