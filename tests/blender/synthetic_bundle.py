@@ -18,7 +18,7 @@ EXPRESSIONS = ("smile", "mouth_stretch", "brow_raiser")
 ALBEDO = (200, 150, 120)
 OWN_ALBEDO = (220, 90, 80)
 ROUGHNESS = 140
-SPECULAR = 128
+SPECULAR = 96
 NORMAL = (128, 128, 255)
 EYES, EYES_ROUGHNESS = (240, 240, 245), 0.1
 # Red, green, blue, opacity: of the lashes' left half, which is there, and of the film of tears.

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from idto3d_shared.gltf import zeros_below
+
 from ..arrays import Array
 from ..mesh.surface import split_quads
 from .format import COMPRESSION, Bundle, BundleMaterial, Bytes, to_head_frame
@@ -214,6 +216,7 @@ class _Gltf:
         return {"specularTexture": self.texture(Image.fromarray(white), f"{given.name}_specular")}
 
     def write(self, file: Path, mesh: dict[str, Any], bundle: Bundle) -> None:
+        self.buffer += bytes(-len(self.buffer) % 4)
         content = {
             "asset": {"version": "2.0", "generator": bundle.generator, "copyright": bundle.licence},
             "extensionsUsed": sorted({name for material in self.materials for name in material["extensions"]}),
@@ -227,11 +230,11 @@ class _Gltf:
             "samplers": [{"magFilter": _LINEAR, "minFilter": _MIPMAPPED, "wrapS": _CLAMP, "wrapT": _CLAMP}],
             "accessors": self.accessors,
             "bufferViews": self.views,
-            "buffers": [{"byteLength": len(self.buffer) + -len(self.buffer) % 4}],
+            "buffers": [{"byteLength": len(self.buffer)}],
         }
+        self.buffer += zeros_below(content, len(self.buffer))
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
         text += b" " * (-len(text) % 4)
-        self.buffer += bytes(-len(self.buffer) % 4)
         with file.open("wb") as stream:
             stream.write(struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(self.buffer)))
             stream.write(struct.pack("<I4s", len(text), b"JSON") + text)

@@ -12,10 +12,13 @@ from typing import Any
 import bpy
 import numpy as np
 
+from .presets import Format
+
 ALPHA_CLIP, ALPHA_BLEND = "clip", "blend"
 # Kind of map -> the input of the Principled BSDF.
 _SOCKETS = {"albedo": "Base Color", "roughness": "Roughness", "specular": "Specular IOR Level", "normal": "Normal"}
 _MAIN = "albedo"
+_GLTF_SPECULAR = 2.0
 _SHARP = ("ROUND", "GREATER_THAN", "LESS_THAN")
 _PNG = b"\x89PNG"
 
@@ -53,12 +56,12 @@ def look_of(given: Any) -> Look:
     return Look(maps, values, ALPHA_CLIP if any(one in _SHARP for one in maths) else ALPHA_BLEND)
 
 
-def plain(given: Any, name: str, folder: Path, opacity_map: bool) -> Any:
+def plain(given: Any, name: str, folder: Path, format: Format) -> Any:
     """A new material called ``name`` that says what ``given`` says, its pictures written into ``folder``.
 
-    opacity_map: the alpha is a picture of its own, as in FBX, where some programs read its grey and some its alpha.
-    Else what is there or not is cut by a node that rounds, by which the exporters of glTF and USD tell it from what is
-    half there.
+    In FBX the alpha is a picture of its own, of which some programs read the grey and some the alpha. Else what is
+    there or not is cut by a node that rounds, by which the exporters of glTF and USD tell it from what is half there.
+    glTF's specular is an alpha, and 1 where Blender's is 0.5 (KHR_materials_specular); its exporter leaves both to us.
     """
     look = look_of(given)
     made = bpy.data.materials.new(name)
@@ -72,8 +75,9 @@ def plain(given: Any, name: str, folder: Path, opacity_map: bool) -> Any:
         shader.inputs[socket].default_value = value
     for kind, image in look.maps.items():
         node = tree.nodes.new("ShaderNodeTexImage")
-        node.image = _written(image, folder / f"{name}_{kind}.png")
-        colour = node.outputs["Color"]
+        file, in_alpha = folder / f"{name}_{kind}.png", kind == "specular" and format == "GLTF"
+        node.image = _grey_and_alpha(image, 0, _GLTF_SPECULAR, file) if in_alpha else _written(image, file)
+        colour = node.outputs["Alpha" if in_alpha else "Color"]
         if kind == "normal":
             turn = tree.nodes.new("ShaderNodeNormalMap")
             tree.links.new(colour, turn.inputs["Color"])
@@ -81,9 +85,9 @@ def plain(given: Any, name: str, folder: Path, opacity_map: bool) -> Any:
         tree.links.new(colour, shader.inputs[_SOCKETS[kind]])
         if kind == _MAIN and look.alpha != "opaque":
             clear = node.outputs["Alpha"]
-            if opacity_map:
+            if format == "FBX":
                 cover = tree.nodes.new("ShaderNodeTexImage")
-                cover.image = _opacity(node.image, folder / f"{name}_opacity.png")
+                cover.image = _grey_and_alpha(node.image, 3, 1.0, folder / f"{name}_opacity.png")
                 clear = cover.outputs["Alpha"]
             elif look.alpha == ALPHA_CLIP:
                 cut = tree.nodes.new("ShaderNodeMath")
@@ -153,13 +157,13 @@ def _written(image: Any, file: Path) -> Any:
     return made
 
 
-def _opacity(image: Any, file: Path) -> Any:
-    """The alpha of a picture as grey and as alpha."""
+def _grey_and_alpha(image: Any, channel: int, factor: float, file: Path) -> Any:
+    """A new image of the file: a channel of a picture times a factor, at most 1, as grey and as alpha."""
     pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
     image.pixels.foreach_get(pixels)
     made = bpy.data.images.new(file.stem, *image.size, alpha=True)
     made.colorspace_settings.name = "Non-Color"
-    made.pixels.foreach_set(np.repeat(pixels[3::4], 4))
+    made.pixels.foreach_set(np.repeat(np.minimum(factor * pixels[channel::4], 1.0), 4))
     made.filepath_raw, made.file_format = str(file), "PNG"
     made.save()
     bpy.data.images.remove(made)

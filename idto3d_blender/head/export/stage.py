@@ -113,7 +113,7 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     head = _head(scene, obj, wanted, frame @ obj.matrix_world)
     for slot, given in enumerate(slot.material for slot in obj.material_slots):
         name = _material_name(given, slot, wanted.name)
-        head.data.materials[slot] = materials.plain(given, name, textures, preset.format == "FBX")
+        head.data.materials[slot] = materials.plain(given, name, textures, preset.format)
     bones = _armature(scene, armature, frame, wanted) if armature is not None else None
     top = bones or head
     top.matrix_world = axes.inverted()

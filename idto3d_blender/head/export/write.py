@@ -10,6 +10,7 @@ from typing import Any
 
 import bpy
 
+from ..bundle import zeros_below
 from .presets import Preset, Textures, ending
 
 OPERATORS = {"GLTF": "EXPORT_SCENE_OT_gltf", "FBX": "EXPORT_SCENE_OT_fbx"}
@@ -38,7 +39,7 @@ def write(file: Path, preset: Preset, textures: Textures, notes: Mapping[str, st
         _note_in_usd(file, notes)
     else:
         _gltf(file, textures, notes, moving)
-        _note_in_gltf(file, notes)
+        _complete_gltf(file, notes)
 
 
 def main_file(folder: Path, name: str, preset: Preset, textures: Textures) -> Path:
@@ -62,6 +63,8 @@ def _gltf(file: Path, textures: Textures, notes: Mapping[str, str], moving: bool
         # Or else Blender before 4.4 adds what other actions of the file do to armatures.
         export_anim_single_armature=False,
         export_frame_range=True,
+        # A take that begins at frame 500 begins at once.
+        export_anim_slide_to_zero=True,
         export_def_bones=True,
         export_yup=True,
     )
@@ -120,25 +123,31 @@ def _note_in_usd(file: Path, notes: Mapping[str, str]) -> None:
     layer.Save()
 
 
-def _note_in_gltf(file: Path, notes: Mapping[str, str]) -> None:
-    """asset.extras, which the exporter has no option for, and the animation's name."""
-    content, rest = _gltf_json(file)
+def _complete_gltf(file: Path, notes: Mapping[str, str]) -> None:
+    """What the exporter has no option for: asset.extras, the animation's name, zeros below morph targets."""
+    content, data = _gltf_parts(file)
     content["asset"]["extras"] = {**content["asset"].get("extras", {}), **notes}
     for animation in content.get("animations", ()):
         animation["name"] = bpy.context.scene.name
+    data += bytes(-len(data) % 4)
+    data += zeros_below(content, len(data))
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     if file.suffix == ".gltf":
         file.write_bytes(text)
+        (file.parent / content["buffers"][0]["uri"]).write_bytes(data)
         return
     text += b" " * (-len(text) % 4)
-    start = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON")
-    file.write_bytes(start + text + rest)
+    with file.open("wb") as stream:
+        stream.write(struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text) + len(data), len(text), b"JSON") + text)
+        stream.write(struct.pack("<I4s", len(data), b"BIN\0"))
+        stream.write(data)
 
 
-def _gltf_json(file: Path) -> tuple[dict[str, Any], bytes]:
-    """The JSON of a .gltf or .glb, and the chunks that follow it."""
+def _gltf_parts(file: Path) -> tuple[dict[str, Any], bytes]:
+    """The JSON of a .gltf or .glb, and its one buffer."""
     data = file.read_bytes()
     if file.suffix == ".gltf":
-        return json.loads(data), b""
+        content = json.loads(data)
+        return content, (file.parent / content["buffers"][0]["uri"]).read_bytes()
     (length,) = struct.unpack_from("<I", data, 12)
-    return json.loads(data[20 : 20 + length]), data[20 + length :]
+    return json.loads(data[20 : 20 + length]), data[28 + length :]
