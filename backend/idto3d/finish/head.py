@@ -72,7 +72,7 @@ class Head:
         """(F',) the material of each of `triangles`."""
         return np.concatenate([self.material, self.material[self.quads[:, 3] >= 0]])
 
-    def vertices_of(self, part: str) -> Array:
+    def points_of(self, part: str) -> Array:
         """(N,3) of a part, in the vertices' order; none of a part that the head does not have."""
         number = self.parts.index(part) if part in self.parts else -1
         corners = self.quads[self.part == number]

@@ -24,7 +24,7 @@ def pose_pictures(head: Head, size: int = SIZE) -> NDArray[np.uint8] | None:
     if not own:
         return None
     camera = portrait(head, 0.0, size)
-    eyes, teeth = (head.vertices_of(name) for name in (EYES, TEETH))
+    eyes, teeth = (head.points_of(name) for name in (EYES, TEETH))
     if len(eyes) and len(teeth):
         eyes, teeth = eyes.mean(0), teeth.mean(0)
         centre = (2 * eyes + teeth) / 3 * [0, 1, 1]

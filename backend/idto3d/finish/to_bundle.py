@@ -71,7 +71,7 @@ def wrinkles_of(head: Head) -> Wrinkles | None:
     triangles = head.triangles[rows]
     sides = (LINES_SIDE, MASKS_SIDE)
     texels, small = (make_texels(head.uv, head.triangles_uv[rows], triangles, side) for side in sides)
-    eyes, teeth = (head.vertices_of(name) for name in PLACES)
+    eyes, teeth = (head.points_of(name) for name in PLACES)
     albedo = cv2.resize(head.maps[SKIN][..., :3], (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_AREA)
     face = Face(texels, small, head.vertices, triangles, head.offsets, head.names, eyes, teeth)
     return make_wrinkles(face, albedo)
