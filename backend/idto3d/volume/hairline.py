@@ -81,7 +81,7 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
     return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0), turned)
 
 
-def lent(hood: Hood, seen: SkinSeen, long: Array) -> SkinSeen:
+def with_better_temple(hood: Hood, seen: SkinSeen, long: Array) -> SkinSeen:
     """The hairline of the temple that is seen better copied to the other one, as that of short hair is symmetrical;
     long (side,side) 0..1: hair that keeps its own."""
     below = hood.map_coordinates()[1] - hood.equator

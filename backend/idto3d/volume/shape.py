@@ -18,7 +18,7 @@ from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..ramps import smoothstep
 from .flow import plan_flow, strand_flow
-from .hairline import Curtain, border_distance, find_border, find_curtain, lent, see_skin
+from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin, with_better_temple
 from .head_view import distance
 from .hood import PIXEL, Hood, flatten_skin, read_map
 from .observe import RIM, HairView, without_holes
@@ -82,7 +82,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     turn, down, radius = (np.concatenate(column) for column in zip(*rims, strict=True))
     thick = radius > _read(skin, hood, turn, down) + OFF_SKIN
     curtain = find_curtain(hood, seen, lengths.end, lengths.long, (turn[thick], down[thick]))
-    seen = lent(hood, seen, curtain.long)
+    seen = with_better_temple(hood, seen, curtain.long)
     rim = _behind(hood, curtain, turn, down, radius)
     base = _base(hood, skin, lengths.long)
     outer, layer = _outer(spread, scalp, skin, base, rim, curtain)
