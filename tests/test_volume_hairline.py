@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.volume.hairline import SkinSeen, find_border, find_curtain, lent
+from idto3d.volume.hairline import SkinSeen, find_border, find_curtain, with_better_temple
 from idto3d.volume.hood import PIXEL, fit_hood, flatten_skin, read_map
 from tests.tiny_head import tiny_head_model
 
@@ -77,7 +77,7 @@ def test_a_lock_before_the_shoulder_is_one_with_the_hair_behind_it(side: float) 
 def test_a_temple_that_is_turned_away_has_the_hairline_of_the_other_if_hair_is_short() -> None:
     left = TURN > 0
     seen = SkinSeen(np.where(left, 0.01, -0.02), NOTHING + 0.5, np.where(left, 0.25, 0.75))
-    short, long = (lent(HOOD, seen, NOTHING + k) for k in (0.0, 1.0))
+    short, long = (with_better_temple(HOOD, seen, NOTHING + k) for k in (0.0, 1.0))
     np.testing.assert_allclose(at(short.value, 60, 0.0), 0.01 - 0.5 * 0.03, atol=1e-4)
     np.testing.assert_allclose([at(long.value, 60, 0.0), at(short.value, 60, -0.07)], 0.01, atol=1e-4)
     np.testing.assert_allclose(at(short.value, -60, 0.0), -0.02, atol=1e-4)
