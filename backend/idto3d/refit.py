@@ -22,7 +22,6 @@ from .bundle import to_blender_frame, to_head_frame
 from .bundle.format import FORMAT_VERSION
 from .errors import UserError
 from .finish.head import BEARD, shipped_vertices
-from .fit.freeform import Spread, in_head_frame
 from .fit.landmarks import LandmarkModel
 from .fit.pins import Pin, Pinning, Posed, Pulled
 from .fit.projection import BROWS, EYES, LIPS, OVAL
@@ -192,20 +191,14 @@ def refit(head: LaidHead, request: Refit, folder: Path) -> dict[str, Any]:
 
 
 def _posed(model: HeadModel, fit: FitFile, neutral: Array, resting: Array) -> list[Posed]:
-    """The head in each photograph: its expression, and a smooth correction towards the landmarks as the net reports
-    them. (`free_form` takes off how the net errs; fit.json does not keep the features that tell it.)"""
-    at = LandmarkModel.of(model)
-    corners, weights = model.landmark_triangle[at.index], model.landmark_barycentric[at.index].astype(np.float64)
-    poses, residuals = [], []
+    """The head in each photograph, with its expression. Not drawn to fit.json's landmarks: how the net errs in them is
+    some five times `PhotoFit.correction`, which is left out."""
+    centre, poses = LandmarkModel.of(model).centre, []
     for photo in fit.photos:
-        camera = from_file(photo.camera, at.centre)
         expression = coefficients(model, photo.expression)
         pose = neutral + model.motion(expression - resting)
-        pixel, height = camera.project(np.einsum("kjc,kj->kc", pose[corners], weights))
-        residuals.append(in_head_frame(photo.landmarks[at.index] - pixel, height, camera))
-        poses.append(Posed(camera, expression, pose))
-    corrections = Spread(model, at)(residuals)
-    return [Posed(p.camera, p.expression, p.pose + c) for p, c in zip(poses, corrections, strict=True)]
+        poses.append(Posed(from_file(photo.camera, centre), expression, pose))
+    return poses
 
 
 def _plain(path: str, expected: FitPhoto) -> bool:
