@@ -45,10 +45,12 @@ def write_glb(bundle: Bundle, file: Path) -> None:
     vertices = to_head_frame(bundle.vertices)
     corners, corners_uv, face = triangulate(bundle.faces, bundle.faces_uv)
     normals = vertex_normals(vertices, corners)
-    still = np.zeros_like(vertices)
-    targets = [(still, still)] if bundle.expressions else []  # neutral, so that its name is there
-    for offset in map(to_head_frame, bundle.offsets):
-        targets.append((offset, turned_normals(vertices, offset, corners, normals)))
+    # first neutral, so that its name is there
+    offsets = [np.zeros_like(vertices), *map(to_head_frame, bundle.offsets)] if bundle.expressions else []
+    targets = []
+    for offset in offsets:
+        turned = turned_normals(vertices, offset, corners, normals)
+        targets.append((offset, _exceeds(offset, _MOVES), turned, _exceeds(turned, _TURNS)))
     primitives = []
     for number, material in enumerate(bundle.materials):
         own = bundle.material[face] == number
@@ -70,8 +72,8 @@ def write_glb(bundle: Bundle, file: Path) -> None:
                 "indices": out.indices(index.ravel()),
                 "material": out.material(material),
                 "targets": [
-                    {"POSITION": out.sparse(moved[vertex], _MOVES), "NORMAL": out.sparse(turned[vertex], _TURNS)}
-                    for moved, turned in targets
+                    {"POSITION": out.sparse(offset, moves, vertex), "NORMAL": out.sparse(turned, turns, vertex)}
+                    for offset, moves, turned, turns in targets
                 ],
             }
         )
@@ -109,17 +111,30 @@ def vertex_normals(vertices: Array, triangles: Array) -> Array:
 def turned_normals(vertices: Array, offset: Array, triangles: Array, normals: Array) -> Array:
     """(V,3) what an offset (V,3) adds to the unit normals of vertices (V,3): only where it moves a triangle."""
     out = np.zeros_like(normals)
-    moves = np.abs(offset).max(axis=1) > _MOVES
     near = np.zeros(len(vertices), bool)
-    near[triangles[moves[triangles].any(axis=1)]] = True
-    own = triangles[near[triangles].any(axis=1)]
-    used = np.unique(own)
+    near[_touching(triangles, _exceeds(offset, _MOVES))] = True
+    own = _touching(triangles, near)
+    within = np.zeros(len(vertices), bool)
+    within[own] = True
+    used = np.flatnonzero(within)
     place = np.zeros(len(vertices), np.int64)
     place[used] = np.arange(len(used))
     posed = vertex_normals((vertices + offset)[used], place[own])
     kept = near[used]
     out[used[kept]] = posed[kept] - normals[used[kept]]
     return out
+
+
+def _exceeds(vectors: Array, threshold: float) -> Array:
+    """(N,) bool: whether any entry of vectors (N,3) is larger. By columns: NumPy is slow over so short rows."""
+    x, y, z = np.abs(vectors).T > threshold
+    return np.asarray(x | y | z)
+
+
+def _touching(triangles: Array, vertices: Array) -> Array:
+    """Those of triangles (F,3) with a corner among vertices (V,) bool."""
+    a, b, c = vertices[triangles].T
+    return np.asarray(triangles[a | b | c])
 
 
 class _Gltf:
@@ -150,23 +165,23 @@ class _Gltf:
     def indices(self, index: Array) -> int:
         return self.accessor(index, _USHORT if index.max() < 0xFFFF else _UINT, target=_INDICES)
 
-    def sparse(self, values: Array, threshold: float) -> int:
-        """Rows (N,3) of which most are zero: what is less than the threshold is left out."""
-        moved = np.flatnonzero(np.abs(values).max(axis=1) > threshold)
-        kept = np.zeros(values.shape, np.float32)
-        kept[moved] = values[moved]
-        if not len(moved) and len(values) in self._still:
-            return self._still[len(values)]
-        accessor = _described(kept, _FLOAT, bounds=True)
+    def sparse(self, values: Array, some: Array, vertex: Array) -> int:
+        """The rows of values (V,3) at vertex (N,), of which most are zero: only those of some (V,) bool are written."""
+        moved = np.flatnonzero(some[vertex])
+        if not len(moved) and len(vertex) in self._still:
+            return self._still[len(vertex)]
+        kept = values[vertex[moved]].astype(np.float32)
+        resting = np.zeros((int(len(moved) < len(vertex)), 3), np.float32)
+        accessor = _described(np.concatenate([kept, resting]), _FLOAT, bounds=True) | {"count": len(vertex)}
         if len(moved):
-            kind = _USHORT if len(values) <= 0xFFFF else _UINT
+            kind = _USHORT if len(vertex) <= 0xFFFF else _UINT
             accessor["sparse"] = {
                 "count": len(moved),
                 "indices": {"bufferView": self.view(moved.astype(_NUMBERS[kind]).tobytes()), "componentType": kind},
-                "values": {"bufferView": self.view(kept[moved].tobytes())},
+                "values": {"bufferView": self.view(kept.tobytes())},
             }
         else:
-            self._still[len(values)] = len(self.accessors)
+            self._still[len(vertex)] = len(self.accessors)
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 

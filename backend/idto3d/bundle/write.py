@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image
 
 from idto3d_shared.bundle_header import KINDS, MAPS, SKIN, UNITS
 from idto3d_shared.bundle_reader import ARRAYS, POSES, PREVIEW, check_mesh
@@ -116,7 +116,11 @@ def _check_picture(name: str, image: Bytes, channels: int) -> None:
 
 
 def _write_png(file: Path, image: Bytes) -> None:
-    Image.fromarray(np.ascontiguousarray(image)).save(file, compress_level=COMPRESSION)
+    """With one kind of filter, where Pillow tries all of them on each row: as small, in half the time."""
+    swaps = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    swapped = image if image.ndim == 2 else cv2.cvtColor(image, swaps[image.shape[2]])
+    how = (cv2.IMWRITE_PNG_COMPRESSION, COMPRESSION, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH)
+    file.write_bytes(cv2.imencode(".png", swapped, how)[1].data)
 
 
 def _maps(bundle: Bundle, material: BundleMaterial) -> dict[str, Bytes]:

@@ -17,11 +17,10 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import dijkstra
 
 from ..arrays import Array
-from .obstacles import Obstacle, Place, affine
+from .obstacles import RESTING, Obstacle, Place, affine, pushes
 
 Look = Callable[[Array], tuple[Array, Array, Array]]
 
-ENOUGH = 1e-4  # metres of depth that are tolerated
 ROUNDS = 24
 SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often the remaining shortfall is added
 ALONE = (0.35, 0.7, 1.0)
@@ -91,7 +90,7 @@ def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
     """(S,3) displacement that moves skin at rest (S,3) out of obstacles at rest."""
     moved = np.zeros_like(rest)
     for _ in range(ROUNDS):
-        push, size = _deepest([o.push((rest + moved)[skin.held][None], skin.margin) for o in obstacles])
+        push, size = pushes((rest + moved)[skin.held][None], skin.margin, [(o, RESTING) for o in obstacles])
         if not size.any():
             break
         change = np.zeros_like(rest)
@@ -104,7 +103,8 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
     """(K,S,3) correction of keys (K,S,3) on skin at rest (S,3) that keeps it out of obstacles in poses of weights
     (N,K)."""
     held = np.flatnonzero(skin.held)
-    places = [(o.obstacle, *o.place(weights)) for o in obstacles]
+    places = [(o.obstacle, o.place(weights)) for o in obstacles]
+    few = csr_array(weights)  # most of a pose's weights are zero
     added = np.zeros_like(keys)
     every = left = np.arange(len(weights))
     whole = True
@@ -112,7 +112,8 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
     stirs = np.max([o.stirs() for o in obstacles], axis=0)
     answers = np.clip(np.maximum(np.linalg.norm(keys[:, held], axis=2), stirs[:, None]) / STIRRED, 0, 1)
     for _ in range(ROUNDS):
-        look = partial(_look, rest[held], (keys + added)[:, held], places, skin.margin, weights)
+        posed = (keys + added)[:, held].reshape(len(keys), -1)
+        look = partial(_look, rest[held], posed, places, skin.margin, few)
         with ThreadPoolExecutor() as pool:
             seen = list(pool.map(partial(_depths, look), _chunks(left)))
         left, depth = (np.concatenate(part) for part in zip(*seen, strict=True))
@@ -150,26 +151,14 @@ def _depths(look: Look, rows: Array) -> tuple[Array, Array]:
 
 
 def _look(
-    rest: Array, keys: Array, places: list[tuple[Obstacle, Array, Array]], margin: float, weights: Array, rows: Array
+    rest: Array, keys: Array, places: list[tuple[Obstacle, Place]], margin: float, weights: csr_array, rows: Array
 ) -> tuple[Array, Array, Array]:
-    """Those of the poses `rows` of weights (N,K) in which skin at rest (H,3) with keys (K,H,3) is in an obstacle:
+    """Those of the poses `rows` of weights (N,K) in which skin at rest (H,3) with keys (K,3 H) is in an obstacle:
     their numbers (M,), the pushes that move it out (M,H,3) and their lengths (M,H)."""
-    moved = (weights[rows] @ keys.reshape(len(keys), -1)).reshape(len(rows), -1, 3)
-    push, size = _deepest([o.push(rest + moved, margin, (turn[rows], shift[rows])) for o, turn, shift in places])
+    points = rest + (weights[rows] @ keys).reshape(len(rows), -1, 3)
+    push, size = pushes(points, margin, [(o, (turn[rows], shift[rows])) for o, (turn, shift) in places])
     own = size.any(1)
     return rows[own], push[own], size[own]
-
-
-def _deepest(pushes: list[Array]) -> tuple[Array, Array]:
-    """The largest of the pushes (N,S,3) of several obstacles, and its length (N,S); below ENOUGH it is 0."""
-    push = pushes[0]
-    size = np.sqrt(np.einsum("nsc,nsc->ns", push, push))
-    for other in pushes[1:]:
-        length = np.sqrt(np.einsum("nsc,nsc->ns", other, other))
-        deeper = length > size
-        push[deeper], size[deeper] = other[deeper], length[deeper]
-    size[size < ENOUGH] = 0.0
-    return push, size
 
 
 def spread(wanted: Array, skin: Skin) -> Array:

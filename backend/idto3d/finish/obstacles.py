@@ -5,6 +5,7 @@ An eyeball is a radius for every direction from its centre, a row of teeth one f
 upright axis. Both move rigidly, nearly: each key moves them by an affine map, and a mixture by the sum of these maps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -18,6 +19,8 @@ from .gaze import Eyeball
 
 Place = tuple[Array, Array]
 """Matrices (N,3,3) and shifts (N,3) that bring an obstacle from rest into N poses."""
+RESTING: Place = np.eye(3)[None], np.zeros((1, 3))
+ENOUGH = 1e-4  # metres of depth that are tolerated
 
 GRID = 97
 WIDEST = 2.4  # of the stereographic map of an eyeball's directions: 1 is the rim of its front half
@@ -40,21 +43,20 @@ class Obstacle:
     vertices: Array
     deep: float
 
-    def push(self, points: Array, margin: float, place: Place | None = None) -> Array:
-        """(N,S,3) displacements that move points (N,S,3) of N poses to `margin` off the surface, zero outside of it.
-        place: the obstacle's motion in each pose; by default it rests."""
-        turn, shift = place or (np.broadcast_to(np.eye(3), (len(points), 3, 3)), np.zeros((len(points), 3)))
+
+def pushes(points: Array, margin: float, placed: Sequence[tuple[Obstacle, Place]]) -> tuple[Array, Array]:
+    """The longest of the displacements (N,S,3) that move points (N,S,3) of N poses to `margin` off the surfaces of
+    obstacles at their places, zero outside of them, and their lengths (N,S), zero below ENOUGH."""
+    push, size = np.zeros(points.shape), np.zeros(points.shape[:2])
+    for o, (turn, shift) in placed:
         back = np.ascontiguousarray(np.linalg.inv(turn))
-        out = np.zeros(points.shape)
-        _push(
-            np.ascontiguousarray(points, np.float64), np.ascontiguousarray(turn), back, shift, self.centre, self.front,
-            self.low, self.step, self.upright, self.deep, margin, out,
-        )  # fmt: skip
-        return out
+        _push(points, turn, back, shift, o.centre, o.front, o.low, o.step, o.upright, o.deep, margin, push, size)
+    size[size < ENOUGH] = 0.0
+    return push, size
 
 
 @numba.njit(cache=True, nogil=True)
-def _push(points, turn, back, shift, centre, front, low, step, upright, deep, margin, out):  # type: ignore[no-untyped-def]
+def _push(points, turn, back, shift, centre, front, low, step, upright, deep, margin, push, size):  # type: ignore[no-untyped-def]
     beyond = front.max() + margin
     top = low[1] + step[1] * (front.shape[1] - 1)
     for n in range(points.shape[0]):
@@ -85,8 +87,13 @@ def _push(points, turn, back, shift, centre, front, low, step, upright, deep, ma
             far = (1 - v) * front[a + 1, b] + v * front[a + 1, b + 1]
             depth = (1 - u) * near + u * far + margin - distance
             if 0 < depth < deep:
-                for k in range(3):
-                    out[n, s, k] = depth * (turn[n, k, 0] * x + turn[n, k, 1] * y + turn[n, k, 2] * z)
+                d0 = depth * (turn[n, 0, 0] * x + turn[n, 0, 1] * y + turn[n, 0, 2] * z)
+                d1 = depth * (turn[n, 1, 0] * x + turn[n, 1, 1] * y + turn[n, 1, 2] * z)
+                d2 = depth * (turn[n, 2, 0] * x + turn[n, 2, 1] * y + turn[n, 2, 2] * z)
+                length = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
+                if length > size[n, s]:
+                    size[n, s] = length
+                    push[n, s, 0], push[n, s, 1], push[n, s, 2] = d0, d1, d2
 
 
 def eyeball_obstacle(model: HeadModel, neutral: Array, eye: Eyeball, part: str) -> Obstacle:
