@@ -148,7 +148,8 @@ def _tints(model: HeadModel) -> Array:
     points = model.neutral
     marks = model.landmarks(model.neutral)
     sides = np.abs(marks[[234, 454], 0]).mean()
-    out[:, 0] += EARS * np.clip((np.abs(points[:, 0]) - 0.97 * sides) / (0.08 * sides), 0, 1)
+    if sides:  # a model may have no place for them
+        out[:, 0] += EARS * np.clip((np.abs(points[:, 0]) - 0.97 * sides) / (0.08 * sides), 0, 1)
     out[:, 0] += NECK * np.clip((marks[152, 1] - 0.01 - points[:, 1]) / 0.03, 0, 1)
     inside, behind = _cavity(model)
     out[inside] += np.c_[np.full(len(behind), CAVITY_BLOOD), CAVITY_DARK + DARKER * behind]
