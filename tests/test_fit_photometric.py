@@ -141,7 +141,7 @@ def test_light_that_falls_off_too_fast_says_nothing(model: HeadModel, power: flo
     face = face_of(model, camera, posed, picture, person=person)
     assert model.shading_points is not None
     shading = read_shading(model, face, camera, posed, model.shading_points)
-    fitted = photometric.MEAN * project_photo(model, face, camera, posed).light[0] @ photometric.LUMINANCE
+    fitted = photometric.MEAN * project_photo(model, face, camera, posed).light[0] @ photometric.CHANNELS
     assert fitted == pytest.approx(mean, abs=0.05), "the case is as meant"
     assert np.isfinite(shading.logs).all()
     assert shading.seen.any() == normal_equations(model, shading)[0].any() == (power == 1)

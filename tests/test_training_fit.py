@@ -37,7 +37,7 @@ class Net:
         self._shown: Photograph | None = None
 
     def take(self, *arguments: Any) -> Photograph:
-        self._shown = take_photograph(*arguments)
+        self._shown = take_photograph(*arguments[:3], size=128)
         return self._shown
 
     def find(self, photo: Photo, nets: None) -> Face:
@@ -63,7 +63,6 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(module, "find_face", net.find)
     monkeypatch.setattr(landmark_errors, "looks_of", net.looks)
     monkeypatch.setattr(landmark_errors, "SIBLINGS", 1)
-    monkeypatch.setattr(landmark_errors, "PICTURE", 128)
     monkeypatch.setattr(landmark_places, "FEWEST", 2)
     monkeypatch.setattr(data, "get_context", lambda _: SimpleNamespace(Pool=multiprocessing.pool.ThreadPool))
     monkeypatch.setattr(data, "load_face_nets", lambda _: None)

@@ -81,7 +81,7 @@ def look_back(
     found = find(picture)
     rows = np.flatnonzero(model.landmark_trust[:468] > 0.3)
     pixel, _ = camera.project(neutral)
-    place = np.einsum("kjc,kj->kc", pixel[model.landmark_triangle[rows]], model.landmark_barycentric[rows])
+    place = model.landmarks(pixel)[rows]
     height = float(np.ptp(place[:, 1]))
     missed = np.inf
     if found is not None:

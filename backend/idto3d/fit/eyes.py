@@ -17,8 +17,9 @@ from ..mesh.texels import Texels
 from ..photos.faces import Face
 from .blend import lay_over
 from .camera import PhotoCamera
+from .light import LUMINANCE
 from .projection import EYES, Projected, polygon_mask, sample, seen_weights
-from .tone import IRIS
+from .tone import IRIS, iris_of
 
 RADIUS = 0.0059  # metres; people's irises differ by 5 % only
 RADIUS_LIMITS = (0.0052, 0.0066)
@@ -50,10 +51,9 @@ def measure_eyes(faces: Sequence[Face], cameras: Sequence[PhotoCamera], photos: 
     for face, camera, photo in zip(faces, cameras, photos, strict=True):
         size = len(face.picture)
         level = float(np.median(photo.shade[photo.facing > 0.7])) if (photo.facing > 0.7).any() else 1.0
-        for (centre, rim), outline in zip(IRIS, EYES, strict=True):
+        for eye, outline in zip(IRIS, EYES, strict=True):
             open_ = polygon_mask(size, face.landmarks, outline)
-            middle = face.landmarks[centre]
-            radius = float(np.linalg.norm(face.landmarks[list(rim)] - middle, axis=1).mean())
+            middle, radius = iris_of(face.landmarks, eye)
             reach = int(3 * radius) + 2
             x, y = np.rint(middle).astype(int)
             window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
@@ -77,7 +77,7 @@ def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Arr
     radius = float(np.clip(0.5 * (measured + RADIUS), *RADIUS_LIMITS))
     ring, seen = np.concatenate(rings), np.concatenate(whites)
     bins = np.clip(((ring[:, 0] - PUPIL) / (1 - PUPIL) * BINS).astype(int), -1, BINS - 1)
-    light = ring[:, 1:] @ [0.2126, 0.7152, 0.0722]
+    light = ring[:, 1:] @ LUMINANCE
     profile = plain.copy()
     trust = min(1.0, len(ring) / ENOUGH)
     everything = _without_highlights(ring[ring[:, 0] > PUPIL], light[ring[:, 0] > PUPIL])
@@ -148,9 +148,9 @@ def open_eyes(face: Face) -> Array:
     """(S,S) float32 0..1: between the lids, away from lashes and skin."""
     size = len(face.picture)
     open_ = np.zeros((size, size), np.float32)
-    for (centre, rim), outline in zip(IRIS, EYES, strict=True):
+    for eye, outline in zip(IRIS, EYES, strict=True):
         inside = polygon_mask(size, face.landmarks, outline).astype(np.uint8)
-        radius = float(np.linalg.norm(face.landmarks[list(rim)] - face.landmarks[centre], axis=1).mean())
+        _, radius = iris_of(face.landmarks, eye)
         depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
         open_ = np.maximum(open_, np.clip((depth - LASHES * radius) / (0.15 * radius), 0, 1))
     return open_ * face.inside
@@ -159,11 +159,10 @@ def open_eyes(face: Face) -> Array:
 def unmirrored(face: Face, linear: Array) -> tuple[Array, Array]:
     """(S,S) float32 0..1 each: where an iris is free of reflections; and where an eye is white."""
     clear, white = np.ones(linear.shape[:2], np.float32), np.zeros(linear.shape[:2], np.float32)
-    light = linear @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    light = linear @ LUMINANCE.astype(np.float32)
     rows, columns = np.mgrid[: len(linear), : len(linear)]
-    for (centre, rim), outline in zip(IRIS, EYES, strict=True):
-        middle = face.landmarks[centre]
-        radius = float(np.linalg.norm(face.landmarks[list(rim)] - middle, axis=1).mean())
+    for eye, outline in zip(IRIS, EYES, strict=True):
+        middle, radius = iris_of(face.landmarks, eye)
         away = np.hypot(columns - middle[0], rows - middle[1]) / radius
         iris = polygon_mask(len(linear), face.landmarks, outline) & (away < 1)
         white = np.maximum(white, np.clip((away - 1) / 0.15, 0, 1) * (away < 4))
@@ -184,7 +183,7 @@ def lay_photo_on_eyes(
     out = painted
     for k in np.argsort(weights):
         face, photo = faces[k], photos[k]
-        radius = float(np.linalg.norm(face.landmarks[list(IRIS[0][1])] - face.landmarks[IRIS[0][0]], axis=1).mean())
+        _, radius = iris_of(face.landmarks, IRIS[0])
         if radius < SMALLEST:
             continue
         level = photo.shade[photo.facing > 0.7].mean(0) if (photo.facing > 0.7).any() else np.ones(3)
@@ -193,9 +192,9 @@ def lay_photo_on_eyes(
         own = replace(photo, usable=open_eyes(face) * clear)
         weight = seen_weights(own, at[:, :2], at[:, 2], at[:, 3]) * min(1.0, radius / ENOUGH_RADIUS)
         colour = sample(photo.linear, at[:, :2]) / level.astype(np.float32)
-        grey = colour @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+        grey = colour @ LUMINANCE.astype(np.float32)
         colour *= np.minimum(1.0, GLARE / np.maximum(grey, 1e-3))[:, None]
-        plain = np.minimum(grey, GLARE)[:, None] * (sclera / (sclera @ [0.2126, 0.7152, 0.0722])).astype(np.float32)
+        plain = np.minimum(grey, GLARE)[:, None] * (sclera / (sclera @ LUMINANCE)).astype(np.float32)
         colour += (1 - WHITE_HUE) * sample(white, at[:, :2])[:, None] * (plain - colour)
         out = lay_over(out, texels.image(colour), texels.image(weight), 3)
     return out

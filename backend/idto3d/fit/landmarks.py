@@ -92,17 +92,14 @@ class LandmarkModel:
     @classmethod
     def of(cls, model: HeadModel) -> "LandmarkModel":
         index = np.flatnonzero(model.landmark_trust > 0)
-        corners, weights = model.landmark_triangle[index], model.landmark_barycentric[index].astype(np.float64)
-
-        def at(values: Array) -> Array:
-            return np.einsum("...kjc,kj->...kc", values[..., corners, :].astype(np.float64), weights)
-
-        neutral = at(model.neutral)
+        neutral, identity, expression = (
+            model.landmarks(field)[..., index, :] for field in (model.neutral, model.identity, model.expression)
+        )
         trust = model.landmark_trust[index].astype(np.float64)
         mouth, gaze = (
             np.array([name.startswith(names) for name in model.expression_names], bool) for names in (MOUTH_NAMES, GAZE)
         )
-        return cls(index, neutral, at(model.identity), at(model.expression), trust, neutral.mean(0), mouth, gaze)
+        return cls(index, neutral, identity, expression, trust, neutral.mean(0), mouth, gaze)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from ..arrays import Array
 from ..render.lights import sh_basis
 from ..render.shading import coat_albedo
 
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear RGB (ITU-R BT.709)
 RIDGE = (0.0, 0.02, 0.3)
 """Regularization of bands 0, 1 and 2 as shares of the sum of weights: only half of all normals are visible."""
 OUTLIER = 0.3  # log of colour over prediction at which a pixel's weight is halved
@@ -31,7 +32,7 @@ def fit_light(colours: Array, normals: Array, weights: Array) -> tuple[Array, Ar
 
     colours (N,3) linear, normals (N,3) in the head frame, weights (N,).
     """
-    order = np.argsort(colours @ [0.2126, 0.7152, 0.0722])
+    order = np.argsort(colours @ LUMINANCE)
     share = np.cumsum(weights[order]) / weights.sum()
     usual = order[(share > USUAL[0]) & (share < USUAL[1])]
     # a mean, not a median: when a face is lit from one side, the median may lie in the shade

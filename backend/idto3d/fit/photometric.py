@@ -26,7 +26,7 @@ from .outline import outlines
 from .projection import project_photo, sample, seen_weights
 from .visibility import resized
 
-LUMINANCE = np.array([0.3, 0.6, 0.1])  # of linear RGB
+CHANNELS = np.array([0.3, 0.6, 0.1])  # weights of linear RGB
 MEAN = 0.28209479  # of band 0
 DARKEST = 0.2  # of the mean light: no skin is taken to be lit less
 BRIGHTEST = 4.25  # of the mean light: what light from one direction alone gives, in harmonics to second order
@@ -110,8 +110,8 @@ def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
     """What a photograph says of a posed head (P,3) at vertices `points` (N,)."""
     factor = DESCRIBED / len(face.picture)
     laid = project_photo(model, _smaller(face, factor), resized(camera, factor), posed)
-    pixel, normal, light = laid.pixel[points], laid.normal[points], laid.light @ LUMINANCE
-    colour = sample(cv2.GaussianBlur(laid.linear, (0, 0), BLUR), pixel) @ LUMINANCE
+    pixel, normal, light = laid.pixel[points], laid.normal[points], laid.light @ CHANNELS
+    colour = sample(cv2.GaussianBlur(laid.linear, (0, 0), BLUR), pixel) @ CHANNELS
     weight = seen_weights(laid, pixel, laid.height[points], laid.facing[points])
     usual, raw = MEAN * light[0], harmonics(normal) @ light
     seen = (weight > LEAST_SEEN) & (laid.facing[points] > FACING)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..ramps import ramp
+from .light import LUMINANCE
 
 IRIS = ((468, (469, 470, 471, 472)), (473, (474, 475, 476, 477)))
 WHITE = 1.2  # iris radii from its centre at which the white begins
@@ -67,6 +68,12 @@ class Reading:
     skin: Array
     white: White | None
     grey: bool
+
+
+def iris_of(landmarks: Array, eye: tuple[int, tuple[int, ...]]) -> tuple[Array, float]:
+    """Centre (2,) and radius in pixels of the iris of one of `IRIS`."""
+    middle = landmarks[eye[0]]
+    return middle, float(np.linalg.norm(landmarks[list(eye[1])] - middle, axis=1).mean())
 
 
 def likely_tone(reading: Reading) -> Array:
@@ -124,16 +131,15 @@ def brighter_white(
     where the visible vertices of the eyeballs lie, and how they are lit.
     """
     found = []
-    for (centre, rim), opening in zip(IRIS, openings, strict=True):
-        middle = landmarks[centre]
-        radius = float(np.linalg.norm(landmarks[list(rim)] - middle, axis=1).mean())
+    for eye, opening in zip(IRIS, openings, strict=True):
+        middle, radius = iris_of(landmarks, eye)
         rows, columns = np.nonzero(opening)
         white = np.hypot(columns - middle[0], rows - middle[1]) > WHITE * radius
         colours = linear[rows[white], columns[white]]
         near = np.hypot(*(pixel - middle).T) < 2.2 * radius
         if len(colours) <= FEWEST or not near.any():
             continue
-        light = colours @ [0.2126, 0.7152, 0.0722]
+        light = colours @ LUMINANCE
         colour = colours[light >= np.quantile(light, BRIGHTEST)].mean(0) / shade[near].mean(0)
         depth = cv2.distanceTransform(opening.astype(np.uint8), cv2.DIST_L2, 3).max()
         found.append(White(colour, 2 * float(depth) / radius, radius))

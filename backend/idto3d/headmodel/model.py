@@ -162,10 +162,10 @@ class HeadModel:
         """(F',3) triangles of the named parts."""
         return self.triangles[self.faces_of(*parts)[self.triangle_quad]]
 
-    def landmarks(self, points: Array) -> Array:
-        """(478,C) float64: the landmarks on a head whose vertices have values points (P,C)."""
-        corners = points[self.landmark_triangle]
-        return np.einsum("kjc,kj->kc", corners, self.landmark_barycentric, dtype=np.float64)
+    def landmarks(self, field: Array) -> Array:
+        """(...,478,C) float64: what a field over the vertices (...,P,C) is at the landmarks."""
+        corners = field[..., self.landmark_triangle, :]
+        return np.einsum("...kjc,kj->...kc", corners, self.landmark_barycentric, dtype=np.float64)
 
     def expression_vector(self, weights: Mapping[str, float]) -> Array:
         """(E,) coefficients of named weights; a name without _L or _R that the model has on both sides means both.

@@ -13,7 +13,7 @@ _RING = 6  # corners of a tube's cross-section
 
 def make_glasses(model: HeadModel, head: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Frames on a neutral head (P,3): vertices (V,3), triangles (F,3). Two rims, a bridge, two temples."""
-    marks = np.einsum("nk,nkc->nc", model.landmark_barycentric, head[model.landmark_triangle])
+    marks = model.landmarks(head)
     skin = head[model.vertices_of(*SKIN_PARTS)]
     half = np.array([rng.uniform(0.021, 0.027), rng.uniform(0.014, 0.021)])
     power, tube = rng.uniform(2.0, 5.0), rng.uniform(0.0009, 0.0022)

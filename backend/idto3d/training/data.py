@@ -110,7 +110,7 @@ def draw_portraits(population: Population, person: Person, count: int, size: int
         name = str(rng.choice(list(EXPRESSIONS))) if rng.random() < 0.6 else "neutral"
         weights = rng.uniform(0.3, 1.0) * model.expression_vector(EXPRESSIONS[name].weights)
         drawing = population.drawing(person, weights)
-        marks = np.einsum("nk,nkc->nc", model.landmark_barycentric, drawing.vertices.numpy()[model.landmark_triangle])
+        marks = model.landmarks(drawing.vertices.numpy())
         clip = to_clip(torch.from_numpy(marks[list(_KEYPOINTS)]).float(), [camera])[0]
         ndc = clip[:, :2] / clip[:, 3:]
         points = torch.stack([(ndc[:, 0] + 1) * size / 2 - 0.5, (1 - ndc[:, 1]) * size / 2 - 0.5], 1)

@@ -43,7 +43,7 @@ class Regions:
     def visible(self) -> Array:
         """(P,) bool: vertices of the face that one can see, not those inside lips, lids and nostrils."""
         model = self.model
-        marks = self.landmarks(model.neutral)[model.landmark_trust[:MESH] > 0]
+        marks = model.landmarks(model.neutral)[:MESH][model.landmark_trust[:MESH] > 0]
         near = cKDTree(marks).query(model.neutral)[0] < NEAR_LANDMARKS
         shown = np.zeros(len(model.neutral), bool)
         solid = model.triangles_of(*SKIN_PARTS, "sclera", "teeth")
@@ -65,15 +65,10 @@ class Regions:
     def skin_triangles(self) -> Array:
         return self.model.triangles_of(*SKIN_PARTS)
 
-    def landmarks(self, points: Array) -> Array:
-        """(468,3) of the model's vertices (P,3)."""
-        out: Array = np.einsum("nk,nkc->nc", self.model.landmark_barycentric, points[self.model.landmark_triangle])
-        return out[:MESH]
-
     @cached_property
     def cheek(self) -> Array:
         """(P,) 1 on the cheeks."""
-        middles = self.landmarks(self.model.neutral)[list(CHEEKS)]
+        middles = self.model.landmarks(self.model.neutral)[list(CHEEKS)]
         near = cKDTree(middles).query(self.model.neutral)[0] < CHEEK_RADIUS
         return (near & self.model.vertices_of(SKIN_PARTS[0])).astype(np.float64)
 

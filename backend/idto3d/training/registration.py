@@ -68,7 +68,7 @@ def register(skin: Skin, marks: Landmarks, model: HeadModel) -> Array:
     target_triangles = model.triangles_of("face", "back_head")
     trust = model.landmark_trust[: len(marks.weight)] * marks.weight
     used = np.flatnonzero(trust > _SURE)
-    goal = np.einsum("nk,nkc->nc", model.landmark_barycentric[used], neutral[model.landmark_triangle[used]])
+    goal = model.landmarks(neutral)[used]
     weight = trust[used]
     at_marks = _rows(skin.triangles[marks.triangle[used]], marks.barycentric[used], len(skin.vertices))
     start = similarity(at_marks @ skin.vertices, goal, weight)(skin.vertices)

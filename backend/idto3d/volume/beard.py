@@ -101,7 +101,7 @@ class _Places:
 def _places(model: HeadModel, neutral: Array) -> _Places:
     """Places on the face where beards may grow, evenly by area."""
     rng = np.random.default_rng(5)
-    marks = np.einsum("kjc,kj->kc", neutral[model.landmark_triangle], model.landmark_barycentric)
+    marks = model.landmarks(neutral)
     rows = np.flatnonzero(model.faces_of("face")[model.triangle_quad])
     low, high = marks[152, 1] - BELOW, marks[[234, 454], 1].mean()
     height = neutral[model.triangles[rows]][..., 1]
