@@ -37,7 +37,7 @@ class Net:
         self._shown: Photograph | None = None
 
     def take(self, *arguments: Any) -> Photograph:
-        self._shown = take_photograph(*arguments[:3], size=128)
+        self._shown = take_photograph(*arguments[:3], 128)
         return self._shown
 
     def find(self, photo: Photo, nets: None) -> Face:

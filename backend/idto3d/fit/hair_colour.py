@@ -20,7 +20,7 @@ from .blend import lay_over, smooth_within
 from .camera import PhotoCamera
 from .light import shading
 from .projection import DEPTH_SIZE, FACING, Projected, linear_to_srgb, sample, seen_weights
-from .visibility import draw_depth, resized
+from .visibility import draw_depth, front_at, resized
 
 BEHIND = 0.02  # metres that mirrored hair may lie behind the frontmost: it is alike on both sides, not the same
 LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken to follow
@@ -254,9 +254,7 @@ def _project(texels: Texels, triangles: Array, photo: HairPhoto, skin_triangles:
     shade = (shading(photo.photo.light, normals) / _usual_light(photo.photo)) ** LIT
     at = texels.at(np.c_[pixel, height, facing, shade])
     tolerance = BEHIND if mirrored else 0.008
-    factor = DEPTH_SIZE / size
-    rows, columns = (np.clip(np.rint((at[:, k] + 0.5) * factor - 0.5), 0, DEPTH_SIZE - 1).astype(int) for k in (1, 0))
-    front = buffer.height[rows, columns]
+    front = front_at(buffer.height, at[:, :2], DEPTH_SIZE / size)
     weight = smoothstep(at[:, 3], *FACING) * (front - at[:, 2] < tolerance) * np.isfinite(front)
     weight *= ((at[:, :2] > 1) & (at[:, :2] < size - 2)).all(1)
     hair = sample(photo.hair, at[:, :2])

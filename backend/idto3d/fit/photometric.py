@@ -108,8 +108,7 @@ def _solve(ways: Array, inverse_variance: Array, values: Array) -> Array:
 
 def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array, points: Array) -> Shading:
     """What a photograph says of a posed head (P,3) at vertices `points` (N,)."""
-    factor = DESCRIBED / len(face.picture)
-    laid = project_photo(model, _smaller(face, factor), resized(camera, factor), posed)
+    laid = project_photo(model, smaller(face), resized(camera, DESCRIBED / len(face.picture)), posed)
     pixel, normal, light = laid.pixel[points], laid.normal[points], laid.light @ CHANNELS
     colour = sample(cv2.GaussianBlur(laid.linear, (0, 0), BLUR), pixel) @ CHANNELS
     weight = seen_weights(laid, pixel, laid.height[points], laid.facing[points])
@@ -129,8 +128,9 @@ def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
     return Shading(np.clip(logs, -OUTLIER, OUTLIER) * inverse_variance, slopes * inverse_variance[:, None], seen)
 
 
-def _smaller(face: Face, factor: float) -> Face:
-    size = (DESCRIBED, DESCRIBED)
+def smaller(face: Face) -> Face:
+    """The face in a picture as large as that which features are taken of."""
+    size, factor = (DESCRIBED, DESCRIBED), DESCRIBED / len(face.picture)
     return replace(
         face,
         picture=np.asarray(cv2.resize(face.picture, size, interpolation=cv2.INTER_AREA), np.uint8),

@@ -16,7 +16,7 @@ from ..ramps import ramp, smoothstep
 from .camera import PhotoCamera
 from .light import coat, fit_light, less_coat, shading, under_coat
 from .tone import Reading, brighter_white, likely_tone
-from .visibility import draw_depth, resized
+from .visibility import draw_depth, front_at, resized
 
 FACING = (0.12, 0.45)  # cosine to the camera at which a surface begins to count, and counts fully
 BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still visible, no longer visible
@@ -184,13 +184,8 @@ def _within(pixel: Array, size: int) -> Array:
 
 def seen_weights(photo: Projected, pixel: Array, height: Array, facing: Array) -> Array:
     """(N,) 0..1: how well points of the surface are seen: turned to the camera, frontmost, on the person."""
-    size, small = len(photo.linear), len(photo.height_buffer)
-    factor = small / size
-    front = photo.height_buffer[
-        np.clip(np.rint((pixel[:, 1] + 0.5) * factor - 0.5), 0, small - 1).astype(int),
-        np.clip(np.rint((pixel[:, 0] + 0.5) * factor - 0.5), 0, small - 1).astype(int),
-    ]
-    behind = front - height
+    size = len(photo.linear)
+    behind = front_at(photo.height_buffer, pixel, len(photo.height_buffer) / size) - height
     weight = smoothstep(facing, *FACING) * (1 - ramp(behind, *BEHIND))
     weight *= _within(pixel, size)
     return (weight * sample(photo.usable, pixel)).astype(np.float32)

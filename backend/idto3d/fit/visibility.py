@@ -35,6 +35,12 @@ def draw_depth(camera: PhotoCamera, vertices: Array, triangles: Array, size: int
     return DepthBuffer(triangle, height)
 
 
+def front_at(height: Array, pixel: Array, factor: float = 1.0) -> Array:
+    """(...) a buffer's height (S,S) at pixels (...,2) of a picture whose side times factor is S."""
+    column, row = np.moveaxis(np.clip(np.rint((pixel + 0.5) * factor - 0.5), 0, len(height) - 1).astype(int), -1, 0)
+    return height[row, column]
+
+
 def resized(camera: PhotoCamera, factor: float) -> PhotoCamera:
     """The same camera for a picture of `factor` times the pixels a side."""
     shift = (camera.shift + 0.5) * factor - 0.5

@@ -7,15 +7,15 @@ copy costs a tenth of another render.
 
 import io
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..arrays import Array
+from ..fit.photometric import smaller
 from ..photos import Face
-from ..photos.landmarks import DESCRIBED, describe, extent
+from ..photos.landmarks import describe, extent
 from ..photos.nets import FaceNets
 from .photos import backdrop, degrade
 
@@ -28,13 +28,9 @@ SHIFT, SCALE, TURN = 0.012, 0.025, 1.5  # standard deviations of the detection's
 def looks_of(face: Face, nets: FaceNets, rng: np.random.Generator) -> Array:
     """(LOOKS,F) features."""
     assert face.features is not None
-    small = (DESCRIBED, DESCRIBED)
-    picture = np.asarray(cv2.resize(face.picture, small, interpolation=cv2.INTER_AREA), np.uint8)
-    person = cv2.resize(face.person.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-    points = (face.landmarks + 0.5) * (DESCRIBED / len(face.picture)) - 0.5
-    out = [face.features]
+    out, small = [face.features], smaller(face)
     for _ in range(LOOKS - 1):
-        out.append(describe(_elsewhere(picture, person, rng), _found_off(points, rng), nets))
+        out.append(describe(_elsewhere(small.picture, small.person, rng), _found_off(small.landmarks, rng), nets))
     return np.stack(out)
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..arrays import Array
 from ..expressions import EXPRESSIONS
 from ..fit.camera import PhotoCamera
-from ..fit.visibility import draw_depth
+from ..fit.visibility import draw_depth, front_at
 from ..render.cameras import Camera, camera_positions, make_camera, view_matrix
 from ..render.lights import EnvironmentLight, PointLight, lobe
 from ..render.shading import linear_to_srgb, shade, srgb_to_linear
@@ -150,8 +150,7 @@ def _unshadowed(drawing: Drawing, position: Tensor, lamp: Tensor, g: torch.Gener
         camera = _looking(at, centre, size)
         height = draw_depth(camera, vertices, triangles, size).height
         pixel, own = camera.project(points)
-        column, row = np.clip(np.rint(pixel), 0, size - 1).astype(int).transpose(2, 0, 1)
-        total += np.where(height[row, column] - own > SHADOW_BIAS, 0.0, 1.0)
+        total += np.where(front_at(height, pixel) - own > SHADOW_BIAS, 0.0, 1.0)
     return torch.from_numpy(total / LAMP_SAMPLES).float()[..., None]
 
 

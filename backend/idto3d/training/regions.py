@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from ..arrays import Array
 from ..fit.camera import PhotoCamera
 from ..fit.evidence import material_texels
-from ..fit.visibility import draw_depth
+from ..fit.visibility import draw_depth, front_at
 from ..headmodel import HeadModel, Material
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.texels import Texels
@@ -51,8 +51,7 @@ class Regions:
             camera = orbit(azimuth, 512)
             height = draw_depth(camera, model.neutral, solid, 512).height
             pixel, own = camera.project(model.neutral)
-            column, row = np.clip(np.rint(pixel), 0, 511).astype(int).T
-            shown |= height[row, column] - own < 0.001
+            shown |= front_at(height, pixel) - own < 0.001
         return near & shown & model.vertices_of(SKIN_PARTS[0])
 
     @cached_property
