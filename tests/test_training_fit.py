@@ -18,7 +18,8 @@ from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.photos import Face, Photo
 from idto3d.training import command, data, landmark_errors, landmark_places, photometric, population, run
 from idto3d.training.feature_identity import FOLDS
-from idto3d.training.photographs import Photograph, take_photograph
+from idto3d.training.photographs import Photograph, Setting, take_photograph
+from idto3d.training.population import Person, Population
 from idto3d.training.transfer import build_transfer
 from tests.synthetic_face import at_landmarks, face_of
 from tests.tiny_head import tiny_head_model
@@ -36,8 +37,8 @@ class Net:
         self._map = np.random.default_rng(0).normal(size=(self._rest.size, FEATURES)) * 50
         self._shown: Photograph | None = None
 
-    def take(self, *arguments: Any) -> Photograph:
-        self._shown = take_photograph(*arguments[:3], 128)
+    def take(self, people: Population, person: Person, setting: Setting, size: int = 0) -> Photograph:
+        self._shown = take_photograph(people, person, setting, 128)
         return self._shown
 
     def find(self, photo: Photo, nets: None) -> Face:
