@@ -10,8 +10,17 @@ from scipy.spatial.transform import Rotation
 
 from idto3d.arrays import Array
 from idto3d.errors import UserError
+from idto3d.fit import landmarks as fit_room
 from idto3d.fit.check import IMPLAUSIBLE
-from idto3d.fit.landmarks import FitConfig, LandmarkFit, PhotoState, fit_landmarks, refit_with
+from idto3d.fit.landmarks import (
+    INVERSE_DISTANCE,
+    SIGMA,
+    SIGMA_EXPRESSION,
+    LandmarkFit,
+    PhotoState,
+    fit_landmarks,
+    refit_with,
+)
 from idto3d.fit.subject import fit_subject
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.surface import edges_of
@@ -89,7 +98,7 @@ def test_head_expression_and_camera_are_recovered(model: HeadModel) -> None:
 
 def test_more_steps_change_nothing(tiny: HeadModel) -> None:
     face = face_of(tiny, camera_of(tiny, 25, 5), tiny.shape(person(tiny, 2)))
-    some, many = (fit_landmarks(tiny, [face], FitConfig(steps=n)) for n in (12, 60))
+    some, many = (fit_landmarks(tiny, [face], n) for n in (12, 60))
     np.testing.assert_allclose(some.identity, many.identity, atol=0.02)
 
 
@@ -137,24 +146,23 @@ def test_one_landmark_far_off_hardly_moves_the_fit(model: HeadModel, far: float)
 
 
 def test_the_cost_is_hubers_for_landmarks_and_square_for_priors(tiny: HeadModel) -> None:
-    config = FitConfig(steps=0)  # only the cost of what is given
-    camera = camera_of(tiny, distance=1 / config.inverse_distance)
+    camera = camera_of(tiny, distance=1 / INVERSE_DISTANCE)
     identity, expression = person(tiny, 6), np.zeros(len(tiny.expression_names))
 
     def cost(identity: Array, expression: Array, aside: float = 0.0) -> float:
         face = face_of(tiny, camera, tiny.shape(identity) + tiny.motion(expression))
         landmarks = face.landmarks.copy()
-        landmarks[4, 0] += aside * config.sigma * camera.scale
+        landmarks[4, 0] += aside * SIGMA * camera.scale
         state = PhotoState(camera, expression, np.zeros(len(expression)))
         before = LandmarkFit(identity, expression, (state,), (0.0,), 0.0)
-        return refit_with(tiny, [replace(face, landmarks=landmarks)], before, config).cost
+        return refit_with(tiny, [replace(face, landmarks=landmarks)], before, steps=0).cost
 
     zero = np.zeros_like(identity)
     for times in (1.0, 3.0, 30.0):
         assert cost(times * identity, expression) == pytest.approx(0.5 * times**2 * (identity**2).sum(), rel=1e-4)
     one = tiny.expression_vector({"jawOpen": 1.0})
     for times in (0.1, 1.0):
-        assert cost(zero, times * one) == pytest.approx(0.5 * (times / config.sigma_expression) ** 2, rel=1e-4)
+        assert cost(zero, times * one) == pytest.approx(0.5 * (times / SIGMA_EXPRESSION) ** 2, rel=1e-4)
     for sigmas, huber in ((1.0, 0.5), (2.0, 2.0), (10.0, 2 * (10 - 1)), (100.0, 2 * (100 - 1))):
         assert cost(zero, expression, sigmas) == pytest.approx(huber, rel=1e-4)
 
@@ -166,12 +174,13 @@ def noisy(model: HeadModel, identity: Array, seed: int, weights: Array | None = 
     return [replace(f, landmarks=f.landmarks + rng.normal(0, 1.0, (478, 2))) for f in faces]
 
 
-def test_several_photos_share_one_head_and_know_it_better(model: HeadModel) -> None:
-    errors, doubt = [], FitConfig(sigma=0.002)  # a pixel of noise is 1.5 mm each way
+def test_several_photos_share_one_head_and_know_it_better(model: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_room, "SIGMA", 0.002)  # a pixel of noise is 1.5 mm each way
+    errors = []
     for seed in range(3):
         identity = person(model, 10 + seed, 0.6)
         faces = noisy(model, identity, seed)
-        fits = [fit_landmarks(model, faces[:n], doubt) for n in (1, 2, 4)]
+        fits = [fit_landmarks(model, faces[:n]) for n in (1, 2, 4)]
         assert fits[-1].identity.shape == identity.shape and len(fits[-1].states) == 4
         errors.append([off(model, model.shape(fit.identity), model.shape(identity)) for fit in fits])
     one, two, four = np.mean(errors, 0)

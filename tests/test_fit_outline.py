@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.fit.landmarks import FitConfig, fit_landmarks
+from idto3d.fit import landmarks
+from idto3d.fit.landmarks import fit_landmarks
 from idto3d.fit.outline import COVER, find_outline, fit_outlines
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.photos.faces import Face
@@ -70,11 +71,15 @@ def width(model: HeadModel, posed: Array) -> float:
     return float(np.ptp(posed[rows, 0]))
 
 
+@pytest.fixture(autouse=True)
+def doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A net without errors in common, but with landmarks as doubtful as those make them."""
+    monkeypatch.setattr(landmarks, "SIGMA", 0.003)
+
+
 def fitted(model: HeadModel, face: Face) -> tuple[Any, Any]:
-    # a net without errors in common, but with landmarks as doubtful as those make them
-    config = FitConfig(sigma=0.003)
-    before = fit_landmarks(model, [face], config)
-    return before, fit_outlines(model, [face], before, config)
+    before = fit_landmarks(model, [face])
+    return before, fit_outlines(model, [face], before)
 
 
 def test_a_skull_beyond_its_person_is_drawn_in(starter: HeadModel) -> None:

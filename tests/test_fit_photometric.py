@@ -11,7 +11,7 @@ import pytest
 from idto3d.arrays import Array
 from idto3d.errors import UserError
 from idto3d.fit import photometric
-from idto3d.fit.landmarks import FitConfig, fit_landmarks
+from idto3d.fit.landmarks import fit_landmarks
 from idto3d.fit.light import harmonics
 from idto3d.fit.photometric import Shading, fit_shading, normal_equations, read_shading
 from idto3d.fit.projection import project_photo
@@ -125,8 +125,8 @@ def test_the_fit_goes_on_with_it(model: HeadModel) -> None:
     picture, person = photograph(model, camera, model.shape(truth), None, SIDE)
     face = face_of(model, camera, model.shape(truth), picture, person=person)
     before = fit_landmarks(model, [face])
-    assert fit_shading(replace(model, shading_points=None), [face], before, FitConfig()) is before
-    after = fit_shading(model, [face], before, FitConfig())
+    assert fit_shading(replace(model, shading_points=None), [face], before) is before
+    after = fit_shading(model, [face], before)
     assert not np.allclose(after.identity, before.identity)
     assert after.residual[0] < before.residual[0] + 1e-3
 
@@ -145,7 +145,7 @@ def test_light_that_falls_off_too_fast_says_nothing(model: HeadModel, power: flo
     assert fitted == pytest.approx(mean, abs=0.05), "the case is as meant"
     assert np.isfinite(shading.logs).all()
     assert shading.seen.any() == normal_equations(model, shading)[0].any() == (power == 1)
-    assert np.isfinite(fit_shading(model, [face], fit_landmarks(model, [face]), FitConfig()).identity).all()
+    assert np.isfinite(fit_shading(model, [face], fit_landmarks(model, [face])).identity).all()
 
 
 def test_fields_are_learnt(model: HeadModel) -> None:

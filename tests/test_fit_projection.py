@@ -176,14 +176,17 @@ def test_the_side_that_looks_away_is_not_seen(model: HeadModel) -> None:
     assert seen[right].mean() > 0.5 and seen[left].mean() < 0.2  # the face looks to the picture's right
 
 
-def test_a_hand_before_the_face_hides_it(model: HeadModel) -> None:
+def test_what_the_head_has_before_the_face_hides_it(model: HeadModel) -> None:
     posed = model.neutral.astype(np.float64)
     camera = camera_of(model)
     picture, person = photograph(model, camera, posed)
     face = face_of(model, camera, posed, picture, person=person)
     board = np.array([[0.01, -0.2, 0.15], [0.2, -0.2, 0.15], [0.2, 0.2, 0.15], [0.01, 0.2, 0.15]])
     free = vertex_seen(model, project_photo(model, face, camera, posed))
-    hidden = vertex_seen(model, project_photo(model, face, camera, posed, (board, np.array([[0, 1, 2], [0, 2, 3]]))))
+    count = len(posed)
+    quads, part = np.r_[model.quads, [np.arange(count, count + 4)]], np.r_[model.part, model.part.max()]
+    held = replace(model, neutral=np.r_[model.neutral, board], quads=quads, part=part)
+    hidden = vertex_seen(held, project_photo(held, face, camera, np.r_[posed, board]))[:count]
     behind, beside = posed[:, 0] > 0.015, posed[:, 0] < 0
     assert free[behind].max() > 0.9 and hidden[behind].max() == 0
     np.testing.assert_array_equal(hidden[beside], free[beside])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.fit.landmarks import FitConfig, fit_landmarks
+from idto3d.fit.landmarks import fit_landmarks
 from idto3d.headmodel import HeadModel
 from idto3d.training.landmark_errors import Report, learn_errors
 from tests.synthetic_face import at_landmarks, camera_of, face_of
@@ -71,7 +71,7 @@ def test_a_wrong_landmark_is_no_common_error(model: HeadModel) -> None:
     wrong[100:110] += 40
     known = replace(model, landmark_identity=None, landmark_shift=np.zeros((478, 3)))
     some, all_right = (
-        fit_landmarks(known, [replace(face, landmarks=marks)], FitConfig()) for marks in (wrong, face.landmarks)
+        fit_landmarks(known, [replace(face, landmarks=marks)]) for marks in (wrong, face.landmarks)
     )
     assert float(np.abs(some.identity - all_right.identity).max()) < 0.5
 

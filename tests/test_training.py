@@ -16,11 +16,11 @@ from idto3d.prior.adapters import AdapterConfig, attach, domain_parameters
 from idto3d.prior.schedule import make_schedule
 from idto3d.prior.starter import build_starter_unet
 from idto3d.prior.text import build_starter_text, save_text, split_words
+from idto3d.training.augment import Renders, camera_light, degrade, sample_crops, take_photo
 from idto3d.training.captions import DOMAINS, Traits, caption, changed, describe, traits_of, vocabulary
 from idto3d.training.distillation import STARTER
 from idto3d.training.export import _plain
 from idto3d.training.head_model import mirror_vertices, uv_islands, vertex_group
-from idto3d.training.photos import Renders, camera_light, degrade, sample_crops, take_photo
 from idto3d.training.prior import PriorData, Priors, min_snr_weight, share_base, weighted
 from idto3d.training.run import TEXT_LENGTH, _take_over_text, mirror_pictures
 from idto3d.training.stage import StageConfig, load_average, run_stage

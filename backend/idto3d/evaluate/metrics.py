@@ -10,11 +10,13 @@ from ..fit.camera import PhotoCamera
 from ..mesh.attach import Surface
 from ..training.registration import similarity
 
+ROUNDS = 20
 
-def align(points: Array, surface: Surface, rounds: int = 20) -> Array:
+
+def align(points: Array, surface: Surface) -> Array:
     """points (N,3) aligned to a surface by a similarity, with iterated closest points (Besl and McKay 1992)."""
     moved = points.astype(np.float64)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         moved = similarity(moved, closest(moved, surface))(moved).astype(np.float64)
     return moved
 

@@ -15,7 +15,7 @@ from ..mesh.smooth import factorise
 from ..mesh.surface import uniform_laplacian
 from ..photos.faces import Face
 from .camera import PhotoCamera
-from .landmarks import FitConfig, LandmarkFit, LandmarkModel, common_error
+from .landmarks import LandmarkFit, LandmarkModel, common_error
 from .lips import close_lips
 from .untangle import untangle
 
@@ -35,14 +35,13 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
     picture's plane, less the landmarks' correlated errors. Where an expression moves the skin much, the residual goes
     to the expression's correction. At rest the lips touch, and the skin does not intersect itself.
     """
-    config = FitConfig()
     residuals, planes, own = [], [], []
     for face, state in zip(faces, fit.states, strict=True):
         camera, at = state.camera, LandmarkModel.reported(model, face)
         motion = np.tensordot(state.expression, at.expression, 1)
         pixel, height = camera.project(at.neutral + np.tensordot(fit.identity, at.identity, 1) + motion)
         missed = face.landmarks[at.index] - pixel - camera.scale * at.swerved(fit.identity)
-        missed -= common_error(at, missed, camera, config)
+        missed -= common_error(at, missed, camera)
         residuals.append(in_head_frame(missed, height, camera))
         planes.append(camera.rotation[:2].T @ camera.rotation[:2])
         own.append(1 / (1 + (np.linalg.norm(motion, axis=1) / EXPRESSIVE) ** 2))

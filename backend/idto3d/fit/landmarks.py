@@ -21,36 +21,20 @@ FROWN = "browDown"
 MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheekPuff"), "eyeLook"
 POSE = 7
 """Rotation (3), log scale, shift (2), inverse distance."""
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How landmarks are weighed against what faces are like."""
-
-    # standard deviation of a landmark that the model trusts fully, metres on the face, beyond what landmarks err
-    # together
-    sigma: float = 0.001
-    # of the person's outline, at each of the points that it is asked at: neighbours err together
-    sigma_outline: float = 0.012
-    # where Huber's loss turns from square to straight, in sigmas
-    huber: float = 2.0
-    # of the expression's coefficients around what the blendshape net says
-    sigma_expression: float = 0.3
-    # how much of the blendshape net's scores is believed; neutral faces score up to 0.2 in some
-    score_floor: float = 0.08
-    score_share: float = 1.0
-    # the net takes brows that lie low for a frown: half of all photographs score 0.5 or more
-    frown_floor: float = 0.6
-    expression_limits: tuple[float, float] = (-0.25, 1.2)
-    # how much of what the blendshape net does not see as an expression is how the face is at rest; a mouth that does
-    # something says little of how it rests
-    resting_share: float = 0.8
-    # 1 over metres: photographs of people are taken from 40 cm to some metres, mostly from more than one
-    inverse_distance: float = 0.9
-    sigma_inverse_distance: float = 0.3
-    inverse_distance_limits: tuple[float, float] = (0.2, 3.3)
-    pose_steps: int = 8
-    steps: int = 12
+SIGMA = 0.001  # metres on the face: a landmark's that the model trusts fully, beyond what landmarks err together
+SIGMA_OUTLINE = 0.012  # of the person's outline, at each of the points that it is asked at: neighbours err together
+HUBER = 2.0  # sigmas where the loss turns from square to straight
+SIGMA_EXPRESSION = 0.3  # of the expression's coefficients around what the blendshape net says
+SCORE_FLOOR, FROWN_FLOOR = 0.08, 0.6
+"""Scores of the blendshape net up to which there is no expression: neutral faces have up to 0.2 in some. It takes brows
+that lie low for a frown: half of all photographs have 0.5 or more."""
+EXPRESSION_LIMITS = -0.25, 1.2
+RESTING_SHARE = 0.8
+"""Of what the blendshape net does not see as an expression, how much is how the face is at rest; a mouth that does
+something says little of how it rests."""
+INVERSE_DISTANCE, SIGMA_INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS = 0.9, 0.3, (0.2, 3.3)
+"""1 over metres: photographs of people are taken from 40 cm to some metres, mostly from more than one."""
+POSE_STEPS, STEPS, MORE_STEPS = 8, 12, 4  # of the camera alone, of everything, of everything from another fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,40 +133,40 @@ class LandmarkFit:
     cost: float
 
 
-def fit_landmarks(model: HeadModel, faces: Sequence[Face], config: FitConfig = FitConfig()) -> LandmarkFit:
+def fit_landmarks(model: HeadModel, faces: Sequence[Face], steps: int = STEPS) -> LandmarkFit:
     """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
     photos, likely = [Observed.of(model, face) for face in faces], likely_identity(model, faces)
-    starts = tuple(_start(model, photo, face, likely, config) for photo, face in zip(photos, faces, strict=True))
-    return _gauss_newton(photos, starts, config, likely)
+    starts = tuple(_start(model, photo, face, likely) for photo, face in zip(photos, faces, strict=True))
+    return _gauss_newton(photos, starts, likely, steps)
 
 
 def refit_with(
-    model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig = FitConfig(),
-    lines: Sequence[Lines | None] | None = None, likely: Likely | None = None,
+    model: HeadModel, faces: Sequence[Face], before: LandmarkFit, lines: Sequence[Lines | None] | None = None,
+    likely: Likely | None = None, steps: int = MORE_STEPS,
 ) -> LandmarkFit:  # fmt: skip
     """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie.
 
     likely: what is known of the identity beside landmarks and lines, by default `likely_identity`.
     """
     photos = [Observed.of(model, *pair) for pair in zip(faces, lines or [None] * len(faces), strict=True)]
-    return _gauss_newton(photos, before.states, config, likely or likely_identity(model, faces), before.identity)
+    return _gauss_newton(photos, before.states, likely or likely_identity(model, faces), steps, before.identity)
 
 
-def _expected(model: HeadModel, face: Face, config: FitConfig) -> Array:
+def _expected(model: HeadModel, face: Face) -> Array:
     """The expression that the blendshape net reads in the photo, by ARKit's names in the model's."""
     out = np.zeros(len(model.expression_names))
     for n, name in enumerate(model.expression_names):
         side = {"_L": "Left", "_R": "Right"}.get(name[-2:], "")
         stem = name[:-2] if side else name
         score = face.blendshapes.get(stem + side, face.blendshapes.get(stem, 0.0))
-        floor = config.frown_floor if stem == FROWN else config.score_floor
-        out[n] = config.score_share * max(0.0, score - floor) / (1 - floor)
+        floor = FROWN_FLOOR if stem == FROWN else SCORE_FLOOR
+        out[n] = max(0.0, score - floor) / (1 - floor)
     return out
 
 
-def _start(model: HeadModel, photo: Observed, face: Face, likely: Likely, config: FitConfig) -> PhotoState:
+def _start(model: HeadModel, photo: Observed, face: Face, likely: Likely) -> PhotoState:
     """The camera that fits the likely face best from three guesses of how the head is turned."""
-    expected, at, q = _expected(model, face, config), photo.at, photo.place
+    expected, at, q = _expected(model, face), photo.at, photo.place
     shape = at.neutral + np.tensordot(likely.mean, at.identity, 1) + np.tensordot(expected, at.expression, 1)
     flat = q * [1.0, -1.0]
     deep = np.c_[flat, -face.landmark_depth[at.index]]
@@ -192,9 +176,9 @@ def _start(model: HeadModel, photo: Observed, face: Face, likely: Likely, config
         y = (shape - at.centre) @ turn.T
         scale = float(np.linalg.norm(flat - flat.mean(0)) / np.linalg.norm((y - y.mean(0))[:, :2]))
         shift = q.mean(0) - scale * y[:, :2].mean(0) * [1.0, -1.0]
-        camera = PhotoCamera(turn, at.centre, scale, shift, config.inverse_distance)
+        camera = PhotoCamera(turn, at.centre, scale, shift, INVERSE_DISTANCE)
         state = PhotoState(camera, expected, expected)
-        posed = _gauss_newton([photo], (state,), replace(config, steps=0), likely)
+        posed = _gauss_newton([photo], (state,), likely, 0)
         if best is None or posed.cost < best[0]:
             best = posed.cost, posed.states[0]
     assert best is not None
@@ -210,14 +194,14 @@ def _procrustes(source: Array, target: Array, weight: Array) -> Array:
 
 
 def _gauss_newton(
-    photos: Sequence[Observed], states: tuple[PhotoState, ...], config: FitConfig, likely: Likely,
+    photos: Sequence[Observed], states: tuple[PhotoState, ...], likely: Likely, steps: int,
     identity: Array | None = None,
 ) -> LandmarkFit:  # fmt: skip
     """Cameras alone for `pose_steps` where no identity is given, then everything for `steps`."""
     m, e = len(photos[0].at.identity), len(photos[0].at.expression)
     a = likely.mean if identity is None else identity
-    pose_steps = config.pose_steps if identity is None else 0
-    for step in range(pose_steps + config.steps):
+    pose_steps = POSE_STEPS if identity is None else 0
+    for step in range(pose_steps + steps):
         free = step >= pose_steps
         block = POSE + (e if free else 0)
         first = m if free else 0
@@ -229,12 +213,12 @@ def _gauss_newton(
         for k, (photo, state) in enumerate(zip(photos, states, strict=True)):
             at, q = photo.at, photo.place
             jac, res = linearise(at, a, state, q, free)
-            lone = res - common_error(at, res, state.camera, config)
-            w = np.repeat(_weights(at, lone, state.camera, config), 2)
+            lone = res - common_error(at, res, state.camera)
+            w = np.repeat(_weights(at, lone, state.camera), 2)
             rows = np.r_[0:first, first + k * block : first + (k + 1) * block]
             j, r = jac.reshape(-1, jac.shape[-1]), res.ravel()
             if free and photo.lines is not None:
-                extra = _linearise_lines(photo.lines, a, state, config)
+                extra = _linearise_lines(photo.lines, a, state)
                 j, r, w = (np.concatenate(pair) for pair in zip((j, r, w), extra, strict=True))
             both = j.T @ (np.c_[j, r] * w[:, None])
             # errors that landmarks have together are unknowns of no interest: eliminated (Schur's complement)
@@ -244,21 +228,21 @@ def _gauss_newton(
             normal[np.ix_(rows, rows)] += both[:, :-1]
             gradient[rows] += both[:, -1]
             near = first + k * block + POSE - 1
-            normal[near, near] += config.sigma_inverse_distance**-2
-            offset = state.camera.inverse_distance - config.inverse_distance
-            gradient[near] += offset * config.sigma_inverse_distance**-2
+            normal[near, near] += SIGMA_INVERSE_DISTANCE**-2
+            offset = state.camera.inverse_distance - INVERSE_DISTANCE
+            gradient[near] += offset * SIGMA_INVERSE_DISTANCE**-2
             if free:
                 own = slice(near + 1, near + 1 + e)
-                normal[own, own] += np.eye(e) * config.sigma_expression**-2
-                gradient[own] += (state.expression - state.expected) * config.sigma_expression**-2
+                normal[own, own] += np.eye(e) * SIGMA_EXPRESSION**-2
+                gradient[own] += (state.expression - state.expected) * SIGMA_EXPRESSION**-2
         normal[np.diag_indices(size)] += 1e-9
         delta = -np.linalg.solve(normal, gradient)
         if free:
             a = a + delta[:m]
         states = tuple(
-            moved(state, delta[first + k * block : first + (k + 1) * block], config) for k, state in enumerate(states)
+            moved(state, delta[first + k * block : first + (k + 1) * block]) for k, state in enumerate(states)
         )
-    return _finished(photos, a, states, config, likely.cost(a))
+    return _finished(photos, a, states, likely.cost(a))
 
 
 def linearise(at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool) -> tuple[Array, Array]:
@@ -297,9 +281,9 @@ def linearise(at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bo
     return np.concatenate([identity, camera, expression], 2), res
 
 
-def common_error(at: LandmarkModel, res: Array, camera: PhotoCamera, config: FitConfig) -> Array:
+def common_error(at: LandmarkModel, res: Array, camera: PhotoCamera) -> Array:
     """(K,2) pixels: what of residuals (K,2) is likely to be errors that landmarks have together."""
-    ways, w = _ways(at, camera), np.repeat(at.trust / (config.sigma * camera.scale) ** 2, 2)
+    ways, w = _ways(at, camera), np.repeat(at.trust / (SIGMA * camera.scale) ** 2, 2)
     share = np.linalg.solve(np.eye(len(ways)) + (ways * w) @ ways.T, (ways * w) @ res.ravel())
     return (share @ ways).reshape(res.shape)
 
@@ -309,28 +293,28 @@ def _ways(at: LandmarkModel, camera: PhotoCamera) -> Array:
     return at.scatter.reshape(len(at.scatter), 2 * len(at.index)) * camera.scale
 
 
-def _linearise_lines(lines: Lines, a: Array, state: PhotoState, config: FitConfig) -> tuple[Array, Array, Array]:
+def _linearise_lines(lines: Lines, a: Array, state: PhotoState) -> tuple[Array, Array, Array]:
     """Jacobian (N,C) and residual (N,) across the lines in pixels, weight (N,)."""
     jac, res = linearise(lines.at, a, state, lines.place, True)
     across = (res * lines.normal).sum(1)
-    sigma = config.sigma_outline * state.camera.scale
-    weight = lines.at.trust / sigma**2 * np.minimum(1.0, config.huber * sigma / np.maximum(np.abs(across), 1e-9))
+    sigma = SIGMA_OUTLINE * state.camera.scale
+    weight = lines.at.trust / sigma**2 * np.minimum(1.0, HUBER * sigma / np.maximum(np.abs(across), 1e-9))
     weight = np.where(lines.one_sided & (across < 0), 0.0, weight)
     return np.einsum("npc,np->nc", jac, lines.normal), across, weight
 
 
-def _weights(at: LandmarkModel, res: Array, camera: PhotoCamera, config: FitConfig) -> Array:
+def _weights(at: LandmarkModel, res: Array, camera: PhotoCamera) -> Array:
     """(K,) inverse variances in pixels, Huber's by iterative reweighting."""
-    sigma = config.sigma * camera.scale
+    sigma = SIGMA * camera.scale
     distance = np.linalg.norm(res, axis=1) / sigma
-    return at.trust / sigma**2 * np.minimum(1.0, config.huber / np.maximum(distance, 1e-9))
+    return at.trust / sigma**2 * np.minimum(1.0, HUBER / np.maximum(distance, 1e-9))
 
 
-def moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:
+def moved(state: PhotoState, delta: Array) -> PhotoState:
     """A photo's state after a step, turned by half a radian at most."""
     cam = state.camera
     turn = delta[:3] * min(1.0, 0.5 / max(1e-9, float(np.linalg.norm(delta[:3]))))
-    near = float(np.clip(cam.inverse_distance + delta[6], *config.inverse_distance_limits))
+    near = float(np.clip(cam.inverse_distance + delta[6], *INVERSE_DISTANCE_LIMITS))
     camera = PhotoCamera(
         Rotation.from_rotvec(turn).as_matrix() @ cam.rotation,
         cam.centre,
@@ -340,28 +324,24 @@ def moved(state: PhotoState, delta: Array, config: FitConfig) -> PhotoState:
     )
     if len(delta) == POSE:
         return replace(state, camera=camera)
-    expression = np.clip(state.expression + delta[POSE:], *config.expression_limits)
+    expression = np.clip(state.expression + delta[POSE:], *EXPRESSION_LIMITS)
     return PhotoState(camera, expression, state.expected)
 
 
-def _finished(
-    photos: Sequence[Observed], a: Array, states: tuple[PhotoState, ...], config: FitConfig, cost: float
-) -> LandmarkFit:
+def _finished(photos: Sequence[Observed], a: Array, states: tuple[PhotoState, ...], cost: float) -> LandmarkFit:
     residual = []
     for photo, state in zip(photos, states, strict=True):
         at = photo.at
         _, res = linearise(at, a, state, photo.place, False)
-        distance = np.linalg.norm(res, axis=1) / (config.sigma * state.camera.scale)
-        huber = np.where(distance < config.huber, 0.5 * distance**2, config.huber * (distance - 0.5 * config.huber))
+        distance = np.linalg.norm(res, axis=1) / (SIGMA * state.camera.scale)
+        huber = np.where(distance < HUBER, 0.5 * distance**2, HUBER * (distance - 0.5 * HUBER))
         cost += float(at.trust @ huber)
-        cost += 0.5 * float(((state.expression - state.expected) ** 2).sum()) / config.sigma_expression**2
-        near = state.camera.inverse_distance - config.inverse_distance
-        cost += 0.5 * (near / config.sigma_inverse_distance) ** 2
+        cost += 0.5 * float(((state.expression - state.expected) ** 2).sum()) / SIGMA_EXPRESSION**2
+        near = state.camera.inverse_distance - INVERSE_DISTANCE
+        cost += 0.5 * (near / SIGMA_INVERSE_DISTANCE) ** 2
         square = (res**2).sum(1) / state.camera.scale**2
         residual.append(float(np.sqrt(at.trust @ square / at.trust.sum())))
     mouth, gaze = photos[0].at.mouth, photos[0].at.gaze
-    share = [
-        config.resting_share * np.where(mouth, (1 - s.expected[mouth].max(initial=0.0)) ** 2, ~gaze) for s in states
-    ]
+    share = [RESTING_SHARE * np.where(mouth, (1 - s.expected[mouth].max(initial=0.0)) ** 2, ~gaze) for s in states]
     beyond = [w * (s.expression - s.expected) for w, s in zip(share, states, strict=True)]
     return LandmarkFit(a, np.mean(beyond, 0), states, tuple(residual), cost)

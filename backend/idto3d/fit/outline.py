@@ -6,7 +6,7 @@ hair, a hat, a hand or a collar covers the head, the person's lies further out, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from ..headmodel.model import SKIN_PARTS
 from ..photos.faces import Face
 from ..ramps import ramp
 from .camera import PhotoCamera
-from .landmarks import FitConfig, LandmarkFit, LandmarkModel, Lines, refit_with
+from .landmarks import LandmarkFit, LandmarkModel, Lines, refit_with
 from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask, sample
 from .visibility import draw_depth, resized
 
@@ -33,7 +33,7 @@ FADES = (0.004, 0.008)  # metres between both outlines over which trust falls to
 UNDER_CHIN = 0.01  # metres below the chin to which the outline is used: below, clothes begin
 SCALP = 0.3  # `HeadModel.scalp` from which on hair may cover the outline
 CHIN = 152
-ROUNDS, STEPS = 2, 4  # how often outlines are found anew, and steps of the fit to each
+ROUNDS = 2  # how often outlines are found anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +53,14 @@ class Outline:
         return np.einsum("...nkc,nk->...nc", values[..., self.corners, :].astype(np.float64), self.weights)
 
 
-def fit_outlines(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig) -> LandmarkFit:
+def fit_outlines(model: HeadModel, faces: Sequence[Face], before: LandmarkFit) -> LandmarkFit:
     """Refine a fit to landmarks by the persons' outlines, too. Returns `before` itself where none is found."""
-    fit, config = before, replace(config, steps=STEPS)
+    fit = before
     for _ in range(ROUNDS):
         lines = outlines(model, faces, fit)
         if all(line is None for line in lines):
             break
-        fit = refit_with(model, faces, fit, config, lines)
+        fit = refit_with(model, faces, fit, lines)
     return fit
 
 

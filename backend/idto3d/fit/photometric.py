@@ -19,7 +19,7 @@ from ..headmodel import HeadModel
 from ..photos.faces import Face
 from ..photos.landmarks import DESCRIBED
 from .camera import PhotoCamera
-from .landmarks import FitConfig, LandmarkFit, refit_with
+from .landmarks import LandmarkFit, refit_with
 from .light import harmonics
 from .likely import Likely, likely_identity
 from .outline import outlines
@@ -36,7 +36,6 @@ BLUR = 0.7  # pixels of the small picture
 FACING, LEAST_SEEN = 0.2, 0.3  # cosine to the camera, and share of a point that is seen, from which on it counts
 FEWEST = 0.05  # share of the points: fewer tell nothing
 DARK = 0.002  # linear: darker is noise
-STEPS = 4  # of the fit
 TAILS, ROUNDS = 4.0, 4  # degrees of freedom of a point's error; rounds of weighing
 LEAST = 0.4  # of the usual residual: the least assumed of a photograph
 
@@ -51,7 +50,7 @@ class Shading:
     seen: Array
 
 
-def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, config: FitConfig) -> LandmarkFit:
+def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit) -> LandmarkFit:
     """Go on from a fit to landmarks and outlines with shading, too. `before` itself where nothing is known of it."""
     if model.shading_points is None:
         return before
@@ -63,7 +62,7 @@ def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit, co
         precision = precision + normal
         information = information + normal @ before.identity + gradient
     likely = Likely(np.linalg.solve(precision, information), precision)
-    return refit_with(model, faces, before, replace(config, steps=STEPS), outlines(model, faces, before), likely)
+    return refit_with(model, faces, before, outlines(model, faces, before), likely)
 
 
 def normal_equations(model: HeadModel, shading: Shading) -> tuple[Array, Array]:

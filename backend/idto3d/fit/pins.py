@@ -23,7 +23,7 @@ from ..mesh.smooth import factorise
 from ..mesh.surface import uniform_laplacian
 from .camera import PhotoCamera
 from .check import check_identity
-from .landmarks import POSE, FitConfig, LandmarkModel, PhotoState, linearise, moved
+from .landmarks import HUBER, POSE, SIGMA_INVERSE_DISTANCE, LandmarkModel, PhotoState, linearise, moved
 from .result import HeadFit
 
 SIGMA = 0.001  # metres: standard deviation of a pin in the first step
@@ -115,7 +115,6 @@ class Pinning:
 
     def _solve(self, pins: Sequence[Pin]) -> tuple[Array, list[PhotoState]]:
         """Identity and each photo's camera and expression by Gauss-Newton, with priors around the current values."""
-        config = FitConfig()
         parts = [self._observed(k, pins) for k in range(len(self.photos))]
         states = [PhotoState(photo.camera, photo.expression, photo.expression) for photo in self.photos]
         m, e = self.model.identity.shape[0], self.model.expression.shape[0]
@@ -132,14 +131,14 @@ class Pinning:
                 pixels = sigma * state.camera.scale
                 off = np.linalg.norm(res, axis=1) / pixels
                 # pins are quadratic, landmarks Huber: a landmark far off pulls no harder
-                robust = np.where(sigma == SIGMA, 1.0, np.minimum(1.0, config.huber / np.maximum(off, 1e-9)))
+                robust = np.where(sigma == SIGMA, 1.0, np.minimum(1.0, HUBER / np.maximum(off, 1e-9)))
                 w = np.repeat(at.trust / pixels**2 * robust, 2)
                 first = m + k * block
                 rows = np.r_[0:m, first : first + block]
                 j = jac.reshape(-1, jac.shape[-1])
                 normal[np.ix_(rows, rows)] += j.T @ (j * w[:, None])
                 gradient[rows] += j.T @ (w * res.ravel())
-                prior = np.r_[np.zeros(POSE - 1), config.sigma_inverse_distance**-2, np.full(e, SIGMA_EXPRESSION**-2)]
+                prior = np.r_[np.zeros(POSE - 1), SIGMA_INVERSE_DISTANCE**-2, np.full(e, SIGMA_EXPRESSION**-2)]
                 offset = np.zeros(block)
                 offset[POSE - 1] = state.camera.inverse_distance - self.photos[k].camera.inverse_distance
                 offset[POSE:] = state.expression - state.expected
@@ -149,7 +148,7 @@ class Pinning:
             normal[np.diag_indices(size)] += 1e-9
             delta = -np.linalg.solve(normal, gradient)
             a = a + delta[:m]
-            states = [moved(s, delta[m + k * block :][:block], config) for k, s in enumerate(states)]
+            states = [moved(s, delta[m + k * block :][:block]) for k, s in enumerate(states)]
         return a, states
 
     def _stillness(self, pins: Sequence[Pin]) -> Array:

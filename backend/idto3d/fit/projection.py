@@ -77,24 +77,14 @@ def polygon_mask(size: int, landmarks: Array, outline: tuple[int, ...]) -> Array
     return image.astype(bool)
 
 
-def project_photo(
-    model: HeadModel, face: Face, camera: PhotoCamera, posed: Array, covering: tuple[Array, Array] | None = None
-) -> Projected:
-    """Project a posed head (P,3) into its photograph and fit the light.
-
-    covering: vertices (V,3) and triangles (F,3) of what may stand in front of the skin, such as hair.
-    """
+def project_photo(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Projected:
+    """Project a posed head (P,3) into its photograph and fit the light."""
     size = len(face.picture)
     normal = vertex_normals(posed, model.triangles)
     pixel, height = camera.project(posed)
     facing = (normal * camera.towards(posed)).sum(1)
     solid = [part for part in model.part_names if part not in FILMS]
-    triangles = model.triangles_of(*solid)
-    vertices = posed
-    if covering is not None:
-        triangles = np.concatenate([triangles, covering[1] + len(posed)])
-        vertices = np.concatenate([posed, covering[0]])
-    buffer = draw_depth(resized(camera, DEPTH_SIZE / size), vertices, triangles, DEPTH_SIZE)
+    buffer = draw_depth(resized(camera, DEPTH_SIZE / size), posed, model.triangles_of(*solid), DEPTH_SIZE)
     linear = srgb_to_linear(face.picture)
     usable = usable_pixels(face)
     bright, light = _light(model, face, (pixel, normal, facing), linear, usable)

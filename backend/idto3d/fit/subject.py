@@ -11,7 +11,7 @@ from ..photos.faces import Face
 from ..photos.load import Notice
 from .check import GOOD, WRONG, check_identity, plausible, refuse_residual
 from .freeform import free_form
-from .landmarks import FitConfig, fit_landmarks
+from .landmarks import fit_landmarks
 from .outline import fit_outlines
 from .photometric import fit_shading
 from .projection import Projected, project_photo
@@ -45,7 +45,7 @@ def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
         used.pop(worst)
         fitted = fit_landmarks(model, used)
     for step in (fit_outlines, fit_shading):
-        further = step(model, used, fitted, FitConfig())
+        further = step(model, used, fitted)
         if max(further.residual) <= WRONG and plausible(further.identity):  # masks and shades can mislead
             fitted = further
     displacement, corrections = free_form(model, used, fitted)

@@ -20,49 +20,46 @@ from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model
 from ..photos.align import arcface_transform
 from ..photos.nets import FaceNets, load_face_nets
+from ..prior.starter import IMAGE_SIZE
 from ..render.cameras import Camera, make_camera, to_clip
+from .augment import Renders, degrade, sample_crops, take_photo
 from .distillation import STARTER
-from .photos import Renders, degrade, sample_crops, take_photo
 from .pictures import draw
 from .population import TRAIN_SEED, Person, Population, load_population
 from .store import Arrays, stored
 
 _KEYPOINTS = (468, 473, 1, 61, 291)  # irises, nose tip, corners of the mouth; the person's right first
-_PORTRAIT = 160
+_PORTRAIT = 160  # pixels
+HEAD = "head.safetensors"
+VIEWS, CROPS = 8, 3  # of each person
+_SHARD = 25  # people a file
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """How much to draw."""
 
-    head: str
+    # where files go, and head model, registration and face nets are
+    work: Path
     headkit: str
     facenets: str
-    # where files go, and the registration and the face nets are
-    out: str
-    people: int = 1200
-    views_per_person: int = 8
-    crops_per_person: int = 3
-    size: int = 128
-    # people a shard, and the seed of the first one
-    shard: int = 25
-    first_seed: int = TRAIN_SEED
-    workers: int = 2
+    people: int
+    workers: int
 
 
 def population_of(config: DataConfig) -> Population:
     """Kept in each process while the head model stays, because it takes seconds."""
-    return load_population(load_head_model(Path(config.head)), config.headkit, config.facenets, Path(config.out))
+    return load_population(load_head_model(config.work / HEAD), config.headkit, config.facenets, config.work)
 
 
 def nets_of(config: DataConfig) -> FaceNets:
-    return load_face_nets(Path(config.out) / "photos")
+    return load_face_nets(config.work / "photos")
 
 
 def each(config: DataConfig, folder: str, numbers: range, make: Callable[[DataConfig, int], Arrays]) -> list[Path]:
-    """A file of arrays for each number, in a folder of `out`. What is there stays, so that a killed run continues."""
-    (Path(config.out) / folder).mkdir(parents=True, exist_ok=True)
-    files = [Path(config.out) / folder / f"{number:04d}.npz" for number in numbers]
+    """A file of arrays for each number, in a folder of `work`. What is there stays, so that a killed run continues."""
+    (config.work / folder).mkdir(parents=True, exist_ok=True)
+    files = [config.work / folder / f"{number:04d}.npz" for number in numbers]
     population_of(config)  # so that the registration is made once
     job, missing = partial(_make, config, make), [file for file in files if not file.exists()]
     with get_context("spawn").Pool(config.workers, torch.set_num_threads, (1,)) as pool:
@@ -144,20 +141,20 @@ def draw_crops(population: Population, person: Person, count: int, rng: np.rando
 def _shard(config: DataConfig, index: int) -> Arrays:
     population = population_of(config)
     rows: dict[str, list[Array]] = {}
-    for n in range(index * config.shard, min((index + 1) * config.shard, config.people)):
-        seed = config.first_seed + n
+    for n in range(index * _SHARD, min((index + 1) * _SHARD, config.people)):
+        seed = TRAIN_SEED + n
         rng = np.random.default_rng([seed, 1])
         person, edited = population.person(seed), population.person(seed, edit=1)
-        half = config.views_per_person // 2
-        own = draw_views(population, person, config.views_per_person - half, config.size, rng)
-        other = draw_views(population, edited, half, config.size, rng)
+        half = VIEWS // 2
+        own = draw_views(population, person, VIEWS - half, IMAGE_SIZE, rng)
+        other = draw_views(population, edited, half, IMAGE_SIZE, rng)
         found = {key: np.concatenate([own[key], other[key]]) for key in own}
-        found["person"] = np.full(config.views_per_person, seed)
+        found["person"] = np.full(VIEWS, seed)
         traits = [person.traits] * len(own["close"]) + [edited.traits] * half
         found["traits"] = np.array([[int(v) for v in asdict(t).values()] for t in traits])
         found["own_traits"] = np.array([[int(v) for v in asdict(person.traits).values()]] * len(traits))
         # y_id is always that of the person as they are
-        found["crops"] = draw_crops(population, population.dressed(person), config.crops_per_person, rng)
+        found["crops"] = draw_crops(population, population.dressed(person), CROPS, rng)
         for key, value in found.items():
             rows.setdefault(key, []).append(value)
     return {k: np.concatenate(v) for k, v in rows.items()}
@@ -165,12 +162,12 @@ def _shard(config: DataConfig, index: int) -> Arrays:
 
 def render_all(config: DataConfig) -> None:
     """Draw what is missing, some people a shard."""
-    each(config, "views", range(-(-config.people // config.shard)), _shard)
+    each(config, "views", range(-(-config.people // _SHARD)), _shard)
 
 
-def load_shards(folder: str | Path, names: tuple[str, ...], limit: int | None = None) -> dict[str, Array]:
-    """Concatenate the named arrays of a folder's finished shards, of the first `limit` of them."""
-    shards = [np.load(p) for p in sorted(Path(folder).glob("*.npz"))[:limit]]
+def load_shards(folder: Path, names: tuple[str, ...]) -> dict[str, Array]:
+    """Concatenate the named arrays of a folder's finished shards."""
+    shards = [np.load(p) for p in sorted(folder.glob("*.npz"))]
     return {n: np.concatenate([s[n] for s in shards]) for n in names}
 
 

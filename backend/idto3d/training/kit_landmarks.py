@@ -12,25 +12,26 @@ from torch.nn.functional import normalize
 
 from ..arrays import Array
 from ..mesh.surface import vertex_normals
+from ..photos.landmarks import MESH
 from ..render.cameras import make_camera
 from .kit import Skin, average_identity, cut_cards, triangulate
 from .pictures import Drawing, draw
 from .registration import Landmarks
 from .surface import closest_places
 
-_COUNT = 468
+_LOOKS = 24
 _SIZE, _CROP = 512, 256
 _SPREAD = 2.5e-3  # metres over which the net disagrees with itself: no landmark
 
 
-def find_landmarks(kit: Any, skin: Skin, net: Path, looks: int = 24) -> Landmarks:
+def find_landmarks(kit: Any, skin: Skin, net: Path) -> Landmarks:
     """Landmarks on the average skin. net: face_landmarks_detector.onnx."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(net), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
-    found = np.full((looks, _COUNT, 3), np.nan)
-    for n in range(looks):
+    found = np.full((_LOOKS, MESH, 3), np.nan)
+    for n in range(_LOOKS):
         picture, position, covered = _portrait(kit, n, rng)
         pixels = _read(session, picture)
         column, row = np.clip(np.round(pixels).astype(int), 0, _SIZE - 1).T
@@ -41,7 +42,7 @@ def find_landmarks(kit: Any, skin: Skin, net: Path, looks: int = 24) -> Landmark
     middle = np.nanmedian(found, 0)
     spread = np.nanmedian(np.linalg.norm(found - middle, axis=2), 0)
     places = closest_places(middle, skin.vertices, skin.triangles)
-    weight = np.where((times >= 0.4 * looks) & (spread < _SPREAD), 1.0 / (1.0 + (spread / 1e-3) ** 2), 0.0)
+    weight = np.where((times >= 0.4 * _LOOKS) & (spread < _SPREAD), 1.0 / (1.0 + (spread / 1e-3) ** 2), 0.0)
     return Landmarks(places.triangle, places.barycentric, weight)
 
 
@@ -91,13 +92,13 @@ def _drawing(kit: Any, identity: Array, look: Array) -> Drawing:
 def _read(session: Any, picture: Array) -> Array:
     """(468,2) pixels, from a crop that is fitted to the points three times."""
     left, top, side = 0.12 * _SIZE, 0.12 * _SIZE, 0.76 * _SIZE
-    points = np.zeros((_COUNT, 2))
+    points = np.zeros((MESH, 2))
     for _ in range(3):
         scale = _CROP / side
         matrix = np.array([[scale, 0.0, -left * scale], [0.0, scale, -top * scale]])
         crop = cv2.warpAffine(picture, matrix, (_CROP, _CROP)).astype(np.float32)
         answer = session.run(None, {session.get_inputs()[0].name: crop[None]})[0]
-        points = (answer.reshape(-1, 3)[:_COUNT, :2] - matrix[:, 2]) / scale
+        points = (answer.reshape(-1, 3)[:MESH, :2] - matrix[:, 2]) / scale
         centre, side = (points.min(0) + points.max(0)) / 2, 1.5 * float(np.ptp(points, axis=0).max())
         left, top = centre - side / 2
     return points

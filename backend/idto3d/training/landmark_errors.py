@@ -10,7 +10,6 @@ above all the error of the head's pitch, of which landmarks alone show five sixt
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -167,7 +166,7 @@ def find_errors(config: DataConfig) -> dict[str, Array]:
     mirror, goal = block_diag(mirrored_modes(model), swapped), np.c_[identity, erred]
     person = (1 + SIBLINGS) * np.array(family) + [report.sibling for report in reports]
     said, without = learn_features(features, goal, expression, person, np.array(family), mirror)
-    np.save(Path(config.out) / WITHOUT, without.astype(np.float16))
+    np.save(config.work / WITHOUT, without.astype(np.float16))
     return {**found, **said}
 
 

@@ -18,13 +18,13 @@ from ..fit.visibility import DepthBuffer, draw_depth
 from ..headmodel import HeadModel
 from ..mesh.attach import Surface
 from ..photos import FaceNets, Photo, align, find_face
+from ..photos.landmarks import MESH
 from .data import DataConfig, each, nets_of, population_of
 from .photographs import random_setting, take_photograph
 from .population import Population
 
 FIRST_SEED = 1_600_000  # people used neither for training nor for evaluation
 PEOPLE = 160
-MESH = 468
 OPEN_MOUTHS = ("mouth_stretch", "grin", "lip_funneler")  # expressions that separate the inner rims of the lips
 FRONTAL = 14.0  # degrees of yaw up to which the landmarks of the face's outline are fixed points of the skin
 SPREAD = 0.002  # metres of scatter at which trust is halved

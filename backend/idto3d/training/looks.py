@@ -17,7 +17,7 @@ from ..fit.photometric import smaller
 from ..photos import Face
 from ..photos.landmarks import describe, extent
 from ..photos.nets import FaceNets
-from .photos import backdrop, degrade
+from .augment import backdrop, degrade
 
 LOOKS = 2  # copies of each photograph; the first is unchanged
 ELSEWHERE = 0.5  # share of the copies with another background

@@ -19,7 +19,7 @@ from ..fit.visibility import draw_depth, front_at
 from ..render.cameras import Camera, camera_positions, make_camera, view_matrix
 from ..render.lights import EnvironmentLight, PointLight, lobe
 from ..render.shading import linear_to_srgb, shade, srgb_to_linear
-from .photos import backdrop
+from .augment import backdrop
 from .pictures import Drawing, Pictures, draw
 from .population import Person, Population
 

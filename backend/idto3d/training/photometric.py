@@ -7,13 +7,12 @@ by its principal components (Tipping and Bishop 1999), with a variance of its ow
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
-from ..fit.landmarks import FitConfig, LandmarkFit, fit_landmarks
+from ..fit.landmarks import LandmarkFit, fit_landmarks
 from ..fit.outline import fit_outlines
 from ..fit.photometric import Shading, read_shading, whitened
 from ..headmodel import HeadModel
@@ -91,13 +90,13 @@ def find_shading(config: DataConfig) -> dict[str, Array]:
 def _fields(config: DataConfig, seed: int) -> dict[str, Array]:
     """Of a person's photographs; features speak as they do of somebody that they were not learnt from."""
     population = population_of(config)
-    without = np.load(Path(config.out) / WITHOUT, mmap_mode="r")[seed % FOLDS]
+    without = np.load(config.work / WITHOUT, mmap_mode="r")[seed % FOLDS]
     model, regions = replace(population.model, feature_weights=without.astype(np.float32)), Regions(population.model)
     points, person = shading_points(regions), population.person(seed)
     identity, _ = in_modes(regions, person.neutral)
     fields, seen = np.zeros((0, len(points)), np.float32), np.zeros((0, len(points)), bool)
     for _, face in portraits(population, nets_of(config), person, 0):
-        fit = fit_outlines(model, [face], fit_landmarks(model, [face]), FitConfig())
+        fit = fit_outlines(model, [face], fit_landmarks(model, [face]))
         field, shown = skin_field(model, face, fit, identity, points)
         fields, seen = np.vstack([fields, field[None]]), np.vstack([seen, shown[None]])
     return {"field": fields.astype(np.float32), "seen": seen}

@@ -25,6 +25,7 @@ from .samples import COLUMNS, EpsPair, sample_sheet
 from .stage import StageConfig, run_stage
 
 MIN_SNR_GAMMA = 5.0
+BATCH = 64  # pictures that are encoded at once
 HEAD_WEIGHT = 2.0
 """Weight of covered latent pixels relative to the black background."""
 TEXT_DROPOUT, ID_DROPOUT, EXP_DROPOUT = 0.1, 0.25, 0.1
@@ -51,12 +52,12 @@ def train_vae(vae: AutoencoderKL, pictures: Array, folder: Path, config: StageCo
 
 
 @torch.no_grad()
-def encode_all(vae: AutoencoderKL, pictures: Array, device: str = "cpu", batch: int = 64) -> Tensor:
+def encode_all(vae: AutoencoderKL, pictures: Array, device: str) -> Tensor:
     """Latent means (N,4,h,w) float16 of pictures (N,S,S,3) uint8, unscaled."""
     out = []
-    for i in range(0, len(pictures), batch):
+    for i in range(0, len(pictures), BATCH):
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            out.append(vae.encode(_to_net(pictures[i : i + batch], device)).latent_dist.mean.half().cpu())
+            out.append(vae.encode(_to_net(pictures[i : i + BATCH], device)).latent_dist.mean.half().cpu())
     return torch.cat(out)
 
 

@@ -162,7 +162,7 @@ class Run:
     # ------------------------------------------------------------------ what they share
     @property
     def head_file(self) -> Path:
-        return self.work / "head.safetensors"
+        return self.work / data.HEAD
 
     @property
     def motion_file(self) -> Path:
@@ -174,10 +174,9 @@ class Run:
     @property
     def data_config(self) -> data.DataConfig:
         return data.DataConfig(
-            str(self.head_file),
+            self.work,
             self.config.headkit,
             self.config.facenets,
-            str(self.work),
             people=self.config.people or self.budget.people,
             workers=self.config.workers or os.cpu_count() or 1,
         )
@@ -332,7 +331,7 @@ class Run:
             return {"y_id": embed(load_recogniser(Path(self.config.recogniser)), crops)}
 
         y_id = stored(self.work / "identities.npz", make)["y_id"]
-        return torch.from_numpy(y_id).view(-1, self.data_config.crops_per_person, y_id.shape[1])
+        return torch.from_numpy(y_id).view(-1, data.CROPS, y_id.shape[1])
 
 
 def mirror_pictures(domain: captions.Domain, pictures: Array, coverage: Array) -> Array:
