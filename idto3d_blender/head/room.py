@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Vector
+from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
 # A head with its air around it, from the neck's base on, metres. A ground that it stands on is not in its way.
@@ -28,23 +28,26 @@ def metre(scene: Any) -> float:
     return 1.0 if units.system == "NONE" else float(1.0 / units.scale_length)
 
 
-def free_spot(scene: Any, layer: Any, wanted: Vector | None = None, scale: float | None = None) -> Vector:
-    """The wanted place, or the 3D cursor, or the next one along X where a head stands inside of nothing that the view
-    layer shows. scale: the head's own, if it is not as large as heads are made in the scene."""
-    scale = metre(scene) if scale is None else scale
+def free_spot(scene: Any, layer: Any, placed: Matrix | None = None) -> Vector:
+    """The 3D cursor, or the next place along X where a head stands inside of nothing that the view layer shows. placed:
+    where a head is already, as large and turned as it is, instead of upright at the cursor and as heads are made."""
+    placed = Matrix.Translation(scene.cursor.location) @ Matrix.Scale(metre(scene), 4) if placed is None else placed
+    spot, scale = placed.translation.copy(), placed.median_scale
     lows, highs = boxes(scene, layer, scale)
-    spot, size = (scene.cursor.location if wanted is None else wanted).copy(), _HEAD * scale
+    middle, half = _HEAD * (_LOW + _HIGH) / 2, _HEAD * (_HIGH - _LOW) / 2
+    matrix = np.array(placed.to_3x3())
+    off, half = matrix @ middle, np.abs(matrix) @ half
     for _ in range(_PLACES):
-        low, high = np.array(spot) + size * _LOW, np.array(spot) + size * _HIGH
+        low, high = np.array(spot) + off - half, np.array(spot) + off + half
         if not ((low < highs) & (high > lows)).all(axis=1).any():
             break
-        spot.x += size
+        spot.x += 2 * half[0]
     return spot
 
 
 def boxes(scene: Any, layer: Any, scale: float | None = None) -> Boxes:
     """World-space corners, lowest and highest (N,3) each, of the solid objects that a view layer of ``scene`` shows and
-    that are no larger than a piece of furniture. scale: as in `free_spot`."""
+    that are no larger than a piece of furniture. scale: of a head there, where it is not as the scene's unit has it."""
     objects = scene.objects
     count = len(objects)
     kinds = np.empty(count, np.int32)

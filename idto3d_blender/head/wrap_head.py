@@ -175,11 +175,10 @@ def _object(head: Any, obj: Any, placed: Floats) -> Any:
     mesh.name = shell.name
     info = head[PROPERTY].to_dict()
     shell[PROPERTY] = {**info, "parts": ""}
-    place, scale = head.matrix_world.translation, head.matrix_world.median_scale
     # Before it is linked: it would be in its own way.
-    beside = room.free_spot(bpy.context.scene, bpy.context.view_layer, place, scale) - place
+    spot = room.free_spot(bpy.context.scene, bpy.context.view_layer, head.matrix_world)
     naming.collection_of(head).objects.link(shell)
-    shell.matrix_world = Matrix.Translation(beside) @ head.matrix_world
+    shell.matrix_world = Matrix.Translation(spot - head.matrix_world.translation) @ head.matrix_world
     return shell
 
 

@@ -73,23 +73,23 @@ def _look_at_face(region: Any, space: Any, scene: Any, face: NDArray[np.floating
 
 
 def leave() -> None:
-    """Give the viewport back what it showed before."""
-    for window, area, space in _ours():
+    """Give viewports back what they showed before, and the tool, also in workspaces that are not shown now."""
+    for space in _ours():
         space.use_local_camera = bool(_before.get("local", False))
         space.camera = bpy.data.objects.get(_before.get("camera", "")) or space.camera
         view = space.region_3d
-        view.view_perspective = "PERSP" if _before.get("perspective", "PERSP") == "CAMERA" else _before.get(
-            "perspective", "PERSP"
-        )
+        before = _before.get("perspective", "PERSP")
+        view.view_perspective = "PERSP" if before == "CAMERA" else before
         if "matrix" in _before:
             view.view_distance = _before["distance"]
             view.view_matrix = _before["matrix"]
         space.overlay.show_extras = _before.get("extras", True)
         space.overlay.show_outline_selected = _before.get("outline", True)
-        with bpy.context.temp_override(window=window, area=area):
-            tool = bpy.context.workspace.tools.from_space_view3d_mode("OBJECT", create=False)
-            if tool is not None and tool.idname == TOOL:
-                bpy.ops.wm.tool_set_by_id(name=_before.get("tool", "builtin.select_box"))
+    for workspace in bpy.data.workspaces:
+        tool = workspace.tools.from_space_view3d_mode("OBJECT", create=False)
+        if tool is not None and tool.idname == TOOL:
+            with bpy.context.temp_override(workspace=workspace):
+                bpy.ops.wm.tool_set_by_id(name=_before.get("tool", "builtin.select_box"), space_type="VIEW_3D")
     forget()
     redraw()
 
@@ -105,15 +105,15 @@ def forget() -> None:
     _entered.clear()
 
 
-def _ours() -> Iterator[tuple[Any, Any, Any]]:
+def _ours() -> Iterator[Any]:
     """Viewports that look through a photo's camera, or did before it was removed."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
+    for screen in bpy.data.screens:
+        for area in screen.areas:
             if area.type == "VIEW_3D":
                 space = area.spaces.active
                 gone = space.use_local_camera and space.camera is None
                 if gone or space.as_pointer() in _entered or (space.camera is not None and stage.KEY in space.camera):
-                    yield window, area, space
+                    yield space
 
 
 def redraw() -> None:

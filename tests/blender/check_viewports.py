@@ -240,6 +240,27 @@ def check_match_undone() -> None:
     assert looks.view_perspective == "CAMERA", "an undo after it leaves the view alone"
 
 
+def check_match_left_in_another_workspace() -> None:
+    """Who changes to another workspace and leaves the match there finds the first one as it was."""
+    bpy.ops.wm.read_factory_settings()
+    shown = bpy.context.window_manager.windows[0].workspace
+    away = next(one for one in bpy.data.workspaces if one != shown)  # windows change theirs at the next event only
+    space = next(area.spaces.active for area in away.screens[0].areas if area.type == "VIEW_3D")
+    tools = away.tools
+    tools.from_space_view3d_mode("OBJECT", create=True)
+    space.camera = enter_match()
+    space.region_3d.view_perspective, space.overlay.show_extras = "CAMERA", False
+    match_viewport._entered.add(space.as_pointer())
+    own, match_viewport.TOOL = match_viewport.TOOL, "builtin.move"  # tools of add-ons are not there without a window
+    with bpy.context.temp_override(workspace=away):
+        bpy.ops.wm.tool_set_by_id(name=match_viewport.TOOL, space_type="VIEW_3D")
+    assert tools.from_space_view3d_mode("OBJECT").idname == match_viewport.TOOL
+    match_viewport.leave()
+    match_viewport.TOOL = own
+    assert space.region_3d.view_perspective == "PERSP" and space.overlay.show_extras
+    assert tools.from_space_view3d_mode("OBJECT").idname == "builtin.select_box"
+
+
 def check_match_left_by_loading() -> None:
     """A match that another file has ended says nothing of that file's viewports."""
     bpy.ops.wm.read_factory_settings()
@@ -303,6 +324,7 @@ def main() -> None:
     check_gpu_memory(state)
     check_many_objects()
     check_match_undone()
+    check_match_left_in_another_workspace()
     check_match_left_by_loading()
     check_import()
     idto3d_blender.unregister()

@@ -186,7 +186,7 @@ def check_given_up(head: Any, mine: Any) -> None:
 
 
 def check_place(head: Any, mine: Any, truth: np.ndarray) -> None:
-    """It stands beside its head, whatever the scale of that, and no further off than it has to."""
+    """It stands beside its head, whatever the scale and turn of that, and no further off than it has to."""
     for obj in bpy.context.scene.objects:
         obj.hide_set(obj != head)
     for scale in (1.0, 100.0, 600.0, 3000.0):
@@ -197,6 +197,15 @@ def check_place(head: Any, mine: Any, truth: np.ndarray) -> None:
         (low, _), (_, head_high) = room.box(made), room.box(head)
         assert head_high[0] <= low[0] < head_high[0] + 0.34 * scale, scale
         bpy.data.objects.remove(made)
+    # Lying with its crown along -X it reaches to the left of its place.
+    head.scale, head.location, head.rotation_euler = (1, 1, 1), (-0.34, 0, 0), (0, -np.pi / 2, 0)
+    bpy.context.view_layer.update()
+    made = wrap_head._object(head, mine, truth)
+    bpy.context.view_layer.update()
+    (low, _), (_, head_high) = room.box(made), room.box(head)
+    assert head_high[0] <= low[0] < head_high[0] + 0.34, (low, head_high)
+    bpy.data.objects.remove(made)
+    head.rotation_euler = (0, 0, 0)
 
 
 def check_thread() -> None:
