@@ -21,7 +21,7 @@ FROWN = "browDown"
 MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheekPuff"), "eyeLook"
 POSE = 7
 """Rotation (3), log scale, shift (2), inverse distance."""
-SIGMA = 0.001  # metres on the face: a landmark's that the model trusts fully, beyond what landmarks err together
+SIGMA = 0.001  # metres on the face, of a landmark that the model trusts fully: what it errs by for itself
 SIGMA_OUTLINE = 0.012  # of the person's outline, at each of the points that it is asked at: neighbours err together
 HUBER = 2.0  # sigmas where the loss turns from square to straight
 SIGMA_EXPRESSION = 0.3  # of the expression's coefficients around what the blendshape net says

@@ -42,13 +42,12 @@ MARGIN = 1.5  # of a face's box that is cropped for the net, see photos/landmark
 @dataclass(frozen=True, eq=False)
 class Moves:
     """A synthetic take: weights (T,52) of ARKIT; points (T,478,2) and depth (T,478) in pixels of SIZE; scores (T,52);
-    angles (T,2) yaw and pitch of the head, radians; neutral (P,3) the person at rest."""
+    neutral (P,3) the person at rest."""
 
     weights: Array
     points: Array
     depth: Array
     scores: Array
-    angles: Array
     neutral: Array
 
 
@@ -96,9 +95,7 @@ def make_moves(population: Population, nets: FaceNets, seed: int) -> Moves:
         guess, _ = photo_camera(camera, SIZE).project(at)
         points[n], depth[n] = _seen(rng, image, guess, nets)
         scores[n] = read_shapes(points[n], nets)
-    # The camera moves instead of the head: a turn of the head to its left is a camera on its right.
-    angles = np.radians([[-camera.azimuth, camera.elevation] for camera in cameras])
-    return Moves(weights, points, depth, scores, angles, person.neutral)
+    return Moves(weights, points, depth, scores, person.neutral)
 
 
 def _cameras(rng: np.random.Generator) -> list[Camera]:

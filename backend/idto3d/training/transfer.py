@@ -28,7 +28,6 @@ class Hairstyle:
     """One of the kit's styles on the model's neutral head: vertices (V,3), normals (V,3) of the volume that the cards
     stand for, triangles (F,3), uv (V,2), near (V,8) skin vertices of the model."""
 
-    name: str
     vertices: Array
     normals: Array
     triangles: Array
@@ -175,4 +174,4 @@ def _hairstyle(kit: Any, number: int, skin: Skin, registered: Array, model: Head
     skin_normals = vertex_normals(neutral, model.triangles_of(*SKIN_PARTS))[own]
     normals = hug * skin_normals[below].mean(1) + (1.35 - hug) * away
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    return Hairstyle(part.name, vertices, normals, cards.triangles, cards.uv, own[below])
+    return Hairstyle(vertices, normals, cards.triangles, cards.uv, own[below])
