@@ -19,6 +19,7 @@ from .mesh.texels import make_texels
 from .volume.hair import HairVolume, carve_hair
 from .volume.hair_mask import hair_mask
 from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity, with_rim
+from .volume.hang import hung
 from .volume.hood import read_at
 from .volume.strands import disk_place, strand_pattern
 
@@ -84,12 +85,14 @@ class HairStart:
         """(F',3) triangles that are opaque by more than half."""
         return self.mesh.triangles[self.at_vertices(self.alpha)[self.mesh.triangles].mean(1) > 0.5]
 
-    def piece(self, motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
-        """What ships, where the head has moved by motion (P,3) since the mesh was made."""
-        own = [self.moved(offset).astype(np.float32) for offset in offsets.values()]
-        mesh = self.mesh
+    def piece(self, skin: tuple[Array, Array], motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
+        """What ships, where the head has moved by motion (P,3) since the mesh was made. skin: its vertices (P,3) now,
+        and triangles (F,3)."""
+        mesh, away = self.mesh, self.attachment.gap.numpy()
+        vertices = mesh.vertices + self.moved(motion)
+        own = [hung(vertices, away, self.moved(offset), skin, offset).astype(np.float32) for offset in offsets.values()]
         return HairPiece(
-            mesh.vertices + self.moved(motion),
+            vertices,
             np.stack(own) if own else np.zeros((0, len(mesh.vertices), 3)),
             mesh.triangles,
             mesh.uv,

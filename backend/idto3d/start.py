@@ -19,6 +19,7 @@ from .fit.relight import relit
 from .fit.subject import Fitted, fit_subject
 from .hair import HairSeen, HairStart, paint, see_hair
 from .headmodel import HeadModel
+from .headmodel.model import SKIN_PARTS
 from .photos import Face
 from .volume.beard import Beard, grow_beard
 
@@ -74,7 +75,8 @@ def _head(
         neutral, offsets = keys.neutral, keys.offsets
     hair = None
     if start.hair is not None and hair_maps is not None:
-        hair = start.hair.piece(neutral - start.neutral, offsets, hair_maps)
+        skin = neutral, start.model.triangles_of(*SKIN_PARTS)
+        hair = start.hair.piece(skin, neutral - start.neutral, offsets, hair_maps)
     beard = None if start.beard is None else start.beard.piece(start.model, neutral - start.neutral, offsets)
     return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair, beard)
 

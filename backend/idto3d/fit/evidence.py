@@ -18,6 +18,7 @@ from .crease_mask import crease_mask
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
 from .hair_colour import HairColour, hair_on_skin
+from .lids import even_lids
 from .occluders import above_collar, features_of, occluders, skin_like, zones_of
 from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
 from .result import HeadFit
@@ -118,7 +119,8 @@ def gather_evidence(
             cover, strands = covered[material.name]
             strand = hair.colour.tone * hair.colour.strands(strands)
             under = (under + cover[:, None] * (strand - under)).astype(np.float32)
-        albedo = _joined(own, weights, at.spread(under))
+        shown = np.max([w for _, w in (*own.own, *own.lent)], 0)
+        albedo = even_lids(model, at, _joined(own, weights, at.spread(under)), shown)
         gloss = gloss_of(model, at, (material.roughness, material.specular), lips, shine)
         return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
 
