@@ -118,13 +118,13 @@ class Prior(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, H, W, 3) in 0..1 to scaled latents (B, 4, h, w): the posterior's mean. Differentiable."""
-        x = images.permute(0, 3, 1, 2).to(self.vae.dtype) * 2.0 - 1.0
+        x = images.permute(0, 3, 1, 2).float() * 2.0 - 1.0
         return self.vae.encode(x).latent_dist.mean * self.pack.latent_scale
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, 4, h, w) to images (B, H, W, 3), clamped to 0..1."""
-        x = self.vae.decode(latents.to(self.vae.dtype) / self.pack.latent_scale).sample
+        x = self.vae.decode(latents.float() / self.pack.latent_scale).sample
         return (x * 0.5 + 0.5).clamp(0.0, 1.0).permute(0, 2, 3, 1).contiguous()
 
     @torch.no_grad()
@@ -143,7 +143,7 @@ class Prior(nn.Module):
     @torch.no_grad()
     def predict(self, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
         """The predicted noise (B, 4, h, w), float32, of noisy latents z_t (B, 4, h, w) at integer timesteps t (B,)."""
-        dtype = self.unet.dtype
+        dtype = self.unet.conv_in.weight.dtype  # diffusers' own `dtype` walks through the whole net
         out = denoise(self.unet, z_t.to(dtype), t, cond.to(dtype)).float()
         return self.schedule.eps_from_v(z_t.float(), out, t) if self.pack.prediction_type == "v_prediction" else out
 
