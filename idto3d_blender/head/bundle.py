@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files
     from idto3d_shared.errors import BundleError
     from idto3d_shared.fit_file import FIT, FitCamera, FitFile, FitPhoto, close_up, read_fit
-    from idto3d_shared.gltf import zeros_below
     from idto3d_shared.live_link import SHAPES as ARKIT
     from idto3d_shared.png import size_of
 else:
@@ -36,7 +35,6 @@ else:
     from .idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files
     from .idto3d_shared.errors import BundleError
     from .idto3d_shared.fit_file import FIT, FitCamera, FitFile, FitPhoto, close_up, read_fit
-    from .idto3d_shared.gltf import zeros_below
     from .idto3d_shared.live_link import SHAPES as ARKIT
     from .idto3d_shared.png import size_of
 
@@ -58,7 +56,6 @@ __all__ = [
     "read_bundle_files",
     "read_fit",
     "size_of",
-    "zeros_below",
 ]
 
 

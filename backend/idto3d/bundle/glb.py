@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from idto3d_shared.gltf import zeros_below
-
 from ..arrays import Array
 from ..mesh.surface import split_quads
 from .format import COMPRESSION, Bundle, BundleMaterial, Bytes, to_head_frame
@@ -247,7 +245,6 @@ class _Gltf:
             "bufferViews": self.views,
             "buffers": [{"byteLength": len(self.buffer)}],
         }
-        self.buffer += zeros_below(content, len(self.buffer))
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
         text += b" " * (-len(text) % 4)
         with file.open("wb") as stream:

@@ -10,12 +10,13 @@ from typing import Any
 
 import bpy
 
-from ..bundle import zeros_below
 from .presets import Preset, Textures, ending
 
 OPERATORS = {"GLTF": "EXPORT_SCENE_OT_gltf", "FBX": "EXPORT_SCENE_OT_fbx"}
 _ADDONS = {"GLTF": "glTF 2.0 format", "FBX": "FBX format"}
 TEXTURES = "textures"
+_ROW = 12  # bytes of a row of a morph target: three floats
+_VERTICES = 34962  # ARRAY_BUFFER
 # Blender's name of the axis that is "forward" for who looks the head in the face, with each axis up.
 _FORWARD = {"Y": "-Z", "Z": "Y"}
 
@@ -39,7 +40,7 @@ def write(file: Path, preset: Preset, textures: Textures, notes: Mapping[str, st
         _note_in_usd(file, notes)
     else:
         _gltf(file, textures, notes, moving)
-        _complete_gltf(file, notes)
+        _complete_gltf(file, notes, preset.name == "GODOT")
 
 
 def main_file(folder: Path, name: str, preset: Preset, textures: Textures) -> Path:
@@ -123,14 +124,15 @@ def _note_in_usd(file: Path, notes: Mapping[str, str]) -> None:
     layer.Save()
 
 
-def _complete_gltf(file: Path, notes: Mapping[str, str]) -> None:
-    """What the exporter has no option for: asset.extras, the animation's name, zeros below morph targets."""
+def _complete_gltf(file: Path, notes: Mapping[str, str], zeros: bool) -> None:
+    """What the exporter has no option for: asset.extras, the animation's name; zeros: see `_zeros_below`."""
     content, data = _gltf_parts(file)
     content["asset"]["extras"] = {**content["asset"].get("extras", {}), **notes}
     for animation in content.get("animations", ()):
         animation["name"] = bpy.context.scene.name
     data += bytes(-len(data) % 4)
-    data += zeros_below(content, len(data))
+    if zeros:
+        data += _zeros_below(content, len(data))
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     if file.suffix == ".gltf":
         file.write_bytes(text)
@@ -141,6 +143,25 @@ def _complete_gltf(file: Path, notes: Mapping[str, str]) -> None:
         stream.write(struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text) + len(data), len(text), b"JSON") + text)
         stream.write(struct.pack("<I4s", len(data), b"BIN\0"))
         stream.write(data)
+
+
+def _zeros_below(content: dict[str, Any], start: int) -> bytes:
+    """Zeros that are to be appended to the one buffer, which has ``start`` bytes: all accessors without a buffer view,
+    which are morph targets, get one with them.
+
+    The specification has zeros there anyway, but Godot before 4.1 reads the first buffer view
+    (https://github.com/godotengine/godot/pull/76875). For Godot alone: Babylon.js (9.35) writes the targets' values into
+    a buffer view that they share.
+    """
+    bare = [accessor for accessor in content["accessors"] if "bufferView" not in accessor]
+    zeros = bytes(_ROW * max((accessor["count"] for accessor in bare), default=0))
+    if zeros:
+        view = {"buffer": 0, "byteOffset": start, "byteLength": len(zeros), "byteStride": _ROW, "target": _VERTICES}
+        content["bufferViews"].append(view)
+        content["buffers"][0]["byteLength"] = start + len(zeros)
+    for accessor in bare:
+        accessor["bufferView"] = len(content["bufferViews"]) - 1
+    return zeros
 
 
 def _gltf_parts(file: Path) -> tuple[dict[str, Any], bytes]:
