@@ -150,8 +150,8 @@ def _zeros_below(content: dict[str, Any], start: int) -> bytes:
     which are morph targets, get one with them.
 
     The specification has zeros there anyway, but Godot before 4.1 reads the first buffer view
-    (https://github.com/godotengine/godot/pull/76875). For Godot alone: Babylon.js (9.35) writes the targets' values into
-    a buffer view that they share.
+    (https://github.com/godotengine/godot/pull/76875). For Godot alone: Babylon.js (9.35) writes the targets' values
+    into a buffer view that they share.
     """
     bare = [accessor for accessor in content["accessors"] if "bufferView" not in accessor]
     zeros = bytes(_ROW * max((accessor["count"] for accessor in bare), default=0))
