@@ -14,9 +14,8 @@ UP, OUT = np.array([0.0, 0.004, 0.0]), np.array([0.0, 0.0, 0.002])
 
 def moved(height: float, away: float, offset: np.ndarray) -> np.ndarray:
     """Motion of hair over the middle of skin that moves by offset (3,)."""
-    hair = np.array([[0.02, 0.02, height]])
-    every = np.broadcast_to(offset, SKIN.shape)
-    return hung(hair, np.array([away]), offset[None], (SKIN, TRIANGLES), every)[0]
+    hair, every = np.array([[0.02, 0.02, height]]), np.broadcast_to(offset, SKIN.shape)
+    return next(hung(hair, np.array([away]), (SKIN, TRIANGLES), [(every, offset[None])]))[0]
 
 
 def test_short_hair_goes_with_its_scalp_and_a_fringe_stays() -> None:
@@ -34,3 +33,11 @@ def test_rising_skin_lifts_what_it_would_come_through() -> None:
 
 def test_skin_that_stays_moves_nothing() -> None:
     np.testing.assert_allclose(moved(0.001, 0.03, 0 * OUT), 0.0, atol=0)
+
+
+def test_hair_beside_the_skin_is_not_thrown_about() -> None:
+    """Of a forehead that turns up, hair below its edge is lifted by no more than the edge moves."""
+    hair = np.array([[0.02, -0.015, 0.0]])
+    turned = SKIN[:, 1:2] * np.array([0.0, 0.0, 1.0]) + [0.0, 0.0, 0.001]
+    found = next(hung(hair, np.array([0.03]), (SKIN, TRIANGLES), [(turned, 0 * hair)]))[0]
+    assert np.linalg.norm(found) < 0.0011

@@ -87,10 +87,11 @@ class HairStart:
 
     def piece(self, skin: tuple[Array, Array], motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
         """What ships, where the head has moved by motion (P,3) since the mesh was made. skin: its vertices (P,3) now,
-        and triangles (F,3)."""
+        and triangles (F,3) of what may lift hair."""
         mesh, away = self.mesh, self.attachment.gap.numpy()
         vertices = mesh.vertices + self.moved(motion)
-        own = [hung(vertices, away, self.moved(offset), skin, offset).astype(np.float32) for offset in offsets.values()]
+        motions = ((offset, self.moved(offset)) for offset in offsets.values())
+        own = [motion.astype(np.float32) for motion in hung(vertices, away, skin, motions)]
         return HairPiece(
             vertices,
             np.stack(own) if own else np.zeros((0, len(mesh.vertices), 3)),

@@ -23,6 +23,7 @@ from .headmodel.model import SKIN_PARTS
 from .photos import Face
 from .volume.beard import Beard, grow_beard
 
+UPPER_LIDS = (159, 386)  # landmarks
 Began = Callable[[str], None]
 """Called with the name of what begins; raises Cancelled to stop."""
 
@@ -75,10 +76,17 @@ def _head(
         neutral, offsets = keys.neutral, keys.offsets
     hair = None
     if start.hair is not None and hair_maps is not None:
-        skin = neutral, start.model.triangles_of(*SKIN_PARTS)
-        hair = start.hair.piece(skin, neutral - start.neutral, offsets, hair_maps)
+        lifting = neutral, _over_eyes(start.model, neutral)
+        hair = start.hair.piece(lifting, neutral - start.neutral, offsets, hair_maps)
     beard = None if start.beard is None else start.beard.piece(start.model, neutral - start.neutral, offsets)
     return assemble(start.model, neutral, offsets, start.evidence.vertex_seen, maps, hair, beard)
+
+
+def _over_eyes(model: HeadModel, neutral: Array) -> Array:
+    """(F,3) triangles of the skin above the upper lids: below, the jaw would throw hair about."""
+    triangles = model.triangles_of(*SKIN_PARTS)
+    above = neutral[:, 1] > model.landmarks(neutral)[list(UPPER_LIDS), 1].max()
+    return triangles[above[triangles].all(1)]
 
 
 def scene_of(start: Start, offsets: Mapping[str, Array]) -> Scene:

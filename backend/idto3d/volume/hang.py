@@ -2,6 +2,8 @@
 """How hair goes with an expression: short hair as its scalp does; a fringe, and hair that stands off, hang where they
 are, for the skin glides under them. Where skin rises into hair it lifts it."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import torch
 
@@ -13,32 +15,29 @@ from ..ramps import ramp
 ROOTED = (0.006, 0.014)  # metres from the scalp up to which hair goes with it, and from which it does not
 CLEAR = 0.003  # metres that skin keeps from hair, where it kept as many
 NEAR = 0.02  # metres from the skin: farther off nothing is lifted
-MOVES = 3e-4  # metres: less is no motion
 
 
-def hung(hair: Array, away: Array, carried: Array, skin: tuple[Array, Array], offset: Array) -> Array:
-    """(N,3) motion of hair (N,3), whose vertices lie away (N,) metres from the scalp that would carry them (N,3).
+def hung(
+    hair: Array, away: Array, skin: tuple[Array, Array], motions: Iterable[tuple[Array, Array]]
+) -> Iterator[Array]:
+    """Motion (N,3) of hair (N,3), whose vertices lie away (N,) metres from the scalp, in each of several expressions.
 
-    skin: vertices (P,3) of the head at rest and triangles (F,3) of its skin; offset (P,3): what the expression adds.
+    skin: vertices (P,3) of the head at rest and triangles (F,3) of the skin that may lift hair. motions: of each
+    expression what it adds to the head (P,3), and what the scalp alone would give to hair (N,3).
     """
-    moved = carried * ramp(away, ROOTED[1], ROOTED[0])[:, None]
-    rest, triangles = skin
-    moving = triangles[np.linalg.norm(offset, axis=1)[triangles].max(1) > MOVES]
-    low, high = rest[moving].reshape(-1, 3).min(0, initial=np.inf), rest[moving].reshape(-1, 3).max(0, initial=-np.inf)
-    near = np.flatnonzero(((hair > low - NEAR) & (hair < high + NEAR)).all(1))
-    if not len(near):
-        return moved
-    before, _ = _clearance(hair[near], rest, moving)
-    after, outwards = _clearance(hair[near] + moved[near], rest + offset, moving)
-    lift = np.where(np.abs(before) < NEAR, np.maximum(np.minimum(before, CLEAR) - after, 0.0), 0.0)
-    moved[near] += lift[:, None] * outwards
-    return moved
+    vertices, triangles = skin
+    at = Surface(vertices, triangles).attach(hair)
+    faces, rooted = torch.from_numpy(triangles), ramp(away, ROOTED[1], ROOTED[0])[:, None]
 
+    def below(field: Array) -> Array:
+        return carry(torch.from_numpy(np.ascontiguousarray(field, np.float64)), faces, at).numpy()
 
-def _clearance(points: Array, vertices: Array, triangles: Array) -> tuple[Array, Array]:
-    """(N,) metres of points (N,3) over a surface, negative under it, and its normals there (N,3)."""
-    at = Surface(vertices, triangles).attach(points)
-    fields = torch.from_numpy(np.concatenate([vertices, vertex_normals(vertices, triangles)], 1))
-    foot, normal = np.split(carry(fields, torch.from_numpy(triangles), at).numpy(), 2, axis=1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    return ((points - foot) * normal).sum(1), normal
+    outwards = below(vertex_normals(vertices, triangles))
+    outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-9)
+    room = np.maximum(((hair - below(vertices)) * outwards).sum(1) - CLEAR, 0.0)
+    near = at.gap.numpy() < NEAR
+    for offset, carried in motions:
+        moved = carried * rooted
+        # By no more than the skin moves: where it ends, and hair does not, nearest places tell nothing else.
+        rise = ((below(offset) - moved) * outwards).sum(1)
+        yield moved + (near * np.maximum(rise - room, 0.0))[:, None] * outwards
