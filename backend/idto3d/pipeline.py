@@ -4,6 +4,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,7 @@ from .photos.nets import FaceNets, load_face_nets
 from .places import check_place, checkpoint_folder
 from .preview import photo_portrait, plain_portrait
 from .prior.pack import Pack, check_expressions, read_pack
-from .start import Start, as_shipped, begin, head_from, head_of, recarved, scene_of
+from .start import Start, as_shipped, begin, head_from, head_of, keys_from, recarved, scene_of
 from .subject import Subject, read_subject
 from .verdict import fit_event
 
@@ -122,7 +123,7 @@ def generate(
 def show_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live: Live) -> None:
     """Preview the head that the photos alone show, then write it as a bundle with all keys, two seconds later."""
     start = origin.start
-    live.show(lambda: head_of(start, offsets), now=True)
+    live.show(lambda: head_of(start, {}), now=True)
     _import_stages_aside()  # not sooner: imports hold the interpreter's lock, which would delay the preview
     whole = partial(head_of, start, offsets, whole=True)
     if folder := live.show_bundle("sketch", lambda: to_bundle(whole(), origin, clock.timings, {})):
@@ -212,7 +213,7 @@ def distil(
         def step(number: int, steps: int, current: Callable[[], Scene]) -> None:
             clock(stage, number, steps)
             if live is not None:
-                live.show(lambda: head_from(start, names, to_device(current(), "cpu")))
+                live.show(lambda: head_from(start, to_device(current(), "cpu")))
 
         return Callbacks(step, clock.poll)
 
@@ -220,10 +221,16 @@ def distil(
     scene, moved = run_geometry(scene, prior, who, wanted, run, callbacks("geometry", start))
     start, scene = recarved(start, to_device(scene, "cpu"))
     give_back()
-    scene, painted = run_texture(to_device(scene, device), prior, who, wanted, run, callbacks("texture", start))
-    give_back()
-    clock("making the keys")
-    return head_from(start, names, to_device(scene, "cpu"), whole=True), {"moved": moved, "painted": painted}
+    beside = ThreadPoolExecutor(1)  # the shape is done: its keys do not wait for the paint
+    try:
+        keys = beside.submit(keys_from, start, names, scene)
+        scene, painted = run_texture(to_device(scene, device), prior, who, wanted, run, callbacks("texture", start))
+        give_back()
+        clock("making the keys")
+        head = head_from(start, to_device(scene, "cpu"), keys.result())
+    finally:
+        beside.shutdown(wait=False)  # whoever stops the job does not wait for them
+    return head, {"moved": moved, "painted": painted}
 
 
 def settle_torch(seed: int) -> None:

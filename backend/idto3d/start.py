@@ -12,7 +12,7 @@ from .arrays import Array
 from .bundle import SKIN
 from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
 from .finish import Head, assemble
-from .finish.keys import all_keys
+from .finish.keys import Keys, all_keys
 from .fit.close_up import enlarged
 from .fit.evidence import Evidence, HairOver, gather_evidence
 from .fit.relight import relit
@@ -63,17 +63,14 @@ def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> S
 def head_of(start: Start, offsets: Mapping[str, Array], whole: bool = False) -> Head:
     """The head before distillation; offsets: expression to (P,3). whole: with all keys, as it ships; previews need
     none."""
-    hair = None if start.hair is None else start.hair.maps
-    return _head(start, start.neutral, offsets, start.evidence.maps, hair, whole)
-
-
-def _head(
-    start: Start, neutral: Array, offsets: Mapping[str, Array], maps: Mapping[str, Array], hair_maps: Array | None,
-    whole: bool,
-) -> Head:  # fmt: skip
+    keys = Keys(start.neutral, offsets)
     if whole:
-        keys = all_keys(start.model, neutral, start.fitted.fit.resting, offsets)
-        neutral, offsets = keys.neutral, keys.offsets
+        keys = all_keys(start.model, start.neutral, start.fitted.fit.resting, offsets)
+    return _head(start, keys, start.evidence.maps, None if start.hair is None else start.hair.maps)
+
+
+def _head(start: Start, keys: Keys, maps: Mapping[str, Array], hair_maps: Array | None) -> Head:
+    neutral, offsets = keys.neutral, keys.offsets
     hair = None
     if start.hair is not None and hair_maps is not None:
         lifting = neutral, _over_eyes(start.model, neutral)
@@ -113,16 +110,20 @@ def recarved(start: Start, scene: Scene) -> tuple[Start, Scene]:
     return replace(start, hair=hair, hair_seen=seen), scene
 
 
-def head_from(start: Start, names: Sequence[str], scene: Scene, whole: bool = False) -> Head:
-    """The head of a scene on the CPU; names of its expressions, neutral first; whole: see `head_of`."""
-    neutral = scene.neutral.numpy().astype(np.float64)
+def keys_from(start: Start, names: Sequence[str], scene: Scene) -> Keys:
+    """All keys of a scene on the CPU; names of its expressions, neutral first."""
     displacements = scene.displacements.numpy().astype(np.float64)
     offsets = dict(zip(names[1:], displacements[1:], strict=True))
+    return all_keys(start.model, scene.neutral.numpy().astype(np.float64), start.fitted.fit.resting, offsets)
+
+
+def head_from(start: Start, scene: Scene, keys: Keys | None = None) -> Head:
+    """The head of a scene on the CPU; without keys, which previews do not show, it has none."""
     maps = {name: scene.maps[name].numpy() for name in start.evidence.maps}
     hair = None
     if start.hair is not None:
         hair = scene.maps[HAIR].numpy() if scene.hair_mesh is not None else start.hair.maps
-    return _head(start, neutral, offsets, maps, hair, whole)
+    return _head(start, keys or Keys(scene.neutral.numpy().astype(np.float64), {}), maps, hair)
 
 
 def as_shipped(head: Head, start: Start) -> Head:

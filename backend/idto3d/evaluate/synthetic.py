@@ -192,7 +192,7 @@ def _painted_by_samples(tools: Instruments, study: Study, truth: Truth, sketch: 
     who = condition_on(tools.pack, sketch.subject.y_id, names, study.config.prompt)
     wanted = DistillationConfig.from_pack(tools.pack.distillation)
     start, scene = recarved(sketch.start, scene_of(sketch.start, sketch.offsets))
-    head = head_from(start, names, paint_samples(scene, prior, who, wanted, study.config.seed))
+    head = head_from(start, paint_samples(scene, prior, who, wanted, study.config.seed))
     return measure_head(tools, truth, start, start.neutral, head, study.config.working_size)
 
 

@@ -168,8 +168,8 @@ def sample(image: Array, pixel: Array) -> Array:
 
 
 def _within(pixel: Array, size: int) -> Array:
-    inside: Array = (pixel > 0.5) & (pixel < size - 1.5)
-    return np.all(inside, -1)
+    x, y = pixel.T
+    return np.asarray((x > 0.5) & (x < size - 1.5) & (y > 0.5) & (y < size - 1.5))
 
 
 def seen_weights(photo: Projected, pixel: Array, height: Array, facing: Array) -> Array:
