@@ -91,7 +91,8 @@ class HairStart:
         mesh, away = self.mesh, self.attachment.gap.numpy()
         vertices = mesh.vertices + self.moved(motion)
         motions = ((offset, self.moved(offset)) for offset in offsets.values())
-        own = [motion.astype(np.float32) for motion in hung(vertices, away, skin, motions)]
+        hanging = hung(vertices, away, skin, motions) if offsets else []  # a preview has none, and waits for nothing
+        own = [motion.astype(np.float32) for motion in hanging]
         return HairPiece(
             vertices,
             np.stack(own) if own else np.zeros((0, len(mesh.vertices), 3)),
