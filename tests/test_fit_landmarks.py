@@ -96,9 +96,11 @@ def test_head_expression_and_camera_are_recovered(model: HeadModel) -> None:
     assert off(model, model.shape(fit.identity), model.shape(identity)) < 0.75 * mean
 
 
-def test_more_steps_change_nothing(tiny: HeadModel) -> None:
+def test_more_steps_change_nothing(tiny: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     face = face_of(tiny, camera_of(tiny, 25, 5), tiny.shape(person(tiny, 2)))
-    some, many = (fit_landmarks(tiny, [face], n) for n in (12, 60))
+    some = fit_landmarks(tiny, [face])
+    monkeypatch.setattr(fit_room, "STEPS", 60)
+    many = fit_landmarks(tiny, [face])
     np.testing.assert_allclose(some.identity, many.identity, atol=0.02)
 
 
@@ -145,7 +147,10 @@ def test_one_landmark_far_off_hardly_moves_the_fit(model: HeadModel, far: float)
     assert 0 < moved.max() < 0.0006
 
 
-def test_the_cost_is_hubers_for_landmarks_and_square_for_priors(tiny: HeadModel) -> None:
+def test_the_cost_is_hubers_for_landmarks_and_square_for_priors(
+    tiny: HeadModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_room, "MORE_STEPS", 0)  # only the cost of what is given
     camera = camera_of(tiny, distance=1 / INVERSE_DISTANCE)
     identity, expression = person(tiny, 6), np.zeros(len(tiny.expression_names))
 
@@ -155,7 +160,7 @@ def test_the_cost_is_hubers_for_landmarks_and_square_for_priors(tiny: HeadModel)
         landmarks[4, 0] += aside * SIGMA * camera.scale
         state = PhotoState(camera, expression, np.zeros(len(expression)))
         before = LandmarkFit(identity, expression, (state,), (0.0,), 0.0)
-        return refit_with(tiny, [replace(face, landmarks=landmarks)], before, steps=0).cost
+        return refit_with(tiny, [replace(face, landmarks=landmarks)], before).cost
 
     zero = np.zeros_like(identity)
     for times in (1.0, 3.0, 30.0):

@@ -133,23 +133,23 @@ class LandmarkFit:
     cost: float
 
 
-def fit_landmarks(model: HeadModel, faces: Sequence[Face], steps: int = STEPS) -> LandmarkFit:
+def fit_landmarks(model: HeadModel, faces: Sequence[Face]) -> LandmarkFit:
     """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
     photos, likely = [Observed.of(model, face) for face in faces], likely_identity(model, faces)
     starts = tuple(_start(model, photo, face, likely) for photo, face in zip(photos, faces, strict=True))
-    return _gauss_newton(photos, starts, likely, steps)
+    return _gauss_newton(photos, starts, likely, STEPS)
 
 
 def refit_with(
     model: HeadModel, faces: Sequence[Face], before: LandmarkFit, lines: Sequence[Lines | None] | None = None,
-    likely: Likely | None = None, steps: int = MORE_STEPS,
+    likely: Likely | None = None,
 ) -> LandmarkFit:  # fmt: skip
     """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie.
 
     likely: what is known of the identity beside landmarks and lines, by default `likely_identity`.
     """
     photos = [Observed.of(model, *pair) for pair in zip(faces, lines or [None] * len(faces), strict=True)]
-    return _gauss_newton(photos, before.states, likely or likely_identity(model, faces), steps, before.identity)
+    return _gauss_newton(photos, before.states, likely or likely_identity(model, faces), MORE_STEPS, before.identity)
 
 
 def _expected(model: HeadModel, face: Face) -> Array:
@@ -197,7 +197,7 @@ def _gauss_newton(
     photos: Sequence[Observed], states: tuple[PhotoState, ...], likely: Likely, steps: int,
     identity: Array | None = None,
 ) -> LandmarkFit:  # fmt: skip
-    """Cameras alone for `pose_steps` where no identity is given, then everything for `steps`."""
+    """Cameras alone for POSE_STEPS where no identity is given, then everything for `steps`."""
     m, e = len(photos[0].at.identity), len(photos[0].at.expression)
     a = likely.mean if identity is None else identity
     pose_steps = POSE_STEPS if identity is None else 0

@@ -32,15 +32,14 @@ def even_lids(model: HeadModel, at: Texels, albedo: Array, seen: Array) -> Array
     around = np.flatnonzero(np.linalg.norm(points - marks[[*EYES[0], *EYES[1]]].mean(0), axis=1) < NEAR)
     if not len(around):
         return albedo
-    tree = cKDTree(points[around])
+    away, nearest = cKDTree(points[around]).query([_outline(marks, *both) for both in zip(EYES, BROWS, strict=True)])
+    if away.max() > REACH:
+        return albedo
     folded = np.maximum(at.image(at.at(_folded(model)[:, None])[:, 0]), 1 - seen)
     out = np.log(np.maximum(albedo, 1e-3)).astype(np.float32)
     own, _ = smooth_within(out, np.ones((size, size), np.float32), BROAD * size)
-    for eye, brow in zip(EYES, BROWS, strict=True):
-        away, nearest = tree.query(_outline(marks, eye, brow))
-        if away.max() > REACH:
-            return albedo
-        rows, columns = np.divmod(at.index[around[nearest]], size)
+    for eye, outline in zip(EYES, nearest, strict=True):
+        rows, columns = np.divmod(at.index[around[outline]], size)
         lid: Array = np.zeros((size, size), np.float32)
         cv2.fillPoly(lid, [np.stack([columns, rows], 1).astype(np.int32)], 1.0)
         ring = cv2.dilate(lid, np.ones((2 * round(AROUND * size) + 1,) * 2)) - lid

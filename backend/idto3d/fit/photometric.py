@@ -123,8 +123,8 @@ def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
     inverse_variance = 1 / (1 + (SHADE * usual / shade) ** 2)
     mean = weight * seen * inverse_variance / max(float((weight * seen * inverse_variance).sum()), 1e-9)
     logs, slopes = logs - mean @ logs, slopes - mean @ slopes
-    inverse_variance = seen * np.sqrt(inverse_variance)
-    return Shading(np.clip(logs, -OUTLIER, OUTLIER) * inverse_variance, slopes * inverse_variance[:, None], seen)
+    weight = seen * np.sqrt(inverse_variance)
+    return Shading(np.clip(logs, -OUTLIER, OUTLIER) * weight, slopes * weight[:, None], seen)
 
 
 def smaller(face: Face) -> Face:
