@@ -70,7 +70,7 @@ def search() -> Steps:
     yield from HANDS.click_on("key_search")
     yield from HANDS.write("jaw open")
     note(search_words=ext.properties.settings().key_search)
-    x, y = yield from HANDS.find('key_blocks["jawOpen"].value')
+    x, y = yield from HANDS.find('key_blocks["jawOpen"].value', at=0.2)
     region = HANDS.region()
     yield from HANDS.drag(x, y, region.x + region.width * 0.9, y)
     yield from HANDS.away()

@@ -270,9 +270,9 @@ def pose() -> Steps:
     HANDS.area().spaces.active.region_3d.view_rotation = Euler((1.45, 0.0, 0.45)).to_quaternion()
     key = "mouth_stretch"
     text = f'key_blocks["{key}"].value'
-    x, y = yield from HANDS.find(text)
+    x, y = yield from HANDS.find(text, at=0.2)
     region = HANDS.region()
-    yield from HANDS.drag(x, y, region.x + region.width * 0.95, y)
+    yield from HANDS.drag(x, y, region.x + region.width * 0.9, y)
     yield from HANDS.away()
     note(slid=key, slid_to=round(head.data.shape_keys.key_blocks[key].value, 2))
     yield from HANDS.shot("11-expression")

@@ -7,6 +7,7 @@ because Blender must go on drawing meanwhile.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ Steps = Generator[float, None, Any]
 _SETTLE = 0.12  # seconds from a moved mouse to a highlighted button, with software OpenGL
 # Turns of the wheel before each look at the sidebar: as it stands, from the top, then further down.
 _WHEEL = (0, -80, 10, 10, 10, 10, 10, 10)
+_LOCK = 5  # pixels that a button held down is moved before Blender takes it for a drag; it asks for 3 to 4
 _ROW = 14  # pixels between two looks, less than a button's height
 
 
@@ -90,9 +92,14 @@ class Hands:
         yield 0.3
         self.press(x, y, True)
         yield 0.15
-        for part in range(1, 9) if (x, y) != (to_x, to_y) else ():
-            self.move(x + (to_x - x) * part / 8, y + (to_y - y) * part / 8)
-            yield 0.06
+        # A number's field counts from the first place beyond its lock of some pixels at which it sees the mouse. A busy
+        # window takes several moves as one, and would count from far: so a little way at first, until that is seen.
+        far = math.hypot(to_x - x, to_y - y)
+        lock = min(_LOCK / far, 1.0) if far else 1.0
+        for part in np.linspace(lock, 1.0, 9) if far else ():
+            self.move(x + (to_x - x) * part, y + (to_y - y) * part)
+            yield 0.3 if part == lock else 0.06
+            yield 0.01  # however late that came, the window has then taken in this move once
         self.press(to_x, to_y, False)
         yield 0.4
 
