@@ -182,6 +182,20 @@ def test_a_beard_is_no_shadow() -> None:
     assert split(below)[-40:, 128].mean() > -0.2
 
 
+def test_black_strands_in_warm_light_are_hair_and_stay_black() -> None:
+    """As red as skin, but dark and uneven, which no shadow is; nothing of what is darker than skin is cut off."""
+    below = np.where(ROW > S // 2, -2.2, 0.0)
+    strands = np.where((COLUMN % 4 < 2) & (below < 0), 0.5, -0.5) * (below < 0)
+    hair, shadow = split(below + strands)[-40:, 60:196], split(below)[-40:, 60:196]
+    np.testing.assert_allclose(hair.mean(), -2.2, atol=0.1)
+    np.testing.assert_allclose(hair.std(), 0.5, rtol=0.1)
+    assert shadow.mean() > -1.3
+    # where an expression folds the skin, it takes more than a fold's unevenness
+    faint = np.where((COLUMN % 4 < 2) & (below < 0), 0.14, -0.14) * (below < 0)
+    plain, folded = (split(below + faint, fold)[-40:, 60:196].mean() for fold in (0.0, 1.0))
+    assert plain < folded - 0.3
+
+
 def test_the_chins_shadow_is_no_skin_though_it_has_two_sides() -> None:
     dark = np.where(ROW > S // 2, -0.5, 0.0)
     assert left_of(dark, other=dark, neck=1.0).mean(2)[-40:, 128].mean() > -0.2

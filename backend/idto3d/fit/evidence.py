@@ -18,6 +18,7 @@ from .crease_mask import crease_mask
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
 from .hair_colour import HairColour, hair_on_skin
+from .lashes import draw_lashes, measure_lashes
 from .lids import even_lids
 from .occluders import above_collar, features_of, occluders, skin_like, zones_of
 from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
@@ -105,6 +106,7 @@ def gather_evidence(
     names = [m.name for m in evident]
     texels = {m.name: material_texels(model, m, size) for m in evident}
     covered = {name: _covered(texels[name].at(rest), hair) for name in names}
+    lashes = measure_lashes(faces, shown, weights)
     shine = float(np.median([shine_of(model, photo) for photo in photos]))
 
     def laid(name: str) -> Layers:
@@ -121,6 +123,7 @@ def gather_evidence(
             under = (under + cover[:, None] * (strand - under)).astype(np.float32)
         shown = np.max([w for _, w in (*own.own, *own.lent)], 0)
         albedo = even_lids(model, at, _joined(own, weights, at.spread(under)), shown)
+        albedo = draw_lashes(model, at, albedo, lashes)
         gloss = gloss_of(model, at, (material.roughness, material.specular), lips, shine)
         return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
 

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The dark rim that the roots of lashes draw round an eye. Photographs cannot be projected there, since a pixel beside
+a lid's rim may be the eye's; so its darkness is measured and the rim drawn. Without it eyes look bare wherever lashes
+are thin or, as in some viewers, absent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ..arrays import Array
+from ..headmodel import HeadModel
+from ..mesh.texels import Texels
+from ..photos.faces import Face
+from .eyes import ENOUGH_RADIUS
+from .light import LUMINANCE
+from .projection import EYES, Projected, sample
+from .tone import IRIS, iris_of
+
+USUAL, TRUST_USUAL = (0.35, 0.6), 0.3  # lightness of upper and lower roots over the lid's; weight in photographs
+DARKEST = 0.12
+ACROSS = np.linspace(-0.2, 0.6, 17)  # iris radii out from a rim, at which it is looked at
+BESIDE = 0.3  # iris radii out from a rim, from where on it is the lid's skin
+SMALLEST = 0.3  # of ENOUGH_RADIUS: an iris too small to tell anything of lashes
+WIDTH = (0.0011, 0.0006)  # metres over which upper and lower roots fade
+CORNER = 0.25  # of a rim, from the inner corner, over which lashes thicken
+POINTS = 80  # of a rim
+
+
+@dataclass(frozen=True)
+class Lashes:
+    """How light the roots of upper and lower lashes look, 0..1 of the skin of the lid beside them."""
+
+    upper: float
+    lower: float
+
+
+def measure_lashes(faces: Sequence[Face], photos: Sequence[Projected], weights: Array) -> Lashes:
+    """Geometric mean over photographs, by their weights (K,), and both eyes, and a little of what is usual, which is
+    what small pictures leave."""
+    found, trust = [np.array(USUAL)], [TRUST_USUAL]
+    for face, photo, weight in zip(faces, photos, weights, strict=True):
+        light = photo.linear @ LUMINANCE.astype(np.float32)
+        for eye, iris in zip(EYES, IRIS, strict=True):
+            _, radius = iris_of(face.landmarks, iris)
+            middle = face.landmarks[list(eye)].mean(0)
+            found.append(np.array([_darkness(light, rim, middle, radius) for rim in _rims(face.landmarks, eye)]))
+            trust.append(float(weight) * float(np.clip(radius / ENOUGH_RADIUS - SMALLEST, 0, 1)))
+    upper, lower = np.exp(np.average(np.log(found), axis=0, weights=trust))
+    return Lashes(float(upper), float(lower))
+
+
+def _darkness(light: Array, rim: Array, middle: Array, radius: float) -> float:
+    """Of the darkest across a rim (N,2) of the eye around middle (2,), over the skin beside it; light (S,S) linear,
+    radius of the iris, pixels."""
+    outwards = (rim - middle) / np.maximum(np.linalg.norm(rim - middle, axis=1, keepdims=True), 1e-6) * radius
+    across = sample(light, (rim + ACROSS[:, None, None] * outwards).reshape(-1, 2)).reshape(len(ACROSS), -1)
+    lid = float(np.median(across[ACROSS >= BESIDE]))
+    return float(np.clip(np.median(across[ACROSS < BESIDE].min(0)) / max(lid, 1e-3), DARKEST, 1.0))
+
+
+def draw_lashes(model: HeadModel, at: Texels, albedo: Array, lashes: Lashes) -> Array:
+    """Linear albedo (S,S,3) with the roots of lashes drawn along the lids' rims."""
+    points, marks = at.at(model.neutral), model.landmarks(model.neutral)
+    dimmed = np.ones(len(points), np.float32)
+    for eye in EYES:
+        for rim, light, width in zip(_rims(marks, eye), (lashes.upper, lashes.lower), WIDTH, strict=True):
+            near = np.flatnonzero(np.abs(points - rim.mean(0)).max(1) < np.ptp(rim, axis=0).max())
+            away, which = cKDTree(rim).query(points[near])
+            thick = np.clip(which / (POINTS - 1) / CORNER, 0, 1)
+            dimmed[near] *= 1 - (1 - light) * thick * np.exp(-((away / width) ** 2))
+    return albedo * (1 - at.image(1 - dimmed))[..., None]
+
+
+def _rims(marks: Array, eye: tuple[int, ...]) -> tuple[Array, Array]:
+    """(POINTS,C) each: rims of upper and lower lid, of landmarks (478,C), from the inner to the outer corner."""
+    return _along(marks[[*eye[8:], eye[0]]]), _along(marks[[*eye[8::-1]]])
+
+
+def _along(line: Array) -> Array:
+    """(POINTS,C) along a line through points (K,C)."""
+    places = np.linspace(0, len(line) - 1, POINTS)
+    return np.stack([np.interp(places, np.arange(len(line)), line[:, c]) for c in range(line.shape[1])], 1)
