@@ -34,6 +34,16 @@ def test_events_become_the_snapshot(user: Path) -> None:
     assert snapshot.error is None and snapshot.garbage == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has classes of priority, not numbers")
+def test_backend_gives_way_to_the_window(user: Path) -> None:
+    job = started(user, 'hello()\nask("shutdown")')
+    until(job, lambda: job._process is not None and job._process.popen is not None)
+    assert job._process is not None and job._process.popen is not None
+    pid = job._process.popen.pid
+    until(job, lambda: os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0))
+    job.kill()
+
+
 def test_fraction_is_of_the_whole_and_never_falls(user: Path) -> None:
     steps = 'step("geometry", 1, 2); step("texture", 1, 2); step("geometry", 1, 2); step("unheard of", 1, 1)\n'
     job, fractions = started(user, f'hello(); name = ask("generate")["job"]\n{steps}ask("shutdown")'), [0.0]

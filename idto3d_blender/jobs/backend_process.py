@@ -22,6 +22,7 @@ Message = tuple[Literal["event", "garbage", "unstarted", "exit"], Any]
 _LONGEST_LINE = 1 << 20
 _GARBAGE_LOGGED = 200
 _LAST_LINES = 12
+_NICER = 5  # than Blender, whose window is to stay quick while all cores compute
 
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
@@ -116,8 +117,13 @@ class BackendProcess:
                     stderr=log,
                     # Its own group: Ctrl-C in Blender's terminal is not for the backend, and its children go with it.
                     start_new_session=sys.platform != "win32",
-                    creationflags=NO_WINDOW | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                    creationflags=NO_WINDOW
+                    | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+                    | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
                 )
+            if sys.platform != "win32":
+                with contextlib.suppress(OSError):  # it has gone already
+                    os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
         except (OSError, ValueError) as error:
             self._inbox.put(("unstarted", error))
             return

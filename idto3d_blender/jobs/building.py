@@ -201,12 +201,12 @@ def _import(work: Building, job: str, folder: Path) -> Slices:
             yield None
     live.finish(job, built)
     _show_pictures(work)
-    yield None
+    yield _WAIT  # the next two take some 20 ms each: a turn for each, so that the window is drawn between them
     obj = live.find(job)
     if obj is not None:
         import_head.thumbnail(obj, prepared)
-        yield None
         live.let_go(job)
+        yield _WAIT
         if _hands_free():
             bpy.ops.ed.undo_push(message="ID-to-3D Head")
 

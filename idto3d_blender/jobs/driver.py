@@ -21,8 +21,8 @@ from . import building, session, setup_backend
 from .snapshot import Snapshot
 
 # Seconds of a tick after which no further slice is begun; between ticks: at work, at rest, while a backend waits.
-BUDGET = 0.012
-_AT_WORK = 0.01
+BUDGET = 0.025
+_AT_WORK = 0.001
 _AT_REST = 0.1
 _IDLE = 1.0
 
