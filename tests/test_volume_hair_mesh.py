@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from idto3d.volume.hair import Ground
 from idto3d.volume.hair_mesh import FRAY, to_tips, with_rim, without_fins
 from idto3d.volume.hood import PIXEL, Hood
 from idto3d.volume.ribbons import Cover
@@ -45,17 +46,34 @@ def test_hair_that_is_nothing_but_a_rim_has_ends() -> None:
     assert to_tips(Cover(HOOD, none + 0.1, none + 0.1, none, flow, 0.0), 0.0 * none).max() < 1
 
 
+def ground(rim: float) -> Ground:
+    rest = np.zeros((HOOD.side, HOOD.side))
+    return Ground(HOOD, rest, rest, rest, rest + rim, rest, 0.0)
+
+
 def test_a_rim_is_drawn_by_the_photo_that_faces_it() -> None:
-    """Left half faced, its lower part bare; what lies three centimetres in hair is whole whatever a mask says."""
+    """Left half faced, its lower part bare; what lies three centimetres in hair is whole whatever a mask says, and so
+    is what no photo is asked about."""
+    drawn_by_photos, plain = ground(0.005), np.zeros((64, 64))
     border = np.full((HOOD.side, HOOD.side), 0.01)
     alpha = np.full((64, 64), 0.4)
     cover, faced = np.ones((64, 64)), np.zeros((64, 64))
     cover[40:], faced[:, :32] = 0.0, 1.0
-    drawn = with_rim(HOOD, border, alpha, cover, faced)
+    drawn = with_rim(drawn_by_photos, border, alpha, plain, cover, faced)
     np.testing.assert_allclose(drawn[:, 32:], 0.4)
-    np.testing.assert_allclose(drawn[:40, :32], 1.0)
-    np.testing.assert_allclose(drawn[40:, :32], 0.0)
-    np.testing.assert_allclose(with_rim(HOOD, border + FRAY + 0.02, alpha, cover, faced), 0.4)
+    np.testing.assert_allclose(drawn[:37, :32], 1.0)
+    np.testing.assert_allclose(drawn[43:, :32], 0.0)
+    np.testing.assert_allclose(with_rim(drawn_by_photos, border + FRAY + 0.02, alpha, plain, cover, faced), 0.4)
+    np.testing.assert_allclose(with_rim(ground(0.0), border, alpha, plain, cover, faced), 0.4)
+
+
+def test_a_rim_is_as_ragged_as_its_strands() -> None:
+    """Of a mask that fades over 20 rows, light strands go on farther than dark ones."""
+    border, faced = np.full((HOOD.side, HOOD.side), 0.01), np.ones((64, 64))
+    cover = np.repeat(np.clip((42.0 - np.arange(64)) / 20.0, 0.0, 1.0)[:, None], 64, 1)
+    strands = np.where(np.arange(64) < 32, 1.0, -1.0) * np.ones((64, 1))
+    drawn = with_rim(ground(0.005), border, 0.0 * faced, strands, cover, faced)
+    assert (drawn[:, 10] > 0.5).sum() > (drawn[:, 50] > 0.5).sum() + 4
 
 
 def test_two_faces_back_to_back_go_with_their_tip() -> None:

@@ -26,7 +26,7 @@ from .volume.strands import disk_place, strand_pattern
 LOCKS = 0.7  # weight of locks beside single strands in the painted pattern
 STRAND = 0.0012  # metres: width of a painted strand, at least a texel and a half
 ROOTS_SIZE = 1024  # side of the pattern of strands on skin
-FADE = (0.003, 0.011)  # metres of the hairline's transition, strand by strand, and where hair is cut to the neck
+FADE = (0.006, 0.011)  # metres of the hairline's transition, strand by strand, and where hair is cut to the neck
 OUTERMOST = 0.006  # metres below the outermost skin within which skin may have hair, so that it grows behind the ears
 SOLID = ("face", "back_head")
 """Parts that may occlude hair."""
@@ -138,5 +138,5 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
     locks = cv2.resize(mesh.locks, (size, size), interpolation=cv2.INTER_LINEAR)
     strands = (pattern + LOCKS * locks) / np.hypot(1.0, LOCKS)
     painted = paint_hair(texels, mesh.triangles, photos, solid, hair.colour, strands)
-    alpha = with_rim(ground.hood, mesh.border, alpha, painted.cover, painted.faced)
+    alpha = with_rim(ground, mesh.border, alpha, pattern, painted.cover, painted.faced)
     return replace(start, maps=painted.maps, alpha=alpha, seen=painted.seen)

@@ -13,7 +13,7 @@ from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from .head_view import SeenFace
 from .hood import PIXEL, Hood, fit_hood, read_map
-from .observe import RIM, HairView, observe
+from .observe import HairView, observe
 from .shape import AREA, THIN, HairShape, find_shape
 from .tetgrid import lattice_band
 
@@ -25,7 +25,8 @@ TIPS = 0.04  # metres from its end over which hair that hangs grows thin
 TAPER = 0.012  # metres by which it does outside: ends turn in
 SLOPE = 0.8  # metres of thickness a metre from the border of where hair grows
 NAPE = 0.3  # of it where short hair is cut to the neck
-EDGE = 0.0025  # metres of thickness at that border
+LOW = 0.008  # metres from that border over which hair comes to that slope: a hairline is no cliff
+EDGE = 0.0005  # metres of thickness at that border
 BLUR = 0.7  # cells of what photos see empty: threads and pinholes are the masks' noise
 BAND = 1.2  # cells to either side of the surface that the grid keeps
 PIECE = 0.08  # of the largest piece: smaller ones are noise
@@ -117,13 +118,15 @@ def hair_distance(shape: HairShape, points: Array) -> Array:
     hood = shape.hood
     turn, down, radius = hood.coordinates(points)
     column, row = hood.place(turn, down)
-    outer, skin, inner, domain, hanging, tapered, stands = (
+    outer, skin, inner, domain, depth, hanging, tapered, stands = (
         read_map(m, column, row)
-        for m in (shape.outer, shape.skin, shape.inner, shape.domain, shape.hanging, shape.tapered, shape.stands)
+        for m in (
+            shape.outer, shape.skin, shape.inner, shape.domain, shape.depth, shape.hanging, shape.tapered, shape.stands,
+        )  # fmt: skip
     )
     # Towards the border of where it grows hair goes down to the skin; where it hangs it ends as it is.
     slope = SLOPE + (NAPE - SLOPE) * tapered
-    rim = skin + EDGE + slope * np.maximum(domain - RIM, 0.0) + stands
+    rim = skin + EDGE + slope * depth**2 / (depth + LOW) + stands
     free = np.clip((down - hood.equator + 0.02) / 0.1, 0.0, 1.0) * hanging
     tip = np.clip(domain / TIPS, 0.0, 1.0)
     outer = outer - TAPER * (1.0 - tip) * hanging

@@ -27,7 +27,9 @@ LOCKS = (256, 0.010, 0.0018, 0.003)  # size of their pattern; metres of their wi
 FADE = (0.004, 0.008, 0.025)  # metres from the border over which locks come to their full height; of thickness, too
 FRAY = 0.006  # metres inside the border in which strands come to an end
 HALF = 0.35  # of it, where half of them have ended
-RIM_COVER = (0.25, 0.75)  # of a photo's mask of hair: nothing, all
+RIM_COVER = (0.4, 0.6)  # of a photo's mask of hair: nothing, all
+RAGGED = 0.0025  # metres over which strands differ in it
+RIM_DRAWN = (0.001, 0.003)  # metres of the rim that photos draw: none of it, all
 RIM_ENDS = (0.0005, 0.002)  # metres from the mesh's own border, over which it fades
 RIM_REACH = (0.02, 0.03)  # metres from the border from which photos say nothing of it
 UNEVEN = (0.8, 0.006, 0.025)  # of hair's thickness, and metres, by which strands are unequally long
@@ -100,12 +102,17 @@ def opacity(hood: Hood, border: Array, pattern: Array) -> Array:
     return out.astype(np.float32)
 
 
-def with_rim(hood: Hood, border: Array, alpha: Array, cover: Array, faced: Array) -> Array:
-    """Opacity alpha (size,size) of hair whose border (side,side) is, where photos face it, (size,size) 0..1, drawn as
-    they show it: cover (size,size) 0..1."""
-    inside = on_disk(hood, border, len(alpha))
-    own = ramp(cover, *RIM_COVER) * ramp(inside, *RIM_ENDS)
-    share = faced * ramp(inside, RIM_REACH[1], RIM_REACH[0])
+def with_rim(ground: Ground, border: Array, alpha: Array, pattern: Array, cover: Array, faced: Array) -> Array:
+    """Opacity alpha (size,size) of hair whose border (side,side) is, drawn as photos show it where they face it and the
+    ground's rim says that they do, strand by strand of a pattern. cover, faced (size,size): see `HairPaint`."""
+    size = len(alpha)
+    inside, drawn = on_disk(ground.hood, border, size), on_disk(ground.hood, ground.rim, size)
+    blur = RAGGED * DISK * size / ground.hood.reach
+    shown, weight = (cv2.GaussianBlur(m, (0, 0), blur) for m in (cover * faced, faced))
+    shown = shown / np.maximum(weight, 1e-3)
+    strands = shown + shown * (1.0 - shown) * np.clip(pattern, -1.5, 1.5)
+    own = ramp(strands, *RIM_COVER) * ramp(inside, *RIM_ENDS)
+    share = faced * ramp(drawn, *RIM_DRAWN) * ramp(inside, RIM_REACH[1], RIM_REACH[0])
     out: Array = alpha + share * (own - alpha)
     return out.astype(np.float32)
 

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter1d
 from ..arrays import Array
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
-from ..ramps import smoothstep
+from ..ramps import ramp, smoothstep
 from .flow import plan_flow, strand_flow
 from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin, with_better_temple
 from .head_view import distance
@@ -29,6 +29,7 @@ LAYER = (0.003, 0.008)  # metres of hair that lies on the face
 ON_BODY = 0.007  # metres of hair that hangs, on neck and shoulders
 SOCKET = 0.012  # metres: hair bridges hollows of twice that width
 PIECE = 0.008  # metres: half the width of hair that has a volume; narrower locks lie on the skin, painted
+CLOSE = (0.004, 0.01)  # metres of a photo from the border of hair, between which they come to be metres of skin
 RISE = (0.02, 0.8)  # metres that hair stands over the forehead at its line, and a metre behind the line
 FRONT = (-15.0, 25.0)  # degrees from its border between which hair beside the face comes to its full radius
 BORDER = (60.0, 75.0)  # degrees from the front of that border, at the temples and at most
@@ -51,16 +52,18 @@ AREA = 1.5e-3  # square metres: less is no hair
 @dataclass(frozen=True, eq=False)
 class HairShape:
     """Maps (side,side) over the hood, metres. outer: hair's radius; skin: the skin's, without hollows; inner: where the
-    skin is left first; domain: to the border of where there is hair, positive there; grown: to that of where it grows,
-    or lies on the skin that it grows from; rim: by which the domain reaches beyond its border, that photos draw it;
-    hanging 0..1: hair that does not grow where it is; stands: how far such hair may stand off; tapered 0..1: hair that
-    is cut to the neck; flow (side,side,2): how strands run; curl 0..1: how much they curl."""
+    skin is left first; domain: to the border of where there is hair, positive there; depth: to that which photos draw,
+    0 beyond it; grown: to that of where it grows, or lies on the skin that it grows from; rim: by which the domain
+    reaches beyond its border, that photos draw it; hanging 0..1: hair that does not grow where it is; stands: how far
+    such hair may stand off; tapered 0..1: hair that is cut to the neck; flow (side,side,2): how strands run; curl 0..1:
+    how much they curl."""
 
     hood: Hood
     outer: Array
     skin: Array
     inner: Array
     domain: Array
+    depth: Array
     grown: Array
     rim: Array
     hanging: Array
@@ -92,7 +95,8 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     hangs = np.min([-view.sample(view.outline, points)[0] for view in views], 0)
     inside = find_border(hood, scalp, seen, curtain, outer - skin, hangs)
     inside = np.where(_bald(spread, scalp, covered, seen.bare, rim), np.minimum(inside, -PIXEL), inside)
-    grown = np.minimum(_smoothed(inside), ROOTED - distance(~scalp, 1.0 / PIXEL))
+    within = _smoothed(inside)
+    grown = np.minimum(within, ROOTED - distance(~scalp, 1.0 / PIXEL))
     beyond = RIM * seen.weight
     inside = inside + beyond
     domain = without_holes(_rooted(_opened(inside > 0, PIECE), scalp), 1.0 / PIXEL)
@@ -100,6 +104,9 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     if domain.sum() * PIXEL**2 < AREA:
         return None
     border = _smoothed(border_distance(domain))
+    # Over skin that turns away from a camera millimetres of its picture are centimetres.
+    farther = np.maximum(border - beyond - within, 0.0) * ramp(within, *CLOSE)
+    depth = np.maximum(np.minimum(within + farther, border), 0.0)
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
     curl = float(np.mean([view.curl for view in views]))
     flow = strand_flow(hood, outer, _plan(hood, scalp, covered, domain), views)
@@ -107,7 +114,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     sideways = border_distance(domain | (hood.map_coordinates()[1] > lengths.end - PIECE))
     tapered = smoothstep(np.degrees(np.abs(hood.map_coordinates()[0])), *NAPE) * (1.0 - hanging)
     stands = STEEP * hanging * np.maximum(_smoothed(sideways), 0.0)
-    return HairShape(hood, outer, skin, maps.inner, border, grown, beyond, hanging, tapered, stands, flow, curl)
+    return HairShape(hood, outer, skin, maps.inner, border, depth, grown, beyond, hanging, tapered, stands, flow, curl)
 
 
 def _behind(hood: Hood, curtain: Curtain, turn: Array, down: Array, radius: Array) -> tuple[Array, Array, Array]:
