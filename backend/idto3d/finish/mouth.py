@@ -32,7 +32,8 @@ PALE, RED = (1.55, 2.15, 2.2), (0.85, 0.75, 0.75)  # gums at the teeth, and far 
 COLLAR = 0.005  # metres of the transition
 TIP, COAT, UNDER = (1.35, 1.45, 1.6), (1.5, 2.2, 2.3), (1.0, 0.85, 0.95)  # tongue
 GROOVE, PAPILLAE = 0.0012, 0.07  # metres; deviation
-DEPTH = {TEETH: 0.09, GUMS: 0.032, TONGUE: 0.05}  # metres over which light falls to a third
+# Metres over which light falls to a third, and how it falls: teeth stand in full light as far as to the canines.
+DEPTH = {TEETH: (0.03, 2.0), GUMS: (0.032, 1.0), TONGUE: (0.05, 1.0)}
 ROUGHER = {TEETH: 1.0, GUMS: 1.0, TONGUE: 1.7}  # than the material
 
 
@@ -54,7 +55,8 @@ def mouth_map(model: HeadModel, material: Material) -> Array:
         if own.any():
             factor[own] = painted(model, at)[own]
             depth = at.at(model.neutral)[own, 2]
-            light = np.exp((depth - depth.max()) / DEPTH[name])[:, None]
+            metres, power = DEPTH[name]
+            light = np.exp(-(((depth.max() - depth) / metres) ** power))[:, None]
             factor[own] *= light
             gloss[own] = np.c_[np.full(len(light), ROUGHER[name]), light]
     albedo = linear_to_srgb((srgb_to_linear(torch.tensor(material.albedo)) * torch.from_numpy(factor)).clamp(0, 1))
@@ -113,5 +115,3 @@ def _tongue(model: HeadModel, at: Texels) -> Array:
     groove = 1 - 0.3 * np.exp(-((points[:, 0] / GROOVE) ** 2)) * smoothstep((high[2] - points[:, 2]) / 0.012)
     upper = upper * (papillae * groove)[:, None]
     return np.array(UNDER) + top * (upper - UNDER)
-
-
