@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from idto3d.arrays import Array
 from idto3d.finish.normal_map import skin_relief
-from idto3d.fit.complexion import PLAIN, detail_of, gloss_of, lips_at, lips_colour, unseen_skin
+from idto3d.fit.complexion import PLAIN, detail_of, dulled, gloss_of, lips_at, lips_colour, unseen_skin
 from idto3d.fit.crease_mask import crease_mask
 from idto3d.fit.delight import Shaded, lines, shaded, without_light
 from idto3d.fit.light import coat, less_coat, under_coat
@@ -366,6 +366,13 @@ def test_lips_are_glossier_and_shine_makes_smoother(model: HeadModel) -> None:
     assert lips[:, 0].mean() < skin[:, 0].mean() - 0.05 and lips[:, 1].mean() > skin[:, 1].mean() + 0.03
     assert gloss_of(model, at, (0.48, 0.4), none, 1.4)[:, 0].mean() < skin[:, 0].mean()
     assert 0 <= skin.min() <= skin.max() <= 1
+
+
+def test_dark_hair_dulls_the_skin_and_lips_stay_glossy() -> None:
+    gloss = np.full((4, 2), 0.4)
+    albedo = TONE * np.array([1.2, 0.35, 0.05, 0.35])[:, None]
+    out = dulled(gloss, albedo, TONE, np.array([0, 0, 0, 1]))
+    np.testing.assert_allclose(out, [[0.4, 0.4], [0.4, 0.2], [0.4, 0.0], [0.4, 0.4]], atol=1e-6)
 
 
 # ---------------------------------------------------------------- relief

@@ -16,6 +16,7 @@ from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels
+from ..ramps import ramp
 from .blend import smooth_within
 from .projection import LIPS, Projected, sample
 
@@ -48,6 +49,7 @@ LIPS_BLOOD, FEWEST = 0.5, 50  # where too few of their texels are seen
 RIM, SOFT_RIM = 0.004, 0.003  # metres from texels to the lips' rim at most; blur of the rim, of a map's side
 AWAY = 0.04  # added roughness away from the face
 USUAL_SHINE, SHINES = 0.65, (0.6, 1.4)  # log between the brightest and the median skin; limits
+COVERED = 0.1, 0.6  # albedo over the tone: where hair covers the skin's coat, where it is bare
 PORES = 0.035  # deviation of roughness from pore to pore
 
 
@@ -124,6 +126,13 @@ def gloss_of(model: HeadModel, at: Texels, plain: tuple[float, float], lips: Arr
     bright = bright + LIPS_GLOSS[1] * lips - 0.5 * PORES * solid_noise(points, BANDS[0], 0) * (1 - lips)
     out = np.stack([plain[0] / shine**0.5 + rough, plain[1] * shine**0.25 + bright], 1)
     return np.clip(out, 0.05, 0.95).astype(np.float32)
+
+
+def dulled(gloss: Array, albedo: Array, tone: Array, lips: Array) -> Array:
+    """(N,2) of gloss (N,2) with less specular where albedo (N,3) linear is darker than the skin's tone (3,), other than
+    lips (N,) 0..1: brows and beards cover the skin's coat, and no light gets into folds. Otherwise it greys them."""
+    bare = np.maximum(ramp((albedo / tone).mean(1), *COVERED), lips)
+    return np.stack([gloss[:, 0], gloss[:, 1] * bare], 1).astype(np.float32)
 
 
 def shine_of(model: HeadModel, photo: Projected) -> float:

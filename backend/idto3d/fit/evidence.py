@@ -13,7 +13,7 @@ from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
 from .blend import lay_over
 from .camera import PhotoCamera
-from .complexion import detail_of, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
+from .complexion import detail_of, dulled, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
 from .crease_mask import crease_mask
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
@@ -125,6 +125,7 @@ def gather_evidence(
         albedo = even_lids(model, at, _joined(own, weights, at.spread(under)), shown)
         albedo = draw_lashes(model, at, albedo, lashes)
         gloss = gloss_of(model, at, (material.roughness, material.specular), lips, shine)
+        gloss = dulled(gloss, at.of_image(albedo), tone, lips)
         return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
 
     with ThreadPoolExecutor() as pool:  # a thread a map: NumPy and OpenCV release the interpreter's lock
