@@ -89,10 +89,10 @@ def test_what_was_understood_and_the_head_so_far(user: Path) -> None:
     assert (b.photo, b.verdict, b.reason, b.overlay) == ("b.jpg", "fair", "Too dark.", Path("/b.png"))
     assert (a.photo, a.verdict, a.overlay) == ("a.jpg", "good", None)
     assert (snapshot.sketch, snapshot.garbage) == (Path("/sketch"), 2)
-    assert progress_text.details(b) == "0.8 mm off, 23° left, smiling"
-    assert progress_text.details(a) == "0.8 mm off, 23° left"
+    assert progress_text.details(b) == "Fits to 0.8 mm, 23° left, smiling"
+    assert progress_text.details(a) == "Fits to 0.8 mm, 23° left"
     up = Fit("", "poor", 2.04, 30.0, 12.0)
-    assert progress_text.details(up) == "2.0 mm off, 30° right, 12° up"
+    assert progress_text.details(up) == "Fits to 2.0 mm, 30° right, 12° up"
     assert {progress_text.verdict(each) for each in (a, b, up)} == set(progress_text._VERDICTS.values())
 
 

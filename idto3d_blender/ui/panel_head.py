@@ -63,9 +63,9 @@ class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
             if not names:
                 layout.label(text="No key has this in its name", icon="INFO")
         else:
-            _pictures(layout, context, context.object)
+            pictured = _pictures(layout, context, context.object)
             for title, names in expressions.grouped(given).items():
-                header, body = layout.panel(f"IDTO3D_keys_{title}", default_closed=title != expressions.OWN)
+                header, body = layout.panel(f"IDTO3D_keys_{title}", default_closed=pictured or title != expressions.OWN)
                 active = sum(blocks[name].value != 0 for name in names)
                 header.label(text=f"{title} ({active} of {len(names)} in use)" if active else title)
                 if body is not None:
@@ -81,15 +81,15 @@ def _sliders(layout: Any, blocks: Any, names: list[str]) -> None:
         column.prop(blocks[name], "value", text=expressions.label(name), slider=True)
 
 
-def _pictures(layout: Any, context: Any, obj: Any) -> None:
-    """The head's own expressions to click on, where it brought their pictures."""
+def _pictures(layout: Any, context: Any, obj: Any) -> bool:
+    """The head's own expressions to click on, where it brought their pictures: it says whether it did."""
     names = poses.pictured(obj)
     if not names:
-        return
+        return False
     header, body = layout.panel("IDTO3D_poses", default_closed=False)
     header.label(text="Poses")
     if body is None:
-        return
+        return True
     # As many as have room for their names.
     width = context.region.width / context.preferences.system.ui_scale if context.region else 0.0
     grid = body.grid_flow(
@@ -99,6 +99,7 @@ def _pictures(layout: Any, context: Any, obj: Any) -> None:
         cell = grid.column(align=True)
         cell.template_icon(icon_value=poses.icon(obj, name), scale=4.0)
         cell.operator("idto3d.pose", text=expressions.label(name)).name = name
+    return True
 
 
 class IDTO3D_PT_scene(panel_parts.HeadBox, bpy.types.Panel):

@@ -73,8 +73,8 @@ def verdict(fit: Fit) -> str:
 
 
 def details(fit: Fit) -> str:
-    """ "1.2 mm off, 23° left, smiling": what was understood, as the viewer of the photo sees it."""
-    seen = [f"{fit.residual_mm:.1f} mm off"]
+    """ "Fits to 1.2 mm, 23° left, smiling": what was understood, as the viewer of the photo sees it."""
+    seen = [f"Fits to {fit.residual_mm:.1f} mm"]
     for angle, ways in ((fit.yaw, ("left", "right")), (fit.pitch, ("down", "up"))):
         if abs(angle) >= _STRAIGHT:
             seen.append(f"{abs(angle):.0f}° {ways[angle > 0]}")

@@ -269,12 +269,16 @@ def pose() -> Steps:
     # Look it in the face, from a little aside.
     HANDS.area().spaces.active.region_3d.view_rotation = Euler((1.45, 0.0, 0.45)).to_quaternion()
     key = "mouth_stretch"
-    text = f'key_blocks["{key}"].value'
-    x, y = yield from HANDS.find(text, at=0.2)
+    # Its group is folded where the poses have pictures, and no script can tell where to unfold it.
+    ext.properties.settings().key_search = "mouth stretch"
+    yield 0.5
+    x, y = yield from HANDS.find(f'key_blocks["{key}"].value', at=0.2)
     region = HANDS.region()
     yield from HANDS.drag(x, y, region.x + region.width * 0.9, y)
     yield from HANDS.away()
     note(slid=key, slid_to=round(head.data.shape_keys.key_blocks[key].value, 2))
+    ext.properties.settings().key_search = ""
+    yield 0.5
     yield from HANDS.shot("11-expression")
     yield from HANDS.click_on("idto3d.reset_expressions", at=0.25)
     note(after_reset=max(each.value for each in head.data.shape_keys.key_blocks[1:]))
