@@ -40,7 +40,7 @@ class IDTO3D_capture(bpy.types.PropertyGroup):
         name="Smooth", description="Take the trembling out (One Euro filter)", default=True
     )
     cutoff: bpy.props.FloatProperty(  # type: ignore[valid-type]
-        name="Calm", description="Hertz that pass where the face rests. Lower is calmer", default=5.0, min=0.1, max=30.0
+        name="Cutoff", description="Hertz that pass at rest. Lower is calmer", default=5.0, min=0.1, max=30.0
     )
     beta: bpy.props.FloatProperty(  # type: ignore[valid-type]
         name="Quickness", description="How much more passes where the face moves fast", default=15.0, min=0.0, max=50.0

@@ -72,7 +72,7 @@ class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
                     _sliders(body, blocks, names)
         row = layout.row(align=True)
         row.operator("idto3d.reset_expressions", icon="LOOP_BACK")
-        row.operator("idto3d.mirror_keys", text="Mirror", icon="MOD_MIRROR")
+        row.operator("idto3d.mirror_keys", text="Mirrored Keys", icon="MOD_MIRROR")
 
 
 def _sliders(layout: Any, blocks: Any, names: list[str]) -> None:
