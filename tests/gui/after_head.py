@@ -13,11 +13,11 @@ from mathutils import Vector
 
 if TYPE_CHECKING:
     from tests.gui.common import GIVEN, HANDS, WORK, choose_file, click_until, enter, ext, note, until
-    from tests.gui.first_head import heads
+    from tests.gui.first_head import heads, reset
     from tests.gui.hands import Steps
 else:
     from common import GIVEN, HANDS, WORK, choose_file, click_until, enter, ext, note, until
-    from first_head import heads
+    from first_head import heads, reset
     from hands import Steps
 
 _SECONDS = 2.0  # of the take
@@ -77,7 +77,7 @@ def search() -> Steps:
     note(searched=key_value("jawOpen"))
     yield from HANDS.shot("41-search")
     ext.properties.settings().key_search = ""
-    yield from HANDS.click_on("idto3d.reset_expressions", at=0.25)
+    yield from reset(the_head())
 
 
 def take_pose() -> Steps:
@@ -87,12 +87,13 @@ def take_pose() -> Steps:
     note(pictured=len(pictured))
     if not pictured:
         return
-    yield from HANDS.click_on("idto3d.pose(", at=0.2)
-    values = {key.name: key.value for key in the_head().data.shape_keys.key_blocks[1:] if key.value}
+    keys = the_head().data.shape_keys.key_blocks[1:]
+    yield from click_until(lambda: any(key.value for key in keys), "idto3d.pose(", at=0.2)
+    values = {key.name: key.value for key in keys if key.value}
     note(posed=values)
     yield from HANDS.away()
     yield from HANDS.shot("42-pose")
-    yield from HANDS.click_on("idto3d.reset_expressions", at=0.25)
+    yield from reset(the_head())
 
 
 def match() -> Steps:

@@ -280,14 +280,19 @@ def pose() -> Steps:
     ext.properties.settings().key_search = ""
     yield 0.5
     yield from HANDS.shot("11-expression")
-    yield from HANDS.click_on("idto3d.reset_expressions", at=0.25)
+    yield from reset(head)
     note(after_reset=max(each.value for each in head.data.shape_keys.key_blocks[1:]))
+
+
+def reset(head: Any) -> Steps:
+    keys = head.data.shape_keys.key_blocks[1:]
+    yield from click_until(lambda: not any(key.value for key in keys), "idto3d.reset_expressions", at=0.25)
 
 
 def animate() -> Steps:
     enter("animate")
-    yield from HANDS.click_on("idto3d.test_animation", at=0.25)
     scene, keys = bpy.context.scene, bpy.context.object.data.shape_keys
+    yield from click_until(lambda: keys.animation_data and keys.animation_data.action, "idto3d.test_animation", at=0.25)
     moved = []
     for frame in range(scene.frame_start, scene.frame_end + 1, 6):
         scene.frame_set(frame)
@@ -300,9 +305,9 @@ def animate() -> Steps:
 
 def light_and_render() -> Steps:
     enter("light")
-    yield from HANDS.click_on("idto3d.light_rig", at=0.25)
-    yield from HANDS.click_on("idto3d.turntable", at=0.8)
     scene = bpy.context.scene
+    yield from click_until(lambda: any(o.type == "LIGHT" for o in scene.objects), "idto3d.light_rig", at=0.25)
+    yield from click_until(lambda: scene.camera, "idto3d.turntable", at=0.8)
     note(lights=len([o for o in scene.objects if o.type == "LIGHT"]), camera=scene.camera is not None)
     yield from HANDS.shot("13-lit")
     scene.render.engine = "CYCLES"
