@@ -23,6 +23,7 @@ from idto3d.preview import (
 )
 from idto3d.render.lights import FlatLight
 from idto3d.render.shading import shade
+from idto3d.render.studio import portrait_light
 from tests.synthetic_face import EVEN_LIGHT, at_landmarks, camera_of, face_of, photograph
 from tests.tiny_head import tiny_head_model
 
@@ -70,6 +71,16 @@ def test_what_is_see_through_is_left_out(head: Head) -> None:
     whole, through = (render_head(h, camera, 64, FlatLight())[32, 32] for h in (head, glass))
     np.testing.assert_allclose(whole, (0.75, 0.55, 0.45), atol=0.01)
     np.testing.assert_allclose(through, (0.7, 0.5, 0.4), atol=0.01)  # the inside of the back of the head
+
+
+def test_both_sides_of_a_face_are_lit_alike(head: Head) -> None:
+    camera, light = portrait(head, 30.0, 96), portrait_light()
+    last = head.quads[:, 3:] >= 0
+    quads, uv = (np.where(last, q[:, [0, 3, 2, 1]], q[:, [0, 2, 1, 3]]) for q in (head.quads, head.quads_uv))
+    turned = replace(head, quads=quads, quads_uv=uv)
+    outside, inside = (render_head(h, camera, 96, light)[30:66, 30:66] for h in (head, turned))
+    assert np.ptp(outside) > 0.05
+    np.testing.assert_allclose(inside, outside, atol=0.02)
 
 
 def test_a_close_up_has_the_camera_that_belongs_to_it(model: HeadModel) -> None:

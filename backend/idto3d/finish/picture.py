@@ -57,12 +57,17 @@ def render_head(
             image = interpolate(values, raster, index)
             return image.reshape(-1, image.shape[-1]).index_select(0, raster.pixels)
 
-        material = torch.from_numpy(head.triangle_material[rows])[raster.tri_id.reshape(-1)[raster.pixels]]
+        shown = raster.tri_id.reshape(-1)[raster.pixels]
+        material = torch.from_numpy(head.triangle_material[rows])[shown]
         at = _channels(head, covered(torch.from_numpy(head.uv).float(), places), material)
         colour = at[:, :3]
         if not isinstance(light, FlatLight):
             normal = F.normalize(covered(vertex_normals(points, triangles), triangles), dim=-1)
             eye = torch.from_numpy(camera.position).float()
+            # both sides are lit: hair's inside shows through its border
+            a, b, c = points[triangles].unbind(1)
+            inside = (torch.linalg.cross(b - a, c - a) * (eye - a)).sum(1) < 0
+            normal = torch.where(inside[shown][:, None], -normal, normal)
             f0 = F0_OF_SPECULAR * at[:, 4:5]
             radiance = shade(srgb_to_linear(colour), at[:, 3:4], f0, normal, covered(points, triangles), eye, light)
             colour = linear_to_srgb(radiance.clamp(0, 1))
