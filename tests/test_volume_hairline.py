@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where hair ends beside the face: before an ear that is covered, behind one that is seen, and as skin shows it."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.volume.hairline import SkinSeen, find_border, find_curtain, with_better_temple
+from idto3d.volume.hairline import SkinSeen, find_border, find_curtain, see_skin, with_better_temple
 from idto3d.volume.hood import PIXEL, fit_hood, flatten_skin, read_map
 from tests.tiny_head import tiny_head_model
 
@@ -89,3 +92,23 @@ def test_borders_have_no_steps() -> None:
     slope = np.hypot(*np.gradient(inside, PIXEL))
     near = (np.abs(inside) < 0.01) & (DOWN < HOOD.reach - 0.02)
     assert near.sum() > 200 and np.quantile(slope[near], 0.95) < 3.0
+
+
+class Facing:
+    """A photo from the front in which all skin is seen, and bare."""
+
+    def look_at(self, points: Array) -> tuple[Array, Array]:
+        return np.ones(points.shape[:2], bool), np.full(points.shape[:2], 0.02)
+
+    def shows_skin(self, points: Array) -> Array:
+        return np.ones(points.shape[:2], bool)
+
+    camera = SimpleNamespace(towards=lambda points: np.broadcast_to([0.0, 0.0, 1.0], points.shape))
+
+
+def test_skin_seen_edge_on_is_not_called_bare() -> None:
+    """Round a pillar the cosine to the camera is that of the way round: .34 at 70 degrees, .09 at 85."""
+    seen = see_skin(HOOD, np.full(TURN.shape, 0.09), [cast(Any, Facing())])
+    assert at(seen.weight, 40.0, 0.05) > 0.9
+    assert at(seen.weight, 70.0, 0.05) > 0.5
+    assert at(seen.weight, 88.0, 0.05) < 0.1

@@ -29,6 +29,7 @@ NAPE = (115.0, 0.03)  # degrees from the front, and metres below the scalp, to w
 ROUND = 0.012  # metres of the rounding where borders meet
 FACING = (0.15, 0.45)  # cosine to the camera from which a border on skin counts, and counts in full
 CERTAIN = (0.003, 0.012)  # metres of a photo from its border from which skin that turns away counts all the same
+TURNED = (0.2, 0.35)  # cosine to it from which that skin does: edge-on a sideburn is a line
 LENT = (0.35, 0.8)  # of that cosine, between which a side comes to be better seen than the other
 TEMPLE = (-0.05, -0.02)  # metres below the equator from which hair is no fringe
 SPECKLED = 0.005  # metres over which what is seen is averaged
@@ -72,7 +73,8 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
         seen, outline = view.look_at(points)
         # Where the skin turns away a pixel at the border would cover centimetres of cheek.
         cosine = (normal * view.camera.towards(points)).sum(-1)
-        w = seen * (skin > 0) * np.maximum(ramp(cosine, *FACING), ramp(np.abs(outline), *CERTAIN))
+        certain = ramp(np.abs(outline), *CERTAIN) * ramp(cosine, *TURNED)
+        w = seen * (skin > 0) * np.maximum(ramp(cosine, *FACING), certain)
         w *= (outline < 0.0) | view.shows_skin(points)
         total -= w * np.clip(outline, -FARTHEST, FARTHEST)
         weight += w
