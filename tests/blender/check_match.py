@@ -20,6 +20,7 @@ from idto3d_blender.jobs.job import Launch, Warm
 from idto3d_blender.match import lens, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
+from idto3d_blender.ui import panel_head
 from tests.blender import blender_session, fake_pins
 from tests.blender import synthetic_bundle as synthetic
 
@@ -130,6 +131,7 @@ def main() -> None:
 
     assert bpy.ops.idto3d.match() == {"FINISHED"}
     assert stage.matched(scene) == obj and len(stage.cameras(scene)) == 2
+    assert bpy.context.object == obj and not panel_head.IDTO3D_PT_expressions.poll(bpy.context)
     check_cameras(scene, obj)
 
     fake = str(Path(__file__).with_name("fake_pins.py"))
