@@ -66,7 +66,8 @@ def draw_lashes(model: HeadModel, at: Texels, albedo: Array, lashes: Lashes) -> 
     dimmed = np.ones(len(points), np.float32)
     for eye in EYES:
         for rim, light, width in zip(_rims(marks, eye), (lashes.upper, lashes.lower), WIDTH, strict=True):
-            near = np.flatnonzero(np.abs(points - rim.mean(0)).max(1) < np.ptp(rim, axis=0).max())
+            low, high = rim.min(0) - 3 * width, rim.max(0) + 3 * width
+            near = np.flatnonzero(((points > low) & (points < high)).all(1))
             away, which = cKDTree(rim).query(points[near])
             thick = np.clip(which / (POINTS - 1) / CORNER, 0, 1)
             dimmed[near] *= 1 - (1 - light) * thick * np.exp(-((away / width) ** 2))
