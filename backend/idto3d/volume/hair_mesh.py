@@ -110,7 +110,7 @@ def with_rim(ground: Ground, border: Array, alpha: Array, pattern: Array, cover:
     blur = RAGGED * DISK * size / ground.hood.reach
     shown, weight = (cv2.GaussianBlur(m, (0, 0), blur) for m in (cover * faced, faced))
     shown = shown / np.maximum(weight, 1e-3)
-    strands = shown + shown * (1.0 - shown) * np.clip(pattern, -1.5, 1.5)
+    strands = shown + shown * (1.0 - shown) * np.clip(pattern, -0.7, 1.5)  # dark ones leave no holes
     own = ramp(strands, *RIM_COVER) * ramp(inside, *RIM_ENDS)
     share = faced * ramp(drawn, *RIM_DRAWN) * ramp(inside, RIM_REACH[1], RIM_REACH[0])
     out: Array = alpha + share * (own - alpha)
