@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from idto3d.fit.close_up import enlarged
+from idto3d.evidence.close_up import enlarged
 from idto3d.fit.projection import project_photo
 from idto3d.headmodel import HeadModel
 from idto3d.photos import align
 from idto3d.photos.picture import LARGEST, CloseUp, close_up, frame
 from tests.synthetic_face import camera_of, landmarks_of
-from tests.test_fit_evidence import MAP, gather, shoot
-from tests.test_fit_evidence import model as model  # the fixture
+from tests.test_evidence import MAP, gather, shoot
+from tests.test_evidence import model as model  # the fixture
 
 SCALE = 4  # pixels of the close-up along one of the picture
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from .arrays import Array
+from .evidence.hair_colour import HairColour, HairPhoto, hair_colour, paint_hair
 from .finish import HairPiece
-from .fit.hair_colour import HairColour, HairPhoto, hair_colour, paint_hair
 from .fit.subject import Fitted
 from .headmodel import HeadModel
 from .mesh.attach import Attachment, carry

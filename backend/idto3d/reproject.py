@@ -16,13 +16,13 @@ from .arrays import Array
 from .bundle import SKIN, BundleMaterial, read_bundle, to_uint8, write_bundle
 from .clock import Events
 from .errors import UserError
+from .evidence.blend import lay_over
+from .evidence.close_up import enlarged
+from .evidence.gather import EYES_MATERIAL, Evidence, HairOver, gather_evidence
+from .evidence.hair_colour import hair_colour
 from .finish.head import PLAIN_SIZE
-from .fit.blend import lay_over
 from .fit.camera import PhotoCamera
 from .fit.check import GOOD
-from .fit.close_up import enlarged
-from .fit.evidence import EYES_MATERIAL, Evidence, HairOver, gather_evidence
-from .fit.hair_colour import hair_colour
 from .fit.pins import Posed
 from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear
 from .fit.record import in_photo, to_file

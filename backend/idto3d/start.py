@@ -11,11 +11,11 @@ import numpy as np
 from .arrays import Array
 from .bundle import SKIN
 from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
+from .evidence.close_up import enlarged
+from .evidence.gather import Evidence, HairOver, gather_evidence
+from .evidence.relight import relit
 from .finish import Head, assemble
 from .finish.keys import Keys, all_keys
-from .fit.close_up import enlarged
-from .fit.evidence import Evidence, HairOver, gather_evidence
-from .fit.relight import relit
 from .fit.subject import Fitted, fit_subject
 from .hair import HairSeen, HairStart, paint, see_hair
 from .headmodel import HeadModel

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the photographs say of a head: camera, identity, expression, light, and the skin's own colours."""
+"""Photographs to a head: camera, identity, expression and light of each, and whether to believe them."""

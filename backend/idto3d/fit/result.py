@@ -14,8 +14,8 @@ from .camera import PhotoCamera
 class PhotoFit:
     """One photograph. expression (E,) coefficients; correction (P,3) metres: displacement of this pose only; light
     (9,3): irradiance over pi in `render.lights.sh_basis`, linear RGB, head frame, fitted so that colour = albedo *
-    basis(normal) @ light, and again by `fit/relight.py` once the maps are known; residual: root mean square distance of
-    landmarks weighted by trust, metres on the face; weight: of this photo among others, 0..1."""
+    basis(normal) @ light, and again by `evidence.relight` once the maps are known; residual: root mean square distance
+    of landmarks weighted by trust, metres on the face; weight: of this photo among others, 0..1."""
 
     name: str
     camera: PhotoCamera

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
+from ..evidence.gather import material_texels
 from ..fit.camera import PhotoCamera
-from ..fit.evidence import material_texels
 from ..fit.visibility import draw_depth, front_at
 from ..headmodel import HeadModel, Material
 from ..headmodel.model import SKIN_PARTS

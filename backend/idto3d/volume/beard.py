@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from ..arrays import Array
+from ..evidence.delight import hairiness
+from ..evidence.hair_colour import ROUGHNESS, SPECULAR
 from ..finish.head import HairPiece
-from ..fit.delight import hairiness
-from ..fit.hair_colour import ROUGHNESS, SPECULAR
 from ..fit.projection import LIPS, linear_to_srgb, sample, srgb_to_linear
 from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals

@@ -12,14 +12,14 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
+from ..fit.camera import PhotoCamera
+from ..fit.light import LUMINANCE
+from ..fit.projection import EYES, Projected, polygon_mask, sample, seen_weights
+from ..fit.tone import IRIS, iris_of
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..photos.faces import Face
 from .blend import lay_over
-from .camera import PhotoCamera
-from .light import LUMINANCE
-from .projection import EYES, Projected, polygon_mask, sample, seen_weights
-from .tone import IRIS, iris_of
 
 RADIUS = 0.0059  # metres; people's irises differ by 5 % only
 RADIUS_LIMITS = (0.0052, 0.0066)

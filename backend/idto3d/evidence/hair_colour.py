@@ -13,14 +13,14 @@ import numpy as np
 from scipy.special import ndtri
 
 from ..arrays import Array
+from ..fit.camera import PhotoCamera
+from ..fit.light import shading
+from ..fit.projection import DEPTH_SIZE, FACING, Projected, linear_to_srgb, sample, seen_weights
+from ..fit.visibility import draw_depth, front_at, resized
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
 from ..ramps import ramp, smoothstep
 from .blend import lay_over, smooth_within
-from .camera import PhotoCamera
-from .light import shading
-from .projection import DEPTH_SIZE, FACING, Projected, linear_to_srgb, sample, seen_weights
-from .visibility import draw_depth, front_at, resized
 
 BEHIND = 0.02  # metres that mirrored hair may lie behind the frontmost: it is alike on both sides, not the same
 LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken to follow

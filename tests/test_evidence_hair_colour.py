@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from idto3d.fit.hair_colour import hair_colour, natural
+from idto3d.evidence.hair_colour import hair_colour, natural
 from idto3d.fit.projection import Projected
 
 

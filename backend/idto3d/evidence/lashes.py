@@ -10,13 +10,13 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
+from ..fit.light import LUMINANCE
+from ..fit.projection import EYES, Projected, sample
+from ..fit.tone import IRIS, iris_of
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..photos.faces import Face
 from .eyes import ENOUGH_RADIUS
-from .light import LUMINANCE
-from .projection import EYES, Projected, sample
-from .tone import IRIS, iris_of
 
 USUAL, TRUST_USUAL = (0.35, 0.6), 0.3  # lightness of upper and lower roots over the lid's; weight in photographs
 DARKEST = 0.12

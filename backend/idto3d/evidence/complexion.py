@@ -13,12 +13,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
+from ..fit.projection import LIPS, Projected, sample
 from ..headmodel import HeadModel
 from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels
 from ..ramps import ramp
 from .blend import smooth_within
-from .projection import LIPS, Projected, sample
 
 BLOOD, MELANIN = np.array([-0.10, -0.62, -0.46]), np.array([-0.42, -0.60, -0.85])
 BANDS = (0.0016, 0.0045, 0.012)  # metres: wavelengths of the detail

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..arrays import Array
+from ..fit.camera import PhotoCamera
+from ..fit.projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
+from ..fit.result import HeadFit
 from ..headmodel import HeadModel, Material
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
 from .blend import lay_over
-from .camera import PhotoCamera
 from .complexion import detail_of, dulled, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
 from .crease_mask import crease_mask
 from .delight import shaded, without_light
@@ -21,8 +23,6 @@ from .hair_colour import HairColour, hair_on_skin
 from .lashes import draw_lashes, measure_lashes
 from .lids import even_lids
 from .occluders import above_collar, features_of, occluders, skin_like, zones_of
-from .projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
-from .result import HeadFit
 
 EYES_MATERIAL = "eyes"
 BELOW_CHIN = 0.015  # metres over which the face becomes the neck

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.fit.evidence import Evidence, HairOver, gather_evidence
-from idto3d.fit.hair_colour import SHADES, HairColour
+from idto3d.evidence.gather import Evidence, HairOver, gather_evidence
+from idto3d.evidence.hair_colour import SHADES, HairColour
 from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.fit.camera import PhotoCamera
-from idto3d.fit.evidence import material_texels
-from idto3d.fit.eyes import (
+from idto3d.evidence.eyes import (
     BINS,
     PLAIN_IRIS,
     PLAIN_SCLERA,
@@ -19,6 +17,8 @@ from idto3d.fit.eyes import (
     paint_eyes,
     unmirrored,
 )
+from idto3d.evidence.gather import material_texels
+from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.projection import EYES, Projected, linear_to_srgb, srgb_to_linear
 from idto3d.fit.tone import IRIS
 from idto3d.headmodel import HeadModel

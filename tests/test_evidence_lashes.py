@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from idto3d.fit.evidence import material_texels
-from idto3d.fit.lashes import DARKEST, USUAL, Lashes, draw_lashes, measure_lashes
+from idto3d.evidence.gather import material_texels
+from idto3d.evidence.lashes import DARKEST, USUAL, Lashes, draw_lashes, measure_lashes
 from idto3d.fit.projection import EYES
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.texels import Texels

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from idto3d.fit.blend import lay_over, smooth_within
+from idto3d.evidence.blend import lay_over, smooth_within
 
 SIZE = 256
 BASE = np.full((SIZE, SIZE, 3), 0.2, np.float32)

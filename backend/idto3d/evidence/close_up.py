@@ -5,12 +5,12 @@ import cv2
 import numpy as np
 
 from ..arrays import Array
+from ..fit.projection import Projected, sample, srgb_to_linear
 from ..headmodel import HeadModel, Material
 from ..photos import align
 from ..photos.faces import Face
 from ..photos.picture import CloseUp
-from .evidence import Evidence, material_texels
-from .projection import Projected, sample, srgb_to_linear
+from .gather import Evidence, material_texels
 
 GAMMA = 2.2  # of sRGB, about
 MOST = 0.35  # log brightness over its surround; a larger difference is an edge that the small picture shows, too

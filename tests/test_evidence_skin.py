@@ -9,12 +9,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from idto3d.arrays import Array
+from idto3d.evidence.complexion import PLAIN, detail_of, dulled, gloss_of, lips_at, lips_colour, unseen_skin
+from idto3d.evidence.crease_mask import crease_mask
+from idto3d.evidence.delight import Shaded, lines, shaded, without_light
+from idto3d.evidence.occluders import above_collar, occluders
 from idto3d.finish.normal_map import skin_relief
-from idto3d.fit.complexion import PLAIN, detail_of, dulled, gloss_of, lips_at, lips_colour, unseen_skin
-from idto3d.fit.crease_mask import crease_mask
-from idto3d.fit.delight import Shaded, lines, shaded, without_light
 from idto3d.fit.light import coat, less_coat, under_coat
-from idto3d.fit.occluders import above_collar, occluders
 from idto3d.fit.tone import CURVE, OFF_CURVE, WHITE_MEAN, Reading, White, brighter_white, likely_tone
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.solid_noise import solid_noise

@@ -14,15 +14,15 @@ import torch
 from scipy.optimize import nnls
 
 from ..arrays import Array
+from ..fit.light import harmonics
+from ..fit.projection import sample, seen_weights
+from ..fit.subject import Fitted
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..render.lights import lobe
 from ..render.shading import MIN_ROUGHNESS, coat_albedo, diffuse_bands, glossy_bands, srgb_to_linear
 from ..render.skin import F0_OF_SPECULAR
-from .evidence import Evidence
-from .light import harmonics
-from .projection import sample, seen_weights
-from .subject import Fitted
+from .gather import Evidence
 
 SAMPLES = 12000  # texels
 LOBES = 48  # directions of light

@@ -7,11 +7,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
+from ..fit.projection import BROWS, EYES
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..ramps import ramp
 from .blend import smooth_within
-from .projection import BROWS, EYES
 
 NEAR = 0.08  # metres from between the eyes
 REACH = 0.01  # metres from a place of the outline to the map's nearest texel, at most

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from idto3d.arrays import Array
-from idto3d.fit.evidence import gather_evidence
+from idto3d.evidence.gather import gather_evidence
+from idto3d.evidence.relight import relit, solve_light
 from idto3d.fit.light import harmonics
-from idto3d.fit.relight import relit, solve_light
 from idto3d.fit.subject import fit_subject
 from idto3d.render.lights import EnvironmentLight, lobe
 from idto3d.render.shading import diffuse_bands, shade, srgb_to_linear

@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from idto3d.fit.evidence import material_texels
-from idto3d.fit.lids import DARKER, LIGHTER, even_lids
+from idto3d.evidence.gather import material_texels
+from idto3d.evidence.lids import DARKER, LIGHTER, even_lids
 from idto3d.fit.projection import EYES
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.mesh.texels import Texels

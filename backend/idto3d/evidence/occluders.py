@@ -7,11 +7,11 @@ import numpy as np
 from scipy.ndimage import convolve1d
 
 from ..arrays import Array
+from ..fit.projection import BROWS, EYES, LIPS, OVAL, polygon_mask
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from ..ramps import ramp, smoothstep
 from .delight import hairiness, long_parts, wide_part
-from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask
 
 SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logs by which skin outside the face may differ from the face's tone
 # The neck is divided into bands (metres high) and sectors (parts of a turn); share of skin in a collar and in a neck.
