@@ -28,8 +28,8 @@ HAIR_HUE = (-0.09, -0.24)  # log(red over green) less than skin's: where hair be
 HAIR_DARK = (-0.1, -0.35)  # log lightness over skin's, as well
 BEARD_REACH, BEARD_DARK, BEARD_HUE = 0.012, (-0.04, -0.16), (-0.03, -0.1)  # the same for beards: skin shows through
 # Hair in warm light is as red as skin, but dark (log lightness) and of strands. Of a side: a strand's width; deviation
-# of log lightness at that scale; shadows have neither. How much folds of an expression add to that deviation.
-STRAND, STRANDS, STRANDS_DARK, FOLDS = 0.004, (0.08, 0.16), (-0.4, -0.8), 0.08
+# of log lightness at that scale; shadows have neither.
+STRAND, STRANDS, STRANDS_DARK = 0.004, (0.08, 0.16), (-0.4, -0.8)
 GLOSS = (0.1, 0.5)  # log lightness of the base layer over skin's, from no gloss to all gloss
 FINE, SPOT = 0.012, 0.4  # of a side: a highlight's surround; log lightness over it from where on it is gloss
 # Of a side: anything finer or shorter is no fold; share kept of a fold and its rims if the expression makes all of it.
@@ -86,7 +86,7 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     """Linear albedo (S,S,3) of skin. other: the same photograph at the mirrored places; folded (S,S) 0..1: how
     strongly an expression creases the skin; neck (S,S) 0..1: below the chin."""
     beard = hairiness(own.light, own.red, BEARD_REACH * len(own.light), BEARD_DARK, BEARD_HUE)
-    beard = np.maximum(beard, _strands(own.light, folded))
+    beard = np.maximum(beard, (1 - folded) * _strands(own.light))  # folds are dark and uneven, too
     fold = folded * own.bare
     both = _both(own, other)
     detail = _matched(own, other, both * (1 - beard) * (1 - own.spared))
@@ -183,13 +183,12 @@ def hairiness(light: Array, red: Array, blur: float, darkness: tuple[float, floa
     return smoothstep(-dark, -darkness[0], -darkness[1]) * smoothstep(-grey, -hue[0], -hue[1])
 
 
-def _strands(light: Array, folded: Array) -> Array:
-    """(S,S) 0..1: how much log lightness (S,S) is dark and varies as strands of hair do, more than folds (S,S) 0..1."""
+def _strands(light: Array) -> Array:
+    """(S,S) 0..1: how much log lightness (S,S) is dark and varies as strands of hair do."""
     size = len(light)
     fine = light - cv2.GaussianBlur(light, (0, 0), STRAND * size)
     dark, squared = (cv2.GaussianBlur(x, (0, 0), BEARD_REACH * size) for x in (light, fine * fine))
-    varied = np.sqrt(squared) - FOLDS * folded
-    return smoothstep(-dark, -STRANDS_DARK[0], -STRANDS_DARK[1]) * smoothstep(varied, *STRANDS)
+    return smoothstep(-dark, -STRANDS_DARK[0], -STRANDS_DARK[1]) * smoothstep(np.sqrt(squared), *STRANDS)
 
 
 def wide_part(light: Array, weight: Array) -> Array:
