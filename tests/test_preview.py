@@ -73,6 +73,17 @@ def test_what_is_see_through_is_left_out(head: Head) -> None:
     np.testing.assert_allclose(through, (0.7, 0.5, 0.4), atol=0.01)  # the inside of the back of the head
 
 
+def test_hairs_finer_than_pixels_are_faint_not_dotted(head: Head) -> None:
+    stripes = np.zeros((2048, 2048))
+    stripes[:, ::4] = 1.0
+    camera = portrait(head, 0.0, 64)
+    whole, fine, none = (
+        render_head(h, camera, 64, FlatLight())[26:38, 26:38]
+        for h in (head, replace(head, alpha={"skin": stripes}), replace(head, alpha={"skin": 0 * stripes}))
+    )
+    np.testing.assert_allclose(fine, none + (whole - none) / 4, atol=0.02)
+
+
 def test_both_sides_of_a_face_are_lit_alike(head: Head) -> None:
     camera, light = portrait(head, 30.0, 96), portrait_light()
     last = head.quads[:, 3:] >= 0

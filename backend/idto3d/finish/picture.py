@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Renders a finished head: for previews, for sheets, and for the check of the finished face."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,6 +47,7 @@ def render_head(
     """(size,size,3) sRGB 0..1. vertices (V,3): another pose of the head. background: one value or a picture
     (size,size,3)."""
     points = torch.from_numpy(np.asarray(head.vertices if vertices is None else vertices)).float()
+    head = replace(head, alpha={name: _at_pixels(head, name, camera.scale) for name in head.alpha})
     clear = _opacity(head, head.triangles_uv, head.triangle_material)
     matrix = torch.from_numpy(camera.clip_matrix(size)).float()
     clip = (F.pad(points, (0, 1), value=1.0) @ matrix.T)[None]
@@ -81,6 +85,19 @@ def render_head(
     strands, opacity, near = layer((clear.max(1) > 0.1) & (clear.min(1) <= 0.9))
     opacity = opacity * (near < depth)
     return (image + opacity * (strands - image)).clamp(0, 1).numpy()
+
+
+def _at_pixels(head: Head, name: str, scale: float) -> Array:
+    """(S',S') opacity of a material with texels of about a pixel at scale, pixels a metre: hairs finer than pixels are
+    faint, not dotted."""
+    image, rows = np.asarray(head.alpha[name], np.float32), head.triangle_material == head.materials.index(name)
+    a, b, c = np.moveaxis(head.vertices[head.triangles[rows]], 1, 0)
+    p, q, r = np.moveaxis(head.uv[head.triangles_uv[rows]] * len(image), 1, 0)
+    metres = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    texels = np.abs((q - p)[:, 0] * (r - p)[:, 1] - (q - p)[:, 1] * (r - p)[:, 0])
+    finer = float(np.sqrt(texels.sum() / max(metres.sum(), 1e-12))) / scale
+    size = max(4, int(len(image) / max(finer, 1.0)))
+    return image if size >= len(image) else cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _opacity(head: Head, corners: Array, material: Array) -> Array:
