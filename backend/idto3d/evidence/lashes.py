@@ -19,7 +19,7 @@ from ..photos.faces import Face
 from .eyes import ENOUGH_RADIUS
 
 USUAL, TRUST_USUAL = (0.35, 0.6), 0.3  # lightness of upper and lower roots over the lid's; weight in photographs
-DARKEST = 0.12
+DARKEST = 0.12  # that a measurement is believed to be: the rest is the pupil's or a frame's
 ACROSS = np.linspace(-0.2, 0.6, 17)  # iris radii out from a rim, at which it is looked at
 BESIDE = 0.3  # iris radii out from a rim, from where on it is the lid's skin
 SMALLEST = 0.3  # of ENOUGH_RADIUS: an iris too small to tell anything of lashes
