@@ -2,6 +2,7 @@
 """Open a take or a video, stop reading it, bake it onto the head."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import bpy
 from ..head.import_head import is_head
 from ..head.operators_head import HeadOperator
 from ..jobs import session
+from ..polls import ExplainedPoll
 from . import bake, properties, takes
 from .table import SHAPES, TakeError
 from .treat import treat
@@ -18,7 +20,7 @@ VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mt
 _FEW = 8
 
 
-class IDTO3D_OT_capture_open(bpy.types.Operator):
+class IDTO3D_OT_capture_open(ExplainedPoll, bpy.types.Operator):
     """Open a take: a CSV of Live Link Face, or any video of a face, which is read in the background"""
 
     bl_idname = "idto3d.capture_open"
@@ -31,8 +33,8 @@ class IDTO3D_OT_capture_open(bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _nothing_is_read(cls)
+    def why_not(cls, context: Any) -> Iterator[str]:
+        return _why_reading()
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         context.window_manager.fileselect_add(self)
@@ -56,7 +58,7 @@ class IDTO3D_OT_capture_open(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_capture_camera(bpy.types.Operator):
+class IDTO3D_OT_capture_camera(ExplainedPoll, bpy.types.Operator):
     """Film your face with a camera of this computer, and read it meanwhile. Begin with a face at rest that looks ahead.
     Nothing of the film itself is kept"""
 
@@ -70,8 +72,8 @@ class IDTO3D_OT_capture_camera(bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _nothing_is_read(cls)
+    def why_not(cls, context: Any) -> Iterator[str]:
+        return _why_reading()
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         return context.window_manager.invoke_props_dialog(self, confirm_text="Film")
@@ -80,11 +82,9 @@ class IDTO3D_OT_capture_camera(bpy.types.Operator):
         return _read(self, context, Path(f"camera:{self.camera}:{self.seconds}"))
 
 
-def _nothing_is_read(operator: Any) -> bool:
+def _why_reading() -> Iterator[str]:
     if takes.running() is not None:
-        operator.poll_message_set("A video is being read")
-        return False
-    return True
+        yield "A video is being read"
 
 
 def _read(operator: Any, context: Any, video: Path) -> set[str]:
@@ -113,7 +113,7 @@ def _read(operator: Any, context: Any, video: Path) -> set[str]:
     return {"FINISHED"} if job.state == "done" and problem is None else {"CANCELLED"}
 
 
-class IDTO3D_OT_capture_cancel(bpy.types.Operator):
+class IDTO3D_OT_capture_cancel(ExplainedPoll, bpy.types.Operator):
     """Stop reading the video. Nothing of it is kept"""
 
     bl_idname = "idto3d.capture_cancel"
@@ -121,9 +121,10 @@ class IDTO3D_OT_capture_cancel(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         now = takes.running()
-        return now is not None and now.state != "cancelling"
+        if now is None or now.state == "cancelling":
+            yield "No video is being read" if now is None else "It is being cancelled"
 
     def execute(self, context: Any) -> set[str]:
         assert takes.state.job is not None
@@ -156,11 +157,10 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         if takes.state.take is None:
-            cls.poll_message_set("Open a take first")
-            return False
-        return super().poll(context)
+            yield "Open a take first"
+        yield from super().why_not(context)
 
     def execute(self, context: Any) -> set[str]:
         obj, given, take = context.object, properties.settings(), takes.state.take

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Blend People: a new head of two or more, whose shares are sliders until it is made for good."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
 
 from . import blend_materials, blend_people, mixture, room
 from .import_head import is_head
-from .operators_head import HeadOperator
+from .operators_head import HeadOperator, select_only
 from .stepwise import Refused, Steps, StepsOperator
 
 _NONE = "NONE"
@@ -92,17 +93,13 @@ class IDTO3D_OT_blend_people(HeadOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         heads = _selected(context)
         if len(heads) < 2:
-            cls.poll_message_set("Select two heads or more")
-            return False
+            yield "Select two heads or more"
         if any(blend_of(head) for head in heads):
-            cls.poll_message_set("Make the new head for good first")
-            return False
-        return True
+            yield "Make the new head for good first"
 
     def execute(self, context: Any) -> set[str]:
         heads = _selected(context)[:_MOST]
@@ -116,23 +113,17 @@ class IDTO3D_OT_blend_people(HeadOperator, bpy.types.Operator):
             made.idto3d_blend.people.add().head = head
         for person in list(made.idto3d_blend.people)[1:]:
             person.shape = person.skin = 1.0 / len(heads)
-        for obj in context.selected_objects:
-            obj.select_set(False)
-        made.select_set(True)
-        context.view_layer.objects.active = made
+        select_only(context, made)
         return {"FINISHED"}
 
 
 class _BlendOperator(HeadOperator):
     @classmethod
-    def poll(cls: Any, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         given = blend_of(context.object)
         if given is None:
-            cls.poll_message_set("This head is not being mixed")
-            return False
-        return True
+            yield "This head is not being mixed"
 
 
 class IDTO3D_OT_finish_blend(_BlendOperator, StepsOperator, bpy.types.Operator):
@@ -143,13 +134,10 @@ class IDTO3D_OT_finish_blend(_BlendOperator, StepsOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls: Any, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if None in heads_of(blend_of(context.object)):
-            cls.poll_message_set("One of the people is not in the file any more")
-            return False
-        return True
+            yield "One of the people is not in the file any more"
 
     def steps(self, context: Any) -> Steps[str]:
         made = context.object

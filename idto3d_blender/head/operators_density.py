@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Change Density: the head in all, half or a quarter of its quads."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -49,13 +50,10 @@ class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if "face" not in mesh_data.part_names(context.object):
-            cls.poll_message_set("This head does not say which of its faces are skin: import it again")
-            return False
-        return True
+            yield "This head does not say which of its faces are skin: import it again"
 
     def steps(self, context: Any) -> Steps[str]:
         made, off = yield from multires.base(context, context.object)

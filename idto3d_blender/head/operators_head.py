@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an artist does with a finished head: pose, animate, light, film, file."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
 
+from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
 from . import clean_neck, mirror, naming, rig
 from .import_head import is_head
@@ -13,23 +15,27 @@ _FRAMES = 24
 JOB = "idto3d_job"  # marks a head that is still being made, see studio/live.py
 
 
-class HeadOperator:
+class HeadOperator(ExplainedPoll):
     """Works on the active object, a head of ours, in object mode; changes: the head itself."""
 
     changes = True
 
     @classmethod
-    def poll(cls: Any, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         if not is_head(context.object):
-            cls.poll_message_set("Select a head first")
-            return False
+            yield "Select a head first"
         if context.mode != "OBJECT":
-            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
-            return False
+            yield OBJECT_MODE
         if cls.changes and (context.object.library is not None or context.object.data.library is not None):
-            cls.poll_message_set("This head is linked from another file")
-            return False
-        return True
+            yield "This head is linked from another file"
+
+
+def select_only(context: Any, obj: Any) -> None:
+    """Select an object, make it the active one, and deselect all others."""
+    for other in context.selected_objects:
+        other.select_set(False)
+    obj.select_set(True)
+    context.view_layer.objects.active = obj
 
 
 class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
@@ -77,13 +83,10 @@ class IDTO3D_OT_cut_neck(HeadOperator, bpy.types.Operator):
     close: bpy.props.BoolProperty(name="Close", description="With a flat face")  # type: ignore[valid-type]
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if JOB in context.object or context.object.data.users > 1:
-            cls.poll_message_set("Wait until the head is finished, and make its mesh its own")
-            return False
-        return True
+            yield "Wait until the head is finished, and make its mesh its own"
 
     def execute(self, context: Any) -> set[str]:
         if not clean_neck.cut(context.object, self.height, self.close):
@@ -120,13 +123,10 @@ class IDTO3D_OT_test_animation(HeadOperator, bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if animation.own_animation(context.object):
-            cls.poll_message_set("This head has an animation of its own already")
-            return False
-        return True
+            yield "This head has an animation of its own already"
 
     def execute(self, context: Any) -> set[str]:
         after = animation.animate(context.object, self.start, self.frames)
@@ -145,13 +145,10 @@ class IDTO3D_OT_clear_animation(HeadOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if not animation.is_animated(context.object):
-            cls.poll_message_set("This head has no test animation")
-            return False
-        return True
+            yield "This head has no test animation"
 
     def execute(self, context: Any) -> set[str]:
         animation.clear(context.object)
@@ -166,13 +163,10 @@ class IDTO3D_OT_mirror_keys(HeadOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if not mirror.missing(context.object):
-            cls.poll_message_set("Every one-sided expression has its other side")
-            return False
-        return True
+            yield "Every one-sided expression has its other side"
 
     def execute(self, context: Any) -> set[str]:
         made = mirror.add_missing(context.object)
@@ -243,7 +237,7 @@ class IDTO3D_OT_turntable(HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_remove_turntable(bpy.types.Operator):
+class IDTO3D_OT_remove_turntable(ExplainedPoll, bpy.types.Operator):
     """Remove the turntable: the scene gets its frame range and its camera back, and what was hidden shows again"""
 
     bl_idname = "idto3d.remove_turntable"
@@ -251,11 +245,9 @@ class IDTO3D_OT_remove_turntable(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         if not turntable.is_there(context.scene):
-            cls.poll_message_set("There is no turntable in this scene")
-            return False
-        return True
+            yield "There is no turntable in this scene"
 
     def execute(self, context: Any) -> set[str]:
         turntable.remove_turntable(context)
@@ -270,13 +262,10 @@ class IDTO3D_OT_mark_asset(HeadOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if context.object.asset_data is not None:
-            cls.poll_message_set("It is an asset already")
-            return False
-        return True
+            yield "It is an asset already"
 
     def execute(self, context: Any) -> set[str]:
         asset.mark(context.object)

@@ -2,18 +2,20 @@
 """Import of a head bundle, in File > Import and in the sidebar."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
 from mathutils import Vector
 
 from ..jobs import generate
+from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import stage, view, viewport_colours
 from ..ui import preferences
 from . import bundle, clean_neck, import_head, room
 
 
-class IDTO3D_OT_import_head(bpy.types.Operator):
+class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
     """Import a generated head: mesh, expression shape keys and skin material"""
 
     bl_idname = "idto3d.import_head"
@@ -48,14 +50,11 @@ class IDTO3D_OT_import_head(bpy.types.Operator):
     _asked = False
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         if context.mode != "OBJECT":
-            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
-            return False
+            yield OBJECT_MODE
         if context.collection is None or context.collection.library is not None:
-            cls.poll_message_set("The active collection cannot take new objects")
-            return False
-        return True
+            yield "The active collection cannot take new objects"
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         self._asked = True

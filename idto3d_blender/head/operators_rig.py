@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Add Rig, Remove Rig, and a rig on the bone of a body."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
 
+from ..polls import ExplainedPoll
 from . import rig
-from .operators_head import JOB, HeadOperator
+from .operators_head import JOB, HeadOperator, select_only
 
 
 def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:
@@ -28,19 +30,14 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if rig.rig_of(context.object) is not None:
-            cls.poll_message_set("This head has a rig already")
-            return False
+            yield "This head has a rig already"
         if JOB in context.object:
-            cls.poll_message_set("Wait until the head is finished")
-            return False
+            yield "Wait until the head is finished"
         if not context.object.visible_get():
-            cls.poll_message_set("Show the head first")
-            return False
-        return True
+            yield "Show the head first"
 
     def execute(self, context: Any) -> set[str]:
         taken = [name for name in rig.BONES if name in context.object.vertex_groups]
@@ -59,16 +56,13 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
 
 class _RigOperator(HeadOperator):
     @classmethod
-    def poll(cls: Any, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if rig.rig_of(context.object) is None:
-            cls.poll_message_set("This head has no rig")
-            return False
-        return True
+            yield "This head has no rig"
 
 
-class IDTO3D_OT_select_head(bpy.types.Operator):
+class IDTO3D_OT_select_head(ExplainedPoll, bpy.types.Operator):
     """Go back to the head that this rig moves, for its sliders and boxes"""
 
     bl_idname = "idto3d.select_head"
@@ -76,21 +70,16 @@ class IDTO3D_OT_select_head(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         head = rig.head_of(context.object)
         if head is None or not head.visible_get():
-            cls.poll_message_set("Select the rig of a head that can be seen")
-            return False
-        return True
+            yield "Select the rig of a head that can be seen"
 
     def execute(self, context: Any) -> set[str]:
         head = rig.head_of(context.object)
         if context.mode != "OBJECT":
             bpy.ops.object.mode_set(mode="OBJECT")
-        for other in context.selected_objects:
-            other.select_set(False)
-        head.select_set(True)
-        context.view_layer.objects.active = head
+        select_only(context, head)
         return {"FINISHED"}
 
 
@@ -119,14 +108,11 @@ class IDTO3D_OT_rig_to_bone(_RigOperator, bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls: Any, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         own = rig.rig_of(context.object)
         if not any(obj.type == "ARMATURE" and obj != own for obj in context.scene.objects):
-            cls.poll_message_set("There is no other armature in this scene")
-            return False
-        return True
+            yield "There is no other armature in this scene"
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         return context.window_manager.invoke_props_dialog(self)

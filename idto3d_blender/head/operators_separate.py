@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Separate Parts, and Whole Head."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
 
+from ..polls import ExplainedPoll
 from . import separate
 from .operators_head import JOB, HeadOperator
 from .stepwise import Steps, StepsOperator
@@ -27,13 +29,10 @@ class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if JOB in context.object or separate.is_part(context.object):
-            cls.poll_message_set("Wait until the head is finished, or take its parts together first")
-            return False
-        return True
+            yield "Wait until the head is finished, or take its parts together first"
 
     def steps(self, context: Any) -> Steps[str]:
         made = yield from separate.separate(context.object, self.by == "PART")
@@ -43,7 +42,7 @@ class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
         return f"{len(made)} objects; {made[0].name} has the sliders"
 
 
-class IDTO3D_OT_whole_head(bpy.types.Operator):
+class IDTO3D_OT_whole_head(ExplainedPoll, bpy.types.Operator):
     """Take the objects of this head away, and show it in one piece again, in the pose that they have"""
 
     bl_idname = "idto3d.whole_head"
@@ -51,11 +50,9 @@ class IDTO3D_OT_whole_head(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         if not separate.is_part(context.object) or context.mode != "OBJECT":
-            cls.poll_message_set("Select a part of a head that was separated, in object mode")
-            return False
-        return True
+            yield "Select a part of a head that was separated, in object mode"
 
     def execute(self, context: Any) -> set[str]:
         whole = separate.together(context.object)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Wrap: marks on the user's own mesh, and the head put onto it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -8,7 +9,7 @@ import numpy as np
 from mathutils import Vector
 
 from . import densities, mesh_data, naming, wrap_head, wrap_marks
-from .operators_head import HeadOperator
+from .operators_head import HeadOperator, select_only
 from .stepwise import Refused, Steps, StepsOperator
 
 _MARK = "idto3d_mark"
@@ -28,16 +29,12 @@ def marks_of(obj: Any) -> dict[str, Any]:
 
 class _WrapOperator(HeadOperator):
     @classmethod
-    def poll(cls: Any, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if "face" not in mesh_data.part_names(context.object):
-            cls.poll_message_set("This head does not say which of its faces are skin: import it again")
-            return False
+            yield "This head does not say which of its faces are skin: import it again"
         if own_mesh(context) is None:
-            cls.poll_message_set("Select your own mesh, then this head with Shift, so that the head is the active one")
-            return False
-        return True
+            yield "Select your own mesh, then this head with Shift, so that the head is the active one"
 
 
 class IDTO3D_OT_wrap_marks(_WrapOperator, bpy.types.Operator):
@@ -82,13 +79,10 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if len(marks_of(own_mesh(context))) < _LEAST:
-            cls.poll_message_set(f"Place the marks first; {_LEAST} at least")
-            return False
-        return True
+            yield f"Place the marks first; {_LEAST} at least"
 
     def steps(self, context: Any) -> Steps[str]:
         head, own = context.object, own_mesh(context)
@@ -107,10 +101,7 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
                 f"{own.name} lies {1000 * error.mean:.1f} mm off the head on average. Move the marks to "
                 "their places, and see that the mesh is a head of a like shape (E_WRAP_FAR)"
             ) from error
-        for obj in context.selected_objects:
-            obj.select_set(False)
-        made.select_set(True)
-        context.view_layer.objects.active = made
+        select_only(context, made)
         return f"{made.name}: {report['mean_mm']:.2f} mm off the head on average"
 
 

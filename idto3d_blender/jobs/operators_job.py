@@ -3,11 +3,13 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
 
+from ..polls import ExplainedPoll
 from ..studio import live
 from ..ui import photo_list
 from . import driver, generate, session
@@ -15,18 +17,15 @@ from . import driver, generate, session
 _POLL_SECONDS = 0.05
 
 
-def _ready(cls: Any) -> bool:
+def _why_not_ready() -> Iterator[str]:
     state = session.get()
     if state.setup is not None:
-        cls.poll_message_set("The set-up is running")
-        return False
+        yield "The set-up is running"
     if state.status.state != "ready":
-        cls.poll_message_set(f"{state.status.message} See the box Set-up")
-        return False
-    return True
+        yield f"{state.status.message} See the box Set-up"
 
 
-class IDTO3D_OT_generate_from_list(bpy.types.Operator):
+class IDTO3D_OT_generate_from_list(ExplainedPoll, bpy.types.Operator):
     """Make a head from the photos in the list. It takes minutes; you can go on working"""
 
     bl_idname = "idto3d.generate_from_list"
@@ -34,13 +33,10 @@ class IDTO3D_OT_generate_from_list(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not _ready(cls):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from _why_not_ready()
         if reason := generate.missing():
-            cls.poll_message_set(reason)
-            return False
-        return True
+            yield reason
 
     def execute(self, context: Any) -> set[str]:
         lost = [Path(path).name for path in photo_list.used() if not os.path.isfile(path)]
@@ -50,7 +46,7 @@ class IDTO3D_OT_generate_from_list(bpy.types.Operator):
         return _submit(self, generate.request_from_settings(), frame=True)
 
 
-class IDTO3D_OT_generate(bpy.types.Operator):
+class IDTO3D_OT_generate(ExplainedPoll, bpy.types.Operator):
     """Make a head from photos, from a script. Waits for the end in background mode, and where wait is set"""
 
     bl_idname = "idto3d.generate"
@@ -83,8 +79,8 @@ class IDTO3D_OT_generate(bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _ready(cls)
+    def why_not(cls, context: Any) -> Iterator[str]:
+        return _why_not_ready()
 
     def execute(self, context: Any) -> set[str]:
         # Not Path.is_file, which raises where many photos make a text that is too long for a path.
@@ -116,7 +112,7 @@ class IDTO3D_OT_generate(bpy.types.Operator):
         return [Path(bpy.path.abspath(part)).absolute() for part in parts if part]
 
 
-class IDTO3D_OT_cancel_job(bpy.types.Operator):
+class IDTO3D_OT_cancel_job(ExplainedPoll, bpy.types.Operator):
     """Stop at the next step. What is done so far is kept, and Resume goes on from it"""
 
     bl_idname = "idto3d.cancel_job"
@@ -126,12 +122,10 @@ class IDTO3D_OT_cancel_job(bpy.types.Operator):
     job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         running = session.get().running()
         if running is not None and running.state == "cancelling" and not session.get().jobs.waiting:
-            cls.poll_message_set("It is being cancelled")
-            return False
-        return True
+            yield "It is being cancelled"
 
     def execute(self, context: Any) -> set[str]:
         state = session.get()
@@ -143,7 +137,7 @@ class IDTO3D_OT_cancel_job(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_use_sketch(bpy.types.Operator):
+class IDTO3D_OT_use_sketch(ExplainedPoll, bpy.types.Operator):
     """Take the head as it stands, fitted to the photos but not finished, and stop. Resume finishes it all the same"""
 
     bl_idname = "idto3d.use_sketch"
@@ -153,12 +147,10 @@ class IDTO3D_OT_use_sketch(bpy.types.Operator):
     job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         running = session.get().running()
         if running is None or running.state != "running" or running.sketch is None:
-            cls.poll_message_set("There is no head to be used yet")
-            return False
-        return True
+            yield "There is no head to be used yet"
 
     def execute(self, context: Any) -> set[str]:
         state = session.get()
@@ -174,7 +166,7 @@ class IDTO3D_OT_use_sketch(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_resume_job(bpy.types.Operator):
+class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):
     """Go on from where this head was stopped"""
 
     bl_idname = "idto3d.resume_job"
@@ -184,8 +176,8 @@ class IDTO3D_OT_resume_job(bpy.types.Operator):
     job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _ready(cls)
+    def why_not(cls, context: Any) -> Iterator[str]:
+        return _why_not_ready()
 
     def execute(self, context: Any) -> set[str]:
         state = session.get()

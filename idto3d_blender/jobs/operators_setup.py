@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Install, repair, cancel and remove the backend's environment."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
 
+from ..polls import ExplainedPoll
 from ..ui import preferences
 from . import driver, session, setup_backend
 
 OFFLINE = "Blender's online access is off. Allow it in Preferences > System, or name a folder of offline packages"
 
 
-def _free(cls: Any) -> bool:
-    """No set-up and no head is under way; says so otherwise."""
+def _why_busy() -> Iterator[str]:
     state = session.get()
     if state.setup is not None:
-        cls.poll_message_set("The set-up is running")
-        return False
+        yield "The set-up is running"
     if state.jobs.busy:
-        cls.poll_message_set("Wait for the running head, or cancel it")
-        return False
-    return True
+        yield "Wait for the running head, or cancel it"
 
 
-class IDTO3D_OT_install(bpy.types.Operator):
+class IDTO3D_OT_install(ExplainedPoll, bpy.types.Operator):
     """Install what makes the heads, in a folder of its own; goes on where an earlier set-up stopped"""
 
     bl_idname = "idto3d.install"
@@ -31,17 +29,13 @@ class IDTO3D_OT_install(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not _free(cls):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from _why_busy()
         if not bpy.app.online_access and not preferences.get().wheels:
-            cls.poll_message_set(OFFLINE)
-            return False
+            yield OFFLINE
         plan = session.plan()
         if plan is not None and plan.problem is not None:
-            cls.poll_message_set(f"{plan.problem.message} {plan.problem.fix}")
-            return False
-        return True
+            yield f"{plan.problem.message} {plan.problem.fix}"
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         return context.window_manager.invoke_props_dialog(self, width=640, confirm_text="Install")
@@ -75,7 +69,7 @@ class IDTO3D_OT_install(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_cancel_install(bpy.types.Operator):
+class IDTO3D_OT_cancel_install(ExplainedPoll, bpy.types.Operator):
     """Stop the set-up; what is downloaded so far is kept"""
 
     bl_idname = "idto3d.cancel_install"
@@ -83,12 +77,10 @@ class IDTO3D_OT_cancel_install(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         setup = session.get().setup
         if setup is None or setup.state == "cancelling":
-            cls.poll_message_set("No set-up is running" if setup is None else "It is being cancelled")
-            return False
-        return True
+            yield "No set-up is running" if setup is None else "It is being cancelled"
 
     def execute(self, context: Any) -> set[str]:
         setup = session.get().setup
@@ -98,7 +90,7 @@ class IDTO3D_OT_cancel_install(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_remove_backend(bpy.types.Operator):
+class IDTO3D_OT_remove_backend(ExplainedPoll, bpy.types.Operator):
     """Delete what the set-up has installed. Finished heads stay"""
 
     bl_idname = "idto3d.remove_backend"
@@ -106,8 +98,8 @@ class IDTO3D_OT_remove_backend(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _free(cls)
+    def why_not(cls, context: Any) -> Iterator[str]:
+        return _why_busy()
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)

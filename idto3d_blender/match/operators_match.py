@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Begin and leave a match, go from photo to photo, find photos, lay them on the head anew."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..head import folders
 from ..head.bundle import FIT, BundleError, bundle_folder
 from ..head.operators_head import HeadOperator
 from ..jobs import session as jobs
+from ..polls import OBJECT_MODE, ExplainedPoll
 from . import pump, session, viewport
 from . import scene as stage
 
@@ -26,13 +28,10 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if stage.matched(context.scene) is not None and session.get() is not None:
-            cls.poll_message_set("A head is matched already: leave that first")
-            return False
-        return True
+            yield "A head is matched already: leave that first"
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         try:
@@ -80,21 +79,31 @@ def _folder(obj: Any) -> str:
     return str(obj.idto3d_match.bundle or folders.folder_of(obj))
 
 
-class _MatchOperator:
+class MatchOperator(ExplainedPoll):
     """Works while a head is matched."""
 
     @classmethod
-    def poll(cls: Any, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         if stage.matched(context.scene) is None:
-            cls.poll_message_set("No head is matched to its photos")
-            return False
+            yield "No head is matched to its photos"
         if context.mode != "OBJECT":
-            cls.poll_message_set("Leave the edit, sculpt or paint mode first")
-            return False
-        return True
+            yield OBJECT_MODE
 
 
-class IDTO3D_OT_match_leave(_MatchOperator, bpy.types.Operator):
+class AnsweredOperator(MatchOperator):
+    """Works while the backend answers."""
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        match = session.get()
+        if match is None or match.skin is None:
+            yield "The backend is not ready yet"
+        if match is not None and match.projecting:
+            yield "The photos are being projected"
+
+
+class IDTO3D_OT_match_leave(ExplainedPoll, bpy.types.Operator):
     """Take cameras and photos away again, and give back the view and the render size. The head keeps what pins did"""
 
     bl_idname = "idto3d.match_leave"
@@ -102,9 +111,9 @@ class IDTO3D_OT_match_leave(_MatchOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        # Also when the head itself is gone.
-        return stage.KEY in context.scene
+    def why_not(cls, context: Any) -> Iterator[str]:
+        if stage.KEY not in context.scene:  # the head itself may be gone
+            yield "No head is matched to its photos"
 
     def execute(self, context: Any) -> set[str]:
         session.stop()
@@ -113,7 +122,7 @@ class IDTO3D_OT_match_leave(_MatchOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_match_photo(_MatchOperator, bpy.types.Operator):
+class IDTO3D_OT_match_photo(MatchOperator, bpy.types.Operator):
     """Look at the head as in this photo"""
 
     bl_idname = "idto3d.match_photo"
@@ -133,7 +142,7 @@ class IDTO3D_OT_match_photo(_MatchOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_match_find_photo(_MatchOperator, bpy.types.Operator):
+class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
     """Tell where a photo is that is no longer where it was"""
 
     bl_idname = "idto3d.match_find_photo"
@@ -165,7 +174,7 @@ class IDTO3D_OT_match_find_photo(_MatchOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_match_project(_MatchOperator, bpy.types.Operator):
+class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
     """Lay the photos on the head anew, as it is now. What they do not show stays as it was painted"""
 
     bl_idname = "idto3d.match_project"
@@ -177,20 +186,11 @@ class IDTO3D_OT_match_project(_MatchOperator, bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not super().poll(context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         match = session.get()
-        if match is None or match.skin is None:
-            cls.poll_message_set("The backend is not ready yet")
-            return False
-        if match.projecting:
-            cls.poll_message_set("The photos are being projected")
-            return False
-        if not any(match.paths):
-            cls.poll_message_set("None of the photos was found")
-            return False
-        return True
+        if match is not None and not any(match.paths):
+            yield "None of the photos was found"
 
     def execute(self, context: Any) -> set[str]:
         obj, match = stage.matched(context.scene), session.get()

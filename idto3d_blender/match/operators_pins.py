@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pins: drag one, or a handle, or any place of the skin; take one out; all of them. And the tool that does it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -9,22 +10,9 @@ import numpy as np
 from . import lens, overlay, pump, session, viewport
 from . import scene as stage
 from .link import Answer
+from .operators_match import AnsweredOperator
 
 _TICK = 0.02
-
-
-def _ready(cls: Any, context: Any) -> bool:
-    match = session.get()
-    if stage.matched(context.scene) is None or match is None:
-        cls.poll_message_set("No head is matched to its photos")
-        return False
-    if match.skin is None:
-        cls.poll_message_set("The backend is not ready yet")
-        return False
-    if match.projecting:
-        cls.poll_message_set("The photos are being projected")
-        return False
-    return bool(context.mode == "OBJECT")
 
 
 def add_pin(obj: Any, photo: int, corners: Any, weights: Any, pixel: Any) -> int:
@@ -51,7 +39,7 @@ def pulled(scene: Any, obj: Any, answer: Answer) -> str:
     return ""
 
 
-class IDTO3D_OT_pin_drag(bpy.types.Operator):
+class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
     """Drag a pin, a handle or any place of the skin to where the photo has it"""
 
     bl_idname = "idto3d.pin_drag"
@@ -65,10 +53,6 @@ class IDTO3D_OT_pin_drag(bpy.types.Operator):
     pixel: bpy.props.FloatVectorProperty(  # type: ignore[valid-type]
         name="To", description="Pixel of the photo", size=2, options={"SKIP_SAVE"}
     )
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _ready(cls, context)
 
     def execute(self, context: Any) -> set[str]:
         """For scripts: without a pin, one is put on the skin at `start`; then it goes to `pixel`."""
@@ -220,7 +204,7 @@ def find(context: Any, obj: Any, frame: overlay.Frame, mouse: Any) -> tuple[int,
     return -1, mouse, {"corners": list(hit.corners), "weights": list(hit.weights)}
 
 
-class IDTO3D_OT_pin_remove(bpy.types.Operator):
+class IDTO3D_OT_pin_remove(AnsweredOperator, bpy.types.Operator):
     """Take out the pin under the mouse; the head there goes back to where it was"""
 
     bl_idname = "idto3d.pin_remove"
@@ -228,10 +212,6 @@ class IDTO3D_OT_pin_remove(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     pin: bpy.props.IntProperty(name="Pin", default=-1, options={"SKIP_SAVE"})  # type: ignore[valid-type]
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _ready(cls, context)
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         obj = stage.matched(context.scene)
@@ -254,7 +234,7 @@ class IDTO3D_OT_pin_remove(bpy.types.Operator):
         return _without(self, context, [self.pin])
 
 
-class IDTO3D_OT_pins_clear(bpy.types.Operator):
+class IDTO3D_OT_pins_clear(AnsweredOperator, bpy.types.Operator):
     """Take out all pins; the head goes back to what the photos alone have made"""
 
     bl_idname = "idto3d.pins_clear"
@@ -262,13 +242,10 @@ class IDTO3D_OT_pins_clear(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        if not _ready(cls, context):
-            return False
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
         if not stage.matched(context.scene).idto3d_match.pins:
-            cls.poll_message_set("There are no pins")
-            return False
-        return True
+            yield "There are no pins"
 
     def execute(self, context: Any) -> set[str]:
         return _without(self, context, list(range(len(stage.matched(context.scene).idto3d_match.pins))))

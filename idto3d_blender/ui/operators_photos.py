@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Photos into the list, from wherever they are, and out of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ..jobs import driver, session
+from ..polls import ExplainedPoll
 from . import photo_list
 from .properties import PHOTOS_USED, settings
 
@@ -25,11 +27,9 @@ def _tell(operator: Any, added: int, nothing: str) -> set[str]:
     return {"FINISHED"}
 
 
-def _has_photos(operator: Any) -> bool:
-    if settings().photos:
-        return True
-    operator.poll_message_set("The list is empty")
-    return False
+def _why_no_photos() -> Iterator[str]:
+    if not settings().photos:
+        yield "The list is empty"
 
 
 class IDTO3D_OT_add_photos(bpy.types.Operator):
@@ -101,7 +101,7 @@ class IDTO3D_OT_paste_photos(bpy.types.Operator):
         return _tell(self, photo_list.add(photos), "The clipboard names no new photo")
 
 
-class IDTO3D_OT_remove_photo(bpy.types.Operator):
+class IDTO3D_OT_remove_photo(ExplainedPoll, bpy.types.Operator):
     """Take a photo out of the list; the file stays"""
 
     bl_idname = "idto3d.remove_photo"
@@ -111,8 +111,8 @@ class IDTO3D_OT_remove_photo(bpy.types.Operator):
     index: bpy.props.IntProperty(default=-1, options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _has_photos(cls)
+    def why_not(cls, context: Any) -> Iterator[str]:
+        return _why_no_photos()
 
     def execute(self, context: Any) -> set[str]:
         given = settings()
@@ -124,7 +124,7 @@ class IDTO3D_OT_remove_photo(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_clear_photos(bpy.types.Operator):
+class IDTO3D_OT_clear_photos(ExplainedPoll, bpy.types.Operator):
     """Take all photos out of the list; the files stay"""
 
     bl_idname = "idto3d.clear_photos"
@@ -132,8 +132,8 @@ class IDTO3D_OT_clear_photos(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
-        return _has_photos(cls)
+    def why_not(cls, context: Any) -> Iterator[str]:
+        return _why_no_photos()
 
     def execute(self, context: Any) -> set[str]:
         settings().photos.clear()

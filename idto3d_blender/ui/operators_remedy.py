@@ -4,6 +4,7 @@
 import contextlib
 import platform
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import bpy
 
 from ..head import expressions
 from ..jobs import session
+from ..polls import ExplainedPoll
 from . import preferences, report
 from .properties import settings
 
@@ -34,7 +36,7 @@ class IDTO3D_OT_other_photos(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_lower_quality(bpy.types.Operator):
+class IDTO3D_OT_lower_quality(ExplainedPoll, bpy.types.Operator):
     """Set the next lower quality for the next head"""
 
     bl_idname = "idto3d.lower_quality"
@@ -42,11 +44,9 @@ class IDTO3D_OT_lower_quality(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         if settings().quality not in _LOWER:
-            cls.poll_message_set("Draft is the lowest quality")
-            return False
-        return True
+            yield "Draft is the lowest quality"
 
     def execute(self, context: Any) -> set[str]:
         settings().quality = _LOWER[settings().quality]
@@ -88,7 +88,7 @@ class IDTO3D_OT_choose_output(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_use_starter_pack(bpy.types.Operator):
+class IDTO3D_OT_use_starter_pack(ExplainedPoll, bpy.types.Operator):
     """Use the pack that comes with the extension"""
 
     bl_idname = "idto3d.use_starter_pack"
@@ -96,11 +96,9 @@ class IDTO3D_OT_use_starter_pack(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         if settings().pack == "STARTER":
-            cls.poll_message_set("It is used already: repair the set-up")
-            return False
-        return True
+            yield "It is used already: repair the set-up"
 
     def execute(self, context: Any) -> set[str]:
         settings().pack = "STARTER"

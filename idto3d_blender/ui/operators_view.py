@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is done to viewports on request: look at a head, show its colours, make room on the GPU."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
 
 from ..jobs import graphics_memory, session
+from ..polls import ExplainedPoll
 from ..studio import live, view, viewport_colours
 
 
@@ -55,7 +57,7 @@ class IDTO3D_OT_show_colours(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_free_gpu_memory(bpy.types.Operator):
+class IDTO3D_OT_free_gpu_memory(ExplainedPoll, bpy.types.Operator):
     """Make room on the graphics card: Material Preview and Rendered viewports go to Solid, and pictures leave its
     memory until they are shown again. Nothing is lost"""
 
@@ -64,15 +66,12 @@ class IDTO3D_OT_free_gpu_memory(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     @classmethod
-    def poll(cls, context: Any) -> bool:
+    def why_not(cls, context: Any) -> Iterator[str]:
         state = session.get()
         if state.status.device == "cpu":
-            cls.poll_message_set("Heads are made on the processor here: close other programs instead")
-            return False
+            yield "Heads are made on the processor here: close other programs instead"
         if state.jobs.current is not None:
-            cls.poll_message_set("A head is being made. What its program holds is free when that ends")
-            return False
-        return True
+            yield "A head is being made. What its program holds is free when that ends"
 
     def execute(self, context: Any) -> set[str]:
         viewports = graphics_memory.free()
