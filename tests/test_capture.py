@@ -24,7 +24,7 @@ from idto3d.capture.track import Track
 from idto3d.capture.video import Video
 from idto3d.errors import Cancelled, UserError
 from idto3d.finish.head import shipped_faces
-from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.headmodel import HeadModel
 from idto3d.pipeline import STARTER_PACK
 from idto3d.protocol import BadRequest, Capture, parse_request
 from idto3d.training.motion import fit_motion
@@ -33,11 +33,6 @@ from idto3d_shared.live_link import SHAPES
 
 Array = Any
 RATE = 30.0
-
-
-@pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model(STARTER_PACK / "head.safetensors")
 
 
 def video(folder: Path, frames: int = 6, size: tuple[int, int] = (96, 64), name: str = "v.mp4") -> Path:
@@ -177,14 +172,15 @@ def test_cancel_ends_it_and_its_thread(tmp_path: Path) -> None:
     assert not (tmp_path / "take.csv").exists()
 
 
-def test_names_of_the_model_and_arkits(model: HeadModel) -> None:
-    there = arkit_of_model(model.expression_names)
+def test_names_of_the_model_and_arkits(starter: HeadModel) -> None:
+    there = arkit_of_model(starter.expression_names)
     assert [SHAPES[n] for n in np.flatnonzero(~there.any(1))] == ["tongueOut"]
-    smile = model.expression_vector({"mouthSmile_L": 0.5, "browInnerUp_L": 0.2, "browInnerUp_R": 0.4, "mouthLeft": 0.7})
+    given = {"mouthSmile_L": 0.5, "browInnerUp_L": 0.2, "browInnerUp_R": 0.4, "mouthLeft": 0.7}
+    smile = starter.expression_vector(given)
     got = dict(zip(SHAPES, there @ smile, strict=True))
     assert got["mouthSmileLeft"] == 0.5 and got["mouthSmileRight"] == 0 and got["mouthLeft"] == 0.7
     assert got["browInnerUp"] == pytest.approx(0.3)
-    back = dict(zip(model.expression_names, model_of_arkit(model.expression_names) @ (there @ smile), strict=True))
+    back = dict(zip(starter.expression_names, model_of_arkit(starter.expression_names) @ (there @ smile), strict=True))
     assert back["mouthSmile_L"] == 0.5 and back["browInnerUp_R"] == pytest.approx(0.3) and back["cheekRaiser_L"] == 0
 
 
@@ -196,20 +192,20 @@ def test_gaze() -> None:
     np.testing.assert_allclose(gaze_of_shapes(shapes_of_gaze(gaze)), gaze)
 
 
-def test_the_person_is_the_bundles(tmp_path: Path, model: HeadModel) -> None:
-    rows = shipped_faces(model)
-    used, faces = np.unique(model.quads[rows], return_inverse=True)
+def test_the_person_is_the_bundles(tmp_path: Path, starter: HeadModel) -> None:
+    rows = shipped_faces(starter)
+    used, faces = np.unique(starter.quads[rows], return_inverse=True)
     faces = faces.reshape(-1, 4) - (used[0] < 0)
     used = used[used >= 0]
-    face = (model.neutral + 0.01)[used].astype(np.float32)
+    face = (starter.neutral + 0.01)[used].astype(np.float32)
     blender = np.stack([face[:, 0], -face[:, 2], face[:, 1]], 1)
     np.savez(tmp_path / "head.npz", vertices=blender, faces=faces.astype(np.int32))
-    got = vertices_of_head(model, tmp_path)
+    got = vertices_of_head(starter, tmp_path)
     np.testing.assert_allclose(got[used], face, atol=1e-6)
     np.savez(tmp_path / "other.npz", vertices=blender[:100], faces=faces[:5].astype(np.int32))
     for file in (tmp_path / "other.npz", tmp_path / "gone.npz"):
         with pytest.raises(UserError) as refused:
-            vertices_of_head(model, file)
+            vertices_of_head(starter, file)
         assert refused.value.code == "E_CAPTURE_HEAD"
 
 
@@ -220,8 +216,8 @@ class SilentNets:
         return np.zeros(52)
 
 
-def test_a_known_animation_seen_by_perfect_landmarks(model: HeadModel) -> None:
-    person = person_of(model, model.shape(np.random.default_rng(3).normal(0, 0.7, len(model.identity))))
+def test_a_known_animation_seen_by_perfect_landmarks(starter: HeadModel) -> None:
+    person = person_of(starter, starter.shape(np.random.default_rng(3).normal(0, 0.7, len(starter.identity))))
     lens, to_model = Lens(900.0, np.array([319.5, 239.5])), model_of_arkit(person.names)
     frames = 24
     t = np.linspace(0, 2 * np.pi, frames)
@@ -243,11 +239,11 @@ def test_a_known_animation_seen_by_perfect_landmarks(model: HeadModel) -> None:
         points[n, 468:] = project(neutral_irises(person), person, pose, lens)
     seen = np.ones(frames, bool)
     seen[5:7] = False
-    vertices = np.zeros_like(model.neutral, np.float64)
-    vertices[:] = model.shape(np.random.default_rng(3).normal(0, 0.7, len(model.identity)))
+    vertices = np.zeros_like(starter.neutral, np.float64)
+    vertices[:] = starter.shape(np.random.default_rng(3).normal(0, 0.7, len(starter.identity)))
     track = Track(np.arange(frames) / RATE, points, depth, seen, (640, 480))
     motion = load_motion(STARTER_PACK / FILE)
-    take = read_track(model, SilentNets(), motion, track, vertices, lambda step, steps: None)  # type: ignore[arg-type]
+    take = read_track(starter, SilentNets(), motion, track, vertices, lambda step, steps: None)  # type: ignore[arg-type]
     assert take.tracked.tolist() == seen.tolist()
     # Scores are half of what is read, and these nets score nothing.
     for name in ("jawOpen", "mouthSmileLeft"):
@@ -257,8 +253,8 @@ def test_a_known_animation_seen_by_perfect_landmarks(model: HeadModel) -> None:
     assert np.degrees(off.magnitude()).mean() < 2.0 and np.degrees(off.magnitude()).max() < 3.0
 
 
-def test_features_are_millimetres_beside_the_face_at_rest(model: HeadModel) -> None:
-    person, lens = person_of(model, model.neutral.astype(float)), Lens(900.0, np.array([319.5, 239.5]))
+def test_features_are_millimetres_beside_the_face_at_rest(starter: HeadModel) -> None:
+    person, lens = person_of(starter, starter.neutral.astype(float)), Lens(900.0, np.array([319.5, 239.5]))
     pose = Pose(Rotation.from_euler("YXZ", [0.3, -0.1, 0.4]).as_matrix(), np.array([0.05, 0.02, -0.6]))
     points = np.zeros((478, 2))
     points[468:] = project(neutral_irises(person), person, pose, lens)

@@ -10,9 +10,8 @@ import pytest
 from idto3d.evidence.gather import material_texels
 from idto3d.evidence.lashes import DARKEST, USUAL, Lashes, draw_lashes, measure_lashes
 from idto3d.fit.projection import EYES
-from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.headmodel import HeadModel
 from idto3d.mesh.texels import Texels
-from idto3d.pipeline import STARTER_PACK
 
 S = 400
 SKIN = 0.4
@@ -46,9 +45,8 @@ def test_what_a_picture_cannot_tell_is_usual() -> None:
 
 
 @pytest.fixture(scope="module")
-def head() -> tuple[HeadModel, Texels]:
-    model = load_head_model(STARTER_PACK / "head.safetensors")
-    return model, material_texels(model, next(m for m in model.materials if m.name == "skin"), 512)
+def head(starter: HeadModel) -> tuple[HeadModel, Texels]:
+    return starter, material_texels(starter, next(m for m in starter.materials if m.name == "skin"), 512)
 
 
 def test_rims_are_drawn_where_the_lids_end_and_not_in_the_inner_corner(head: tuple[HeadModel, Texels]) -> None:

@@ -7,17 +7,15 @@ import pytest
 from idto3d.evidence.gather import material_texels
 from idto3d.evidence.lids import DARKER, LIGHTER, even_lids
 from idto3d.fit.projection import EYES
-from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.headmodel import HeadModel
 from idto3d.mesh.texels import Texels
-from idto3d.pipeline import STARTER_PACK
 
 SKIN = np.array([0.5, 0.32, 0.22])
 
 
 @pytest.fixture(scope="module")
-def head() -> tuple[HeadModel, Texels]:
-    model = load_head_model(STARTER_PACK / "head.safetensors")
-    return model, material_texels(model, next(m for m in model.materials if m.name == "skin"), 256)
+def head(starter: HeadModel) -> tuple[HeadModel, Texels]:
+    return starter, material_texels(starter, next(m for m in starter.materials if m.name == "skin"), 256)
 
 
 def lids_of(head: tuple[HeadModel, Texels], there: float, seen: float) -> np.ndarray:

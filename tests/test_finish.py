@@ -11,19 +11,13 @@ from idto3d.bundle import to_blender_frame
 from idto3d.finish import HairPiece, Head, assemble
 from idto3d.finish.head import HAIR, HIDDEN, LASH_SIZE, PLAIN_SIZE, plain_map, shipped_faces
 from idto3d.finish.to_bundle import head_arrays
-from idto3d.headmodel import HeadModel, Material, load_head_model
-from idto3d.pipeline import STARTER_PACK
-from tests.tiny_head import tiny_head_model
+from idto3d.headmodel import HeadModel, Material
 
 
 @pytest.fixture(scope="module", params=["tiny", "starter"])
 def model(request: pytest.FixtureRequest) -> HeadModel:
-    return tiny_head_model() if request.param == "tiny" else load_head_model(STARTER_PACK / "head.safetensors")
-
-
-@pytest.fixture(scope="module")
-def tiny() -> HeadModel:
-    return tiny_head_model()
+    model: HeadModel = request.getfixturevalue(request.param)
+    return model
 
 
 def offsets(model: HeadModel) -> dict[str, Array]:
@@ -138,12 +132,12 @@ def test_lashes_are_thick_at_the_lid_and_thin_at_the_tip(model: HeadModel) -> No
     assert set(head.alpha) == {"lashes"}
 
 
-def test_lash_cards_of_the_shipped_head() -> None:
+def test_lash_cards_of_the_shipped_head(starter: HeadModel) -> None:
     """On real cards: the share of hair falls from the lid to the tip, and lower lashes are fewer."""
     from idto3d.finish.lashes import lash_opacity
     from idto3d.mesh.texels import make_texels
 
-    model = load_head_model(STARTER_PACK / "head.safetensors")
+    model = starter
     wanted = next(n for n, m in enumerate(model.materials) if m.name == "lashes")
     rows = model.material[model.triangle_quad] == wanted
     texels = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], 256)

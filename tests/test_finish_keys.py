@@ -13,27 +13,20 @@ from idto3d.finish.keys import Keys, all_keys, arkit_shapes, group_of
 from idto3d.finish.mixtures import AT_MOST_ONE, draw, in_mirror, limited, together
 from idto3d.finish.tongue import MOUTH
 from idto3d.finish.visemes import VISEMES
-from idto3d.headmodel import HeadModel, load_head_model
-from idto3d.pipeline import STARTER_PACK
-from tests.tiny_head import tiny_head_model
+from idto3d.headmodel import HeadModel
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 
 
 @pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model(STARTER_PACK / "head.safetensors")
+def neutral(starter: HeadModel) -> Array:
+    return starter.neutral.astype(np.float64)
 
 
 @pytest.fixture(scope="module")
-def neutral(model: HeadModel) -> Array:
-    return model.neutral.astype(np.float64)
-
-
-@pytest.fixture(scope="module")
-def keys(model: HeadModel, neutral: Array) -> Keys:
-    wide = {"yawn": model.motion(model.expression_vector({"jawOpen": 0.9}))}
-    return all_keys(model, neutral, np.zeros(len(model.expression_names)), wide)
+def keys(starter: HeadModel, neutral: Array) -> Keys:
+    wide = {"yawn": starter.motion(starter.expression_vector({"jawOpen": 0.9}))}
+    return all_keys(starter, neutral, np.zeros(len(starter.expression_names)), wide)
 
 
 def test_names_and_groups(keys: Keys) -> None:
@@ -53,18 +46,18 @@ def test_names_in_the_head_model() -> None:
     assert [other_side(n) for n in ("jawLeft", "noseSneerRight", "jawOpen")] == ["jawRight", "noseSneerLeft", "jawOpen"]
 
 
-def test_left_is_the_persons_left(model: HeadModel, keys: Keys) -> None:
-    skin = model.vertices_of("face")
+def test_left_is_the_persons_left(starter: HeadModel, keys: Keys) -> None:
+    skin = starter.vertices_of("face")
     for name in ("eyeBlinkLeft", "mouthSmileLeft", "browDownLeft"):
         moved = np.linalg.norm(keys.offsets[name][skin], axis=1)
-        assert moved @ model.neutral[skin, 0] > 0, name
+        assert moved @ starter.neutral[skin, 0] > 0, name
     assert keys.offsets["jawLeft"][skin, 0].sum() > 0 > keys.offsets["mouthRight"][skin, 0].sum()
 
 
-def test_sides_are_mirror_images(model: HeadModel, neutral: Array) -> None:
-    shapes = dict(zip(ARKIT, arkit_shapes(model, neutral, np.zeros(len(model.expression_names))), strict=True))
+def test_sides_are_mirror_images(starter: HeadModel, neutral: Array) -> None:
+    shapes = dict(zip(ARKIT, arkit_shapes(starter, neutral, np.zeros(len(starter.expression_names))), strict=True))
     for name in ARKIT:
-        twin = shapes[other_side(name)][model.mirror] * FLIP
+        twin = shapes[other_side(name)][starter.mirror] * FLIP
         assert np.abs(twin - shapes[name]).max() < 4e-4, name
 
 
@@ -74,8 +67,8 @@ def test_a_viseme_is_its_sum(keys: Keys) -> None:
         np.testing.assert_allclose(keys.offsets[name], wanted, atol=1e-7)
 
 
-def test_eyes_turn_about_their_centres(model: HeadModel, neutral: Array) -> None:
-    eyes = find_eyeballs(model, neutral)
+def test_eyes_turn_about_their_centres(starter: HeadModel, neutral: Array) -> None:
+    eyes = find_eyeballs(starter, neutral)
     ball = neutral[eyes[0].vertices]
     front = ball[:, 2].argmax()
     for name, way in {
@@ -95,28 +88,28 @@ def test_eyes_turn_about_their_centres(model: HeadModel, neutral: Array) -> None
     assert np.degrees(angle) == pytest.approx(TURN, abs=0.01)
 
 
-def test_the_tongue_comes_out_between_the_lips(model: HeadModel, keys: Keys) -> None:
+def test_the_tongue_comes_out_between_the_lips(starter: HeadModel, keys: Keys) -> None:
     posed = keys.neutral + keys.offsets["tongueOut"]
-    tongue, face = (posed[model.vertices_of(part)] for part in ("tongue", "face"))
+    tongue, face = (posed[starter.vertices_of(part)] for part in ("tongue", "face"))
     tip = tongue[tongue[:, 2].argmax()]
     lip = face[(np.abs(face[:, 0]) < 0.01) & (np.abs(face[:, 1] - tip[1]) < 0.012)]
     assert 0.005 < tip[2] - lip[:, 2].max() < 0.03
     for weight in (0.0, 0.15, 0.25, 0.3, 0.35, 0.5, 0.75, 1.0):
         posed = keys.neutral + weight * keys.offsets["tongueOut"]
-        assert depth_inside(posed[model.vertices_of("tongue")], posed, model.triangles_of("teeth")) < 3e-4, weight
+        assert depth_inside(posed[starter.vertices_of("tongue")], posed, starter.triangles_of("teeth")) < 3e-4, weight
         for part in ("teeth", "face"):
-            points = posed[model.vertices_of(part)]
-            assert depth_inside(points, posed, model.triangles_of("tongue")) < 5e-4, (part, weight)
-    root = model.vertices_of("tongue") & model.vertices_of("gums")
+            points = posed[starter.vertices_of(part)]
+            assert depth_inside(points, posed, starter.triangles_of("tongue")) < 5e-4, (part, weight)
+    root = starter.vertices_of("tongue") & starter.vertices_of("gums")
     opened = np.linalg.norm(keys.offsets["tongueOut"][root] - MOUTH["jawOpen"] * keys.offsets["jawOpen"][root], axis=1)
     assert opened.max() < 0.004, "the root stays on the gums"
 
 
-def test_an_open_jaw_lays_the_tongue_down(model: HeadModel, neutral: Array, keys: Keys) -> None:
-    tip = np.flatnonzero(model.vertices_of("tongue"))
+def test_an_open_jaw_lays_the_tongue_down(starter: HeadModel, neutral: Array, keys: Keys) -> None:
+    tip = np.flatnonzero(starter.vertices_of("tongue"))
     tip = tip[neutral[tip, 2] > neutral[tip, 2].max() - 0.001]
     incisors = np.abs(neutral[:, 0]) < 0.006
-    edge = np.flatnonzero(model.vertices_of("teeth") & (keys.offsets["jawOpen"][:, 1] < -0.02) & incisors)
+    edge = np.flatnonzero(starter.vertices_of("teeth") & (keys.offsets["jawOpen"][:, 1] < -0.02) & incisors)
     edge = edge[keys.neutral[edge, 1].argmax()]
 
     def above(weight: float, name: str) -> float:
@@ -128,39 +121,39 @@ def test_an_open_jaw_lays_the_tongue_down(model: HeadModel, neutral: Array, keys
     assert above(1.0, "yawn") == pytest.approx(above(0.9, "jawOpen"), abs=0.1), "expressions that open it do too"
     assert above(1.0, "mouthSmileLeft") == pytest.approx(above(0.0, "jawOpen"), abs=0.1)
     posed = keys.neutral + keys.offsets["jawOpen"]
-    assert depth_inside(posed[model.vertices_of("tongue")], posed, model.triangles_of("teeth")) < 3e-4
+    assert depth_inside(posed[starter.vertices_of("tongue")], posed, starter.triangles_of("teeth")) < 3e-4
 
 
-def test_an_open_mouth_shows_the_upper_teeths_edges(model: HeadModel, keys: Keys) -> None:
+def test_an_open_mouth_shows_the_upper_teeths_edges(starter: HeadModel, keys: Keys) -> None:
     middle = np.abs(keys.neutral[:, 0]) < 0.005
-    upper = model.vertices_of("teeth") & middle & (np.abs(keys.offsets["jawOpen"][:, 1]) < 1e-3)
-    lip = model.landmark_triangle[13]
+    upper = starter.vertices_of("teeth") & middle & (np.abs(keys.offsets["jawOpen"][:, 1]) < 1e-3)
+    lip = starter.landmark_triangle[13]
     for weight, least in ((0.3, 1e-3), (1.0, 5e-4)):
         posed = keys.neutral + weight * keys.offsets["jawOpen"]
         # the lip's lower edge lies a millimetre below its landmark
-        shown = model.landmark_barycentric[13] @ posed[lip, 1] - 0.0011 - posed[upper, 1].min()
+        shown = starter.landmark_barycentric[13] @ posed[lip, 1] - 0.0011 - posed[upper, 1].min()
         assert least < shown < 0.003, weight
 
 
-def test_a_resting_expression_is_not_added_twice(model: HeadModel, neutral: Array) -> None:
-    resting = np.zeros(len(model.expression_names))
-    blink = model.expression_names.index("eyeBlink_L")
+def test_a_resting_expression_is_not_added_twice(starter: HeadModel, neutral: Array) -> None:
+    resting = np.zeros(len(starter.expression_names))
+    blink = starter.expression_names.index("eyeBlink_L")
     resting[blink] = 0.25
-    shapes = dict(zip(ARKIT, arkit_shapes(model, neutral, resting), strict=True))
-    np.testing.assert_allclose(shapes["eyeBlinkLeft"], 0.75 * model.expression[blink], atol=1e-7)
-    assert np.abs(shapes["eyeBlinkRight"]).max() == pytest.approx(np.abs(model.expression[blink]).max(), rel=0.01)
+    shapes = dict(zip(ARKIT, arkit_shapes(starter, neutral, resting), strict=True))
+    np.testing.assert_allclose(shapes["eyeBlinkLeft"], 0.75 * starter.expression[blink], atol=1e-7)
+    assert np.abs(shapes["eyeBlinkRight"]).max() == pytest.approx(np.abs(starter.expression[blink]).max(), rel=0.01)
 
 
-def test_skin_stays_out_of_eyes_and_teeth(model: HeadModel, neutral: Array, keys: Keys) -> None:
+def test_skin_stays_out_of_eyes_and_teeth(starter: HeadModel, neutral: Array, keys: Keys) -> None:
     """Each key at four strengths, and a few mixtures: `idto3d.evaluate.keys` does five hundred."""
-    part = model.part[model.triangle_quad]
-    crossings = find_crossings(keys.neutral, model.triangles, part, model.part_names)
+    part = starter.part[starter.triangle_quad]
+    crossings = find_crossings(keys.neutral, starter.triangles, part, starter.part_names)
     held = measure_keys(crossings, keys.neutral, {n: keys.offsets[n] for n in ARKIT}, 20)
     assert held.over == 0, held.worst
-    raw = dict(zip(ARKIT, arkit_shapes(model, neutral, np.zeros(len(model.expression_names))), strict=True))
+    raw = dict(zip(ARKIT, arkit_shapes(starter, neutral, np.zeros(len(starter.expression_names))), strict=True))
     assert 1e3 * crossings.lid_depth(neutral + raw["eyeBlinkLeft"]) > 2, "the ruler would see nothing"
     assert 1e3 * crossings.lip_depth(neutral + raw["mouthRollUpper"]) > 1
-    assert np.linalg.norm(keys.neutral - neutral, axis=1)[~model.vertices_of("tongue")].max() < 0.0015
+    assert np.linalg.norm(keys.neutral - neutral, axis=1)[~starter.vertices_of("tongue")].max() < 0.0015
 
 
 def test_the_ruler_knows_a_cube() -> None:
@@ -195,8 +188,7 @@ def test_every_three_of_some_shapes_are_together() -> None:
     assert (column["jawOpen"][column["mouthClose"] > 0] > 0).all(), "a closed mouth whose jaw is not open"
 
 
-def test_a_head_without_mouth_and_lids_gets_the_names() -> None:
-    tiny = tiny_head_model()
+def test_a_head_without_mouth_and_lids_gets_the_names(tiny: HeadModel) -> None:
     made = all_keys(tiny, tiny.neutral, np.zeros(len(tiny.expression_names)), {})
     assert list(made.offsets) == [*ARKIT, *VISEMES]
     assert all(np.isfinite(offset).all() for offset in made.offsets.values())

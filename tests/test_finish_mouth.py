@@ -2,19 +2,12 @@
 """Maps of teeth, gums and tongue: painted from where things lie."""
 
 import numpy as np
-import pytest
 
 from idto3d.arrays import Array
 from idto3d.finish.head import assemble
 from idto3d.finish.mouth import SIZE, has_mouth_map, mouth_map
-from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.headmodel import HeadModel
 from idto3d.mesh.texels import make_texels
-from idto3d.pipeline import STARTER_PACK
-
-
-@pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model(STARTER_PACK / "head.safetensors")
 
 
 def _texels(model: HeadModel, name: str) -> tuple[Array, Array, Array, Array]:
@@ -27,12 +20,12 @@ def _texels(model: HeadModel, name: str) -> tuple[Array, Array, Array, Array]:
     return at.at(model.neutral), part, at.of_image(mouth_map(model, material)), falls
 
 
-def test_only_a_mouth_is_painted(model: HeadModel) -> None:
-    assert [m.name for m in model.materials if has_mouth_map(model, m)] == ["mouth", "teeth"]
+def test_only_a_mouth_is_painted(starter: HeadModel) -> None:
+    assert [m.name for m in starter.materials if has_mouth_map(starter, m)] == ["mouth", "teeth"]
 
 
-def test_teeth_are_yellower_at_the_neck_and_darker_inside(model: HeadModel) -> None:
-    points, _, look, falls = _texels(model, "teeth")
+def test_teeth_are_yellower_at_the_neck_and_darker_inside(starter: HeadModel) -> None:
+    points, _, look, falls = _texels(starter, "teeth")
     assert 0 <= look.min() and look.max() <= 1
     front = (np.abs(points[:, 0]) < 0.004) & (points[:, 2] > points[:, 2].max() - 0.004)
     edge = points[front & ~falls, 1].min()
@@ -45,10 +38,10 @@ def test_teeth_are_yellower_at_the_neck_and_darker_inside(model: HeadModel) -> N
     assert look[back, 1].mean() < 0.6 * look[front, 1].mean()
 
 
-def test_gums_are_pale_at_the_teeth_and_the_throat_is_dark(model: HeadModel) -> None:
-    points, part, look, _ = _texels(model, "mouth")
-    gums = part == model.part_names.index("gums")
-    teeth = model.neutral[model.vertices_of("teeth")]
+def test_gums_are_pale_at_the_teeth_and_the_throat_is_dark(starter: HeadModel) -> None:
+    points, part, look, _ = _texels(starter, "mouth")
+    gums = part == starter.part_names.index("gums")
+    teeth = starter.neutral[starter.vertices_of("teeth")]
     front = gums & (points[:, 2] > points[:, 2].max() - 0.01)
     near = np.linalg.norm(points[front][:, None] - teeth[None, ::7], axis=2).min(1) < 0.002
     assert look[front][near, 1].mean() > 1.15 * look[front][~near, 1].mean()
@@ -56,8 +49,8 @@ def test_gums_are_pale_at_the_teeth_and_the_throat_is_dark(model: HeadModel) -> 
     assert look[throat, :3].max() < 0.35 and look[throat, 4].max() < 0.1, "neither bright nor shining"
 
 
-def test_a_head_has_them(model: HeadModel) -> None:
-    head = assemble(model, model.neutral, {}, np.zeros(len(model.neutral)), {}, None)
-    material = next(m for m in model.materials if m.name == "teeth")
-    np.testing.assert_array_equal(head.maps["teeth"], mouth_map(model, material))
+def test_a_head_has_them(starter: HeadModel) -> None:
+    head = assemble(starter, starter.neutral, {}, np.zeros(len(starter.neutral)), {}, None)
+    material = next(m for m in starter.materials if m.name == "teeth")
+    np.testing.assert_array_equal(head.maps["teeth"], mouth_map(starter, material))
     assert head.maps["skin"].shape[0] < SIZE

@@ -10,12 +10,6 @@ from idto3d.fit.overlay import LINE, SIZE, overlay
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel
 from tests.synthetic_face import EVEN_LIGHT, camera_of, face_of, landmarks_of, photograph
-from tests.tiny_head import tiny_head_model
-
-
-@pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return tiny_head_model()
 
 
 @pytest.mark.parametrize(
@@ -30,9 +24,9 @@ def model() -> HeadModel:
         (1.1 * FAIR, 0, "poor"),
     ],
 )
-def test_a_photo_is_judged_with_a_reason(model: HeadModel, residual: float, yaw: float, word: str) -> None:
-    none = np.zeros(len(model.expression_names))
-    photo = PhotoFit("a", camera_of(model, yaw), none, np.zeros_like(model.neutral), EVEN_LIGHT, residual, 1.0)
+def test_a_photo_is_judged_with_a_reason(tiny: HeadModel, residual: float, yaw: float, word: str) -> None:
+    none = np.zeros(len(tiny.expression_names))
+    photo = PhotoFit("a", camera_of(tiny, yaw), none, np.zeros_like(tiny.neutral), EVEN_LIGHT, residual, 1.0)
     verdict = judge(photo)
     assert verdict.word == word and bool(verdict.reason) == (word != "good")
 
@@ -55,31 +49,31 @@ def test_what_is_said_of_a_photo_that_does_not_fit() -> None:
     assert error.code == "E_FIT_RESIDUAL" and "holiday.jpg" in str(error) and "12.3 mm" in str(error) and error.fix
 
 
-def test_the_head_that_was_made_is_recognised(model: HeadModel) -> None:
-    neutral, camera = model.neutral.astype(np.float64), camera_of(model)
-    there = landmarks_of(model, camera, neutral)[0]
+def test_the_head_that_was_made_is_recognised(tiny: HeadModel) -> None:
+    neutral, camera = tiny.neutral.astype(np.float64), camera_of(tiny)
+    there = landmarks_of(tiny, camera, neutral)[0]
     picture = np.zeros((8, 8, 3), np.uint8)
-    assert look_back(model, neutral, camera, picture, lambda p: there) < 0.001
-    assert look_back(model, neutral, camera, picture, lambda p: there + [9.0, -4.0]) < 0.001  # found a little beside
+    assert look_back(tiny, neutral, camera, picture, lambda p: there) < 0.001
+    assert look_back(tiny, neutral, camera, picture, lambda p: there + [9.0, -4.0]) < 0.001  # found a little beside
     rng = np.random.default_rng(0)
     height = float(np.ptp(there[:468, 1]))
     turn = rng.uniform(0, 2 * np.pi, 478)
     around = LOOK_BACK * height * np.c_[np.cos(turn), np.sin(turn)]
-    assert look_back(model, neutral, camera, picture, lambda p: there + 0.5 * around) > 0.2 * LOOK_BACK
+    assert look_back(tiny, neutral, camera, picture, lambda p: there + 0.5 * around) > 0.2 * LOOK_BACK
     with pytest.raises(UserError) as refused:
-        look_back(model, neutral, camera, picture, lambda p: there + 2.0 * around)
+        look_back(tiny, neutral, camera, picture, lambda p: there + 2.0 * around)
     assert refused.value.code == "E_FIT_LOOK_BACK"
     with pytest.raises(UserError):
-        look_back(model, neutral, camera, picture, lambda p: None)
+        look_back(tiny, neutral, camera, picture, lambda p: None)
 
 
-def test_the_overlay_lies_on_the_face(model: HeadModel) -> None:
-    posed, camera = model.neutral.astype(np.float64), camera_of(model, 15)
-    picture, person = photograph(model, camera, posed)
-    face = face_of(model, camera, posed, picture, person=person)
-    out = overlay(model, face, camera, posed)
+def test_the_overlay_lies_on_the_face(tiny: HeadModel) -> None:
+    posed, camera = tiny.neutral.astype(np.float64), camera_of(tiny, 15)
+    picture, person = photograph(tiny, camera, posed)
+    face = face_of(tiny, camera, posed, picture, person=person)
+    out = overlay(tiny, face, camera, posed)
     assert out.shape == (SIZE, SIZE, 3) and out.dtype == np.uint8
-    x, y = np.rint((landmarks_of(model, camera, posed)[0][152] + 0.5) * SIZE / len(picture) - 0.5).astype(int)
+    x, y = np.rint((landmarks_of(tiny, camera, posed)[0][152] + 0.5) * SIZE / len(picture) - 0.5).astype(int)
     assert np.abs(out[y - 6 : y + 3, x].astype(int) - LINE).sum(1).min() < 120  # the outline runs through the chin
     behind = np.abs(np.mgrid[:SIZE, :SIZE][1] - SIZE / 2) > 0.48 * SIZE
     assert np.ptp(out[behind], axis=0).max() <= 1  # and nothing is drawn beside the head

@@ -22,27 +22,18 @@ from idto3d.fit.landmarks import (
     refit_with,
 )
 from idto3d.fit.subject import fit_subject
-from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.headmodel import HeadModel
 from idto3d.mesh.surface import edges_of
 from idto3d.photos.faces import Face
-from idto3d.pipeline import STARTER_PACK
 from tests.synthetic_face import SIZE, camera_of, face_of, with_exact_net
-from tests.tiny_head import tiny_head_model
 
 VIEWS = ((0.0, 0.0), (35.0, 0.0), (-35.0, 5.0), (0.0, -20.0))  # yaw and pitch
 GRIMACE = {"jawOpen": 0.5, "mouthSmile": 0.4, "browInnerUp": 0.6}
 
 
 @pytest.fixture(scope="module", params=["tiny", "starter"])
-def model(request: pytest.FixtureRequest) -> HeadModel:
-    if request.param == "tiny":
-        return tiny_head_model()
-    return with_exact_net(load_head_model(STARTER_PACK / "head.safetensors"))
-
-
-@pytest.fixture(scope="module")
-def tiny() -> HeadModel:
-    return tiny_head_model()
+def model(request: pytest.FixtureRequest, tiny: HeadModel, starter: HeadModel) -> HeadModel:
+    return tiny if request.param == "tiny" else with_exact_net(starter)
 
 
 def person(model: HeadModel, seed: int, strength: float = 0.5) -> Array:

@@ -7,8 +7,7 @@ import pytest
 from idto3d.arrays import Array
 from idto3d.errors import UserError
 from idto3d.fit.pins import Pin, Pinning, Posed, Pulled
-from idto3d.headmodel import HeadModel, load_head_model
-from idto3d.pipeline import STARTER_PACK
+from idto3d.headmodel import HeadModel
 from tests.synthetic_face import at_landmarks, camera_of, landmarks_of
 
 CHIN, NOSE, BROW, CHEEK = 152, 4, 105, 234
@@ -16,21 +15,16 @@ SIZE = 800
 
 
 @pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model(STARTER_PACK / "head.safetensors")
-
-
-@pytest.fixture(scope="module")
-def head(model: HeadModel) -> Pinning:
+def head(starter: HeadModel) -> Pinning:
     """One person, smiling at one camera and calm before another."""
-    identity = np.random.default_rng(1).normal(size=len(model.identity)) * 0.4
-    neutral = model.shape(identity)
-    smile = model.expression_vector({"mouthSmile": 0.5})
+    identity = np.random.default_rng(1).normal(size=len(starter.identity)) * 0.4
+    neutral = starter.shape(identity)
+    smile = starter.expression_vector({"mouthSmile": 0.5})
     photos = [
-        Posed(camera_of(model, yaw=5, size=SIZE), smile, neutral + model.motion(smile)),
-        Posed(camera_of(model, yaw=-30, size=SIZE), smile * 0, neutral),
+        Posed(camera_of(starter, yaw=5, size=SIZE), smile, neutral + starter.motion(smile)),
+        Posed(camera_of(starter, yaw=-30, size=SIZE), smile * 0, neutral),
     ]
-    return Pinning(model, identity, neutral, photos)
+    return Pinning(starter, identity, neutral, photos)
 
 
 def pin(head: Pinning, landmark: int, moved: tuple[float, float] = (0, 0), photo: int = 0) -> Pin:
@@ -77,21 +71,20 @@ def test_several_pins_are_all_met_in_both_photos(head: Pinning) -> None:
         assert np.linalg.norm(where(head, pulled, one.photo)[landmark] - one.pixel) < 1.0
 
 
-def test_pins_at_the_true_places_mend_a_wrong_head(model: HeadModel) -> None:
+def test_pins_at_the_true_places_mend_a_wrong_head(starter: HeadModel) -> None:
     """The fit has another person's shape; fifteen pins where the true one's features are."""
     rng = np.random.default_rng(3)
-    wrong = rng.normal(size=len(model.identity)) * 0.3
-    truth = model.shape(wrong + rng.normal(size=len(wrong)))
-    camera = camera_of(model, yaw=4, size=SIZE)
-    calm = np.zeros(len(model.expression))
-    head = Pinning(model, wrong, model.shape(wrong), [Posed(camera, calm, model.shape(wrong))])
-    target, _ = landmarks_of(model, camera, truth)
+    wrong = rng.normal(size=len(starter.identity)) * 0.3
+    truth = starter.shape(wrong + rng.normal(size=len(wrong)))
+    camera = camera_of(starter, yaw=4, size=SIZE)
+    calm = np.zeros(len(starter.expression))
+    head = Pinning(starter, wrong, starter.shape(wrong), [Posed(camera, calm, starter.shape(wrong))])
+    target, _ = landmarks_of(starter, camera, truth)
     rows = (10, 152, 234, 454, 33, 263, 133, 362, 61, 291, 4, 105, 334, 172, 397)
-    pins = [
-        Pin(0, model.landmark_triangle[k], model.landmark_barycentric[k].astype(np.float64), target[k]) for k in rows
-    ]
+    weights = starter.landmark_barycentric.astype(np.float64)
+    pins = [Pin(0, starter.landmark_triangle[k], weights[k], target[k]) for k in rows]
     pulled = head.pull(pins)
-    others = np.setdiff1d(np.flatnonzero(model.landmark_trust > 0.5), rows)
+    others = np.setdiff1d(np.flatnonzero(starter.landmark_trust > 0.5), rows)
 
     def off(pixel: Array) -> float:
         return float(np.linalg.norm((pixel - target)[others], axis=1).mean())
@@ -101,7 +94,7 @@ def test_pins_at_the_true_places_mend_a_wrong_head(model: HeadModel) -> None:
 
     def shape(points: Array) -> float:
         # one photo from the front tells nothing of depth, nor of where a head is
-        d = (points - truth)[model.vertices_of("face"), :2]
+        d = (points - truth)[starter.vertices_of("face"), :2]
         return float(np.linalg.norm(d - d.mean(0), axis=1).mean())
 
     assert shape(head.neutral + pulled.motion) < 0.9 * shape(head.neutral)

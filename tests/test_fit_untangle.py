@@ -10,15 +10,9 @@ from scipy.spatial import cKDTree
 from idto3d.arrays import Array
 from idto3d.fit.subject import fit_subject
 from idto3d.fit.untangle import REACH, untangle
-from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.headmodel import HeadModel
 from idto3d.mesh.intersections import self_intersections
-from idto3d.pipeline import STARTER_PACK
 from tests.synthetic_face import camera_of, face_of
-
-
-@pytest.fixture(scope="module")
-def starter() -> HeadModel:
-    return load_head_model(STARTER_PACK / "head.safetensors")
 
 
 def crossings(model: HeadModel, points: Array) -> Array:

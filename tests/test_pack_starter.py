@@ -10,7 +10,7 @@ from PIL import Image
 
 from idto3d.distill.config import DistillationConfig
 from idto3d.expressions import EXPRESSIONS
-from idto3d.headmodel import HeadModel, load_head_model
+from idto3d.headmodel import HeadModel
 from idto3d.mesh.intersections import self_intersections
 from idto3d.pipeline import STARTER_PACK
 from idto3d.prior.adapters import Condition, trainable_share
@@ -20,18 +20,13 @@ from idto3d.subject import read_subject
 from tests.shipped import astronaut, nets
 
 
-@pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model(STARTER_PACK / "head.safetensors")
-
-
-def test_the_pack_is_whole_and_small(model: HeadModel) -> None:
+def test_the_pack_is_whole_and_small(starter: HeadModel) -> None:
     pack = read_pack(STARTER_PACK)
     assert list(pack.expressions) == list(EXPRESSIONS) and len(pack.expressions) == 13
     assert sum(f.stat().st_size for f in STARTER_PACK.rglob("*") if f.is_file()) <= 64_000_000
     assert (STARTER_PACK / "MODEL_CARD.md").is_file()
     assert set(read_expressions(pack)) == set(pack.expressions)
-    check_expressions(pack, model)
+    check_expressions(pack, starter)
     DistillationConfig.from_pack(pack.distillation)
 
 
@@ -57,25 +52,25 @@ def test_the_priors_denoise_better_than_chance(domain: Domain) -> None:
     assert 0.0 < trainable_share(prior.unet) < 0.3
 
 
-def test_the_mean_head_is_life_sized_and_whole(model: HeadModel) -> None:
-    extent = np.ptp(model.neutral[model.vertices_of("face", "back_head")], axis=0)
+def test_the_mean_head_is_life_sized_and_whole(starter: HeadModel) -> None:
+    extent = np.ptp(starter.neutral[starter.vertices_of("face", "back_head")], axis=0)
     assert (extent > 0.15).all() and (extent < 0.4).all()  # metres, with the neck
-    skin = model.triangles_of("face", "back_head")
-    assert len(self_intersections(model.neutral.astype(np.float64), skin)) == 0
-    eyes = model.neutral[model.vertices_of("sclera")]
+    skin = starter.triangles_of("face", "back_head")
+    assert len(self_intersections(starter.neutral.astype(np.float64), skin)) == 0
+    eyes = starter.neutral[starter.vertices_of("sclera")]
     assert (np.sort(np.unique(np.sign(eyes[:, 0]))) == [-1, 1]).all()
 
 
-def test_it_is_the_same_on_both_sides(model: HeadModel) -> None:
-    there = model.neutral[model.mirror] * [-1, 1, 1]
-    skin = model.vertices_of("face", "back_head")
-    assert np.quantile(np.linalg.norm(there - model.neutral, axis=1)[skin], 0.99) < 0.003
-    assert (model.mirror[model.mirror] == np.arange(len(model.mirror)))[skin].mean() > 0.98
+def test_it_is_the_same_on_both_sides(starter: HeadModel) -> None:
+    there = starter.neutral[starter.mirror] * [-1, 1, 1]
+    skin = starter.vertices_of("face", "back_head")
+    assert np.quantile(np.linalg.norm(there - starter.neutral, axis=1)[skin], 0.99) < 0.003
+    assert (starter.mirror[starter.mirror] == np.arange(len(starter.mirror)))[skin].mean() > 0.98
 
 
-def test_landmarks_lie_where_they_should(model: HeadModel) -> None:
+def test_landmarks_lie_where_they_should(starter: HeadModel) -> None:
     """Metres: nose tip in front, chin below the lips, eyes over them, on their sides."""
-    place = np.einsum("kjc,kj->kc", model.neutral[model.landmark_triangle], model.landmark_barycentric)
+    place = np.einsum("kjc,kj->kc", starter.neutral[starter.landmark_triangle], starter.landmark_barycentric)
     nose, chin, mouth, right_eye, left_eye = place[4], place[152], place[13], place[33], place[263]
     assert nose[2] == place[:468, 2].max() or nose[2] > np.quantile(place[:468, 2], 0.97)
     assert chin[1] < mouth[1] - 0.025 and right_eye[1] > nose[1] and left_eye[1] > nose[1]
@@ -83,10 +78,10 @@ def test_landmarks_lie_where_they_should(model: HeadModel) -> None:
     assert chin[2] > 0.06  # on the chin, not on the neck behind it
 
 
-def test_expressions_leave_the_crown_and_the_neck_alone(model: HeadModel) -> None:
-    high = model.neutral[:, 1] > np.quantile(model.neutral[:, 1], 0.995)
+def test_expressions_leave_the_crown_and_the_neck_alone(starter: HeadModel) -> None:
+    high = starter.neutral[:, 1] > np.quantile(starter.neutral[:, 1], 0.995)
     for name, expression in EXPRESSIONS.items():
-        moved = np.linalg.norm(model.motion(model.expression_vector(expression.weights)), axis=1)
+        moved = np.linalg.norm(starter.motion(starter.expression_vector(expression.weights)), axis=1)
         assert moved[high].max() < 5e-4
         assert moved.max() > (0.002 if name != "neutral" else -1) and moved.max() < 0.06
 

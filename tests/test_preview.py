@@ -25,17 +25,11 @@ from idto3d.render.lights import FlatLight
 from idto3d.render.shading import shade
 from idto3d.render.studio import portrait_light
 from tests.synthetic_face import EVEN_LIGHT, at_landmarks, camera_of, face_of, photograph
-from tests.tiny_head import tiny_head_model
 
 
 @pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return tiny_head_model()
-
-
-@pytest.fixture(scope="module")
-def head(model: HeadModel) -> Head:
-    return assemble(model, model.neutral.astype(np.float64), {}, np.zeros(len(model.neutral)), {}, None)
+def head(tiny: HeadModel) -> Head:
+    return assemble(tiny, tiny.neutral.astype(np.float64), {}, np.zeros(len(tiny.neutral)), {}, None)
 
 
 def photo_of(model: HeadModel, yaw: float) -> PhotoFit:
@@ -94,15 +88,15 @@ def test_both_sides_of_a_face_are_lit_alike(head: Head) -> None:
     np.testing.assert_allclose(inside, outside, atol=0.02)
 
 
-def test_a_close_up_has_the_camera_that_belongs_to_it(model: HeadModel) -> None:
+def test_a_close_up_has_the_camera_that_belongs_to_it(tiny: HeadModel) -> None:
     """The picture under the new camera's pixels is the photo's under the old one's."""
-    camera = camera_of(model, 20)
-    posed = model.neutral.astype(np.float64)
+    camera = camera_of(tiny, 20)
+    posed = tiny.neutral.astype(np.float64)
     colours = np.random.default_rng(0).uniform(0.1, 0.6, posed.shape)
-    picture, person = photograph(model, camera, posed, colours)
-    crop, near = close_up(face_of(model, camera, posed, picture, person=person), camera, 256)
+    picture, person = photograph(tiny, camera, posed, colours)
+    crop, near = close_up(face_of(tiny, camera, posed, picture, person=person), camera, 256)
     assert crop.shape == (256, 256, 3)
-    face = model.landmark_triangle[:468, 0]
+    face = tiny.landmark_triangle[:468, 0]
     old, new = camera.project(posed[face])[0], near.project(posed[face])[0]
     assert 0 < new.min() and new.max() < 255 and np.ptp(new[:, 1]) > 80
     before, after = (
@@ -113,11 +107,11 @@ def test_a_close_up_has_the_camera_that_belongs_to_it(model: HeadModel) -> None:
     assert height[0] == height[1]
 
 
-def test_the_head_lies_where_the_photo_has_it(model: HeadModel, head: Head) -> None:
-    camera = camera_of(model, -25)
-    posed = model.neutral.astype(np.float64)
-    picture, person = photograph(model, camera, posed)
-    sheet = preview_sheet(face_of(model, camera, posed, picture, person=person), photo_of(model, -25), head, 96)
+def test_the_head_lies_where_the_photo_has_it(tiny: HeadModel, head: Head) -> None:
+    camera = camera_of(tiny, -25)
+    posed = tiny.neutral.astype(np.float64)
+    picture, person = photograph(tiny, camera, posed)
+    sheet = preview_sheet(face_of(tiny, camera, posed, picture, person=person), photo_of(tiny, -25), head, 96)
     assert sheet.shape == (96, (2 + len(ANGLES)) * 96, 3) and sheet.dtype == np.uint8
     tiles = np.split(sheet.astype(float), 2 + len(ANGLES), 1)
     outlines = [np.abs(tile - tile[0, 0]).max(2) > 30 for tile in tiles]
@@ -128,11 +122,11 @@ def test_the_head_lies_where_the_photo_has_it(model: HeadModel, head: Head) -> N
     assert all(0.1 < outline.mean() < 0.9 for outline in outlines[2:])
 
 
-def test_the_photos_light_is_the_one_that_was_fitted(model: HeadModel) -> None:
+def test_the_photos_light_is_the_one_that_was_fitted(tiny: HeadModel) -> None:
     """Radiance whose irradiance over pi is what the fit has."""
     light = EVEN_LIGHT.copy()
     light[1:4] = [[0.3, 0.2, 0.1], [0.5, 0.5, 0.5], [-0.4, -0.2, 0.0]]
-    photo = replace(photo_of(model, 0.0), light=light)
+    photo = replace(photo_of(tiny, 0.0), light=light)
     normals = np.random.default_rng(0).normal(size=(20, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     n = torch.from_numpy(normals).float()
@@ -152,13 +146,13 @@ def test_the_portrait_to_look_back_at(head: Head) -> None:
 
 
 @pytest.mark.parametrize("yaw", [0.0, -40.0])
-def test_the_photos_own_view_to_look_back_at(model: HeadModel, head: Head, yaw: float) -> None:
+def test_the_photos_own_view_to_look_back_at(tiny: HeadModel, head: Head, yaw: float) -> None:
     """The landmarks lie in it where the photo has them, on the head."""
-    photo = photo_of(model, yaw)
-    face = face_of(model, photo.camera, model.neutral.astype(np.float64))
+    photo = photo_of(tiny, yaw)
+    face = face_of(tiny, photo.camera, tiny.neutral.astype(np.float64))
     camera, picture = photo_portrait(head, face, photo)
     assert camera.angles == pytest.approx(photo.camera.angles)
-    chin = camera.project(at_landmarks(model, model.neutral.astype(np.float64))[152])[0]
+    chin = camera.project(at_landmarks(tiny, tiny.neutral.astype(np.float64))[152])[0]
     x, y = np.rint(chin).astype(int)
     assert 0 < x < LOOK_BACK_SIZE and picture[y - 4, x].tolist() != [128, 128, 128]
     assert picture[3, 3].tolist() == [128, 128, 128]

@@ -18,21 +18,15 @@ from idto3d.training.population import EVAL_SEED, TRAIN_SEED, Population
 from idto3d.training.registration import register, similarity
 from idto3d.training.surface import closest_places
 from idto3d.training.transfer import build_transfer, sample_texture, seat_hair, skin_displacement
-from tests.tiny_head import tiny_head_model
 from tests.tiny_kit import SCALE, SHIFT, TinyKit, tiny_landmarks
 
 
 @pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return tiny_head_model()
-
-
-@pytest.fixture(scope="module")
-def people(model: HeadModel) -> Population:
+def people(tiny: HeadModel) -> Population:
     kit = TinyKit()
     skin = kit_skin(kit, average_identity(kit))
-    registered = register(skin, tiny_landmarks(kit, skin.triangles), model)
-    return Population(model, kit, build_transfer(kit, model, registered, size=64))
+    registered = register(skin, tiny_landmarks(kit, skin.triangles), tiny)
+    return Population(tiny, kit, build_transfer(kit, tiny, registered, size=64))
 
 
 def test_nearest_places_are_those_of_a_search_through_all() -> None:
@@ -59,13 +53,13 @@ def test_similarity_recovers_a_known_transform() -> None:
     assert found.scale == pytest.approx(1.3)
 
 
-def test_registration_lays_another_topology_of_another_size_on_the_head(model: HeadModel) -> None:
+def test_registration_lays_another_topology_of_another_size_on_the_head(tiny: HeadModel) -> None:
     kit = TinyKit()
     skin = kit_skin(kit, average_identity(kit))
-    registered = register(skin, tiny_landmarks(kit, skin.triangles), model)
+    registered = register(skin, tiny_landmarks(kit, skin.triangles), tiny)
     true = (skin.vertices - SHIFT) / SCALE  # the two heads are one shape
     assert np.linalg.norm(registered - true, axis=1).mean() < 1.5e-3
-    gap = closest_places(registered, model.neutral.astype(float), model.triangles_of("face", "back_head")).distance
+    gap = closest_places(registered, tiny.neutral.astype(float), tiny.triangles_of("face", "back_head")).distance
     assert np.percentile(gap, 95) < 1.5e-3
 
 
@@ -192,14 +186,14 @@ def test_cards_are_cut_where_they_are_see_through() -> None:
     assert len(cut_cards(part, np.ones((4, 4)), 0.1).triangles) == 2  # nothing to cut away
 
 
-def test_glasses_stand_before_the_eyes_and_beside_the_head(model: HeadModel) -> None:
-    head = model.neutral.astype(float)
-    vertices, triangles = make_glasses(model, head, np.random.default_rng(0))
-    eyes = head[model.landmark_triangle[[33, 263]]].mean(1)
+def test_glasses_stand_before_the_eyes_and_beside_the_head(tiny: HeadModel) -> None:
+    head = tiny.neutral.astype(float)
+    vertices, triangles = make_glasses(tiny, head, np.random.default_rng(0))
+    eyes = head[tiny.landmark_triangle[[33, 263]]].mean(1)
     front = vertices[vertices[:, 2] > eyes[:, 2].min()]
     assert front[:, 0].min() < eyes[:, 0].min() and front[:, 0].max() > eyes[:, 0].max()
     assert triangles.max() < len(vertices) and np.ptp(vertices[:, 2]) > 0.05
-    skin = model.triangles_of("face", "back_head")
+    skin = tiny.triangles_of("face", "back_head")
     assert np.median(closest_places(vertices, head, skin).distance) < 0.03
 
 
