@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from idto3d.checkpoint import load_checkpoint, save_checkpoint
 from idto3d.distill.config import DistillationConfig
 from idto3d.expressions import EXPRESSIONS
 from idto3d.prior.adapters import AdapterConfig, attach, domain_parameters
@@ -67,24 +66,6 @@ def test_a_stage_learns_and_hands_over_its_averages(tmp_path: Path) -> None:
     assert load_average(tmp_path / "a", stored_model)
     torch.testing.assert_close(stored_model.weight, averaged.weight)
     assert not load_average(tmp_path / "nothing", stored_model)
-
-
-def test_checkpoint_keeps_the_optimiser(tmp_path: Path) -> None:
-    model = nn.Linear(2, 2)
-    optimiser = torch.optim.Adam(model.parameters())
-    model(torch.ones(1, 2)).sum().backward()
-    optimiser.step()
-    save_checkpoint(tmp_path, model, optimiser, 5, {})
-    other = nn.Linear(2, 2)
-    restored = torch.optim.Adam(other.parameters())
-    assert load_checkpoint(tmp_path, other, restored) == 5
-    torch.testing.assert_close(other.weight, model.weight)
-    ours, theirs = optimiser.state_dict()["state"], restored.state_dict()["state"]
-    torch.testing.assert_close(ours[0]["exp_avg"], theirs[0]["exp_avg"])
-
-
-def test_no_checkpoint_is_step_zero(tmp_path: Path) -> None:
-    assert load_checkpoint(tmp_path, nn.Linear(1, 1)) == 0
 
 
 def test_min_snr_weighs_by_hand() -> None:

@@ -55,7 +55,7 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_been(done: int, tmp_path: Path) 
     descend(whole, UniformAdam(whole.parameters()), GRADIENTS)
     optimiser = UniformAdam(first.parameters())
     descend(first, optimiser, GRADIENTS[:done])
-    save_checkpoint(tmp_path, first, optimiser, done, {})
+    save_checkpoint(tmp_path, first, optimiser, done)
     resumed = UniformAdam(second.parameters())
     assert load_checkpoint(tmp_path, second, resumed) == done
     descend(second, resumed, GRADIENTS[done:])

@@ -63,14 +63,14 @@ unexpected, traceback in the log.
 import json
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal
+from typing import Any, get_args
 
+from .distill.config import Quality
 from .errors import UserError
 
 PROTOCOL_VERSION = 1
 HEARTBEAT_SECONDS = 1.0
-Quality = Literal["draft", "standard", "fine"]
-QUALITY_NAMES = ("draft", "standard", "fine")
+QUALITY_NAMES: tuple[str, ...] = get_args(Quality)
 LINE_BYTES = 1 << 20
 """Longest request; a line beyond it is refused without being kept."""
 MOST_PINS = 500

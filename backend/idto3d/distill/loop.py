@@ -87,7 +87,7 @@ def distil(
     def keep() -> None:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(folder, variables, optimiser, step, {})
+            save_checkpoint(folder, variables, optimiser, step)
 
     while step < stage.steps:
         try:

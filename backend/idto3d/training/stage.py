@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def run_stage(
                 means[k] = 0.7 * means.get(k, float(v)) + 0.3 * float(v)
             _log(folder, {"step": step, "seconds": round(time.time() - started, 1), **means})
         if time.time() - saved > config.checkpoint_every or step == config.steps:
-            save_checkpoint(folder, model, optimiser, step, asdict(config))
+            save_checkpoint(folder, model, optimiser, step)
             save_file({str(n): a.contiguous() for n, a in enumerate(average)}, folder / _AVERAGES)
             with _swapped(parameters, average):
                 on_checkpoint()
