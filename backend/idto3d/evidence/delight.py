@@ -180,7 +180,7 @@ def hairiness(light: Array, red: Array, blur: float, darkness: tuple[float, floa
     """(S,S) 0..1: share of hair. light, red (S,S): logs of lightness and of red over green, relative to the skin's;
     blur: texels; darkness, hue: the values where hair begins and where all is hair."""
     dark, grey = (cv2.GaussianBlur(x.astype(np.float32), (0, 0), max(blur, 0.4)) for x in (light, red))
-    return smoothstep(-dark, -darkness[0], -darkness[1]) * smoothstep(-grey, -hue[0], -hue[1])
+    return smoothstep(dark, *darkness) * smoothstep(grey, *hue)
 
 
 def _strands(light: Array) -> Array:
@@ -188,7 +188,7 @@ def _strands(light: Array) -> Array:
     size = len(light)
     fine = light - cv2.GaussianBlur(light, (0, 0), STRAND * size)
     dark, squared = (cv2.GaussianBlur(x, (0, 0), BEARD_REACH * size) for x in (light, fine * fine))
-    return smoothstep(-dark, -STRANDS_DARK[0], -STRANDS_DARK[1]) * smoothstep(np.sqrt(squared), *STRANDS)
+    return smoothstep(dark, *STRANDS_DARK) * smoothstep(np.sqrt(squared), *STRANDS)
 
 
 def wide_part(light: Array, weight: Array) -> Array:

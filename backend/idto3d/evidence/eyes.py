@@ -19,6 +19,7 @@ from ..fit.tone import IRIS, iris_of
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..photos.faces import Face
+from ..ramps import ramp
 from .blend import lay_over
 
 RADIUS = 0.0059  # metres; people's irises differ by 5 % only
@@ -169,7 +170,7 @@ def unmirrored(face: Face, linear: Array) -> tuple[Array, Array]:
         if iris.sum() < 6:
             continue
         usual = max(float(np.median(light[iris])), 0.02)
-        mirrors = np.clip((light / usual - MIRRORS[0]) / (MIRRORS[1] - MIRRORS[0]), 0, 1) * (away < 1.05)
+        mirrors = ramp(light / usual, *MIRRORS) * (away < 1.05)
         wider = cv2.dilate(mirrors.astype(np.float32), np.ones((3, 3), np.uint8), iterations=max(1, int(0.1 * radius)))
         clear *= 1 - cv2.GaussianBlur(wider, (0, 0), max(0.5, 0.06 * radius))
     return clear, white

@@ -76,10 +76,10 @@ def draw_lashes(model: HeadModel, at: Texels, albedo: Array, lashes: Lashes) -> 
 
 def _rims(marks: Array, eye: tuple[int, ...]) -> tuple[Array, Array]:
     """(POINTS,C) each: rims of upper and lower lid, of landmarks (478,C), from the inner to the outer corner."""
-    return _along(marks[[*eye[8:], eye[0]]]), _along(marks[[*eye[8::-1]]])
+    return along(marks[[*eye[8:], eye[0]]], POINTS), along(marks[[*eye[8::-1]]], POINTS)
 
 
-def _along(line: Array) -> Array:
-    """(POINTS,C) along a line through points (K,C)."""
-    places = np.linspace(0, len(line) - 1, POINTS)
+def along(line: Array, count: int) -> Array:
+    """(count,C) along a line through points (K,C)."""
+    places = np.linspace(0, len(line) - 1, count)
     return np.stack([np.interp(places, np.arange(len(line)), line[:, c]) for c in range(line.shape[1])], 1)

@@ -12,6 +12,7 @@ from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..ramps import ramp
 from .blend import smooth_within
+from .lashes import along
 
 NEAR = 0.08  # metres from between the eyes
 REACH = 0.01  # metres from a place of the outline to the map's nearest texel, at most
@@ -64,8 +65,7 @@ def _outline(marks: Array, eye: tuple[int, ...], brow: tuple[int, ...]) -> Array
     """(K,3) around an upper lid, and what closes under it, of landmarks (478,3)."""
     lower, upper = marks[[*eye[:9]]], marks[[eye[0], *eye[:7:-1]]]  # from the outer corner to the inner
     edge = marks[[*brow[9:4:-1]]]
-    at = np.linspace(0, len(edge) - 1, len(upper))
-    above = np.stack([np.interp(at, np.arange(len(edge)), edge[:, c]) for c in range(3)], 1)
+    above = along(edge, len(upper))
     middle = marks[list(eye)].mean(0)
     lower, upper = (middle + WIDER * (line - middle) for line in (lower, upper))
     return np.concatenate([lower, (upper + UNDER_BROW * (above - upper))[::-1]])

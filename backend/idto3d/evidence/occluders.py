@@ -97,7 +97,7 @@ def occluders(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
     away = np.clip(np.log(np.maximum(colour, 1e-4) / tone.astype(np.float32)), -2, 2)
     light = (away[..., 0] + away[..., 1] + away[..., 2]) * np.float32(1 / 3)
     detail = cv2.GaussianBlur(light - wide_part(light, weight.astype(np.float32)), (0, 0), size / 900)
-    dark = smoothstep(-detail, -FRAME_DARK[0], -FRAME_DARK[1]) * zones[..., 0]
+    dark = smoothstep(detail, *FRAME_DARK) * zones[..., 0]
     frames = dark * long_parts(dark > 0.4, FRAME_LENGTH * size)  # wrinkles and freckles are shorter
     red = away[..., 0] - away[..., 1]
     strands = hairiness(light, red, size / 600, STRAND_DARK, STRAND_HUE) * zones[..., 1]
