@@ -23,6 +23,32 @@ from tests.blender import synthetic_bundle as synthetic
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def refused(call: Callable[[], Any], why: str) -> str:
+    """``call`` runs an operator that says ``why`` it cannot; all that it says."""
+    try:
+        call()
+    except RuntimeError as error:
+        assert why in str(error), f"{error!s} does not say {why!r}"
+        return str(error)
+    raise AssertionError(f"it was not refused: {why}")
+
+
+def key_places(obj: Any, key: str | int = 0) -> np.ndarray:
+    """(V,3) where a key puts an object's vertices."""
+    flat = np.empty(3 * len(obj.data.vertices), np.float32)
+    obj.data.shape_keys.key_blocks[key].points.foreach_get("co", flat)
+    return flat.reshape(-1, 3)
+
+
+def select(active: Any, *others: Any) -> None:
+    """Select these objects and no others."""
+    for obj in bpy.context.selected_objects:
+        obj.select_set(False)
+    for obj in (active, *others):
+        obj.select_set(True)
+    bpy.context.view_layer.objects.active = active
+
+
 class Ticks:
     """Calls driver.tick, as the timer would, and keeps the longest it took, in seconds."""
 

@@ -15,6 +15,7 @@ import idto3d_blender
 from idto3d_blender.head import blend_people, frame, import_head, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import key_places, refused
 
 WORK = Path(sys.argv[-1])
 HAIR = (("anna", 0.02, 5), ("ben", 0.03, 7))  # how far above the crown, and how many triangles
@@ -58,12 +59,6 @@ def write_people() -> None:
         shutil.copy(folder / "maps" / "eyes_albedo.png", folder / "maps" / "hair_albedo.png")
 
 
-def places(obj: Any, key: str = "Basis") -> np.ndarray:
-    flat = np.empty(3 * len(obj.data.vertices), np.float32)
-    obj.data.shape_keys.key_blocks[key].points.foreach_get("co", flat)
-    return flat.reshape(-1, 3)
-
-
 def pixel(obj: Any, role: str) -> np.ndarray:
     image = next(image for image in naming.images(obj) if image.get(naming.ROLE) == role)
     flat = np.empty(4 * image.size[0] * image.size[1], np.float32)
@@ -82,12 +77,12 @@ def check_preview(anna: Any, ben: Any) -> Any:
     made = bpy.context.object
     assert import_head.is_head(made) and made.name == "anna + ben" and made.users_collection[0].name == "anna + ben"
     body = len(synthetic.head()["vertices"])
-    a, b = places(anna)[:body], places(ben)[:body]
+    a, b = key_places(anna)[:body], key_places(ben)[:body]
     person = made.idto3d_blend.people[1]
     for share in (0.5, 0.25, 1.0, 0.0):
         person.shape = share
         wanted = (1 - share) * a + share * b
-        assert np.abs(places(made)[:body] - wanted).max() < 1e-6, share
+        assert np.abs(key_places(made)[:body] - wanted).max() < 1e-6, share
         bpy.context.view_layer.update()
         mesh = made.evaluated_get(bpy.context.evaluated_depsgraph_get()).to_mesh()
         seen = np.array([vertex.co for vertex in mesh.vertices][:body])
@@ -95,8 +90,8 @@ def check_preview(anna: Any, ben: Any) -> Any:
     # A pose stays a pose while the shape changes under it.
     made.data.shape_keys.key_blocks["smile"].value = 1.0
     person.shape = 0.5
-    smile = 0.5 * (places(anna, "smile")[:body] + places(ben, "smile")[:body])
-    assert np.abs(places(made, "smile")[:body] - smile).max() < 1e-6
+    smile = 0.5 * (key_places(anna, "smile")[:body] + key_places(ben, "smile")[:body])
+    assert np.abs(key_places(made, "smile")[:body] - smile).max() < 1e-6
     made.data.shape_keys.key_blocks["smile"].value = 0.0
     person.skin = 0.25
     nodes = made.data.materials[0].node_tree.nodes
@@ -115,10 +110,10 @@ def check_hair(made: Any, anna: Any, ben: Any, body: int) -> None:
         made.idto3d_blend.hair = choice
         assert len(made.data.vertices) == body + count, choice
         assert len(made.data.materials) == (4 if donor is None else 5)
-        assert np.abs(places(made)[:body] - 0.5 * (places(anna)[:body] + places(ben)[:body])).max() < 1e-6
+        assert np.abs(key_places(made)[:body] - 0.5 * (key_places(anna)[:body] + key_places(ben)[:body])).max() < 1e-6
         if donor is not None:
             # Above the crown the head moves by nothing: the broader half lies at its sides.
-            moved = places(made)[body:] - places(donor)[body:]
+            moved = key_places(made)[body:] - key_places(donor)[body:]
             assert np.abs(moved).max() < 0.002
             assert made.data.materials[4] == donor.data.materials[4]
 
@@ -139,8 +134,8 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
     assert not len(made.idto3d_blend.people)
     body = len(synthetic.head()["vertices"])
     for key in ("Basis", *synthetic.EXPRESSIONS):
-        wanted = 0.75 * places(anna, key)[:body] + 0.25 * places(ben, key)[:body]
-        assert np.abs(places(made, key)[:body] - wanted).max() < 1e-6, key
+        wanted = 0.75 * key_places(anna, key)[:body] + 0.25 * key_places(ben, key)[:body]
+        assert np.abs(key_places(made, key)[:body] - wanted).max() < 1e-6, key
     assert all(material.node_tree.nodes.active.name == "albedo" for material in made.data.materials)
     assert not [image for image in bpy.data.images if image.size[0] == 256 or not image.users]
     assert "his own" not in made.data.shape_keys.key_blocks
@@ -161,7 +156,7 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
     assert [d.driver.variables[0].targets[0].id for d in drivers] == [made.data.shape_keys]
     assert "shape 0.25, skin 0.75" in made["idto3d"]["blend"] and np.allclose(made.data[frame.ORIGIN], (0, 0, -0.13))
     # It is a head like any other: it can be mixed again, and outlives those it was made of.
-    check_polls.refused(bpy.ops.idto3d.finish_blend, "not being mixed")
+    refused(bpy.ops.idto3d.finish_blend, "not being mixed")
     for other in (anna, ben):
         bpy.data.objects.remove(other)
     bpy.data.orphans_purge(do_recursive=True)
@@ -169,13 +164,13 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
 
 
 def check_refused(anna: Any, ben: Any) -> None:
-    check_polls.refused(bpy.ops.idto3d.blend_people, "Select two heads")
+    refused(bpy.ops.idto3d.blend_people, "Select two heads")
     other = WORK / "other"
     synthetic.write(other, rows=10)
     assert bpy.ops.idto3d.import_head(filepath=str(other)) == {"FINISHED"}
     stranger = bpy.context.object
     anna.select_set(True)
-    check_polls.refused(bpy.ops.idto3d.blend_people, "another mesh")
+    refused(bpy.ops.idto3d.blend_people, "another mesh")
     bpy.data.objects.remove(stranger)
 
 

@@ -7,6 +7,7 @@
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import refused
 
 WORK = Path(sys.argv[-1])
 ROOT = Path(__file__).resolve().parents[2]
@@ -206,16 +208,8 @@ def check_refusals(bare: Any) -> None:
     bad = WORK / "bad.csv"
     bad.write_text("a,b\n1,2\n")
     for path in (bad, WORK / "gone.csv"):
-        try:
-            bpy.ops.idto3d.capture_open(filepath=str(path))
-            raise AssertionError("not refused")
-        except RuntimeError as error:
-            assert "E_CAPTURE" in str(error)
-    try:
-        bpy.ops.idto3d.capture_bake()
-        raise AssertionError("a head without ARKit's keys took a take")
-    except RuntimeError as error:
-        assert "ARKit" in str(error)
+        refused(partial(bpy.ops.idto3d.capture_open, filepath=str(path)), "E_CAPTURE")
+    refused(bpy.ops.idto3d.capture_bake, "none of ARKit's shape keys")
     properties.settings().trim_in = 50.0
     assert bare is bpy.context.object
 

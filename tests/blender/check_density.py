@@ -14,6 +14,7 @@ from idto3d_blender.head.net import Net
 from idto3d_blender.head.thinning import thin
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import key_places, refused
 
 WORK = Path(sys.argv[-1])
 
@@ -43,25 +44,19 @@ def check_grid() -> None:
         assert len({bool(place >= 81) for place in places}) == 1
 
 
-def places(obj: Any, key: int) -> np.ndarray:
-    flat = np.empty(3 * len(obj.data.vertices), np.float32)
-    obj.data.shape_keys.key_blocks[key].points.foreach_get("co", flat)
-    return flat.reshape(-1, 3)
-
-
 def uv_of(obj: Any) -> np.ndarray:
     """(C,5): each corner's place and UV."""
     uv, vertex = np.empty((len(obj.data.loops), 2), np.float32), np.empty(len(obj.data.loops), np.int32)
     obj.data.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
     obj.data.loops.foreach_get("vertex_index", vertex)
-    return np.column_stack([places(obj, 0)[vertex], uv])
+    return np.column_stack([key_places(obj, 0)[vertex], uv])
 
 
 def check_head(full: Any) -> None:
     full.data.shape_keys.key_blocks["smile"].value = 0.5
     group = full.vertex_groups.new(name="neck")
     group.add(list(range(len(full.data.vertices))), 0.25, "REPLACE")
-    known = {tuple(row): number for number, row in enumerate(places(full, 0).tolist())}
+    known = {tuple(row): number for number, row in enumerate(key_places(full, 0).tolist())}
     uv = uv_of(full)
     corners = {tuple(row) for row in uv.tolist()}
     count = len(full.data.polygons)
@@ -74,9 +69,9 @@ def check_head(full: Any) -> None:
         faces = [len(polygon.vertices) for polygon in head.data.polygons]
         assert abs(len(faces) / count - share) < 0.05, (len(faces), count)
         assert set(faces) <= {3, 4} and faces.count(3) <= count - quads, "quads became triangles"
-        numbers = [known[tuple(row)] for row in places(head, 0).tolist()]  # each is a vertex of the full head
+        numbers = [known[tuple(row)] for row in key_places(head, 0).tolist()]  # each is a vertex of the full head
         for key in range(1, len(synthetic.EXPRESSIONS) + 1):
-            assert np.array_equal(places(head, key), places(full, key)[numbers])
+            assert np.array_equal(key_places(head, key), key_places(full, key)[numbers])
         assert {tuple(row) for row in uv_of(head).tolist()} <= corners, "a corner has another's UV"
         assert abs(head.data.vertices[0].groups[0].weight - 0.25) < 1e-6
         assert head.data.shape_keys.key_blocks["smile"].value == 0.5
@@ -171,10 +166,10 @@ def check_separate(head: Any) -> None:
         for obj in made:
             keys = obj.data.shape_keys.evaluated_get(depsgraph).key_blocks
             assert abs(keys["smile"].value - 0.75) < 1e-6, f"{obj.name} does not follow"
-            own = {tuple(row) for row in places(obj, 1).tolist()}
-            assert own <= {tuple(row) for row in places(head, 1).tolist()}
+            own = {tuple(row) for row in key_places(obj, 1).tolist()}
+            assert own <= {tuple(row) for row in key_places(head, 1).tolist()}
         check_polls.draw_all_panels()
-        check_polls.refused(bpy.ops.idto3d.separate_parts, "take its parts together first")
+        refused(bpy.ops.idto3d.separate_parts, "take its parts together first")
         assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head and not head.hide_render
         assert abs(head.data.shape_keys.key_blocks["smile"].value - 0.75) < 1e-6
         assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)

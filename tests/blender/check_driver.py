@@ -18,6 +18,7 @@ from idto3d_blender.studio import live, preview_mesh
 from idto3d_blender.ui import properties
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import refused
 
 WORK = Path(sys.argv[-1])
 LARGE = synthetic.write(WORK / "large", 150, 300, expressions.EXPRESSIONS)
@@ -207,7 +208,7 @@ def check_edit_mode(state: session.Session, ticks: blender_session.Ticks) -> Non
     for _ in range(20):
         driver.tick()
     assert driver.importing(job) and not is_head(live.find(job))
-    check_polls.refused(lambda: bpy.ops.wm.open_mainfile(filepath=str(WORK / "nowhere.blend")), "nowhere.blend")
+    refused(lambda: bpy.ops.wm.open_mainfile(filepath=str(WORK / "nowhere.blend")), "nowhere.blend")
     bpy.ops.object.mode_set(mode="OBJECT")
     asked, driver._rendering = driver._rendering, lambda: True
     for _ in range(20):
@@ -264,7 +265,7 @@ def check_queue(state: session.Session, ticks: blender_session.Ticks) -> None:
     assert is_head(bpy.data.objects[preview]), "the resumed head is not where its preview was"
     assert bpy.ops.idto3d.forget_job(job=second) == {"FINISHED"}
     assert second not in {record.id for record in state.resumable}
-    check_polls.refused(
+    refused(
         lambda: bpy.ops.idto3d.generate(
             photos=str(blender_session.photo(WORK)), output=str(WORK / "heads" / "failed"), consent=True, prompt="fail"
         ),
@@ -278,7 +279,7 @@ def check_script(state: session.Session) -> None:
     output = WORK / "heads" / "scripted"
     photos = f"{blender_session.photo(WORK)};{blender_session.photo(WORK)}"
     arguments = {"photos": photos, "output": str(output), "quality": "draft", "expressions": "smile", "seed": 3}
-    check_polls.refused(lambda: bpy.ops.idto3d.generate(**arguments), "consent=True")
+    refused(lambda: bpy.ops.idto3d.generate(**arguments), "consent=True")
     assert bpy.ops.idto3d.generate(**arguments, consent=True) == {"FINISHED"}
     assert is_head(bpy.data.objects["scripted"]) and (output / "head.json").is_file()
 

@@ -14,6 +14,7 @@ from idto3d_blender.capture import target
 from idto3d_blender.head import export, folders, frame, import_head, material, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import refused
 
 WORK = Path(sys.argv[-1])
 
@@ -115,7 +116,7 @@ def check_elsewhere() -> None:
         head.select_set(True)
         check_polls.draw_all_panels()
         if link:
-            check_polls.refused(bpy.ops.idto3d.add_rig, "linked from another file")
+            refused(bpy.ops.idto3d.add_rig, "linked from another file")
             assert bpy.ops.idto3d.light_rig(rig="FRONT") == {"FINISHED"}
             assert bpy.ops.idto3d.turntable() == {"FINISHED"} and bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
             choice = export.Choice(export.BY_NAME["THREE"])

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +32,7 @@ from idto3d_blender.ui import (
 )
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import refused
 
 PANELS: tuple[Any, ...] = (
     panel_setup.IDTO3D_PT_setup,
@@ -108,16 +108,6 @@ def draw_all_panels() -> list[str]:
         if not hasattr(panel, "poll") or panel.poll(bpy.context):
             panel.draw(SimpleNamespace(layout=layout), bpy.context)
     return layout.operators
-
-
-def refused(call: Callable[[], Any], why: str) -> None:
-    """``call`` runs an operator that says ``why`` it cannot."""
-    try:
-        call()
-    except RuntimeError as error:
-        assert why in str(error), f"{error!s} does not say {why!r}"
-    else:
-        raise AssertionError(f"it was not refused: {why}")
 
 
 def check_setup(state: session.Session) -> None:

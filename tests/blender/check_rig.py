@@ -16,6 +16,7 @@ from idto3d_blender.head import rig, rig_keys
 from idto3d_blender.head.export import BY_NAME, readback, stage
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import refused
 
 WORK = Path(sys.argv[-1])
 NEW = ("jawOpen", "jawForward", "eyeLookDownLeft", "eyeLookInLeft")
@@ -153,7 +154,7 @@ def check_body(head: Any) -> None:
             bone = data.edit_bones.new(name)
             bone.head, bone.tail = (0.0, 0.0, low), (0.0, 0.05, high)
     rest = seen(head)
-    check_polls.refused(lambda: bpy.ops.idto3d.rig_to_bone(armature="body", bone="tail"), "no bone tail")
+    refused(lambda: bpy.ops.idto3d.rig_to_bone(armature="body", bone="tail"), "no bone tail")
     assert bpy.ops.idto3d.rig_to_bone(armature="body") == {"FINISHED"}
     assert rig.rig_of(head).parent_bone == "spine.006"
     assert np.abs(seen(head) - rest).max() < 1e-5, "the head jumped"
@@ -215,20 +216,20 @@ def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     idto3d_blender.register()
     head, basis, offsets, left = make_head()
-    check_polls.refused(bpy.ops.idto3d.remove_rig, "no rig")
+    refused(bpy.ops.idto3d.remove_rig, "no rig")
     kinds = ("objects", "meshes", "armatures", "collections", "materials", "images")
     before = {kind: len(getattr(bpy.data, kind)) for kind in kinds}
     keys = [key.name for key in head.data.shape_keys.key_blocks]
     head.vertex_groups.new(name="neck")
-    check_polls.refused(bpy.ops.idto3d.add_rig, "vertex groups called neck")
+    refused(bpy.ops.idto3d.add_rig, "vertex groups called neck")
     head.vertex_groups.clear()
     head.hide_set(True)
-    check_polls.refused(bpy.ops.idto3d.add_rig, "Show the head")
+    refused(bpy.ops.idto3d.add_rig, "Show the head")
     head.hide_set(False)
     bpy.context.view_layer.objects.active = head
     head.select_set(True)
     assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.context.object == head and head.select_get()
-    check_polls.refused(bpy.ops.idto3d.add_rig, "has a rig already")
+    refused(bpy.ops.idto3d.add_rig, "has a rig already")
     made = rig.rig_of(head)
     assert set(made.data.bones.keys()) == {*rig.BONES, rig.TARGET}
     assert {one.name for one in made.data.collections} == {"Head", "Eyes"}
@@ -240,7 +241,7 @@ def main() -> None:
     check_look_at(head)
     check_body(head)
     check_polls.draw_all_panels()
-    check_polls.refused(bpy.ops.idto3d.select_head, "Select the rig")
+    refused(bpy.ops.idto3d.select_head, "Select the rig")
     made = rig.rig_of(head)
     bpy.context.view_layer.objects.active = made
     bpy.ops.object.mode_set(mode="POSE")

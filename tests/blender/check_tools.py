@@ -19,15 +19,10 @@ from idto3d_blender.head import expressions, mirror
 from idto3d_blender.studio import own_collection, turntable
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import refused, select
 
 WORK = Path(sys.argv[-1])
 NAMES = (*synthetic.EXPRESSIONS, *(name for name in expressions.EXPRESSIONS if name not in synthetic.EXPRESSIONS))
-
-
-def select(obj: Any) -> None:
-    bpy.ops.object.select_all(action="DESELECT")
-    obj.select_set(True)
-    bpy.context.view_layer.objects.active = obj
 
 
 def values(obj: Any) -> dict[str, float]:
@@ -73,10 +68,10 @@ def check_animation(anna: Any, ben: Any) -> None:
     assert len([action for action in bpy.data.actions if action.users]) == 1
     check_frames(scene, anna)
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"}
-    check_polls.refused(bpy.ops.idto3d.clear_animation, "no test animation")
+    refused(bpy.ops.idto3d.clear_animation, "no test animation")
     ben.data.shape_keys.key_blocks["smile"].keyframe_insert("value", frame=1)
     select(ben)
-    check_polls.refused(bpy.ops.idto3d.test_animation, "animation of its own")
+    refused(bpy.ops.idto3d.test_animation, "animation of its own")
     select(anna)
 
 
@@ -94,7 +89,7 @@ def check_frames(scene: Any, anna: Any) -> None:
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"} and frames() == (1, loop + 50)
     assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"} and frames() == (1, loop + 50)
     assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"} and frames() == (1, loop) and scene.camera == camera
-    check_polls.refused(bpy.ops.idto3d.remove_turntable, "no turntable")
+    refused(bpy.ops.idto3d.remove_turntable, "no turntable")
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"} and frames() == (1, 250), "the scene's own range is lost"
     # What the user sets meanwhile stays.
     assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}
@@ -115,7 +110,7 @@ def check_mirror(anna: Any, ben: Any) -> None:
     blocks["mouth_left"].points.foreach_set("co", (basis + offset).ravel())
     assert mirror.missing(anna) == {"jaw_right": "jaw_left", "mouth_left": "mouth_right"}
     assert bpy.ops.idto3d.mirror_keys() == {"FINISHED"}
-    check_polls.refused(bpy.ops.idto3d.mirror_keys, "has its other side")
+    refused(bpy.ops.idto3d.mirror_keys, "has its other side")
     blocks["mouth_right"].points.foreach_get("co", points)
     made = points.reshape(-1, 3) - basis
     # The ellipsoid is symmetric (24 columns): the true mirror image is known.
@@ -227,13 +222,13 @@ def check_asset(anna: Any) -> None:
     pixels = np.array(anna.preview.image_pixels_float[:])
     assert pixels.reshape(-1, 4)[:, 3].max() > 0, "the picture is empty"
     assert anna.asset_data.license == "CC0-1.0"
-    check_polls.refused(bpy.ops.idto3d.mark_asset, "already")
+    refused(bpy.ops.idto3d.mark_asset, "already")
 
 
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     idto3d_blender.register()
-    check_polls.refused(bpy.ops.idto3d.light_rig, "Select a head first")
+    refused(bpy.ops.idto3d.light_rig, "Select a head first")
     anna, ben = two_heads()
     check_animation(anna, ben)
     check_mirror(anna, ben)

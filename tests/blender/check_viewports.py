@@ -21,8 +21,9 @@ from idto3d_blender.jobs import graphics_memory, session, setup_backend
 from idto3d_blender.match import pump
 from idto3d_blender.match import viewport as match_viewport
 from idto3d_blender.studio import live, view, viewport_colours
-from tests.blender import blender_session, check_polls
+from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import refused
 
 WORK = Path(sys.argv[-1])
 
@@ -190,7 +191,7 @@ def check_gpu_memory(state: session.Session) -> None:
     space.shading.type = "RENDERED"
     bpy.context.scene.render.use_persistent_data = True
     state.status = setup_backend.Status("ready", "Ready.", "cpu")
-    check_polls.refused(bpy.ops.idto3d.free_gpu_memory, "processor")
+    refused(bpy.ops.idto3d.free_gpu_memory, "processor")
     state.status = setup_backend.Status("ready", "Ready.", "cuda")
     assert bpy.ops.idto3d.free_gpu_memory() == {"FINISHED"}
     assert space.shading.type == "SOLID" and bpy.context.scene.render.use_persistent_data

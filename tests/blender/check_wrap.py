@@ -25,6 +25,7 @@ from idto3d_blender.head import (
 )
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import key_places, refused, select
 
 WORK = Path(sys.argv[-1])
 
@@ -41,12 +42,6 @@ def check_numbers() -> None:
     assert np.allclose(solved[:, 0], (0.75, 1.5, 2.25), atol=1e-3), solved
     corners = np.array([[(0, 0, 0), (1, 0, 0), (0, 1, 0.0)]])
     assert np.allclose(wrap.barycentric(np.array([(0.25, 0.5, 0.0)]), corners), (0.25, 0.25, 0.5))
-
-
-def places(obj: Any, key: str) -> np.ndarray:
-    flat = np.empty(3 * len(obj.data.vertices), np.float32)
-    obj.data.shape_keys.key_blocks[key].points.foreach_get("co", flat)
-    return flat.reshape(-1, 3).astype(float)
 
 
 def bent(points: np.ndarray) -> np.ndarray:
@@ -82,22 +77,14 @@ def own_mesh(head: Any) -> tuple[Any, np.ndarray]:
     return obj, truth
 
 
-def select(head: Any, *others: Any) -> None:
-    for obj in bpy.context.selected_objects:
-        obj.select_set(False)
-    for obj in (head, *others):
-        obj.select_set(True)
-    bpy.context.view_layer.objects.active = head
-
-
 def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
-    check_polls.refused(bpy.ops.idto3d.wrap, "Select your own mesh")
+    refused(bpy.ops.idto3d.wrap, "Select your own mesh")
     select(head, mine)
-    check_polls.refused(bpy.ops.idto3d.wrap, "Place the marks first")
+    refused(bpy.ops.idto3d.wrap, "Place the marks first")
     assert bpy.ops.idto3d.wrap_marks() == {"FINISHED"}
     marks = operators_wrap.marks_of(mine)
     assert set(marks) == {"nose tip", "crown", "ear L", "ear R"}, set(marks)
-    head_at = wrap_marks.landmarks(places(head, "Basis"), mesh_data.members(head))
+    head_at = wrap_marks.landmarks(key_places(head, "Basis"), mesh_data.members(head))
     bpy.context.view_layer.update()
     for name, mark in marks.items():
         mark.matrix_world.translation = bent(head_at[name][None])[0]
@@ -113,15 +100,15 @@ def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
         assert (low >= other_high).any() or (high <= other_low).any(), f"it stands in {other.name}"
     assert np.array_equal(vertices, [vertex.co for vertex in mine.data.vertices]), "the user's mesh was changed"
     assert [p.vertices[:] for p in made.data.polygons] == [p.vertices[:] for p in mine.data.polygons]
-    off = 1000 * np.linalg.norm(places(made, "Basis") - truth, axis=1)
+    off = 1000 * np.linalg.norm(key_places(made, "Basis") - truth, axis=1)
     report = made[wrap_head.REPORT].to_dict()
     assert off.mean() < 1.0, f"{off.mean():.2f} mm off the truth"
     assert report["mean_mm"] < 0.3 and report["mean_mm"] <= report["most_mm"] <= report["worst_mm"]
-    basis = places(head, "Basis")
+    basis = key_places(head, "Basis")
     numbers = [int(np.argmin(((basis - row) ** 2).sum(axis=1))) for row in truth]
     for key in synthetic.EXPRESSIONS:
-        moved = places(made, key) - places(made, "Basis")
-        wanted = (places(head, key) - places(head, "Basis"))[numbers]
+        moved = key_places(made, key) - key_places(made, "Basis")
+        wanted = (key_places(head, key) - key_places(head, "Basis"))[numbers]
         assert np.linalg.norm(moved - wanted, axis=1).mean() < 0.05 * np.linalg.norm(wanted, axis=1).max(), key
     check_maps(made, head)
     check_polls.draw_all_panels()
@@ -167,7 +154,7 @@ def check_refused(head: Any) -> None:
     select(head, box)
     assert bpy.ops.idto3d.wrap_marks() == {"FINISHED"}
     before = len(bpy.data.objects), len(bpy.data.meshes)
-    check_polls.refused(bpy.ops.idto3d.wrap, "E_WRAP_FAR")
+    refused(bpy.ops.idto3d.wrap, "E_WRAP_FAR")
     assert (len(bpy.data.objects), len(bpy.data.meshes)) == before
 
 

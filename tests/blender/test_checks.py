@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an artist sees and uses, in real Blenders without a window, see conftest.py."""
+"""The checks that run inside Blender (check_*.py), in real ones without a window, see conftest.py."""
 
 import ctypes.util
 import sys
@@ -12,22 +12,15 @@ import pytest
 from tests.blender.bpy_process import HERE, run, run_check
 from tests.blender.conftest import PYTHONS
 
-
-def test_panels_and_their_reasons(bpy_python: str, tmp_path: Path) -> None:
-    run_check(bpy_python, "check_polls", tmp_path)
-
-
-def test_job_from_click_to_head(bpy_python: str, tmp_path: Path) -> None:
-    line = run_check(bpy_python, "check_driver", tmp_path)
-    print(f"longest of {line['ticks']} ticks: {line['longest_tick_ms']} ms")
+CHECKS = (
+    "blend", "capture", "density", "driver", "export", "export_rig", "import", "manners", "match", "polls", "rig",
+    "tools", "viewports", "wrap",
+)  # fmt: skip
 
 
-def test_viewports(bpy_python: str, tmp_path: Path) -> None:
-    run_check(bpy_python, "check_viewports", tmp_path)
-
-
-def test_tools_for_a_head(bpy_python: str, tmp_path: Path) -> None:
-    run_check(bpy_python, "check_tools", tmp_path)
+@pytest.mark.parametrize("check", CHECKS)
+def test_check(check: str, bpy_python: str, tmp_path: Path) -> None:
+    print(run_check(bpy_python, f"check_{check}", tmp_path))
 
 
 def test_blender_closes_while_a_head_is_made(bpy_python: str, tmp_path: Path) -> None:

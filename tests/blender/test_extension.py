@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Import and export of a bundle in real Blenders, see conftest.py."""
+"""The extension from its zip, and a Blender without a window, see conftest.py."""
 
 import shutil
 from pathlib import Path
@@ -9,35 +9,21 @@ from PIL import Image
 
 from extension_package import stage_extension
 from tests.blender import synthetic_bundle as synthetic
-from tests.blender.bpy_process import HERE, blender_ext, run, run_check
-
-
-def test_import_save_and_reopen(bpy_python: str, tmp_path: Path) -> None:
-    run_check(bpy_python, "check_import", tmp_path)
-
-
-def test_scene_manners(bpy_python: str, tmp_path: Path) -> None:
-    run_check(bpy_python, "check_manners", tmp_path)
-
-
-def test_rig(bpy_python: str, tmp_path: Path) -> None:
-    run_check(bpy_python, "check_rig", tmp_path)
-
-
-def test_blend_people(bpy_python: str, tmp_path: Path) -> None:
-    run_check(bpy_python, "check_blend", tmp_path)
+from tests.blender.bpy_process import HERE, blender_ext, run
 
 
 def test_extension_installs_from_its_zip(bpy_python: str, tmp_path: Path) -> None:
-    source = tmp_path / "source"
+    """And sets its backend up from there, out of a zip with everything but the weights."""
+    source, package = tmp_path / "source", tmp_path / "idto3d.zip"
     stage_extension(source)
     shutil.rmtree(source / "backend" / "packs")
-    package = tmp_path / "idto3d.zip"
     blender_ext(bpy_python, "validate", str(source))
     blender_ext(bpy_python, "build", "--source-dir", str(source), "--output-filepath", str(package))
     blender_ext(bpy_python, "validate", str(package))
-    arguments = [str(HERE / "check_extension.py"), str(package), str(tmp_path / "work")]
-    assert run(bpy_python, arguments, tmp_path)[-1]["result"] == "ok"
+    for check in ("check_extension", "check_setup"):
+        (home := tmp_path / check).mkdir()
+        lines = run(bpy_python, [str(HERE / f"{check}.py"), str(package), str(home / "work")], home)
+        assert lines[-1]["result"] == "ok", check
 
 
 def test_headless_renders_the_tiles(bpy_python: str, tmp_path: Path) -> None:
