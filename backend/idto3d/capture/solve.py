@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..arrays import Array
+from ..fit.landmarks import procrustes
 from .person import Person
 
 # Standard deviation of a fully trusted landmark, metres on the face, and where Huber's loss turns, in these.
@@ -71,8 +72,7 @@ def first_pose(person: Person, lens: Lens, points: Array, depth: Array) -> Pose:
     deep = np.c_[q * [1.0, -1.0], -depth[person.index]]
     w = person.trust / person.trust.sum()
     a, b = person.neutral - w @ person.neutral, deep - w @ deep
-    u, _, vt = np.linalg.svd((b * w[:, None]).T @ a)
-    rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    rotation = procrustes(person.neutral, deep, w)
     scale = float(np.linalg.norm(b[:, :2]) / np.linalg.norm((a @ rotation.T)[:, :2]))
     away = lens.focal / scale
     middle = (w @ q - lens.centre) * [1.0, -1.0] / lens.focal * away

@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import Array
 from ..finish import HairPiece, Head, assemble
 from ..finish.head import BEARD, HAIR
-from ..fit.projection import linear_to_srgb
+from ..fit.projection import linear_to_srgb, srgb_to_linear
 from ..fit.visibility import draw_depth
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
@@ -122,7 +122,7 @@ def skin_errors(truth: Truth, skin: Skin) -> dict[str, float]:
     out["cheek_lightness_off"] = float(lab(own)[0, 0] - lab(wanted)[0, 0])
     rows = ground & seen
     if rows.any():
-        linear, goal = (_linear(s.colour[rows]) for s in (skin, truth.skin))
+        linear, goal = (srgb_to_linear(s.colour[rows]) for s in (skin, truth.skin))
         gain = np.median(goal.mean(1) / np.maximum(linear.mean(1), 1e-3))
         evened = linear_to_srgb(linear * gain)
         out["seen_even"] = float(colour_difference(evened, truth.skin.colour[rows]).mean())
@@ -133,7 +133,3 @@ def skin_apart(a: Skin, b: Skin) -> float:
     """Mean CIEDE2000 of two heads' skins where both were seen."""
     rows = (a.seen >= SEEN) & (b.seen >= SEEN) & (a.region != "inner")
     return float(colour_difference(a.colour[rows], b.colour[rows]).mean()) if rows.any() else float("nan")
-
-
-def _linear(c: Array) -> Array:
-    return np.where(c <= 0.04045, c / 12.92, ((np.maximum(c, 0) + 0.055) / 1.055) ** 2.4)

@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from ..arrays import Array
 from ..fit.camera import PhotoCamera
 from ..fit.light import shading
-from ..fit.projection import DEPTH_SIZE, FACING, Projected, linear_to_srgb, sample, seen_weights
+from ..fit.projection import DEPTH_SIZE, FACING, Projected, linear_to_srgb, sample, seen_weights, srgb_to_linear
 from ..fit.visibility import draw_depth, front_at, resized
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
@@ -221,8 +221,7 @@ def _lab(linear: Array) -> Array:
 def _linear(lab: Array) -> Array:
     """The inverse."""
     srgb = cv2.cvtColor(lab.astype(np.float32).reshape(-1, 1, 3), cv2.COLOR_LAB2RGB).reshape(lab.shape)
-    out: Array = np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0.04045) + 0.055) / 1.055) ** 2.4)
-    return out.astype(np.float32)
+    return srgb_to_linear(srgb)
 
 
 @dataclass(frozen=True, eq=False)

@@ -170,7 +170,7 @@ def _start(model: HeadModel, photo: Observed, face: Face, likely: Likely) -> Pho
     shape = at.neutral + np.tensordot(likely.mean, at.identity, 1) + np.tensordot(expected, at.expression, 1)
     flat = q * [1.0, -1.0]
     deep = np.c_[flat, -face.landmark_depth[at.index]]
-    turns = [np.eye(3), _procrustes(shape, deep, at.trust), _procrustes(shape, deep * [1, 1, -1], at.trust)]
+    turns = [np.eye(3), procrustes(shape, deep, at.trust), procrustes(shape, deep * [1, 1, -1], at.trust)]
     best: tuple[float, PhotoState] | None = None
     for turn in turns:
         y = (shape - at.centre) @ turn.T
@@ -185,7 +185,7 @@ def _start(model: HeadModel, photo: Observed, face: Face, likely: Likely) -> Pho
     return best[1]
 
 
-def _procrustes(source: Array, target: Array, weight: Array) -> Array:
+def procrustes(source: Array, target: Array, weight: Array) -> Array:
     """Rotation (3,3) that turns source (K,3) to target (K,3) best under weights (K,) (Kabsch 1976)."""
     w = weight / weight.sum()
     a, b = source - w @ source, target - w @ target

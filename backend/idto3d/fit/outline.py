@@ -18,7 +18,7 @@ from ..photos.faces import Face
 from ..ramps import ramp
 from .camera import PhotoCamera
 from .landmarks import LandmarkFit, LandmarkModel, Lines, refit_with
-from .projection import BROWS, EYES, LIPS, OVAL, polygon_mask, sample
+from .projection import sample, skin_mask
 from .visibility import draw_depth, resized
 
 SIZE = 256  # pixels of the picture in which the head's outline is drawn
@@ -130,14 +130,10 @@ def find_outline(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
 
 def skin_likeness(face: Face) -> Array:
     """(S,S) float32: 1 where a pixel's colour is within the range of the face's skin in this picture."""
-    size = len(face.picture)
     lab = cv2.cvtColor(face.picture, cv2.COLOR_RGB2LAB).astype(np.float32)
-    skin = polygon_mask(size, face.landmarks, OVAL)
-    for outline in (*BROWS, *EYES, LIPS):
-        skin &= ~polygon_mask(size, face.landmarks, outline)
-    own = lab[skin]
+    own = lab[skin_mask(len(lab), face.landmarks)]
     if not len(own):
-        return np.zeros((size, size), np.float32)
+        return np.zeros(lab.shape[:2], np.float32)
     low, middle, high = np.percentile(own, (16, 50, 84), axis=0)
     spread = np.maximum((high - low) / 2, LEAST_SPREAD)
     off = np.abs(lab - middle) / spread

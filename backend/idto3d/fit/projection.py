@@ -57,10 +57,11 @@ class Projected:
 
 
 def srgb_to_linear(values: Array) -> Array:
-    """uint8 sRGB to linear float32."""
-    levels = np.arange(256) / 255.0
-    table = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4).astype(np.float32)
-    return table[values]
+    """sRGB, bytes or code values 0..1, to linear float32."""
+    if values.dtype == np.uint8:
+        return srgb_to_linear(np.arange(256) / 255.0)[values]
+    out: Array = np.where(values <= 0.04045, values / 12.92, ((np.maximum(values, 0.04045) + 0.055) / 1.055) ** 2.4)
+    return out.astype(np.float32)
 
 
 def linear_to_srgb(values: Array) -> Array:
@@ -75,6 +76,14 @@ def polygon_mask(size: int, landmarks: Array, outline: tuple[int, ...]) -> Array
     image = np.zeros((size, size), np.uint8)
     cv2.fillPoly(image, [np.rint(landmarks[list(outline)] * 16).astype(np.int32)], 1, shift=4)
     return image.astype(bool)
+
+
+def skin_mask(size: int, landmarks: Array) -> Array:
+    """(S,S) bool: skin between brows, eyes, lips and the face's outline."""
+    skin = polygon_mask(size, landmarks, OVAL)
+    for outline in (*BROWS, *EYES, LIPS):
+        skin &= ~polygon_mask(size, landmarks, outline)
+    return skin
 
 
 def project_photo(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Projected:
@@ -112,13 +121,9 @@ def usable_pixels(face: Face) -> Array:
 def _light(
     model: HeadModel, face: Face, laid: tuple[Array, Array, Array], linear: Array, usable: Array
 ) -> tuple[Array, Array]:
-    """Brightness (3,) of the skin between brows, eyes, lips and the face's outline, and the light (9,3) on it; laid:
-    pixel, normal and facing (P,...)."""
+    """Brightness (3,) of the face's skin, and the light (9,3) on it; laid: pixel, normal and facing (P,...)."""
     (pixel, normal, facing), size = laid, len(linear)
-    skin = polygon_mask(size, face.landmarks, OVAL)
-    for outline in (*BROWS, *EYES, LIPS):
-        skin &= ~polygon_mask(size, face.landmarks, outline)
-    soft = cv2.GaussianBlur(skin.astype(np.float32) * (usable > 0.5), (0, 0), size / 300)
+    soft = cv2.GaussianBlur(skin_mask(size, face.landmarks).astype(np.float32) * (usable > 0.5), (0, 0), size / 300)
     rows = np.flatnonzero(model.vertices_of("face") & (facing > 0.25) & _within(pixel, size))
     blurred = cv2.GaussianBlur(linear, (0, 0), size / 300)
     colours = sample(blurred, pixel[rows])
