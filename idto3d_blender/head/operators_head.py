@@ -8,7 +8,7 @@ import bpy
 
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
-from . import clean_neck, mirror, naming, rig
+from . import clean_neck, life_size, mirror, naming, rig
 from .import_head import is_head
 
 _FRAMES = 24
@@ -61,6 +61,26 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
         made = rig.rig_of(context.object)
         if made is not None:
             made.name = made.data.name = f"{context.object.name} rig"
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_life_size(HeadOperator, bpy.types.Operator):
+    """Scale the head, and what it hangs on, so that it is as large as a head in this scene's unit"""
+
+    bl_idname = "idto3d.life_size"
+    bl_label = "Make Life-size"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        if life_size.top_of(context.object).library is not None:
+            yield "What this head hangs on is linked from another file"
+        if life_size.factor(context.scene, context.object) == 1.0:
+            yield "This head is as large as a head"
+
+    def execute(self, context: Any) -> set[str]:
+        life_size.restore(context.scene, context.object)
         return {"FINISHED"}
 
 
@@ -276,6 +296,7 @@ class IDTO3D_OT_mark_asset(HeadOperator, bpy.types.Operator):
 _CLASSES = (
     IDTO3D_OT_cut_neck,
     IDTO3D_OT_rename_head,
+    IDTO3D_OT_life_size,
     IDTO3D_OT_reset_expressions,
     IDTO3D_OT_test_animation,
     IDTO3D_OT_clear_animation,

@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from ..head import expressions, poses, rig, rig_keys, separate
+from ..head import expressions, life_size, poses, rig, rig_keys, separate
 from ..head.import_head import is_head
 from ..head.operators_head import JOB
 from ..match.scene import POSE, matched
@@ -42,6 +42,10 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
             shown = viewport_colours.shows_pictures(shading)
             row.operator("idto3d.show_colours", text="Colours", icon="SHADING_TEXTURE", depress=shown)
         row.operator("idto3d.look_at", text="", icon="ZOOM_SELECTED")
+        if life_size.factor(context.scene, context.object) != 1.0:
+            tall = life_size.told(context.scene, context.object)
+            panel_parts.text(layout, context, f"{tall} tall here, as if from a file of another unit", "ERROR")
+            layout.operator("idto3d.life_size", icon="EMPTY_SINGLE_ARROW")
 
 
 class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):

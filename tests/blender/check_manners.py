@@ -11,7 +11,8 @@ from mathutils import Vector
 
 import idto3d_blender
 from idto3d_blender.capture import target
-from idto3d_blender.head import export, folders, frame, import_head, material, naming
+from idto3d_blender.head import export, folders, frame, import_head, life_size, material, naming
+from idto3d_blender.head.export import readback
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused
@@ -91,6 +92,47 @@ def check_append() -> None:
     assert all(b.name.startswith("carla") or b == bpy.context.scene.collection for b in blocks(appended).values())
     drivers = appended.data.materials[0].node_tree.animation_data.drivers
     assert drivers[0].driver.variables[0].targets[0].id == appended.data.shape_keys
+
+
+def height_of(obj: Any) -> float:
+    """In units of the scene."""
+    bpy.context.view_layer.update()
+    return float(obj.dimensions.z)
+
+
+def check_other_unit() -> None:
+    """Appended, with its rig and without, into a scene of centimetres and back: it is told how tall the head is, which
+    can be made as large as it was; light goes as far into it, and it is exported as large."""
+    file = WORK / "metres.blend"
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    for rigged in (False, True):
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+        if rigged:
+            assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    tall = height_of(bpy.context.object)
+    refused(bpy.ops.idto3d.life_size, "as large as a head")
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    for name in ("anna", "anna.001"):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.context.scene.unit_settings.scale_length = 0.01
+        assert bpy.ops.wm.append(directory=f"{file}/Object/", filename=name) == {"FINISHED"}
+        head = next(obj for obj in bpy.context.scene.objects if import_head.is_head(obj))
+        bpy.context.view_layer.objects.active = head
+        assert abs(height_of(head) - tall) < 1e-4 and life_size.told(bpy.context.scene, head) == "2.6 mm"
+        assert "idto3d.life_size" in check_polls.draw_all_panels()
+        assert bpy.ops.idto3d.life_size() == {"FINISHED"}
+        assert abs(height_of(head) - 100 * tall) < 1e-3 and "idto3d.life_size" not in check_polls.draw_all_panels()
+        depth = material.principled(head.data.materials[0].node_tree).inputs["Subsurface Scale"].default_value
+        assert abs(depth - 0.4) < 1e-6
+        choice = export.Choice(export.BY_NAME["THREE"], rig=True)
+        written = export.export(bpy.context, head, WORK / "from centimetres", choice)
+        bpy.context.scene.unit_settings.scale_length = 1.0
+        assert abs(life_size.factor(bpy.context.scene, head) - 0.01) < 1e-6
+        assert life_size.told(bpy.context.scene, head) == "26 m"
+        assert bpy.ops.idto3d.life_size() == {"FINISHED"} and abs(height_of(head) - tall) < 1e-4
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        low, high = readback.read(written, choice.preset).bounds
+        assert abs(high[2] - low[2] - tall) < 1e-4
 
 
 def check_elsewhere() -> None:
@@ -180,6 +222,7 @@ def main() -> None:
     check_names()
     check_append()
     check_elsewhere()
+    check_other_unit()
     check_unit()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     check_place()
