@@ -20,21 +20,21 @@ from ..studio import live
 from . import building, session, setup_backend
 from .snapshot import Snapshot
 
-# Seconds of a tick after which no further slice is begun; between ticks: at work, at rest, while a backend waits.
+# Seconds of a tick after which no further slice is begun; between ticks: at work, at rest.
 BUDGET = 0.025
 _AT_WORK = 0.001
 _AT_REST = 0.1
-_IDLE = 1.0
 
 
 @dataclass
 class _Work:
     """building: the heads that are put into the file; ended: the last ended job that was taken note of; drawn: what the
-    sidebars show."""
+    sidebars show; asleep: there is nothing to do but to send home a backend without work, in minutes."""
 
     building: building.Building = field(default_factory=building.Building)
     ended: Snapshot | None = None
     drawn: object = None
+    asleep: bool = False
 
 
 _work: _Work | None = None
@@ -42,7 +42,11 @@ _work: _Work | None = None
 
 def ensure() -> None:
     """See to it that the timer runs: call it whenever there is something to do."""
-    if not bpy.app.background and not bpy.app.timers.is_registered(_timer):
+    if bpy.app.background:
+        return
+    if _get().asleep and bpy.app.timers.is_registered(_timer):
+        bpy.app.timers.unregister(_timer)
+    if not bpy.app.timers.is_registered(_timer):
         bpy.app.timers.register(_timer, first_interval=0.01, persistent=True)
 
 
@@ -77,6 +81,7 @@ def tick() -> float | None:
     """One turn of everything. Returns the seconds until the next, or None when there is nothing to do."""
     begun = time.perf_counter()
     work, state = _get(), session.get()
+    work.asleep = False
     _poll_setup(state)
     state.jobs.poll()
     _take_note_of_end(work, state)
@@ -91,7 +96,8 @@ def tick() -> float | None:
         return _AT_WORK
     if work.building.busy or state.busy or work.building.reading is not None or (asks and plan is None):
         return _AT_REST
-    return _IDLE if state.jobs.warm and not bpy.app.background else None
+    work.asleep = True
+    return None if bpy.app.background else state.jobs.warm
 
 
 def run_until_idle(job: str | None = None, pause: float = 0.02) -> None:

@@ -101,9 +101,9 @@ class Jobs:
             self._warm = None
 
     @property
-    def warm(self) -> bool:
-        """A process waits for work, so that `poll` has to be called now and then."""
-        return self._warm is not None
+    def warm(self) -> float | None:
+        """Seconds until `poll` has to send home the process that waits for work; None if there is none."""
+        return None if self._warm is None else max(self._warm_until - time.monotonic(), 0.0)
 
     @property
     def busy(self) -> bool:
