@@ -15,7 +15,7 @@ _VERDICTS = {"good": "CHECKMARK", "fair": "INFO", "poor": "ERROR"}
 
 
 class IDTO3D_UL_photos(bpy.types.UIList):
-    """Photos; those beyond the first five are grey, as they are not used"""
+    """Photos, each with how well it was understood; those beyond the first five are grey, as they are not used"""
 
     def draw_item(
         self, context: Any, layout: Any, data: Any, item: Any, icon: int, active: Any, name: str, index: int = 0
@@ -66,12 +66,10 @@ class IDTO3D_MT_photos(bpy.types.Menu):
 
 def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     if given.photos:
-        row = layout
-        # Below stands each photo as it was understood; until then, the chosen one is beside the list.
-        if not any(Path(photo.path).name in session.get().fits() for photo in given.photos):
-            row = layout.split(factor=0.24)
-            shown = given.photos[min(max(given.photo_index, 0), len(given.photos) - 1)]
-            row.template_icon(thumbnails.photo(shown.path), scale=3.0)
+        shown = Path(given.photos[min(max(given.photo_index, 0), len(given.photos) - 1)].path)
+        fit = session.get().fits().get(shown.name)
+        row = layout.split(factor=0.24)
+        row.template_icon(thumbnails.photo(str(fit.overlay or shown) if fit else str(shown)), scale=3.0)
         row = row.row()
         row.template_list(
             "IDTO3D_UL_photos", "", given, "photos", given, "photo_index", rows=2, maxrows=PHOTOS_USED + 1
@@ -81,7 +79,10 @@ def _draw_photos(layout: Any, context: Any, given: Any) -> None:
         column.menu("IDTO3D_MT_photos", text="", icon="DOWNARROW_HLT")
         if len(given.photos) > PHOTOS_USED:
             layout.label(text=f"The first {PHOTOS_USED} are used", icon="INFO")
-        _draw_fits(layout, given)
+        if fit is not None:
+            column = layout.column(align=True)
+            column.label(text=progress_text.verdict(fit), icon=_VERDICTS[fit.verdict])
+            column.label(text=fit.reason[:1].upper() + fit.reason[1:] if fit.reason else progress_text.details(fit))
         return
     box = layout.box()
     panel_parts.text(
@@ -94,25 +95,6 @@ def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     row.operator("idto3d.add_folder", text="Folder...", icon="FILE_FOLDER")
     row.operator("idto3d.paste_photos", text="Paste", icon="PASTEDOWN")
     panel_parts.text(box, context, "Or drop photos on this viewport.")
-
-
-def _draw_fits(layout: Any, given: Any) -> None:
-    """What the running or last head has understood of each photo: the mesh laid over it, and whether it fits."""
-    fits = session.get().fits()
-    for index, photo in enumerate(given.photos):
-        fit = fits.get(Path(photo.path).name)
-        if fit is None:
-            continue
-        box = layout.box().column(align=True)
-        split = box.split(factor=0.3)
-        split.template_icon(thumbnails.photo(str(fit.overlay or photo.path)), scale=2.8)
-        column = split.column(align=True)
-        row = column.row()
-        row.label(text=Path(photo.path).name)
-        row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
-        column.label(text=progress_text.verdict(fit), icon=_VERDICTS[fit.verdict])
-        # Over the whole width, which a sentence needs.
-        box.label(text=fit.reason[:1].upper() + fit.reason[1:] if fit.reason else progress_text.details(fit))
 
 
 def _draw_options(layout: Any, given: Any) -> None:

@@ -88,7 +88,9 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     assert np.allclose(head.color[1:3], (0.305, 0.188), atol=0.01), "not the skin's tone"
     (fit,) = state.fits().values()
     assert (fit.photo, fit.verdict, fit.yaw) == ("photo of anna.png", "good", -23.4)
-    assert "idto3d.remove_photo" in check_polls.draw_all_panels()
+    shown = check_polls.drawn()
+    assert shown.operators.count("idto3d.remove_photo") == 1
+    assert {"Understood well", "Fits to 0.8 mm, 23° left, mouth open"} <= set(shown.texts), shown.texts
     return name
 
 

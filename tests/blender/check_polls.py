@@ -103,11 +103,16 @@ class Layout:
 
 def draw_all_panels() -> list[str]:
     """Draw each panel whose poll lets it; the operators that they show."""
+    return drawn().operators
+
+
+def drawn() -> Layout:
+    """What all panels show whose poll lets them."""
     layout = Layout()
     for panel in PANELS:
         if not hasattr(panel, "poll") or panel.poll(bpy.context):
             panel.draw(SimpleNamespace(layout=layout), bpy.context)
-    return layout.operators
+    return layout
 
 
 def check_setup(state: session.Session) -> None:
