@@ -28,6 +28,8 @@ RESULT: dict[str, Any] = {
     "longest_gap": {},
     "longest_tick": {},
     "longest_tick_cpu": {},
+    "longest_pieces": {},
+    "turns": {},
     "clicks_let_go_by": [],
 }
 HANDS = Hands(WORK, GIVEN["simulate"])
@@ -106,23 +108,39 @@ def watch() -> float:
 
 
 def measure_ticks() -> None:
-    """Keep the longest turn of the extension's own timers, in seconds of the clock and of the processor: others may use
-    the machine."""
+    """Keep the longest turn of the extension's own timers, in seconds of the clock and of the processor, as others may
+    use the machine; how many there were; and the longest pieces of work that they did, in seconds of the processor."""
 
-    def measured(real: Callable[[], Any]) -> Callable[[], Any]:
-        def tick() -> Any:
+    def measured(real: Callable[..., Any], done: Callable[[float, float], None]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
             begun, used = time.monotonic(), time.thread_time()
             try:
-                return real()
+                return real(*given)
             finally:
-                took = {"longest_tick": time.monotonic() - begun, "longest_tick_cpu": time.thread_time() - used}
-                for kind, seconds in took.items():
-                    RESULT[kind][phase] = round(max(RESULT[kind].get(phase, 0.0), seconds), 3)
+                done(time.monotonic() - begun, time.thread_time() - used)
 
-        return tick
+        return call
+
+    def turned(seconds: float, of_processor: float) -> None:
+        RESULT["turns"][phase] = RESULT["turns"].get(phase, 0) + 1
+        for kind, took in (("longest_tick", seconds), ("longest_tick_cpu", of_processor)):
+            RESULT[kind][phase] = round(max(RESULT[kind].get(phase, 0.0), took), 3)
+
+    def piece(module: Any, name: str) -> None:
+        longest = RESULT["longest_pieces"]
+
+        def done(_: float, of_processor: float) -> None:
+            longest[name] = max(longest.get(name, (0.0, "")), (round(of_processor, 3), phase))
+
+        setattr(module, name, measured(getattr(module, name), done))
 
     for module, name in ((ext.driver, "tick"), (ext.takes, "poll"), (ext.pump, "pump")):
-        setattr(module, name, measured(getattr(module, name)))
+        setattr(module, name, measured(getattr(module, name), turned))
+    for name in ("_take_note_of_end", "_redraw_if_new"):
+        piece(ext.driver, name)
+    for name in ("look_at_running", "next_slice"):
+        piece(ext.building, name)
+    piece(ext.of("jobs", "jobs").Jobs, "poll")
 
 
 def running() -> Any:

@@ -37,11 +37,17 @@ def test_the_story_came_to_its_end(head_story: Seen) -> None:
     print("\nlongest pause of Blender's main thread, seconds:", result["longest_gap"])
     print("longest turn of the extension's timers, seconds:", result["longest_tick"])
     print("of these on the processor:", result["longest_tick_cpu"])
+    print("longest pieces of them, seconds of the processor:", result["longest_pieces"])
     print("clicks without effect:", result["clicks_let_go_by"])
     assert result.get("finished"), result.get("error")
     # A busy machine may lose one; a button that ignores its first click would lose more.
     assert len(result["clicks_let_go_by"]) <= 1
     assert "Traceback" not in head_story.log, head_story.log[-3000:]
+
+
+def test_nothing_is_polled_without_a_job(head_story: Seen) -> None:
+    """While the head is posed, the backend only waits for work."""
+    assert head_story.result["turns"].get("pose", 0) <= 1, head_story.result["turns"]
 
 
 def test_installed_from_the_zip(head_story: Seen) -> None:
