@@ -65,6 +65,10 @@ class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
         hidden = {key.name for key in blocks[1:] if rig_keys.is_twin(key.name) or key.name.startswith(POSE)}
         given = [key.name for key in blocks[1:] if key.name not in hidden]
         words = properties.settings().key_search
+        # Above the pictures: below them, a window's height lies between a pose and its reset.
+        row = layout.row(align=True)
+        row.operator("idto3d.reset_expressions", icon="LOOP_BACK")
+        row.operator("idto3d.mirror_keys", text="Mirrored Keys", icon="MOD_MIRROR")
         layout.prop(properties.settings(), "key_search", text="", icon="VIEWZOOM")
         if words.strip():
             names = expressions.found(given, words)
@@ -79,9 +83,6 @@ class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
                 header.label(text=f"{title} ({active} of {len(names)} in use)" if active else title)
                 if body is not None:
                     _sliders(body, blocks, names)
-        row = layout.row(align=True)
-        row.operator("idto3d.reset_expressions", icon="LOOP_BACK")
-        row.operator("idto3d.mirror_keys", text="Mirrored Keys", icon="MOD_MIRROR")
 
 
 def _sliders(layout: Any, blocks: Any, names: list[str]) -> None:
