@@ -33,7 +33,7 @@ PYTHON_VERSION = "3.11"  # the only one for which all three bpy wheels exist
 
 # The Pythons that all of the backend's pins have wheels for. Asked of the package index in November 2026, with
 # `pip install --dry-run --only-binary=:all:` and each pin: all there for 3.11 to 3.14 on Linux (x86-64, glibc 2.28),
-# macOS 14 (arm64) and Windows (x86-64). 3.14, which Debian's Blender 5.2 brings, was not run.
+# macOS 14 (arm64) and Windows (x86-64). On Linux, a head was made with 3.14 of Debian's Blender 5.2.
 BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 # CUDA 13, which the pinned torch is built for, needs an NVIDIA driver of at least this series.
 OLDEST_DRIVER = 580
