@@ -150,14 +150,6 @@ class IDTO3D_PT_use(panel_parts.HeadBox, bpy.types.Panel):
 
     def draw(self, context: Any) -> None:
         layout = self.layout
-        layout.operator("idto3d.cut_neck", icon="MOD_BOOLEAN")
-        if separate.is_part(context.object):
-            layout.operator("idto3d.whole_head", icon="OBJECT_DATA")
-        else:
-            row = layout.row(align=True)
-            row.label(text="Separate", icon="MOD_EXPLODE")
-            row.operator("idto3d.separate_parts", text="Materials").by = "MATERIAL"
-            row.operator("idto3d.separate_parts", text="Parts").by = "PART"
         layout.operator("idto3d.mark_asset", icon="ASSET_MANAGER")
         layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
 

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The box for a head's density, and for the user's own mesh."""
+"""The box for a head's mesh: its density, what is cut off it or apart, and the user's own."""
 
 from typing import Any
 
 import bpy
 
-from ..head import densities, operators_wrap, wrap_head
+from ..head import densities, operators_wrap, separate, wrap_head
 from . import panel_parts
 
 
-class IDTO3D_PT_density(panel_parts.HeadBox, bpy.types.Panel):
-    """How many faces it has, and on whose mesh it lies"""
+class IDTO3D_PT_mesh(panel_parts.HeadBox, bpy.types.Panel):
+    """How many faces it has, in how many pieces, and on whose mesh it lies"""
 
-    bl_label = "Density and Wrap"
+    bl_label = "Mesh"
     bl_order = 5
     bl_options = {"DEFAULT_CLOSED"}
 
@@ -24,6 +24,14 @@ class IDTO3D_PT_density(panel_parts.HeadBox, bpy.types.Panel):
             row.operator("idto3d.change_density", text=name, depress=density == now).density = density
         layout.label(text=f"{len(context.object.data.polygons):,} faces", icon="MESH_GRID")
         layout.operator("idto3d.multires_base", icon="MOD_MULTIRES")
+        layout.operator("idto3d.cut_neck", icon="MOD_BOOLEAN")
+        if separate.is_part(context.object):
+            layout.operator("idto3d.whole_head", icon="OBJECT_DATA")
+        else:
+            row = layout.row(align=True)
+            row.label(text="Separate", icon="MOD_EXPLODE")
+            row.operator("idto3d.separate_parts", text="Materials").by = "MATERIAL"
+            row.operator("idto3d.separate_parts", text="Parts").by = "PART"
         _wrap(layout, context)
 
 
@@ -41,4 +49,4 @@ def _wrap(layout: Any, context: Any) -> None:
         column.label(text=f"95 % under {report['most_mm']:.2f} mm, worst {report['worst_mm']:.2f} mm")
 
 
-register, unregister = bpy.utils.register_classes_factory((IDTO3D_PT_density,))
+register, unregister = bpy.utils.register_classes_factory((IDTO3D_PT_mesh,))
