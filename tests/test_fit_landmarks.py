@@ -203,6 +203,9 @@ def test_what_a_face_does_at_rest_belongs_to_the_head(model: HeadModel) -> None:
     winking = [replace(f, blendshapes={"eyeBlinkLeft": 0.45, "eyeBlinkRight": 0.45}) for f in sleepy]
     told_so = fit_landmarks(model, winking).resting[rows]
     assert (hang > 0.02).all() and (hang > 3 * np.abs(told_so)).all()
+    smiling = [replace(f, blendshapes={"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9}) for f in sleepy]
+    assert np.abs(fit_landmarks(model, smiling).resting).max() < 0.02  # lids follow the cheeks
+    assert (fit_landmarks(model, sleepy + smiling).resting[rows] > 0.8 * hang).all()
     fit = fit_subject(model, sleepy).fit
     np.testing.assert_allclose(
         fit.neutral(model), model.shape(fit.identity) + fit.displacement + model.motion(fit.resting), atol=1e-9
