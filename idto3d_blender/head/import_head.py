@@ -19,7 +19,7 @@ import numpy as np
 
 from . import frame, material, naming, poses
 from .bundle import POSES, PREVIEW
-from .parts import Parts
+from .parts import PAUSE, Parts
 from .prepare import Prepared, prepare
 
 # Marks an object as one of ours, and holds where the head came from.
@@ -28,7 +28,8 @@ FOLDER = "folder"
 """In that: where the bundle is; see folders.py."""
 PREVIEW_SIDE = 256
 
-Steps = Generator[None, None, Any]
+Steps = Generator[Any, None, Any]
+"""Yields None, or PAUSE."""
 
 
 def import_head(folder: str | Path, collection: Any) -> Any:
@@ -100,7 +101,7 @@ def _mesh(parts: Parts, prepared: Prepared) -> Steps:
     add_corners(parts.get("mesh"), prepared.corners)
     yield
     add_faces(parts.get("mesh"), prepared.starts)
-    yield
+    yield PAUSE
     parts.get("mesh").update(calc_edges=True)
     yield
     mesh = parts.get("mesh")
@@ -153,6 +154,7 @@ def _pose_pictures(parts: Parts, prepared: Prepared) -> Steps:
         return
     named = zip(prepared.head.expressions, prepared.head.expression_groups, strict=True)
     own = [name for name, group in named if group == "expression"]
+    yield PAUSE
     pictures = poses.read(str(prepared.head.folder / POSES), len(own))
     yield
     if pictures is None:

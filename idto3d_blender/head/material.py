@@ -8,7 +8,7 @@ import bpy
 
 from . import naming, room, wrinkles
 from .bundle import SKIN, BundleError, Fade, MaterialHeader
-from .parts import Parts
+from .parts import PAUSE, Parts
 from .prepare import Prepared
 
 # What Principled BSDF has of its own for a material of this name, in metres where it is a length.
@@ -31,7 +31,7 @@ _SPECULAR = 0.5  # of a surface in full light
 _BLANK = ("seen",)  # maps that are no part of how it looks
 
 
-def add_materials(parts: Parts, prepared: Prepared) -> Generator[None, None, None]:
+def add_materials(parts: Parts, prepared: Prepared) -> Generator[Any, None, None]:
     """Steps that make a node material for each of the bundle's, with its maps packed, and give them to
     ``parts.get("mesh")`` in their order.
 
@@ -65,7 +65,7 @@ def linear(value: float) -> float:
     return value / 12.92 if value <= 0.04045 else float(((value + 0.055) / 1.055) ** 2.4)
 
 
-def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Generator[None, None, None]:
+def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Generator[Any, None, None]:
     material = parts.add(given.name, "materials", bpy.data.materials.new(f"{prepared.name} {given.name}"))
     material[naming.ROLE] = given.name
     # Always on from Blender 5.0 on, where the property will go.
@@ -89,9 +89,11 @@ def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Genera
     for kind, file in files.items():
         _load_packed(parts, prepared, f"{given.name}_{kind}", file)
         yield
+    fades = prepared.head.fades if given.name == SKIN else ()
+    if fades:
+        yield PAUSE
     material = parts.get(given.name)
     images = {kind: parts.get(f"{given.name}_{kind}") for kind in files}
-    fades = prepared.head.fades if given.name == SKIN else ()
     _link_maps(material, images, fades, parts.get("mesh").shape_keys)
     shader = principled(material.node_tree)
     for value, socket in ((given.roughness, "Roughness"), (given.specular, "Specular IOR Level")):

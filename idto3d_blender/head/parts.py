@@ -10,6 +10,9 @@ from typing import Any
 
 import bpy
 
+PAUSE = "pause"
+"""Yielded by the steps of an import where there is something to wait for, and before one of ten milliseconds or more:
+what else runs gets its turn first."""
 _MARK = "idto3d_part"
 _KINDS = ("objects", "meshes", "materials", "images")
 

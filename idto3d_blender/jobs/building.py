@@ -15,7 +15,7 @@ import bpy
 
 from ..head import import_head
 from ..head.bundle import BundleError
-from ..head.parts import Interrupted
+from ..head.parts import PAUSE, Interrupted
 from ..head.prepare import Prepared, prepare
 from ..studio import live, preview_mesh, view, viewport_colours
 from ..ui import preferences, thumbnails
@@ -23,7 +23,6 @@ from . import session
 from .snapshot import Problem, Snapshot
 
 _TRIES = 5
-_WAIT = "wait"
 
 Slices = Generator[str | None, None, None]
 
@@ -106,13 +105,13 @@ def next_slice(work: Building, state: session.Session) -> bool:
     """One slice of what there is to build; False when there is nothing, or only something to wait for."""
     if work.preview is not None:
         try:
-            return next(work.preview) != _WAIT
+            return next(work.preview) != PAUSE
         except (StopIteration, Interrupted):
             work.preview = None
             return True
     if work.sketch is not None:
         try:
-            return next(work.sketch) != _WAIT
+            return next(work.sketch) != PAUSE
         except (StopIteration, Interrupted):
             work.sketch = None
         except Exception:
@@ -123,7 +122,7 @@ def next_slice(work: Building, state: session.Session) -> bool:
     if work.imports:
         job, (_, slices) = next(iter(work.imports.items()))
         try:
-            return next(slices) != _WAIT
+            return next(slices) != PAUSE
         except StopIteration:
             _end_import(work, state, job)
             return True
@@ -163,7 +162,7 @@ def _frame(job: str, obj: Any) -> None:
 def _sketch(work: Building, job: str, folder: Path) -> Slices:
     prepared = yield from _read(work, job, folder)
     while live.busy(job):
-        yield _WAIT
+        yield PAUSE
     built = yield from import_head.build(prepared)
     obj = live.sketch(job, built)
     if obj is not None:
@@ -175,7 +174,7 @@ def _sketch(work: Building, job: str, folder: Path) -> Slices:
 def _read(work: Building, job: str, folder: Path) -> Generator[str | None, None, Prepared]:
     future: Future[Prepared] = work.reader.submit(prepare, folder)
     while not future.done():
-        yield _WAIT
+        yield PAUSE
     # As its previews are called, whatever its folder is.
     return replace(future.result(), name=_name(job))
 
@@ -191,7 +190,7 @@ def _import(work: Building, job: str, folder: Path) -> Slices:
     prepared = yield from _read(work, job, folder)
     for attempt in range(_TRIES):
         while live.busy(job):
-            yield _WAIT
+            yield PAUSE
         try:
             built = yield from import_head.build(prepared)
             break
@@ -201,12 +200,12 @@ def _import(work: Building, job: str, folder: Path) -> Slices:
             yield None
     live.finish(job, built)
     _show_pictures(work)
-    yield _WAIT  # the next two take some 20 ms each: a turn for each, so that the window is drawn between them
+    yield PAUSE  # the next two take some 20 ms each: a turn for each, so that the window is drawn between them
     obj = live.find(job)
     if obj is not None:
         import_head.thumbnail(obj, prepared)
         live.let_go(job)
-        yield _WAIT
+        yield PAUSE
         if _hands_free():
             bpy.ops.ed.undo_push(message="ID-to-3D Head")
 

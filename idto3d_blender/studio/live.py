@@ -62,7 +62,7 @@ def busy(job: str) -> bool:
     return obj is not None and obj.mode != "OBJECT"
 
 
-def show(shape: Shape, name: str) -> Generator[None, None, bool]:
+def show(shape: Shape, name: str) -> Generator[Any, None, bool]:
     """Steps that bring the job's object to ``shape``, making it as ``name`` if it was not there yet.
 
     Returns True when it did, False when the user does not want it or is working on it.

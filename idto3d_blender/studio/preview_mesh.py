@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..head import frame, import_head, mesh_data
 from ..head.material import linear
-from ..head.parts import Parts
+from ..head.parts import PAUSE, Parts
 from ..head.prepare import corners_of
 
 COLOURS = "Colour"
@@ -118,7 +118,7 @@ def new_mesh(parts: Parts, shape: Shape, name: str) -> import_head.Steps:
     import_head.add_corners(parts.get("mesh"), corners)
     yield
     import_head.add_faces(parts.get("mesh"), starts)
-    yield
+    yield PAUSE
     parts.get("mesh").update(calc_edges=True)
     yield
     mesh = parts.get("mesh")
