@@ -8,7 +8,7 @@ import bpy
 from ..head import expressions, life_size, poses, rig, rig_keys, separate
 from ..head.import_head import is_head
 from ..head.operators_head import JOB
-from ..match.scene import POSE, matched
+from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts, properties
 
@@ -53,11 +53,6 @@ class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
 
     bl_label = "Expressions"
     bl_order = 0
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:
-        # A matched head shows its photo's expression alone, whatever sliders say; and the pins' box comes into sight.
-        return super().poll(context) and matched(context.scene) != context.object
 
     def draw(self, context: Any) -> None:
         layout = self.layout

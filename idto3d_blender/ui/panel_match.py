@@ -5,6 +5,7 @@ from typing import Any
 
 import bpy
 
+from ..head.import_head import is_head
 from ..match import scene as stage
 from ..match import session
 from . import panel_parts
@@ -15,6 +16,10 @@ class IDTO3D_PT_match(panel_parts.HeadBox, bpy.types.Panel):
 
     bl_label = "Match"
     bl_order = 2
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return is_head(context.object)
 
     def draw(self, context: Any) -> None:
         layout = self.layout

@@ -7,6 +7,7 @@ import bpy
 
 from ..head.import_head import is_head
 from ..jobs.snapshot import Problem
+from ..match.scene import matched
 from .progress_text import wrap
 from .remedies import remedies
 
@@ -25,13 +26,14 @@ class SidebarPanel:
 
 
 class HeadBox(SidebarPanel):
-    """A box in the panel of the head."""
+    """A box in the panel of the head. While the head is laid over its photos it shows their expression, whatever sliders
+    say, and must keep its vertices: then the box Match is alone, and in sight."""
 
     bl_parent_id = "IDTO3D_PT_head"
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return is_head(context.object)
+        return is_head(context.object) and matched(context.scene) != context.object
 
 
 def text(layout: Any, context: Any, message: str, icon: str = "NONE") -> None:

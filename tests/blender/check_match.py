@@ -20,8 +20,7 @@ from idto3d_blender.jobs.job import Launch, Warm
 from idto3d_blender.match import lens, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
-from idto3d_blender.ui import panel_head
-from tests.blender import blender_session, fake_pins
+from tests.blender import blender_session, check_polls, fake_pins
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
 
@@ -120,7 +119,9 @@ def main() -> None:
 
     assert bpy.ops.idto3d.match() == {"FINISHED"}
     assert stage.matched(scene) == obj and len(stage.cameras(scene)) == 2
-    assert bpy.context.object == obj and not panel_head.IDTO3D_PT_expressions.poll(bpy.context)
+    shown = check_polls.draw_all_panels()
+    assert bpy.context.object == obj and "idto3d.match_leave" in shown
+    assert not {"idto3d.reset_expressions", "idto3d.cut_neck", "idto3d.add_rig"} & set(shown)
     check_cameras(scene, obj)
 
     fake = str(Path(__file__).with_name("fake_pins.py"))
@@ -197,6 +198,7 @@ def main() -> None:
 
     # everything is given back
     assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    assert "idto3d.reset_expressions" in check_polls.draw_all_panels()
     after = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
     assert after == before and stage.KEY not in scene
     assert [key.name for key in obj.data.shape_keys.key_blocks] == keys and not obj.show_only_shape_key
