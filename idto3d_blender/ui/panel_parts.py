@@ -26,7 +26,7 @@ class SidebarPanel:
 
 
 class HeadBox(SidebarPanel):
-    """A box in the panel of the head. While the head is laid over its photos it shows their expression, whatever sliders
+    """A box in the panel of the head. While the head is laid over its photos it has their expression, whatever sliders
     say, and must keep its vertices: then the box Match is alone, and in sight."""
 
     bl_parent_id = "IDTO3D_PT_head"
