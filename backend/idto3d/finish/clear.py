@@ -163,6 +163,7 @@ def _look(
 
 def spread(wanted: Array, skin: Skin) -> Array:
     """Smooth motions (K,S,3) that go at least as far as those wanted, in their direction."""
+    every, wanted = np.zeros_like(wanted), wanted[some := wanted.any((1, 2))]
     out = np.zeros_like(wanted)
     length = np.maximum((wanted**2).sum(2), 1e-18)
     for _ in range(PASSES):
@@ -171,4 +172,5 @@ def spread(wanted: Array, skin: Skin) -> Array:
         for _ in range(SPREAD):
             flat = skin.smooth @ flat
         out += flat.reshape(len(skin.vertices), -1, 3).transpose(1, 0, 2)
-    return out
+    every[some] = out
+    return every
