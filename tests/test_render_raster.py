@@ -13,7 +13,7 @@ from torch import Tensor
 
 from idto3d.render import raster as raster_module
 from idto3d.render.cameras import Camera, to_clip
-from idto3d.render.gather import gather_rows, scatter_add_rows
+from idto3d.render.gather import blend_rows, gather_rows, scatter_add_rows
 from idto3d.render.raster import antialias, interpolate, rasterize
 from idto3d.render.zbuffer import edge_neighbours
 
@@ -252,6 +252,9 @@ def test_gather_and_scatter_gradients() -> None:
     values = torch.rand(4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v: gather_rows(v, index), (values,))
     assert torch.autograd.gradcheck(lambda v: scatter_add_rows(v, index, 5), (values,))
+    pairs, weights = torch.tensor([[2, 0], [2, 3], [1, 1]]), torch.rand(3, 2)
+    assert torch.autograd.gradcheck(lambda v: blend_rows(v, pairs, weights), (values,))
+    torch.testing.assert_close(blend_rows(values, pairs, weights), (values[pairs] * weights[..., None]).sum(1))
     summed = scatter_add_rows(values, index, 5)
     torch.testing.assert_close(summed[2], values[0] + values[2])
     assert summed[3:].abs().sum() == 0

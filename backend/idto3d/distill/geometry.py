@@ -51,9 +51,11 @@ class GeometryVariables(nn.Module):
 
 @dataclass(frozen=True)
 class Shape:
-    """A head in one expression: motion (Q,3) of the body from the start's neutral, vertices (P,3) of the head model."""
+    """A head in one expression: motion (Q,3) of the body from the start's neutral, change (P,3) of the expression's
+    displacement, None of neutral's, vertices (P,3) of the head model."""
 
     motion: Tensor
+    change: Tensor | None
     vertices: Tensor
 
 
@@ -108,9 +110,10 @@ class Sculpture:
         with torch.set_grad_enabled(torch.is_grad_enabled() and expression == 0):
             motion = self.neutral_motion()
         vertices = self.start.posed(expression) + self.start.body.whole(motion)
-        if expression:
-            vertices = vertices + self.expression_change(expression)
-        return Shape(motion, vertices)
+        if not expression:
+            return Shape(motion, None, vertices)
+        change = self.expression_change(expression)
+        return Shape(motion, change, vertices + change)
 
     def lattice_values(self) -> Tensor:
         """(N,) added to the distances of unseen hair."""
@@ -134,12 +137,12 @@ class Sculpture:
         hair, faces = self.hair(sdf, carried)
         return shape, torch.cat([shape.vertices, hair]), torch.cat([triangles, faces + len(shape.vertices)])
 
-    def regularization(self, expression: int, shape: Shape) -> Tensor:
+    def regularization(self, shape: Shape) -> Tensor:
         """Penalties for leaving the evidence, for strain, and for asymmetry of unseen skin, averaged over the surface's
         area, whatever its tessellation."""
         config = self.config
-        if expression:
-            change = self.expression_change(expression)[self.start.body.vertices]
+        if shape.change is not None:
+            change = shape.change[self.start.body.vertices]
             held = (self.weight * (change / config.expression_trust).square().sum(1)).sum()
             return config.hold_weight * held + config.strain_weight * self._strain(change)
         motion = shape.motion
@@ -205,7 +208,7 @@ def run_geometry(
         pictures, _ = normal_map(vertices, triangles, [v.camera for v in views], prior.image_size)
         condition = conditions(prior, who, config, expression, views, "normal")
         loss = prior_loss(prior, pictures, condition, stage_config.score, draw.progress, draw.torch)
-        return loss + sculpture.regularization(expression, shape)
+        return loss + sculpture.regularization(shape)
 
     start: list[Tensor | str] = [
         scene.neutral,

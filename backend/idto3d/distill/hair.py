@@ -65,6 +65,7 @@ class HairSurface:
         self._hair = hair
         self._inside: Tensor | None = None
         self._faces = self._edges = torch.zeros(0)
+        self._ends: list[tuple[Tensor, Anchor]] = []
 
     def __call__(self, sdf: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
         """Vertices (V,3), differentiable in sdf (N,) and in the body's motion (Q,3), and triangles (F,3)."""
@@ -72,7 +73,7 @@ class HairSurface:
         if self._inside is None or not torch.equal(inside, self._inside):
             self._inside = inside
             self._faces, self._edges = topology(self._hair.tets, inside)
-        first, second = self._edges[:, 0], self._edges[:, 1]
-        ends = [self._hair.points[at] + self._hair.anchor[at](motion) for at in (first, second)]
+            self._ends = [(self._hair.points[at], self._hair.anchor[at]) for at in self._edges.unbind(1)]
+        first, second = (points + anchor(motion) for points, anchor in self._ends)
         share = edge_weight(sdf, self._edges)[:, None]
-        return ends[0] + share * (ends[1] - ends[0]), self._faces
+        return first + share * (second - first), self._faces

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..arrays import Array
 from ..mesh.surface import pieces_of
-from ..render.gather import gather_rows
+from ..render.gather import blend_rows, gather_rows
 from .model import SKIN_PARTS, HeadModel
 
 FILMS = ("lacrimal", "eye_blend", "eye_occlusion", "lashes")
@@ -27,8 +27,7 @@ class Anchor:
 
     def __call__(self, motion: Tensor) -> Tensor:
         """The points' motion (N,3) for that of the surface's vertices (Q,3)."""
-        rows = gather_rows(motion, self.near.reshape(-1)).view(*self.near.shape, 3)
-        return (rows * self.weight[..., None]).sum(1)
+        return blend_rows(motion, self.near, self.weight)
 
     def __getitem__(self, rows: Tensor) -> "Anchor":
         return Anchor(self.near[rows], self.weight[rows])

@@ -163,7 +163,7 @@ def _outlines(raster: Raster, clip: Tensor, faces: Tensor) -> np.ndarray[Any, np
     triangle, depth = raster.tri_id.cpu().numpy(), raster.depth.cpu().numpy()
     corners = faces.detach().cpu().long().contiguous().numpy()
     positions = clip.detach().cpu().numpy()
-    neighbour = edge_neighbours(corners, clip.shape[1])
+    neighbour = _neighbours(corners.tobytes(), clip.shape[1])
     found = [np.empty((0, 4), np.int64)] * views
 
     def search(b: int) -> None:
@@ -173,6 +173,12 @@ def _outlines(raster: Raster, clip: Tensor, faces: Tensor) -> np.ndarray[Any, np
 
     _for_each_view(search, views)
     return np.concatenate(found)
+
+
+@functools.lru_cache(maxsize=2)
+def _neighbours(corners: bytes, vertices: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """`edge_neighbours` of faces (F,3) int64: most pictures show the same faces as the last one."""
+    return edge_neighbours(np.frombuffer(corners, np.int64).reshape(-1, 3), vertices)
 
 
 def _for_each_view(work: Callable[[int], None], views: int) -> None:

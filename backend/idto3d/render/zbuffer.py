@@ -204,6 +204,24 @@ def outline_pairs(triangle, depth, screen, faces, neighbour, out):  # type: igno
 
 
 @njit(cache=True, nogil=True)
+def blended(out, values, index, weights):  # type: ignore[no-untyped-def]
+    """out[i] += weights[i,k] values[index[i,k]]; out (N,C), values (M,C), index and weights (N,K)."""
+    for i in range(index.shape[0]):
+        for k in range(index.shape[1]):
+            for c in range(out.shape[1]):
+                out[i, c] += weights[i, k] * values[index[i, k], c]
+
+
+@njit(cache=True, nogil=True)
+def add_blended(out, rows, index, weights):  # type: ignore[no-untyped-def]
+    """The transpose: out[index[i,k]] += weights[i,k] rows[i]; out (M,C), rows (N,C), index and weights (N,K)."""
+    for i in range(index.shape[0]):
+        for k in range(index.shape[1]):
+            for c in range(out.shape[1]):
+                out[index[i, k], c] += weights[i, k] * rows[i, c]
+
+
+@njit(cache=True, nogil=True)
 def add_rows(out, index, rows):  # type: ignore[no-untyped-def]
     """out[index[i]] += rows[i]; out (N,C), index (K,), rows (K,C)."""
     for i in range(index.shape[0]):
