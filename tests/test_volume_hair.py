@@ -123,6 +123,19 @@ def test_a_bald_head_has_no_volume() -> None:
     assert extract(volume) is None
 
 
+def test_a_photo_cut_off_at_the_forehead_tells_hair_by_the_temples() -> None:
+    """A quarter of the scalp is shown, and a centimetre of hair beside it: too little were it all there is."""
+    view = camera()
+    _, scalp = head_seen(view)
+    _, y = places(view)
+    level = np.quantile(y[scalp > 0.5], 0.25)
+    mask = cap(view, 0.01) & (y < level) & (scalp < 0.9)
+    whole = photo(view, mask)
+    cut = replace(whole, inside=y < level, person=whole.person * (y < level))
+    volumes = [carve_hair(MODEL, fitted(view), [shown], [mask.astype(np.float32)]) for shown in (whole, cut)]
+    assert [len(volume.points) > 0 for volume in volumes] == [False, True]
+
+
 @pytest.mark.parametrize("lift", [0.01, 0.03])
 @pytest.mark.parametrize("yaw", [0.0, 35.0])
 def test_short_hair_has_the_outline_of_its_mask(lift: float, yaw: float) -> None:

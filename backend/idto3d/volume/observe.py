@@ -23,6 +23,7 @@ TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
 EAR = 0.015  # metres inside the head's outline in which hair lies over an ear
 STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
 CUT = 0.006  # metres from the picture's edge: hair goes on beyond
+LEAST_SHOWN = 0.15  # of the scalp: what shows less of it shows hair at the temples, if there is any
 TIP = 1e-4  # square metres of hair below which a length is not believed
 NEAR_SKIN = 0.006  # metres behind the frontmost skin that still count as seen
 IN_SKIN = 0.008  # metres below the skin from which nothing is known
@@ -130,8 +131,10 @@ class HairView:
 
     @property
     def area(self) -> float:
-        """Square metres of hair in the plane of the head."""
-        return float(self.hair.sum()) / self.camera.scale**2
+        """Square metres of hair in the plane of the head, were all of the scalp in the picture."""
+        scalp = self.view.scalp > 0.5
+        shown = float((scalp & self.view.inside).sum()) / max(int(scalp.sum()), 1)
+        return float(self.hair.sum()) / self.camera.scale**2 / max(shown, LEAST_SHOWN)
 
     def _end(self, down: Array) -> float:
         count = int(TIP * self.camera.scale**2) + 1
