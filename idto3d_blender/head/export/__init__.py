@@ -127,7 +127,7 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append("In the file lids move by keys and not by bones, the jaw by either")
     lines.append(LIMITS[choice.preset.format])
     if any(materials.own_albedo(slot.material) for slot in obj.material_slots):
-        lines.append("What expressions change of the skin itself, lines and colour, stays in Blender")
+        lines.append("Wrinkles and colours that expressions fade into the skin stay in Blender")
     return lines
 
 

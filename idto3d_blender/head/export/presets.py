@@ -43,9 +43,9 @@ PRESETS = (
 BY_NAME = {preset.name: preset for preset in PRESETS}
 
 LIMITS: dict[Format, str] = {
-    "FBX": "FBX leaves out light in the flesh; what it makes of roughness and specular depends on the program",
-    "GLTF": "glTF leaves out light in the flesh and coats",
-    "USD": "USD leaves out light in the flesh, coats and specular maps",
+    "FBX": "FBX leaves out subsurface scattering; what becomes of roughness and specular depends on the program",
+    "GLTF": "glTF leaves out subsurface scattering and coats",
+    "USD": "USD leaves out subsurface scattering, coats and specular maps",
 }
 """What Blender's exporters leave out without a word."""
 
