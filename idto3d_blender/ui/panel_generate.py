@@ -22,10 +22,13 @@ class IDTO3D_UL_photos(bpy.types.UIList):
     ) -> None:
         row = layout.row(align=True)
         row.active = index < PHOTOS_USED
-        row.label(text=Path(item.path).name, icon_value=thumbnails.photo(item.path))
-        fit = session.get().fits().get(Path(item.path).name)
-        if fit is not None:
-            row.label(icon=_VERDICTS[fit.verdict])
+        name = Path(item.path).name
+        fit = session.get().fits().get(name)
+        # One of the two: with both, a sidebar of the usual width has no room for the name.
+        if fit is None:
+            row.label(text=name, icon_value=thumbnails.photo(item.path))
+        else:
+            row.label(text=name, icon=_VERDICTS[fit.verdict])
         row.operator("idto3d.remove_photo", text="", icon="X", emboss=False).index = index
 
 
