@@ -239,3 +239,12 @@ def test_read_faces_reports_each_photo(tmp_path: Path) -> None:
         read_faces([tmp_path / "bad.png"], nets())
     with pytest.raises(UserError, match="E_PHOTO_MISSING"):
         read_faces([], nets())
+
+
+def test_photos_that_end_at_the_forehead_are_told_unless_another_goes_on(tmp_path: Path) -> None:
+    y = align.apply(align.invert(face().to_picture), face().landmarks)[FOREHEAD, 1]
+    whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
+    Image.fromarray(astronaut()).save(whole)
+    Image.fromarray(astronaut()[int(y) :]).save(cut)
+    assert [n.code for n in read_faces([cut], nets())[1]] == ["W_HAIR_CUT"]
+    assert read_faces([cut, whole], nets())[1] == []

@@ -13,7 +13,7 @@ from idto3d.errors import UserError
 
 from . import align
 from .blendshapes import score_blendshapes
-from .landmarks import MESH, describe
+from .landmarks import CHIN, FOREHEAD, MESH, describe
 from .load import Notice, Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
@@ -28,6 +28,8 @@ _SMALLEST_PHOTO = 32
 _TOO_SMALL, _SMALL = 32.0, 80.0
 # Degrees of yaw, by the net's depth, beyond which less than half of the face is seen well.
 _TURNED = 40.0
+# Heights of the face over the forehead's rim to which a photo must go so that it shows how hair grows.
+_HAIR = 0.15
 # A detector's score above which there is a face, even if its landmarks cannot be trusted.
 _SURELY_A_FACE = 0.7
 
@@ -156,7 +158,8 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
     """The faces of one person's photos, one per usable photo, and all notices.
 
     A photo that cannot be used is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used,
-    the first one's UserError is raised. E_PHOTO_MISSING when no photo is given.
+    the first one's UserError is raised. E_PHOTO_MISSING when no photo is given. W_HAIR_CUT when none goes over the
+    forehead.
     """
     if not paths:
         raise UserError("E_PHOTO_MISSING", "No photo was given.", "Choose at least one.")
@@ -174,4 +177,12 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
             notices.extend(face.notices)
     if not faces and first is not None:
         raise first
+    if not any(map(_shows_hair, faces)):
+        notices.append(Notice("W_HAIR_CUT", "No photo shows the head over the forehead: its hair is a guess."))
     return faces, notices
+
+
+def _shows_hair(face: Face) -> bool:
+    rim, chin = face.landmarks[[FOREHEAD, CHIN]]
+    column, row = np.rint(rim + _HAIR * (rim - chin)).astype(int)
+    return bool(face.inside[row, column])
