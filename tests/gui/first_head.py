@@ -182,7 +182,7 @@ def cancel() -> Steps:
         go.touch()
     else:
         work = ("geometry", "texture")
-        yield from until(lambda: running() and running().stage in work, 180, "work after Resume")
+        yield from until(lambda: running() and running().stage in work, 400, "work after Resume")
         note(resume_stage=running().stage, resume_step=running().step)
     yield from HANDS.away()
 
