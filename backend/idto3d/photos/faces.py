@@ -13,6 +13,7 @@ from idto3d.errors import UserError
 
 from . import align
 from .blendshapes import score_blendshapes
+from .covered import mouth_is_covered
 from .landmarks import CHIN, FOREHEAD, MESH, describe
 from .load import Notice, Photo, PhotoFile, read_photo
 from .mask import find_person
@@ -79,7 +80,8 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
     """The largest, most central face of a photo.
 
     Raises UserError: E_NO_FACE, E_FACE_TOO_SMALL (also for photos under 32 pixels), E_FACE_TOO_TURNED (a face whose
-    landmarks cannot be trusted). Notices: W_SEVERAL_FACES, W_FACE_SMALL, W_FACE_TURNED.
+    landmarks cannot be trusted), E_FACE_COVERED (a mask over the mouth). Notices: W_SEVERAL_FACES, W_FACE_SMALL,
+    W_FACE_TURNED.
     """
     image, name = photo.image, photo.name
     candidates = _candidates(photo, nets)
@@ -88,6 +90,11 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
     landmarks = align.apply(to_picture, found.points)
     picture = align.warp(image, to_picture, size)
     within = inside((image.shape[0], image.shape[1]), to_picture, size)
+    grey = is_grey(picture, within)
+    if not grey and mouth_is_covered(picture, landmarks):
+        raise UserError(
+            "E_FACE_COVERED", f"Something covers the mouth in {name}.", "Choose a photo that shows the whole face."
+        )
     around = [align.apply(to_picture, candidate.landmarks.points[:MESH]) for candidate in candidates]
     return Face(
         name=name,
@@ -100,7 +107,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         person=find_person(picture, within, around, nets),
         presence=found.presence,
         crop=align.arcface_crop(image, five_points(found.points)),
-        grey=is_grey(picture, within),
+        grey=grey,
         notices=(*photo.notices, *_notices(name, candidates)),
         file=photo.file,
         close=close_up(image, found.points, to_picture),

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Masks over the mouth, painted on one photograph, and what is like them but is none."""
+
+import cv2
+import numpy as np
+import pytest
+
+from idto3d.errors import UserError
+from idto3d.photos import Face, Photo, find_face
+from idto3d.photos.covered import mouth_is_covered
+from tests.shipped import astronaut, nets
+
+LOWER_FACE = (197, 123, 234, 93, 58, 172, 136, 150, 176, 152, 400, 379, 365, 397, 288, 323, 454, 352)
+LIPS = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91)
+
+
+@pytest.fixture(scope="module")
+def face() -> Face:
+    return find_face(Photo(astronaut(), "photo.png"), nets())
+
+
+def painted(face: Face, marks: tuple[int, ...], colour: tuple[int, int, int]) -> np.ndarray:
+    """The face's picture with the hull of some landmarks in one colour."""
+    hull = cv2.convexHull(np.rint(face.landmarks[list(marks)]).astype(np.int32))
+    return cv2.fillConvexPoly(face.picture.copy(), hull, colour)
+
+
+@pytest.mark.parametrize("colour", [(235, 235, 240), (120, 160, 200), (15, 15, 15), (30, 90, 60)])
+def test_a_mask_is_refused(face: Face, colour: tuple[int, int, int]) -> None:
+    masked = painted(face, LOWER_FACE, colour)
+    assert mouth_is_covered(masked, face.landmarks)
+    with pytest.raises(UserError, match="E_FACE_COVERED"):
+        find_face(Photo(masked, "masked.png"), nets())
+
+
+def test_beards_lipstick_and_lamps_are_none(face: Face) -> None:
+    lips = cv2.fillConvexPoly(
+        np.zeros(face.picture.shape[:2], np.uint8), np.rint(face.landmarks[list(LIPS)]).astype(np.int32), 1
+    )
+    beard = painted(face, LOWER_FACE, (25, 22, 20))
+    beard[lips > 0] = face.picture[lips > 0]
+    blue_lips = painted(face, LIPS, (40, 40, 160))
+    blue_lamp = (face.picture * [0.4, 0.6, 1.0]).astype(np.uint8)
+    for picture in (face.picture, beard, blue_lips, blue_lamp):
+        assert not mouth_is_covered(picture, face.landmarks)
