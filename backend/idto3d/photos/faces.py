@@ -80,8 +80,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
     """The largest, most central face of a photo.
 
     Raises UserError: E_NO_FACE, E_FACE_TOO_SMALL (also for photos under 32 pixels), E_FACE_TOO_TURNED (a face whose
-    landmarks cannot be trusted), E_FACE_COVERED (a mask over the mouth). Notices: W_SEVERAL_FACES, W_FACE_SMALL,
-    W_FACE_TURNED.
+    landmarks cannot be trusted). Notices: W_SEVERAL_FACES, W_FACE_SMALL, W_FACE_TURNED.
     """
     image, name = photo.image, photo.name
     candidates = _candidates(photo, nets)
@@ -90,11 +89,6 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
     landmarks = align.apply(to_picture, found.points)
     picture = align.warp(image, to_picture, size)
     within = inside((image.shape[0], image.shape[1]), to_picture, size)
-    grey = is_grey(picture, within)
-    if not grey and mouth_is_covered(picture, landmarks):
-        raise UserError(
-            "E_FACE_COVERED", f"Something covers the mouth in {name}.", "Choose a photo that shows the whole face."
-        )
     around = [align.apply(to_picture, candidate.landmarks.points[:MESH]) for candidate in candidates]
     return Face(
         name=name,
@@ -107,7 +101,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         person=find_person(picture, within, around, nets),
         presence=found.presence,
         crop=align.arcface_crop(image, five_points(found.points)),
-        grey=grey,
+        grey=is_grey(picture, within),
         notices=(*photo.notices, *_notices(name, candidates)),
         file=photo.file,
         close=close_up(image, found.points, to_picture),
@@ -164,9 +158,9 @@ def _notices(name: str, candidates: Sequence[Candidate]) -> list[Notice]:
 def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple[list[Face], list[Notice]]:
     """The faces of one person's photos, one per usable photo, and all notices.
 
-    A photo that cannot be used is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used,
-    the first one's UserError is raised. E_PHOTO_MISSING when no photo is given. W_HAIR_CUT when none goes over the
-    forehead.
+    A photo that cannot be used, E_FACE_COVERED where something lies over its mouth, is left out and reported as
+    W_PHOTO_SKIPPED with its own error; when none can be used, the first one's UserError is raised. E_PHOTO_MISSING when
+    no photo is given. W_HAIR_CUT when none goes over the forehead.
     """
     if not paths:
         raise UserError("E_PHOTO_MISSING", "No photo was given.", "Choose at least one.")
@@ -176,6 +170,7 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
     for path in paths:
         try:
             face = find_face(read_photo(path), nets)
+            _check_uncovered(face)
         except UserError as error:
             first = first or error
             notices.append(Notice("W_PHOTO_SKIPPED", f"Photo left out. {error}"))
@@ -187,6 +182,13 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
     if not any(map(_shows_hair, faces)):
         notices.append(Notice("W_HAIR_CUT", "No photo shows the head over the forehead: its hair is a guess."))
     return faces, notices
+
+
+def _check_uncovered(face: Face) -> None:
+    if not face.grey and mouth_is_covered(face.picture, face.landmarks):
+        raise UserError(
+            "E_FACE_COVERED", f"Something covers the mouth in {face.name}.", "Choose a photo that shows the whole face."
+        )
 
 
 def _shows_hair(face: Face) -> bool:
