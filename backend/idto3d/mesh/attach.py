@@ -82,6 +82,7 @@ class Surface:
 
 def carry(field: Tensor, faces: Tensor, attachment: Attachment) -> Tensor:
     """A field (...,P,C) on the mesh, read at attached points: (...,N,C)."""
-    corners = field.index_select(-2, faces[attachment.face].reshape(-1))
-    corners = corners.reshape(*field.shape[:-2], len(attachment.face), 3, field.shape[-1])
-    return (corners * attachment.bary[..., None]).sum(-2)
+    # corner by corner: PyTorch's sum over an axis of three takes three times as long as all this
+    corners, shares = faces[attachment.face].T, attachment.bary.T[..., None]
+    a, b, c = (field.index_select(-2, at) * share for at, share in zip(corners, shares, strict=True))
+    return a + b + c
