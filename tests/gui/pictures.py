@@ -45,7 +45,7 @@ def main(head: Path, set_up: Path | None, target: Path) -> None:
         "pinned": whole("44-pinned"),
         "take": whole("48-film-baked"),
         "rendered": PIL.Image.open(head / "rendered.png").convert("RGB"),
-        "error": sidebar("06-error", 0.67),
+        "error": sidebar("06-error", 0.645),
     }
     if set_up:
         pictures["set-up"] = sidebar("30-online", 0.5)
