@@ -38,7 +38,7 @@ class Hands:
         self.folder = folder
         self.simulate = simulate
         self.shots: list[dict[str, Any]] = []
-        self._window_id: tuple[str, ...] | None = None
+        self._window_id = ""
         self._last = 1e6  # height at which a button was found last
         self.pressed = 0.0  # when the mouse's button was pressed last, seconds of the monotonic clock
 
@@ -71,9 +71,7 @@ class Hands:
         if self.simulate:
             self.window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=int(x), y=int(y))
         else:
-            if self._window_id is None:  # there is no window yet when Blender runs the script
-                self._window_id = _x_window()
-            self._xdotool("mousemove", *self._window_id, str(int(x)), str(int(self.window().height - y)))
+            self._xdotool("mousemove", *self._of_window("--window"), str(int(x)), str(int(self.window().height - y)))
 
     def press(self, x: float, y: float, down: bool) -> None:
         if down:
@@ -222,7 +220,7 @@ class Hands:
     def shot(self, name: str, **facts: Any) -> Steps:
         """Screenshot NAME.png, by a process beside Blender where there is one, so that Blender is not held up."""
         path = self.folder / f"{name}.png"
-        command = _screenshot_command(path)
+        command = self._screenshot_command(path)
         # A file browser over the whole screen leaves no viewport.
         there = any(area.type == "VIEW_3D" for area in self.window().screen.areas)
         box, side = [self._place(self.region(kind)) if there else [] for kind in ("WINDOW", "UI")]
@@ -236,24 +234,31 @@ class Hands:
                 bpy.ops.screen.screenshot(filepath=str(path))
         self.shots.append({"name": name, "viewport": box, "sidebar": side, **facts})
 
+    def _screenshot_command(self, path: Path) -> list[str]:
+        """IDTO3D_GUI_SHOT names a command that takes the picture's path."""
+        if own := os.environ.get("IDTO3D_GUI_SHOT"):
+            return [own, str(path)]
+        if os.environ.get("DISPLAY") and shutil.which("import"):
+            # Preferences open in a window of their own.
+            alone = len(bpy.context.window_manager.windows) == 1
+            return ["import", *(alone and self._of_window("-window") or ("-window", "root")), str(path)]
+        return []
+
+    def _of_window(self, option: str) -> tuple[str, ...]:
+        """An option that names Blender's window to another program, wherever it stands on the screen; there is none yet
+        when Blender runs the script."""
+        if not self._window_id and not self.simulate:
+            self._window_id = _x_window()
+        return (option, self._window_id) if self._window_id else ()
+
     def _place(self, region: Any) -> list[int]:
         """Left, top, width and height in the screenshot."""
         return [region.x, self.window().height - region.y - region.height, region.width, region.height]
 
 
-def _screenshot_command(path: Path) -> list[str]:
-    """IDTO3D_GUI_SHOT names a command that takes the picture's path."""
-    if own := os.environ.get("IDTO3D_GUI_SHOT"):
-        return [own, str(path)]
-    if os.environ.get("DISPLAY") and shutil.which("import"):
-        return ["import", "-window", "root", str(path)]
-    return []
-
-
-def _x_window() -> tuple[str, ...]:
-    """xdotool's option for Blender's window; empty where it cannot be told, and the screen's corner is taken for it."""
+def _x_window() -> str:
+    """Blender's window as X counts it; empty where that cannot be told, and the screen is taken for it."""
     found = subprocess.run(
         ["xdotool", "search", "--onlyvisible", "--class", "blender"], capture_output=True, text=True, timeout=20
     )
-    ids = found.stdout.split()
-    return ("--window", ids[-1]) if ids else ()
+    return (found.stdout.split() or [""])[-1]
