@@ -88,6 +88,16 @@ def test_both_sides_of_a_face_are_lit_alike(head: Head) -> None:
     np.testing.assert_allclose(inside, outside, atol=0.02)
 
 
+def test_what_faces_the_camera_is_in_portraits_as_light_as_it_is(head: Head) -> None:
+    """Pale skin is not burnt out, dark skin not lost."""
+    camera = portrait(head, 0.0, 64)
+    for albedo in (0.35, 0.9):
+        plain = replace(head, maps={name: np.full((4, 4, 5), albedo) * [1, 1, 1, 0, 0] + [0, 0, 0, 0.6, 0.0]
+                                    for name in head.maps})  # fmt: skip
+        shown = render_head(plain, camera, 64, portrait_light())[28:36, 28:36]
+        assert 0.9 * albedo < shown.mean() < 1.1 * albedo and shown.max() < 0.99
+
+
 def test_a_close_up_has_the_camera_that_belongs_to_it(tiny: HeadModel) -> None:
     """The picture under the new camera's pixels is the photo's under the old one's."""
     camera = camera_of(tiny, 20)
