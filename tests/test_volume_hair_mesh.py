@@ -4,10 +4,11 @@
 import numpy as np
 import pytest
 
-from idto3d.volume.hair import Ground
-from idto3d.volume.hair_mesh import FRAY, to_tips, with_rim, without_fins
+from idto3d.volume.hair import Ground, HairVolume
+from idto3d.volume.hair_mesh import FRAY, extract, to_tips, with_rim, without_fins
 from idto3d.volume.hood import PIXEL, Hood
 from idto3d.volume.ribbons import Cover
+from idto3d.volume.tetgrid import lattice_band
 
 HOOD = Hood(np.zeros(3), 0.09, 0.2)
 ROWS, COLUMNS = np.mgrid[: HOOD.side, : HOOD.side]
@@ -83,3 +84,22 @@ def test_two_faces_back_to_back_go_with_their_tip() -> None:
     kept, triangles = without_fins(vertices, np.concatenate([solid, [[0, 1, 4], [1, 0, 4]]]))
     np.testing.assert_array_equal(kept, vertices[:4])
     np.testing.assert_array_equal(triangles, solid)
+
+
+@pytest.mark.parametrize(("thick", "least", "most"), [(0.006, 0.0, 0.1), (0.03, 0.5, 1.5)])
+def test_hair_has_locks_unless_it_is_cut_short(thick: float, least: float, most: float) -> None:
+    """A cap on a ball, so many metres thick."""
+    axis = np.arange(-0.14, 0.14, 0.007)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    distance = np.linalg.norm(points, axis=-1)
+    sdf = np.maximum(np.maximum(distance - 0.1 - thick, 0.09 - distance), -points[..., 1])
+    where, tets = lattice_band(sdf, 0.02)
+    flow = np.stack([COLUMNS, ROWS], -1) - HOOD.side // 2
+    flow = flow / np.maximum(np.linalg.norm(flow, axis=-1, keepdims=True), 1.0)
+    flat = np.zeros(ROWS.shape)
+    on = Ground(HOOD, flat + 0.1, flat + 0.01, flat, flat, flow, 0.0)
+    grid = points.reshape(-1, 3)[where].astype(np.float32), tets, sdf.ravel()[where].astype(np.float32)
+    mesh = extract(HairVolume(*grid, np.zeros(len(where), np.float32), on))
+    assert mesh is not None
+    near_crown = slice(96, 160)
+    assert least <= mesh.locks[near_crown, near_crown].std() < most

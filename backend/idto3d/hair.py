@@ -136,7 +136,8 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
         photos.append(HairPhoto(photo.camera, projected, own, mask, colour, posed))
     solid = model.triangles_of(*SOLID)
     locks = cv2.resize(mesh.locks, (size, size), interpolation=cv2.INTER_LINEAR)
-    strands = (pattern + LOCKS * locks) / np.hypot(1.0, LOCKS)
+    strands = pattern + LOCKS * locks
+    strands /= strands.std()
     painted = paint_hair(texels, mesh.triangles, photos, solid, hair.colour, strands)
     alpha = with_rim(ground, mesh.border, alpha, pattern, painted.cover, painted.faced)
     return replace(start, maps=painted.maps, alpha=alpha, seen=painted.seen)

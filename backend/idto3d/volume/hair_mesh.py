@@ -43,7 +43,8 @@ class HairMesh:
     """vertices (V,3) with the neutral head; triangles (F,3) wound outwards, those of the outer side, `outer` of them,
     first, then what lies under it, then ribbons; uv (V,2) 0..1, v up; border (side,side): metres to the border of hair
     in the hood's maps, positive in hair; ends (side,side): no more than that, and where strands run out over it as many
-    in FRAY as they are uneven; locks (256,256): the pattern of locks that stand out in it, on the map's disk.
+    in FRAY as they are uneven; locks (256,256): the pattern of locks that stand out in it, on the map's disk,
+    fainter the thinner hair is: what is cut short has none.
 
     The map is a disk with the crown in its middle and the face's side below. Each of its texels belongs to one place of
     the outer side; what lies under it and over it shares its colour.
@@ -89,6 +90,8 @@ def extract(volume: HairVolume) -> HairMesh | None:
     uv = np.concatenate([_uv(hood, hood.places(vertices)), _uv(hood, places)])
     whole = np.concatenate([outer, under, strips + len(vertices)])
     ends = np.minimum(cover.border, FRAY * to_tips(cover, ground.tapered))
+    full = np.clip((cover.radius - cover.skin - FADE[1]) / (FADE[2] - FADE[1]), 0.0, 1.0)
+    locks = locks * on_disk(hood, full, len(locks))
     return HairMesh(np.concatenate([vertices, more]), whole, uv, len(outer), border, ends, locks)
 
 
