@@ -26,7 +26,7 @@ from .volume.strands import disk_place, strand_pattern
 LOCKS = 0.7  # weight of locks beside single strands in the painted pattern
 STRAND = 0.0012  # metres: width of a painted strand, at least a texel and a half
 ROOTS_SIZE = 1024  # side of the pattern of strands on skin
-FADE = (0.006, 0.011)  # metres of the hairline's transition, strand by strand, and where hair is cut to the neck
+FADE = (0.006, 0.011)  # metres to both sides over which hair grows thin at its line, and where it is cut to the neck
 OUTERMOST = 0.006  # metres below the outermost skin within which skin may have hair, so that it grows behind the ears
 SOLID = ("face", "back_head")
 """Parts that may occlude hair."""
@@ -52,8 +52,9 @@ class HairSeen:
         place, radius = hood.places(points), hood.coordinates(points)[2]
         strands = read_at(self._pattern, disk_place(hood, place, ROOTS_SIZE))
         fade = FADE[0] + (FADE[1] - FADE[0]) * read_at(ground.tapered, place)
-        inside = read_at(ground.grown, place) + fade * np.clip(strands, -1.5, 1.0)
-        cover = np.clip(inside / fade + 0.5, 0.0, 1.0) * (radius > read_at(ground.skin, place) - OUTERMOST)
+        even = np.clip(0.5 + 0.5 * read_at(ground.grown, place) / fade, 0.0, 1.0)
+        cover = even + even * (1.0 - even) * np.clip(strands, -1.0, 1.0)
+        cover *= radius > read_at(ground.skin, place) - OUTERMOST
         return cover.astype(np.float32), strands.astype(np.float32)
 
 
