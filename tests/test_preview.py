@@ -78,6 +78,33 @@ def test_hairs_finer_than_pixels_are_faint_not_dotted(head: Head) -> None:
     np.testing.assert_allclose(fine, none + (whole - none) / 4, atol=0.02)
 
 
+def test_see_through_things_have_no_dark_outline(head: Head) -> None:
+    """Half see-through skin before a background of its own colour looks like it, everywhere."""
+    grey = {name: np.full((4, 4, 5), 0.6) for name in head.maps}
+    glass = replace(head, maps=grey, alpha={"skin": np.full((4, 4), 0.5)})
+    camera = portrait(head, 20.0, 64)
+    assert render_head(head, camera, 64, FlatLight(), 0.6).std() > 0.01
+    np.testing.assert_allclose(render_head(glass, camera, 64, FlatLight(), 0.6), 0.6, atol=0.01)
+
+
+def test_holes_in_what_counts_as_opaque_do_not_show_the_background(head: Head) -> None:
+    """One square whose corners are opaque, and whose middle is clear."""
+    corner = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    one = np.zeros(1, int)
+    square = replace(
+        head, vertices=np.c_[0.1 * corner, np.zeros(4)], quads=np.arange(4)[None], uv=0.5 + 0.5 * corner,
+        quads_uv=np.arange(4)[None], part=one, material=one, materials=("skin",), alpha={"skin": np.ones((16, 16))},
+    )  # fmt: skip
+    clear = np.ones((16, 16))
+    clear[4:12, 4:12] = 0.2
+    camera = portrait(square, 0.0, 256)
+    whole, holed = (
+        render_head(h, camera, 256, FlatLight(), 1.0) for h in (square, replace(square, alpha={"skin": clear}))
+    )
+    assert whole[128, 128].max() < 0.9
+    np.testing.assert_allclose(holed, whole, atol=0.01)
+
+
 def test_both_sides_of_a_face_are_lit_alike(head: Head) -> None:
     camera, light = portrait(head, 30.0, 96), portrait_light()
     last = head.quads[:, 3:] >= 0

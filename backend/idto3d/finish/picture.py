@@ -52,8 +52,9 @@ def render_head(
     matrix = torch.from_numpy(camera.clip_matrix(size)).float()
     clip = (F.pad(points, (0, 1), value=1.0) @ matrix.T)[None]
 
-    def layer(rows: Array) -> tuple[Tensor, Tensor, Tensor]:
-        """Colours (size,size,3) with smooth outlines, opacity and depth, of some triangles."""
+    def layer(rows: Array, whole: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Colours (size,size,3) times opacity, with smooth outlines, opacity and depth, of some triangles. whole:
+        between their opaque corners no holes are looked for, which would show the background."""
         triangles, places = torch.from_numpy(head.triangles[rows]), torch.from_numpy(head.triangles_uv[rows])
         raster = rasterize(clip, triangles, size)
 
@@ -75,16 +76,17 @@ def render_head(
             f0 = F0_OF_SPECULAR * at[:, 4:5]
             radiance = shade(srgb_to_linear(colour), at[:, 3:4], f0, normal, covered(points, triangles), eye, light)
             colour = linear_to_srgb(radiance.clamp(0, 1))
-        image = antialias(raster.spread(torch.cat([colour, at[:, 5:]], 1)), raster, clip, triangles)
+        cover = torch.ones_like(at[:, 5:]) if whole else at[:, 5:]
+        image = antialias(raster.spread(torch.cat([colour * cover, cover], 1)), raster, clip, triangles)
         return image[0, ..., :3], image[0, ..., 3:], raster.depth[0, ..., None]
 
     behind = torch.as_tensor(background, dtype=torch.float32).expand(size, size, 3)
-    solid, cover, depth = layer(clear.min(1) > 0.9)
+    solid, cover, depth = layer(clear.min(1) > 0.9, True)
     image = solid + behind * (1 - cover)
     # One layer of partly transparent faces, the nearest ones, over the opaque ones.
-    strands, opacity, near = layer((clear.max(1) > 0.1) & (clear.min(1) <= 0.9))
-    opacity = opacity * (near < depth)
-    return (image + opacity * (strands - image)).clamp(0, 1).numpy()
+    strands, opacity, near = layer((clear.max(1) > 0.1) & (clear.min(1) <= 0.9), False)
+    shown = near < depth
+    return (image + shown * (strands - opacity * image)).clamp(0, 1).numpy()
 
 
 def _at_pixels(head: Head, name: str, scale: float) -> Array:
