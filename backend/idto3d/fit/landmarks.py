@@ -18,7 +18,7 @@ from .camera import PhotoCamera
 from .likely import Likely, likely_errors, likely_identity
 
 FROWN = "browDown"
-GAZE = "eyeLook"
+MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheek", "noseSneer"), "eyeLook"
 POSE = 7
 """Rotation (3), log scale, shift (2), inverse distance."""
 SIGMA = 0.001  # metres on the face, of a landmark that the model trusts fully: what it errs by for itself
@@ -30,8 +30,8 @@ SCORE_FLOOR, FROWN_FLOOR = 0.08, 0.6
 that lie low for a frown: half of all photographs have 0.5 or more."""
 EXPRESSION_LIMITS = -0.25, 1.2
 RESTING_SHARE = 0.8
-"""Of what the blendshape net does not see as an expression, how much is how the face is at rest. A face that does
-something says little of how it rests, beside a calmer one least: a smile lifts the cheeks by more than the net sees."""
+"""Of what the blendshape net does not see as an expression, how much is how the face is at rest. A mouth that does
+something says little of how it rests, nor of the cheeks, which follow it, and least beside a calmer photo's."""
 INVERSE_DISTANCE, SIGMA_INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS = 0.9, 0.3, (0.2, 3.3)
 """1 over metres: photographs of people are taken from 40 cm to some metres, mostly from more than one."""
 POSE_STEPS, STEPS, MORE_STEPS = 8, 12, 4  # of the camera alone, of everything, of everything from another fit
@@ -51,6 +51,7 @@ class LandmarkModel:
     expression: Array
     trust: Array
     centre: Array
+    mouth: Array
     gaze: Array
     scatter: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
     swerve: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
@@ -79,8 +80,10 @@ class LandmarkModel:
             model.landmarks(field)[..., index, :] for field in (model.neutral, model.identity, model.expression)
         )
         trust = model.landmark_trust[index].astype(np.float64)
-        gaze = np.array([name.startswith(GAZE) for name in model.expression_names], bool)
-        return cls(index, neutral, identity, expression, trust, neutral.mean(0), gaze)
+        mouth, gaze = (
+            np.array([name.startswith(names) for name in model.expression_names], bool) for names in (MOUTH_NAMES, GAZE)
+        )
+        return cls(index, neutral, identity, expression, trust, neutral.mean(0), mouth, gaze)
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,7 +341,7 @@ def _finished(photos: Sequence[Observed], a: Array, states: tuple[PhotoState, ..
         cost += 0.5 * (near / SIGMA_INVERSE_DISTANCE) ** 2
         square = (res**2).sum(1) / state.camera.scale**2
         residual.append(float(np.sqrt(at.trust @ square / at.trust.sum())))
-    still = ~photos[0].at.gaze
-    calm = [(1 - s.expected[still].max(initial=0.0)) ** 2 + 1e-9 for s in states]
-    beyond = [share * still * (s.expression - s.expected) for share, s in zip(calm, states, strict=True)]
+    mouth, gaze = photos[0].at.mouth, photos[0].at.gaze
+    calm = [np.where(mouth, (1 - s.expected[mouth].max(initial=0.0)) ** 2 + 1e-9, 1.0) for s in states]
+    beyond = [share * ~gaze * (s.expression - s.expected) for share, s in zip(calm, states, strict=True)]
     return LandmarkFit(a, RESTING_SHARE * np.average(beyond, 0, calm), states, tuple(residual), cost)

@@ -79,10 +79,10 @@ def _lines(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> L
     inset = np.where(outline.scalp & ~outline.bare, COVER, 0.0)
     place = camera.project(outline.at(posed))[0]
     place += outline.normal * ((outline.beyond - inset) * camera.scale)[:, None]
-    neutral = outline.at(model.neutral)
+    neutral, none = outline.at(model.neutral), np.zeros(0, bool)
     trust = ramp(outline.beyond, *FADES[::-1])
     fields = outline.at(model.identity), outline.at(model.expression), trust
-    at = LandmarkModel(np.arange(len(place)), neutral, *fields, neutral.mean(0), np.zeros(0, bool))
+    at = LandmarkModel(np.arange(len(place)), neutral, *fields, neutral.mean(0), none, none)
     return Lines(at, outline.normal, place, outline.scalp | ~outline.bare)
 
 
