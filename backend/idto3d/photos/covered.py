@@ -14,8 +14,8 @@ from ..arrays import Array
 # MediaPipe's numbers
 _FOREHEAD, _CHEEKS = (9, 151, 108, 337), (117, 118, 119, 346, 347, 348)  # the latter below the eyes
 _LIPS, _OVER, _UNDER = (37, 267, 0, 17, 84, 314), (164, 167, 393, 165, 391), (152, 175, 199, 200, 208, 428)
-# Of CIE a*, less than forehead and cheeks have. On 40 photographs, some of one person, the redder of lips and what is around them
-# had 3.5 less at most, on 22 rendered ones 4.6; medical masks on two had 6.9 and 8.6 less.
+# Of CIE a*, less than forehead and cheeks have. On 40 photographs, some of one person, the redder of lips and what is
+# around them had 3.5 less at most, on 22 rendered ones 4.6; medical masks on two had 6.9 and 8.6 less.
 _LESS_RED = 5.5
 # Of a*, by which lips are at least redder than what is around them.
 _LIPS_REDDER = 2.0
