@@ -74,6 +74,18 @@ def test_ribbons_lie_on_hair_and_end_at_its_border() -> None:
     assert [a.shape for a in none] == [(0, 3), (0, 3), (0, 2)]
 
 
+def test_ribbons_do_not_fold_where_strands_meet() -> None:
+    _, down = HOOD.map_coordinates()
+    flow = np.zeros((*down.shape, 2), np.float32)
+    flow[..., 0] = np.sign(HOOD.side // 2 - np.arange(HOOD.side))  # to the middle, from both sides
+    cover = Cover(HOOD, np.full_like(down, 0.11), np.full_like(down, 0.09), np.full_like(down, 0.1), flow, 0.0)
+    ways = np.random.default_rng(1).uniform([0.5, 0.001, 0.11], [1.0, 0.04, 0.11], (200, 3)).T
+    vertices = ribbons(cover, HOOD.point(*ways), 0.01)[0]
+    middles = vertices.reshape(200, -1, 3)[:, :-1].reshape(200, -1, 2, 3).mean(2)
+    steps = np.diff(HOOD.places(middles.reshape(-1, 3))[:, 0].reshape(200, -1), axis=1)
+    assert steps.max() < 0.5, "pixels the other way"
+
+
 def test_a_map_fills_the_disk_of_the_texture() -> None:
     _, down = HOOD.map_coordinates()
     image = on_disk(HOOD, down, 200)

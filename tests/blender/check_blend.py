@@ -174,6 +174,52 @@ def check_refused(anna: Any, ben: Any) -> None:
     bpy.data.objects.remove(stranger)
 
 
+def check_shadow(material: Any) -> None:
+    """The floor under a roof of hair gets a good part of the sun, and cameras see nothing of that in the roof."""
+    scene = bpy.data.scenes.new("shadow")
+    scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 16, False
+    scene.cycles.max_bounces, scene.render.film_transparent = 0, True
+    scene.render.resolution_x = scene.render.resolution_y = 8
+    for name, data, height in (
+        ("floor", _square(10.0, None), 0.0),
+        ("roof", _square(1.0, material), 1.0),
+        ("sun", bpy.data.lights.new("sun", "SUN"), 3.0),
+        ("eye", bpy.data.cameras.new("eye"), 0.5),
+    ):
+        obj = bpy.data.objects.new(name, data)
+        obj.location.z = height
+        scene.collection.objects.link(obj)
+    scene.camera = scene.objects["eye"]
+    shaded, _ = picture(scene)
+    scene.objects["eye"].location.z, scene.objects["floor"].hide_render = 2.0, True
+    _, cover = picture(scene)
+    scene.objects["roof"].hide_render, scene.objects["floor"].hide_render = True, False
+    full, _ = picture(scene)
+    assert 0.5 < shaded / full < 0.9, (shaded, full)
+    assert cover > 0.99, "the roof is seen through"
+    bpy.data.scenes.remove(scene)
+
+
+def _square(size: float, material: Any) -> Any:
+    mesh = bpy.data.meshes.new("square")
+    mesh.from_pydata([(x * size, y * size, 0.0) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))], [], [(0, 1, 2, 3)])
+    mesh.uv_layers.new()
+    mesh.materials.append(material)
+    return mesh
+
+
+def picture(scene: Any) -> tuple[float, float]:
+    """How bright and how opaque it is, over all pixels."""
+    file = WORK / "shadow.exr"
+    scene.render.filepath, scene.render.image_settings.file_format = str(file), "OPEN_EXR"
+    scene.render.image_settings.color_mode = "RGBA"
+    bpy.ops.render.render(scene=scene.name, write_still=True)
+    image = bpy.data.images.load(str(file), check_existing=False)
+    pixels = np.array(image.pixels[:]).reshape(-1, 4)
+    bpy.data.images.remove(image)
+    return float(pixels[:, :3].mean()), float(pixels[:, 3].mean())
+
+
 def main() -> None:
     write_people()
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -184,6 +230,7 @@ def main() -> None:
         heads.append(bpy.context.object)
     anna, ben = heads
     check_refused(anna, ben)
+    check_shadow(next(slot.material for slot in anna.material_slots if slot.material[naming.ROLE] == "hair"))
     made = check_preview(anna, ben)
     check_polls.draw_all_panels()
     begun = time.perf_counter()

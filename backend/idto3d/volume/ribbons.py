@@ -51,9 +51,11 @@ def ribbons(cover: Cover, roots: Array, safe: float) -> tuple[Array, Array, Arra
     longest += low * np.clip((thick - 0.01) / 0.02, 0, 1) * (HANGING - longest)
     length = longest * rng.uniform(0.6, 1.2, count)
     line = _traced(cover, at, length)
-    # No farther over the border than a tip frays.
-    over = read_at(cover.border, line.reshape(-1, 2)).reshape(line.shape[:2]) < -OVER
-    line = _traced(cover, at, length * np.where(over.any(1), over.argmax(1) / PARTS, 1.0))
+    # No farther over the border than a tip frays, nor where strands run the other way: folded back, they are black.
+    ended = read_at(cover.border, line.reshape(-1, 2)).reshape(line.shape[:2]) < -OVER
+    step = np.diff(line, axis=1)
+    ended[:, :-1] |= (step * step[:, :1]).sum(-1) < 0
+    line = _traced(cover, at, length * np.where(ended.any(1), ended.argmax(1) / PARTS, 1.0))
     good = read_at(cover.border, line.reshape(-1, 2)).reshape(line.shape[:2]) > safe
     last = np.maximum.accumulate(np.where(good, np.arange(PARTS + 1), 0), 1)
     colours = np.take_along_axis(line, last[..., None], 1)
