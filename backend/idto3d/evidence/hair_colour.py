@@ -24,7 +24,7 @@ from .blend import lay_over, smooth_within
 
 BEHIND = 0.02  # metres that mirrored hair may lie behind the frontmost: it is alike on both sides, not the same
 LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken to follow
-ROUGHNESS, SPECULAR = 0.6, 0.3
+ROUGHNESS, SPECULAR = 0.75, 0.3  # any smoother, and a lamp behind the head makes the crown white
 GLINT = (0.45, 0.35)  # share of it that strands have, and how much they differ: else a highlight lies on a helmet
 SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand was seen
 BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured and light
