@@ -20,6 +20,7 @@ LIP = 0.02  # metres of geodesic distance from a lip's outer rim that belong to 
 COLUMNS = 9
 MIDDLE = 0.6  # of the mouth's width, where both rims are distinct
 MOST = 0.3  # of the closing expression; a mouth that needs more is open
+OPENED = 0.05  # of it, backwards, at most: lips that overlap by more are the fold of a corner
 ROUNDS = 12
 
 
@@ -35,11 +36,12 @@ def close_lips(model: HeadModel, points: Array) -> Array:
     right, left = sorted(float(place[k, 0]) for k in CORNERS)
     margin = (1 - MIDDLE) / 2 * (left - right)
     edges = np.linspace(right + margin, left - margin, COLUMNS + 1)
-    known = np.isfinite(_gaps(lips, points, edges))
+    widest = _gaps(lips, points - OPENED * motion, edges)
+    known = np.isfinite(widest) & (widest > APART)
     if not known.any():
         return np.zeros_like(points)
     middles = ((edges[1:] + edges[:-1]) / 2)[known]
-    low, high = np.full(len(middles), -MOST), np.full(len(middles), MOST)
+    low, high = np.full(len(middles), -OPENED), np.full(len(middles), MOST)
     for _ in range(ROUNDS):
         share = (low + high) / 2
         moved = points + np.interp(points[:, 0], middles, share)[:, None] * motion
