@@ -8,12 +8,12 @@ from idto3d.arrays import Array
 from idto3d.evaluate.crossings import depth_inside, find_crossings
 from idto3d.evaluate.keys import measure_keys
 from idto3d.finish.arkit import ARKIT, in_head_model, other_side
-from idto3d.finish.gaze import GROWTH, TURN, find_eyeballs, look
 from idto3d.finish.keys import Keys, all_keys, arkit_shapes, group_of
 from idto3d.finish.mixtures import AT_MOST_ONE, draw, in_mirror, limited, together
 from idto3d.finish.tongue import MOUTH
 from idto3d.finish.visemes import VISEMES
 from idto3d.headmodel import HeadModel
+from idto3d.headmodel.eyeballs import GROWTH, TURN, find_eyeballs, look
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 

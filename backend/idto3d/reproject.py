@@ -23,6 +23,7 @@ from .evidence.hair_colour import hair_colour
 from .finish.head import PLAIN_SIZE
 from .fit.camera import PhotoCamera
 from .fit.check import GOOD
+from .fit.gaze import turn_eyes
 from .fit.pins import Posed
 from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear
 from .fit.record import in_photo, to_file
@@ -95,6 +96,10 @@ def _evidence(
     """The photos' evidence for the moved head, with the skin's map at twice the size."""
     model = head.model
     cameras = [in_photo(p.camera, face.to_picture) for p, face in zip(poses, faces, strict=True)]
+    poses = [
+        replace(p, pose=p.pose + turn_eyes(model, p.pose, c, f))
+        for f, c, p in zip(faces, cameras, poses, strict=True)
+    ]
     laid = [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
     photos = tuple(
         _photo_fit(face, camera, pose, one.light, head.fit.photos[k].residual)

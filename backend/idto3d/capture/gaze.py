@@ -13,7 +13,7 @@ from ..arrays import Array
 from .person import Person
 
 FULL = np.radians(27.0)
-"""Rotation at which an eyeLook shape is 1, as in the heads' own shapes (finish/gaze.py)."""
+"""Rotation at which an eyeLook shape is 1, as in the heads' own shapes (headmodel/eyeballs.py)."""
 LOOK_ROWS = np.array([name.startswith("eyeLook") for name in SHAPES])
 _IRIS_RADIUS = 0.0059  # metres, much the same for everybody
 

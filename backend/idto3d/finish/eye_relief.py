@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array
+from ..headmodel.eyeballs import sphere_centre
 from ..mesh.texels import Texels
-from .gaze import sphere_centre
 
 IRIS = 0.0059  # metres; people's differ by 5 % only
 LIMBUS = 0.1  # of the iris's radius: the transition from iris to white

@@ -13,11 +13,11 @@ from scipy.spatial import cKDTree
 
 from ..arrays import Array
 from ..headmodel import HeadModel
+from ..headmodel.eyeballs import EYEBALLS, find_eyeballs, look
 from ..headmodel.follow import FILMS
 from ..headmodel.model import SKIN_PARTS
 from .arkit import ARKIT, TONGUE_OUT, in_head_model
 from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
-from .gaze import EYEBALLS, find_eyeballs, look
 from .mixtures import LOWER, draw, in_mirror, limited, together, with_shape
 from .obstacles import TEETH, Obstacle, eyeball_obstacle, teeth_obstacles
 from .tongue import at_rest, on_the_floor, opening, tongue_out

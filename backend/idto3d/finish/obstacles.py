@@ -15,7 +15,7 @@ from scipy.ndimage import grey_closing
 
 from ..arrays import Array
 from ..headmodel import HeadModel
-from .gaze import Eyeball
+from ..headmodel.eyeballs import Eyeball
 
 Place = tuple[Array, Array]
 """Matrices (N,3,3) and shifts (N,3) that bring an obstacle from rest into N poses."""

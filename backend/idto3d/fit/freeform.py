@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from ..arrays import Array
 from ..headmodel import HeadModel
+from ..headmodel.eyeballs import EYEBALLS
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.smooth import factorise
 from ..mesh.surface import uniform_laplacian
@@ -23,7 +24,7 @@ SMOOTHNESS = 0.5  # weight of the bi-Laplacian against a landmark's trust: halve
 LIMIT = 0.004  # metres of displacement at most
 OUTLIER = 0.006  # metres at which a landmark's residual counts half: it is more likely the detector's error
 EXPRESSIVE = 0.003  # metres of expression at a landmark at which half of its residual is taken for the expression's
-EYEBALLS, IN_MOUTH = ("sclera", "iris"), ("teeth", "gums", "tongue")
+IN_MOUTH = ("teeth", "gums", "tongue")
 UPPER_LIP = 13  # the landmark in the middle of its edge
 DEPTH_RIDGE = 0.3  # regularises a landmark's depth, which frontal photographs do not show
 

@@ -11,6 +11,7 @@ from ..photos.faces import Face
 from ..photos.load import Notice
 from .check import GOOD, WRONG, check_identity, plausible, refuse_residual
 from .freeform import free_form
+from .gaze import turn_eyes
 from .landmarks import fit_landmarks
 from .outline import fit_outlines
 from .photometric import fit_shading
@@ -54,6 +55,8 @@ def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
     photos, projected = [], []
     for face, state, residual, correction in zip(used, fitted.states, fitted.residual, corrections, strict=True):
         photo = PhotoFit(face.name, state.camera, state.expression, correction, np.zeros((9, 3)), residual, 1.0)
+        gaze = turn_eyes(model, fit.posed(model, photo), state.camera, face)
+        photo = replace(photo, correction=correction + gaze)
         laid = project_photo(model, face, state.camera, fit.posed(model, photo))
         weight = 1.0 / (1.0 + (residual / GOOD) ** 2)
         projected.append(laid)

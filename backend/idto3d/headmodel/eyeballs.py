@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array
-from ..headmodel import HeadModel
+from .model import HeadModel
 
 EYEBALLS = ("sclera", "iris")
 TURN = 22.0  # degrees at full weight: the model's balls are larger than real ones, whose irises move as far with 30
