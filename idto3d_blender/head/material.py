@@ -28,7 +28,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
 # Under a coat: what has no gloss of its own, whatever programs without coats are told.
 _UNDER_COAT = {"Roughness": 0.7, "Specular IOR Level": 0.0}
 _SPECULAR = 0.5  # of a surface in full light
-# Of a lamp's light, by material: strands scatter it onwards, and without it each lock lies in a black line.
+# Of a lamp's light, by material: strands scatter it onwards, and without it each lock lies in a black line. A beard's
+# shadows stay: without them its strands are as pale as the skin below.
 _LET_THROUGH = {"hair": 0.7}
 _BLANK = ("seen",)  # maps that are no part of how it looks
 
