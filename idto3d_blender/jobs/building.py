@@ -77,11 +77,17 @@ def drop_half_built(work: Building) -> None:
     work.preview = work.sketch = None
 
 
+def read_picture(state: session.Session) -> bool:
+    """Read the running job's newest picture for the panel, which takes as long as a slice. False when there is none."""
+    running = state.running()
+    if running is None or running.picture is None or bpy.app.background:
+        return False
+    return thumbnails.load_progress(running.picture)
+
+
 def look_at_running(work: Building, state: session.Session) -> None:
     """Begin to read, or to show, the running job's newest preview or sketch."""
     running = state.running()
-    if running is not None and running.picture is not None and not bpy.app.background:
-        thumbnails.load_progress(running.picture)
     if work.reading is not None and work.reading.done():
         reading, work.reading = work.reading, None
         # Too late for a file that the worker has deleted meanwhile; the next one comes in seconds.

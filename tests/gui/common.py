@@ -138,7 +138,7 @@ def measure_ticks() -> None:
         setattr(module, name, measured(getattr(module, name), turned))
     for name in ("_take_note_of_end", "_redraw_if_new"):
         piece(ext.driver, name)
-    for name in ("look_at_running", "next_slice"):
+    for name in ("read_picture", "look_at_running", "next_slice"):
         piece(ext.building, name)
     piece(ext.of("jobs", "jobs").Jobs, "poll")
 
