@@ -10,10 +10,13 @@ from idto3d.evaluate.keys import measure_keys
 from idto3d.finish.arkit import ARKIT, in_head_model, other_side
 from idto3d.finish.keys import Keys, all_keys, arkit_shapes, group_of
 from idto3d.finish.mixtures import AT_MOST_ONE, draw, in_mirror, limited, together
+from idto3d.finish.obstacles import RESTING, eyeball_obstacle, pushes
 from idto3d.finish.tongue import MOUTH
 from idto3d.finish.visemes import VISEMES
+from idto3d.fit.untangle import untangle
 from idto3d.headmodel import HeadModel
 from idto3d.headmodel.eyeballs import GROWTH, TURN, find_eyeballs, look
+from idto3d.mesh.intersections import self_intersections
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 
@@ -65,6 +68,19 @@ def test_a_viseme_is_its_sum(keys: Keys) -> None:
     for name, weights in VISEMES.items():
         wanted = sum(w * keys.offsets[n].astype(np.float64) for n, w in weights.items())
         np.testing.assert_allclose(keys.offsets[name], wanted, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", [2, 13])
+def test_lids_that_give_way_to_eyes_do_not_cross_their_own_folds(starter: HeadModel, seed: int) -> None:
+    someone = starter.shape(np.random.default_rng(seed).normal(size=len(starter.identity)))
+    someone += untangle(starter, someone)
+    rest = np.asarray(all_keys(starter, someone, np.zeros(len(starter.expression)), {}).neutral, np.float64)
+    assert np.abs(rest - someone)[starter.vertices_of("face")].max() > 5e-4, "nothing was in the way"
+    assert not len(self_intersections(rest, starter.triangles_of("face", "back_head")))
+    face = rest[starter.vertices_of("face")]
+    for eye in find_eyeballs(starter, rest):
+        ball = eyeball_obstacle(starter, rest, eye, "sclera")
+        assert pushes(face[None], 0.0, [(ball, RESTING)])[1].max() < 3e-4
 
 
 def test_eyes_turn_about_their_centres(starter: HeadModel, neutral: Array) -> None:

@@ -23,6 +23,7 @@ Look = Callable[[Array], tuple[Array, Array, Array]]
 
 ROUNDS = 24
 SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often the remaining shortfall is added
+SPREAD_AT_REST = 48  # wider: a lid's fold has to go along with its rim, or the two cross
 ALONE = (0.35, 0.7, 1.0)
 """Weights at which each key alone is checked."""
 STIRRED = 1e-3  # metres that a key moves skin or obstacle at which it takes its full share of a correction there
@@ -95,7 +96,7 @@ def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
             break
         change = np.zeros_like(rest)
         change[skin.held] = push[0]
-        moved += spread(change[None], skin)[0]
+        moved += spread(change[None], skin, SPREAD_AT_REST)[0]
     return moved
 
 
@@ -161,15 +162,16 @@ def _look(
     return rows[own], push[own], size[own]
 
 
-def spread(wanted: Array, skin: Skin) -> Array:
-    """Smooth motions (K,S,3) that go at least as far as those wanted, in their direction."""
+def spread(wanted: Array, skin: Skin, steps: int = SPREAD) -> Array:
+    """Smooth motions (K,S,3) that go at least as far as those wanted, in their direction, spread by steps of
+    diffusion."""
     every, wanted = np.zeros_like(wanted), wanted[some := wanted.any((1, 2))]
     out = np.zeros_like(wanted)
     length = np.maximum((wanted**2).sum(2), 1e-18)
     for _ in range(PASSES):
         lacking = wanted * np.clip(1 - (out * wanted).sum(2) / length, 0, 1)[..., None]
         flat = lacking.transpose(1, 0, 2).reshape(len(skin.vertices), -1)
-        for _ in range(SPREAD):
+        for _ in range(steps):
             flat = skin.smooth @ flat
         out += flat.reshape(len(skin.vertices), -1, 3).transpose(1, 0, 2)
     every[some] = out

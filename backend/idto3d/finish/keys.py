@@ -12,10 +12,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
+from ..fit.untangle import untangle
 from ..headmodel import HeadModel
 from ..headmodel.eyeballs import EYEBALLS, find_eyeballs, look
 from ..headmodel.follow import FILMS
 from ..headmodel.model import SKIN_PARTS
+from ..mesh.intersections import self_intersections
 from .arkit import ARKIT, TONGUE_OUT, in_head_model
 from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
 from .mixtures import LOWER, draw, in_mirror, limited, together, with_shape
@@ -27,6 +29,7 @@ Group = Literal["expression", "arkit", "viseme"]
 
 HELD = "face"
 """The part that may not enter eyeballs and teeth; parts attached to it follow."""
+TURNS = 4  # in which skin at rest is moved out of obstacles, then out of itself
 ROOTS = 0.0015  # metres from the skin within which a film is attached to it
 Where = Literal["eye", "mouth"]
 NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle within which skin is a seed
@@ -115,18 +118,32 @@ def _keep_clear(
     if not len(skin.vertices):
         return
     own = skin.vertices
-    moved = clear_rest(neutral[own], skin, obstacles)
-    follow = _Following(model, neutral, own)
-    neutral[own] += moved
-    follow(neutral, moved)
+    _clear_rest(model, neutral, skin, obstacles)
     touched = [*own, *np.concatenate([o.vertices for o in obstacles])]
     active = np.flatnonzero(np.abs(keys[:, touched]).max((1, 2)) > MOVES)
     weights = _poses([names[k] for k in active], where)
     moving = [Moving.of(o, neutral, keys[active]) for o in obstacles]
+    follow = _Following(model, neutral, own)
     added = clear_keys(neutral[own], keys[np.ix_(active, own)], skin, moving, weights)
     for k, change in zip(active, added, strict=True):
         keys[k][own] += change
         follow(keys[k], change)
+
+
+def _clear_rest(model: HeadModel, neutral: Array, skin: Skin, obstacles: list[Obstacle]) -> None:
+    """Change neutral (P,3) in place so that its skin stays out of obstacles and out of itself. Where both cannot be
+    had, it may enter an obstacle by some tenths of a millimetre."""
+    own = skin.vertices
+    near = model.triangles_of(HELD)
+    near = near[np.isin(near, own).any(1)]
+    for _ in range(TURNS):
+        moved = clear_rest(neutral[own], skin, obstacles)
+        follow = _Following(model, neutral, own)
+        neutral[own] += moved
+        follow(neutral, moved)
+        if not moved.any() or not len(self_intersections(neutral, near)):
+            return
+        neutral += untangle(model, neutral)
 
 
 def _poses(names: list[str], where: Where) -> Array:
