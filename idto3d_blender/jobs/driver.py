@@ -87,7 +87,7 @@ def tick() -> float | None:
     _take_note_of_end(work, state)
     building.look_at_running(work.building, state)
     rendering = _rendering()
-    full = rendering or building.read_picture(state)
+    full = building.read_picture(state) or rendering
     while not full and building.next_slice(work.building, state) and time.perf_counter() - begun < BUDGET:
         pass
     asks = state.status.state != "ready" and state.setup is None
