@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Masks over the mouth, painted on one photograph, and what is like them but is none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -45,3 +46,12 @@ def test_beards_lipstick_and_lamps_are_none(face: Face) -> None:
     blue_lamp = (face.picture * [0.4, 0.6, 1.0]).astype(np.uint8)
     for picture in (face.picture, beard, blue_lips, blue_lamp):
         assert not mouth_is_covered(picture, face.landmarks)
+
+
+def test_a_black_beard_on_dark_skin_is_none(face: Face) -> None:
+    """All of it has little red, as it has little light."""
+    lab = cv2.cvtColor(face.picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) * np.array([0.6, 1.1, 1.0], np.float32)
+    dark = (255 * cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).astype(np.uint8)
+    beard = painted(replace(face, picture=dark), LOWER_FACE, (40, 34, 32))
+    picture = painted(replace(face, picture=beard), LIPS, (54, 47, 45))
+    assert not mouth_is_covered(picture, face.landmarks)
