@@ -139,8 +139,10 @@ def make(tools: Instruments, config: GenerateConfig, photographs: list[Photograp
 
 
 def _measures(tools: Instruments, truth: Truth, sketch: Sketch, size: int) -> Figures:
+    """Of the head as it ships, whose lids have given way to the eyes."""
     start = sketch.start
-    return measure_head(tools, truth, start, start.neutral, head_of(start, {}), size)
+    head = head_of(start, {}, whole=True)
+    return measure_head(tools, truth, start, neutral_of(tools.regions.model, start.neutral, head), head, size)
 
 
 def measure_head(tools: Instruments, truth: Truth, start: Start, neutral: Array, head: Head, size: int) -> Figures:
