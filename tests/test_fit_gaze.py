@@ -40,10 +40,10 @@ def test_eyes_look_where_they_did(gaze: tuple[float, float], head: float) -> Non
 def test_an_iris_off_the_eyeball_turns_it_no_farther_than_eyes_turn() -> None:
     camera = camera_of(MODEL)
     face = face_of(MODEL, camera, CALM)
-    face.landmarks[IRISES[0]] += [200.0, 0.0]
+    face.landmarks[IRISES[1]] += [200.0, 0.0]
     moved = turn_eyes(MODEL, CALM, camera, face)
     left, _ = find_eyeballs(MODEL, CALM)
-    iris = at_landmarks(MODEL, CALM)[IRISES[0]] - left.centre
-    after = iris + at_landmarks(MODEL, moved)[IRISES[0]]
+    iris = at_landmarks(MODEL, CALM)[IRISES[1]] - left.centre
+    after = iris + at_landmarks(MODEL, moved)[IRISES[1]]
     cosine = iris @ after / np.linalg.norm(iris) / np.linalg.norm(after)
     np.testing.assert_allclose(np.arccos(cosine), MOST, atol=1e-6)

@@ -138,10 +138,11 @@ def _clear_rest(model: HeadModel, neutral: Array, skin: Skin, obstacles: list[Ob
     near = near[np.isin(near, own).any(1)]
     for _ in range(TURNS):
         moved = clear_rest(neutral[own], skin, obstacles)
-        follow = _Following(model, neutral, own)
+        if not moved.any():
+            return
+        _Following(model, neutral, own)(neutral, moved)
         neutral[own] += moved
-        follow(neutral, moved)
-        if not moved.any() or not len(self_intersections(neutral, near)):
+        if not len(self_intersections(neutral, near)):
             return
         neutral += untangle(model, neutral)
 

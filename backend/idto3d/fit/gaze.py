@@ -8,8 +8,9 @@ from ..headmodel import HeadModel
 from ..headmodel.eyeballs import find_eyeballs
 from ..photos.faces import Face
 from .camera import PhotoCamera
+from .tone import IRIS
 
-IRISES = (473, 468)  # landmarks in the middle of the person's left and right iris
+IRISES = tuple(centre for centre, _ in IRIS)  # landmarks of the person's right and left eye
 MOST = np.radians(40.0)  # eyes do not turn farther
 ROUNDS = 4  # of a fixed point: an iris's depth follows from its place, and its place, a little, from its depth
 
@@ -19,7 +20,7 @@ def turn_eyes(model: HeadModel, points: Array, camera: PhotoCamera, face: Face) 
     its iris lies on the photograph's, by the smallest rotation."""
     out = np.zeros_like(points)
     for eye in find_eyeballs(model, points):
-        landmark = IRISES[0] if eye.side > 0 else IRISES[1]
+        landmark = IRISES[eye.side > 0]
         if model.landmark_trust[landmark] <= 0:
             continue
         iris = model.landmark_barycentric[landmark] @ points[model.landmark_triangle[landmark]] - eye.centre
