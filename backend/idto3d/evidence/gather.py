@@ -14,6 +14,8 @@ from ..fit.result import HeadFit
 from ..headmodel import HeadModel, Material
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
+from ..ramps import ramp
+from .beards import beyond, goes_on, jaw_of
 from .blend import lay_over
 from .complexion import detail_of, dulled, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
 from .crease_mask import crease_mask
@@ -26,6 +28,7 @@ from .occluders import above_collar, features_of, occluders, skin_like, zones_of
 
 EYES_MATERIAL = "eyes"
 BELOW_CHIN = 0.015  # metres over which the face becomes the neck
+BELIEVED = (0.05, 0.5)  # weights at which a colour begins to be believed, and all is
 MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
 
@@ -117,6 +120,8 @@ def gather_evidence(
         lips = lips_at(model, at)
         coloured = lips, lips_colour(own.own, at.image(lips), tone)
         under = unseen_skin(model, at, tone, detail, coloured)
+        bearded, beard = beyond(at, own.own, tone, at.at(jaw_of(model)), texel_length(model, at))
+        under = (under + bearded[:, None] * (beard - under)).astype(np.float32)
         if hair is not None:
             cover, strands = covered[material.name]
             strand = hair.colour.tone * hair.colour.strands(strands)
@@ -160,9 +165,10 @@ def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
 def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
     """De-lit layers of one map; cover (N,) 0..1: how far hair covers the texels' skin."""
     model, tone = views.model, views.tone
-    fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), zones_of(model)]
+    fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), jaw_of(model), zones_of(model)]
     places = at.at(fields)
-    bare, inner, frames, strands, below = places.T[:5]
+    bare, inner, _, _, frames, strands, below = places.T[:7]
+    jaw = places[:, 2:4]
     out = Layers([], [])
     every = zip(views.faces, views.photos, views.gains, views.folds, strict=True)
     for k, (face, photo, gain, folded) in enumerate(every):
@@ -174,9 +180,10 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
             placed = np.c_[photo.pixel, folded]
             pixel = at.at(placed) if mirror is None else at.at_mirrored(placed, mirror)
             oval, lips, brows = sample(features, pixel[:, :2]).T
-            like = skin_like(colour, tone)
+            beard = goes_on(at, colour, tone, weight * oval, jaw)
+            like = np.maximum(skin_like(colour, tone), beard)
             free = np.maximum(oval, 1 - bare)
-            bare_neck = above_collar(like, weight * (1 - oval), places[:, 4:])
+            bare_neck = above_collar(like, weight * (1 - oval), places[:, 6:])
             weight = weight * (free + (1 - free) * like * like) * (1 - inner) * bare_neck
             image, seen = at.image(colour), at.image(weight)
             zones = np.stack([frames, strands], 1) * (1 - brows)[:, None]
@@ -215,12 +222,12 @@ def _joined(layers: Layers, weights: Array, picture: Array) -> Array:
     order = np.argsort(weights)
     for k in order:
         colour, weight = layers.lent[k]
-        picture = lay_over(picture, colour, MIRRORED * weight)
+        picture = lay_over(picture, colour, MIRRORED * ramp(weight, *BELIEVED))
     total = np.zeros(picture.shape[:2], np.float32)
     for k in order:
         colour, weight = layers.own[k]
         share = weight * weights[k] / np.maximum(total + weight * weights[k], 1e-6)
-        share = np.where(total > 0.02, share, np.minimum(weight, 1.0))
+        share = np.where(total > 0.02, share, ramp(weight, *BELIEVED))
         picture = lay_over(picture, colour, share)
         total = np.maximum(total, weight * weights[k])
     return np.clip(picture, 0.0, 1.0)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..arrays import Array
-from ..evidence.delight import hairiness
+from ..evidence.beards import CHIN, NEAR_CHIN, SHARE, beard_colour
 from ..evidence.hair_colour import ROUGHNESS, SPECULAR
 from ..finish.head import HairPiece
 from ..fit.projection import LIPS, linear_to_srgb, sample, srgb_to_linear
@@ -17,9 +17,7 @@ from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
 
 TRIED, MOST = 60_000, 2600  # places where a strand may grow, and strands
-DARK, HUE = (-0.25, -0.7), (0.06, -0.01)  # log lightness, and red over green, over skin: from stubble to beard
 AREA = 1.2e-3  # square metres: less is no beard
-CHIN = 0.3  # of the chin's front that a beard covers: else it is a shadow beside the mouth
 BELOW, ABOVE_LIP = 0.012, 0.002  # metres below the chin and over the nose's base between which beards grow
 LIP = 0.0015  # metres around the lips that stay free
 SIDE = 0.025  # metres from the middle in which nothing grows over the lip's own height
@@ -66,9 +64,10 @@ def grow_beard(model: HeadModel, neutral: Array, skin: Array, tone: Array) -> Be
     """skin (S,S,3+): the skin's map, sRGB; tone (3,) linear of skin. None where no thick beard is seen."""
     places = _places(model, neutral)
     uv = np.einsum("nkc,nk->nc", model.uv[model.triangles_uv[places.face]], places.bary)
-    albedo = _read(srgb_to_linear(np.rint(255 * skin[..., :3]).astype(np.uint8)), uv)
-    found = _read(_bearded(skin, tone), uv) * places.weight
-    if found.sum() * places.area < AREA or found[places.chin].mean() < CHIN:
+    colour = srgb_to_linear(np.rint(255 * skin[..., :3]).astype(np.uint8))
+    albedo = _read(colour, uv)
+    found = _read(beard_colour(colour, tone), uv) * places.weight
+    if found.sum() * places.area < AREA or found[places.chin].mean() < SHARE:
         return None
     rng = np.random.default_rng(6)
     grown = np.flatnonzero(rng.random(len(found)) < found)
@@ -122,7 +121,7 @@ def _places(model: HeadModel, neutral: Array) -> _Places:
     rise = np.clip((out - SIDE) / (ears - SIDE), 0, 1)
     top = marks[2, 1] - ABOVE_LIP + rise * (high - marks[2, 1])
     weight = (point[:, 1] < top) & ~_lips(marks, point) & (normal[:, 2] > -0.3)
-    near_chin = np.linalg.norm(point - marks[[152, 199]].mean(0), axis=1) < 0.016
+    near_chin = np.linalg.norm(point - marks[list(CHIN)].mean(0), axis=1) < NEAR_CHIN
     return _Places(face, bary, point, normal, weight.astype(np.float64), near_chin & weight, area.sum() / TRIED)
 
 
@@ -135,13 +134,6 @@ def _lips(marks: Array, points: Array) -> Array:
     near = (points[:, 2] > middle) & ((at > low) & (at < high)).all(1)
     near[near] = [cv2.pointPolygonTest(outline, (float(x), float(y)), True) > -LIP * 1e4 for x, y in at[near]]
     return near
-
-
-def _bearded(skin: Array, tone: Array) -> Array:
-    """(S,S) 0..1: how far a map of skin (S,S,3+) sRGB is a beard's colour."""
-    linear = srgb_to_linear(np.rint(255 * skin[..., :3]).astype(np.uint8))
-    away = np.log(np.maximum(linear, 1e-3) / tone.astype(np.float32))
-    return hairiness(away.mean(2), away[..., 0] - away[..., 1], len(skin) / 250, DARK, HUE)
 
 
 def _read(image: Array, uv: Array) -> Array:

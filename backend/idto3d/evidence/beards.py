@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Beards around the jaw's line, where the face's outline ends. Beyond it only colours like skin's are believed, since
+collars lie there, too; a beard is not like skin, but goes on from one on the chin, also to where no photograph sees."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ..arrays import Array
+from ..fit.projection import OVAL
+from ..headmodel import HeadModel
+from ..mesh.texels import Texels
+from ..ramps import ramp
+from .blend import smooth_within
+from .delight import hairiness
+
+DARK, HUE = (-0.25, -0.7), (0.06, -0.01)  # log lightness, and red over green, over skin: from stubble to beard
+SOFT = 1 / 250  # of a map's side
+CHIN, NEAR_CHIN, SHARE = (152, 199), 0.016, 0.3  # landmarks; metres from them; share that a beard covers there
+JAW = 13  # landmarks of the face's outline: those around the chin, up to the jaw's corners
+REACH = (0.018, 0.030)  # metres from the jaw's line in which a beard goes on
+AROUND = 0.010  # metres within which what is seen of a beard tells of what is not
+
+
+def beard_colour(colour: Array, tone: Array) -> Array:
+    """(S,S) 0..1: how far colours (S,S,3) linear are those of a beard on skin of a tone (3,)."""
+    away = np.log(np.maximum(colour, 1e-3) / tone.astype(np.float32))
+    return hairiness(away.mean(2), away[..., 0] - away[..., 1], SOFT * len(colour), DARK, HUE)
+
+
+def jaw_of(model: HeadModel) -> Array:
+    """(P,2) 0..1: at the jaw's line and around it; at the chin's front."""
+    marks, middle = model.landmarks(model.neutral), OVAL.index(CHIN[0])
+    line = marks[list(OVAL[middle - JAW // 2 : middle + JAW // 2 + 1])]
+    between = [np.linspace(a, b, 9) for a, b in zip(line[:-1], line[1:], strict=True)]
+    away, _ = cKDTree(np.concatenate(between)).query(model.neutral)
+    chin = np.linalg.norm(model.neutral - marks[list(CHIN)].mean(0), axis=1) < NEAR_CHIN
+    return np.stack([ramp(away, *REACH[::-1]), chin], 1)
+
+
+def goes_on(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) -> Array:
+    """(N,) 0..1: texels around the jaw that carry on a beard of the chin.
+
+    colour (N,3) linear; inside (N,) 0..1: how well they are seen within the face's outline; jaw (N,2): as `jaw_of`.
+    """
+    found = at.of_image(beard_colour(at.image(colour), tone))
+    chin = inside * jaw[:, 1]
+    if (chin * found).sum() <= SHARE * chin.sum():
+        return np.zeros(len(found), np.float32)
+    _, parts = cv2.connectedComponents(at.image(((jaw[:, 0] > 0) & (found > 0.5)).astype(np.uint8)))
+    part = at.of_image(parts)
+    rooted = np.unique(part[(chin > 0.5) & (part > 0)])
+    return (jaw[:, 0] * found * np.isin(part, rooted)).astype(np.float32)
+
+
+def beyond(
+    at: Texels, layers: Sequence[tuple[Array, Array]], tone: Array, jaw: Array, texel: float
+) -> tuple[Array, Array]:
+    """(N,) 0..1 how far a beard covers texels that may not have been seen, and its colour (3,) linear.
+
+    layers: albedo (S,S,3) and weight (S,S); jaw (N,2): as `jaw_of`; texel: metres.
+    """
+    known = np.sum([weight for _, weight in layers], 0)
+    found = [beard_colour(colour, tone) for colour, _ in layers]
+    hair = np.sum([weight * f for (_, weight), f in zip(layers, found, strict=True)], 0)
+    chin = at.image(jaw[:, 1].astype(np.float32))
+    if (chin * hair).sum() <= SHARE * (chin * known).sum():
+        return np.zeros(len(jaw), np.float32), tone
+    share, _ = smooth_within(hair / np.maximum(known, 1e-6), known, AROUND / texel)
+    around = at.image(jaw[:, 0]) > 0
+    hairs = np.concatenate([c[(w * f > 0.5) & around] for (c, w), f in zip(layers, found, strict=True)])
+    light = hairs.mean(1)
+    dark = hairs[light <= np.median(light)]  # the others are skin between hairs
+    return jaw[:, 0] * at.of_image(share), dark.mean(0)
