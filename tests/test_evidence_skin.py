@@ -12,9 +12,11 @@ from idto3d.arrays import Array
 from idto3d.evidence.complexion import PLAIN, detail_of, dulled, gloss_of, lips_at, lips_colour, unseen_skin
 from idto3d.evidence.crease_mask import crease_mask
 from idto3d.evidence.delight import Shaded, lines, shaded, without_light
+from idto3d.evidence.glasses import DIRECTIONS, directions
 from idto3d.evidence.occluders import above_collar, occluders
 from idto3d.finish.normal_map import skin_relief
 from idto3d.fit.light import coat, less_coat, under_coat
+from idto3d.fit.projection import EYES
 from idto3d.fit.tone import CURVE, OFF_CURVE, WHITE_MEAN, Reading, White, brighter_white, likely_tone
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.solid_noise import solid_noise
@@ -25,6 +27,8 @@ from tests.tiny_head import tiny_head_model
 TONE = np.array([0.5, 0.27, 0.17])
 S = 256
 ROW, COLUMN = np.mgrid[:S, :S]
+TURNED = COLUMN * 2 * DIRECTIONS // S
+NOWHERE = np.zeros((S, S, 2)), np.zeros((S, S, 3))
 NO_LIPS = np.zeros(1), TONE
 
 
@@ -252,7 +256,8 @@ def test_only_moved_skin_is_creased(model: HeadModel) -> None:
 
 def hidden(colour: Array, zones: float = 1.0) -> Array:
     ones = np.ones((S, S), np.float32)
-    return occluders(colour.astype(np.float32), ones, TONE, np.full((S, S, 2), zones))
+    around = np.dstack([np.full((S, S, 2), zones), TURNED])
+    return occluders(colour.astype(np.float32), ones, TONE, np.dstack([zones * ones, 0 * ones]), around)
 
 
 def test_frames_strands_and_blue_things_are_left_out() -> None:
@@ -274,8 +279,40 @@ def test_frames_strands_and_blue_things_are_left_out() -> None:
     assert hidden(cloth)[170:].min() > 0.9
     beard = skin.copy()
     beard[150:] = 0.06, 0.05, 0.045
-    outside = occluders(beard.astype(np.float32), np.ones((S, S), np.float32), TONE, np.zeros((S, S, 2)))
+    outside = occluders(beard.astype(np.float32), np.ones((S, S), np.float32), TONE, *NOWHERE)
     assert outside.max() < 0.05
+
+
+def test_wrinkles_and_shadows_do_not_go_round_an_eye() -> None:
+    skin = np.tile(TONE, (S, S, 1))
+    skin[100:103, 90:166] *= 0.15
+    assert hidden(skin).max() < 0.1
+
+
+def test_directions_from_the_nearer_eye(model: HeadModel) -> None:
+    middles = np.stack([model.landmarks(model.neutral)[list(lids)].mean(0) for lids in EYES])
+    right, left = (middles[middles[:, 0].argsort()[k]] for k in (0, 1))
+    around = [[0.01, 0.001, 0], [0.001, 0.01, 0], [-0.01, 0.001, 0], [-0.01, -0.001, 0], [0.01, -0.001, 0]]
+    found = directions(model, np.concatenate([right + around, left + around]))
+    own = found % DIRECTIONS
+    np.testing.assert_array_equal(own[:5], [6, 8, 11, 0, 5])
+    np.testing.assert_array_equal(own[5:], own[:5])
+    assert len(set(found // DIRECTIONS)) == 2
+
+
+def test_a_frame_goes_on_to_the_ear_and_over_a_brow_and_leaves_the_brow() -> None:
+    picture = np.tile(TONE, (S, S, 1))
+    picture[96:114, 128:200] *= 0.45  # a brow
+    picture[115:118, :] *= 0.12  # a frame along it
+    picture[150:153, 40:80] *= 0.12  # a line apart from it
+    around, brows = np.zeros((S, S)), np.zeros((S, S))
+    around[:, 64:] = 1.0
+    brows[90:124, 120:208] = 1.0
+    zones, glasses = np.dstack([np.ones((S, S)), brows]), np.dstack([around, np.ones((S, S)), TURNED])
+    found = occluders(picture.astype(np.float32), np.ones((S, S), np.float32), TONE, zones, glasses)
+    assert found[116, 5:].min() > 0.8
+    assert found[97:110, 128:200].max() < 0.2
+    assert found[148:155, 40:60].max() < 0.1
 
 
 def test_a_thing_that_is_grey_and_here_and_there_blue_is_left_out_whole_and_a_grey_beard_is_not() -> None:

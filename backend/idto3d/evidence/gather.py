@@ -21,6 +21,7 @@ from .complexion import detail_of, dulled, gloss_of, lips_at, lips_colour, shine
 from .crease_mask import crease_mask
 from .delight import shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
+from .glasses import directions, frame_zones
 from .hair_colour import HairColour, hair_on_skin
 from .lashes import draw_lashes, measure_lashes
 from .lids import even_lids
@@ -165,10 +166,10 @@ def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
 def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
     """De-lit layers of one map; cover (N,) 0..1: how far hair covers the texels' skin."""
     model, tone = views.model, views.tone
-    fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), jaw_of(model), zones_of(model)]
+    fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), jaw_of(model), zones_of(model), frame_zones(model)]
     places = at.at(fields)
-    bare, inner, _, _, frames, strands, below = places.T[:7]
-    jaw = places[:, 2:4]
+    bare, inner, jaw, strands, neck = places[:, 0], places[:, 1], places[:, 2:4], places[:, 4], places[:, 5:8]
+    eyes = at.image(np.c_[places[:, 8:] * (1 - inner)[:, None], directions(model, at.at(model.neutral))])
     out = Layers([], [])
     every = zip(views.faces, views.photos, views.gains, views.folds, strict=True)
     for k, (face, photo, gain, folded) in enumerate(every):
@@ -183,17 +184,17 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
             beard = goes_on(at, colour, tone, weight * oval, jaw)
             like = np.maximum(skin_like(colour, tone), beard)
             free = np.maximum(oval, 1 - bare)
-            bare_neck = above_collar(like, weight * (1 - oval), places[:, 6:])
+            bare_neck = above_collar(like, weight * (1 - oval), neck)
             weight = weight * (free + (1 - free) * like * like) * (1 - inner) * bare_neck
             image, seen = at.image(colour), at.image(weight)
-            zones = np.stack([frames, strands], 1) * (1 - brows)[:, None]
-            seen = seen * (1 - occluders(image, seen, tone, at.image(zones)))
+            zones = at.image(np.c_[strands, brows])
+            seen = seen * (1 - occluders(image, seen, tone, zones, eyes))
             sides.append((shaded(image, seen, tone, at.image(lips)), seen))
             crease.append(at.image(pixel[:, 2]))
         (own, own_seen), (lent, lent_seen) = sides
-        neck = at.image(np.clip(below / BELOW_CHIN, 0, 1))
-        skins = [(without_light(own, lent, tone, crease[0], neck), own_seen)]
-        skins.append((without_light(lent, own, tone, crease[1], neck), lent_seen))
+        below = at.image(np.clip(neck[:, 0] / BELOW_CHIN, 0, 1))
+        skins = [(without_light(own, lent, tone, crease[0], below), own_seen)]
+        skins.append((without_light(lent, own, tone, crease[1], below), lent_seen))
         if hair is not None and hair.roots is not None:
             for side, mirror in enumerate((None, model.mirror)):
                 colour, weight = hair_on_skin(at, views.whole[k], hair.colour.pictures[k], hair.masks[k], mirror)

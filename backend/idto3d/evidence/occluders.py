@@ -7,19 +7,17 @@ import numpy as np
 from scipy.ndimage import convolve1d
 
 from ..arrays import Array
-from ..fit.projection import BROWS, EYES, LIPS, OVAL, polygon_mask
+from ..fit.projection import BROWS, LIPS, OVAL, polygon_mask
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from ..ramps import ramp, smoothstep
-from .delight import hairiness, long_parts, wide_part
+from .delight import hairiness, wide_part
+from .glasses import frames
 
 SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logs by which skin outside the face may differ from the face's tone
 # The neck is divided into bands (metres high) and sectors (parts of a turn); share of skin in a collar and in a neck.
 BAND, BANDS, SECTORS, SKIN_SHARE = 0.0025, 120, 36, (0.35, 0.6)
 FEWEST = 2.0  # seen texels (sum of weights) needed for a decision
-FRAME_REACH, FRAME_GAP = (0.03, 0.045), (0.004, 0.006)  # metres around an eye; from its lids
-FRAME_DARK = (-0.2, -0.36)  # logarithm of lightness over its surround
-FRAME_LENGTH = 0.09  # of a map's side
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
 COLLAR = 8  # bands without skin that make a collar; fewer are the chin's shadow or a chain
 GLARE = (0.7, 1.1)  # log of lightness over the tone: lighter than skin can be, except for reflections
@@ -41,21 +39,15 @@ def features_of(face: Face) -> Array:
 
 
 def zones_of(model: HeadModel) -> Array:
-    """(P,5): where frames of glasses may lie and where strands may, 0..1; position by the neck, see `above_collar`."""
+    """(P,4): where strands of a fringe may lie, 0..1; position by the neck, see `above_collar`."""
     points = model.neutral.astype(np.float64)
     marks = model.landmarks(points)
-    frames = np.zeros(len(points))
-    for outline in EYES:
-        lids = marks[list(outline)]
-        away = np.linalg.norm(points - lids.mean(0), axis=1)
-        gap = np.linalg.norm(points[:, None] - lids[None], axis=2).min(1)
-        frames = np.maximum(frames, ramp(away, *FRAME_REACH[::-1]) * ramp(gap, *FRAME_GAP))
     top = max(marks[list(outline), 1].max() for outline in BROWS)
     forehead = np.clip((points[:, 1] - top) / 0.004, 0, 1) * model.vertices_of("face")
     below = marks[152, 1] - points[:, 1]
     depth = points[below > 0, 2] if (below > 0).any() else points[:, 2]
     axis = (depth.min() + depth.max()) / 2
-    return np.stack([frames, forehead, below, points[:, 0], points[:, 2] - axis], 1)
+    return np.stack([forehead, below, points[:, 0], points[:, 2] - axis], 1)
 
 
 def skin_like(colour: Array, tone: Array) -> Array:
@@ -88,25 +80,24 @@ def above_collar(like: Array, weight: Array, neck: Array) -> Array:
     return np.where(below > 0, bare.ravel()[place], 1.0).astype(np.float32)
 
 
-def occluders(colour: Array, weight: Array, tone: Array, zones: Array) -> Array:
+def occluders(colour: Array, weight: Array, tone: Array, zones: Array, glasses: Array) -> Array:
     """(S,S) 0..1: where colours (S,S,3) linear, seen with weight (S,S), belong to something in front of the skin.
 
-    zones (S,S,2): where frames of glasses and strands of hair may lie.
+    zones (S,S,2): where strands of a fringe may lie, and brows, 0..1; glasses (S,S,3): as `glasses.frames` wants it.
     """
     size = len(colour)
     away = np.clip(np.log(np.maximum(colour, 1e-4) / tone.astype(np.float32)), -2, 2)
     light = (away[..., 0] + away[..., 1] + away[..., 2]) * np.float32(1 / 3)
     detail = cv2.GaussianBlur(light - wide_part(light, weight.astype(np.float32)), (0, 0), size / 900)
-    dark = smoothstep(detail, *FRAME_DARK) * zones[..., 0]
-    frames = dark * long_parts(dark > 0.4, FRAME_LENGTH * size)  # wrinkles and freckles are shorter
+    rims = frames(detail, away, glasses, zones[..., 1])
     red = away[..., 0] - away[..., 1]
-    strands = hairiness(light, red, size / 600, STRAND_DARK, STRAND_HUE) * zones[..., 1]
+    strands = hairiness(light, red, size / 600, STRAND_DARK, STRAND_HUE) * zones[..., 0] * (1 - zones[..., 1])
     soft = np.maximum(cv2.GaussianBlur(colour, (0, 0), size / 350), 1e-4)
     blue = smoothstep(np.log(soft[..., 2] / np.maximum(soft[..., 0], soft[..., 1])), *BLUE)
     blue = np.maximum(blue, _grey_and_blue(away, blue, weight > 0.1))
     over = np.log(soft / tone.astype(np.float32))
     glare = smoothstep((over[..., 0] + over[..., 1] + over[..., 2]) / 3, *GLARE)
-    found = np.maximum.reduce([frames, strands, blue, glare]).astype(np.float32)
+    found = np.maximum.reduce([rims, strands, blue, glare]).astype(np.float32)
     wider = cv2.dilate(found, np.ones((3, 3), np.uint8), iterations=max(1, size // 340))
     return cv2.GaussianBlur(wider, (0, 0), size / 700)
 
