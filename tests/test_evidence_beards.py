@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.evidence.beards import beyond, goes_on, jaw_of
+from idto3d.evidence.beards import beard_of, beyond, jaw_of
 from idto3d.evidence.gather import material_texels
 from tests.tiny_head import tiny_head_model
 
 MODEL = tiny_head_model(96, 64)
 AT = material_texels(MODEL, MODEL.materials[0], 256)
 TONE = np.array([0.5, 0.3, 0.2])
+WHITE = np.array([0.75, 0.72, 0.7])
 BLACK, SHADOW = np.array([0.05, 0.04, 0.03]), np.array([0.15, 0.02, 0.02])
 MARKS = MODEL.landmarks(MODEL.neutral)
 POINTS = AT.at(MODEL.neutral)
@@ -31,26 +32,27 @@ def lower_face(low: float) -> Array:
     return FRONT & (POINTS[:, 1] < MARKS[2, 1]) & (POINTS[:, 1] > low)
 
 
-def test_a_beard_goes_on_below_the_outline_and_no_farther_than_beards_do() -> None:
-    found = goes_on(AT, painted(BLACK, lower_face(CHIN - 0.2)), TONE, INSIDE, JAW)
+@pytest.mark.parametrize("colour", [BLACK, WHITE], ids=["black", "white"])
+def test_a_beard_goes_on_below_the_outline_and_no_farther_than_beards_do(colour: Array) -> None:
+    found = beard_of(AT, painted(colour, lower_face(CHIN - 0.2)), TONE, INSIDE, JAW)
     below = FRONT & (POINTS[:, 1] < CHIN)
     near = below & (JAW[:, 0] > 0.99)
     assert near.any() and found[near].mean() > 0.9
-    assert (found <= JAW[:, 0]).all() and JAW[below, 0].min() < 0.5
+    assert (found <= JAW[:, 2]).all() and JAW[below, 2].min() < 0.5
 
 
 @pytest.mark.parametrize("colour", [TONE, SHADOW], ids=["clean", "shadow"])
-def test_without_a_beard_on_the_chin_nothing_goes_on(colour: Array) -> None:
+def test_without_a_beard_on_the_chin_nothing_beard_of(colour: Array) -> None:
     collar = FRONT & (POINTS[:, 1] < CHIN - 0.002)
     picture = np.where(collar[:, None], BLACK, painted(colour, lower_face(CHIN - 0.002))).astype(np.float32)
-    assert goes_on(AT, picture, TONE, INSIDE, JAW).max() == 0
+    assert beard_of(AT, picture, TONE, INSIDE, JAW).max() == 0
     assert beyond(AT, [(AT.image(picture), AT.image(INSIDE))], TONE, JAW, METRES)[0].max() == 0
 
 
 def test_a_collar_apart_from_the_beard_is_none_of_it() -> None:
     beard = lower_face(CHIN + 0.008)
     collar = FRONT & (POINTS[:, 1] < CHIN)
-    found = goes_on(AT, painted(BLACK, beard | collar), TONE, INSIDE, JAW)
+    found = beard_of(AT, painted(BLACK, beard | collar), TONE, INSIDE, JAW)
     assert found[beard & (JAW[:, 0] > 0.99)].mean() > 0.8
     assert collar.sum() > 50 and found[collar].max() == 0
 

@@ -28,7 +28,7 @@ TONE = np.array([0.5, 0.27, 0.17])
 S = 256
 ROW, COLUMN = np.mgrid[:S, :S]
 TURNED = COLUMN * 2 * DIRECTIONS // S
-NOWHERE = np.zeros((S, S, 2)), np.zeros((S, S, 3))
+NOWHERE = np.zeros((S, S, 3)), np.zeros((S, S, 3))
 NO_LIPS = np.zeros(1), TONE
 
 
@@ -128,7 +128,7 @@ def left_of(
 
     def side(change: Array) -> Shaded:
         colour = TONE * np.exp(change[..., None] * (np.ones(3) if hue is None else hue))
-        return shaded(colour.astype(np.float32), ones, TONE, 0 * ones)
+        return shaded(colour.astype(np.float32), ones, TONE, 0 * ones, 0 * ones)
 
     lent = side(0 * change if other is None else other)
     return np.log(without_light(side(change), lent, TONE, folded * ones, neck * ones) / TONE)
@@ -170,7 +170,7 @@ def test_lips_lose_their_gloss_and_keep_their_red() -> None:
     red = TONE * np.exp([-0.2, -0.7, -0.6])
     glossy = (lips > 0) & (np.abs(ROW - 140) < 4)
     colour = np.where(glossy[..., None], 0.5 * red + 0.35, np.where(lips[..., None] > 0, red, TONE))
-    side = shaded(colour.astype(np.float32), ones, TONE, lips)
+    side = shaded(colour.astype(np.float32), ones, TONE, lips, 0 * ones)
     out = without_light(side, side, TONE, 0 * ones, 0 * ones)
     np.testing.assert_allclose(out[110, 128], red, rtol=0.05)
     assert out[140, 128].mean() < 0.65 * colour[140, 128].mean()
@@ -257,7 +257,7 @@ def test_only_moved_skin_is_creased(model: HeadModel) -> None:
 def hidden(colour: Array, zones: float = 1.0) -> Array:
     ones = np.ones((S, S), np.float32)
     around = np.dstack([np.full((S, S, 2), zones), TURNED])
-    return occluders(colour.astype(np.float32), ones, TONE, np.dstack([zones * ones, 0 * ones]), around)
+    return occluders(colour.astype(np.float32), ones, TONE, np.dstack([zones * ones, 0 * ones, 0 * ones]), around)
 
 
 def test_frames_strands_and_blue_things_are_left_out() -> None:
@@ -274,6 +274,9 @@ def test_frames_strands_and_blue_things_are_left_out() -> None:
     glare = skin.copy()
     glare[150:] *= 3.2
     assert hidden(glare)[170:].min() > 0.9 and hidden(1.9 * skin).max() < 0.05
+    beards = np.zeros((S, S, 3)) + [0.0, 0.0, 1.0]  # a white one is no reflection
+    ones = np.ones((S, S), np.float32)
+    assert occluders(glare.astype(np.float32), ones, TONE, beards, np.zeros((S, S, 3))).max() < 0.05
     cloth = skin.copy()
     cloth[150:] = 0.1, 0.12, 0.3
     assert hidden(cloth)[170:].min() > 0.9
@@ -308,7 +311,7 @@ def test_a_frame_goes_on_to_the_ear_and_over_a_brow_and_leaves_the_brow() -> Non
     around, brows = np.zeros((S, S)), np.zeros((S, S))
     around[:, 64:] = 1.0
     brows[90:124, 120:208] = 1.0
-    zones, glasses = np.dstack([np.ones((S, S)), brows]), np.dstack([around, np.ones((S, S)), TURNED])
+    zones, glasses = np.dstack([np.ones((S, S)), brows, 0 * brows]), np.dstack([around, np.ones((S, S)), TURNED])
     found = occluders(picture.astype(np.float32), np.ones((S, S), np.float32), TONE, zones, glasses)
     assert found[116, 5:].min() > 0.8
     assert found[97:110, 128:200].max() < 0.2

@@ -17,42 +17,49 @@ from .blend import smooth_within
 from .delight import hairiness
 
 DARK, HUE = (-0.25, -0.7), (0.06, -0.01)  # log lightness, and red over green, over skin: from stubble to beard
+PALE, GREY = (0.15, 0.4), (-0.15, -0.35)  # the same of white ones, which are nothing like skin
 SOFT = 1 / 250  # of a map's side
-CHIN, NEAR_CHIN, SHARE = (152, 199), 0.016, 0.3  # landmarks; metres from them; share that a beard covers there
+CHIN, NOSE = (152, 199), 2  # landmarks
+NEAR_CHIN, SHARE = 0.016, 0.3  # metres from the chin; share that a beard covers there
 JAW = 13  # landmarks of the face's outline: those around the chin, up to the jaw's corners
 REACH = (0.018, 0.030)  # metres from the jaw's line in which a beard goes on
+OUTLINED = 0.2  # of a beard that lies within the face's outline
 AROUND = 0.010  # metres within which what is seen of a beard tells of what is not
 
 
 def beard_colour(colour: Array, tone: Array) -> Array:
     """(S,S) 0..1: how far colours (S,S,3) linear are those of a beard on skin of a tone (3,)."""
     away = np.log(np.maximum(colour, 1e-3) / tone.astype(np.float32))
-    return hairiness(away.mean(2), away[..., 0] - away[..., 1], SOFT * len(colour), DARK, HUE)
+    of = away.mean(2), away[..., 0] - away[..., 1], SOFT * len(colour)
+    return np.maximum(hairiness(*of, DARK, HUE), hairiness(*of, PALE, GREY))
 
 
 def jaw_of(model: HeadModel) -> Array:
-    """(P,2) 0..1: at the jaw's line and around it; at the chin's front."""
+    """(P,3) 0..1: at the jaw's line and around it; at the chin's front; there and on the face up to the nose."""
     marks, middle = model.landmarks(model.neutral), OVAL.index(CHIN[0])
     line = marks[list(OVAL[middle - JAW // 2 : middle + JAW // 2 + 1])]
     between = [np.linspace(a, b, 9) for a, b in zip(line[:-1], line[1:], strict=True)]
     away, _ = cKDTree(np.concatenate(between)).query(model.neutral)
     chin = np.linalg.norm(model.neutral - marks[list(CHIN)].mean(0), axis=1) < NEAR_CHIN
-    return np.stack([ramp(away, *REACH[::-1]), chin], 1)
+    around = ramp(away, *REACH[::-1])
+    face = model.vertices_of("face") * ramp(marks[NOSE, 1] - model.neutral[:, 1], 0.0, 0.004)
+    return np.stack([around, chin, np.maximum(around, face * (model.neutral[:, 2] > line[:, 2].min()))], 1)
 
 
-def goes_on(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) -> Array:
-    """(N,) 0..1: texels around the jaw that carry on a beard of the chin.
+def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) -> Array:
+    """(N,) 0..1: texels that show a beard which covers the chin, also below the face's outline.
 
-    colour (N,3) linear; inside (N,) 0..1: how well they are seen within the face's outline; jaw (N,2): as `jaw_of`.
+    colour (N,3) linear; inside (N,) 0..1: how well they are seen within the outline; jaw (N,3): as `jaw_of`.
     """
     found = at.of_image(beard_colour(at.image(colour), tone))
     chin = inside * jaw[:, 1]
     if (chin * found).sum() <= SHARE * chin.sum():
         return np.zeros(len(found), np.float32)
-    _, parts = cv2.connectedComponents(at.image(((jaw[:, 0] > 0) & (found > 0.5)).astype(np.uint8)))
+    _, parts = cv2.connectedComponents(at.image(((jaw[:, 2] > 0) & (found > 0.5)).astype(np.uint8)))
     part = at.of_image(parts)
-    rooted = np.unique(part[(chin > 0.5) & (part > 0)])
-    return (jaw[:, 0] * found * np.isin(part, rooted)).astype(np.float32)
+    count, within = np.bincount(part), np.bincount(part, inside)
+    own = within > OUTLINED * count  # a collar lies outside
+    return (jaw[:, 2] * found * (own & (np.arange(len(own)) > 0))[part]).astype(np.float32)
 
 
 def beyond(
@@ -60,7 +67,7 @@ def beyond(
 ) -> tuple[Array, Array]:
     """(N,) 0..1 how far a beard covers texels that may not have been seen, and its colour (3,) linear.
 
-    layers: albedo (S,S,3) and weight (S,S); jaw (N,2): as `jaw_of`; texel: metres.
+    layers: albedo (S,S,3) and weight (S,S); jaw (N,3): as `jaw_of`; texel: metres.
     """
     known = np.sum([weight for _, weight in layers], 0)
     found = [beard_colour(colour, tone) for colour, _ in layers]
@@ -71,6 +78,6 @@ def beyond(
     share, _ = smooth_within(hair / np.maximum(known, 1e-6), known, AROUND / texel)
     around = at.image(jaw[:, 0]) > 0
     hairs = np.concatenate([c[(w * f > 0.5) & around] for (c, w), f in zip(layers, found, strict=True)])
-    light = hairs.mean(1)
-    dark = hairs[light <= np.median(light)]  # the others are skin between hairs
-    return jaw[:, 0] * at.of_image(share), dark.mean(0)
+    unlike = np.abs(np.log(np.maximum(hairs, 1e-3) / tone)).mean(1)
+    pure = hairs[unlike >= np.median(unlike)]  # through the others skin shows
+    return jaw[:, 0] * at.of_image(share), pure.mean(0)

@@ -51,35 +51,36 @@ FARTHEST, DARKEST = 2.0, 5.0  # log differences are clipped to this; black hair 
 @dataclass(frozen=True, eq=False)
 class Shaded:
     """A photograph's colours on a map, as logarithms over the skin's tone. light, red (S,S): lightness, and red over
-    green; hue (S,S,3); wide (S,S): base layer of light; hair, spared (S,S) 0..1: what is not skin; skin (S,S): how
-    well skin was seen."""
+    green; hue (S,S,3); wide (S,S): base layer of light; hair, beard, spared (S,S) 0..1: what is not skin; skin (S,S):
+    how well skin was seen."""
 
     light: Array
     red: Array
     hue: Array
     wide: Array
     hair: Array
+    beard: Array
     spared: Array
     skin: Array
 
     @property
     def bare(self) -> Array:
         """(S,S) 0..1: neither hair nor spared."""
-        return (1 - self.hair) * (1 - self.spared)
+        return (1 - np.maximum(self.hair, self.beard)) * (1 - self.spared)
 
 
-def shaded(colour: Array, weight: Array, tone: Array, spared: Array) -> Shaded:
+def shaded(colour: Array, weight: Array, tone: Array, spared: Array, beard: Array) -> Shaded:
     """Split colours (S,S,3), already divided by the fitted light and seen with weight (S,S).
 
-    tone (3,): the skin's; spared (S,S) 0..1: what is not skin, such as lips.
+    tone (3,): the skin's; spared and beard (S,S) 0..1: what is not skin, such as lips.
     """
     away = np.clip(np.log(np.maximum(colour, 1e-4) / tone.astype(np.float32)), -DARKEST, FARTHEST)
     light = (away[..., 0] + away[..., 1] + away[..., 2]) * np.float32(1 / 3)
     hue = away - light[..., None]
     red = hue[..., 0] - hue[..., 1]
     hair = hairiness(light, red, len(colour) / 700, HAIR_DARK, HAIR_HUE)
-    skin = (weight * (1 - hair) * (1 - spared)).astype(np.float32)
-    return Shaded(light, red, hue, wide_part(light, skin), hair, spared, skin)
+    skin = (weight * (1 - np.maximum(hair, beard)) * (1 - spared)).astype(np.float32)
+    return Shaded(light, red, hue, wide_part(light, skin), hair, beard, spared, skin)
 
 
 def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: Array) -> Array:
@@ -87,10 +88,11 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     strongly an expression creases the skin; neck (S,S) 0..1: below the chin."""
     beard = hairiness(own.light, own.red, BEARD_REACH * len(own.light), BEARD_DARK, BEARD_HUE)
     beard = np.maximum(beard, (1 - folded) * _strands(own.light))  # folds are dark and uneven, too
+    beard = np.maximum(beard, own.beard)
     fold = folded * own.bare
     both = _both(own, other)
     detail = _matched(own, other, both * (1 - beard) * (1 - own.spared))
-    detail, crease = _unfolded(_unspotted(detail, own.skin), own.skin, fold * (1 - beard))
+    detail, crease = _unfolded(_unspotted(detail, own.skin, beard), own.skin, fold * (1 - beard))
     hue, around = _skin_hue(own, other, beard)
     detail, hue = _matte_lips(own, detail, hue)
     # light reflected between the walls of a fold reddens it: it gets the hue of the skin around it
@@ -225,8 +227,8 @@ def long_parts(found: Array, length: float) -> Array:
     return cv2.GaussianBlur(long[labels].astype(np.float32), (0, 0), 1.0)
 
 
-def _unspotted(detail: Array, weight: Array) -> Array:
-    """Detail without bright spots."""
+def _unspotted(detail: Array, weight: Array, beard: Array) -> Array:
+    """Detail without bright spots, other than a beard's."""
     mean, _ = smooth_within(detail, weight, FINE * len(detail))
     excess = np.clip(detail - mean - SPOT, 0, None)
-    return detail - 0.8 * excess
+    return detail - 0.8 * excess * (1 - beard)

@@ -15,7 +15,7 @@ from ..headmodel import HeadModel, Material
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face
 from ..ramps import ramp
-from .beards import beyond, goes_on, jaw_of
+from .beards import beard_of, beyond, jaw_of
 from .blend import lay_over
 from .complexion import detail_of, dulled, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
 from .crease_mask import crease_mask
@@ -168,8 +168,8 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
     model, tone = views.model, views.tone
     fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), jaw_of(model), zones_of(model), frame_zones(model)]
     places = at.at(fields)
-    bare, inner, jaw, strands, neck = places[:, 0], places[:, 1], places[:, 2:4], places[:, 4], places[:, 5:8]
-    eyes = at.image(np.c_[places[:, 8:] * (1 - inner)[:, None], directions(model, at.at(model.neutral))])
+    bare, inner, jaw, strands, neck = places[:, 0], places[:, 1], places[:, 2:5], places[:, 5], places[:, 6:9]
+    eyes = at.image(np.c_[places[:, 9:] * (1 - inner)[:, None], directions(model, at.at(model.neutral))])
     out = Layers([], [])
     every = zip(views.faces, views.photos, views.gains, views.folds, strict=True)
     for k, (face, photo, gain, folded) in enumerate(every):
@@ -181,15 +181,15 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
             placed = np.c_[photo.pixel, folded]
             pixel = at.at(placed) if mirror is None else at.at_mirrored(placed, mirror)
             oval, lips, brows = sample(features, pixel[:, :2]).T
-            beard = goes_on(at, colour, tone, weight * oval, jaw)
+            beard = beard_of(at, colour, tone, weight * oval, jaw)
             like = np.maximum(skin_like(colour, tone), beard)
             free = np.maximum(oval, 1 - bare)
             bare_neck = above_collar(like, weight * (1 - oval), neck)
             weight = weight * (free + (1 - free) * like * like) * (1 - inner) * bare_neck
             image, seen = at.image(colour), at.image(weight)
-            zones = at.image(np.c_[strands, brows])
+            zones = at.image(np.c_[strands, brows, beard])
             seen = seen * (1 - occluders(image, seen, tone, zones, eyes))
-            sides.append((shaded(image, seen, tone, at.image(lips)), seen))
+            sides.append((shaded(image, seen, tone, at.image(lips), at.image(beard)), seen))
             crease.append(at.image(pixel[:, 2]))
         (own, own_seen), (lent, lent_seen) = sides
         below = at.image(np.clip(neck[:, 0] / BELOW_CHIN, 0, 1))

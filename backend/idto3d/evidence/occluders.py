@@ -83,7 +83,8 @@ def above_collar(like: Array, weight: Array, neck: Array) -> Array:
 def occluders(colour: Array, weight: Array, tone: Array, zones: Array, glasses: Array) -> Array:
     """(S,S) 0..1: where colours (S,S,3) linear, seen with weight (S,S), belong to something in front of the skin.
 
-    zones (S,S,2): where strands of a fringe may lie, and brows, 0..1; glasses (S,S,3): as `glasses.frames` wants it.
+    zones (S,S,3): where strands of a fringe may lie, brows, and beards, which may be white, 0..1; glasses (S,S,3): as
+    `glasses.frames` wants it.
     """
     size = len(colour)
     away = np.clip(np.log(np.maximum(colour, 1e-4) / tone.astype(np.float32)), -2, 2)
@@ -96,7 +97,7 @@ def occluders(colour: Array, weight: Array, tone: Array, zones: Array, glasses: 
     blue = smoothstep(np.log(soft[..., 2] / np.maximum(soft[..., 0], soft[..., 1])), *BLUE)
     blue = np.maximum(blue, _grey_and_blue(away, blue, weight > 0.1))
     over = np.log(soft / tone.astype(np.float32))
-    glare = smoothstep((over[..., 0] + over[..., 1] + over[..., 2]) / 3, *GLARE)
+    glare = smoothstep((over[..., 0] + over[..., 1] + over[..., 2]) / 3, *GLARE) * (1 - zones[..., 2])
     found = np.maximum.reduce([rims, strands, blue, glare]).astype(np.float32)
     wider = cv2.dilate(found, np.ones((3, 3), np.uint8), iterations=max(1, size // 340))
     return cv2.GaussianBlur(wider, (0, 0), size / 700)
