@@ -67,3 +67,5 @@ def test_what_is_not_seen_has_the_beard_beside_it_in_the_colour_of_its_hairs() -
     assert cover[unseen].mean() > 0.6
     np.testing.assert_allclose(colour, BLACK, atol=0.01)
     assert (cover <= JAW[:, 0] + 1e-6).all()
+    hardly_seen = [(AT.image(picture), 0.4 * AT.image(INSIDE))]
+    assert beyond(AT, hardly_seen, TONE, JAW, METRES)[0].max() == 0

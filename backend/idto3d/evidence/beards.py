@@ -24,6 +24,7 @@ NEAR_CHIN, SHARE = 0.016, 0.3  # metres from the chin; share that a beard covers
 JAW = 13  # landmarks of the face's outline: those around the chin, up to the jaw's corners
 REACH = (0.018, 0.030)  # metres from the jaw's line in which a beard goes on
 OUTLINED = 0.2  # of a beard that lies within the face's outline
+FEWEST = 50  # texels of a beard that tell its colour
 AROUND = 0.010  # metres within which what is seen of a beard tells of what is not
 
 
@@ -72,12 +73,11 @@ def beyond(
     known = np.sum([weight for _, weight in layers], 0)
     found = [beard_colour(colour, tone) for colour, _ in layers]
     hair = np.sum([weight * f for (_, weight), f in zip(layers, found, strict=True)], 0)
-    chin = at.image(jaw[:, 1].astype(np.float32))
-    if (chin * hair).sum() <= SHARE * (chin * known).sum():
+    chin, around = at.image(jaw[:, 1].astype(np.float32)), at.image(jaw[:, 0]) > 0
+    hairs = np.concatenate([c[(w * f > 0.5) & around] for (c, w), f in zip(layers, found, strict=True)])
+    if len(hairs) < FEWEST or (chin * hair).sum() <= SHARE * (chin * known).sum():
         return np.zeros(len(jaw), np.float32), tone
     share, _ = smooth_within(hair / np.maximum(known, 1e-6), known, AROUND / texel)
-    around = at.image(jaw[:, 0]) > 0
-    hairs = np.concatenate([c[(w * f > 0.5) & around] for (c, w), f in zip(layers, found, strict=True)])
     unlike = np.abs(np.log(np.maximum(hairs, 1e-3) / tone)).mean(1)
     pure = hairs[unlike >= np.median(unlike)]  # through the others skin shows
     return jaw[:, 0] * at.of_image(share), pure.mean(0)
