@@ -30,8 +30,9 @@ AROUND = 0.010  # metres within which what is seen of a beard tells of what is n
 
 def beard_colour(colour: Array, tone: Array) -> Array:
     """(S,S) 0..1: how far colours (S,S,3) linear are those of a beard on skin of a tone (3,)."""
-    away = np.log(np.maximum(colour, 1e-3) / tone.astype(np.float32))
-    of = away.mean(2), away[..., 0] - away[..., 1], SOFT * len(colour)
+    # channel by channel: NumPy is slow over so short an axis
+    red, green, blue = (np.log(np.maximum(colour[..., c], 1e-3) / np.float32(tone[c])) for c in range(3))
+    of = (red + green + blue) / 3, red - green, SOFT * len(colour)
     return np.maximum(hairiness(*of, DARK, HUE), hairiness(*of, PALE, GREY))
 
 
@@ -52,8 +53,8 @@ def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) 
 
     colour (N,3) linear; inside (N,) 0..1: how well they are seen within the outline; jaw (N,3): as `jaw_of`.
     """
-    found = at.of_image(beard_colour(at.image(colour), tone))
     chin = inside * jaw[:, 1]
+    found = at.of_image(beard_colour(at.image(colour), tone)) if chin.any() else chin
     if (chin * found).sum() <= SHARE * chin.sum():
         return np.zeros(len(found), np.float32)
     _, parts = cv2.connectedComponents(at.image(((jaw[:, 2] > 0) & (found > 0.5)).astype(np.uint8)))
@@ -70,13 +71,16 @@ def beyond(
 
     layers: albedo (S,S,3) and weight (S,S); jaw (N,3): as `jaw_of`; texel: metres.
     """
+    nothing = np.zeros(len(jaw), np.float32), tone
+    if not jaw[:, 1].any():
+        return nothing
     known = np.sum([weight for _, weight in layers], 0)
     found = [beard_colour(colour, tone) for colour, _ in layers]
     hair = np.sum([weight * f for (_, weight), f in zip(layers, found, strict=True)], 0)
     chin, around = at.image(jaw[:, 1].astype(np.float32)), at.image(jaw[:, 0]) > 0
     hairs = np.concatenate([c[(w * f > 0.5) & around] for (c, w), f in zip(layers, found, strict=True)])
     if len(hairs) < FEWEST or (chin * hair).sum() <= SHARE * (chin * known).sum():
-        return np.zeros(len(jaw), np.float32), tone
+        return nothing
     share, _ = smooth_within(hair / np.maximum(known, 1e-6), known, AROUND / texel)
     unlike = np.abs(np.log(np.maximum(hairs, 1e-3) / tone)).mean(1)
     pure = hairs[unlike >= np.median(unlike)]  # through the others skin shows
