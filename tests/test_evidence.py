@@ -223,3 +223,14 @@ def test_a_highlight_is_not_painted(model: HeadModel) -> None:
 
     found = linear_map(gather(model, [shoot(model, change=shine)], [0.0])).mean(2)
     assert found.max() < 2.0 * np.median(found)  # in the photo it is four times as bright
+
+
+def test_a_black_beard_is_black_down_to_the_jaw(model: HeadModel) -> None:
+    def beard(face: Face) -> None:
+        below = np.arange(len(face.picture))[:, None] > face.landmarks[17, 1] + 3
+        face.picture[below & (face.person > 0.5)] = 12, 10, 9
+
+    evidence = gather(model, [shoot(model, change=beard)], [0.0])
+    found, marks = linear_map(evidence).mean(2), at_landmarks(model, model.neutral)
+    jaw, cheek = (np.linalg.norm(where(model, evidence) - marks[k], axis=2) < 0.006 for k in (152, 50))
+    assert np.median(found[jaw]) < 0.12 * np.median(found[cheek])
