@@ -72,6 +72,18 @@ def test_a_fringe_is_hair_and_the_forehead_above_none() -> None:
     assert overlap(find(paint(hair, DARK, RED)), hair) > 0.9
 
 
+def test_a_fringe_may_cover_a_brow_and_a_brow_beside_it_is_none() -> None:
+    x, y = places(camera())
+    brows = MODEL.landmarks(MODEL.neutral)[[105, 334]]
+    covered, bare = brows[brows[:, 0].argsort()[::-1]]
+    hair = cap(camera(), 0.02) | (head_seen(camera())[0] & (x > 0.012) & (y > covered[1] - 0.03))
+    brow = (np.abs(x - bare[0]) < 0.016) & (np.abs(y - bare[1]) < 0.004)
+    found = find(paint(hair | brow, DARK, RED))
+    under = hair & (np.hypot(x - covered[0], y - covered[1]) < 0.006)
+    assert under.sum() > 20 and found[under].mean() > 0.8
+    assert found[brow].mean() < 0.1
+
+
 def test_hair_in_the_shade_of_hair_is_hair() -> None:
     """Seen: a bite before an ear, where blond hair is nearly black, over a black collar."""
     x, y = places(camera())

@@ -31,6 +31,8 @@ RING = 4e-4  # square metres of hair over the skull from which its colour is kno
 SKIN_BLUR = (3.0, 1.2, 1.2)  # bins: the forehead is the cheeks' colour in another light
 THROAT = 0.035  # metres from the middle
 BESIDE_EYE = (0.003, 0.018)  # metres from brows and eyes over which hair becomes as likely as elsewhere
+AROUND, BURIED = 0.006, (0.7, 0.9)  # metres around a place; share of hair's colours there that buries it
+LIKELIER = 4.0  # times as likely hair's colour as skin's
 CURTAIN, REACH = 0.018, 0.13  # metres of hair beside the jaw, at least, and of its reach where clothes are alike
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
 
@@ -61,7 +63,7 @@ def tell_kinds(view: HeadView) -> Array:
     weight = view.person.astype(np.float32)
     histogram = _Histogram(view.colour)
     long = np.ones(view.person.shape, bool)
-    place, far = place_prior(view, long)
+    place, far = place_prior(view, long, np.zeros(long.shape))
     ring = np.exp(-view.outside / 0.012) * (view.outside > 0.004) * (view.above > view.brow + 0.02) * weight
     known = min(float(ring.sum()) / view.camera.scale**2 / RING, 1.0)
     unlike_ring = known * (1.0 - _share_of_peak(histogram.learn(ring, 1.3), 0.9)[histogram.index])
@@ -78,6 +80,9 @@ def tell_kinds(view: HeadView) -> Array:
     shoulder = below * ramp(np.abs(view.across - view.middle), 0.14, 0.18)
     other_0 = histogram.learn(weight * (below * far * np.maximum(unlike_hair, shoulder) + 1e-6), 1.3)
     hair, skin, other = hair_0, skin_0, 0.6 * other_0 + 0.4 * every
+    likelier = hair_0[histogram.index] > LIKELIER * skin_0[histogram.index] + 2e-5
+    buried = _buried(view, likelier & view.person)
+    place, far = place_prior(view, long, buried)
     # Until it is known whether hair hangs, its colour is learnt near the skull only: it would drift to what is beside.
     close = view.outside < 0.04
     near = close & (view.above > view.mouth)
@@ -99,7 +104,7 @@ def tell_kinds(view: HeadView) -> Array:
         if step in (1, 3):
             found = kinds[..., HAIR] > 0.5
             long = hangs(view, found) & long
-            place, far = place_prior(view, long)
+            place, far = place_prior(view, long, buried)
             near = close & ((view.above > view.mouth) | (long & (view.above > view.chin - 0.06)))
         # Only the sure teach, and not much: strips of the one among the other would draw it over; a black collar on the
         # neck, pupils and an open mouth would teach that skin may be black.
@@ -110,10 +115,11 @@ def tell_kinds(view: HeadView) -> Array:
     return kinds
 
 
-def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
+def place_prior(view: HeadView, long: Array, buried: Array) -> tuple[Array, Array]:
     """(size,size,3) probabilities of hair, skin, other by place, and (size,size) 0..1 how surely too far for hair.
 
-    long (size,size) bool: hair may hang below the chin there. Lengths in metres.
+    long (size,size) bool: hair may hang below the chin there; buried (size,size) 0..1: hair may lie over brows and
+    eyes there. Lengths in metres.
     """
     over_chin = view.above - view.chin
     high = ramp(over_chin, 0.0, 0.05)
@@ -141,10 +147,18 @@ def place_prior(view: HeadView, long: Array) -> tuple[Array, Array]:
     fringe = 0.02 + ramp(view.above, view.brow, view.brow + 0.01) * (0.25 + 0.53 * ramp(depth_in_scalp, -0.02, 0.02))
     rim = 0.3 * ramp(-view.within, -0.02, 0.0) * (over_chin > 0)
     apart = ramp(view.metres_into(~np.any(view.features, 0)), *BESIDE_EYE)
-    fringe = 0.01 + apart * np.maximum(fringe, rim)
+    fringe = np.maximum(0.01 + apart * np.maximum(fringe, rim), 0.5 * buried)
     out[view.face] = np.stack([fringe, 0.97 - fringe, np.full_like(fringe, 0.03)], -1)[view.face]
     out = np.clip(out, 0.01, 1.0)
     return out / out.sum(-1, keepdims=True), far
+
+
+def _buried(view: HeadView, alike: Array) -> Array:
+    """(size,size) 0..1: from the eyes upwards, where all around has hair's colour, alike (size,size) bool. Brows have
+    skin on both sides; shadows of the cheeks lie lower."""
+    blur = AROUND * view.camera.scale
+    share, known = (cv2.GaussianBlur(x.astype(np.float32), (0, 0), blur) for x in (alike, view.person))
+    return ramp(share / np.maximum(known, 1e-3), *BURIED) * (view.above > view.eye)
 
 
 def hangs(view: HeadView, hair: Array) -> Array:
