@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Previews of a head in the making."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,12 @@ from PIL import Image
 from idto3d import live, pipeline
 from idto3d.bundle import to_blender_frame
 from idto3d.clock import Clock
+from idto3d.errors import UserError
 from idto3d.finish import Head, assemble
 from idto3d.live import MESH_SECONDS, PICTURE_SECONDS, SHARE, Live, vertex_colours
+from idto3d.pipeline import GenerateConfig
 from idto3d.preview_files import KEPT, PreviewFiles
+from idto3d.prior.pack import read_pack
 from tests.example_bundle import example
 from tests.tiny_head import tiny_head_model
 
@@ -120,11 +124,11 @@ def test_a_photo_is_told_of_without_its_picture_where_that_cannot_be_written(
     monkeypatch.setattr(pipeline, "overlay", lambda *_: np.zeros((4, 6, 3), np.uint8))
     monkeypatch.setattr(pipeline, "fit_event", lambda model, photo, path: {"overlay": path})
     events: list[Event] = []
-    start = MagicMock()
-    start.fitted.faces, start.fitted.fit.photos = [None], [MagicMock()]
+    found = MagicMock()
+    found.fitted.faces, found.fitted.fit.photos = [None], [MagicMock()]
     (tmp_path / "file").write_text("")
     for folder in (tmp_path, tmp_path / "file" / "previews"):
-        pipeline.tell_fit(start, events.append, Live(folder, events.append))
+        pipeline.tell_fit(MagicMock(), found, events.append, Live(folder, events.append))
     assert events == [{"overlay": str(tmp_path / "fit-000001.png")}, {"overlay": None}]
 
 
@@ -186,3 +190,32 @@ def test_vertices_take_the_colour_of_their_place() -> None:
     half = {"lashes": np.full((4, 4), 0.5, np.float32)}
     lashes = replace(head, materials=("skin", "lashes"), maps={"skin": skin, "lashes": plain}, alpha=half)
     assert vertex_colours(lashes)[4].tolist() == [89, 41, 57]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_small_head_is_looked_back_at_and_shown_before_its_detail(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where the look back refuses, nothing is shown and no detail read."""
+    happened: list[str] = []
+
+    def coloured(model: object, found: object, size: int) -> MagicMock:
+        happened.append(f"size {size}")
+        return MagicMock()
+
+    def check(start: object, nets: object) -> None:
+        happened.append("look back")
+        if refused:
+            raise UserError("E_FIT_LOOK_BACK", "no face", "another photo")
+
+    live = MagicMock()
+    live.show = lambda *_, **__: happened.append("shown")
+    monkeypatch.setattr(pipeline, "coloured", coloured)
+    monkeypatch.setattr(pipeline, "check_face", check)
+    for name in ("load_head_model", "check_expressions", "find", "warn", "tell_fit"):
+        monkeypatch.setattr(pipeline, name, MagicMock())
+    config = GenerateConfig(expressions="neutral")
+    with pytest.raises(UserError) if refused else nullcontext():
+        pipeline.understand(MagicMock(), read_pack(config.pack), MagicMock(), config, Clock(lambda event: None), live)
+    first = [f"size {pipeline.FIRST_SIZE}", "look back"]
+    assert happened == (first if refused else [*first, "shown", f"size {config.working_size}"])

@@ -30,7 +30,7 @@ from .expressions import parse_expressions
 from .finish import Head
 from .fit.check import look_back
 from .fit.overlay import overlay
-from .headmodel import load_head_model
+from .headmodel import HeadModel, load_head_model
 from .live import Live
 from .memory import give_back
 from .photos import Photo, align, find_face
@@ -39,13 +39,15 @@ from .photos.nets import FaceNets, load_face_nets
 from .places import check_place, checkpoint_folder
 from .preview import photo_portrait, plain_portrait
 from .prior.pack import Pack, check_expressions, read_pack
-from .start import Start, as_shipped, begin, head_from, head_of, keys_from, recarved, scene_of
+from .start import Found, Start, as_shipped, coloured, find, head_from, head_of, keys_from, recarved, scene_of
 from .subject import Subject, read_subject
 from .verdict import fit_event
 
 STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
 STAGES = "idto3d.distill.texture"
 """The module that brings diffusers, whose import takes seconds."""
+FIRST_SIZE = 512
+"""Of the maps of the head that is looked back at and shown first: a fourth of the time of twice the side."""
 TEXTURE_SIZES: dict[Quality, int] = {"draft": 1024, "standard": 2048, "fine": 4096}
 
 
@@ -121,10 +123,11 @@ def generate(
 
 
 def show_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live: Live) -> None:
-    """Preview the head that the photos alone show, then write it as a bundle with all keys, two seconds later."""
+    """Preview the head that the photos alone show, then write it as a bundle with all keys."""
     start = origin.start
     live.show(lambda: head_of(start, {}), now=True)
     _import_stages_aside()  # not sooner: imports hold the interpreter's lock, which would delay the preview
+    clock("keeping this head")
     whole = partial(head_of, start, offsets, whole=True)
     if folder := live.show_bundle("sketch", lambda: to_bundle(whole(), origin, clock.timings, {})):
         clock.events({"type": "sketch", "bundle": str(folder)})
@@ -147,14 +150,28 @@ def understand(
     model = load_head_model(pack.file("head.safetensors"))
     check_expressions(pack, model)
     names = parse_expressions(config.expressions, pack.expressions)
-    start = begin(model, subject.faces, config.working_size, clock)
-    warn(clock.events, start.fitted.notices)
-    tell_fit(start, clock.events, live)
+    found = find(model, subject.faces, clock)
+    warn(clock.events, found.fitted.notices)
+    tell_fit(model, found, clock.events, live)
+    start = _first(model, found, nets, min(FIRST_SIZE, config.working_size), clock, live)
+    if config.working_size > FIRST_SIZE:
+        give_back()
+        clock("reading their detail")
+        start = coloured(model, found, config.working_size)
     weights = {name: model.expression_vector(pack.expressions[name].weights) for name in names[1:]}
     offsets = {name: start.fitted.fit.offset(model, w) for name, w in weights.items()}
+    return Sketch(subject, start, offsets)
+
+
+def _first(model: HeadModel, found: Found, nets: FaceNets, size: int, clock: Clock, live: Live | None) -> Start:
+    """A head of small maps, looked back at, then shown: a wrong one is refused before anybody sees it."""
+    clock("reading the photos' colours")
+    start = coloured(model, found, size)
     clock("looking back")
     check_face(start, nets)
-    return Sketch(subject, start, offsets)
+    if live is not None:
+        live.show(lambda: head_of(start, {}), now=True)
+    return start
 
 
 def check_face(start: Start, nets: FaceNets) -> None:
@@ -180,16 +197,16 @@ def landmarks_in(nets: FaceNets, picture: NDArray[np.uint8]) -> Array | None:
     return align.apply(align.invert(face.to_picture), face.landmarks)
 
 
-def tell_fit(start: Start, events: Events, live: Live | None) -> None:
+def tell_fit(model: HeadModel, found: Found, events: Events, live: Live | None) -> None:
     """One `fit` event a photo, with the head laid over it where there is a folder for previews."""
-    fit = start.fitted.fit
-    for face, photo in zip(start.fitted.faces, fit.photos, strict=True):
+    fit = found.fitted.fit
+    for face, photo in zip(found.fitted.faces, fit.photos, strict=True):
         path = None
         if live is not None:
-            picture = overlay(start.model, face, photo.camera, fit.posed(start.model, photo))
+            picture = overlay(model, face, photo.camera, fit.posed(model, photo))
             with suppress(OSError):  # the first preview warns of a folder that cannot be written
                 path = str(live.keep_picture("fit", picture))
-        events(fit_event(start.model, photo, path))
+        events(fit_event(model, photo, path))
 
 
 def distil(

@@ -42,14 +42,26 @@ class Start:
     beard: Beard | None = None
 
 
-def begin(model: HeadModel, faces: Sequence[Face], size: int, began: Began) -> Start:
-    """Run fit, hair and evidence. size: of the skin's maps. Raises UserError E_FIT_...."""
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where the photographs show head and hair, before their colours are read; neutral (P,3)."""
+
+    fitted: Fitted
+    neutral: Array
+    hair: HairSeen
+
+
+def find(model: HeadModel, faces: Sequence[Face], began: Began) -> Found:
+    """Fit the head and carve the hair. Raises UserError E_FIT_...."""
     began("fitting the head")
     fitted = fit_subject(model, faces)
-    neutral = fitted.fit.neutral(model)
     began("carving the hair")
-    seen = see_hair(model, fitted)
-    began("reading the photos' colours")
+    return Found(fitted, fitted.fit.neutral(model), see_hair(model, fitted))
+
+
+def coloured(model: HeadModel, found: Found, size: int) -> Start:
+    """Read the photographs' colours; size: of the skin's maps, which nearly all of the time goes into."""
+    fitted, neutral, seen = found.fitted, found.neutral, found.hair
     over = HairOver(seen.masks, seen.colour, seen.roots) if len(seen.volume.sdf) else None
     with ThreadPoolExecutor(1) as beside:
         hair = beside.submit(paint, model, fitted, neutral, seen, size)

@@ -13,6 +13,8 @@ _STAGES = {
     "reading the photos' colours": "Laying their colours on it",
     "carving the hair": "Carving the hair",
     "looking back": "Looking at what was understood",
+    "reading their detail": "Laying their detail on it",
+    "keeping this head": "Keeping this head",
     "loading the priors": "Loading what heads look like",
     "geometry": "Sculpting",
     "texture": "Painting the skin",
