@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Skin told from light, from folds and from what is no skin; skin where none was seen; its relief."""
-
-from collections.abc import Callable
+"""Skin told from light and from folds; skin where none was seen; its relief."""
 
 import cv2
 import numpy as np
@@ -12,11 +10,8 @@ from idto3d.arrays import Array
 from idto3d.evidence.complexion import PLAIN, detail_of, dulled, gloss_of, lips_at, lips_colour, unseen_skin
 from idto3d.evidence.crease_mask import crease_mask
 from idto3d.evidence.delight import Shaded, lines, shaded, without_light
-from idto3d.evidence.glasses import DIRECTIONS, directions
-from idto3d.evidence.occluders import above_collar, occluders
 from idto3d.finish.normal_map import skin_relief
 from idto3d.fit.light import coat, less_coat, under_coat
-from idto3d.fit.projection import EYES
 from idto3d.fit.tone import CURVE, OFF_CURVE, WHITE_MEAN, Reading, White, brighter_white, likely_tone
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.solid_noise import solid_noise
@@ -27,8 +22,6 @@ from tests.tiny_head import tiny_head_model
 TONE = np.array([0.5, 0.27, 0.17])
 S = 256
 ROW, COLUMN = np.mgrid[:S, :S]
-TURNED = COLUMN * 2 * DIRECTIONS // S
-NOWHERE = np.zeros((S, S, 3)), np.zeros((S, S, 3))
 NO_LIPS = np.zeros(1), TONE
 
 
@@ -249,102 +242,6 @@ def test_only_moved_skin_is_creased(model: HeadModel) -> None:
     face = model.vertices_of("face")
     assert found[face & (here > 0.7)].mean() > 0.3 and found[rest[:, 0] < -0.02].max() < 0.05
     assert found[~face].max() == 0
-
-
-# ---------------------------------------------------------------- what is no skin
-
-
-def hidden(colour: Array, zones: float = 1.0) -> Array:
-    ones = np.ones((S, S), np.float32)
-    around = np.dstack([np.full((S, S, 2), zones), TURNED])
-    return occluders(colour.astype(np.float32), ones, TONE, np.dstack([zones * ones, 0 * ones, 0 * ones]), around)
-
-
-def test_frames_strands_and_blue_things_are_left_out() -> None:
-    skin = np.tile(TONE, (S, S, 1))
-    assert hidden(skin).max() < 0.01
-    frame = skin.copy()
-    frame[100:103, :] *= 0.15
-    assert hidden(frame)[101].min() > 0.8 and hidden(frame)[:80].max() < 0.1
-    freckle = skin.copy()
-    freckle[100:103, 60:68] *= 0.15
-    assert hidden(freckle).max() < 0.1
-    shade = skin * np.where(COLUMN < 128, 0.5, 1.0)[..., None]
-    assert hidden(shade).mean() < 0.1  # a shadow hides nothing
-    glare = skin.copy()
-    glare[150:] *= 3.2
-    assert hidden(glare)[170:].min() > 0.9 and hidden(1.9 * skin).max() < 0.05
-    beards = np.zeros((S, S, 3)) + [0.0, 0.0, 1.0]  # a white one is no reflection
-    ones = np.ones((S, S), np.float32)
-    assert occluders(glare.astype(np.float32), ones, TONE, beards, np.zeros((S, S, 3))).max() < 0.05
-    cloth = skin.copy()
-    cloth[150:] = 0.1, 0.12, 0.3
-    assert hidden(cloth)[170:].min() > 0.9
-    beard = skin.copy()
-    beard[150:] = 0.06, 0.05, 0.045
-    outside = occluders(beard.astype(np.float32), np.ones((S, S), np.float32), TONE, *NOWHERE)
-    assert outside.max() < 0.05
-
-
-def test_wrinkles_and_shadows_do_not_go_round_an_eye() -> None:
-    skin = np.tile(TONE, (S, S, 1))
-    skin[100:103, 90:166] *= 0.15
-    assert hidden(skin).max() < 0.1
-
-
-def test_directions_from_the_nearer_eye(model: HeadModel) -> None:
-    middles = np.stack([model.landmarks(model.neutral)[list(lids)].mean(0) for lids in EYES])
-    right, left = (middles[middles[:, 0].argsort()[k]] for k in (0, 1))
-    around = [[0.01, 0.001, 0], [0.001, 0.01, 0], [-0.01, 0.001, 0], [-0.01, -0.001, 0], [0.01, -0.001, 0]]
-    found = directions(model, np.concatenate([right + around, left + around]))
-    own = found % DIRECTIONS
-    np.testing.assert_array_equal(own[:5], [6, 8, 11, 0, 5])
-    np.testing.assert_array_equal(own[5:], own[:5])
-    assert len(set(found // DIRECTIONS)) == 2
-
-
-def test_a_frame_goes_on_to_the_ear_and_over_a_brow_and_leaves_the_brow() -> None:
-    picture = np.tile(TONE, (S, S, 1))
-    picture[96:114, 128:200] *= 0.45  # a brow
-    picture[115:118, :] *= 0.12  # a frame along it
-    picture[150:153, 40:80] *= 0.12  # a line apart from it
-    around, brows = np.zeros((S, S)), np.zeros((S, S))
-    around[:, 64:] = 1.0
-    brows[90:124, 120:208] = 1.0
-    zones, glasses = np.dstack([np.ones((S, S)), brows, 0 * brows]), np.dstack([around, np.ones((S, S)), TURNED])
-    found = occluders(picture.astype(np.float32), np.ones((S, S), np.float32), TONE, zones, glasses)
-    assert found[116, 5:].min() > 0.8
-    assert found[97:110, 128:200].max() < 0.2
-    assert found[148:155, 40:60].max() < 0.1
-
-
-def test_a_thing_that_is_grey_and_here_and_there_blue_is_left_out_whole_and_a_grey_beard_is_not() -> None:
-    grey = np.tile(TONE, (S, S, 1))
-    grey[100:160, 100:160] = 0.12, 0.11, 0.11
-    assert hidden(grey, 0.0).max() < 0.05
-    grey[100:120, 100:160] = 0.12, 0.12, 0.14
-    assert hidden(grey, 0.0)[105:155, 105:155].min() > 0.9 and hidden(grey, 0.0)[:80].max() < 0.01
-
-
-def neck_of(like: Callable[[Array, Array], Array]) -> tuple[Array, Array, Array]:
-    """What is left of a neck that looks like skin, 0..1, by metres below the chin and turns about it; and these two."""
-    below, around = (x.ravel() for x in np.meshgrid(np.linspace(-0.05, 0.10, 301), np.linspace(-0.499, 0.499, 360)))
-    place = np.c_[below, np.sin(2 * np.pi * around), np.cos(2 * np.pi * around)]
-    return above_collar(like(below, around), np.ones(len(below)), place), below, around
-
-
-def test_below_a_collar_nothing_is_skin() -> None:
-    found, below, _ = neck_of(lambda below, _: np.where((below > 0.03) & (below < 0.06), 0.0, 1.0))
-    assert found[below < 0.015].min() == 1 and found[below > 0.025].max() == 0  # nor what the collar shades
-    assert found[below > 0.063].max() == 0  # not even what looks like skin again
-    chain, below, _ = neck_of(lambda below, _: np.where((below > 0.03) & (below < 0.036), 0.0, 1.0))
-    assert chain.min() == 1
-
-
-def test_a_collar_is_higher_at_one_side() -> None:
-    found, below, around = neck_of(lambda below, around: np.where(below > np.where(around > 0, 0.02, 0.06), 0.0, 1.0))
-    assert found[(around > 0.09) & (around < 0.41) & (below > 0.018)].max() == 0
-    assert found[(around < -0.1) & (around > -0.4) & (below < 0.045)].min() == 1
 
 
 # ---------------------------------------------------------------- unseen skin
