@@ -47,7 +47,7 @@ STARTER_PACK = Path(__file__).resolve().parents[1] / "packs" / "starter"
 STAGES = "idto3d.distill.texture"
 """The module that brings diffusers, whose import takes seconds."""
 FIRST_SIZE = 512
-"""Of the maps of the head that is looked back at and shown first: a fourth of the time of twice the side."""
+"""Of the maps of the head that is looked back at and shown first: a third of the time of twice the side."""
 TEXTURE_SIZES: dict[Quality, int] = {"draft": 1024, "standard": 2048, "fine": 4096}
 
 
