@@ -147,7 +147,7 @@ def test_a_sketch_that_cannot_be_written_does_not_end_the_job(
         monkeypatch.setattr("idto3d.bundle.write._write_files", MagicMock(side_effect=error))
     (tmp_path / "file").write_text("")
     events: list[Event] = []
-    pipeline.show_sketch(MagicMock(), {}, Clock(events.append), Live(tmp_path / folder, events.append))
+    pipeline.keep_sketch(MagicMock(), {}, Clock(events.append), Live(tmp_path / folder, events.append))
     assert [event["type"] for event in events if event["type"] not in ("preview", "progress")] == [told]
 
 
@@ -218,4 +218,4 @@ def test_a_small_head_is_looked_back_at_and_shown_before_its_detail(
     with pytest.raises(UserError) if refused else nullcontext():
         pipeline.understand(MagicMock(), read_pack(config.pack), MagicMock(), config, Clock(lambda event: None), live)
     first = [f"size {pipeline.FIRST_SIZE}", "look back"]
-    assert happened == (first if refused else [*first, "shown", f"size {config.working_size}"])
+    assert happened == (first if refused else [*first, "shown", f"size {config.working_size}", "shown"])

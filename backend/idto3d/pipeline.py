@@ -109,7 +109,7 @@ def generate(
     give_back()
     origin = Origin(subject, sketch.start, pack, config.seed, settings(config))
     if live is not None:
-        show_sketch(origin, sketch.offsets, clock, live)
+        keep_sketch(origin, sketch.offsets, clock, live)
         give_back()
     work = job_folder(out, photos, config)
     clock("loading the priors")
@@ -122,13 +122,11 @@ def generate(
     return path
 
 
-def show_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live: Live) -> None:
-    """Preview the head that the photos alone show, then write it as a bundle with all keys."""
-    start = origin.start
-    live.show(lambda: head_of(start, {}), now=True)
-    _import_stages_aside()  # not sooner: imports hold the interpreter's lock, which would delay the preview
+def keep_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live: Live) -> None:
+    """Write the head that the photos alone show as a bundle with all keys."""
     clock("keeping this head")
-    whole = partial(head_of, start, offsets, whole=True)
+    _import_stages_aside()  # not sooner: imports hold the interpreter's lock, which would delay the previews
+    whole = partial(head_of, origin.start, offsets, whole=True)
     if folder := live.show_bundle("sketch", lambda: to_bundle(whole(), origin, clock.timings, {})):
         clock.events({"type": "sketch", "bundle": str(folder)})
 
@@ -146,32 +144,32 @@ def _import_stages_aside() -> None:
 def understand(
     subject: Subject, pack: Pack, nets: FaceNets, config: GenerateConfig, clock: Clock, live: Live | None
 ) -> Sketch:
-    """The fitted head with its evidence and hair."""
+    """The fitted head with its evidence and hair; one with small maps is looked back at first, so that a wrong head is
+    refused before anybody sees it, and a right one is seen soon."""
     model = load_head_model(pack.file("head.safetensors"))
     check_expressions(pack, model)
     names = parse_expressions(config.expressions, pack.expressions)
     found = find(model, subject.faces, clock)
     warn(clock.events, found.fitted.notices)
     tell_fit(model, found, clock.events, live)
-    start = _first(model, found, nets, min(FIRST_SIZE, config.working_size), clock, live)
+    clock("reading the photos' colours")
+    start = coloured(model, found, min(FIRST_SIZE, config.working_size))
+    clock("looking back")
+    check_face(start, nets)
+    _show(start, live)
     if config.working_size > FIRST_SIZE:
         give_back()
         clock("reading their detail")
         start = coloured(model, found, config.working_size)
+        _show(start, live)
     weights = {name: model.expression_vector(pack.expressions[name].weights) for name in names[1:]}
     offsets = {name: start.fitted.fit.offset(model, w) for name, w in weights.items()}
     return Sketch(subject, start, offsets)
 
 
-def _first(model: HeadModel, found: Found, nets: FaceNets, size: int, clock: Clock, live: Live | None) -> Start:
-    """A head of small maps, looked back at, then shown: a wrong one is refused before anybody sees it."""
-    clock("reading the photos' colours")
-    start = coloured(model, found, size)
-    clock("looking back")
-    check_face(start, nets)
+def _show(start: Start, live: Live | None) -> None:
     if live is not None:
         live.show(lambda: head_of(start, {}), now=True)
-    return start
 
 
 def check_face(start: Start, nets: FaceNets) -> None:
