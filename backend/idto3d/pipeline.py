@@ -158,6 +158,7 @@ def understand(
     check_face(start, nets)
     _show(start, live)
     if config.working_size > FIRST_SIZE:
+        del start  # frees its maps before the larger ones are made, where memory is at its peak
         give_back()
         clock("reading their detail")
         start = coloured(model, found, config.working_size)
