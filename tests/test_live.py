@@ -147,7 +147,9 @@ def test_a_sketch_that_cannot_be_written_does_not_end_the_job(
         monkeypatch.setattr("idto3d.bundle.write._write_files", MagicMock(side_effect=error))
     (tmp_path / "file").write_text("")
     events: list[Event] = []
-    pipeline.keep_sketch(MagicMock(), {}, Clock(events.append), Live(tmp_path / folder, events.append))
+    showing = Live(tmp_path / folder, events.append)
+    showing.show(lambda: head, now=True)
+    pipeline.keep_sketch(MagicMock(), {}, Clock(events.append), showing)
     assert [event["type"] for event in events if event["type"] not in ("preview", "progress")] == [told]
 
 
