@@ -18,12 +18,19 @@ TONE = np.array([0.5, 0.3, 0.2])
 MARKS = np.einsum("kjc,kj->kc", MODEL.neutral[MODEL.landmark_triangle], MODEL.landmark_barycentric)
 
 
-def skin(colour: Array) -> Array:
-    """A map of the tone, and of a colour on the lower face."""
+def skin(colour: Array, spot: Array | None = None) -> Array:
+    """A map of the tone, and of a colour on the lower face; or around the chin and within 5 mm of a spot (3,)."""
     texels = make_texels(MODEL.uv, MODEL.triangles_uv, MODEL.triangles, 256)
     points = texels.at(MODEL.neutral)
+    if spot is not None:
+        low = np.minimum(away(points, MARKS[152]) / 8, away(points, spot)) < 0.005
+        return texels.padded(texels.image(linear_to_srgb(np.where(low[:, None], colour, TONE))))
     low = (points[:, 1] < MARKS[2, 1]) & (points[:, 1] > MARKS[152, 1] - 0.01) & (points[:, 2] > 0)
     return texels.padded(texels.image(linear_to_srgb(np.where(low[:, None], colour, TONE))))
+
+
+def away(points: Array, place: Array) -> Array:
+    return np.asarray(np.linalg.norm(points - place, axis=-1))
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,14 @@ def test_it_stands_off_the_skin_and_is_as_dark(beard: Beard) -> None:
     assert beard.uv.min() >= 0 and beard.uv.max() <= 1
     again = grow_beard(MODEL, MODEL.neutral, skin(np.array([0.05, 0.04, 0.03])), TONE)
     assert again is not None and np.array_equal(again.vertices, beard.vertices)
+
+
+def test_a_dark_fold_of_the_cheek_is_no_part_of_it() -> None:
+    dark, face = np.array([0.05, 0.04, 0.03]), MODEL.neutral[MODEL.vertices_of("face")]
+    spot = face[np.argmin(away(face, (MARKS[2] + MARKS[454]) / 2 - [0, 0.012, 0]))]
+    grown = grow_beard(MODEL, MODEL.neutral, skin(dark, spot), TONE)
+    assert grown is not None and away(grown.vertices, MARKS[152]).min() < 0.01
+    assert away(grown.vertices, spot).min() > 0.015
 
 
 def test_it_goes_with_the_jaw(beard: Beard) -> None:

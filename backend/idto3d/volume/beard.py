@@ -17,7 +17,8 @@ from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
 
 TRIED, MOST = 60_000, 2600  # places where a strand may grow, and strands
-AREA = 1.2e-3  # square metres: less is no beard
+AREA, PATCH = 1.2e-3, 1.5e-4  # square metres: less is no beard, and no part of one but a fold's shadow
+THIN = 0.25  # of a beard: less is none, where its parts are told apart
 BELOW, ABOVE_LIP = 0.012, 0.002  # metres below the chin and over the nose's base between which beards grow
 LIP = 0.0015  # metres around the lips that stay free
 SIDE = 0.025  # metres from the middle in which nothing grows over the lip's own height
@@ -66,7 +67,9 @@ def grow_beard(model: HeadModel, neutral: Array, skin: Array, tone: Array) -> Be
     uv = np.einsum("nkc,nk->nc", model.uv[model.triangles_uv[places.face]], places.bary)
     colour = srgb_to_linear(np.rint(255 * skin[..., :3]).astype(np.uint8))
     albedo = _read(colour, uv)
-    found = _read(beard_colour(colour, tone), uv) * places.weight
+    coloured = beard_colour(colour, tone)
+    found = _read(coloured, uv) * places.weight
+    found[_in_patches(coloured > THIN, uv, found * places.area)] = 0
     if found.sum() * places.area < AREA or found[places.chin].mean() < SHARE:
         return None
     rng = np.random.default_rng(6)
@@ -123,6 +126,14 @@ def _places(model: HeadModel, neutral: Array) -> _Places:
     weight = (point[:, 1] < top) & ~_lips(marks, point) & (normal[:, 2] > -0.3)
     near_chin = np.linalg.norm(point - marks[list(CHIN)].mean(0), axis=1) < NEAR_CHIN
     return _Places(face, bary, point, normal, weight.astype(np.float64), near_chin & weight, area.sum() / TRIED)
+
+
+def _in_patches(image: Array, uv: Array, area: Array) -> Array:
+    """(N,) bool: places uv (N,2) in no part or a small one of an image (S,S) bool; area (N,) that counts of each."""
+    _, parts = cv2.connectedComponents(image.astype(np.uint8))
+    at = np.rint(uv * [len(image) - 1, 1 - len(image)] + [0, len(image) - 1]).astype(int).clip(0, len(image) - 1)
+    part = parts[at[:, 1], at[:, 0]]
+    return (part == 0) | (np.bincount(part, area)[part] < PATCH)
 
 
 def _lips(marks: Array, points: Array) -> Array:
