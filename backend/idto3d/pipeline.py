@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from .arrays import Array
-from .bundle import write_bundle
+from .bundle import Bundle, write_bundle
 from .clock import Clock, Events
 from .deliver import Origin, to_bundle
 from .distill.config import DistillationConfig, Quality
@@ -108,12 +108,13 @@ def generate(
     sketch = understand(subject, pack, nets, config, clock, live)
     give_back()
     origin = Origin(subject, sketch.start, pack, config.seed, settings(config))
-    if live is not None:
-        keep_sketch(origin, sketch.offsets, clock, live)
-        give_back()
     work = job_folder(out, photos, config)
-    clock("loading the priors")
-    head, report = distil(sketch, pack, config, work, clock, live)
+    with ThreadPoolExecutor(1) as beside:
+        kept = beside.submit(keep_sketch, origin, sketch.offsets, clock, live) if live is not None else None
+        clock("loading the priors")
+        head, report = distil(sketch, pack, config, work, clock, live)
+        if kept is not None:
+            kept.result()
     give_back()
     clock("saving")
     clock.close()
@@ -123,11 +124,14 @@ def generate(
 
 
 def keep_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live: Live) -> None:
-    """Write the head that the photos alone show as a bundle with all keys."""
-    clock("keeping this head")
-    _import_stages_aside()  # not sooner: imports hold the interpreter's lock, which would delay the previews
-    whole = partial(head_of, origin.start, offsets, whole=True)
-    if folder := live.show_bundle("sketch", lambda: to_bundle(whole(), origin, clock.timings, {})):
+    """Write the head that the photos alone show as a bundle with all keys, beside what the stages do meanwhile."""
+
+    def whole() -> Bundle:
+        head = head_of(origin.start, offsets, whole=True)
+        clock.poll()
+        return to_bundle(head, origin, dict(clock.timings), {})
+
+    if folder := live.show_bundle("sketch", whole):
         clock.events({"type": "sketch", "bundle": str(folder)})
 
 

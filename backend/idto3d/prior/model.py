@@ -70,6 +70,8 @@ class Prior(nn.Module):
         """
         unet, vae, text_encoder, tokenizer = load_networks(pack)
         attach_saved(unet, pack.file(f"{domain}.safetensors"))
+        for net in (unet, vae):
+            net.to(memory_format=torch.channels_last)  # decoding on a CPU takes .7 of the time
         prior = cls(unet.to(dtype=dtype), vae, text_encoder.to(dtype=dtype), tokenizer, pack).to(device)
         prior._take_reference(domain)
         return prior
