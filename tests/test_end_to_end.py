@@ -129,7 +129,8 @@ def test_what_is_told_on_the_way(run: tuple[Path, list[Event]]) -> None:
     assert abs(fit["yaw"]) < 25 and Image.open(fit["overlay"]).size == (512, 512)
     (sketch,) = (e for e in events if e["type"] == "sketch")
     validate(sketch["bundle"])
-    assert kinds.index("fit") < kinds.index("sketch") < [e.get("stage") for e in events].index("geometry")
+    stage_of = [e.get("stage") for e in events]
+    assert kinds.index("fit") < stage_of.index("loading the priors") < kinds.index("sketch") < stage_of.index("saving")
     rough, done = read_bundle(Path(sketch["bundle"])), read_bundle(bundle)
     np.testing.assert_array_equal(rough.faces, done.faces)  # it is moved in place
     assert 0 < np.abs(rough.vertices - done.vertices).max() < 0.02

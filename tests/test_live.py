@@ -15,7 +15,7 @@ from PIL import Image
 from idto3d import live, pipeline
 from idto3d.bundle import to_blender_frame
 from idto3d.clock import Clock
-from idto3d.errors import UserError
+from idto3d.errors import Cancelled, UserError
 from idto3d.finish import Head, assemble
 from idto3d.live import MESH_SECONDS, PICTURE_SECONDS, SHARE, Live, vertex_colours
 from idto3d.pipeline import GenerateConfig
@@ -141,7 +141,6 @@ def test_a_sketch_that_cannot_be_written_does_not_end_the_job(
 ) -> None:
     """Neither where its folder could not be written before, nor where it cannot just now."""
     monkeypatch.setattr(pipeline, "head_of", lambda *_, **__: head)
-    monkeypatch.setattr(pipeline, "_import_stages_aside", lambda: None)
     monkeypatch.setattr(pipeline, "to_bundle", lambda *_: example())
     if error:
         monkeypatch.setattr("idto3d.bundle.write._write_files", MagicMock(side_effect=error))
@@ -150,7 +149,19 @@ def test_a_sketch_that_cannot_be_written_does_not_end_the_job(
     showing = Live(tmp_path / folder, events.append)
     showing.show(lambda: head, now=True)
     pipeline.keep_sketch(MagicMock(), {}, Clock(events.append), showing)
-    assert [event["type"] for event in events if event["type"] not in ("preview", "progress")] == [told]
+    assert [event["type"] for event in events if event["type"] not in ("preview", "poll")] == [told]
+
+
+def test_a_cancelled_job_writes_no_sketch(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "head_of", lambda *_, **__: head)
+    monkeypatch.setattr(pipeline, "to_bundle", lambda *_: example())
+
+    def stop(event: Event) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pipeline.keep_sketch(MagicMock(), {}, Clock(stop), Live(tmp_path, stop))
+    assert not list(tmp_path.iterdir())
 
 
 def test_slow_previews_become_rare(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ _STAGES = {
     "carving the hair": "Carving the hair",
     "looking back": "Looking at what was understood",
     "reading their detail": "Laying their detail on it",
-    "keeping this head": "Keeping this head",
     "loading the priors": "Loading what heads look like",
     "geometry": "Sculpting",
     "texture": "Painting the skin",
