@@ -14,7 +14,7 @@ from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
 from .evidence.close_up import enlarged
 from .evidence.gather import Evidence, HairOver, gather_evidence
 from .evidence.relight import relit
-from .finish import Head, assemble
+from .finish import Head, assemble, draw_shared
 from .finish.keys import Keys, all_keys
 from .fit.subject import Fitted, fit_subject
 from .hair import HairSeen, HairStart, paint, see_hair
@@ -53,10 +53,12 @@ class Found:
 
 def find(model: HeadModel, faces: Sequence[Face], began: Began) -> Found:
     """Fit the head and carve the hair. Raises UserError E_FIT_...."""
-    began("fitting the head")
-    fitted = fit_subject(model, faces)
-    began("carving the hair")
-    return Found(fitted, fitted.fit.neutral(model), see_hair(model, fitted))
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(draw_shared, model)
+        began("fitting the head")
+        fitted = fit_subject(model, faces)
+        began("carving the hair")
+        return Found(fitted, fitted.fit.neutral(model), see_hair(model, fitted))
 
 
 def coloured(model: HeadModel, found: Found, size: int) -> Start:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From surfaces and maps to the head that ships: parts, keys, materials, checks."""
 
-from .head import HairPiece, Head, assemble
+from .head import HairPiece, Head, assemble, draw_shared
 
-__all__ = ["HairPiece", "Head", "assemble"]
+__all__ = ["HairPiece", "Head", "assemble", "draw_shared"]

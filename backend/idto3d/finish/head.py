@@ -127,6 +127,15 @@ def assemble(
     return head
 
 
+def draw_shared(model: HeadModel) -> None:
+    """Draw the maps that all heads of a model share. They are kept: the first head need not wait for them."""
+    for material in model.materials:
+        if material.name == SEE_THROUGH:
+            _lash_alpha(model)
+        elif has_mouth_map(model, material):
+            mouth_map(model, material)
+
+
 def _own_map(model: HeadModel, material: Material) -> Array:
     return mouth_map(model, material) if has_mouth_map(model, material) else plain_map(material)
 
