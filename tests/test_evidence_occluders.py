@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from idto3d.arrays import Array
+from idto3d.evidence.delight import shaded
 from idto3d.evidence.glasses import DIRECTIONS, directions
-from idto3d.evidence.occluders import above_collar, occluders
+from idto3d.evidence.occluders import above_collar, beyond_rim, occluders
 from idto3d.fit.projection import EYES
 from tests.tiny_head import tiny_head_model
 
@@ -48,6 +49,24 @@ def test_frames_strands_and_blue_things_are_left_out() -> None:
     beard[150:] = 0.06, 0.05, 0.045
     outside = occluders(beard.astype(np.float32), np.ones((S, S), np.float32), TONE, *NOWHERE)
     assert outside.max() < 0.05
+
+
+def test_what_stands_behind_the_rim_is_unlike_the_other_half() -> None:
+    ones, none = np.ones((S, S), np.float32), np.zeros((S, S), np.float32)
+    facing = np.where(COLUMN < 64, 0.3, 0.9).astype(np.float32)
+    skin = np.tile(TONE, (S, S, 1)).astype(np.float32)
+
+    def doubted(colour: Array, other_seen: Array = ones) -> Array:
+        own, other = (shaded(each, ones, TONE, none, none) for each in (colour, skin))
+        return beyond_rim(own, other, other_seen, facing)
+
+    flag = skin.copy()
+    flag[:, :32] *= [0.9, 0.3, 0.3]
+    flag[:, 200:] *= [0.9, 0.3, 0.3]  # a birthmark
+    found = doubted(flag)
+    assert found[:, :28].min() > 0.9 and found[:, 40:].max() == 0
+    assert doubted(flag, none).max() == 0  # nothing is known better
+    assert doubted(0.7 * skin).max() == 0  # light
 
 
 def test_wrinkles_and_shadows_do_not_go_round_an_eye() -> None:

@@ -11,12 +11,16 @@ from ..fit.projection import BROWS, LIPS, OVAL, polygon_mask
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from ..ramps import ramp, smoothstep
-from .delight import hairiness, wide_part
+from .delight import Shaded, hairiness, wide_part
 from .glasses import frames
 
 SKIN_CHROMA, SKIN_LIGHTNESS = 0.28, 0.7  # logs by which skin outside the face may differ from the face's tone
 # The neck is divided into bands (metres high) and sectors (parts of a turn); share of skin in a collar and in a neck.
 BAND, BANDS, SECTORS, SKIN_SHARE = 0.0025, 120, 36, (0.35, 0.6)
+RIM = (0.6, 0.35)  # cosine to the camera from where on a place may lie beyond the face's outline, and where it does
+# Logs of lightness, and of red over green, by which the rim differs from the other half of the face: skin, and no skin
+# any more. Of a side: how wide that is asked.
+OTHER_LIGHT, OTHER_RED, RIM_BLUR = (0.45, 0.8), (0.15, 0.3), 0.004
 FEWEST = 2.0  # seen texels (sum of weights) needed for a decision
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
 COLLAR = 8  # bands without skin that make a collar; fewer are the chin's shadow or a chain
@@ -48,6 +52,17 @@ def zones_of(model: HeadModel) -> Array:
     depth = points[below > 0, 2] if (below > 0).any() else points[:, 2]
     axis = (depth.min() + depth.max()) / 2
     return np.stack([forehead, below, points[:, 0], points[:, 2] - axis], 1)
+
+
+def beyond_rim(own: Shaded, other: Shaded, other_seen: Array, facing: Array) -> Array:
+    """(S,S) 0..1: where the face's rim shows what stands behind it: unlike the mirrored place, which is seen better.
+
+    other_seen (S,S): how well that is seen; facing (S,S): own cosine to the camera.
+    """
+    blur = RIM_BLUR * len(facing)
+    light, red = (cv2.GaussianBlur(a - b, (0, 0), blur) for a, b in ((own.light, other.light), (own.red, other.red)))
+    unlike = np.maximum(ramp(abs(light), *OTHER_LIGHT), ramp(abs(red), *OTHER_RED))
+    return np.asarray(unlike * other_seen * ramp(facing, *RIM), np.float32)
 
 
 def skin_like(colour: Array, tone: Array) -> Array:
