@@ -117,7 +117,7 @@ def generate() -> Steps:
     note(in_sight=ext.view.shows(HANDS.area(), space, head), degrees_aside=degrees_aside(space.region_3d, head))
     clear_start_scene()
     if GIVEN["backend"] != "fake":
-        yield from until(lambda: ext.import_head.is_head(ext.live.find(running().id)), 120, "the head of the photos")
+        yield from until(lambda: ext.import_head.is_head(ext.live.find(running().id)), 240, "the head of the photos")
         note(seconds_to_sketch=round(time.monotonic() - pressed, 1), fits=[fit.verdict for fit in running().fits])
         yield 1.0
         yield from HANDS.shot("05-sketch", preview=True)
