@@ -19,14 +19,13 @@ MARKS = np.einsum("kjc,kj->kc", MODEL.neutral[MODEL.landmark_triangle], MODEL.la
 
 
 def skin(colour: Array, spot: Array | None = None) -> Array:
-    """A map of the tone, and of a colour on the lower face; or around the chin and within 5 mm of a spot (3,)."""
+    """A map of the tone, and of a colour on the lower face; or within 4 cm of the chin and 5 mm of a spot (3,)."""
     texels = make_texels(MODEL.uv, MODEL.triangles_uv, MODEL.triangles, 256)
     points = texels.at(MODEL.neutral)
+    where = (points[:, 1] < MARKS[2, 1]) & (points[:, 1] > MARKS[152, 1] - 0.01) & (points[:, 2] > 0)
     if spot is not None:
-        low = np.minimum(away(points, MARKS[152]) / 8, away(points, spot)) < 0.005
-        return texels.padded(texels.image(linear_to_srgb(np.where(low[:, None], colour, TONE))))
-    low = (points[:, 1] < MARKS[2, 1]) & (points[:, 1] > MARKS[152, 1] - 0.01) & (points[:, 2] > 0)
-    return texels.padded(texels.image(linear_to_srgb(np.where(low[:, None], colour, TONE))))
+        where = (away(points, MARKS[152]) < 0.04) | (away(points, spot) < 0.005)
+    return texels.padded(texels.image(linear_to_srgb(np.where(where[:, None], colour, TONE))))
 
 
 def away(points: Array, place: Array) -> Array:

@@ -174,11 +174,11 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
     every = zip(views.faces, views.photos, views.gains, views.folds, strict=True)
     for k, (face, photo, gain, folded) in enumerate(every):
         features = features_of(face)
-        sides, crease, facing = [], [], []
+        sides, crease = [], []
         for mirror in (None, model.mirror):
             colour, weight = project_texels(at, photo, mirror)
             colour = colour * gain.astype(np.float32)
-            placed = np.c_[photo.pixel, folded, photo.facing]
+            placed = np.c_[photo.pixel, folded]
             pixel = at.at(placed) if mirror is None else at.at_mirrored(placed, mirror)
             oval, lips, brows = sample(features, pixel[:, :2]).T
             beard = beard_of(at, colour, tone, weight * oval, jaw)
@@ -191,9 +191,9 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
             seen = seen * (1 - occluders(image, seen, tone, zones, eyes))
             sides.append((shaded(image, seen, tone, at.image(lips), at.image(beard)), seen))
             crease.append(at.image(pixel[:, 2]))
-            facing.append(at.image(pixel[:, 3]))
         (own, own_seen), (lent, lent_seen) = sides
-        own_seen = own_seen * (1 - beyond_rim(own, lent, lent_seen, facing[0]))
+        facing = at.image(at.at(photo.facing[:, None])[:, 0])
+        own_seen = own_seen * (1 - beyond_rim(own, lent, lent_seen, facing))
         below = at.image(np.clip(neck[:, 0] / BELOW_CHIN, 0, 1))
         skins = [(without_light(own, lent, tone, crease[0], below), own_seen)]
         skins.append((without_light(lent, own, tone, crease[1], below), lent_seen))
