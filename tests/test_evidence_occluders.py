@@ -8,7 +8,7 @@ import numpy as np
 from idto3d.arrays import Array
 from idto3d.evidence.delight import shaded
 from idto3d.evidence.glasses import DIRECTIONS, directions
-from idto3d.evidence.occluders import above_collar, beyond_rim, occluders
+from idto3d.evidence.occluders import above_collar, beyond_rim, occluders, one_piece
 from idto3d.fit.projection import EYES
 from tests.tiny_head import tiny_head_model
 
@@ -67,6 +67,20 @@ def test_what_stands_behind_the_rim_is_unlike_the_other_half() -> None:
     assert found[:, :28].min() > 0.9 and found[:, 40:].max() == 0
     assert doubted(flag, none).max() == 0  # nothing is known better
     assert doubted(0.7 * skin).max() == 0  # light
+
+
+def test_below_a_collar_of_the_skin_s_colour_nothing_of_the_neck_is_seen() -> None:
+    ones, neck = np.ones((S, S), np.float32), np.zeros((S, S), np.float32)
+    neck[64:] = 1.0
+    picture = np.tile(TONE, (S, S, 1)).astype(np.float32)
+    picture[30] *= 0.2  # in the face
+    picture[180:183] *= 0.2  # a collar's edge
+    picture[120:122, 100:102] *= 0.2  # a mole
+    kept = one_piece(picture, ones, neck)
+    assert kept[:174].min() > 0.9 and kept[182:].max() < 0.1
+    shaded_off = picture * np.linspace(1, 0.3, S, dtype=np.float32)[:, None, None]
+    np.testing.assert_allclose(one_piece(shaded_off, ones, neck), kept, atol=0.01)  # a shadow is no edge
+    assert one_piece(picture, 0 * ones, neck)[70:].max() < 0.1  # nothing is seen, nothing is known
 
 
 def test_wrinkles_and_shadows_do_not_go_round_an_eye() -> None:

@@ -24,6 +24,8 @@ OTHER_LIGHT, OTHER_RED, RIM_BLUR = (0.45, 0.8), (0.15, 0.3), 0.004
 FEWEST = 2.0  # seen texels (sum of weights) needed for a decision
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
 COLLAR = 8  # bands without skin that make a collar; fewer are the chin's shadow or a chain
+# Of the neck: log of lightness a texel at which skin ends, in a map of EDGE_SIZE; the share of it that is blurred.
+EDGE, EDGE_SIZE, EDGE_BLUR = 0.08, 1024, 1 / 700
 GLARE = (0.7, 1.1)  # log of lightness over the tone: lighter than skin can be, except for reflections
 BLUE = (0.03, 0.15)  # log blue over red and over green: neither skin nor hair is blue
 GREY, BLUE_SHARE = -0.45, 0.05  # log red over blue, less skin's; share of a grey thing that is blue, if it is no hair
@@ -93,6 +95,23 @@ def above_collar(like: Array, weight: Array, neck: Array) -> Array:
     bare = ramp(share, *SKIN_SHARE)
     bare = (bare + np.roll(bare, 1, 0) + np.roll(bare, -1, 0)) / 3
     return np.where(below > 0, bare.ravel()[place], 1.0).astype(np.float32)
+
+
+def one_piece(colour: Array, seen: Array, neck: Array) -> Array:
+    """(S,S) 0..1: 0 on what is seen (S,S) of the neck (S,S) 0..1 apart from its largest piece that has no sharp edge in
+    the linear colours (S,S,3): clothes may have skin's colour, and lie behind a collar or a chain."""
+    size = len(colour)
+    light = np.log(np.maximum(colour, 1e-3)).mean(2).astype(np.float32)
+    down, right = np.gradient(cv2.GaussianBlur(light, (0, 0), EDGE_BLUR * size))
+    place = (seen > 0.1) & (neck > 0.5)
+    smooth = (place & (np.hypot(down, right) < EDGE * EDGE_SIZE / size)).astype(np.uint8)
+    rim, bridge = np.ones((3, 3), np.uint8), max(1, size // 340)  # edges have gaps
+    _, pieces = cv2.connectedComponents(cv2.erode(smooth, rim, iterations=bridge))
+    count = np.bincount(pieces.ravel())
+    count[0] = 0
+    whole = ((pieces == count.argmax()) & (pieces > 0)).astype(np.float32)
+    whole = cv2.erode(cv2.dilate(whole, rim, iterations=2 * bridge), rim, iterations=bridge)  # with its moles
+    return cv2.GaussianBlur(np.where(neck > 0.5, whole, np.float32(1.0)), (0, 0), size / 350)
 
 
 def occluders(colour: Array, weight: Array, tone: Array, zones: Array, glasses: Array) -> Array:
