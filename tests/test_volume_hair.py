@@ -16,9 +16,11 @@ from idto3d.mesh.attach import carry
 from idto3d.mesh.texels import make_texels
 from idto3d.volume.hair import HairVolume, carve_hair
 from idto3d.volume.hair_mesh import FRAY, HALF, HairMesh, attach_to_scalp, extract
-from idto3d.volume.hood import read_at
+from idto3d.volume.hood import fit_hood, read_at
 from idto3d.volume.marching_tets import marching_tetrahedra
+from idto3d.volume.observe import observe
 from idto3d.volume.ribbons import OVER
+from idto3d.volume.shape import find_shape
 from idto3d.volume.strands import DISK
 from tests.tiny_head import AXES, tiny_head_model
 
@@ -158,6 +160,17 @@ def test_long_hair_hangs_as_far_as_seen_and_behind_the_head(long_hair: tuple[Hai
     assert overlap(seen_hair(mesh, camera()) & model, curtains(camera()) & model) > 0.87
     back = mesh.vertices[mesh.vertices[:, 2] < -0.06]
     assert back[:, 1].min() < -0.115, "the back is as long as the sides"
+
+
+def test_hair_that_falls_stands_off_no_sooner_than_it_has_fallen() -> None:
+    view = camera()
+    seen = observe(photo(view, curtains(view)), MODEL, MODEL.neutral, view, curtains(view).astype(np.float32))
+    hood = fit_hood(MODEL, MODEL.neutral, seen.lowest(fit_hood(MODEL, MODEL.neutral, np.inf)))
+    shape = find_shape(hood, MODEL, MODEL.neutral, [seen])
+    assert shape is not None
+    fallen = hood.map_coordinates()[1] - hood.equator
+    just_below, farther = (shape.stands[(fallen > a) & (fallen < b)].max() for a, b in ((0, 0.01), (0.06, 0.1)))
+    assert just_below < 0.005 < 0.02 < farther  # a ledge beside the ears
 
 
 def test_hair_that_leaves_the_picture_goes_on_below_it() -> None:

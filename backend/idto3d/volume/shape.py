@@ -46,6 +46,7 @@ DROP_WAY = 0.1
 FRINGE = (35.0, 0.025)  # degrees from the front, and metres below the scalp, where a fringe is looked for
 BUST = -0.005  # metres below the model's end to which hair is built: strands fray over it
 STEEP = 2.5  # metres that hanging hair stands off a metre from its border beside the face: at its end it is all free
+FLARE = 0.08  # metres that it falls until it stands so: above it lies beside where it grows
 AREA = 1.5e-3  # square metres: less is no hair
 
 
@@ -113,7 +114,8 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
     sideways = border_distance(domain | (hood.map_coordinates()[1] > lengths.end - PIECE))
     tapered = smoothstep(np.degrees(np.abs(hood.map_coordinates()[0])), *NAPE) * (1.0 - hanging)
-    stands = STEEP * hanging * np.maximum(_smoothed(sideways), 0.0)
+    fallen = smoothstep(hood.map_coordinates()[1], hood.equator, hood.equator + FLARE)
+    stands = STEEP * hanging * fallen * np.maximum(_smoothed(sideways), 0.0)
     return HairShape(hood, outer, skin, maps.inner, border, depth, grown, beyond, hanging, tapered, stands, flow, curl)
 
 
