@@ -124,7 +124,7 @@ def left_of(
         return shaded(colour.astype(np.float32), ones, TONE, 0 * ones, 0 * ones)
 
     lent = side(0 * change if other is None else other)
-    return np.log(without_light(side(change), lent, TONE, folded * ones, neck * ones) / TONE)
+    return np.log(without_light(side(change), lent, TONE, folded * ones, neck * ones)[0] / TONE)
 
 
 def split(change: Array, folded: float = 0.0, hue: Array | None = None, other: Array | None = None) -> Array:
@@ -164,7 +164,7 @@ def test_lips_lose_their_gloss_and_keep_their_red() -> None:
     glossy = (lips > 0) & (np.abs(ROW - 140) < 4)
     colour = np.where(glossy[..., None], 0.5 * red + 0.35, np.where(lips[..., None] > 0, red, TONE))
     side = shaded(colour.astype(np.float32), ones, TONE, lips, 0 * ones)
-    out = without_light(side, side, TONE, 0 * ones, 0 * ones)
+    out, _ = without_light(side, side, TONE, 0 * ones, 0 * ones)
     np.testing.assert_allclose(out[110, 128], red, rtol=0.05)
     assert out[140, 128].mean() < 0.65 * colour[140, 128].mean()
     was, now = (c[0] / c[1] for c in (colour[140, 128], out[140, 128]))
@@ -211,6 +211,10 @@ def test_a_fold_of_the_expression_goes_where_the_expression_is() -> None:
     fold = -0.3 * np.exp(-(((COLUMN - 128) / 2.0) ** 2))
     kept, gone = split(fold)[128, 128], split(fold, 1.0)[128, 128]
     assert kept < -0.12 and gone > 0.5 * kept
+    ones = np.ones((S, S), np.float32)
+    side = shaded((TONE * np.exp(fold)[..., None]).astype(np.float32), ones, TONE, 0 * ones, 0 * ones)
+    _, folds = without_light(side, side, TONE, ones, 0 * ones)
+    assert folds[128, 128] == pytest.approx(gone - kept, rel=0.2) and folds[128, 160] < 0.01  # and is not lost
     assert 0 < split(-fold, 1.0)[128, 128] < 0.7 * split(-fold)[128, 128]  # so does the rim beside it
     mole = np.where(np.hypot(ROW - 128, COLUMN - 128) < 1.2, -0.8, 0.0)
     assert split(mole, 1.0)[128, 128] < 0.6 * split(mole)[128, 128]

@@ -12,6 +12,7 @@ from idto3d.mesh.texels import make_texels
 
 SIZE = 256
 WIDTH, HEIGHT = 0.16, 0.24  # metres; eyes at y = 0, teeth at y = -0.06
+PLAIN, UNFOLDED = np.full((SIZE, SIZE, 3), 0.5, np.float32), np.zeros((SIZE, SIZE), np.float32)
 OTHER, SIDEWAYS = "half_of_it", "sideways"
 
 
@@ -40,7 +41,7 @@ def card(share: float = 0.2) -> Face:
 
 @pytest.fixture(scope="module")
 def made() -> Wrinkles:
-    out = make_wrinkles(card(), np.full((SIZE, SIZE, 3), 0.5, np.float32))
+    out = make_wrinkles(card(), PLAIN, UNFOLDED)
     assert out is not None
     return out
 
@@ -69,7 +70,7 @@ def test_nothing_folds_where_nothing_is_shortened(made: Wrinkles) -> None:
 
 
 def test_too_little_makes_no_line() -> None:
-    out = make_wrinkles(card(0.02), np.full((SIZE, SIZE, 3), 0.5, np.float32))
+    out = make_wrinkles(card(0.02), PLAIN, UNFOLDED)
     assert out is not None and np.ptp(out.maps["wrinkles_up"][..., :2]) <= 1
 
 
@@ -85,22 +86,35 @@ def test_keys_fade_in_what_they_shorten(made: Wrinkles) -> None:
 
 def test_a_dark_line_of_the_photographs_deepens() -> None:
     """Of two faces that differ by one dark line, the one has its crease there."""
-    plain = np.full((SIZE, SIZE, 3), 0.5, np.float32)
-    drawn, row = plain.copy(), row_of(0.045)
+    drawn, row = PLAIN.copy(), row_of(0.045)
     drawn[row - 1 : row + 2] *= 0.9
     deep = []
-    for albedo in (plain, drawn):
-        out = make_wrinkles(card(), albedo)
+    for albedo in (PLAIN, drawn):
+        out = make_wrinkles(card(), albedo, UNFOLDED)
         assert out is not None
         deep.append(255 - out.maps["wrinkles_up"][row - 1 : row + 2, 60:-60, 3].astype(float).min(0).mean())
     assert deep[1] > deep[0] + 40
+
+
+def test_a_fold_that_a_photograph_shows_is_where_it_is_and_where_skin_is_shortened(made: Wrinkles) -> None:
+    forehead, cheek = row_of(0.045), row_of(-0.03)
+    shown = UNFOLDED.copy()
+    for row in (forehead, cheek):
+        shown[row - 2 : row + 3, 60:-60] = 0.3
+    out = make_wrinkles(card(), PLAIN, shown)
+    assert out is not None
+    deeper = made.maps["wrinkles_up"][..., 3].astype(float) - out.maps["wrinkles_up"][..., 3]
+    assert deeper[forehead, 64:-64].mean() > 60 and np.abs(deeper[forehead + 12 :]).max() <= 1
+    nod = lean(out.maps["wrinkles_up"])[..., 1] - lean(made.maps["wrinkles_up"])[..., 1]
+    above, below = nod[forehead - 3, 64:-64], nod[forehead + 3, 64:-64]
+    assert (above * below < 0).mean() > 0.9 and np.abs(above).mean() > 0.05  # its walls lean towards each other
 
 
 def test_a_head_without_the_keys_has_no_lines() -> None:
     face = card()
     few = Face(face.texels, face.small, face.vertices, face.triangles, face.offsets[:2], face.names[:2],
                face.eyes, face.teeth)  # fmt: skip
-    assert make_wrinkles(few, np.full((SIZE, SIZE, 3), 0.5, np.float32)) is None
+    assert make_wrinkles(few, PLAIN, UNFOLDED) is None
 
 
 def test_creases_have_the_width_and_distance_asked_for() -> None:

@@ -43,7 +43,7 @@ def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: 
         preview = aside.submit(preview_sheet, fitted.faces[best], fitted.fit.photos[best], head)
         poses = aside.submit(pose_pictures, head)
         arrays = head_arrays(head)
-        wrinkles = wrinkles_of(head)  # after the maps, not in parallel: memory would add up
+        wrinkles = wrinkles_of(head, start.evidence.folds)  # after the maps, not in parallel: memory would add up
     return Bundle(
         **arrays,
         preview=preview.result(),

@@ -83,16 +83,19 @@ def shaded(colour: Array, weight: Array, tone: Array, spared: Array, beard: Arra
     return Shaded(light, red, hue, wide_part(light, skin), hair, beard, spared, skin)
 
 
-def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: Array) -> Array:
-    """Linear albedo (S,S,3) of skin. other: the same photograph at the mirrored places; folded (S,S) 0..1: how
-    strongly an expression creases the skin; neck (S,S) 0..1: below the chin."""
+def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: Array) -> tuple[Array, Array]:
+    """Linear albedo (S,S,3) of skin, and by how much log lightness (S,S) an expression's folds are less than that of
+    skin at rest. other: the same photograph at the mirrored places; folded (S,S) 0..1: how strongly the expression
+    creases the skin; neck (S,S) 0..1: below the chin."""
     beard = hairiness(own.light, own.red, BEARD_REACH * len(own.light), BEARD_DARK, BEARD_HUE)
     beard = np.maximum(beard, (1 - folded) * _strands(own.light))  # folds are dark and uneven, too
     beard = np.maximum(beard, own.beard)
     fold = folded * own.bare
     both = _both(own, other)
     detail = _matched(own, other, both * (1 - beard) * (1 - own.spared))
-    detail, crease = _unfolded(_unspotted(detail, own.skin, beard), own.skin, fold * (1 - beard))
+    creased = _unspotted(detail, own.skin, beard)
+    detail, crease = _unfolded(creased, own.skin, fold * (1 - beard))
+    folds = np.maximum(detail - creased, 0)
     hue, around = _skin_hue(own, other, beard)
     detail, hue = _matte_lips(own, detail, hue)
     # light reflected between the walls of a fold reddens it: it gets the hue of the skin around it
@@ -103,7 +106,7 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     kept = (1 - neck * (1 - NECK_KEPT)) * kept
     kept = (1 - beard) * kept + beard * own.wide
     out: Array = tone.astype(np.float32) * np.exp((kept + detail)[..., None] + hue)
-    return np.clip(out, 0.0, 1.0)
+    return np.clip(out, 0.0, 1.0), folds
 
 
 def _matched(own: Shaded, other: Shaded, where: Array) -> Array:

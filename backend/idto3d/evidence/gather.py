@@ -36,12 +36,13 @@ MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """maps: material to (S,S,5) float32: albedo sRGB, roughness, specular, 0..1; seen: material to (S,S) 0..1;
-    vertex_seen (P,); tone (3,): the skin's mean linear albedo; texels: material to where its texels lie, emptied once
-    the light is known."""
+    """maps: material to (S,S,5) float32: albedo sRGB, roughness, specular, 0..1; seen: material to (S,S) 0..1; folds:
+    material to (S,S) log darkness of the expressions' folds, which are not in the albedo; vertex_seen (P,); tone (3,):
+    the skin's mean linear albedo; texels: material to where its texels lie, emptied once the light is known."""
 
     maps: Mapping[str, Array]
     seen: Mapping[str, Array]
+    folds: Mapping[str, Array]
     vertex_seen: Array
     tone: Array
     texels: Mapping[str, Texels]
@@ -82,11 +83,12 @@ class Views:
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """Of each photograph its own linear albedo (S,S,3) with how well it was seen (S,S), and the same of the mirrored
-    places (lent)."""
+    """Of each photograph its own linear albedo (S,S,3) with how well it was seen (S,S), the same of the mirrored
+    places (lent), and the folds of its expression (S,S)."""
 
     own: list[tuple[Array, Array]]
     lent: list[tuple[Array, Array]]
+    folds: list[Array]
 
 
 def gather_evidence(
@@ -140,12 +142,13 @@ def gather_evidence(
         detail = _detail(scene, texels, layers)
         maps = dict(zip(names, pool.map(painted, evident, layers.values()), strict=True))
     seen = {name: np.max([w for _, w in layers[name].own], 0) for name in names}
+    folded = {name: np.max(layers[name].folds, 0) for name in names}
     for material in model.materials:
         if material.name == EYES_MATERIAL:
             at = texels[material.name] = material_texels(model, material, max(256, size // 2))
             maps[material.name] = _eyes(scene, [p.camera for p in fit.photos], material, at)
     all_seen = np.max([vertex_seen(model, photo) for photo in photos], 0)
-    return Evidence(maps, seen, all_seen, tone, texels)
+    return Evidence(maps, seen, folded, all_seen, tone, texels)
 
 
 def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: Texels) -> Array:
@@ -171,7 +174,7 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
     places = at.at(fields)
     bare, inner, jaw, strands, neck = places[:, 0], places[:, 1], places[:, 2:5], places[:, 5], places[:, 6:9]
     eyes = at.image(np.c_[places[:, 9:] * (1 - inner)[:, None], directions(model, at.at(model.neutral))])
-    out = Layers([], [])
+    out = Layers([], [], [])
     every = zip(views.faces, views.photos, views.gains, views.folds, strict=True)
     for k, (face, photo, gain, folded) in enumerate(every):
         features = features_of(face)
@@ -197,8 +200,10 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
         facing = at.image(at.at(photo.facing[:, None])[:, 0])
         own_seen = own_seen * (1 - beyond_rim(own, lent, lent_seen, facing))
         below = at.image(np.clip(neck[:, 0] / BELOW_CHIN, 0, 1))
-        skins = [(without_light(own, lent, tone, crease[0], below), own_seen)]
-        skins.append((without_light(lent, own, tone, crease[1], below), lent_seen))
+        own_skin, own_folds = without_light(own, lent, tone, crease[0], below)
+        lent_skin, lent_folds = without_light(lent, own, tone, crease[1], below)
+        skins = [(own_skin, own_seen), (lent_skin, lent_seen)]
+        out.folds.append(own_seen * own_folds + (1 - own_seen) * lent_seen * lent_folds)
         if hair is not None and hair.roots is not None:
             for side, mirror in enumerate((None, model.mirror)):
                 colour, weight = hair_on_skin(at, views.whole[k], hair.colour.pictures[k], hair.masks[k], mirror)

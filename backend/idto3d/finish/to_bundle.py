@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A head as the arrays and images of a bundle."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import cv2
@@ -63,8 +64,9 @@ def _relief(head: Head, name: str) -> NDArray[np.uint8]:
     return skin_relief(head.maps[name][..., :3], texels, head.vertices)
 
 
-def wrinkles_of(head: Head) -> Wrinkles | None:
-    """The wrinkle maps of a head's keys; None for a head without skin, eyes or teeth."""
+def wrinkles_of(head: Head, folds: Mapping[str, Array]) -> Wrinkles | None:
+    """The wrinkle maps of a head's keys; None for a head without skin, eyes or teeth. folds: material to (S,S)
+    log darkness of its folds in the photographs."""
     if not {*PLACES} <= {*head.parts} or SKIN not in head.materials:
         return None
     rows = head.triangle_material == head.materials.index(SKIN)
@@ -73,8 +75,9 @@ def wrinkles_of(head: Head) -> Wrinkles | None:
     texels, small = (make_texels(head.uv, head.triangles_uv[rows], triangles, side) for side in sides)
     eyes, teeth = (head.points_of(name) for name in PLACES)
     albedo = cv2.resize(head.maps[SKIN][..., :3], (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_AREA)
+    shown = cv2.resize(folds[SKIN], (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_LINEAR)
     face = Face(texels, small, head.vertices, triangles, head.offsets, head.names, eyes, teeth)
-    return make_wrinkles(face, albedo)
+    return make_wrinkles(face, albedo, shown)
 
 
 def _value(image: Array) -> float | NDArray[np.uint8]:

@@ -35,6 +35,8 @@ AGED = (0.6, 1.8)
 which scales all lines' depth: there lines show first, and no hair casts a shadow. Skin without lines has 1."""
 ROUGH = 0.1  # log deviation of the photographs' detail above which it is hair rather than lines
 HAIR = 0.15  # log darkness beyond which a place is no line
+# Of a photograph's folds: metres of depth a log of darkness, the most that counts, metres over which they are smoothed.
+SHOWN_DEPTH, SHOWN_MOST, SHOWN_BLUR = 1e-3, 0.4, 5e-4
 SAMPLE = 4  # only every fourth triangle is used to measure a key's compression
 STEEPEST = 0.6
 DEEPEST = 6e-4  # metres of depth that 0 in a map's fourth channel stands for
@@ -96,16 +98,17 @@ class Face:
     teeth: Array
 
 
-def make_wrinkles(face: Face, albedo: Array) -> Wrinkles | None:
+def make_wrinkles(face: Face, albedo: Array, shown: Array) -> Wrinkles | None:
     """The wrinkles of a face with albedo (S,S,3) sRGB 0..1 of its texels' size; None for a head without the `KEYS`.
-    Depth depends on the person's own lines: see `AGED`."""
+    Depth depends on the person's own lines: see `AGED`. shown (S,S): log darkness of folds that photographs show of an
+    expression, which the albedo does not have: they are where they are."""
     if not KEYS <= {*face.names}:
         return None
-    skin = _Skin(face, albedo)
-    heights = {name: np.zeros(albedo.shape[:2], np.float32) for name in MAPS}
+    skin = _Skin(face, albedo, shown)
+    heights, own = ({name: np.zeros(albedo.shape[:2], np.float32) for name in MAPS} for _ in range(2))
     masks, fades = {}, []
     for name, groups in MAPS.items():
-        folds = [fold for n, group in enumerate(groups) for fold in skin.fold(group, 40 + n, heights[name])]
+        folds = [fold for n, group in enumerate(groups) for fold in skin.fold(group, 40 + n, heights[name], own[name])]
         shares = face.small.at(np.stack([fold.shortened for fold in folds], 1))
         shares /= np.maximum(shares.sum(1, keepdims=True), LEAST)
         image = face.small.spread(shares)
@@ -116,7 +119,7 @@ def make_wrinkles(face: Face, albedo: Array) -> Wrinkles | None:
                 masks[mask][..., channel] = np.rint(255 * image[..., first + channel])
                 fades.append(Fade(name, mask, channel, fold.gains))
     depth = float(np.clip(skin.lined, *AGED))
-    maps = {name: _packed(skin.chart, depth * height, face.texels) for name, height in heights.items()}
+    maps = {name: _packed(skin.chart, depth * height + own[name], face.texels) for name, height in heights.items()}
     return Wrinkles(maps, masks, tuple(fades))
 
 
@@ -131,10 +134,11 @@ class _Fold:
 class _Skin:
     """What all groups share, computed once."""
 
-    def __init__(self, face: Face, albedo: Array) -> None:
+    def __init__(self, face: Face, albedo: Array, shown: Array) -> None:
         self.face, self.chart = face, chart_of(face.texels, face.vertices)
         self.light = np.log(np.maximum(albedo.mean(2) ** 2.2, 1e-3)).astype(np.float32)
         self.texel = float(np.median(self.chart.step[..., 0]))
+        self.shown = blurred(np.minimum(shown, SHOWN_MOST), SHOWN_BLUR / self.texel)
         middle = face.eyes.mean(0)
         unit = float(middle[1] - face.teeth[:, 1].mean())
         self.lined = 1.0
@@ -145,8 +149,9 @@ class _Skin:
             away = cKDTree(points).query(face.vertices, distance_upper_bound=reach[1])[0]
             self.off *= smoothstep(np.minimum(away, reach[1]), *reach)
 
-    def fold(self, group: Group, seed: int, height: Array) -> list[_Fold]:
-        """Add a group's lines to height (S,S) in metres; returns its channels."""
+    def fold(self, group: Group, seed: int, height: Array, own: Array) -> list[_Fold]:
+        """Add a group's lines to height (S,S) in metres, and those that photographs show to own (S,S); returns its
+        channels."""
         face, texels = self.face, self.face.texels
         near = self._window(group)
         chosen: Array = near[face.triangles].max(1) > 0
@@ -155,9 +160,9 @@ class _Skin:
         strains = [at_vertices(strain(face.vertices, m, triangles), face.vertices, triangles) for m in moved]
         strains = [one * near[:, None, None] for one in strains]
         total = np.asarray(sum(strains), np.float32)
-        own = _within(texels, chosen[texels.triangle])
-        six = own.image(own.at(total.reshape(-1, 9)[:, [0, 4, 8, 1, 5, 2]]))
-        window = _around(own)
+        part = _within(texels, chosen[texels.triangle])
+        six = part.image(part.at(total.reshape(-1, 9)[:, [0, 4, 8, 1, 5, 2]]))
+        window = _around(part)
         chart = self.chart[window]
         shortened, lines = folding(chart, six[window])
         noise = solid_noise(chart.points.reshape(-1, 3), group.pattern.apart, seed).reshape(shortened.shape)
@@ -168,7 +173,9 @@ class _Skin:
         shape = creases(chart, seed_of_lines, lines, inside, group.pattern)
         if group.channels[0].name == TELLS_AGE:
             self.lined = anisotropy(chart, dark, lines, inside & (np.abs(dark) < HAIR))
-        height[window] += group.pattern.depth * np.sqrt(smoothstep(shortened, LEAST, FULL)) * shape
+        share = np.sqrt(smoothstep(shortened, LEAST, FULL))
+        height[window] += group.pattern.depth * share * shape
+        own[window] -= SHOWN_DEPTH * share * self.shown[window]
         some = triangles[::SAMPLE]
         weight, across = _across(total, face.vertices, some)
         by_key = (1 - lengths(face.vertices, face.offsets, some, across)) @ weight
