@@ -8,7 +8,7 @@ import numpy as np
 from idto3d.arrays import Array
 from idto3d.evidence.delight import shaded
 from idto3d.evidence.glasses import DIRECTIONS, directions
-from idto3d.evidence.occluders import above_collar, beyond_rim, occluders, one_piece
+from idto3d.evidence.occluders import above_collar, beyond_rim, neck_piece, occluders
 from idto3d.fit.projection import EYES
 from tests.tiny_head import tiny_head_model
 
@@ -76,11 +76,11 @@ def test_below_a_collar_of_the_skin_s_colour_nothing_of_the_neck_is_seen() -> No
     picture[30] *= 0.2  # in the face
     picture[180:183] *= 0.2  # a collar's edge
     picture[120:122, 100:102] *= 0.2  # a mole
-    kept = one_piece(picture, ones, neck)
+    kept = neck_piece(picture, ones, neck)
     assert kept[:174].min() > 0.9 and kept[182:].max() < 0.1
     shaded_off = picture * np.linspace(1, 0.3, S, dtype=np.float32)[:, None, None]
-    np.testing.assert_allclose(one_piece(shaded_off, ones, neck), kept, atol=0.01)  # a shadow is no edge
-    assert one_piece(picture, 0 * ones, neck)[70:].max() < 0.1  # nothing is seen, nothing is known
+    np.testing.assert_allclose(neck_piece(shaded_off, ones, neck), kept, atol=0.01)  # a shadow is no edge
+    assert neck_piece(picture, 0 * ones, neck)[70:].max() < 0.1  # nothing is seen, nothing is known
 
 
 def test_wrinkles_and_shadows_do_not_go_round_an_eye() -> None:

@@ -25,7 +25,7 @@ from .glasses import directions, frame_zones
 from .hair_colour import HairColour, hair_on_skin
 from .lashes import draw_lashes, measure_lashes
 from .lids import even_lids
-from .occluders import above_collar, beyond_rim, features_of, occluders, one_piece, skin_like, zones_of
+from .occluders import above_collar, beyond_rim, features_of, neck_piece, occluders, skin_like, zones_of
 
 EYES_MATERIAL = "eyes"
 BELOW_CHIN = 0.015  # metres over which the face becomes the neck
@@ -192,7 +192,7 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
             weight = weight * (free + (1 - free) * like * like) * (1 - inner) * bare_neck
             image, seen = at.image(colour), at.image(weight)
             zones = at.image(np.c_[strands, brows, beard])
-            seen = seen * one_piece(image, seen, at.image((neck[:, 0] > -NECK) * (1 - oval)))
+            seen = seen * neck_piece(image, seen, at.image((neck[:, 0] > -NECK) * (1 - oval)))
             seen = seen * (1 - occluders(image, seen, tone, zones, eyes))
             sides.append((shaded(image, seen, tone, at.image(lips), at.image(beard)), seen))
             crease.append(at.image(pixel[:, 2]))

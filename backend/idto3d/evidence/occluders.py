@@ -97,7 +97,7 @@ def above_collar(like: Array, weight: Array, neck: Array) -> Array:
     return np.where(below > 0, bare.ravel()[place], 1.0).astype(np.float32)
 
 
-def one_piece(colour: Array, seen: Array, neck: Array) -> Array:
+def neck_piece(colour: Array, seen: Array, neck: Array) -> Array:
     """(S,S) 0..1: 0 on what is seen (S,S) of the neck (S,S) 0..1 apart from its largest piece that has no sharp edge in
     the linear colours (S,S,3): clothes may have skin's colour, and lie behind a collar or a chain."""
     size = len(colour)

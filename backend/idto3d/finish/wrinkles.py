@@ -100,15 +100,15 @@ class Face:
 
 def make_wrinkles(face: Face, albedo: Array, shown: Array) -> Wrinkles | None:
     """The wrinkles of a face with albedo (S,S,3) sRGB 0..1 of its texels' size; None for a head without the `KEYS`.
-    Depth depends on the person's own lines: see `AGED`. shown (S,S): log darkness of folds that photographs show of an
-    expression, which the albedo does not have: they are where they are."""
+    Depth depends on the person's own lines: see `AGED`. shown (S,S): log darkness of an expression's folds in
+    the photographs, which the albedo does not have; keys fold the skin there, too."""
     if not KEYS <= {*face.names}:
         return None
     skin = _Skin(face, albedo, shown)
-    heights, own = ({name: np.zeros(albedo.shape[:2], np.float32) for name in MAPS} for _ in range(2))
+    heights = {name: np.zeros((2, *albedo.shape[:2]), np.float32) for name in MAPS}
     masks, fades = {}, []
     for name, groups in MAPS.items():
-        folds = [fold for n, group in enumerate(groups) for fold in skin.fold(group, 40 + n, heights[name], own[name])]
+        folds = [fold for n, group in enumerate(groups) for fold in skin.fold(group, 40 + n, heights[name])]
         shares = face.small.at(np.stack([fold.shortened for fold in folds], 1))
         shares /= np.maximum(shares.sum(1, keepdims=True), LEAST)
         image = face.small.spread(shares)
@@ -119,7 +119,7 @@ def make_wrinkles(face: Face, albedo: Array, shown: Array) -> Wrinkles | None:
                 masks[mask][..., channel] = np.rint(255 * image[..., first + channel])
                 fades.append(Fade(name, mask, channel, fold.gains))
     depth = float(np.clip(skin.lined, *AGED))
-    maps = {name: _packed(skin.chart, depth * height + own[name], face.texels) for name, height in heights.items()}
+    maps = {n: _packed(skin.chart, depth * made + seen, face.texels) for n, (made, seen) in heights.items()}
     return Wrinkles(maps, masks, tuple(fades))
 
 
@@ -149,8 +149,8 @@ class _Skin:
             away = cKDTree(points).query(face.vertices, distance_upper_bound=reach[1])[0]
             self.off *= smoothstep(np.minimum(away, reach[1]), *reach)
 
-    def fold(self, group: Group, seed: int, height: Array, own: Array) -> list[_Fold]:
-        """Add a group's lines to height (S,S) in metres, and those that photographs show to own (S,S); returns its
+    def fold(self, group: Group, seed: int, height: Array) -> list[_Fold]:
+        """Add a group's lines to height (2,S,S) in metres, those made up and those that photographs show; returns its
         channels."""
         face, texels = self.face, self.face.texels
         near = self._window(group)
@@ -174,8 +174,8 @@ class _Skin:
         if group.channels[0].name == TELLS_AGE:
             self.lined = anisotropy(chart, dark, lines, inside & (np.abs(dark) < HAIR))
         share = np.sqrt(smoothstep(shortened, LEAST, FULL))
-        height[window] += group.pattern.depth * share * shape
-        own[window] -= SHOWN_DEPTH * share * self.shown[window]
+        height[0][window] += group.pattern.depth * share * shape
+        height[1][window] -= SHOWN_DEPTH * share * self.shown[window]
         some = triangles[::SAMPLE]
         weight, across = _across(total, face.vertices, some)
         by_key = (1 - lengths(face.vertices, face.offsets, some, across)) @ weight
