@@ -170,7 +170,7 @@ def test_hair_that_falls_stands_off_no_sooner_than_it_has_fallen() -> None:
     assert shape is not None
     fallen = hood.map_coordinates()[1] - hood.equator
     just_below, farther = (shape.stands[(fallen > a) & (fallen < b)].max() for a, b in ((0, 0.01), (0.06, 0.1)))
-    assert just_below < 0.005 < 0.02 < farther  # a ledge beside the ears
+    assert 0.02 < farther and just_below < 0.1 * farther  # else there is a ledge beside the ears
 
 
 def test_hair_that_leaves_the_picture_goes_on_below_it() -> None:
