@@ -101,7 +101,8 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     beyond = RIM * seen.weight
     inside = inside + beyond
     domain = without_holes(_rooted(_opened(inside > 0, PIECE), scalp), 1.0 / PIXEL)
-    domain &= hood.map_coordinates()[1] < hood.reach - 2 * PIXEL
+    around, below = hood.map_coordinates()
+    domain &= below < hood.reach - 2 * PIXEL
     if domain.sum() * PIXEL**2 < AREA:
         return None
     border = _smoothed(border_distance(domain))
@@ -111,11 +112,11 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
     curl = float(np.mean([view.curl for view in views]))
     flow = strand_flow(hood, outer, _plan(hood, scalp, covered, domain), views)
-    hanging = lengths.free * (hood.map_coordinates()[1] > hood.equator)
-    sideways = border_distance(domain | (hood.map_coordinates()[1] > lengths.end - PIECE))
-    tapered = smoothstep(np.degrees(np.abs(hood.map_coordinates()[0])), *NAPE) * (1.0 - hanging)
-    fallen = smoothstep(hood.map_coordinates()[1], hood.equator, hood.equator + FLARE)
-    stands = STEEP * hanging * fallen * np.maximum(_smoothed(sideways), 0.0)
+    hanging = lengths.free * (below > hood.equator)
+    sideways = border_distance(domain | (below > lengths.end - PIECE))
+    tapered = smoothstep(np.degrees(np.abs(around)), *NAPE) * (1.0 - hanging)
+    fallen = smoothstep(below, hood.equator, hood.equator + FLARE)
+    stands = STEEP * lengths.free * fallen * np.maximum(_smoothed(sideways), 0.0)
     return HairShape(hood, outer, skin, maps.inner, border, depth, grown, beyond, hanging, tapered, stands, flow, curl)
 
 
