@@ -25,8 +25,6 @@ from .prepare import Prepared, prepare
 # What a whole file ends with: where a full disk cuts off a picture or the end of a .blend, Blender says nothing.
 PNG_END = b"IEND\xaeB`\x82"
 BLEND_END = b"\xb1\xea\x92\x8f"  # of zstd's seek table
-# The lamps' powers suit AgX, which has room above white.
-STANDARD_EXPOSURE = 0.7
 
 
 def check_whole(file: Path, end: bytes) -> None:
@@ -59,8 +57,7 @@ def build_scene(prepared: Prepared) -> tuple[Any, stage.Framing]:
     bpy.context.view_layer.objects.active = head
     framing = stage.frame_head(head)
     stage.add_camera(scene, framing)
-    for light in stage.add_lights(scene, framing):
-        light.data.energy *= STANDARD_EXPOSURE
+    stage.add_lights(scene, framing)
     scene.world = stage.grey_world()
     # AgX takes the colour out of bright skin and turns brown hair orange: here a head is compared with its photo.
     scene.view_settings.view_transform, scene.view_settings.look = "Standard", "None"

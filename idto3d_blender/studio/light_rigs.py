@@ -34,19 +34,19 @@ _WARM, _COOL = (1.0, 0.96, 0.91), (0.92, 0.96, 1.0)
 
 RIGS: dict[str, tuple[Lamp, ...]] = {
     "FRONT": (
-        Lamp("Front key", "AREA", 25.0, 30.0, 3.2, 2.4, 170.0, _WARM),
-        Lamp("Front fill", "AREA", -40.0, 5.0, 3.6, 3.2, 75.0, _COOL),
+        Lamp("Front key", "AREA", 25.0, 30.0, 3.2, 2.4, 120.0, _WARM),
+        Lamp("Front fill", "AREA", -40.0, 5.0, 3.6, 3.2, 52.0, _COOL),
     ),
     "BACK": (
-        Lamp("Back left", "AREA", 150.0, 30.0, 3.0, 1.2, 420.0),
-        Lamp("Back right", "AREA", -150.0, 30.0, 3.0, 1.2, 420.0),
-        Lamp("Back fill", "AREA", 0.0, 10.0, 4.0, 3.0, 35.0),
+        Lamp("Back left", "AREA", 150.0, 30.0, 3.0, 1.2, 290.0),
+        Lamp("Back right", "AREA", -150.0, 30.0, 3.0, 1.2, 290.0),
+        Lamp("Back fill", "AREA", 0.0, 10.0, 4.0, 3.0, 25.0),
     ),
-    "DIRECT": (Lamp("Direct", "POINT", 40.0, 40.0, 3.5, 0.03, 420.0),),
+    "DIRECT": (Lamp("Direct", "POINT", 40.0, 40.0, 3.5, 0.03, 290.0),),
     "DIFFUSE": (
-        *(Lamp(f"Diffuse {azimuth}", "AREA", float(azimuth), 0.0, 3.2, 3.4, 45.0) for azimuth in range(0, 360, 60)),
-        Lamp("Diffuse top", "AREA", 0.0, 90.0, 3.2, 3.4, 55.0),
-        Lamp("Diffuse bottom", "AREA", 0.0, -90.0, 3.2, 3.4, 20.0),
+        *(Lamp(f"Diffuse {azimuth}", "AREA", float(azimuth), 0.0, 3.2, 3.4, 32.0) for azimuth in range(0, 360, 60)),
+        Lamp("Diffuse top", "AREA", 0.0, 90.0, 3.2, 3.4, 38.0),
+        Lamp("Diffuse bottom", "AREA", 0.0, -90.0, 3.2, 3.4, 14.0),
     ),
 }
 

@@ -89,15 +89,16 @@ def place(obj: Any, framing: Framing, azimuth: float, elevation: float, distance
 
 
 def add_lights(scene: Any, framing: Framing) -> list[Any]:
-    """Soft key light, fill, front and rim; powers follow the square of the head's size."""
+    """Soft key light, fill, front and rim; powers follow the square of the head's size. No brighter: AgX takes the colour
+    out of bright skin, and Standard clips it."""
     size = framing.height
     lights = []
     for name, azimuth, elevation, distance, side, watts, colour in (
-        ("Key light", 36.0, 32.0, 3.2, 2.2, 140.0, (1.0, 0.96, 0.91)),
-        ("Fill light", -50.0, 8.0, 3.6, 3.2, 50.0, (0.92, 0.96, 1.0)),
+        ("Key light", 36.0, 32.0, 3.2, 2.2, 100.0, (1.0, 0.96, 0.91)),
+        ("Fill light", -50.0, 8.0, 3.6, 3.2, 35.0, (0.92, 0.96, 1.0)),
         # From just below the camera: else no light passes between open lips.
-        ("Front light", 0.0, -8.0, 3.2, 1.2, 40.0, (1.0, 0.98, 0.96)),
-        ("Rim light", -150.0, 35.0, 3.0, 1.2, 110.0, (1.0, 1.0, 1.0)),
+        ("Front light", 0.0, -8.0, 3.2, 1.2, 28.0, (1.0, 0.98, 0.96)),
+        ("Rim light", -150.0, 35.0, 3.0, 1.2, 77.0, (1.0, 1.0, 1.0)),
     ):
         data = bpy.data.lights.new(name, "AREA")
         data.size = side * size
