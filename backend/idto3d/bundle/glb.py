@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import njit
 from PIL import Image
 
 from ..arrays import Array
@@ -93,17 +94,31 @@ def triangulate(faces: Array, faces_uv: Array) -> tuple[Array, Array, Array]:
 def vertex_normals(vertices: Array, triangles: Array) -> Array:
     """Unit normals (V,3) float32, each triangle weighted by its angle at the vertex, as Blender does; +Y where a vertex
     has none."""
-    edges = vertices[np.roll(triangles, -1, axis=1)] - vertices[triangles]
-    normal = np.cross(edges[:, 0], -edges[:, 2])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
-    unit = edges / np.maximum(np.linalg.norm(edges, axis=2, keepdims=True), 1e-20)
-    angles = np.arccos(np.clip(-(unit * np.roll(unit, 1, axis=1)).sum(axis=2), -1, 1))
-    weighted = (angles[..., None] * normal[:, None]).reshape(-1, 3)
-    total = np.stack(
-        [np.bincount(triangles.ravel(), weighted[:, axis], minlength=len(vertices)) for axis in range(3)], axis=1
-    )
+    total = _angle_weighted(np.asarray(vertices, np.float64), np.asarray(triangles, np.int64))
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.where(length > 1e-12, total / np.maximum(length, 1e-12), (0.0, 1.0, 0.0)).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _angle_weighted(vertices, triangles):  # type: ignore[no-untyped-def]
+    total = np.zeros((len(vertices), 3))
+    for n in range(len(triangles)):
+        for k in range(3):
+            at, ahead, behind = triangles[n, k], triangles[n, (k + 1) % 3], triangles[n, (k + 2) % 3]
+            x, y, z = _way(vertices, at, ahead)
+            u, v, w = _way(vertices, at, behind)
+            a, b, c = y * w - z * v, z * u - x * w, x * v - y * u
+            length = np.sqrt(a * a + b * b + c * c)
+            angle = np.arctan2(length, x * u + y * v + z * w) / max(length, 1e-20)
+            total[at, 0] += angle * a
+            total[at, 1] += angle * b
+            total[at, 2] += angle * c
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _way(vertices, a, b):  # type: ignore[no-untyped-def]
+    return vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
 
 
 def turned_normals(vertices: Array, offset: Array, triangles: Array, normals: Array) -> Array:
