@@ -19,7 +19,7 @@ from .beards import beard_of, beyond, jaw_of
 from .blend import lay_over
 from .complexion import detail_of, dulled, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
 from .crease_mask import crease_mask
-from .delight import shaded, without_light
+from .delight import Shaded, shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
 from .glasses import directions, frame_zones
 from .hair_colour import HairColour, hair_on_skin
@@ -167,43 +167,73 @@ def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
     return hair.roots(points)
 
 
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """What a map's texels are of the head, (N,) 0..1 where nothing else is said. bare: no hair grows there; inner: of
+    mouth and eyes; jaw (N,3): see `beards.jaw_of`; strands: a fringe may lie there; neck (N,3): see `above_collar`;
+    eyes (S,S,3): as `glasses.frames` wants it."""
+
+    bare: Array
+    inner: Array
+    jaw: Array
+    strands: Array
+    neck: Array
+    eyes: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One photograph's colours, seen with weight (S,S), at a map's places or at the mirrored ones; crease (S,S): how
+    strongly its expression folds the skin."""
+
+    shaded: Shaded
+    seen: Array
+    crease: Array
+
+
+def _places(model: HeadModel, at: Texels) -> _Places:
+    fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), jaw_of(model), zones_of(model), frame_zones(model)]
+    places = at.at(fields)
+    inner = places[:, 1]
+    around = np.c_[places[:, 9:] * (1 - inner)[:, None], directions(model, at.at(model.neutral)).astype(np.float32)]
+    return _Places(places[:, 0], inner, places[:, 2:5], places[:, 5], places[:, 6:9], at.image(around))
+
+
+def _side(views: Views, at: Texels, places: _Places, k: int, mirror: Array | None) -> _Side:
+    """Photograph k; mirror (P,): the vertex on the other side, or None."""
+    photo, tone = views.photos[k], views.tone
+    colour, weight = project_texels(at, photo, mirror)
+    colour = colour * views.gains[k].astype(np.float32)
+    placed = np.c_[photo.pixel, views.folds[k]]
+    pixel = at.at(placed) if mirror is None else at.at_mirrored(placed, mirror)
+    oval, lips, brows = sample(features_of(views.faces[k]), pixel[:, :2]).T
+    beard = beard_of(at, colour, tone, weight * oval, places.jaw)
+    like = np.maximum(skin_like(colour, tone), beard)
+    free = np.maximum(oval, 1 - places.bare)
+    bare_neck = above_collar(like, weight * (1 - oval), places.neck)
+    weight = weight * (free + (1 - free) * like * like) * (1 - places.inner) * bare_neck
+    image, seen = at.image(colour), at.image(weight)
+    zones = at.image(np.c_[places.strands, brows, beard])
+    seen = seen * neck_piece(image, seen, at.image((places.neck[:, 0] > -NECK) * (1 - oval)))
+    seen = seen * (1 - occluders(image, seen, tone, zones, places.eyes))
+    skin = shaded(image, seen, tone, at.image(lips), at.image(beard))
+    return _Side(skin, seen, at.image(pixel[:, 2]))
+
+
 def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
     """De-lit layers of one map; cover (N,) 0..1: how far hair covers the texels' skin."""
     model, tone = views.model, views.tone
-    fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), jaw_of(model), zones_of(model), frame_zones(model)]
-    places = at.at(fields)
-    bare, inner, jaw, strands, neck = places[:, 0], places[:, 1], places[:, 2:5], places[:, 5], places[:, 6:9]
-    eyes = at.image(np.c_[places[:, 9:] * (1 - inner)[:, None], directions(model, at.at(model.neutral))])
+    places = _places(model, at)
+    below = at.image(np.clip(places.neck[:, 0] / BELOW_CHIN, 0, 1))
     out = Layers([], [], [])
-    every = zip(views.faces, views.photos, views.gains, views.folds, strict=True)
-    for k, (face, photo, gain, folded) in enumerate(every):
-        features = features_of(face)
-        sides, crease = [], []
-        for mirror in (None, model.mirror):
-            colour, weight = project_texels(at, photo, mirror)
-            colour = colour * gain.astype(np.float32)
-            placed = np.c_[photo.pixel, folded]
-            pixel = at.at(placed) if mirror is None else at.at_mirrored(placed, mirror)
-            oval, lips, brows = sample(features, pixel[:, :2]).T
-            beard = beard_of(at, colour, tone, weight * oval, jaw)
-            like = np.maximum(skin_like(colour, tone), beard)
-            free = np.maximum(oval, 1 - bare)
-            bare_neck = above_collar(like, weight * (1 - oval), neck)
-            weight = weight * (free + (1 - free) * like * like) * (1 - inner) * bare_neck
-            image, seen = at.image(colour), at.image(weight)
-            zones = at.image(np.c_[strands, brows, beard])
-            seen = seen * neck_piece(image, seen, at.image((neck[:, 0] > -NECK) * (1 - oval)))
-            seen = seen * (1 - occluders(image, seen, tone, zones, eyes))
-            sides.append((shaded(image, seen, tone, at.image(lips), at.image(beard)), seen))
-            crease.append(at.image(pixel[:, 2]))
-        (own, own_seen), (lent, lent_seen) = sides
+    for k, photo in enumerate(views.photos):
+        own, lent = (_side(views, at, places, k, mirror) for mirror in (None, model.mirror))
         facing = at.image(at.at(photo.facing[:, None])[:, 0])
-        own_seen = own_seen * (1 - beyond_rim(own, lent, lent_seen, facing))
-        below = at.image(np.clip(neck[:, 0] / BELOW_CHIN, 0, 1))
-        own_skin, own_folds = without_light(own, lent, tone, crease[0], below)
-        lent_skin, lent_folds = without_light(lent, own, tone, crease[1], below)
-        skins = [(own_skin, own_seen), (lent_skin, lent_seen)]
-        out.folds.append(own_seen * own_folds + (1 - own_seen) * lent_seen * lent_folds)
+        own_seen = own.seen * (1 - beyond_rim(own.shaded, lent.shaded, lent.seen, facing))
+        own_skin, own_folds = without_light(own.shaded, lent.shaded, tone, own.crease, below)
+        lent_skin, lent_folds = without_light(lent.shaded, own.shaded, tone, lent.crease, below)
+        skins = [(own_skin, own_seen), (lent_skin, lent.seen)]
+        out.folds.append(own_seen * own_folds + (1 - own_seen) * lent.seen * lent_folds)
         if hair is not None and hair.roots is not None:
             for side, mirror in enumerate((None, model.mirror)):
                 colour, weight = hair_on_skin(at, views.whole[k], hair.colour.pictures[k], hair.masks[k], mirror)
