@@ -9,6 +9,7 @@ from PIL import Image
 
 from idto3d import sheet
 from idto3d.errors import UserError
+from tests.test_photos_load import HEIC
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
@@ -70,7 +71,23 @@ def test_sheet(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         sheet.compose_sheet(tmp_path / "out", [], out)
     assert error.value.code == "E_SHEET_TILES"
+    # A photo that was left out of the head is left out of the sheet.
+    before = out.read_bytes()
     (tmp_path / "note.txt").write_text("no picture")
+    sheet.compose_sheet(tiles, [tmp_path / "photo.png", tmp_path / "note.txt"], out, window)
+    assert out.read_bytes() == before
+    (tiles / "neutral_front.png").write_text("no picture")
     with pytest.raises(UserError) as error:
-        sheet.compose_sheet(tiles, [tmp_path / "note.txt"], out)
+        sheet.compose_sheet(tiles, [], out)
     assert error.value.code == "E_SHEET_IMAGE"
+
+
+def test_the_sheet_shows_a_phones_photo(tmp_path: Path) -> None:
+    heic = tmp_path / "phone.heic"
+    heic.write_bytes(HEIC)
+    tiles = tmp_path / "tiles"
+    tiles.mkdir()
+    Image.new("RGB", (128, 128), (255, 0, 255)).save(tiles / "neutral_front.png")
+    with_photo = Image.open(sheet.compose_sheet(tiles, [heic], tmp_path / "with.png"))
+    without = Image.open(sheet.compose_sheet(tiles, [], tmp_path / "without.png"))
+    assert with_photo.width > without.width + 128

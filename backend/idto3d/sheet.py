@@ -2,11 +2,13 @@
 """The sheet: one labelled picture of a head's photos, views and expressions."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .errors import UserError
+from .photos.load import Photo, read_photo
 from .whole_file import whole
 
 MARGIN = 20
@@ -48,8 +50,8 @@ def compose_sheet(
 
     Above: the photos, cropped to their windows (by file name), beside them at the same size the head by the first
     photo's camera (or from the front), and its other views. Below: the expressions in the order in which they were
-    rendered. ``out`` is replaced only by a complete picture. Raises UserError E_SHEET_TILES when there is no tile,
-    E_SHEET_IMAGE when an image cannot be read.
+    rendered. A photo that cannot be read, so that the head was made without it, is left out. ``out`` is replaced only
+    by a complete picture. Raises UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE when one cannot be read.
     """
     folder = Path(tiles_dir)
     there = {name for name in (*_LARGE, *_VIEWS) if (folder / f"{name}.png").is_file()}
@@ -62,7 +64,7 @@ def compose_sheet(
         raise UserError("E_SHEET_TILES", f"There are no pictures in {folder.name}.", "Render the head first.")
     known = windows or {}
     sheet = _draw(
-        [_shown(_open(Path(path)), known.get(Path(path).name)) for path in photo_paths],
+        [_shown(photo, known.get(photo.name)) for photo in _readable(photo_paths)],
         [(label, _open(file)) for label, file in front],
         [(label, _open(file)) for label, file in views],
         [(label, _open(file)) for label, file in expressions],
@@ -75,20 +77,28 @@ def compose_sheet(
     return out
 
 
+def _readable(paths: Sequence[str | Path]) -> list[Photo]:
+    out = []
+    for path in paths:
+        with suppress(UserError):
+            out.append(read_photo(path))
+    return out
+
+
 def _open(file: Path) -> Image.Image:
     try:
         with Image.open(file) as image:
-            # A phone's photo is turned only by its EXIF tag.
-            return (ImageOps.exif_transpose(image) or image).convert("RGB")
+            return image.convert("RGB")
     except OSError as error:
         raise UserError("E_SHEET_IMAGE", f"{file.name} cannot be read as an image.", "Check the file.") from error
 
 
-def _shown(photo: Image.Image, window: Window | None) -> Image.Image:
+def _shown(photo: Photo, window: Window | None) -> Image.Image:
+    image = Image.fromarray(photo.image)
     if window is None:
-        return photo
+        return image
     left, top, side = window
-    return photo.crop((round(left), round(top), round(left + side), round(top + side)))
+    return image.crop((round(left), round(top), round(left + side), round(top + side)))
 
 
 def _draw(
