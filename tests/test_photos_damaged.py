@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 from PIL.Image import Exif
 from skimage import data
 
-from idto3d.errors import UserError
-from idto3d.photos import read_photo
+from idto3d.errors import Cancelled, UserError
+from idto3d.photos import load, read_photo
 from tests.test_photos_load import COLOURS, HEIC, quadrants
 
 
@@ -148,3 +148,15 @@ def test_fifty_megapixels_are_read(tmp_path: Path) -> None:
     photo = read_photo(tmp_path / "big.jpg")
     assert photo.image.shape == (6144, 8192, 3)
     assert np.abs(photo.image[10, 10].astype(int) - COLOURS["tl"]).max() <= 8
+
+
+def test_a_stop_while_a_photo_is_decoded_is_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C may come at any moment: it must not count as a damaged photo, which is left out."""
+
+    def stop(*_: object) -> None:
+        raise Cancelled
+
+    quadrants().save(tmp_path / "photo.png")
+    monkeypatch.setattr(load, "_decode", stop)
+    with pytest.raises(Cancelled):
+        read_photo(tmp_path / "photo.png")

@@ -11,8 +11,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of an OSError that mean a full disk."""
 
 
-class Cancelled(Exception):
-    """The user asked to stop; checkpoints are kept. resumable: whether there are any, where that is known."""
+class Cancelled(BaseException):
+    """The user asked to stop; checkpoints are kept. resumable: whether there are any, where that is known.
+
+    No Exception, as it may be raised anywhere: what catches the errors of decoders and nets has to let it through.
+    """
 
     def __init__(self, resumable: bool = False) -> None:
         super().__init__()
