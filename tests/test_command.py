@@ -104,6 +104,10 @@ def test_fit_tells_how_a_photo_is_understood(
     assert len(told.identity) > 10
     with Image.open(tmp_path / "fit" / "overlay.png") as picture:
         assert picture.size == (512, 512)
+    (tmp_path / "file").write_text("in the way")
+    assert main(["fit", str(portrait), "--out", str(tmp_path / "file"), "--json"]) == 1
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert error["code"] == "E_OUT_NOT_WRITABLE" and error["fix"]
 
 
 def test_fit_refuses_by_code_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from idto3d_shared.fit_file import FIT, fit_text
 
 from .clock import Events
+from .errors import UserError
 from .fit.overlay import overlay
 from .fit.record import record_fit
 from .fit.subject import fit_subject
@@ -23,7 +24,7 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
     """Write `out`/fit.json, as a bundle has it, and `out`/overlay.png, the fitted head over each photo; one `fit` event
     a photo.
 
-    Raises UserError of photos and of the fit; then nothing is written.
+    Raises UserError of photos and of the fit, then nothing is written, and E_OUT_NOT_WRITABLE.
     """
     read = read_pack(pack)
     model = load_head_model(read.file("head.safetensors"))
@@ -33,9 +34,13 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
     pictures = [overlay(model, face, photo.camera, fitted.fit.posed(model, photo)) for face, photo in pairs]
     for notice in (*notices, *fitted.notices):
         events({"type": "warning", "code": notice.code, "message": notice.message})
-    out.mkdir(parents=True, exist_ok=True)
-    (out / FIT).write_text(fit_text(record_fit(model, fitted.fit, fitted.faces)), encoding="utf-8")
-    Image.fromarray(np.concatenate(pictures, 1)).save(out / "overlay.png")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / FIT).write_text(fit_text(record_fit(model, fitted.fit, fitted.faces)), encoding="utf-8")
+        Image.fromarray(np.concatenate(pictures, 1)).save(out / "overlay.png")
+    except OSError as error:
+        message = f"Nothing can be saved in {out.name}: {error.strerror or error}."
+        raise UserError("E_OUT_NOT_WRITABLE", message, "Choose another folder.") from error
     for _, photo in pairs:
         events(fit_event(model, photo, str(out / "overlay.png")))
     events({"type": "done", "bundle": str(out)})
