@@ -57,11 +57,14 @@ def import_bundle(job: str, folder: Path) -> None:
 
 
 def use_sketch(job: str, folder: Path) -> None:
-    """The job was cancelled, and its head is to stay as it is: in its place, or out of its bundle."""
+    """The job was cancelled, and its head, of which `folder` is the bundle, is to stay as it is: in its place, or out
+    of the bundle."""
     work = _get().building
     work.reading = None
     building.drop_half_built(work)
-    if import_head.is_head(live.find(job)):
+    head = live.find(job)
+    if import_head.is_head(head):
+        head[import_head.PROPERTY][import_head.FOLDER] = str(folder)
         live.let_go(job)
     else:
         import_bundle(job, folder)

@@ -2,6 +2,7 @@
 """Generate a head, and what can be done with a job: cancel, resume, take out of the queue, import, dismiss."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,13 +158,29 @@ class IDTO3D_OT_use_sketch(ExplainedPoll, bpy.types.Operator):
         running = state.running()
         if running is None or running.sketch is None or self.job not in ("", running.id):
             return {"CANCELLED"}
+        record = state.jobs.record(running.id)
         state.jobs.cancel(running.id)
-        driver.use_sketch(running.id, running.sketch)
+        try:
+            folder = _kept(running.sketch, Path(str(record.request["out"]))) if record is not None else running.sketch
+        except OSError as error:
+            folder = running.sketch
+            self.report({"WARNING"}, f"Forget will delete this head's folder: no other could be made ({error})")
+        driver.use_sketch(running.id, folder)
         state.look_up_jobs()
         driver.redraw()
         if bpy.app.background:
             driver.run_until_idle(running.id, _POLL_SECONDS)
         return {"FINISHED"}
+
+
+def _kept(sketch: Path, out: Path) -> Path:
+    """A copy of a sketch's bundle, beside where the finished head may still come: the sketch itself goes with its job.
+    Raises OSError."""
+    number, kept = 1, out.with_name(f"{out.name} unfinished")
+    while kept.exists():
+        number += 1
+        kept = out.with_name(f"{out.name} unfinished {number}")
+    return Path(shutil.copytree(sketch, kept))
 
 
 class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):

@@ -146,6 +146,10 @@ def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
             assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
             ticks.until(lambda: state.running() is None)
             assert live.JOB not in head and is_head(head) and live.find(job) is None
+            bundle = Path(head["idto3d"]["folder"])
+            assert bundle == WORK / "heads" / "used unfinished"
+            state.jobs.forget(job)
+            assert (bundle / "head.npz").is_file(), "the head's folder went with the job"
             assert not any(live._SKETCH in material for material in head.data.materials)
             assert state.ended is not None and state.ended.state == "cancelled"
         else:
