@@ -5,6 +5,7 @@ What is left of the vertices are vertices of the full head, so that every key is
 stays as it is, hidden; so one can go back to it at any time.
 """
 
+import zlib
 from typing import Any
 
 import bmesh
@@ -21,6 +22,8 @@ SHARES = {"HALF": 0.5, "QUARTER": 0.25}
 FULL = "FULL"
 FROM = "idto3d_full"
 DENSITY = "idto3d_density"
+SHAPE = "idto3d_full_shape"
+"""Of a thinner head: a checksum of the neutral shape that the full one had."""
 _UV_STEPS = 1 << 20
 
 
@@ -55,6 +58,8 @@ def change(obj: Any, density: str) -> Steps[Any]:
     full = full_of(obj)
     made = full if density == FULL else existing(full, density)
     if made is None:
+        for outdated in _made(full, density):
+            stand_alone(outdated)
         made = yield from _thinner(full, density)
     if made != obj:
         show_instead(made, obj)
@@ -62,9 +67,24 @@ def change(obj: Any, density: str) -> Steps[Any]:
 
 
 def existing(full: Any, density: str) -> Any:
-    """The object that a full head has in a density, or None."""
+    """The object that a full head has in a density, or None: none, too, once pins or a sculptor moved the full one."""
+    return next((obj for obj in _made(full, density) if obj.get(SHAPE) == _checksum(full)), None)
+
+
+def stand_alone(obj: Any) -> None:
+    """A thinner head becomes one of its own."""
+    for name in (FROM, DENSITY, SHAPE):
+        obj.pop(name, None)
+
+
+def _made(full: Any, density: str) -> list[Any]:
     made = (obj for obj in bpy.data.objects if obj.get(FROM) == full and obj.get(DENSITY) == density)
-    return next((obj for obj in made if obj.users_scene), None)
+    return [obj for obj in made if obj.users_scene]
+
+
+def _checksum(full: Any) -> str:
+    places = mesh_data.places(full.data.shape_keys.key_blocks[0])
+    return f"{zlib.crc32(places.tobytes()):08x}"
 
 
 def _thinner(full: Any, density: str) -> Steps[Any]:
@@ -79,7 +99,7 @@ def _thinner(full: Any, density: str) -> Steps[Any]:
         bpy.data.meshes.remove(mesh)
         raise
     made = beside(full, mesh, f"{full.name} {density.lower()}")
-    made[FROM], made[DENSITY] = full, density
+    made[FROM], made[DENSITY], made[SHAPE] = full, density, _checksum(full)
     return made
 
 

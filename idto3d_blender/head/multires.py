@@ -26,8 +26,7 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     mesh = densities.without_faces(quarter.data, ~np.isin(names[part], wrap_head.SKIN))
     made = densities.beside(quarter, mesh, f"{full.name} multires")
     yield from scaled(densities.change(quarter, densities.density_of(head)), _QUARTERED, _QUARTERED)
-    for name in (densities.FROM, densities.DENSITY):
-        made.pop(name, None)
+    densities.stand_alone(made)
     made.hide_set(False)
     made.hide_render = False
     for block in made.data.shape_keys.key_blocks[1:]:

@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from . import densities, mesh_data, multires
-from .operators_head import HeadOperator
+from .operators_head import JOB, HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
 _ITEMS = (
@@ -19,13 +19,20 @@ _ITEMS = (
 
 class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
     """Show this head in all, half or a quarter of its quads, with all keys, materials and weights. The full head stays
-    in the file, hidden; what has been made once, which takes some seconds, is only shown again"""
+    in the file, hidden; what has been made once, which takes some seconds, is only shown again while that one keeps its
+    shape"""
 
     bl_idname = "idto3d.change_density"
     bl_label = "Change Density"
     bl_options = {"REGISTER", "UNDO"}
 
     density: bpy.props.EnumProperty(name="Density", items=_ITEMS, default="HALF")  # type: ignore[valid-type]
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        if JOB in context.object:
+            yield "Wait until the head is finished"
 
     def steps(self, context: Any) -> Steps[str]:
         before = context.object
@@ -52,6 +59,8 @@ class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
+        if JOB in context.object:
+            yield "Wait until the head is finished"
         if "face" not in mesh_data.part_names(context.object):
             yield "This head does not say which of its faces are skin: import it again"
 

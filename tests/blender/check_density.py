@@ -98,6 +98,27 @@ def check_deleted(full: Any) -> None:
     assert full.visible_get() and half.hide_render and full.data.shape_keys.key_blocks["smile"].value == 0.5
 
 
+def check_outdated(full: Any) -> None:
+    """A head that was moved since is thinned anew; what there was before stays, as a head of its own."""
+    full.hide_set(False)
+    bpy.context.view_layer.objects.active = full
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    before = bpy.context.object
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"} and bpy.context.object == before
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    for block in full.data.shape_keys.key_blocks:
+        block.points.foreach_set("co", (key_places(full, block.name) + np.float32(0.01)).ravel())
+    full.data.vertices.foreach_set("co", key_places(full).ravel())
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    after = bpy.context.object
+    moved = key_places(after) - key_places(before)
+    assert after != before and np.allclose(moved, 0.01, atol=1e-6)
+    assert densities.density_of(before) == densities.FULL and densities.full_of(before) == before
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    bpy.data.objects.remove(before)
+
+
 def check_elsewhere(full: Any) -> None:
     """The full head comes back from another scene, and from a collection that the view layer leaves out."""
     (home,) = full.users_collection
@@ -190,6 +211,7 @@ def main() -> None:
     check_head(full)
     check_separate(full)
     check_multires(full)
+    check_outdated(full)
     idto3d_blender.unregister()
     blender_session.leave()
 
