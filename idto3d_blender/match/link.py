@@ -59,7 +59,8 @@ class Link:
         return "busy" if self._running is not None else "ready"
 
     def ask(self, request: Mapping[str, Any]) -> int:
-        """Ask a `refit` without type, job and folder; returns its ticket. One that waits still is dropped."""
+        """Ask a `refit` without type, job and folder; returns its ticket. One that waits still is dropped. Where the
+        worker has gone, that is the answer."""
         self._ticket += 1
         self._next = {**request, "type": "refit", "job": str(self._ticket), "folder": str(self.folder)}
         self._send()
@@ -74,9 +75,9 @@ class Link:
                 answers += self._take(what)
             elif kind in ("exit", "unstarted") and self._ended is None:
                 self._ended = Problem("E_BACKEND_DIED", "The backend has ended.", "Leave the match and begin it again.")
-                answers += self._failed(self._ended)
         if self._ended is None and time.monotonic() - self._heard > _SLOW:
             self._ended = Problem("E_BACKEND_HUNG", "The backend does not answer.", "Leave the match and begin again.")
+        if self._ended is not None:
             answers += self._failed(self._ended)
         return answers
 

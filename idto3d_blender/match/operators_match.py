@@ -99,6 +99,8 @@ class AnsweredOperator(MatchOperator):
         match = session.get()
         if match is None or match.skin is None:
             yield "The backend is not ready yet"
+        if match is not None and match.link.state == "gone":
+            yield "The backend has ended. Leave the match and begin it again"
         if match is not None and match.projecting:
             yield "The photos are being projected"
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answers of the backend reach the file: by a timer while nothing is dragged, by the drag itself otherwise."""
 
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -88,7 +89,10 @@ def _timer() -> float | None:
     if session.get() is None:
         return None
     if listener is None:
-        pump()
+        try:
+            pump()
+        except Exception:  # a timer that raises is never called again
+            traceback.print_exc()
     return _PAUSE
 
 

@@ -22,6 +22,8 @@ from .lens import SENSOR, lens_of
 KIND = "match"
 KEY = "idto3d_match"
 """Property of the scene: what to give back, as JSON; of a camera: which photo, and its pinhole."""
+HEAD = "idto3d_match_head"
+"""Property of the scene: the head itself, whatever its name becomes."""
 POSE = "photo: "
 """What the names of the keys begin with that show the head as in its photos."""
 MOVED = "idto3d_moved"
@@ -31,16 +33,15 @@ _RENDER = ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y")
 
 def matched(scene: Any) -> Any:
     """The head that is matched in the scene, or None."""
-    saved = scene.get(KEY)
-    obj = scene.objects.get(json.loads(saved)["head"]) if saved else None
-    return obj if import_head.is_head(obj) else None
+    obj = scene.get(HEAD)
+    there = obj is not None and scene.objects.get(obj.name) == obj
+    return obj if there and import_head.is_head(obj) else None
 
 
 def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> None:
     """Make the cameras and the keys of the photos; pictures: number of a photo to the path of what it shows."""
     render = scene.render
     saved: dict[str, Any] = {
-        "head": obj.name,
         "render": {name: getattr(render, name) for name in _RENDER},
         "wire": obj.show_wire,
         "only_key": obj.show_only_shape_key,
@@ -68,6 +69,7 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         key.value = 0.0
         key.points.foreach_set("co", mesh_data.places(obj.data.shape_keys.key_blocks[0]).ravel())
     scene[KEY] = json.dumps(saved)
+    scene[HEAD] = obj
 
 
 def _rigs(obj: Any) -> list[Any]:
@@ -161,14 +163,15 @@ def end(scene: Any) -> None:
     for name, position in saved["rigs"].items():
         if name in bpy.data.objects:
             bpy.data.objects[name].data.pose_position = position
-    obj = scene.objects.get(saved["head"])
-    if import_head.is_head(obj):
+    obj = matched(scene)
+    if obj is not None:
         obj.show_wire = saved["wire"]
         obj.show_only_shape_key = saved["only_key"]
         for key in [k for k in obj.data.shape_keys.key_blocks if k.name.startswith(POSE)]:
             obj.shape_key_remove(key)
         obj.active_shape_key_index = min(saved["active_key"], len(obj.data.shape_keys.key_blocks) - 1)
-    del scene[KEY]
+    for key in (KEY, HEAD):
+        scene.pop(key, None)
 
 
 def origin_of(obj: Any) -> NDArray[np.float64]:

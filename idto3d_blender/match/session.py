@@ -22,13 +22,12 @@ from .link import Answer, Link
 
 @dataclass
 class Match:
-    """head: the object's name; bundle: its folder; fit: what fit.json says; paths: of the photos, "" where one is not
+    """bundle: the head's folder; fit: what fit.json says; paths: of the photos, "" where one is not
     to be found; link: the backend; skin, corners, weights, outlines: see the protocol's `refit`, None before the first
     answer; problem: the last that was wrong; first: ticket of a question that no drag waits for; drag: number of a pin
     that is on its way, and the pin; projecting: ticket of a projection, 0 while there is none; painted: its bundle,
     which a thread reads."""
 
-    head: str
     bundle: Path
     fit: FitFile
     paths: list[str]
@@ -91,7 +90,7 @@ def start(obj: Any, folder: Path, fit: FitFile, paths: list[str], link: Link | N
     if link is None:
         # The one that waits for photos, where there is one: it is ready at once.
         link = Link(session.get().jobs.lend(session.get().launch))
-    _match = Match(obj.name, folder, fit, paths, link)
+    _match = Match(folder, fit, paths, link)
     _match.first = link.ask(request(_match, obj))
     return _match
 

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,19 @@ def main() -> None:
     assert bpy.ops.idto3d.match_find_photo(filepath=str(moved)) == {"FINISHED"}
     assert match.paths[0] == str(moved)
 
-    # everything is given back
+    # a backend that has ended answers at once, and says so
+    match.link._process.kill()
+    end = time.monotonic() + 20
+    while match.link.state != "gone" and time.monotonic() < end:
+        match.link.poll()
+        time.sleep(0.01)
+    problem = match.link.wait(match.link.ask({}), 5.0).problem
+    assert problem is not None and problem.code == "E_BACKEND_DIED"
+    assert not bpy.ops.idto3d.pin_drag.poll()
+
+    # everything is given back, whatever the head is called by now
+    obj.name = "renamed"
+    assert stage.matched(scene) == obj
     assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
     assert "idto3d.reset_expressions" in check_polls.draw_all_panels()
     after = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
