@@ -98,11 +98,13 @@ class IDTO3D_OT_blend_people(HeadOperator, bpy.types.Operator):
         heads = _selected(context)
         if len(heads) < 2:
             yield "Select two heads or more"
+        if len(heads) > _MOST:
+            yield f"Select no more than {_MOST} heads"
         if any(blend_of(head) for head in heads):
             yield "Make the new head for good first"
 
     def execute(self, context: Any) -> set[str]:
-        heads = _selected(context)[:_MOST]
+        heads = _selected(context)
         if reason := blend_people.why_not(heads):
             self.report({"ERROR"}, f"{reason}.")
             return {"CANCELLED"}

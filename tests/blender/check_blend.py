@@ -93,6 +93,13 @@ def check_preview(anna: Any, ben: Any) -> Any:
     smile = 0.5 * (key_places(anna, "smile")[:body] + key_places(ben, "smile")[:body])
     assert np.abs(key_places(made, "smile")[:body] - smile).max() < 1e-6
     made.data.shape_keys.key_blocks["smile"].value = 0.0
+    # Nor does a key that one of them lacks stop it.
+    own = made.shape_key_add(name="her own", from_mix=False)
+    own.value = 1.0
+    person.shape = 0.75
+    assert np.abs(key_places(made)[:body] - 0.25 * a - 0.75 * b).max() < 1e-6
+    made.shape_key_remove(own)
+    person.shape = 0.5
     person.skin = 0.25
     nodes = made.data.materials[0].node_tree.nodes
     mixes = [node for node in nodes if "idto3d_share" in node and node.type == "MIX"]
