@@ -16,7 +16,7 @@ queued    job, position: it waits behind so many others; 0: its turn has come. S
 progress  job (or null: what comes before any job, such as loading), stage, step, steps, eta_seconds (of the stage, or
           null)
 preview   job, kind "mesh": path of a .npz with vertices (V,3) float32 in the bundle's frame (metres, Z up, facing -Y),
-          faces (F,3) or (F,4) int32, -1 last in a triangle, and, from the texture stage on, colours (V,3) uint8 sRGB.
+          faces (F,4) int32, -1 last in a triangle, and colours (V,3) uint8 sRGB.
           topology: an integer; while it stays, so do faces and the order of the vertices. kind "picture": path of a
           PNG. Files are written whole and never changed; the worker deletes all but the last three of a kind
 fit       job, photo (its file's name), verdict "good" | "fair" | "poor", reason (why it is not good, or ""),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bundle to .blend and pictures without a window, in a Python that has bpy:
 
-``python -m idto3d_blender.headless BUNDLE --blend head.blend --tiles DIR [--samples N] [--size PX]``
+``python -m idto3d_blender.head.headless BUNDLE --blend head.blend --tiles DIR [--samples N] [--size PX]``
 
 Standard output is one JSON object a line: ``blend``, then ``tile`` for each picture, then ``done``; or ``error`` with
 code, message and fix, and exit status 2. What Blender itself prints goes to standard error.
@@ -101,7 +101,7 @@ def run(folder: Path, blend: Path, tiles_folder: Path, samples: int, size: int, 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m idto3d_blender.headless", description="Head bundle to .blend")
+    parser = argparse.ArgumentParser(prog="python -m idto3d_blender.head.headless", description="Head bundle to .blend")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--blend", type=Path, required=True, help="file to save")
     parser.add_argument("--tiles", type=Path, required=True, help="folder for the pictures")

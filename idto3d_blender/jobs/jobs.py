@@ -123,7 +123,8 @@ class Jobs:
         for record in self.waiting:
             if record.id == job_id:
                 self.waiting = tuple(other for other in self.waiting if other.id != job_id)
-                self.records.write(replace(record, state="cancelled"))
+                with contextlib.suppress(OSError):  # as in _keep
+                    self.records.write(replace(record, state="cancelled"))
                 self.records.unlock(job_id)
 
     def resumable(self) -> list[Record]:

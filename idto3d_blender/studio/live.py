@@ -11,7 +11,7 @@ open another file. What happens to it decides what we do:
 - The user deleted it, or its scene: previews stop. The finished head is imported all the same, as a new object,
   because deleting it takes one key and making it again takes minutes.
 - It is being edited or sculpted: previews pause, and the finished head waits, until it is back in object mode.
-- Another file was opened: see driver.py.
+- Another file was opened: see file_events.py.
 """
 
 from collections.abc import Generator

@@ -89,8 +89,8 @@ def place(obj: Any, framing: Framing, azimuth: float, elevation: float, distance
 
 
 def add_lights(scene: Any, framing: Framing) -> list[Any]:
-    """Soft key light, fill, front and rim; powers follow the square of the head's size. No brighter: AgX takes the colour
-    out of bright skin, and Standard clips it."""
+    """Soft key light, fill, front and rim; powers follow the square of the head's size. No brighter: AgX takes the
+    colour out of bright skin, and Standard clips it."""
     size = framing.height
     lights = []
     for name, azimuth, elevation, distance, side, watts, colour in (

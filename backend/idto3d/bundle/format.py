@@ -48,7 +48,7 @@ class Wrinkles:
 
 @dataclass(frozen=True)
 class PhotoScore:
-    """One input photo: file name without folder, the cosine of its identity to the pooled one (or None), and what the
+    """One input photo: file name without folder, the cosine of its identity to the others' mean (or None), and what the
     fit says of it (anything JSON can hold)."""
 
     name: str

@@ -28,7 +28,8 @@ _PAUSE = 0.01  # seconds between two looks
 
 def write(context: Any, obj: Any, wanted: stage.Wanted, textures: Textures, folder: Path) -> Steps[Path]:
     """As `checked.write`; closed, the other Blender is ended."""
-    with tempfile.TemporaryDirectory(prefix="idto3d-export-") as scratch:
+    # On Windows the log stays locked until the killed process is gone, which is no reason to fail.
+    with tempfile.TemporaryDirectory(prefix="idto3d-export-", ignore_cleanup_errors=True) as scratch:
         blend, order, log = (Path(scratch) / name for name in ("head.blend", "order.json", "log.txt"))
         bpy.data.libraries.write(str(blend), {obj}, path_remap="ABSOLUTE")
         asked = {
