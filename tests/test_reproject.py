@@ -76,6 +76,10 @@ def test_seen_places_get_the_photos_colour_and_others_keep_theirs(given: tuple[L
     old = next(m for m in read_bundle(given[1].bundle).materials if m.name == "head").albedo
     assert np.array_equal(head, old)  # it has a map of one colour, which no photo is laid on
     assert new.fit is not None and np.array_equal(new.vertices, given[0].files.vertices)
+    # the pictures are the new head's: before, its preview was black
+    assert new.preview.shape[1] == 6 * len(new.preview)
+    front = new.preview[:, 2 * len(new.preview) : 3 * len(new.preview)].astype(int)
+    assert (np.abs(front - front[0, 0]).max(2) > 20).mean() > 0.1
 
 
 def test_pins_are_in_the_new_head_and_in_its_fit(given: tuple[LaidHead, Refit]) -> None:

@@ -21,6 +21,8 @@ from .evidence.close_up import enlarged
 from .evidence.gather import EYES_MATERIAL, Evidence, HairOver, gather_evidence
 from .evidence.hair_colour import hair_colour
 from .finish.head import PLAIN_SIZE
+from .finish.poses import pose_pictures
+from .finish.to_bundle import head_of_bundle
 from .fit.camera import PhotoCamera
 from .fit.check import GOOD
 from .fit.gaze import turn_eyes
@@ -31,6 +33,7 @@ from .fit.result import HeadFit, PhotoFit
 from .photos import Face, find_face, load_face_nets
 from .photos.load import read_photo
 from .places import check_place
+from .preview import preview_sheet
 from .prior.pack import read_pack
 from .protocol import Refit
 from .refit import LaidHead
@@ -61,7 +64,7 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
         what = "None of the photos that the head was made from is there."
         raise UserError("E_REFIT_PHOTOS", what, "Find them again, then project them.")
     _tell(events, "reading the photos' colours", 1)
-    evidence = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
+    evidence, shown = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
     _tell(events, "saving", 2)
     old = read_bundle(Path(request.bundle))
     seen = old.seen.copy()
@@ -75,7 +78,9 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
         expression_albedo={},
         fit=_fit_file(head, pulled.identity, pulled.photos),
     )
-    return write_bundle(bundle, out)
+    moved = head_of_bundle(bundle)
+    preview = preview_sheet(*shown, moved)
+    return write_bundle(replace(bundle, preview=preview, poses=pose_pictures(moved)), out)
 
 
 def _tell(events: Events, stage: str, step: int) -> None:
@@ -92,8 +97,8 @@ def _side(head: LaidHead) -> int:
 
 def _evidence(
     head: LaidHead, poses: Sequence[Posed], kept: Sequence[int], faces: Sequence[Face], size: int
-) -> Evidence:
-    """The photos' evidence for the moved head, with the skin's map at twice the size."""
+) -> tuple[Evidence, tuple[Face, PhotoFit]]:
+    """The photos' evidence for the moved head, with the skin's map at twice the size, and the best photo."""
     model = head.model
     cameras = [in_photo(p.camera, face.to_picture) for p, face in zip(poses, faces, strict=True)]
     poses = [
@@ -114,7 +119,7 @@ def _evidence(
     best = int(np.argmax([photo.weight for photo in photos]))
     skin = next(m for m in model.materials if m.name == SKIN)
     maps = {**evidence.maps, SKIN: enlarged(evidence.maps[SKIN], skin, model, evidence, (faces[best], laid[best]))}
-    return replace(evidence, maps=maps)
+    return replace(evidence, maps=maps), (faces[best], photos[best])
 
 
 def _photo_fit(face: Face, camera: PhotoCamera, pose: Posed, light: Array, residual: float) -> PhotoFit:

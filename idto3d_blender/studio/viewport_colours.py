@@ -30,7 +30,7 @@ def show(colours: str) -> None:
         asked = address in in_sight and address not in _refused
         plain = asked and shading.type == "SOLID" and shading.color_type == _THEIRS
         if _ours(address, shading) or plain:
-            if colours == PAINTING:
+            if colours == PAINTING and shading.color_type != PAINTING:
                 _before[address] = shading.color_type
             shading.color_type = _switched[address] = colours
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array
-from ..bundle import SKIN, BundleMaterial, Wrinkles, to_blender_frame, to_uint8
+from ..bundle import SKIN, Bundle, BundleMaterial, Wrinkles, to_blender_frame, to_head_frame, to_uint8
 from ..mesh.texels import make_texels
 from .eye_relief import iris_relief
 from .head import SEE_THROUGH, Head
@@ -41,6 +41,27 @@ def head_arrays(head: Head) -> dict[str, Any]:
         "expression_groups": tuple(group_of(name) for name in head.names),
         "seen": np.clip(head.seen, 0, 1).astype(np.float32),
     }
+
+
+def head_of_bundle(bundle: Bundle) -> Head:
+    """The head that a bundle holds: what `head_arrays` made its fields from, but for eight bits and relief."""
+    maps = {m.name: np.dstack([_levels(m.albedo[..., :3]), *_gloss(m)]) for m in bundle.materials}
+    alpha = {m.name: _levels(m.albedo[..., 3]) for m in bundle.materials if m.alpha != "opaque"}
+    return Head(
+        to_head_frame(bundle.vertices), to_head_frame(bundle.offsets), bundle.expressions, bundle.faces, bundle.uv,
+        bundle.faces_uv, bundle.part, bundle.parts, bundle.material, tuple(maps), maps, alpha, bundle.seen,
+    )  # fmt: skip
+
+
+def _levels(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.divide(image, np.float32(255), dtype=np.float32)
+
+
+def _gloss(material: BundleMaterial) -> list[NDArray[np.float32]]:
+    """Roughness and specular, each as a map of the albedo's size (S,S)."""
+    shape = material.albedo.shape[:2]
+    given = (material.roughness, material.specular)
+    return [_levels(v) if isinstance(v, np.ndarray) else np.full(shape, v, np.float32) for v in given]
 
 
 def _material(head: Head, name: str) -> BundleMaterial:
