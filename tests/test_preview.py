@@ -14,6 +14,7 @@ from idto3d.fit.result import PhotoFit
 from idto3d.headmodel import HeadModel
 from idto3d.preview import (
     ANGLES,
+    SIZE,
     LOOK_BACK_SIZE,
     close_up,
     photo_light,
@@ -148,8 +149,8 @@ def test_the_head_lies_where_the_photo_has_it(tiny: HeadModel, head: Head) -> No
     camera = camera_of(tiny, -25)
     posed = tiny.neutral.astype(np.float64)
     picture, person = photograph(tiny, camera, posed)
-    sheet = preview_sheet(face_of(tiny, camera, posed, picture, person=person), photo_of(tiny, -25), head, 96)
-    assert sheet.shape == (96, (2 + len(ANGLES)) * 96, 3) and sheet.dtype == np.uint8
+    sheet = preview_sheet(face_of(tiny, camera, posed, picture, person=person), photo_of(tiny, -25), head)
+    assert sheet.shape == (SIZE, (2 + len(ANGLES)) * SIZE, 3) and sheet.dtype == np.uint8
     tiles = np.split(sheet.astype(float), 2 + len(ANGLES), 1)
     outlines = [np.abs(tile - tile[0, 0]).max(2) > 30 for tile in tiles]
     same = (outlines[0] & outlines[1]).sum() / (outlines[0] | outlines[1]).sum()

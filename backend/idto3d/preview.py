@@ -26,16 +26,16 @@ LOOK_BACK_SIZE = 384
 ANGLES = (0.0, 35.0, 90.0, 180.0)
 
 
-def preview_sheet(face: Face, photo: PhotoFit, head: Head, size: int = SIZE) -> NDArray[np.uint8]:
-    """(size, 6 size, 3): photo, neutral head from its camera and in its light, front, three-quarter, side, back."""
-    crop, camera = close_up(face, photo.camera, size)
+def preview_sheet(face: Face, photo: PhotoFit, head: Head) -> NDArray[np.uint8]:
+    """(SIZE, 6 SIZE, 3): photo, neutral head from its camera and in its light, front, three-quarter, side, back."""
+    crop, camera = close_up(face, photo.camera, SIZE)
     light = photo_light(photo)
     # the photo's own mean background, since a face looks lighter before a dark one
     around = face.picture[(face.person < 0.2) & face.inside]
     grey = float(np.median(around)) / 255 if len(around) else GREY
-    tiles = [crop, to_uint8(render_head(head, camera, size, light, grey))]
+    tiles = [crop, to_uint8(render_head(head, camera, SIZE, light, grey))]
     for azimuth in ANGLES:
-        tiles.append(to_uint8(render_head(head, portrait(head, azimuth, size, elevation=4.0), size, portrait_light())))
+        tiles.append(to_uint8(render_head(head, portrait(head, azimuth, SIZE, elevation=4.0), SIZE, portrait_light())))
     return np.concatenate(tiles, 1)
 
 

@@ -13,6 +13,7 @@ from ..head import mesh_data
 
 LENS = 85.0
 SENSOR = 36.0
+_BACKDROP, _AMBIENT = (0.32, 0.10), 0.12  # linear grey: behind the head from below to above; all around
 MOVED = 0.02  # of the head's height: what moves less is no longer the face
 
 
@@ -112,7 +113,7 @@ def add_lights(scene: Any, framing: Framing) -> list[Any]:
     return lights
 
 
-def grey_world(top: float = 0.10, bottom: float = 0.32, ambient: float = 0.12) -> Any:
+def grey_world() -> Any:
     """A world that lights with an even grey, and that the camera sees as a vertical gradient (linear values)."""
     world = bpy.data.worlds.new("Portrait background")
     world.use_nodes = True
@@ -121,11 +122,11 @@ def grey_world(top: float = 0.10, bottom: float = 0.32, ambient: float = 0.12) -
     window = tree.nodes.new("ShaderNodeTexCoord")
     split = tree.nodes.new("ShaderNodeSeparateXYZ")
     gradient = tree.nodes.new("ShaderNodeMapRange")
-    gradient.inputs["To Min"].default_value = bottom
-    gradient.inputs["To Max"].default_value = top
+    gradient.inputs["To Min"].default_value = _BACKDROP[0]
+    gradient.inputs["To Max"].default_value = _BACKDROP[1]
     seen = tree.nodes.new("ShaderNodeBackground")
     even = tree.nodes.new("ShaderNodeBackground")
-    even.inputs["Color"].default_value = (ambient, ambient, ambient, 1.0)
+    even.inputs["Color"].default_value = (_AMBIENT, _AMBIENT, _AMBIENT, 1.0)
     path = tree.nodes.new("ShaderNodeLightPath")
     mix = tree.nodes.new("ShaderNodeMixShader")
     output = tree.nodes.new("ShaderNodeOutputWorld")

@@ -19,11 +19,12 @@ from ..render.skin import F0_OF_SPECULAR, sample_map
 from .head import Head
 
 GREY = 0.16
+DISTANCE = 1.2  # metres from which portraits are taken
 REACH = 1.15  # of a head's height that a portrait shows
 
 
-def portrait(head: Head, azimuth: float, size: int, distance: float = 1.2, elevation: float = 0.0) -> PhotoCamera:
-    """A camera that shows the whole head, around its middle; degrees, metres. azimuth +90 sees the person's left."""
+def portrait(head: Head, azimuth: float, size: int, elevation: float = 0.0) -> PhotoCamera:
+    """A camera that shows the whole head, around its middle; degrees. azimuth +90 sees the person's left."""
     low, high = head.vertices.min(0), head.vertices.max(0)
     centre = np.array([0.0, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
     reach = REACH * max(float(high[1] - low[1]), float(np.ptp(head.vertices[:, [0, 2]], axis=0).max()))
@@ -36,7 +37,7 @@ def portrait(head: Head, azimuth: float, size: int, distance: float = 1.2, eleva
         ]
     )
     middle = np.full(2, (size - 1) / 2)
-    return PhotoCamera(rotation, centre, size / reach, middle, 1 / distance)
+    return PhotoCamera(rotation, centre, size / reach, middle, 1 / DISTANCE)
 
 
 @torch.no_grad()
