@@ -14,8 +14,8 @@ from idto3d.fit.result import PhotoFit
 from idto3d.headmodel import HeadModel
 from idto3d.preview import (
     ANGLES,
-    SIZE,
     LOOK_BACK_SIZE,
+    SIZE,
     close_up,
     photo_light,
     photo_portrait,
