@@ -16,6 +16,7 @@ from idto3d.photos import Face, Photo, align, faces, find_face, five_points, rea
 from idto3d.photos.detect import Box
 from idto3d.photos.landmarks import CHIN, EYE_CORNERS, FOREHEAD, Landmarks
 from idto3d.photos.search import Candidate
+from idto3d_shared.photo_names import photo_names
 from tests.shipped import astronaut, nets
 
 
@@ -239,6 +240,16 @@ def test_read_faces_reports_each_photo(tmp_path: Path) -> None:
         read_faces([tmp_path / "bad.png"], nets())
     with pytest.raises(UserError, match="E_PHOTO_MISSING"):
         read_faces([], nets())
+
+
+def test_photos_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "me.png" for folder in ("one", "two", "three")]
+    for file in files:
+        file.parent.mkdir()
+        Image.fromarray(data.astronaut()).save(file)
+    found, _ = read_faces(files, nets())
+    assert [face.name for face in found] == ["me.png", "me (2).png", "me (3).png"] == photo_names(files)
+    assert photo_names(["a/x (2).jpg", "a/x.jpg", "b/x.jpg"]) == ["x (2).jpg", "x.jpg", "x (3).jpg"]
 
 
 def test_photos_that_end_at_the_forehead_are_told_unless_another_goes_on(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ preview   job, kind "mesh": path of a .npz with vertices (V,3) float32 in the bu
           faces (F,4) int32, -1 last in a triangle, and colours (V,3) uint8 sRGB.
           topology: an integer; while it stays, so do faces and the order of the vertices. kind "picture": path of a
           PNG. Files are written whole and never changed; the worker deletes all but the last three of a kind
-fit       job, photo (its file's name), verdict "good" | "fair" | "poor", reason (why it is not good, or ""),
+fit       job, photo (its name), verdict "good" | "fair" | "poor", reason (why it is not good, or ""),
           residual_mm (root mean square of the landmarks' distances), yaw, pitch (degrees, positive to the picture's
           right and up), expression (names with commas, the strongest first, or "neutral"), overlay: path of a PNG, the
           mesh laid over the photo, or null. One for each photo

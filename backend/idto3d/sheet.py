@@ -3,9 +3,12 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from idto3d_shared.photo_names import photo_names
 
 from .errors import UserError
 from .photos.load import Photo, read_photo
@@ -48,7 +51,7 @@ def compose_sheet(
 ) -> Path:
     """Compose the tiles that idto3d_blender.head.headless rendered, and the input photos, into the PNG ``out``.
 
-    Above: the photos, cropped to their windows (by file name), beside them at the same size the head by the first
+    Above: the photos, cropped to their windows (by `photo_names`), beside them at the same size the head by the first
     photo's camera (or from the front), and its other views. Below: the expressions in the order in which they were
     rendered. A photo that cannot be read, so that the head was made without it, is left out. ``out`` is replaced only
     by a complete picture. Raises UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE when one cannot be read.
@@ -79,9 +82,9 @@ def compose_sheet(
 
 def _readable(paths: Sequence[str | Path]) -> list[Photo]:
     out = []
-    for path in paths:
+    for path, name in zip(paths, photo_names(paths), strict=True):
         with suppress(UserError):
-            out.append(read_photo(path))
+            out.append(replace(read_photo(path), name=name))
     return out
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from idto3d_shared.errors import BundleError
     from idto3d_shared.fit_file import FIT, FitCamera, FitFile, FitPhoto, close_up, read_fit
     from idto3d_shared.live_link import SHAPES as ARKIT
+    from idto3d_shared.photo_names import photo_names
     from idto3d_shared.png import size_of
 else:
     _NAME = f"{__package__}.idto3d_shared"
@@ -36,6 +37,7 @@ else:
     from .idto3d_shared.errors import BundleError
     from .idto3d_shared.fit_file import FIT, FitCamera, FitFile, FitPhoto, close_up, read_fit
     from .idto3d_shared.live_link import SHAPES as ARKIT
+    from .idto3d_shared.photo_names import photo_names
     from .idto3d_shared.png import size_of
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "MaterialHeader",
     "bundle_folder",
     "close_up",
+    "photo_names",
     "read_bundle_files",
     "read_fit",
     "size_of",

@@ -59,7 +59,8 @@ class Session:
         return self.jobs.current.snapshot if self.jobs.current else None
 
     def fits(self) -> Mapping[str, Fit]:
-        """How well each photo of the running job, or of the last that ended, was understood, by its file's name."""
+        """How well each photo of the running job, or of the last that ended, was understood, by its name
+        (`photo_names`)."""
         latest = self.running() or self.jobs.finished
         return {fit.photo: fit for fit in latest.fits} if latest is not None else {}
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The box with which a head is asked for."""
 
-from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ..head import expressions
+from ..head.bundle import photo_names
 from ..jobs import session
 from . import panel_parts, progress_text, thumbnails
 from .properties import PHOTOS_USED, settings
@@ -22,7 +22,7 @@ class IDTO3D_UL_photos(bpy.types.UIList):
     ) -> None:
         row = layout.row(align=True)
         row.active = index < PHOTOS_USED
-        name = Path(item.path).name
+        name = _names(data)[index]
         fit = session.get().fits().get(name)
         # One of the two: with both, a sidebar of the usual width has no room for the name.
         if fit is None:
@@ -67,12 +67,18 @@ class IDTO3D_MT_photos(bpy.types.Menu):
         layout.operator("idto3d.clear_photos", icon="TRASH")
 
 
+def _names(given: Any) -> list[str]:
+    """What the backend calls the photos."""
+    return photo_names(photo.path for photo in given.photos)
+
+
 def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     if given.photos:
-        shown = Path(given.photos[min(max(given.photo_index, 0), len(given.photos) - 1)].path)
-        fit = session.get().fits().get(shown.name)
+        number = min(max(given.photo_index, 0), len(given.photos) - 1)
+        shown = given.photos[number].path
+        fit = session.get().fits().get(_names(given)[number])
         row = layout.split(factor=0.24)
-        row.template_icon(thumbnails.photo(str(fit.overlay or shown) if fit else str(shown)), scale=3.0)
+        row.template_icon(thumbnails.photo(str(fit.overlay or shown) if fit else shown), scale=3.0)
         row = row.row()
         row.template_list(
             "IDTO3D_UL_photos", "", given, "photos", given, "photo_index", rows=2, maxrows=PHOTOS_USED + 1

@@ -3,13 +3,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idto3d.errors import UserError
+from idto3d_shared.photo_names import photo_names
 
 from . import align
 from .blendshapes import score_blendshapes
@@ -160,16 +161,16 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
 
     A photo that cannot be used, E_FACE_COVERED where something lies over its mouth, is left out and reported as
     W_PHOTO_SKIPPED with its own error; when none can be used, the first one's UserError is raised. E_PHOTO_MISSING when
-    no photo is given. W_HAIR_CUT when none goes over the forehead.
+    no photo is given. W_HAIR_CUT when none goes over the forehead. Faces are called by `photo_names`.
     """
     if not paths:
         raise UserError("E_PHOTO_MISSING", "No photo was given.", "Choose at least one.")
     faces: list[Face] = []
     notices: list[Notice] = []
     first: UserError | None = None
-    for path in paths:
+    for path, name in zip(paths, photo_names(paths), strict=True):
         try:
-            face = find_face(read_photo(path), nets)
+            face = find_face(replace(read_photo(path), name=name), nets)
             _check_uncovered(face)
         except UserError as error:
             first = first or error
