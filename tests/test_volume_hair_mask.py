@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.volume.guided_filter import guided_upsample
 from idto3d.volume.hair_mask import hair_mask
 from tests.test_volume_hair import MODEL, SIZE, Shown, camera, cap, curtains, head_seen, overlap, photo, places
 
@@ -107,13 +106,3 @@ def test_a_picture_without_the_person_has_none() -> None:
     shown = paint(cap(camera(), 0.02), DARK, RED)
     empty = Shown(shown.picture, shown.inside, np.zeros((SIZE, SIZE), np.float32), shown.landmarks)
     assert not find(empty).any()
-
-
-def test_a_guided_filter_keeps_an_edge_of_the_guide_and_levels_what_is_even() -> None:
-    guide = np.zeros((40, 40, 3), np.float32)
-    guide[:, 20:] = 0.8
-    rough = (guide[..., 0] > 0).astype(np.float32)
-    rough[np.random.default_rng(0).random(rough.shape) < 0.1] = 0.5
-    fine = guided_upsample(guide, np.repeat(np.repeat(guide, 2, 0), 2, 1), rough, 3, 1e-4)
-    assert fine.shape == (80, 80)
-    assert fine[10:70, 10:38].max() < 0.2 and fine[10:70, 42:70].min() > 0.8

@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter
 from ..arrays import Array
 from ..fit.camera import PhotoCamera
 from ..headmodel import HeadModel
+from ..photos.guided_filter import guided_upsample
 from ..ramps import ramp
-from .guided_filter import guided_upsample
 from .head_view import HeadView, SeenFace, head_view
 
 SIZE = 256  # pixels of the picture in which kinds are told apart
@@ -46,13 +46,14 @@ def hair_mask(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCa
     if not (view.person & view.skin).any():
         return np.zeros(face.picture.shape[:2], np.float32)
     kinds = tell_kinds(view)
-    sharp = np.clip((kinds[..., HAIR] - 0.3) / 0.4, 0.0, 1.0)
+    sharp = np.clip((kinds[..., HAIR] - 0.3) / 0.4, 0.0, 1.0).astype(np.float32)
     whole = face.picture.shape[0]
     fine = min(whole, FINE)
     small, large = (
-        cv2.resize(face.picture, (n, n), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0 for n in (SIZE, fine)
+        np.asarray(cv2.resize(face.picture, (n, n), interpolation=cv2.INTER_AREA), np.uint8) for n in (SIZE, fine)
     )
-    out = guided_upsample(small, large, sharp, 3, 1e-3) * cv2.resize(view.person.astype(np.float32), (fine, fine))
+    out = np.clip(guided_upsample(small, large, sharp, 3, 1e-3), 0.0, 1.0)
+    out *= cv2.resize(view.person.astype(np.float32), (fine, fine))
     mask = cv2.resize(out, (whole, whole), interpolation=cv2.INTER_LINEAR)
     seen: Array = mask * np.clip(face.person * 2.0 - 0.5, 0.0, 1.0) * face.inside
     return seen.astype(np.float32)
