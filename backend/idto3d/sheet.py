@@ -100,8 +100,10 @@ def _shown(photo: Photo, window: Window | None) -> Image.Image:
     image = Image.fromarray(photo.image)
     if window is None:
         return image
-    left, top, side = window
-    return image.crop((round(left), round(top), round(left + side), round(top + side)))
+    left, top, side = map(round, window)
+    out = Image.new("RGB", (side, side), BACKGROUND)
+    out.paste(image, (-left, -top))
+    return out
 
 
 def _draw(
