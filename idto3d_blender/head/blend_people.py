@@ -105,10 +105,10 @@ def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, 
     for block in blocks[1:]:
         if not (all_keys or block.value):
             continue
-        offset = np.zeros_like(basis)
         if any(block.name not in keys for keys in sources):  # `finish` drops it
             block.points.foreach_set("co", basis.ravel())
             continue
+        offset = np.zeros_like(basis)
         parts = [mesh_data.places(k[block.name])[b.points] - f for k, b, f in zip(sources, bodies, first, strict=True)]
         offset[own.points] = mixture.mixed(parts, weights)
         if donor is not None and len(own.hair):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The box with which a head is asked for."""
 
+from itertools import islice
 from typing import Any
 
 import bpy
@@ -22,7 +23,7 @@ class IDTO3D_UL_photos(bpy.types.UIList):
     ) -> None:
         row = layout.row(align=True)
         row.active = index < PHOTOS_USED
-        name = _names(data)[index]
+        name = _name(data, index)
         fit = session.get().fits().get(name)
         # One of the two: with both, a sidebar of the usual width has no room for the name.
         if fit is None:
@@ -67,16 +68,16 @@ class IDTO3D_MT_photos(bpy.types.Menu):
         layout.operator("idto3d.clear_photos", icon="TRASH")
 
 
-def _names(given: Any) -> list[str]:
-    """What the backend calls the photos."""
-    return photo_names(photo.path for photo in given.photos)
+def _name(given: Any, number: int) -> str:
+    """What the backend calls a photo: the ones before it tell."""
+    return photo_names(photo.path for photo in islice(given.photos, number + 1))[number]
 
 
 def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     if given.photos:
         number = min(max(given.photo_index, 0), len(given.photos) - 1)
         shown = given.photos[number].path
-        fit = session.get().fits().get(_names(given)[number])
+        fit = session.get().fits().get(_name(given, number))
         row = layout.split(factor=0.24)
         row.template_icon(thumbnails.photo(str(fit.overlay or shown) if fit else shown), scale=3.0)
         row = row.row()
