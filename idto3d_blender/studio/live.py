@@ -11,6 +11,8 @@ open another file. What happens to it decides what we do:
 - The user deleted it, or its scene: previews stop. The finished head is imported all the same, as a new object,
   because deleting it takes one key and making it again takes minutes.
 - It is being edited or sculpted: previews pause, and the finished head waits, until it is back in object mode.
+- A sketch's keys are set or moved: previews of other faces, which have no keys, pause. The finished head has all keys,
+  and is set and moved by the same values, actions, strips and drivers.
 - Another file was opened: see file_events.py.
 """
 
@@ -19,7 +21,7 @@ from typing import Any
 
 import bpy
 
-from ..head import import_head, naming, poses, room
+from ..head import hand_over, import_head, naming, poses, room
 from ..head.parts import Interrupted, Parts
 from .preview_mesh import MATERIAL, Shape, move, new_mesh, same_topology
 
@@ -76,6 +78,8 @@ def show(shape: Shape, name: str) -> Generator[Any, None, bool]:
         move(obj.data, shape)
         yield
         return True
+    if obj is not None and _in_use(obj.data.shape_keys):
+        return False
     parts = Parts()
     try:
         yield from new_mesh(parts, shape, name)
@@ -104,6 +108,10 @@ def _place(shape: Shape, name: str, parts: Parts) -> None:
     link(obj)
     _names[shape.job] = obj.name
     _shown.add(shape.job)
+
+
+def _in_use(keys: Any) -> bool:
+    return keys is not None and (hand_over.is_moved(keys) or any(key.value for key in keys.key_blocks[1:]))
 
 
 def exchange(obj: Any, mesh: Any) -> None:
@@ -155,10 +163,14 @@ def finish(job: str, built: Any) -> Any:
         built[JOB] = job
         _names[job] = built.name
         return built
-    posed = {key.name: key.value for key in obj.data.shape_keys.key_blocks[1:]} if obj.data.shape_keys else {}
-    exchange(obj, built.data)
-    for key in obj.data.shape_keys.key_blocks[1:]:
+    before, keys = obj.data.shape_keys, built.data.shape_keys
+    posed = {key.name: key.value for key in before.key_blocks[1:]} if before else {}
+    for key in keys.key_blocks[1:]:
         key.value = posed.get(key.name, 0.0)
+    if before:
+        hand_over.give_motion(before, keys)
+        hand_over.give_drivers(before, keys)
+    exchange(obj, built.data)
     obj[import_head.PROPERTY] = built[import_head.PROPERTY].to_dict()
     if poses.PROPERTY in built:
         obj[poses.PROPERTY] = {name: bytes(kept) for name, kept in built[poses.PROPERTY].items()}

@@ -141,6 +141,8 @@ def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
         bpy.context.view_layer.update()
         posed = points(head.evaluated_get(bpy.context.evaluated_depsgraph_get()))
         assert np.allclose(posed, smile + wanted - basis, atol=1e-6), "the keys stayed behind"
+        keys["smile"].keyframe_insert("value", frame=bpy.context.scene.frame_current)
+        keys["mouth_stretch"].driver_add("value").driver.expression = "0.25"
         if use:
             assert "idto3d.use_sketch" in check_polls.draw_all_panels()
             assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
@@ -156,7 +158,14 @@ def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
             (WORK / "heads" / "unused.go").touch()
             ticks.until(lambda j=job: not driver.alive(j))  # type: ignore[misc]
             assert is_head(head) and np.allclose(points(head), basis, atol=1e-6)
-            assert head.data.shape_keys.key_blocks["smile"].value == 1.0, "the pose is lost"
+            moved = head.data.shape_keys
+            assert moved.key_blocks["smile"].value == 1.0, "the pose is lost"
+            assert moved.animation_data.action is not None, "the animation is lost"
+            (curve,) = moved.animation_data.drivers
+            assert (curve.data_path, curve.driver.expression) == ('key_blocks["mouth_stretch"].value', "0.25")
+            moved.key_blocks["smile"].value = 0.0
+            bpy.context.scene.frame_set(bpy.context.scene.frame_current)
+            assert moved.key_blocks["smile"].value == 1.0, "the action moves nothing"
         assert not leftovers(), leftovers()
     counts = [len(blocks) for blocks in (bpy.data.meshes, bpy.data.materials, bpy.data.images)]
     assert counts == [b + 2 * n for b, n in zip(before, (1, 4, 8), strict=True)], (before, counts)

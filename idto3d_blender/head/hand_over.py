@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What moves the shape keys of one form of a head, given to another form of it: the active action and the strips."""
+
+from typing import Any
+
+_OF_STRIP = (
+    "action_frame_start", "action_frame_end", "frame_start", "frame_end", "scale", "repeat", "blend_in", "blend_out",
+    "blend_type", "extrapolation", "influence", "mute", "use_reverse",
+)  # fmt: skip
+
+
+def is_moved(keys: Any) -> bool:
+    """Keys have an action, strips or drivers."""
+    data = keys.animation_data if keys is not None else None
+    return data is not None and (data.action is not None or len(data.nla_tracks) > 0 or len(data.drivers) > 0)
+
+
+def give_motion(given: Any, made: Any) -> None:
+    """The keys ``made`` are moved as the keys ``given`` are; drivers stay as they are."""
+    before = given.animation_data
+    after = made.animation_data
+    if before is None and after is None:
+        return
+    after = after or made.animation_data_create()
+    after.action = None
+    while after.nla_tracks:
+        after.nla_tracks.remove(after.nla_tracks[0])
+    if before is None:
+        return
+    for track in before.nla_tracks:
+        _copy_track(track, after)
+    if before.action is not None:
+        after.action = before.action
+        _take_slot(before, after, "action_slot")
+
+
+def give_drivers(given: Any, made: Any) -> None:
+    """The keys ``made`` get the drivers of the keys ``given``, but of those that they lack."""
+    data = given.animation_data
+    if data is None or not len(data.drivers):
+        return
+    own = {f'key_blocks["{name}"].value' for name in made.key_blocks.keys()}
+    after = made.animation_data or made.animation_data_create()
+    for curve in data.drivers:
+        if curve.data_path in own:
+            after.drivers.from_existing(src_driver=curve)
+
+
+def _copy_track(track: Any, data: Any) -> None:
+    made = data.nla_tracks.new()
+    made.name, made.mute = track.name, track.mute
+    for strip in track.strips:
+        if strip.action is None:  # transitions and meta strips
+            continue
+        copy = made.strips.new(strip.name, int(strip.frame_start), strip.action)
+        _take_slot(strip, copy, "action_slot")
+        for name in _OF_STRIP:
+            setattr(copy, name, getattr(strip, name))
+
+
+def _take_slot(given: Any, made: Any, name: str) -> None:
+    """From Blender 4.4 on actions have slots."""
+    slot = getattr(given, name, None)
+    if slot is not None:
+        setattr(made, name, slot)
