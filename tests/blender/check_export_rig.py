@@ -51,10 +51,11 @@ def check_animation(head: Any, rig: Any) -> None:
     for name in names:
         assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}, name
     assert blocks() == before and 'pose.bones["head"]' in str([c.data_path for c in curves_of(rig)])
-    for name in names:
-        written = (folder / FILES[name]).read_bytes()
+    export_strip(head, rig, WORK / "strip")
+    for name, place in (*((name, folder) for name in names), ("THREE", WORK / "strip")):
+        written = (place / FILES[name]).read_bytes()
         assert (b'"name":"Good_day"' if name in ("THREE", "GODOT") else b"Good_day\0\x01AnimStack") in written, name
-        objects, found = read(name, folder / FILES[name])
+        objects, found = read(name, place / FILES[name])
         assert found.moving == {"keys", "bones"}, f"{name}: {found.moving}"
         mesh = next(obj for obj in objects if obj.type == "MESH" and obj.data.shape_keys is not None)
         bones = next(obj for obj in objects if obj.type == "ARMATURE")
@@ -70,6 +71,22 @@ def check_animation(head: Any, rig: Any) -> None:
             assert bones.matrix_world.translation.length < 1e-4, f"{name}: the rig is moved"
         wanted = [(0.0, 0.0, 0.0), (0.5, 0.25, 0.1), (1.0, 0.5, 0.2)]
         assert np.abs(np.array(seen) - wanted).max() < 0.1, f"{name}: {seen}"
+
+
+def export_strip(head: Any, rig: Any, folder: Path) -> None:
+    """A take in a strip of its own is exported as that strip plays it; of several, nothing but a note."""
+    choice = export.Choice(export.BY_NAME["THREE"], animation=True)
+    for owner in (head.data.shape_keys, rig):
+        data = owner.animation_data
+        strip = data.nla_tracks.new().strips.new("Good day", 111, data.action)
+        if bpy.app.version >= (4, 4):
+            strip.action_slot = data.action_slot
+        data.action = None
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 111, 135
+    assert not any("Strips" in note for note in export.notes(head, choice))
+    assert bpy.ops.idto3d.export(directory=str(folder), preset="THREE") == {"FINISHED"}
+    head.data.shape_keys.animation_data.nla_tracks.new().strips.new("once more", 151, strip.action)
+    assert any("Strips stay behind" in note for note in export.notes(head, choice))
 
 
 def curves_of(rig: Any) -> Any:

@@ -48,7 +48,7 @@ _FOR_PEOPLE = {
 @dataclass(frozen=True)
 class Choice:
     """What a user wants. groups: of keys, see `keys.GROUPS`; textures: None as the preset has them; rig: with the
-    armature, where the head has one; animation: with its active actions, in the scene's frames."""
+    armature, where the head has one; animation: what is `motion.played`, in the scene's frames."""
 
     preset: Preset
     groups: Collection[str] = keys.GROUPS
@@ -120,6 +120,8 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append(f"This head's keys cannot show {', '.join(name for name in keys.VRM if name in missing)}")
     if choice.animation and _moves(obj) and not choice.preset.animated:
         lines.append(f"{choice.preset.title} gets the head without its animation")
+    if choice.animation and any(motion.left_strips(owner) for owner in (obj.data.shape_keys, stage.armature_of(obj))):
+        lines.append("Strips stay behind: bake them into one action first (NLA Editor, Strip > Bake Action)")
     if choice.preset.format == "USD":
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []
@@ -152,7 +154,7 @@ def _move(aside: Path, target: Path, main: Path) -> None:
 
 
 def _moves(obj: Any) -> bool:
-    return motion.is_moving(obj.data.shape_keys) or motion.is_moving(stage.armature_of(obj))
+    return any(motion.played(owner) is not None for owner in (obj.data.shape_keys, stage.armature_of(obj)))
 
 
 def _licence(obj: Any) -> str:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head's animation for an exporter: the active actions of its keys and of its rig, within the scene's frames."""
+"""A head's animation for an exporter: the active actions of its keys and of its rig, or their only strips, within the
+scene's frames."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -34,31 +35,61 @@ def is_moving(owner: Any) -> bool:
     return data is not None and (data.action is not None or any(track.strips for track in data.nla_tracks))
 
 
+@dataclass(frozen=True)
+class Played:
+    """source: the animation data or the strip whose action plays; begin: frames by which it plays later."""
+
+    source: Any
+    begin: float = 0.0
+
+
+def played(owner: Any) -> Played | None:
+    """What an exporter gets of shape keys or an armature: the active action, or a strip that is alone and unchanged.
+    None where nothing moves them, or several strips do."""
+    data = owner.animation_data if owner is not None else None
+    if data is None or data.action is not None:
+        return Played(data) if data is not None else None
+    strips = _strips(data)
+    if len(strips) != 1 or (strips[0].scale, strips[0].repeat, strips[0].use_reverse) != (1.0, 1.0, False):
+        return None
+    return Played(strips[0], strips[0].frame_start - strips[0].action_frame_start)
+
+
+def left_strips(owner: Any) -> bool:
+    """Strips move shape keys or an armature, and not all that they do is `played`."""
+    data = owner.animation_data if owner is not None else None
+    return data is not None and bool(_strips(data)) and (data.action is not None or played(owner) is None)
+
+
+def _strips(data: Any) -> list[Any]:
+    return [strip for track in data.nla_tracks if not track.mute for strip in track.strips if not strip.mute]
+
+
 def name_of(*owners: Any) -> str:
-    """What the animation of keys and armature is called: as the first active action of them."""
-    moved = (owner.animation_data for owner in owners if owner is not None)
-    return next((data.action.name for data in moved if data is not None and data.action is not None), "Animation")
+    """What the animation of keys and armature is called: as the first action of them that is `played`."""
+    return next((one.source.action.name for owner in owners if (one := played(owner)) is not None), "Animation")
 
 
 def hand_on(given: Any, made: Any, scale: float = 1.0) -> None:
-    """Give ``made`` a copy of the active action of ``given``, so that names in it can be changed. scale: of the copy's
-    bones. What moves an armature as a whole stays behind."""
-    before = given.animation_data
-    if before is None or before.action is None:
+    """Give ``made`` a copy of the action of ``given`` that is `played`, so that names in it can be changed. scale: of
+    the copy's bones. What moves an armature as a whole stays behind."""
+    before = played(given)
+    if before is None:
         return
     after = made.animation_data_create()
-    after.action = before.action.copy()
-    slot = getattr(before, "action_slot", None)  # from 4.4 on
+    after.action = before.source.action.copy()
+    slot = getattr(before.source, "action_slot", None)  # from 4.4 on
     if slot is not None:
         after.action_slot = after.action.slots[slot.identifier]
     curves = _curves(after)
     for curve in list(curves):
         if not curve.data_path.startswith(("pose.bones", "key_blocks")):
             curves.remove(curve)
-        elif curve.data_path.endswith(".location"):
-            for point in curve.keyframe_points:
-                for place in (point.co, point.handle_left, point.handle_right):
-                    place.y *= scale
+            continue
+        up = scale if curve.data_path.endswith(".location") else 1.0
+        for point in curve.keyframe_points if (up, before.begin) != (1.0, 0.0) else ():
+            for place in (point.co, point.handle_left, point.handle_right):
+                place.x, place.y = place.x + before.begin, place.y * up
 
 
 def _curves(data: Any) -> Any:
