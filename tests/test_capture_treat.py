@@ -70,6 +70,18 @@ def test_calibration_to_the_face_at_rest() -> None:
     assert not at.shapes[0].any() and not at.eyes.any()
 
 
+def test_what_is_bridged_is_no_rest() -> None:
+    times = np.arange(31) / 10
+    channels = np.zeros((31, 61))
+    channels[:, JAW] = np.where(times < 1.0, 0.6, np.where(times < 2.0, 0.0, 0.5))
+    seen = times >= 0.9  # first of all in the middle of a word
+    given = take_of(times, channels, seen)
+    at = treat(given, Treatment(rest=(0.0, 2.0), fps=10.0))
+    np.testing.assert_allclose(at.shapes[[15, -1], JAW], [0.0, 0.5], atol=1e-9)
+    with pytest.raises(ValueError, match="not seen"):
+        treat(given, Treatment(rest=(0.0, 0.8)))
+
+
 def test_the_head_turns_from_where_it_rested() -> None:
     # Filmed from the side and below, a nod is a nod.
     rest = Rotation.from_euler("YXZ", [0.6, -0.2, 0.1])

@@ -5,6 +5,7 @@ from typing import Any
 
 import bpy
 
+from .table import FaceTake
 from .treat import REGIONS, Treatment
 
 
@@ -27,7 +28,7 @@ class IDTO3D_capture(bpy.types.PropertyGroup):
         name="Calibrate",
         description="When in the take the face is at rest. What it shows there counts as nothing",
         items=(
-            ("START", "First Second", "The take begins with a face at rest that looks ahead"),
+            ("START", "First Second", "The face is at rest and looks ahead when it is first seen"),
             ("RANGE", "Range", "From and to a second of the take"),
             ("NONE", "Off", "Take the values as they are"),
         ),
@@ -89,11 +90,12 @@ def settings() -> Any:
     return bpy.context.window_manager.idto3d_capture
 
 
-def treatment(scene: Any) -> Treatment:
-    """As the panel has it, for the scene's frame rate."""
+def treatment(scene: Any, take: FaceTake) -> Treatment:
+    """As the panel has it, for the scene's frame rate. The first second is that from which the face is seen."""
     given = settings()
     yaw, pitch, roll = (-1.0 if flip else 1.0 for flip in given.flip)
-    rest = {"START": (0.0, 1.0), "RANGE": (given.rest_from, given.rest_to), "NONE": None}[given.rest]
+    begin = float(take.times[take.tracked.argmax()])
+    rest = {"START": (begin, begin + 1.0), "RANGE": (given.rest_from, given.rest_to), "NONE": None}[given.rest]
     return Treatment(
         rest=rest,
         cutoff=given.cutoff if given.smooth else 0.0,

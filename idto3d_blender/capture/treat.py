@@ -74,7 +74,8 @@ def treat(take: FaceTake, how: Treatment) -> Treated:
         both = [SHAPES.index("mouthLeft"), SHAPES.index("mouthRight")]
         shapes[:, both] = shapes[:, both[::-1]]
     if how.rest is not None:
-        shapes, head, eyes = _calibrated(take.times, shapes, head, eyes, how.rest)
+        at_rest = _at_rest(take, *how.rest)
+        shapes, head, eyes = _calibrated(at_rest, shapes, head, eyes)
     channels = np.concatenate([shapes, np.unwrap(head, axis=0), eyes.reshape(-1, 6)], 1)
     if how.cutoff > 0 and len(channels) > 1:
         beta = np.where(np.arange(channels.shape[1]) < len(SHAPES), how.beta, _ANGLE_BETA * how.beta)
@@ -96,13 +97,19 @@ def region_of(shape: str) -> str:
     return _REGION_OF.get(stem, stem)
 
 
-def _calibrated(
-    times: Array, shapes: Array, head: Array, eyes: Array, rest: tuple[float, float]
-) -> tuple[Array, Array, Array]:
-    """What is more than at rest, stretched so that full stays full; rotations from those at rest."""
-    rows = (times >= rest[0] - 1e-9) & (times <= rest[1] + 1e-9)
+def _at_rest(take: FaceTake, first: float, last: float) -> Array:
+    """(T,) bool: moments from first to last in which the face was seen: bridged ones tell nothing of it."""
+    rows = (take.times >= first - 1e-9) & (take.times <= last + 1e-9)
     if not rows.any():
         raise ValueError("The time at rest lies outside the take")
+    if not (rows & take.tracked).any():
+        raise ValueError("The face was not seen in the time at rest")
+    return rows & take.tracked
+
+
+def _calibrated(rows: Array, shapes: Array, head: Array, eyes: Array) -> tuple[Array, Array, Array]:
+    """What is more than at rest, in the moments rows (T,) bool, stretched so that full stays full; rotations from those
+    at rest."""
     base = np.minimum(np.median(shapes[rows], 0), _MOST_REST)
     out = np.clip((shapes - base) / (1 - base), 0.0, 1.0)
     for one, other in _PAIRS:
