@@ -91,6 +91,8 @@ def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, 
     blocks = made.data.shape_keys.key_blocks
     own = body_of(made)
     bodies = [body_of(head) for head in heads]
+    if any(len(body.points) != len(own.points) for body in bodies):  # somebody cut the mesh
+        return
     sources = [head.data.shape_keys.key_blocks for head in heads]
     first = [mesh_data.places(keys[0])[body.points] for keys, body in zip(sources, bodies, strict=True)]
     basis = mesh_data.places(blocks[0])

@@ -6,8 +6,8 @@ from typing import Any
 
 import bpy
 
-from . import densities, mesh_data, multires
-from .operators_head import JOB, HeadOperator
+from . import densities, mesh_data, multires, separate
+from .operators_head import HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
 _ITEMS = (
@@ -22,6 +22,7 @@ class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
     in the file, hidden; what has been made once, which takes some seconds, is only shown again while that one keeps its
     shape"""
 
+    remakes = True
     bl_idname = "idto3d.change_density"
     bl_label = "Change Density"
     bl_options = {"REGISTER", "UNDO"}
@@ -31,8 +32,8 @@ class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        if JOB in context.object:
-            yield "Wait until the head is finished"
+        if separate.is_part(context.object):
+            yield "Take its parts together first"
 
     def steps(self, context: Any) -> Steps[str]:
         before = context.object
@@ -52,6 +53,7 @@ class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
     """A new object to sculpt on: the skin in a quarter of its quads with a Multiresolution modifier that holds the full
     head's shape, and all keys. Without hair, eyes and teeth"""
 
+    remakes = True
     bl_idname = "idto3d.multires_base"
     bl_label = "Multires Base"
     bl_options = {"REGISTER", "UNDO"}
@@ -59,8 +61,6 @@ class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        if JOB in context.object:
-            yield "Wait until the head is finished"
         if "face" not in mesh_data.part_names(context.object):
             yield "This head does not say which of its faces are skin: import it again"
 

@@ -16,9 +16,11 @@ JOB = "idto3d_job"  # marks a head that is still being made, see studio/live.py
 
 
 class HeadOperator(ExplainedPoll):
-    """Works on the active object, a head of ours, in object mode; changes: the head itself."""
+    """Works on the active object, a head of ours, in object mode; changes: the head itself; remakes: its mesh, which
+    neither a job nor sliders of people may change meanwhile."""
 
     changes = True
+    remakes = False
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
@@ -28,6 +30,10 @@ class HeadOperator(ExplainedPoll):
             yield OBJECT_MODE
         if cls.changes and (context.object.library is not None or context.object.data.library is not None):
             yield "This head is linked from another file"
+        if cls.remakes and JOB in context.object:
+            yield "Wait until the head is finished"
+        if cls.remakes and len(context.object.idto3d_blend.people):
+            yield "Make the new head for good first"
 
 
 def select_only(context: Any, obj: Any) -> None:
@@ -87,6 +93,7 @@ class IDTO3D_OT_life_size(HeadOperator, bpy.types.Operator):
 class IDTO3D_OT_cut_neck(HeadOperator, bpy.types.Operator):
     """Cut the bust level at the neck, for a plinth or a body. Mix people before: a cut head has a mesh of its own"""
 
+    remakes = True
     bl_idname = "idto3d.cut_neck"
     bl_label = "Cut Neck"
     bl_options = {"REGISTER", "UNDO"}
@@ -105,8 +112,8 @@ class IDTO3D_OT_cut_neck(HeadOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        if JOB in context.object or context.object.data.users > 1:
-            yield "Wait until the head is finished, and make its mesh its own"
+        if context.object.data.users > 1:
+            yield "Another object has this head's mesh, too: make it a single user first"
 
     def execute(self, context: Any) -> set[str]:
         if not clean_neck.cut(context.object, self.height, self.close):

@@ -7,8 +7,8 @@ from typing import Any
 import bpy
 
 from ..polls import ExplainedPoll
-from . import rig
-from .operators_head import JOB, HeadOperator, select_only
+from . import densities, rig, separate
+from .operators_head import HeadOperator, select_only
 
 
 def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:
@@ -25,6 +25,7 @@ _ITEMS: list[tuple[str, str, str]] = []
 class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
     """Give the head an armature: neck, head, jaw, eyes, and a target that the eyes can look at"""
 
+    remakes = True
     bl_idname = "idto3d.add_rig"
     bl_label = "Add Rig"
     bl_options = {"REGISTER", "UNDO"}
@@ -34,10 +35,10 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
         yield from super().why_not(context)
         if rig.rig_of(context.object) is not None:
             yield "This head has a rig already"
-        if JOB in context.object:
-            yield "Wait until the head is finished"
         if not context.object.visible_get():
             yield "Show the head first"
+        if densities.full_of(context.object) != context.object or separate.is_part(context.object):
+            yield "Show the full head in one piece first: what is made of it has its rig, too"
 
     def execute(self, context: Any) -> set[str]:
         taken = [name for name in rig.BONES if name in context.object.vertex_groups]

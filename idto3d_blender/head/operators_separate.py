@@ -8,7 +8,7 @@ import bpy
 
 from ..polls import ExplainedPoll
 from . import separate
-from .operators_head import JOB, HeadOperator
+from .operators_head import HeadOperator
 from .stepwise import Steps, StepsOperator
 
 
@@ -16,6 +16,7 @@ class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
     """Make an object of each material or part, all with the keys, which follow the skin's. The whole head stays in the
     file, hidden: Whole Head brings it back. Exports, matching and densities are for the whole one"""
 
+    remakes = True
     bl_idname = "idto3d.separate_parts"
     bl_label = "Separate Parts"
     bl_options = {"REGISTER", "UNDO"}
@@ -31,8 +32,8 @@ class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        if JOB in context.object or separate.is_part(context.object):
-            yield "Wait until the head is finished, or take its parts together first"
+        if separate.is_part(context.object):
+            yield "Take its parts together first"
 
     def steps(self, context: Any) -> Steps[str]:
         made = yield from separate.separate(context.object, self.by == "PART")

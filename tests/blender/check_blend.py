@@ -93,6 +93,7 @@ def check_preview(anna: Any, ben: Any) -> Any:
     smile = 0.5 * (key_places(anna, "smile")[:body] + key_places(ben, "smile")[:body])
     assert np.abs(key_places(made, "smile")[:body] - smile).max() < 1e-6
     made.data.shape_keys.key_blocks["smile"].value = 0.0
+    check_unfinished()
     # Nor does a key that one of them lacks stop it.
     own = made.shape_key_add(name="her own", from_mix=False)
     own.value = 1.0
@@ -168,6 +169,13 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
         bpy.data.objects.remove(other)
     bpy.data.orphans_purge(do_recursive=True)
     assert np.abs(pixel(made, "skin_albedo")[:3] - (0.25 * np.array(RED) + 0.75 * np.array(BLUE))).max() <= 1
+
+
+def check_unfinished() -> None:
+    """Sliders move the mesh of a mixture: nothing else remakes it meanwhile."""
+    ops = bpy.ops.idto3d
+    for operator in (ops.change_density, ops.add_rig, ops.cut_neck, ops.separate_parts, ops.multires_base):
+        refused(operator, "for good first")
 
 
 def check_refused(anna: Any, ben: Any) -> None:
