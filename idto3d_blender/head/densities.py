@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, chords, collapse, mesh_data, naming
+from . import blend_materials, chords, collapse, hand_over, mesh_data, naming
 from .net import Closed, Net
 from .stepwise import Steps, in_thread, scaled
 from .thinning import thin
@@ -67,8 +67,14 @@ def change(obj: Any, density: str) -> Steps[Any]:
 
 
 def existing(full: Any, density: str) -> Any:
-    """The object that a full head has in a density, or None: none, too, once pins or a sculptor moved the full one."""
-    return next((obj for obj in _made(full, density) if obj.get(SHAPE) == _checksum(full)), None)
+    """The object that a full head has in a density, or None: none, too, once pins or a sculptor moved the full one, or
+    it has got another rig."""
+    made = (obj for obj in _made(full, density) if obj.get(SHAPE) == _checksum(full))
+    return next((obj for obj in made if _armatures(obj) == _armatures(full)), None)
+
+
+def _armatures(obj: Any) -> list[Any]:
+    return [modifier.object for modifier in obj.modifiers if modifier.type == "ARMATURE"]
 
 
 def stand_alone(obj: Any) -> None:
@@ -216,9 +222,13 @@ def without_faces(mesh: Any, chosen: NDArray[np.bool_]) -> Any:
 
 
 def take_pose(made: Any, other: Any) -> None:
-    """Place ``made`` where ``other`` is, with the same values of its keys."""
-    keys = other.data.shape_keys.key_blocks
+    """Place ``made`` where ``other`` is and hang it on the same parent, with the same values and animation of its
+    keys."""
+    keys = other.data.shape_keys
     for block in made.data.shape_keys.key_blocks[1:]:
-        if block.name in keys:
-            block.value = keys[block.name].value
-    made.matrix_world = other.matrix_world
+        if block.name in keys.key_blocks:
+            block.value = keys.key_blocks[block.name].value
+    hand_over.give_motion(keys, made.data.shape_keys)
+    made.parent, made.parent_type, made.parent_bone = other.parent, other.parent_type, other.parent_bone
+    made.matrix_parent_inverse = other.matrix_parent_inverse
+    made.matrix_basis = other.matrix_basis

@@ -42,7 +42,8 @@ def head_of(obj: Any) -> Any:
     """The head whose rig an object is, or None."""
     if obj is None or obj.type != "ARMATURE":
         return None
-    return next((child for child in obj.children if child.type == "MESH" and rig_of(child) == obj), None)
+    heads = [child for child in obj.children if child.type == "MESH" and rig_of(child) == obj]
+    return next((head for head in heads if head.visible_get()), heads[0] if heads else None)
 
 
 def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
@@ -77,15 +78,12 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
 
 
 def remove(context: Any, obj: Any) -> None:
-    """Take the armature, its weights and its keys off the head, which stays where it stands in its rest pose."""
+    """Take the armature, its weights and its keys off the head, which stays where it stands in its rest pose; off its
+    other densities and its separated parts, too."""
     rig = rig_of(obj)
-    rig_keys.remove(obj)
-    for modifier in [one for one in obj.modifiers if one.type == "ARMATURE" and one.object == rig]:
-        obj.modifiers.remove(modifier)
-    for name in BONES:
-        group = obj.vertex_groups.get(name)
-        if group is not None:
-            obj.vertex_groups.remove(group)
+    for other in bpy.data.objects:
+        if other.type == "MESH" and other.library is None and rig_of(other) == rig:
+            _let_go(other, rig)
     for child in list(rig.children):
         world = child.matrix_world.copy()
         _hang(child, rig.parent, rig.parent_type, rig.parent_bone, world)
@@ -95,6 +93,17 @@ def remove(context: Any, obj: Any) -> None:
     if armature.users == 0:
         bpy.data.armatures.remove(armature)
     context.view_layer.update()
+
+
+def _let_go(obj: Any, rig: Any) -> None:
+    if obj.data.shape_keys is not None:
+        rig_keys.remove(obj)
+    for modifier in [one for one in obj.modifiers if one.type == "ARMATURE" and one.object == rig]:
+        obj.modifiers.remove(modifier)
+    for name in BONES:
+        group = obj.vertex_groups.get(name)
+        if group is not None:
+            obj.vertex_groups.remove(group)
 
 
 def weigh_jaw(obj: Any) -> bool:

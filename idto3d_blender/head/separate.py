@@ -26,6 +26,11 @@ def is_part(obj: Any) -> bool:
     return obj is not None and obj.get(WHOLE) is not None
 
 
+def parts_of(obj: Any) -> list[Any]:
+    """The objects that a head was separated into, of which ``obj`` is one; ``obj`` alone where it was not."""
+    return [other for other in bpy.data.objects if other.get(WHOLE) == obj[WHOLE]] if is_part(obj) else [obj]
+
+
 def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
     """Steps, one an object, to the objects of a head; the first has the sliders. The head is hidden."""
     of_face, names = _groups(head, by_part)
@@ -38,6 +43,7 @@ def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
             mesh = densities.without_faces(head.data, of_face != number)
             made.append(densities.beside(head, mesh, f"{head.name} {names[number]}"))
             made[-1][WHOLE] = head
+            densities.stand_alone(made[-1])
             if len(made) > 1:
                 _follow(made[-1], made[0])
     except BaseException:
@@ -51,7 +57,7 @@ def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
 def together(obj: Any) -> Any:
     """Remove the objects of a head that was separated; returns the head, shown again in their pose."""
     whole = obj[WHOLE]
-    parts = [other for other in bpy.data.objects if other.get(WHOLE) == whole]
+    parts = parts_of(obj)
     posed = next((part for part in parts if PROPERTY in part), obj)
     densities.show_instead(whole, posed)
     _remove(parts)

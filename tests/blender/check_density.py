@@ -98,6 +98,49 @@ def check_deleted(full: Any) -> None:
     assert full.visible_get() and half.hide_render and full.data.shape_keys.key_blocks["smile"].value == 0.5
 
 
+def check_motion(full: Any) -> None:
+    """What moves the keys of one density, and what it hangs on, is the other's, too."""
+    empty = bpy.data.objects.new("hangs on", None)
+    bpy.context.scene.collection.objects.link(empty)
+    for density, value in (("HALF", 0.25), ("FULL", 0.75)):
+        assert bpy.ops.idto3d.change_density(density=density) == {"FINISHED"}
+        shown = bpy.context.object
+        keys = shown.data.shape_keys
+        keys.animation_data_clear()
+        keys.key_blocks["smile"].value = value
+        keys.key_blocks["smile"].keyframe_insert("value", frame=1)
+        strip = keys.animation_data.nla_tracks.new().strips.new("stretch", 11, keys.animation_data.action.copy())
+        strip.mute = True
+        shown.parent = empty
+        assert bpy.ops.idto3d.change_density(density="HALF" if density == "FULL" else "FULL") == {"FINISHED"}
+        other = bpy.context.object
+        data = other.data.shape_keys.animation_data
+        assert other != shown and other.parent == empty and data.action == keys.animation_data.action
+        (track,) = data.nla_tracks
+        assert track.strips[0].action == strip.action and track.strips[0].frame_start == 11 and track.strips[0].mute
+        other.data.shape_keys.key_blocks["smile"].value = 0.0
+        bpy.context.scene.frame_set(1)
+        assert other.data.shape_keys.key_blocks["smile"].value == value
+    for obj in (shown, other):
+        obj.data.shape_keys.animation_data_clear()
+        obj.parent = None
+    bpy.data.objects.remove(empty)
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+
+
+def check_parts_of_half(full: Any) -> None:
+    """The parts of a thinner head are no thinner heads: the full one hides that whole head, and its parts with it."""
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    half = bpy.context.object
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    refused(lambda: bpy.ops.idto3d.change_density(density="FULL"), "Take its parts together")
+    refused(bpy.ops.idto3d.add_rig, "in one piece")
+    assert all(densities.full_of(obj) == obj for obj in bpy.data.objects if separate.is_part(obj))
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == half
+    refused(bpy.ops.idto3d.add_rig, "Show the full head")
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
+
+
 def check_outdated(full: Any) -> None:
     """A head that was moved since is thinned anew; what there was before stays, as a head of its own."""
     full.hide_set(False)
@@ -190,7 +233,7 @@ def check_separate(head: Any) -> None:
             own = {tuple(row) for row in key_places(obj, 1).tolist()}
             assert own <= {tuple(row) for row in key_places(head, 1).tolist()}
         check_polls.draw_all_panels()
-        refused(bpy.ops.idto3d.separate_parts, "take its parts together first")
+        refused(bpy.ops.idto3d.separate_parts, "Take its parts together first")
         assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head and not head.hide_render
         assert abs(head.data.shape_keys.key_blocks["smile"].value - 0.75) < 1e-6
         assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)
@@ -209,7 +252,9 @@ def main() -> None:
     assert bpy.ops.idto3d.import_head(filepath=str(synthetic.write(WORK / "anna", rows=24, columns=48))) == {"FINISHED"}
     full = bpy.context.object
     check_head(full)
+    check_motion(full)
     check_separate(full)
+    check_parts_of_half(full)
     check_multires(full)
     check_outdated(full)
     idto3d_blender.unregister()

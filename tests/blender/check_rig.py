@@ -255,7 +255,14 @@ def main() -> None:
     assert bpy.context.scene.frame_end <= 6 * (len(keys) - 1)
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"}
     place = head.matrix_world.copy()
-    assert bpy.ops.idto3d.remove_rig() == {"FINISHED"}
+    # From a thinner one it goes off the full head, too, and off the other way round.
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    half = bpy.context.object
+    bpy.context.view_layer.objects.active = made
+    assert bpy.ops.idto3d.select_head() == {"FINISHED"} and bpy.context.object == half, "a head that is hidden"
+    assert bpy.ops.idto3d.remove_rig() == {"FINISHED"} and not half.modifiers and not half.vertex_groups
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == head
+    bpy.data.batch_remove([half, half.data, *{m for m in half.data.materials if m.users == 1}])
     bpy.data.batch_remove([bpy.data.objects["body"], bpy.data.armatures["body"]])
     assert {kind: len(getattr(bpy.data, kind)) for kind in kinds} == before
     assert [key.name for key in head.data.shape_keys.key_blocks] == keys
