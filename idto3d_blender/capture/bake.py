@@ -42,6 +42,13 @@ class Baked:
     driven: tuple[str, ...]
 
 
+def is_tweaked(obj: Any) -> bool:
+    """A strip of what a bake would move is in tweak mode, and its action held."""
+    rig = target.rig_of(obj)
+    owners = (obj.data.shape_keys, obj.parent, rig, *([rig.parent] if rig is not None else []))
+    return any(owner is not None and owner.animation_data and owner.animation_data.use_tweak_mode for owner in owners)
+
+
 def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     """Animate a head in object mode."""
     keys = obj.data.shape_keys
@@ -63,6 +70,8 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     writer = _Writer(f"{obj.name} {wanted.name}", wanted, take)
     writer.write(keys, curves)
     if rig is not None and (wanted.head or eyes):
+        if wanted.head:
+            target.still(rig)  # it would turn the head as well
         turns = list(target.rig_curves(obj, rig, take, eyes))
         writer.write(rig, turns if wanted.head else [c for c in turns if any(f'"{e}"' in c.path for e in target.EYES)])
     elif rig is None and wanted.head:

@@ -12,6 +12,7 @@ from ..head.import_head import is_head
 from ..head.operators_head import HeadOperator
 from ..jobs import session
 from ..polls import ExplainedPoll
+from ..studio import animation
 from . import bake, properties, takes
 from .table import SHAPES, TakeError
 from .treat import treat
@@ -161,6 +162,8 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         if takes.state.take is None:
             yield "Open a take first"
         yield from super().why_not(context)
+        if bake.is_tweaked(context.object):
+            yield "Leave the strip's tweak mode first: Tab in the NLA editor"
 
     def execute(self, context: Any) -> set[str]:
         obj, given, take = context.object, properties.settings(), takes.state.take
@@ -169,10 +172,12 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
             self.report({"ERROR"}, "This head has none of ARKit's shape keys. Generate it anew with this version")
             return {"CANCELLED"}
         try:
-            treated = treat(take, properties.treatment(context.scene))
+            treated = treat(take, properties.treatment(context.scene, take))
         except ValueError as error:
             self.report({"ERROR"}, f"{error}. Change the seconds of Calibrate or Trim")
             return {"CANCELLED"}
+        if animation.is_animated(obj):
+            animation.clear(obj)  # the take comes in its place, and the scene's frames are its own again
         wanted = bake.Wanted(takes.state.name, given.as_strip, given.head, given.eyes)
         baked = bake.bake(context, obj, treated, wanted)
         first, last = int(treated.frames[0]), int(treated.frames[-1])

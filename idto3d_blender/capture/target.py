@@ -10,7 +10,7 @@ import numpy as np
 from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
-from ..head import naming
+from ..head import naming, separate
 from .treat import Treated, matrices
 
 Array = NDArray[Any]
@@ -67,14 +67,15 @@ def rig_curves(obj: Any, rig: Any, take: Treated, eyes: bool) -> Iterator[Curve]
 
 
 def empty_of(context: Any, obj: Any) -> Any:
-    """The empty that the head hangs on; made, and the head hung on it, if there is none. The head stays where it is."""
+    """The empty that the head hangs on; made, and the head with all its parts hung on it, if there is none. They stay
+    where they are."""
     if obj.parent is not None and _MARK in obj.parent:
         return obj.parent
     context.view_layer.update()
-    world = obj.matrix_world.copy()
     box = np.array(obj.bound_box)
     low, high = box.min(0), box.max(0)
     up, back = (low + (high - low) * share for share in _PIVOT)
+    world = obj.matrix_world
     pivot = world @ Matrix.Translation(((low[0] + high[0]) / 2, float(low[1] + high[1] - back[1]), float(up[2])))
     empty = bpy.data.objects.new(f"{obj.name} motion", None)
     empty[_MARK] = True
@@ -89,10 +90,24 @@ def empty_of(context: Any, obj: Any) -> Any:
     empty.delta_rotation_quaternion = empty.rotation_quaternion
     empty.rotation_quaternion = Quaternion()
     context.view_layer.update()
-    obj.parent, obj.parent_type = empty, "OBJECT"
-    obj.matrix_parent_inverse = empty.matrix_world.inverted()
-    obj.matrix_world = world
+    for part in separate.parts_of(obj):
+        # Their own location, rotation and scale stay as they are: these may be animated.
+        before = part.matrix_world.copy()
+        part.parent, part.parent_type = empty, "OBJECT"
+        part.matrix_parent_inverse = empty.matrix_world.inverted() @ before @ part.matrix_basis.inverted()
     return empty
+
+
+def still(obj: Any) -> None:
+    """Whatever empty of ours an object hangs on turns no more: its takes stay in the file."""
+    while (obj := obj.parent) is not None:
+        data = obj.animation_data
+        if _MARK not in obj or data is None:
+            continue
+        data.action = None
+        for track in data.nla_tracks:
+            track.mute = True
+        obj.rotation_quaternion = Quaternion()
 
 
 def empty_curves(empty: Any, take: Treated) -> Iterator[Curve]:

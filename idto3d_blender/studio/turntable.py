@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from ..head import room
+from ..head import room, separate
 from . import frame_range, own_collection, stage
 
 KIND = "turntable"
@@ -100,9 +100,9 @@ def _hide(context: Any, head: Any, framing: stage.Framing) -> list[str]:
     """Hide what stands between ``head`` and a camera going round it; returns the names. Rays find it, so that a wall
     behind or a ground below stays."""
     scene, layer = context.scene, context.view_layer
-    own = {head.name, *(child.name for child in head.children_recursive)}
-    if head.parent is not None:
-        own |= {head.parent.name, *(child.name for child in head.parent.children_recursive)}
+    whole = separate.parts_of(head)
+    whole += [part.parent for part in whole if part.parent is not None]
+    own = {obj.name for part in whole for obj in (part, *part.children_recursive)}
     target = Vector(framing.target)
     hidden = []
     for name in sorted({*_around(scene, target, framing), *_between(context, own, target, framing)} - own):

@@ -18,6 +18,7 @@ from mathutils import Vector
 import idto3d_blender
 from idto3d_blender.capture import bake, properties, takes
 from idto3d_blender.capture.table import SHAPES, take_of, write_take
+from idto3d_blender.head import separate
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
 from tests.blender import blender_session, check_polls
@@ -203,6 +204,58 @@ def check_rig(head: Any) -> None:
         assert len(keys.animation_data.action.slots) == 2
 
 
+def check_rig_after_empty(head: Any) -> None:
+    """The empty that has turned the head so far turns no more when its rig does."""
+    plain()
+    assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("twice", yaw=ramp(0.5)))) == {"FINISHED"}
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"} and head.parent.type == "EMPTY"
+    take = head.parent.animation_data.action
+    at_frame(1)
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    at_frame(30)
+    made = head.parent
+    looks = made.matrix_world.to_3x3() @ turned(made, "head", (0.0, -1.0, 0.0))
+    assert (looks - Vector((math.sin(0.5), -math.cos(0.5), 0))).length < 1e-3, looks
+    assert take.use_fake_user, "the take before is lost"
+
+
+def check_parts(head: Any) -> None:
+    """A separated head stays in one piece; what was baked on its parts moves the whole head, too."""
+    plain()
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    parts = [obj for obj in bpy.data.objects if separate.is_part(obj)]
+    assert bpy.ops.idto3d.turntable() == {"FINISHED"} and not any(part.hide_render for part in parts)
+    assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
+    assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("in parts", yaw=ramp(0.5), jawOpen=ramp(0.8)))) == {
+        "FINISHED"
+    }
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    at_frame(30)
+    ahead = Vector((math.sin(0.5), -math.cos(0.5), 0))
+    assert all((front(part) - ahead).length < 1e-3 for part in parts), [front(part) for part in parts]
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head
+    at_frame(13)
+    assert abs(head.data.shape_keys.key_blocks["jawOpen"].value - 0.4) < 0.01 and front(head).x > 0.2
+
+
+def check_what_plays(head: Any) -> None:
+    """A take comes in the place of a test animation, whose frames go; a strip in tweak mode holds its action."""
+    given, scene = plain(), bpy.context.scene
+    head.data.shape_keys.animation_data_clear()
+    assert bpy.ops.idto3d.test_animation() == {"FINISHED"} and scene.frame_end > 49
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"} and scene.frame_end == 49
+    assert bpy.ops.idto3d.turntable() == {"FINISHED"} and bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
+    assert scene.frame_end == 49, "the frames of a test animation that is gone"
+    given.as_strip = True
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    data = head.data.shape_keys.animation_data
+    data.nla_tracks.active = data.nla_tracks[0]
+    data.nla_tracks[0].select = data.nla_tracks[0].strips[0].select = True
+    data.use_tweak_mode = True
+    refused(bpy.ops.idto3d.capture_bake, "tweak mode")
+    data.use_tweak_mode = False
+
+
 def check_refusals(bare: Any) -> None:
     plain()
     bad = WORK / "bad.csv"
@@ -273,6 +326,10 @@ def main() -> None:
     ben = new_head("ben")
     ben.rotation_euler = (0, 0, 0)
     check_rig(ben)
+    check_parts(new_head("cleo"))
+    check_what_plays(bpy.context.object)
+    check_rig_after_empty(new_head("dora"))
+    blender_session.select(ben)
     check_videos(ben)
     seconds = check_speed(ben)
     check_refusals(new_head("bare", synthetic.EXPRESSIONS))
