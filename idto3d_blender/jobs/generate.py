@@ -56,12 +56,10 @@ def heads_folder() -> Path:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """A folder in ``parent`` that is neither there nor promised to another job: "name", "name-2", ..."""
-    state = session.get()
-    records = list(state.jobs.waiting)
-    running = state.running()
-    current = state.jobs.record(running.id) if running else None
-    taken = {str(record.request["out"]) for record in (*records, *state.resumable, *((current,) if current else ()))}
+    """A folder in ``parent`` that is neither there nor promised to a job, of this Blender or another: "name", "name-2",
+    ..."""
+    # As the disk has it now: another Blender may have begun a job since this one has looked.
+    taken = session.get().jobs.records.promised()
     stem = re.sub(r"[^\w-]+", "-", name).strip("-") or "head"
     number = 1
     while True:

@@ -202,7 +202,8 @@ class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):
             job = state.jobs.resume(self.job)
         except (KeyError, OSError):
             state.look_up_jobs()
-            self.report({"ERROR"}, "This head cannot be resumed any more: its photos or its record are gone (E_RESUME)")
+            why = "its photos or its record are gone, or another Blender is making it"
+            self.report({"ERROR"}, f"This head cannot be resumed: {why} (E_RESUME)")
             return {"CANCELLED"}
         if state.ended is not None and state.ended.id == job:
             state.ended = None
@@ -224,6 +225,10 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
         state = session.get()
         try:
             state.jobs.forget(self.job)
+        except KeyError:
+            state.look_up_jobs()
+            self.report({"ERROR"}, "Another Blender is making this head. Cancel it there first (E_JOB_ELSEWHERE)")
+            return {"CANCELLED"}
         except (ValueError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -4,6 +4,7 @@ to the file meanwhile. ``python check_driver.py WORK`` as check_import.py. The p
 """
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import idto3d_blender
 from idto3d_blender.head import expressions
 from idto3d_blender.head.import_head import is_head
 from idto3d_blender.jobs import driver, generate, session
+from idto3d_blender.jobs.records import Record, Records
 from idto3d_blender.studio import live, preview_mesh
 from idto3d_blender.ui import properties
 from tests.blender import blender_session, check_polls
@@ -280,6 +282,19 @@ def check_queue(state: session.Session, ticks: blender_session.Ticks) -> None:
     assert "idto3d.other_photos" in check_polls.draw_all_panels()
 
 
+def check_other_window(state: session.Session) -> None:
+    """Another Blender begins a job while this one has its list already."""
+    other, job = Records(state.folder), "20250101-000000-aaaaaa"
+    other.lock(job)
+    other.write(Record(job, request("shared"), time.time(), state="running"))
+    assert generate.new_folder(WORK / "heads", "shared").name == "shared-2"
+    refused(lambda: bpy.ops.idto3d.forget_job(job=job), "E_JOB_ELSEWHERE")
+    refused(lambda: bpy.ops.idto3d.resume_job(job=job), "another Blender")
+    other.unlock()
+    assert bpy.ops.idto3d.forget_job(job=job) == {"FINISHED"}
+    assert generate.new_folder(WORK / "heads", "shared").name == "shared"
+
+
 def check_script(state: session.Session) -> None:
     """The operator for scripts blocks in background mode."""
     output = WORK / "heads" / "scripted"
@@ -305,6 +320,7 @@ def main() -> None:
     check_edit_mode(state, ticks)
     check_other_file(state, ticks)
     check_queue(state, ticks)
+    check_other_window(state)
     check_script(state)
     # The goal is 0.05 on a quiet machine; here others may have the cores.
     assert ticks.longest < 0.25, f"a tick took {ticks.longest:.3f} s"
