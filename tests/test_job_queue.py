@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The queue of jobs and its records: what outlives a killed Blender, and what is asked of the backend."""
 
+import errno
 import json
 import os
 import re
@@ -310,6 +311,20 @@ def test_user_folder_that_cannot_be_written(user: Path, monkeypatch: pytest.Monk
         with pytest.raises(PermissionError):
             jobs.submit({"photos": [str(photo(user))], "out": "o"})
     assert not jobs.busy and list((user / "jobs").iterdir()) == []
+
+
+def test_drive_without_locks(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some network drives are: that is no other Blender."""
+    module = pytest.importorskip("fcntl")
+
+    def unknown(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(module, "flock", unknown)
+    jobs = queue_of(user, NORMAL)
+    jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    drain(jobs)
+    assert jobs.finished is not None and jobs.finished.state == "done" and jobs.resumable() == []
 
 
 def test_records_are_replaced_whole(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

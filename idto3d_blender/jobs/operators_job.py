@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generate a head, and what can be done with a job: cancel, resume, take out of the queue, import, dismiss."""
 
+import errno
 import os
 import shutil
 import time
@@ -200,7 +201,9 @@ class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):
         state = session.get()
         try:
             job = state.jobs.resume(self.job)
-        except (KeyError, OSError):
+        except OSError as error:
+            return _not_written(self, error)
+        except KeyError:
             state.look_up_jobs()
             why = "its photos or its record are gone, or another Blender is making it"
             self.report({"ERROR"}, f"This head cannot be resumed: {why} (E_RESUME)")
@@ -280,10 +283,18 @@ def _submit(operator: Any, request: dict[str, Any], frame: bool, wait: bool = Fa
     try:
         job = generate.ask(request, frame)
     except OSError as error:
-        operator.report({"ERROR"}, f"The queue cannot be written: {error.strerror}. Free some disk space (E_DISK_FULL)")
-        return {"CANCELLED"}
+        return _not_written(operator, error)
     session.get().ended = None
     return _wait(operator, job) if wait or bpy.app.background else {"FINISHED"}
+
+
+def _not_written(operator: Any, error: OSError) -> set[str]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "Free some disk space (E_DISK_FULL)"
+    else:
+        remedy = f"Blender has to be able to write into {session.get().jobs.records.folder} (E_QUEUE)"
+    operator.report({"ERROR"}, f"The queue cannot be written: {error.strerror or error}. {remedy}")
+    return {"CANCELLED"}
 
 
 def _wait(operator: Any, job: str) -> set[str]:

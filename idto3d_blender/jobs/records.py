@@ -6,6 +6,7 @@ record that says queued or running while no living process holds its lock was le
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ else:
 
 
 KEEP_SECONDS = 30 * 24 * 3600.0
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @dataclass(frozen=True)
@@ -167,14 +169,16 @@ def _modified(path: Path) -> float:
 
 
 def _take_lock(file: BinaryIO) -> bool:
+    """False where another process holds it. Some network drives know no locks: there nobody holds one, and a queue
+    without locks is better than none."""
     try:
         if sys.platform == "win32":
             file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in _HELD
     return True
 
 

@@ -3,10 +3,12 @@
 to the file meanwhile. ``python check_driver.py WORK`` as check_import.py. The printed line has the longest tick.
 """
 
+import errno
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import bpy
 import numpy as np
@@ -301,6 +303,11 @@ def check_script(state: session.Session) -> None:
     photos = f"{blender_session.photo(WORK)};{blender_session.photo(WORK)}"
     arguments = {"photos": photos, "output": str(output), "quality": "draft", "expressions": "smile", "seed": 3}
     refused(lambda: bpy.ops.idto3d.generate(**arguments), "consent=True")
+    written = state.jobs.records.write
+    for error, code in ((PermissionError(errno.EACCES, "no"), "E_QUEUE"), (OSError(errno.ENOSPC, "x"), "E_DISK_FULL")):
+        state.jobs.records.write = Mock(side_effect=error)  # type: ignore[method-assign]
+        refused(lambda: bpy.ops.idto3d.generate(**arguments, consent=True), code)
+    state.jobs.records.write = written  # type: ignore[method-assign]
     assert bpy.ops.idto3d.generate(**arguments, consent=True) == {"FINISHED"}
     assert is_head(bpy.data.objects["scripted"]) and (output / "head.json").is_file()
 
