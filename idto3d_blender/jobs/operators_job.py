@@ -19,14 +19,6 @@ from . import driver, generate, session
 _POLL_SECONDS = 0.05
 
 
-def _why_not_ready() -> Iterator[str]:
-    state = session.get()
-    if state.setup is not None:
-        yield "The set-up is running"
-    if state.status.state != "ready":
-        yield f"{state.status.message} See the box Set-up"
-
-
 class IDTO3D_OT_generate_from_list(ExplainedPoll, bpy.types.Operator):
     """Make a head from the photos in the list. It takes minutes; you can go on working"""
 
@@ -36,7 +28,7 @@ class IDTO3D_OT_generate_from_list(ExplainedPoll, bpy.types.Operator):
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
-        yield from _why_not_ready()
+        yield from session.why_not_ready()
         if reason := generate.missing():
             yield reason
 
@@ -82,7 +74,7 @@ class IDTO3D_OT_generate(ExplainedPoll, bpy.types.Operator):
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
-        return _why_not_ready()
+        return session.why_not_ready()
 
     def execute(self, context: Any) -> set[str]:
         # Not Path.is_file, which raises where many photos make a text that is too long for a path.
@@ -195,7 +187,7 @@ class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
-        return _why_not_ready()
+        return session.why_not_ready()
 
     def execute(self, context: Any) -> set[str]:
         state = session.get()
