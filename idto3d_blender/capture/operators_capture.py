@@ -12,6 +12,7 @@ from ..head.import_head import is_head
 from ..head.operators_head import HeadOperator
 from ..jobs import session
 from ..polls import ExplainedPoll
+from ..ui import preferences
 from . import bake, properties, takes
 from .table import SHAPES, TakeError
 from .treat import treat
@@ -93,6 +94,10 @@ def _read(operator: Any, context: Any, video: Path) -> set[str]:
     given = properties.settings()
     if reason := next(session.why_not_ready(), ""):
         operator.report({"ERROR"}, reason)
+        return {"CANCELLED"}
+    if not preferences.get().heads_folder.is_absolute():
+        why = "The preferences' folder for heads has no whole path. Save the file first, or choose another folder"
+        operator.report({"ERROR"}, f"{why} (E_OUT_NOT_WRITABLE)")
         return {"CANCELLED"}
     head = context.object if is_head(context.object) and given.performer == "HEAD" else None
     if given.performer == "HEAD" and head is None:

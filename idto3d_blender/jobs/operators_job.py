@@ -89,6 +89,9 @@ class IDTO3D_OT_generate(ExplainedPoll, bpy.types.Operator):
         if not self.output:
             self.report({"ERROR"}, "Name the output folder (E_OUTPUT)")
             return {"CANCELLED"}
+        if self.output.startswith("//") and not bpy.data.filepath:
+            self.report({"ERROR"}, "Save the file before you name its folder by // (E_OUTPUT)")
+            return {"CANCELLED"}
         request = {
             "photos": [str(photo) for photo in photos],
             "out": str(Path(bpy.path.abspath(self.output)).absolute()),
