@@ -221,6 +221,8 @@ def idto3d(*arguments: str | Path) -> tuple[list[str | Path], dict[str, str]]:
 
 def generate(photos: Sequence[Path], out: Path, options: Sequence[str] = (), blend: bool = True) -> None:
     """Photos -> bundle -> head.blend and the labelled sheet preview.png, all in `out`."""
+    # Whole paths: where the bundle takes the place of the folder that we are in, others lead nowhere.
+    out, photos = Path(os.path.abspath(out)), [Path(os.path.abspath(photo)) for photo in photos]
     began, progress, blender = time.monotonic(), Progress(), bpy_environment(DEMO_BPY)
     if lost := [str(photo) for photo in photos if not photo.is_file()]:
         raise BuildError(f"No such photo: {', '.join(lost)}.")

@@ -236,13 +236,15 @@ def test_generate_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(build, "run_reporting", lambda name, command, *rest: ran.append([*map(str, command)]))
     photo = tmp_path / "a b.png"
     photo.touch()
-    build.main(["generate", str(photo), "--out", "o", "--seed", "0", "--expressions", "smile,grin", "--no-blend"])
+    monkeypatch.chdir(tmp_path)
+    out = str(tmp_path / "o")
+    build.main(["generate", photo.name, "--out", "o", "--seed", "0", "--expressions", "smile,grin", "--no-blend"])
     assert len(ran) == 1
-    assert ran[0][1:] == ["-m", "idto3d", "generate", str(photo), "--out", "o", "--seed", "0",
+    assert ran[0][1:] == ["-m", "idto3d", "generate", str(photo), "--out", out, "--seed", "0",
                           "--expressions", "smile,grin", "--json"]  # fmt: skip
     build.main(["generate", str(photo), "--out", "o"])
     assert [command[2:4] for command in ran[1:]] == [
-        ["idto3d", "generate"], ["idto3d_blender.head.headless", "o"], ["idto3d", "sheet"]]  # fmt: skip
+        ["idto3d", "generate"], ["idto3d_blender.head.headless", out], ["idto3d", "sheet"]]  # fmt: skip
 
 
 def test_missing_photo_is_said_before_anything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
