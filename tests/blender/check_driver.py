@@ -14,6 +14,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
+from idto3d_blender.capture import properties as capture
 from idto3d_blender.head import expressions
 from idto3d_blender.head.import_head import is_head
 from idto3d_blender.jobs import driver, generate, session
@@ -234,7 +235,10 @@ def check_other_file(state: session.Session, ticks: blender_session.Ticks) -> No
     blender_session.fill_panel(WORK)
     job = generate.ask(request("elsewhere", "hold"), frame=False)
     ticks.until(lambda: live.find(job) is not None)
+    capture.settings().gain, capture.settings().performer, capture.settings().flip = 2.0, "VIDEO", (True, False, True)
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    kept = capture.settings()
+    assert (kept.gain, kept.performer, tuple(kept.flip)) == (2.0, "VIDEO", (True, False, True))
     assert len(properties.settings().photos) == 1 and properties.settings().consent
     (WORK / "heads" / "elsewhere.go").touch()
     ticks.until(lambda: job in state.ready)
