@@ -7,7 +7,8 @@ from typing import Any
 import bpy
 
 from . import densities, mesh_data, multires
-from .operators_head import JOB, HeadOperator
+from .import_head import JOB
+from .operators_head import HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
 _ITEMS = (

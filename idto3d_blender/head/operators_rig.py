@@ -8,7 +8,8 @@ import bpy
 
 from ..polls import ExplainedPoll
 from . import rig
-from .operators_head import JOB, HeadOperator, select_only
+from .import_head import JOB
+from .operators_head import HeadOperator, select_only
 
 
 def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:

@@ -8,7 +8,8 @@ import bpy
 
 from ..polls import ExplainedPoll
 from . import separate
-from .operators_head import JOB, HeadOperator
+from .import_head import JOB
+from .operators_head import HeadOperator
 from .stepwise import Steps, StepsOperator
 
 

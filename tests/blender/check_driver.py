@@ -16,7 +16,7 @@ import numpy as np
 import idto3d_blender
 from idto3d_blender.capture import properties as capture
 from idto3d_blender.head import expressions
-from idto3d_blender.head.import_head import is_head
+from idto3d_blender.head.import_head import JOB, is_head
 from idto3d_blender.jobs import driver, generate, session
 from idto3d_blender.jobs.records import Record, Records
 from idto3d_blender.studio import live, preview_mesh
@@ -52,7 +52,7 @@ def points(obj: Any) -> np.ndarray:
 def leftovers() -> list[str]:
     """Data-blocks that an import or a preview should have taken with it."""
     blocks = [*bpy.data.meshes, *bpy.data.materials, *bpy.data.images, *bpy.data.objects]
-    return [block.name for block in blocks if block.users == 0 or "idto3d_part" in block or live.JOB in block]
+    return [block.name for block in blocks if block.users == 0 or "idto3d_part" in block or JOB in block]
 
 
 def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str:
@@ -84,7 +84,7 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     ticks.until(lambda: not driver.alive(job))
     assert state.ended is not None and state.ended.state == "done", state.ended
     head = bpy.data.objects[name]
-    assert is_head(head) and live.JOB not in head
+    assert is_head(head) and JOB not in head
     assert np.allclose(tuple(head.location), placed), "the finished head jumped"
     keys = head.data.shape_keys.key_blocks
     assert [key.name for key in keys] == ["Basis", *expressions.EXPRESSIONS] and not any(k.value for k in keys[1:])
@@ -150,7 +150,7 @@ def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
             assert "idto3d.use_sketch" in check_polls.draw_all_panels()
             assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
             ticks.until(lambda: state.running() is None)
-            assert live.JOB not in head and is_head(head) and live.find(job) is None
+            assert JOB not in head and is_head(head) and live.find(job) is None
             bundle = Path(head["idto3d"]["folder"])
             assert bundle == WORK / "heads" / "used unfinished"
             state.jobs.forget(job)
