@@ -108,7 +108,7 @@ def print_scores(scores: list[Score]) -> str:
 
 
 def real_rows(scores: list[Score]) -> list[Row]:
-    """The issue's rows. Shares are turned round, so that less is better throughout."""
+    """What was promised, as rows. Shares are turned round, so that less is better throughout."""
     front, *turned = scores
     sides = [d for s in turned for d in s.distances.values() if d is not None]
     rows = []
