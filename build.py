@@ -44,6 +44,7 @@ from progress_bar import Progress, clock  # noqa: E402
 
 BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
 DEMO_BPY = "5.0.1"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 SHUTDOWN_SECONDS = 30.0  # what a child has to write its checkpoint after Ctrl-C
 FORWARDED = {
     "fit": "show how photos are understood, and no more",
@@ -104,10 +105,25 @@ def run(command: Sequence[str | Path], env: dict[str, str] | None = None, log: P
         return process.wait()
 
 
+@contextlib.contextmanager
+def using_cache() -> Iterator[None]:
+    """What the system refuses in the block, it refuses in the cache folder. Raises BuildError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise BuildError(
+            f"The cache folder {cache_folder()} cannot be used: {error.strerror or error}. Make it a folder that you "
+            "may write; on Linux, XDG_CACHE_HOME names another place for it."
+        ) from error
+
+
 def new_log(name: str) -> Path:
     path = cache_folder() / "logs" / f"{name}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("", encoding="utf-8")
+    with using_cache():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("", encoding="utf-8")
     return path
 
 
@@ -181,9 +197,15 @@ def ensure(*environments: Environment) -> None:
     if python is None:
         raise BuildError(f"Blender's wheels need Python {PYTHON_VERSION}. Install it, then run build.py again.")
     install_system_packages(python)
-    absent = [environment for environment in environments if not environment.ready()]
+    into = cache_folder() / "envs"
+    with using_cache():
+        absent = [environment for environment in environments if not environment.ready()]
+        if absent:
+            into.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=into):
+                pass
     if absent:
-        print(f"To be installed once into {cache_folder() / 'envs'}:")
+        print(f"To be installed once into {into}:")
         for environment, note in (as_offered(environment, python) for environment in absent):
             print(
                 f"  {environment.name:<12} {environment.size}", *([f"    {note}"] if note else []), sep="\n", flush=True
@@ -221,6 +243,8 @@ def idto3d(*arguments: str | Path) -> tuple[list[str | Path], dict[str, str]]:
 
 def generate(photos: Sequence[Path], out: Path, options: Sequence[str] = (), blend: bool = True) -> None:
     """Photos -> bundle -> head.blend and the labelled sheet preview.png, all in `out`."""
+    # Whole paths: where the bundle takes the place of the folder that we are in, others lead nowhere.
+    out, photos = Path(os.path.abspath(out)), [Path(os.path.abspath(photo)) for photo in photos]
     began, progress, blender = time.monotonic(), Progress(), bpy_environment(DEMO_BPY)
     if lost := [str(photo) for photo in photos if not photo.is_file()]:
         raise BuildError(f"No such photo: {', '.join(lost)}.")
@@ -367,7 +391,7 @@ def command_line(argv: Sequence[str]) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         again = "Free some space, then run the same command again; it goes on from there."
         print(f"\nE_DISK_FULL: The disk is full. {again}", file=sys.stderr)

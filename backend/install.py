@@ -41,7 +41,7 @@ PROTOCOL_VERSION = 1
 
 
 def requirement_digest(path: Path) -> str:
-    """Of what counts in a requirements file; idto3d_blender/setup_backend.py reckons the same."""
+    """Of what counts in a requirements file; idto3d_blender/jobs/setup_backend.py reckons the same."""
     return hashlib.sha256("\n".join(requirement_lines(path)).encode()).hexdigest()
 
 

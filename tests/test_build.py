@@ -230,19 +230,36 @@ def test_full_disk_is_said_in_words(
     build.append(tmp_path / "log", "a line that the log has no room for")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the cache folder goes by another variable there")
+def test_cache_folder_that_cannot_be_used_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    monkeypatch.setattr(build, "main", lambda arguments: build.ensure(tiny_environment(tmp_path)))
+    assert build.command_line(["demo"]) == 1
+    said = capsys.readouterr()
+    assert f"The cache folder {file / 'idto3d'} cannot be used" in said.err and said.out == ""
+    with pytest.raises(build.BuildError, match="cannot be used"):
+        build.new_log("x")
+
+
 def test_generate_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ran: list[list[str]] = []
     monkeypatch.setattr(build, "ensure", lambda *environments: None)
     monkeypatch.setattr(build, "run_reporting", lambda name, command, *rest: ran.append([*map(str, command)]))
     photo = tmp_path / "a b.png"
     photo.touch()
-    build.main(["generate", str(photo), "--out", "o", "--seed", "0", "--expressions", "smile,grin", "--no-blend"])
+    monkeypatch.chdir(tmp_path)
+    out = str(tmp_path / "o")
+    build.main(["generate", photo.name, "--out", "o", "--seed", "0", "--expressions", "smile,grin", "--no-blend"])
     assert len(ran) == 1
-    assert ran[0][1:] == ["-m", "idto3d", "generate", str(photo), "--out", "o", "--seed", "0",
+    assert ran[0][1:] == ["-m", "idto3d", "generate", str(photo), "--out", out, "--seed", "0",
                           "--expressions", "smile,grin", "--json"]  # fmt: skip
     build.main(["generate", str(photo), "--out", "o"])
     assert [command[2:4] for command in ran[1:]] == [
-        ["idto3d", "generate"], ["idto3d_blender.head.headless", "o"], ["idto3d", "sheet"]]  # fmt: skip
+        ["idto3d", "generate"], ["idto3d_blender.head.headless", out], ["idto3d", "sheet"]]  # fmt: skip
 
 
 def test_missing_photo_is_said_before_anything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

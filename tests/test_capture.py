@@ -151,14 +151,15 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     assert refused.value.code == "E_VIDEO_MISSING"
 
 
-def test_a_video_without_a_face_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_video_without_a_face_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = video(tmp_path, size=(128, 128))
     with pytest.raises(UserError) as refused:
         capture(path, tmp_path / "out" / "take.csv", STARTER_PACK, None, lambda event: None, tmp_path / "previews")
     assert refused.value.code == "E_VIDEO_NO_FACE"
     assert not list((tmp_path / "out").iterdir()) and list((tmp_path / "previews").glob("picture-*.png"))
-    with pytest.raises(UserError) as refused:
-        capture(path, tmp_path, STARTER_PACK, None, lambda event: None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"{tmp_path.name} is a folder") as refused:
+        capture(path, ".", STARTER_PACK, None, lambda event: None)
     assert refused.value.code == "E_OUT_NOT_WRITABLE"
 
 

@@ -88,9 +88,10 @@ def test_options_that_make_no_sense_are_refused(wrong: list[str], capsys: pytest
 
 
 def test_fit_tells_how_a_photo_is_understood(
-    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fit", str(portrait), "--out", str(tmp_path / "fit"), "--json"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", portrait.name, "--out", "fit", "--json"]) == 0
     *_, row, done = map(json.loads, capsys.readouterr().out.splitlines())
     assert done == {"type": "done", "bundle": str(tmp_path / "fit")}
     assert row["photo"] == "astronaut.png" and row["verdict"] in ("good", "fair") and 0 < row["residual_mm"] < 2.2

@@ -208,7 +208,9 @@ def test_a_photo_of_no_face_is_refused(config: GenerateConfig, tmp_path: Path) -
     assert refused.value.code == "E_NO_FACE" and not (tmp_path / "head").exists()
 
 
-def test_a_place_that_cannot_be_written_is_refused_first(config: GenerateConfig, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_refused_first(
+    config: GenerateConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("dear diary")
@@ -216,6 +218,9 @@ def test_a_place_that_cannot_be_written_is_refused_first(config: GenerateConfig,
         with pytest.raises(UserError) as refused:
             generate([tmp_path / "nobody.png"], out, config, silent)
         assert refused.value.code == "E_OUT_NOT_WRITABLE"
+    monkeypatch.chdir(tmp_path / "mine")
+    with pytest.raises(UserError, match="mine exists"):
+        generate([tmp_path / "nobody.png"], ".", config, silent)
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["diary.txt"]
 
 

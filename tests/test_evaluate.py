@@ -5,6 +5,7 @@ import importlib.util
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from idto3d.evaluate.bundle_picture import GROUND, Part, render
 from idto3d.evaluate.command import main
 from idto3d.evaluate.metrics import apart, colour_difference, facing, fifths, overlap, surface_error, turn_between
 from idto3d.evaluate.prompts import picture_change, print_changes
-from idto3d.evaluate.real import read_people, real_rows, score
+from idto3d.evaluate.real import evaluate_real, read_people, real_rows, score
 from idto3d.evaluate.recogniser import load_recogniser
 from idto3d.evaluate.summary import synthetic_rows
 from idto3d.evaluate.table import Row, print_table
@@ -193,9 +194,30 @@ def test_people_are_read_beside_their_file(tmp_path: Path) -> None:
     file = tmp_path / "people.json"
     file.write_text(json.dumps({"ada": ["a.jpg", "deep/b.jpg"]}))
     assert read_people(file) == {"ada": [tmp_path / "a.jpg", tmp_path / "deep/b.jpg"]}
-    file.write_text("[1]")
-    with pytest.raises(UserError, match="E_EVALUATE_PEOPLE"):
-        read_people(file)
+    for text in ("[1]", '{"ada": "a.jpg"}', '{"ada": [1]}'):
+        file.write_text(text)
+        with pytest.raises(UserError, match="E_EVALUATE_PEOPLE"):
+            read_people(file)
+
+
+def test_a_photo_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idto3d.evaluate.real.load_recogniser", MagicMock)
+    file = tmp_path / "people.json"
+    file.write_text(json.dumps({"ada": ["a.jpg", "b.jpg"]}))
+    with pytest.raises(UserError, match=r"E_EVALUATE_PEOPLE.*b\.jpg"):
+        evaluate_real(file, tmp_path)
+
+
+def test_the_reports_place_is_made_before_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("idto3d.evaluate.command._synthetic", lambda given: {"seen": 1})
+    report = tmp_path / "reports" / "r.json"
+    assert main(["--out", str(report)]) == 0 and json.loads(report.read_text()) == {"seen": 1}
+    monkeypatch.setattr("idto3d.evaluate.command._synthetic", lambda given: pytest.fail("measures first"))
+    with pytest.raises(SystemExit) as stopped:
+        main(["--out", str(report / "r.json")])
+    assert stopped.value.code == 1 and "E_OUT_NOT_WRITABLE" in capsys.readouterr().err
 
 
 def test_the_judge_sees_the_nearest_surface_turned() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The queue of jobs and its records: what outlives a killed Blender, and what is asked of the backend."""
 
+import errno
 import json
 import os
 import re
@@ -262,6 +263,28 @@ def test_forget(user: Path) -> None:
     assert not (user / "jobs" / f"{name}.json").exists() and not (user / "logs" / f"{name}.log").exists()
 
 
+def test_jobs_of_another_blender(user: Path) -> None:
+    """Their place is taken, and they cannot be forgotten from here, as a list that is seconds old would offer."""
+    theirs, ours = queue_of(user, ENDLESS), queue_of(user, NORMAL)
+    name = theirs.submit({"photos": [str(photo(user))], "out": str(user / "me")})
+    checkpoint = user / "me.work" / "key" / "checkpoint.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    assert ours.records.promised() == {str(user / "me")}
+    with pytest.raises(KeyError):
+        ours.forget(name)
+    assert checkpoint.exists() and (user / "jobs" / f"{name}.json").exists()
+    assert ours.resumable() == [], "it counts as left behind"
+    theirs.release()
+    assert ours.records.promised() == {str(user / "me")}, "it may be resumed"
+    ours.forget(name)
+    assert ours.records.promised() == set() and not checkpoint.exists()
+    assert list((user / "jobs").iterdir()) == []
+    ours.submit({"photos": [str(photo(user))], "out": str(user / "me")})
+    drain(ours)
+    assert ours.records.promised() == set(), "a head that is there is no promise"
+
+
 def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
     jobs = queue_of(user, NORMAL)
     old, new = (jobs.submit({"photos": [str(photo(user))], "out": "o"}) for _ in range(2))
@@ -288,6 +311,20 @@ def test_user_folder_that_cannot_be_written(user: Path, monkeypatch: pytest.Monk
         with pytest.raises(PermissionError):
             jobs.submit({"photos": [str(photo(user))], "out": "o"})
     assert not jobs.busy and list((user / "jobs").iterdir()) == []
+
+
+def test_drive_without_locks(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some network drives are: that is no other Blender."""
+    module = pytest.importorskip("fcntl")
+
+    def unknown(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(module, "flock", unknown)
+    jobs = queue_of(user, NORMAL)
+    jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    drain(jobs)
+    assert jobs.finished is not None and jobs.finished.state == "done" and jobs.resumable() == []
 
 
 def test_records_are_replaced_whole(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

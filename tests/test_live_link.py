@@ -48,6 +48,19 @@ def test_other_orders_and_missing_columns(tmp_path: Path) -> None:
     assert take.times.tolist() == [0, 1]
 
 
+def test_columns_without_values_are_absent(tmp_path: Path) -> None:
+    values = [f"{n / 100}" for n in range(len(SHAPES))]
+    blank = ["", *[""] * len(ANGLES)]
+    short = [HEADER, *(",".join([f"00:00:0{n}:00", "52", *values]) for n in (1, 2))]
+    blanks = [HEADER, *(",".join([f"00:00:0{n}:00", "61", *values[:-1], *blank]) for n in (1, 2))]
+    blanks.append("00:00:03:00,0" + "," * 61)
+    for lines, absent in ((short, ANGLES), (blanks, ("tongueOut", *ANGLES))):
+        take = read_take(saved(tmp_path, "\n".join(lines)))
+        assert take.absent == absent and take.tracked[:2].all() and not take.head.any() and not take.eyes.any()
+        assert take.shapes[0, : len(values) - 1].tolist() == [float(value) for value in values[:-1]]
+    assert take.tracked.tolist() == [True, True, False]
+
+
 @pytest.mark.parametrize(
     "codes, seconds",
     [
@@ -98,6 +111,7 @@ def test_degrees_are_turned_to_radians(tmp_path: Path) -> None:
     "text",
     [
         "", "\n\n", "a,b\n1,2\n", HEADER, HEADER + "\n00:00:00:01,0" + "," * 61, b"\x00\x01\x02", b"\xff\xfe\x80",
+        HEADER + "\n00:00:00:01,61,0.5", HEADER + "\n00:00:00:01,61" + "," * 61,
         "Timecode,JawOpen,HeadYaw\n00:00:00:01,0,0\n",
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Training's own machinery, on toys: stages, resuming, averages, losses, captions, mirrored pictures."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,37 @@ def test_a_stopped_stage_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     parts = _train(tmp_path / "parts", 12)
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("killed", ["averages", "checkpoint", "renaming"])
+def test_a_stage_killed_while_it_saves_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str
+) -> None:
+    """Before each of the three files that a save writes or renames, at the third save."""
+    through = _train(tmp_path / "whole", 12)
+    files = {"averages": "ema.next", "checkpoint": "checkpoint", "renaming": "ema.safetensors"}
+    seen, rename = [0], os.replace
+
+    def kill(source: Path, target: Path) -> None:
+        if Path(target).name.startswith(files[killed]):
+            seen[0] += 1
+            if seen[0] == 3:
+                raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", kill)
+        with pytest.raises(KeyboardInterrupt):
+            _train(tmp_path / "parts", 12)
+    with pytest.raises(KeyboardInterrupt):
+        _train(tmp_path / "short", 12, stop_at=4 if killed == "renaming" else 3)
+    handed_over, expected = nn.Linear(3, 1), nn.Linear(3, 1)
+    assert load_average(tmp_path / "parts", handed_over) and load_average(tmp_path / "short", expected)
+    torch.testing.assert_close(handed_over.weight, expected.weight, rtol=0, atol=0)
+    parts = _train(tmp_path / "parts", 12)
+    assert load_average(tmp_path / "parts", handed_over)
+    torch.testing.assert_close(parts.weight, through.weight, rtol=0, atol=0)
+    torch.testing.assert_close(handed_over.weight, through.weight, rtol=0, atol=0)
 
 
 def test_a_stage_learns_and_hands_over_its_averages(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 """The stages of training one after the other, on four pictures and a made-up head model, to a pack that loads."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from idto3d.errors import UserError
 from idto3d.expressions import EXPRESSIONS
 from idto3d.headmodel import save_head_model
 from idto3d.prior.adapters import Condition, denoise
@@ -15,7 +17,7 @@ from idto3d.prior.model import Prior, tokenize
 from idto3d.prior.pack import read_pack
 from idto3d.training import export
 from idto3d.training.captions import Traits
-from idto3d.training.command import STAGES
+from idto3d.training.command import STAGES, main
 from idto3d.training.population import TRAIN_SEED
 from idto3d.training.run import CAPTIONS, Run, TrainConfig
 from tests.tiny_head import tiny_head_model
@@ -64,6 +66,22 @@ def test_mirror_images_are_learnt_where_they_have_a_name(tmp_path: Path) -> None
     plain = Run(TrainConfig(**{**vars(run.config), "mirror": 0, "work": str(tmp_path / "other")}))
     shutil.copytree(run.work / "views", plain.work / "views")
     assert len(plain.prior_data().person) == 4
+
+
+def test_a_folder_keeps_to_what_it_was_begun_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = _config(tmp_path)
+    Run(replace(config, headkit="mistyped", work=str(tmp_path / "new")))
+    Run(replace(config, work=str(tmp_path / "new")))
+    Run(config)
+    Run(replace(config, prior_steps=7, workers=3))  # which no file depends on
+    for change, said in (({"people": 3}, "--people 2"), ({"mirror": 0}, "--mirror 1"), ({"headkit": "b"}, "nowhere")):
+        with pytest.raises(UserError, match=said) as refused:
+            Run(replace(config, **change))
+        assert refused.value.code == "E_TRAIN_SETTINGS" and "--work" in refused.value.fix
+    arguments = [part for n in ("ictkit", "headkit", "facenets", "work", "recogniser") for part in (f"--{n}", "other")]
+    with pytest.raises(SystemExit) as stopped:
+        main(["head", *arguments, "--work", config.work])
+    assert stopped.value.code == 1 and "E_TRAIN_SETTINGS" in capsys.readouterr().err
 
 
 def test_the_stages_make_a_pack_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,19 +10,30 @@ from torch import nn
 
 from .whole_file import whole
 
+_FILE = "checkpoint.safetensors"
+
 
 def save_checkpoint(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
     """Write `folder/checkpoint.safetensors`; a kill leaves the one before."""
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{number}/{key}": torch.as_tensor(value) for key, value in state.items()}
-    with whole(folder / "checkpoint.safetensors") as partial:
+    with whole(folder / _FILE) as partial:
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, partial, {"step": str(step)})
+
+
+def checkpoint_step(folder: Path) -> int:
+    """The step of a folder's checkpoint, 0 without."""
+    path = folder / _FILE
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as file:
+        return int(file.metadata()["step"])
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> int:
     """Restore a checkpoint if there is one; returns its step, 0 without."""
-    path = folder / "checkpoint.safetensors"
+    path = folder / _FILE
     if not path.exists():
         return 0
     with safe_open(path, "pt") as file:

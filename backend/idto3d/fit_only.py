@@ -16,6 +16,7 @@ from .fit.record import record_fit
 from .fit.subject import fit_subject
 from .headmodel import load_head_model
 from .photos import load_face_nets, read_faces
+from .places import absolute
 from .prior.pack import read_pack
 from .verdict import fit_event
 
@@ -26,9 +27,10 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
 
     Raises UserError of photos and of the fit, then nothing is written, and E_OUT_NOT_WRITABLE.
     """
+    out, photos = absolute(out), [absolute(photo) for photo in photos]
     read = read_pack(pack)
     model = load_head_model(read.file("head.safetensors"))
-    faces, notices = read_faces([str(p) for p in photos], load_face_nets(read.path / "photos"))
+    faces, notices = read_faces(photos, load_face_nets(read.path / "photos"))
     fitted = fit_subject(model, faces)
     pairs = list(zip(fitted.faces, fitted.fit.photos, strict=True))
     pictures = [overlay(model, face, photo.camera, fitted.fit.posed(model, photo)) for face, photo in pairs]

@@ -36,7 +36,7 @@ from .memory import give_back
 from .photos import Photo, align, find_face
 from .photos.load import Notice
 from .photos.nets import FaceNets, load_face_nets
-from .places import check_place, checkpoint_folder
+from .places import absolute, check_place, checkpoint_folder
 from .preview import photo_portrait, plain_portrait
 from .prior.pack import Pack, check_expressions, read_pack
 from .start import Found, Start, as_shipped, coloured, find, head_from, head_of, keys_from, recarved, scene_of
@@ -95,7 +95,7 @@ def generate(
 
     Raises UserError; Cancelled leaves checkpoints in `out`.work and no new bundle.
     """
-    out, clock = Path(out), Clock(events)
+    out, photos, clock = absolute(out), [absolute(photo) for photo in photos], Clock(events)
     clock("reading photos")
     check_place(out)
     pack = read_pack(config.pack)

@@ -4,12 +4,38 @@
 import contextlib
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import FULL, UserError
+
+
+def absolute(path: str | Path) -> Path:
+    """A whole path, so that its last part is a name, which "." and "heads/.." have none of."""
+    return Path(os.path.abspath(path))
+
+
+def check_file(out: Path) -> None:
+    """Check before the work that the file `out` can be written after it. Raises E_OUT_NOT_WRITABLE."""
+    if out.is_dir():
+        raise UserError("E_OUT_NOT_WRITABLE", f"{out.name} is a folder.", "Choose another name.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise not_writable(out, error) from error
+
+
+def not_writable(out: Path, error: OSError) -> Exception:
+    """What was wrong with writing a file, as the user's error; a full disk stays what it is."""
+    if error.errno in FULL:
+        return error
+    message = f"{out.name} cannot be written: {error.strerror or error}."
+    return UserError("E_OUT_NOT_WRITABLE", message, "Choose another place.")
 
 
 def check_place(out: Path) -> None:

@@ -8,9 +8,9 @@ where it is positive; roll about z, the crown to the person's right where it is 
 R = Ry(yaw) Rx(pitch) Rz(roll). The eyes turn likewise within the head. A moment in which the app saw no face has a
 count of 0 and no values.
 
-Files differ: other orders of columns, 51 shapes before iOS 12, no angles in some, names that begin with a small letter
-where other programs wrote them, a byte order mark, moments left out (dropped frames), ";" before the frames of
-drop-frame timecode. Columns go by their names; what is not known is passed over.
+Files differ: other orders of columns, 51 shapes before iOS 12, no angles in some or blank ones, names that begin with a
+small letter where other programs wrote them, a byte order mark, moments left out (dropped frames), ";" before the
+frames of drop-frame timecode. Columns go by their names; what is not known is passed over.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class TakeError(UserError):
 class FaceTake:
     """times (T,) seconds from the first row, rising; shapes (T,52) as SHAPES; head (T,3) yaw, pitch, roll in radians;
     eyes (T,2,3) the left one's and the right one's; tracked (T,) bool, where the face was seen: the others are bridged;
-    begin: seconds since midnight of the first row; absent: columns that the file does not have, whose values are 0."""
+    begin: seconds since midnight of the first row; absent: columns that the file does not have, or has without
+    values, which are 0 here."""
 
     times: Array
     shapes: Array
@@ -172,11 +173,12 @@ def _parse(name: str, rows: Sequence[Sequence[str]]) -> FaceTake:
         for c, n in enumerate(place):
             if 0 <= n < len(row):
                 values[k, c] = _number(row[n])
-    there = np.array([n >= 0 for n in place])
-    seen = np.isfinite(values[:, there]).all(1) if len(body) else np.zeros(0, bool)
-    if _COUNT in columns:
-        seen &= np.array([_number(_cell(row, columns[_COUNT])) != 0 for row in body], bool)
-    if not seen.any():
+    count = columns.get(_COUNT)
+    seen = np.array([count is None or _number(_cell(row, count)) != 0 for row in body], bool)
+    # Some programs name columns that they leave blank in each row, or that their rows do not reach.
+    there = np.isfinite(values[seen]).any(0)
+    seen &= np.isfinite(values[:, there]).all(1)
+    if there[: len(SHAPES)].sum() < _LEAST_SHAPES or not seen.any():
         raise _no_table(name, "it holds no moment in which a face was seen")
     values[:, ~there] = 0.0
     codes = [_cell(row, columns[_TIMECODE]) for row in body] if _TIMECODE in columns else []
@@ -185,7 +187,7 @@ def _parse(name: str, rows: Sequence[Sequence[str]]) -> FaceTake:
     times, values, seen = times[keep], values[keep], seen[keep]
     values[:, len(SHAPES) :] = _radians(values[:, len(SHAPES) :])
     take = take_of(times - times[0], values, seen, float(times[0]) % _DAY)
-    absent = tuple(channel for channel, n in zip(wanted, place, strict=True) if n < 0)
+    absent = tuple(channel for channel, held in zip(wanted, there, strict=True) if not held)
     return replace(take, absent=absent)
 
 

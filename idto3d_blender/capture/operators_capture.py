@@ -13,6 +13,7 @@ from ..head.operators_head import HeadOperator
 from ..jobs import session
 from ..polls import ExplainedPoll
 from ..studio import animation
+from ..ui import preferences
 from . import bake, properties, takes
 from .table import SHAPES, TakeError
 from .treat import treat
@@ -74,7 +75,8 @@ class IDTO3D_OT_capture_camera(ExplainedPoll, bpy.types.Operator):
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
-        return _why_reading()
+        yield from _why_reading()
+        yield from session.why_not_ready()
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         return context.window_manager.invoke_props_dialog(self, confirm_text="Film")
@@ -91,9 +93,12 @@ def _why_reading() -> Iterator[str]:
 def _read(operator: Any, context: Any, video: Path) -> set[str]:
     """Have the backend read a video for an operator."""
     given = properties.settings()
-    status = session.get().status
-    if status.state != "ready":
-        operator.report({"ERROR"}, f"{status.message} See the box Set-up")
+    if reason := next(session.why_not_ready(), ""):
+        operator.report({"ERROR"}, reason)
+        return {"CANCELLED"}
+    if not preferences.get().heads_folder.is_absolute():
+        why = "The preferences' folder for heads has no whole path. Save the file first, or choose another folder"
+        operator.report({"ERROR"}, f"{why} (E_OUT_NOT_WRITABLE)")
         return {"CANCELLED"}
     head = context.object if is_head(context.object) and given.performer == "HEAD" else None
     if given.performer == "HEAD" and head is None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user chooses for the take that is loaded. In the window manager, as the other settings are."""
+"""What the user chooses for the take that is loaded. In the window manager, and kept when another file is opened, as
+the settings of the next head are: the take stays loaded, too."""
 
 from typing import Any
 
@@ -7,6 +8,8 @@ import bpy
 
 from .table import FaceTake
 from .treat import REGIONS, Treatment
+
+_kept: dict[str, Any] = {}
 
 
 def _gain(name: str) -> Any:
@@ -90,6 +93,20 @@ def settings() -> Any:
     return bpy.context.window_manager.idto3d_capture
 
 
+def keep() -> None:
+    """Copy the settings: opening another file is about to drop them."""
+    given = settings()
+    _kept.update({name: getattr(given, name) for name in IDTO3D_capture.__annotations__})
+    _kept["flip"] = tuple(given.flip)
+
+
+def restore() -> None:
+    """Bring back what ``keep`` copied."""
+    for name, value in _kept.items():
+        setattr(settings(), name, value)
+    _kept.clear()
+
+
 def treatment(scene: Any, take: FaceTake) -> Treatment:
     """As the panel has it, for the scene's frame rate. The first second is that from which the face is seen."""
     given = settings()
@@ -119,5 +136,6 @@ def register() -> None:
 
 
 def unregister() -> None:
+    _kept.clear()
     del bpy.types.WindowManager.idto3d_capture
     bpy.utils.unregister_class(IDTO3D_capture)

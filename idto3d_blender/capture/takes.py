@@ -117,7 +117,7 @@ def _new_file(name: str) -> Path:
     number = 1
     while (path := folder / (f"{stem}.csv" if number == 1 else f"{stem}-{number}.csv")).exists():
         number += 1
-    return path.absolute()
+    return path
 
 
 def _write_head(obj: Any, folder: Path) -> Path:

@@ -26,6 +26,8 @@ from .prepare import Prepared, prepare
 PROPERTY = "idto3d"
 FOLDER = "folder"
 """In that: where the bundle is; see folders.py."""
+JOB = "idto3d_job"
+"""Marks an object whose head is still being made; see studio/live.py."""
 PREVIEW_SIDE = 256
 
 Steps = Generator[Any, None, Any]

@@ -9,10 +9,9 @@ import bpy
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
 from . import clean_neck, life_size, mirror, naming, rig
-from .import_head import is_head
+from .import_head import JOB, is_head
 
 _FRAMES = 24
-JOB = "idto3d_job"  # marks a head that is still being made, see studio/live.py
 
 
 class HeadOperator(ExplainedPoll):

@@ -111,7 +111,7 @@ def first_folder() -> str:
     """Where the file browser opens: where heads are kept, if that is there; else wherever Blender likes."""
     folder = generate.heads_folder()
     # A path that ends in a separator is a folder to the file browser, and no file's name.
-    return os.path.join(folder, "") if folder.is_dir() else ""
+    return os.path.join(folder, "") if folder.is_absolute() and folder.is_dir() else ""
 
 
 def _menu(self: Any, context: Any) -> None:

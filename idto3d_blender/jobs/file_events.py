@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
+from ..capture import properties as capture
 from ..head import folders
 from ..studio import live, viewport_colours
 from ..ui import properties
@@ -25,6 +26,7 @@ def _before_load(*_: Any) -> None:
     """Another file: what was half-built goes with the old one."""
     global _coloured, _file, _stopped
     properties.keep()
+    capture.keep()
     _coloured = viewport_colours.restore()
     _file, _stopped = bpy.data.filepath, driver.halt()
 
@@ -35,6 +37,7 @@ def _after_load(*_: Any) -> None:
     finished head is offered, not put."""
     global _stopped
     properties.restore()
+    capture.restore()
     viewport_colours.forget()
     live.after_undo()
     unfinished, _stopped = _stopped, {}
@@ -55,6 +58,7 @@ def _after_failed_load(*_: Any) -> None:
     """The other file could not be read and the open one stays: what ``_before_load`` stopped is begun again."""
     global _stopped
     properties.restore()
+    capture.restore()
     viewport_colours.again(_coloured)
     unfinished, _stopped = _stopped, {}
     for job, folder in unfinished.items():

@@ -49,19 +49,17 @@ def request_from_settings() -> dict[str, Any]:
 
 
 def heads_folder() -> Path:
-    """Where heads are kept: the panel's folder, or the preferences'. Absolute, for a job may be resumed by a Blender
-    that was started elsewhere."""
+    """Where heads are kept: the panel's folder, or the preferences'. No whole path where it is named by // and the file
+    is not saved, or as seen from wherever Blender was started."""
     chosen = properties.settings().output
-    return (Path(bpy.path.abspath(chosen)) if chosen else preferences.get().heads_folder).absolute()
+    return Path(bpy.path.abspath(chosen)) if chosen else preferences.get().heads_folder
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """A folder in ``parent`` that is neither there nor promised to another job: "name", "name-2", ..."""
-    state = session.get()
-    records = list(state.jobs.waiting)
-    running = state.running()
-    current = state.jobs.record(running.id) if running else None
-    taken = {str(record.request["out"]) for record in (*records, *state.resumable, *((current,) if current else ()))}
+    """A folder in ``parent`` that is neither there nor promised to a job, of this Blender or another: "name", "name-2",
+    ..."""
+    # As the disk has it now: another Blender may have begun a job since this one has looked.
+    taken = session.get().jobs.records.promised()
     stem = re.sub(r"[^\w-]+", "-", name).strip("-") or "head"
     number = 1
     while True:
@@ -80,4 +78,6 @@ def missing() -> str:
         return "Tick that the people in these photos agreed"
     if given.pack == "FOLDER" and not given.pack_folder:
         return "Choose the folder of the pack, or the starter pack"
+    if not heads_folder().is_absolute():
+        return "The folder for heads has no whole path. Save the file first, or choose another folder"
     return ""

@@ -134,7 +134,8 @@ class Jobs:
         return [record for record in self.records.left_behind() if record.id not in mine]
 
     def forget(self, job_id: str) -> None:
-        """Delete a job's record, log, previews and checkpoint; its bundle stays. Not while it runs or waits."""
+        """Delete a job's record, log, previews and checkpoint; its bundle stays. Not while it runs or waits. Raises
+        KeyError where it is another process's."""
         if self.current is not None and self.current.id == job_id:
             raise ValueError(f"Job {job_id} is running.")
         if any(record.id == job_id for record in self.waiting):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generate a head, and what can be done with a job: cancel, resume, take out of the queue, import, dismiss."""
 
+import errno
 import os
 import shutil
 import time
@@ -18,14 +19,6 @@ from . import driver, generate, session
 _POLL_SECONDS = 0.05
 
 
-def _why_not_ready() -> Iterator[str]:
-    state = session.get()
-    if state.setup is not None:
-        yield "The set-up is running"
-    if state.status.state != "ready":
-        yield f"{state.status.message} See the box Set-up"
-
-
 class IDTO3D_OT_generate_from_list(ExplainedPoll, bpy.types.Operator):
     """Make a head from the photos in the list. It takes minutes; you can go on working"""
 
@@ -35,7 +28,7 @@ class IDTO3D_OT_generate_from_list(ExplainedPoll, bpy.types.Operator):
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
-        yield from _why_not_ready()
+        yield from session.why_not_ready()
         if reason := generate.missing():
             yield reason
 
@@ -81,7 +74,7 @@ class IDTO3D_OT_generate(ExplainedPoll, bpy.types.Operator):
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
-        return _why_not_ready()
+        return session.why_not_ready()
 
     def execute(self, context: Any) -> set[str]:
         # Not Path.is_file, which raises where many photos make a text that is too long for a path.
@@ -95,6 +88,9 @@ class IDTO3D_OT_generate(ExplainedPoll, bpy.types.Operator):
             return {"CANCELLED"}
         if not self.output:
             self.report({"ERROR"}, "Name the output folder (E_OUTPUT)")
+            return {"CANCELLED"}
+        if self.output.startswith("//") and not bpy.data.filepath:
+            self.report({"ERROR"}, "Save the file before you name its folder by // (E_OUTPUT)")
             return {"CANCELLED"}
         request = {
             "photos": [str(photo) for photo in photos],
@@ -194,15 +190,18 @@ class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
-        return _why_not_ready()
+        return session.why_not_ready()
 
     def execute(self, context: Any) -> set[str]:
         state = session.get()
         try:
             job = state.jobs.resume(self.job)
-        except (KeyError, OSError):
+        except OSError as error:
+            return _not_written(self, error)
+        except KeyError:
             state.look_up_jobs()
-            self.report({"ERROR"}, "This head cannot be resumed any more: its photos or its record are gone (E_RESUME)")
+            why = "its photos or its record are gone, or another Blender is making it"
+            self.report({"ERROR"}, f"This head cannot be resumed: {why} (E_RESUME)")
             return {"CANCELLED"}
         if state.ended is not None and state.ended.id == job:
             state.ended = None
@@ -224,6 +223,10 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
         state = session.get()
         try:
             state.jobs.forget(self.job)
+        except KeyError:
+            state.look_up_jobs()
+            self.report({"ERROR"}, "Another Blender is making this head. Cancel it there first (E_JOB_ELSEWHERE)")
+            return {"CANCELLED"}
         except (ValueError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -275,10 +278,18 @@ def _submit(operator: Any, request: dict[str, Any], frame: bool, wait: bool = Fa
     try:
         job = generate.ask(request, frame)
     except OSError as error:
-        operator.report({"ERROR"}, f"The queue cannot be written: {error.strerror}. Free some disk space (E_DISK_FULL)")
-        return {"CANCELLED"}
+        return _not_written(operator, error)
     session.get().ended = None
     return _wait(operator, job) if wait or bpy.app.background else {"FINISHED"}
+
+
+def _not_written(operator: Any, error: OSError) -> set[str]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "Free some disk space (E_DISK_FULL)"
+    else:
+        remedy = f"Blender has to be able to write into {session.get().jobs.records.folder} (E_QUEUE)"
+    operator.report({"ERROR"}, f"The queue cannot be written: {error.strerror or error}. {remedy}")
+    return {"CANCELLED"}
 
 
 def _wait(operator: Any, job: str) -> set[str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import bpy
 
+from ..capture import takes
+from ..match import session as match
 from ..polls import ExplainedPoll
 from ..ui import preferences
 from . import driver, session, setup_backend
@@ -19,6 +21,10 @@ def _why_busy() -> Iterator[str]:
         yield "The set-up is running"
     if state.jobs.busy:
         yield "Wait for the running head, or cancel it"
+    if takes.running() is not None:
+        yield "Wait until the video is read, or cancel it"
+    if match.get() is not None:
+        yield "Leave the match first"
 
 
 class IDTO3D_OT_install(ExplainedPoll, bpy.types.Operator):

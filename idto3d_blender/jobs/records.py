@@ -6,6 +6,7 @@ record that says queued or running while no living process holds its lock was le
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ else:
 
 
 KEEP_SECONDS = 30 * 24 * 3600.0
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,10 @@ class Records:
     def left_behind(self) -> list[Record]:
         """Jobs that were cancelled, failed on the way, or were left queued or running by a process that is gone; newest
         first. Only where all photos still exist."""
-        found = [record for path in self.folder.glob("*.json") if (record := _read(path)) is not None]
         return sorted(
             (
                 record
-                for record in found
+                for record in self._all()
                 if record.state != "done"
                 and record.resumable
                 and record.photos_exist()
@@ -82,18 +83,27 @@ class Records:
             reverse=True,
         )
 
+    def promised(self) -> set[str]:
+        """Where jobs of any process will put, or may still put, their bundles. Reads the disk: not for a panel's
+        draw."""
+        return {str(record.request.get("out")) for record in self._all() if record.state != "done" and record.resumable}
+
     def delete(self, job_id: str) -> None:
-        """Delete a job's record, log, previews and checkpoint; its bundle stays."""
-        self._written.pop(job_id, None)
-        record = _read(self.folder / f"{job_id}.json")
-        if record is not None and record.state != "done" and record.request.get("out"):
-            out = Path(str(record.request["out"]))
-            shutil.rmtree(out.with_name(f"{out.name}.work"), ignore_errors=True)
-        for suffix in (".json", ".lock"):
-            (self.folder / f"{job_id}{suffix}").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            (self.user_folder / "logs" / f"{job_id}.log").unlink(missing_ok=True)
-        shutil.rmtree(self.user_folder / "previews" / job_id, ignore_errors=True)
+        """Delete a job's record, log, previews and checkpoint; its bundle stays. Raises KeyError where it is another
+        process's: that one may have resumed it since this one has looked."""
+        self.lock(job_id)
+        try:
+            self._written.pop(job_id, None)
+            record = _read(self.folder / f"{job_id}.json")
+            if record is not None and record.state != "done" and record.request.get("out"):
+                out = Path(str(record.request["out"]))
+                shutil.rmtree(out.with_name(f"{out.name}.work"), ignore_errors=True)
+            (self.folder / f"{job_id}.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.user_folder / "logs" / f"{job_id}.log").unlink(missing_ok=True)
+            shutil.rmtree(self.user_folder / "previews" / job_id, ignore_errors=True)
+        finally:
+            self.unlock(job_id)
 
     def tidy(self) -> None:
         """Forget jobs that are finished, or failed for good, after a month, and what of logs and previews is older than
@@ -135,6 +145,9 @@ class Records:
                 with contextlib.suppress(OSError):
                     (self.folder / f"{job_id}.lock").unlink(missing_ok=True)
 
+    def _all(self) -> list[Record]:
+        return [record for path in self.folder.glob("*.json") if (record := _read(path)) is not None]
+
     def _held_elsewhere(self, job_id: str) -> bool:
         """The system lets go of a lock when its process dies, however it dies."""
         try:
@@ -156,14 +169,16 @@ def _modified(path: Path) -> float:
 
 
 def _take_lock(file: BinaryIO) -> bool:
+    """False where another process holds it. Some network drives know no locks: there nobody holds one, and a queue
+    without locks is better than none."""
     try:
         if sys.platform == "win32":
             file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in _HELD
     return True
 
 

@@ -7,7 +7,7 @@ a reference to a data-block.
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,6 +105,15 @@ def start(folder: Path, launch: Callable[[Record], Launch] | None = None) -> Ses
     if bpy.app.background:
         looking.join()  # a script wants the answer, and has no window to keep moving
     return made
+
+
+def why_not_ready() -> Iterator[str]:
+    """Reasons for which the backend cannot be asked for anything, as an operator's ``why_not``."""
+    state = get()
+    if state.setup is not None:
+        yield "The set-up is running"
+    if state.status.state != "ready":
+        yield f"{state.status.message} See the box Set-up"
 
 
 def stop() -> None:

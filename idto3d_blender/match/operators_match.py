@@ -56,7 +56,7 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
         if not fit.photos:
             self.report({"ERROR"}, f"{FIT} of this head names no photos")
             return {"CANCELLED"}
-        ready = jobs.get().status.state == "ready"
+        ready = not any(jobs.why_not_ready())
         paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
         if stage.matched(scene) != obj:
             viewport.leave()
@@ -68,7 +68,7 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             session.start(obj, folder, fit, paths)
             pump.ensure()
         else:
-            self.report({"WARNING"}, "Without the backend the head can be looked at, but not pinned: set it up first")
+            self.report({"WARNING"}, "Until the backend is set up the head can be looked at, but not pinned")
         missing = [photo.name for photo, path in zip(fit.photos, paths, strict=True) if not path]
         if missing:
             self.report({"WARNING"}, f"Not found, or changed since: {', '.join(missing)}. Find Photo shows where it is")

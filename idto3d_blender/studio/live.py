@@ -22,10 +22,10 @@ from typing import Any
 import bpy
 
 from ..head import hand_over, import_head, naming, poses, room
+from ..head.import_head import JOB
 from ..head.parts import Interrupted, Parts
 from .preview_mesh import MATERIAL, Shape, move, new_mesh, same_topology
 
-JOB = "idto3d_job"
 _SKETCH = "idto3d_sketch"  # marks a sketch's materials and pictures, which go when the finished head comes
 
 _shown: set[str] = set()

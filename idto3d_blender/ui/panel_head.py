@@ -6,8 +6,7 @@ from typing import Any
 import bpy
 
 from ..head import expressions, life_size, poses, rig, rig_keys, separate
-from ..head.import_head import is_head
-from ..head.operators_head import JOB
+from ..head.import_head import JOB, is_head
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts, properties

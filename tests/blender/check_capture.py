@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import bpy
 import numpy as np
@@ -19,6 +20,8 @@ import idto3d_blender
 from idto3d_blender.capture import bake, properties, takes
 from idto3d_blender.capture.table import SHAPES, take_of, write_take
 from idto3d_blender.head import separate
+from idto3d_blender.jobs import session as jobs
+from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
 from tests.blender import blender_session, check_polls
@@ -296,10 +299,18 @@ def check_videos(head: Any) -> None:
         takes.poll()
         assert time.monotonic() < end
     assert 0 < takes.running().fraction < 1
+    refused(bpy.ops.idto3d.remove_backend, "until the video is read")
+    assert not bpy.ops.idto3d.install.poll()
     assert "idto3d.capture_cancel" in check_polls.draw_all_panels()
     assert bpy.ops.idto3d.capture_cancel() == {"FINISHED"}
     finish()
     assert takes.running() is None and takes.state.problem is None
+    state = jobs.get()
+    state.status, state.setup = setup_backend.Status("ready", "Ready.", "cpu"), Mock()
+    for read in (partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), bpy.ops.idto3d.capture_camera):
+        refused(read, "set-up is running")
+    state.setup = None
+    assert bpy.ops.idto3d.capture_camera.poll() and bpy.ops.idto3d.remove_backend.poll()
 
 
 def check_speed(head: Any) -> float:

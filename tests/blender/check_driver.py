@@ -3,17 +3,22 @@
 to the file meanwhile. ``python check_driver.py WORK`` as check_import.py. The printed line has the longest tick.
 """
 
+import errno
 import sys
+import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import bpy
 import numpy as np
 
 import idto3d_blender
+from idto3d_blender.capture import properties as capture
 from idto3d_blender.head import expressions
-from idto3d_blender.head.import_head import is_head
+from idto3d_blender.head.import_head import JOB, is_head
 from idto3d_blender.jobs import driver, generate, session
+from idto3d_blender.jobs.records import Record, Records
 from idto3d_blender.studio import live, preview_mesh
 from idto3d_blender.ui import properties
 from tests.blender import blender_session, check_polls
@@ -47,7 +52,7 @@ def points(obj: Any) -> np.ndarray:
 def leftovers() -> list[str]:
     """Data-blocks that an import or a preview should have taken with it."""
     blocks = [*bpy.data.meshes, *bpy.data.materials, *bpy.data.images, *bpy.data.objects]
-    return [block.name for block in blocks if block.users == 0 or "idto3d_part" in block or live.JOB in block]
+    return [block.name for block in blocks if block.users == 0 or "idto3d_part" in block or JOB in block]
 
 
 def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str:
@@ -79,7 +84,7 @@ def check_whole_way(state: session.Session, ticks: blender_session.Ticks) -> str
     ticks.until(lambda: not driver.alive(job))
     assert state.ended is not None and state.ended.state == "done", state.ended
     head = bpy.data.objects[name]
-    assert is_head(head) and live.JOB not in head
+    assert is_head(head) and JOB not in head
     assert np.allclose(tuple(head.location), placed), "the finished head jumped"
     keys = head.data.shape_keys.key_blocks
     assert [key.name for key in keys] == ["Basis", *expressions.EXPRESSIONS] and not any(k.value for k in keys[1:])
@@ -147,7 +152,7 @@ def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
             assert "idto3d.use_sketch" in check_polls.draw_all_panels()
             assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
             ticks.until(lambda: state.running() is None)
-            assert live.JOB not in head and is_head(head) and live.find(job) is None
+            assert JOB not in head and is_head(head) and live.find(job) is None
             bundle = Path(head["idto3d"]["folder"])
             assert bundle == WORK / "heads" / "used unfinished"
             state.jobs.forget(job)
@@ -239,7 +244,10 @@ def check_other_file(state: session.Session, ticks: blender_session.Ticks) -> No
     blender_session.fill_panel(WORK)
     job = generate.ask(request("elsewhere", "hold"), frame=False)
     ticks.until(lambda: live.find(job) is not None)
+    capture.settings().gain, capture.settings().performer, capture.settings().flip = 2.0, "VIDEO", (True, False, True)
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    kept = capture.settings()
+    assert (kept.gain, kept.performer, tuple(kept.flip)) == (2.0, "VIDEO", (True, False, True))
     assert len(properties.settings().photos) == 1 and properties.settings().consent
     (WORK / "heads" / "elsewhere.go").touch()
     ticks.until(lambda: job in state.ready)
@@ -289,12 +297,30 @@ def check_queue(state: session.Session, ticks: blender_session.Ticks) -> None:
     assert "idto3d.other_photos" in check_polls.draw_all_panels()
 
 
+def check_other_window(state: session.Session) -> None:
+    """Another Blender begins a job while this one has its list already."""
+    other, job = Records(state.folder), "20250101-000000-aaaaaa"
+    other.lock(job)
+    other.write(Record(job, request("shared"), time.time(), state="running"))
+    assert generate.new_folder(WORK / "heads", "shared").name == "shared-2"
+    refused(lambda: bpy.ops.idto3d.forget_job(job=job), "E_JOB_ELSEWHERE")
+    refused(lambda: bpy.ops.idto3d.resume_job(job=job), "another Blender")
+    other.unlock()
+    assert bpy.ops.idto3d.forget_job(job=job) == {"FINISHED"}
+    assert generate.new_folder(WORK / "heads", "shared").name == "shared"
+
+
 def check_script(state: session.Session) -> None:
     """The operator for scripts blocks in background mode."""
     output = WORK / "heads" / "scripted"
     photos = f"{blender_session.photo(WORK)};{blender_session.photo(WORK)}"
     arguments = {"photos": photos, "output": str(output), "quality": "draft", "expressions": "smile", "seed": 3}
     refused(lambda: bpy.ops.idto3d.generate(**arguments), "consent=True")
+    written = state.jobs.records.write
+    for error, code in ((PermissionError(errno.EACCES, "no"), "E_QUEUE"), (OSError(errno.ENOSPC, "x"), "E_DISK_FULL")):
+        state.jobs.records.write = Mock(side_effect=error)  # type: ignore[method-assign]
+        refused(lambda: bpy.ops.idto3d.generate(**arguments, consent=True), code)
+    state.jobs.records.write = written  # type: ignore[method-assign]
     assert bpy.ops.idto3d.generate(**arguments, consent=True) == {"FINISHED"}
     assert is_head(bpy.data.objects["scripted"]) and (output / "head.json").is_file()
 
@@ -314,6 +340,7 @@ def main() -> None:
     check_edit_mode(state, ticks)
     check_other_file(state, ticks)
     check_queue(state, ticks)
+    check_other_window(state)
     check_script(state)
     # The goal is 0.05 on a quiet machine; here others may have the cores.
     assert ticks.longest < 0.25, f"a tick took {ticks.longest:.3f} s"

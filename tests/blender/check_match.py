@@ -132,6 +132,7 @@ def main() -> None:
     assert paths == [str(file) for file in files]
     match = session.start(obj, folder, fit, paths, link)
     assert not bpy.ops.idto3d.pin_drag.poll()
+    refused(bpy.ops.idto3d.remove_backend, "Leave the match first")
     pump.take(link.wait(match.first))
     assert match.skin is not None and bpy.ops.idto3d.pin_drag.poll()
     check_pick(obj, match.skin)

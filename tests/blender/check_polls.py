@@ -160,6 +160,12 @@ def check_photos(work: Path) -> None:
     given.pack = "FOLDER"
     refused(bpy.ops.idto3d.generate_from_list, "folder of the pack")
     given.pack = "STARTER"
+    for output in ("//heads", "heads"):
+        given.output = output
+        refused(bpy.ops.idto3d.generate_from_list, "no whole path")
+    given.output = ""
+    script = {"photos": str(photos / "0.png"), "output": "//heads/x", "consent": True}
+    refused(lambda: bpy.ops.idto3d.generate(**script), "Save the file before")
     given.all_expressions = False
     assert properties.chosen_expressions(given).count(",") == 11
     assert bpy.ops.idto3d.fewer_expressions() == {"FINISHED"}

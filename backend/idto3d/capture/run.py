@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A video file to a CSV of Live Link Face, with progress and previews; the CSV is whole or absent."""
 
-import tempfile
 import time
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from idto3d_shared.live_link import write_take
 
 from ..arrays import Array
 from ..clock import Events
-from ..errors import FULL, UserError
+from ..errors import UserError
 from ..fit.projection import BROWS, EYES, LIPS, OVAL
 from ..headmodel import load_head_model
 from ..photos.nets import load_face_nets
+from ..places import absolute, check_file, not_writable
 from ..preview_files import PreviewFiles
 from ..whole_file import whole
 from .motion import FILE, load_motion
@@ -52,8 +52,8 @@ def capture(
     Raises UserError: E_VIDEO_MISSING, E_VIDEO_UNREADABLE, E_VIDEO_CAMERA, E_VIDEO_NO_FACE, E_CAPTURE_HEAD,
     E_OUT_NOT_WRITABLE, E_PACK_...
     """
-    target = Path(out)
-    _check_target(target)
+    target = absolute(out)
+    check_file(target)
     model, nets = load_head_model(pack / "head.safetensors"), load_face_nets(pack / "photos")
     motion = load_motion(pack / FILE)
     vertices = None if head is None else vertices_of_head(model, head)
@@ -75,27 +75,8 @@ def capture(
         with whole(target) as partial:
             write_take(take, partial)
     except OSError as error:
-        raise _not_writable(target, error) from error
+        raise not_writable(target, error) from error
     return target
-
-
-def _check_target(target: Path) -> None:
-    """Refuse before minutes of work what could not be written after them."""
-    if target.is_dir():
-        raise UserError("E_OUT_NOT_WRITABLE", f"{target.name} is a folder.", "Choose another name.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise _not_writable(target, error) from error
-
-
-def _not_writable(target: Path, error: OSError) -> Exception:
-    if error.errno in FULL:
-        return error
-    message = f"{target.name} cannot be written: {error.strerror or error}."
-    return UserError("E_OUT_NOT_WRITABLE", message, "Choose another place.")
 
 
 class _Teller:

@@ -13,15 +13,18 @@ from PIL import Image
 
 from ..errors import UserError
 from ..pipeline import STARTER_PACK, GenerateConfig
+from ..places import check_file
 from ..protocol import QUALITY_NAMES
 from .table import Row, print_table
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the table. Status 1 if an input is missing, else 0, whatever the results."""
+    """Prints the table. Status 1 if an input is missing or the report has no place, else 0, whatever the results."""
     parser = _parser()
     given = parser.parse_args(arguments)
     try:
+        if given.out:
+            check_file(given.out)
         report = _real(given) if given.real else _synthetic(given)
     except UserError as error:
         parser.exit(1, f"{error}\n")

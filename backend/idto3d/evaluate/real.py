@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import Array
 from ..errors import UserError
@@ -57,6 +58,8 @@ def read_people(path: Path) -> dict[str, list[Path]]:
     """The photographs of each person. Raises UserError E_EVALUATE_PEOPLE."""
     try:
         people = json.loads(path.read_text(encoding="utf-8"))
+        if any(isinstance(files, str) for files in people.values()):
+            raise TypeError("a person has one photo, and not a list")
         return {str(name): [path.resolve().parent / file for file in files] for name, files in people.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(
@@ -70,7 +73,7 @@ def evaluate_real(people_file: Path, heads: Path) -> list[Score]:
     people = read_people(people_file)
     gallery: dict[str, Array] = {}
     for name, files in people.items():
-        others = [recogniser.embed(read_photograph(file)) for file in files[1:]]
+        others = [recogniser.embed(_photograph(file)) for file in files[1:]]
         if any(o is not None for o in others):
             gallery[name] = np.mean([o for o in others if o is not None], 0)
     # person by person: the descriptor's random crops depend on what it saw before
@@ -80,6 +83,14 @@ def evaluate_real(people_file: Path, heads: Path) -> list[Score]:
             parts = read_glb(heads / name / "head.glb")
             found[name] = {yaw: recogniser.embed(render(parts, yaw)) for yaw in YAWS}
     return [score(yaw, {name: own[yaw] for name, own in found.items()}, gallery) for yaw in YAWS]
+
+
+def _photograph(file: Path) -> NDArray[np.uint8]:
+    try:
+        return read_photograph(file)
+    except OSError as error:
+        message = f"{file} cannot be read ({error.strerror or error})."
+        raise UserError("E_EVALUATE_PEOPLE", message, "Write where it is, as seen from the list.") from error
 
 
 def print_scores(scores: list[Score]) -> str:
@@ -97,7 +108,7 @@ def print_scores(scores: list[Score]) -> str:
 
 
 def real_rows(scores: list[Score]) -> list[Row]:
-    """The issue's rows. Shares are turned round, so that less is better throughout."""
+    """What was promised, as rows. Shares are turned round, so that less is better throughout."""
     front, *turned = scores
     sides = [d for s in turned for d in s.distances.values() if d is not None]
     rows = []

@@ -15,7 +15,7 @@ Figures = dict[str, Any]
 
 
 def synthetic_rows(people: list[Figures]) -> list[Row]:
-    """Every row of known truth, in the order of the issue; figures as `synthetic.evaluate_people` gives them."""
+    """Every row of known truth; figures as `synthetic.evaluate_people` gives them."""
     one, three = ([p[name] for p in people if "surface_mm" in p[name]] for name in ("one", "three"))
     both = [p for p in people if "surface_mm" in p["one"] and "surface_mm" in p["three"]]
     pairs = [p["smile"] for p in people if "apart_mm" in p["smile"]]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d train`: the starter pack's head model and priors. Each stage is resumed after a kill and skipped when done.
+"""`idto3d train`: the starter pack's head model and priors. Each stage is resumed after a kill and skipped when done:
+a folder (--work) keeps to the people, kits, mirroring and seed that it was begun with, and others are refused.
 
 head     the head model
 places   where the landmark net's points lie on it, by renders of known geometry
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..errors import UserError
 from .export import write_pack
 from .run import Run, TrainConfig
 
@@ -41,7 +43,7 @@ USUAL = [stage for stage in STAGES if not stage.startswith("reference_")]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The stages asked for, in their order."""
+    """The stages asked for, in their order. Status 1 if an input is missing, or is another one than before."""
     parser = argparse.ArgumentParser(
         prog="idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,8 +59,11 @@ def main(arguments: list[str] | None = None) -> None:
     stages = given.stages or USUAL
     if unknown := set(stages) - set(STAGES):
         parser.error(f"unknown stage: {', '.join(sorted(unknown))}")
-    run = Run(TrainConfig(**{f.name: getattr(given, f.name) for f in dataclasses.fields(TrainConfig)}))
-    for stage, do in STAGES.items():
-        if stage in stages:
-            print(f"== {stage}", flush=True)
-            do(run)
+    try:
+        run = Run(TrainConfig(**{f.name: getattr(given, f.name) for f in dataclasses.fields(TrainConfig)}))
+        for stage, do in STAGES.items():
+            if stage in stages:
+                print(f"== {stage}", flush=True)
+                do(run)
+    except UserError as error:
+        parser.exit(1, f"{error}\n")

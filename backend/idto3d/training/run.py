@@ -37,7 +37,7 @@ from .photometric import find_shading
 from .population import TRAIN_SEED
 from .samples import decoder
 from .stage import StageConfig, load_average
-from .store import stored
+from .store import keep_to, stored
 
 CAPTIONS = 6
 """Wordings of each picture's caption."""
@@ -95,12 +95,17 @@ BUDGETS = {
 
 
 class Run:
-    """One training folder; inputs that several stages share are computed once."""
+    """One training folder; inputs that several stages share are computed once. Raises UserError E_TRAIN_SETTINGS where
+    the folder was begun with other settings that its files depend on."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.work = config, Path(config.work)
         self.work.mkdir(parents=True, exist_ok=True)
         self.budget = BUDGETS[torch.device(config.device).type]
+        paths = ("ictkit", "headkit", "facenets", "recogniser", "init")
+        settings = {name: os.path.abspath(path) if (path := getattr(config, name)) else "" for name in paths}
+        numbers = {"people": self.data_config.people, "mirror": config.mirror, "seed": config.seed}
+        keep_to(self.work, {**settings, **numbers})
 
     # ------------------------------------------------------------------ stages
     def head(self) -> None:

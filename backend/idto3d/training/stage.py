@@ -3,6 +3,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,15 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..checkpoint import load_checkpoint, save_checkpoint
+from ..checkpoint import checkpoint_step, load_checkpoint, save_checkpoint
+from ..whole_file import whole
 
 Loss = Callable[[np.random.Generator, torch.Generator], dict[str, Tensor]]
 """A step's losses by name, from generators that depend on seed and step only; their sum is minimised."""
 
 _AVERAGES = "ema.safetensors"
+_NEXT = "ema.next.safetensors"
+"""Averages whose checkpoint is being written."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ def run_stage(
     folder.mkdir(parents=True, exist_ok=True)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.99))
+    if (averages := _averages(folder)).exists():
+        os.replace(averages, folder / _AVERAGES)  # before others wait in its place
     step = load_checkpoint(folder, model, optimiser if len(parameters) == len(list(model.parameters())) else None)
     average = _load_average(folder, model) if step else [p.detach().clone() for p in parameters]
     means: dict[str, float] = {}
@@ -83,24 +90,40 @@ def run_stage(
                 means[k] = 0.7 * means.get(k, float(v)) + 0.3 * float(v)
             _log(folder, {"step": step, "seconds": round(time.time() - started, 1), **means})
         if time.time() - saved > config.checkpoint_every or step == config.steps:
-            save_checkpoint(folder, model, optimiser, step)
-            save_file({str(n): a.contiguous() for n, a in enumerate(average)}, folder / _AVERAGES)
+            _save(folder, model, optimiser, step, average)
             with _swapped(parameters, average):
                 on_checkpoint()
             saved = time.time()
     _copy(parameters, average)
 
 
+def _save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int, average: list[Tensor]) -> None:
+    """The checkpoint and its averages: whenever a kill comes, `_averages` finds those of the checkpoint's step."""
+    with whole(folder / _NEXT) as partial:
+        save_file({str(n): a.contiguous() for n, a in enumerate(average)}, partial, {"step": str(step)})
+    save_checkpoint(folder, model, optimiser, step)
+    os.replace(folder / _NEXT, folder / _AVERAGES)
+
+
+def _averages(folder: Path) -> Path:
+    """The file of the checkpoint's averages."""
+    if (folder / _NEXT).exists():
+        with safe_open(folder / _NEXT, "pt") as file:
+            if int(file.metadata()["step"]) == checkpoint_step(folder):
+                return folder / _NEXT
+    return folder / _AVERAGES
+
+
 def load_average(folder: Path, model: nn.Module) -> bool:
     """Give `model`'s trained parameters the averaged weights of a stage's folder; False where it has not begun."""
-    if not (folder / _AVERAGES).exists():
+    if not _averages(folder).exists():
         return False
     _copy([p for p in model.parameters() if p.requires_grad], _load_average(folder, model))
     return True
 
 
 def _load_average(folder: Path, model: nn.Module) -> list[Tensor]:
-    stored = load_file(folder / _AVERAGES)
+    stored = load_file(_averages(folder))
     trained = [p for p in model.parameters() if p.requires_grad]
     return [stored[str(n)].to(p) for n, p in enumerate(trained)]
 

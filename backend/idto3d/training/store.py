@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Caches arrays in a training folder."""
+"""Caches arrays in a training folder, which keeps to the settings that they depend on."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UserError
 from ..whole_file import whole
 
 Arrays = dict[str, NDArray[Any]]
@@ -21,6 +23,21 @@ def stored(path: Path, make: Callable[[], Arrays]) -> Arrays:
     with whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **made)
     return _read(path)
+
+
+def keep_to(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Note in a folder what its arrays are made from, settings as the command line calls them. Raises UserError
+    E_TRAIN_SETTINGS where there are some that were made from something else: `stored` would take them for the ones that
+    are asked for."""
+    file = folder / "settings.json"
+    # Before the first arrays a mistyped folder may still be put right.
+    if not file.exists() or not any(folder.rglob("*.npz")):
+        with whole(file) as partial:
+            partial.write_text(json.dumps(dict(settings), indent=1) + "\n", encoding="utf-8")
+    made = json.loads(file.read_text(encoding="utf-8"))
+    if other := [f"--{name} {made.get(name)!r}" for name, value in settings.items() if made.get(name) != value]:
+        message = f"{folder} holds what was made with {' '.join(other)}."
+        raise UserError("E_TRAIN_SETTINGS", message, "Train with the same again, or name another folder by --work.")
 
 
 def _read(path: Path) -> Arrays:

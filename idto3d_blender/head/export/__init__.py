@@ -36,13 +36,6 @@ __all__ = [
 
 unavailable = write.unavailable
 LICENCE = "LICENCE.txt"
-_FOR_PEOPLE = {
-    "licence": "Licence",
-    "consent": "Consent",
-    "generator": "Made by",
-    "pack": "Pack",
-    "seed": "Seed",
-}
 
 
 @dataclass(frozen=True)
@@ -159,7 +152,7 @@ def _moves(obj: Any) -> bool:
 
 def _licence(obj: Any) -> str:
     given = stage.notes_of(obj)
-    lines = [f"{title}: {given[key]}" for key, title in _FOR_PEOPLE.items() if given.get(key)]
+    lines = [f"{title}: {given[key]}" for key, title in stage.NOTES.items() if given.get(key)]
     return "\n".join([f"{obj.name}, a head made with ID-to-3D for Blender", "", *lines, ""])
 
 

@@ -25,8 +25,8 @@ from .keys import Mix
 from .names import ascii_name
 from .presets import Preset
 
-NOTES = ("licence", "consent", "generator", "pack", "seed")
-"""What goes along of where a head came from, as custom properties of its object."""
+NOTES = {"licence": "Licence", "consent": "Consent", "generator": "Made by", "pack": "Pack", "seed": "Seed"}
+"""What goes along of where a head came from, as custom properties of its object; with its title for people."""
 # What these make depends on the pose: each key would become another mesh.
 SHAPE_DEPENDENT = ("DECIMATE", "REMESH", "WELD", "BOOLEAN", "BUILD", "EXPLODE", "SKIN", "MASK")
 _OWN_ATTRIBUTES = ("part", "seen")
