@@ -84,6 +84,20 @@ def test_keys_fade_in_what_they_shorten(made: Wrinkles) -> None:
     assert all(not fade.gains for fade in made.fades if fade.map == "wrinkles_down")
 
 
+def test_a_key_of_one_side_folds_its_side_alone() -> None:
+    face = card()
+    for key, side in (("browOuterUpLeft", face.vertices[:, 0] > 0), ("browOuterUpRight", face.vertices[:, 0] < 0)):
+        face.offsets[face.names.index(key), side, 1] = -0.2 * np.maximum(face.vertices[side, 1] - 0.02, 0)
+    out = make_wrinkles(face, PLAIN, UNFOLDED)
+    assert out is not None
+    names = [channel.name for groups in MAPS.values() for group in groups for channel in group.channels]
+    gains = {name: fade.gains for name, fade in zip(names, out.fades, strict=True)}
+    left, right = gains["forehead_left"], gains["forehead_right"]
+    assert left["browOuterUpLeft"] == right["browOuterUpRight"] == 1.0
+    assert max(left.get("browOuterUpRight", 0), right.get("browOuterUpLeft", 0)) < 0.2  # of the middle's triangles
+    assert left["browInnerUp"] == pytest.approx(1.0, abs=0.02)
+
+
 def test_a_dark_line_of_the_photographs_deepens() -> None:
     """Of two faces that differ by one dark line, the one has its crease there."""
     drawn, row = PLAIN.copy(), row_of(0.045)

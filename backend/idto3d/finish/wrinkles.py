@@ -177,14 +177,15 @@ class _Skin:
         height[0][window] += group.pattern.depth * share * shape
         height[1][window] -= SHOWN_DEPTH * share * self.shown[window]
         some = triangles[::SAMPLE]
-        weight, across = _across(total, face.vertices, some)
-        by_key = (1 - lengths(face.vertices, face.offsets, some, across)) @ weight
+        _, across = _across(total, face.vertices, some)
+        shorter = 1 - lengths(face.vertices, face.offsets, some, across)
         used = np.unique(triangles)
         out = []
         for channel, one in zip(group.channels, strains, strict=True):
             own_share = np.zeros(len(near), np.float32)
             own_share[used] = np.maximum(-np.linalg.eigvalsh(one[used])[:, 0], 0)
-            out.append(_Fold(own_share, self._gains(channel, by_key)))
+            weight, _ = _across(one, face.vertices, some)  # of this channel's skin alone: the other side has its own
+            out.append(_Fold(own_share, self._gains(channel, shorter @ weight)))
         return out
 
     def _window(self, group: Group) -> Array:
