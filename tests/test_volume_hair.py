@@ -182,6 +182,34 @@ def test_hair_that_leaves_the_picture_goes_on_below_it() -> None:
     assert mesh is not None and mesh.vertices[:, 1].min() < -0.115
 
 
+def test_hair_that_leaves_the_picture_aside_goes_on_as_far_as_seen() -> None:
+    """A photo that is cut off beside the face, through short hair, shows short hair; one cut off at the face, which
+    shows nothing of that side, has the other's length there."""
+    view = camera()
+    hair = cap(view, 0.03)
+    whole = photo(view, hair)
+    lengths = []
+    for right in (1.0, 0.085, 0.05):
+        inside = places(view)[0] < right
+        shown = replace(whole, inside=inside, person=whole.person * inside)
+        seen = observe(shown, MODEL, MODEL.neutral, view, (hair & inside).astype(np.float32))
+        lengths.append(seen.lengths(fit_hood(MODEL, MODEL.neutral, np.inf)))
+    assert np.isfinite(lengths[0]).all() and np.isfinite(lengths[1]).all()
+    np.testing.assert_allclose(lengths[1], lengths[0], atol=0.01)
+    assert np.isnan(lengths[2][0]) and lengths[2][1] == lengths[0][1]
+
+
+def test_the_photos_edge_is_not_the_hairs_outline() -> None:
+    view = camera()
+    hair = cap(view, 0.03)
+    inside = places(view)[1] < 0.1
+    whole = photo(view, hair)
+    shown = replace(whole, inside=inside, person=whole.person * inside)
+    seen = observe(shown, MODEL, MODEL.neutral, view, (hair & inside).astype(np.float32))
+    hood = fit_hood(MODEL, MODEL.neutral, np.inf)
+    assert len(seen.rim_points(hood)[0]) and hood.point(*seen.rim_points(hood))[:, 1].max() < 0.095
+
+
 def test_no_hair_before_the_face_or_in_the_head(long_hair: tuple[HairVolume, HairMesh]) -> None:
     _, mesh = long_hair
     head, _ = head_seen(camera())

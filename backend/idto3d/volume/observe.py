@@ -23,6 +23,7 @@ TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
 EAR = 0.015  # metres inside the head's outline in which hair lies over an ear
 STRAND = 0.008  # metres: what is narrower beside the face is an ear's rim
 CUT = 0.006  # metres from the picture's edge: hair goes on beyond
+BESIDE_JAW = (0.01, 0.05)  # metres below the skull's equator between which hair would be seen beside the face
 LEAST_SHOWN = 0.15  # of the scalp: what shows less of it shows hair at the temples, if there is any
 TIP = 1e-4  # square metres of hair below which a length is not believed
 NEAR_SKIN = 0.006  # metres behind the frontmost skin that still count as seen
@@ -105,22 +106,28 @@ class HairView:
     def rim_points(self, hood: Hood) -> tuple[Array, Array, Array]:
         """turn, down and radius (K,) of the hair's outline against the background."""
         grown = cv2.dilate((self.background & ~self.open).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        grown &= distance(~self.open, self.camera.scale) > CUT  # the photo's own edge is no outline
         turn, down, radius = hood.coordinates(self._nearest(hood, *np.nonzero(self.hair & grown)))
         kept = (down < hood.reach) & (radius < hood.skull + FARTHEST)
         return turn[kept], down[kept], radius[kept]
 
     def lengths(self, hood: Hood) -> tuple[float, float]:
-        """`down` to which hair beside the face comes on the person's left and right; infinite where the picture ends
-        before it does, 0 where there is none, NaN on the side that the face turns away from the camera."""
+        """`down` to which hair beside the face comes on the person's left and right; infinite where the photo ends
+        below it, 0 where there is none, NaN on a side that lies outside the photo or that the face turns away from
+        the camera."""
         beside = ~(self.view.skin & self.view.face) | (self.view.within < EAR)
         rows, columns = np.nonzero(_wide(self.hair & beside, self.camera.scale))
         points = self._nearest(hood, rows, columns)
         _, down, _ = hood.coordinates(points)
         left = points[:, 0] > hood.centre[0]
         turned = self.camera.angles[0]
-        cut = distance(~self.open, self.camera.scale)[rows, columns] < CUT
-        ends = [self._end(np.where(cut, np.inf, down)[side & (down > hood.equator)]) for side in (left, ~left)]
-        return np.nan if turned > TURNED else ends[0], np.nan if turned < -TURNED else ends[1]
+        low = np.minimum(rows + int(np.ceil(CUT * self.camera.scale)), len(self.open) - 1)
+        down = np.where(self.open[low, columns], np.inf, down)
+        ends = []
+        for side, own, away in ((1, left, turned > TURNED), (-1, ~left, turned < -TURNED)):
+            end = self._end(down[own & (down > hood.equator)])
+            ends.append(np.nan if away or (end == 0.0 and not self._shows(hood, side)) else end)
+        return ends[0], ends[1]
 
     def lowest(self, hood: Hood) -> float:
         """y, head frame, to which hair comes; minus infinity where the picture ends before it does."""
@@ -128,6 +135,14 @@ class HairView:
         if not len(points):
             return float(hood.centre[1])
         return -np.inf if np.inf in self.lengths(hood) else float(np.percentile(points[:, 1], 0.5))
+
+    def _shows(self, hood: Hood, side: int) -> bool:
+        """The photo reaches beyond the head beside the jaw, on the person's left (1) or right (-1)."""
+        down = hood.equator + np.linspace(*BESIDE_JAW, 5)[None]
+        beside = hood.point(np.full_like(down, side * 0.5 * np.pi), down, np.full_like(down, hood.skull))
+        pixel, _ = self.camera.project(beside)
+        inside = ((pixel > 0) & (pixel < len(self.open) - 1)).all(-1)
+        return bool((inside & (self.sample(self.open, beside)[0] < 0.5)).mean() > 0.5)
 
     @property
     def area(self) -> float:

@@ -156,7 +156,9 @@ def _lengths(hood: Hood, model: HeadModel, neutral: Array, scalp: Array, views: 
     seen = np.where(np.isnan(sides), sides[:, ::-1], sides)
     root = hood.down_to(float(neutral[model.scalp > 0.5][:, 1].min()))
     bust = hood.down_to(float(neutral[model.vertices_of(*SKIN_PARTS)][:, 1].min()))
-    left, right = np.minimum(np.median(seen, 0), bust)
+    seen = np.where(np.isinf(seen) & np.isfinite(seen).any(0), np.nan, seen)  # another photo shows where it ends
+    seen = np.where(np.isnan(seen).all(0), 0.0, seen)
+    left, right = np.minimum(np.nanmedian(seen, 0), bust)
     shorter, longer = min(left, right), max(left, right)
     if shorter > root - 0.005:
         back = longer
