@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.evidence.beards import beard_of, beyond, jaw_of
+from idto3d.evidence.beards import beard_colour, beard_of, beyond, jaw_of
 from idto3d.evidence.gather import material_texels
 from tests.tiny_head import tiny_head_model
 
@@ -45,6 +45,15 @@ def test_a_beard_goes_on_below_the_outline_and_no_farther_than_beards_do(colour:
 def test_without_a_beard_on_the_chin_nothing_beard_of(colour: Array) -> None:
     collar = FRONT & (POINTS[:, 1] < CHIN - 0.002)
     picture = np.where(collar[:, None], BLACK, painted(colour, lower_face(CHIN - 0.002))).astype(np.float32)
+    assert beard_of(AT, picture, TONE, INSIDE, JAW).max() == 0
+    assert beyond(AT, [(AT.image(picture), AT.image(INSIDE))], TONE, JAW, METRES)[0].max() == 0
+
+
+def test_shade_that_fades_over_the_chin_is_no_beard() -> None:
+    """As dark as a beard where it is darkest, but all of it is border."""
+    depth = np.clip((MARKS[2, 1] - POINTS[:, 1]) / (MARKS[2, 1] - CHIN), 0, 1)[:, None] * FRONT[:, None]
+    picture = (TONE * (BLACK / TONE) ** (0.36 * depth)).astype(np.float32)
+    assert beard_colour(AT.image(picture), TONE).max() > 0.8
     assert beard_of(AT, picture, TONE, INSIDE, JAW).max() == 0
     assert beyond(AT, [(AT.image(picture), AT.image(INSIDE))], TONE, JAW, METRES)[0].max() == 0
 

@@ -21,6 +21,7 @@ PALE, GREY = (0.15, 0.4), (-0.15, -0.35)  # the same of white ones, which are no
 SOFT = 1 / 250  # of a map's side
 CHIN, NOSE = (152, 199), 2  # landmarks
 NEAR_CHIN, SHARE = 0.016, 0.3  # metres from the chin; share that a beard covers there
+BORDER, WHOLE = (0.2, 0.8), 1.3  # of a beard, on its border; how much more lies inside: shade is all border
 JAW = 13  # landmarks of the face's outline: those around the chin, up to the jaw's corners
 REACH = (0.018, 0.030)  # metres from the jaw's line in which a beard goes on
 OUTLINED = 0.2  # of a beard that lies within the face's outline
@@ -48,6 +49,15 @@ def jaw_of(model: HeadModel) -> Array:
     return np.stack([around, chin, np.maximum(around, face * (model.neutral[:, 2] > line[:, 2].min()))], 1)
 
 
+def is_beard(found: Array, chin: Array, lower: Array) -> bool:
+    """found (N,) 0..1: how much places have a beard's colour; chin, lower (N,) 0..1: whether they lie at the chin's
+    front, and where beards grow. A beard covers the chin and ends within millimetres; shade under a lip or from below
+    has its colour, too, on dark skin above all, but fades."""
+    border, whole = ((found > BORDER[0]) & (found < BORDER[1]), found >= BORDER[1])
+    covered = (chin * found).sum() > SHARE * chin.sum()
+    return bool(covered and (lower * whole).sum() > WHOLE * (lower * border).sum())
+
+
 def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) -> Array:
     """(N,) 0..1: texels that show a beard which covers the chin, also below the face's outline.
 
@@ -55,7 +65,7 @@ def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) 
     """
     chin = inside * jaw[:, 1]
     found = at.of_image(beard_colour(at.image(colour), tone)) if chin.any() else chin
-    if (chin * found).sum() <= SHARE * chin.sum():
+    if not is_beard(found, chin, inside * jaw[:, 2]):
         return np.zeros(len(found), np.float32)
     _, parts = cv2.connectedComponents(at.image(((jaw[:, 2] > 0) & (found > 0.5)).astype(np.uint8)))
     part = at.of_image(parts)
@@ -79,9 +89,10 @@ def beyond(
     hair = np.sum([weight * f for (_, weight), f in zip(layers, found, strict=True)], 0)
     chin, around = at.image(jaw[:, 1].astype(np.float32)), at.image(jaw[:, 0]) > 0
     hairs = np.concatenate([c[(w * f > 0.5) & around] for (c, w), f in zip(layers, found, strict=True)])
-    if len(hairs) < FEWEST or (chin * hair).sum() <= SHARE * (chin * known).sum():
+    covered = hair / np.maximum(known, 1e-6)
+    if len(hairs) < FEWEST or not is_beard(covered, chin * known, at.image(jaw[:, 2]) * known):
         return nothing
-    share, _ = smooth_within(hair / np.maximum(known, 1e-6), known, AROUND / texel)
+    share, _ = smooth_within(covered, known, AROUND / texel)
     unlike = np.abs(np.log(np.maximum(hairs, 1e-3) / tone)).mean(1)
     pure = hairs[unlike >= np.median(unlike)]  # through the others skin shows
     return jaw[:, 0] * at.of_image(share), pure.mean(0)

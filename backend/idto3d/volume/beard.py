@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..arrays import Array
-from ..evidence.beards import CHIN, NEAR_CHIN, SHARE, beard_colour
+from ..evidence.beards import CHIN, NEAR_CHIN, beard_colour, is_beard
 from ..evidence.hair_colour import ROUGHNESS, SPECULAR
 from ..finish.head import HairPiece
 from ..fit.projection import LIPS, linear_to_srgb, sample, srgb_to_linear
@@ -70,7 +70,7 @@ def grow_beard(model: HeadModel, neutral: Array, skin: Array, tone: Array) -> Be
     coloured = beard_colour(colour, tone)
     found = _read(coloured, uv) * places.weight
     found[_in_patches(coloured > THIN, uv, found * places.area)] = 0
-    if found.sum() * places.area < AREA or found[places.chin].mean() < SHARE:
+    if found.sum() * places.area < AREA or not is_beard(found, places.chin, places.weight):
         return None
     rng = np.random.default_rng(6)
     grown = np.flatnonzero(rng.random(len(found)) < found)
