@@ -13,7 +13,9 @@ from idto3d.evidence.eyes import (
     PLAIN_SCLERA,
     RADIUS,
     EyeLook,
+    lay_photo_on_eyes,
     measure_eyes,
+    open_eyes,
     paint_eyes,
     unmirrored,
 )
@@ -82,6 +84,41 @@ def test_a_blue_iris_in_a_white_eye(model: HeadModel) -> None:
 
 def test_a_dimmer_photo_has_no_darker_eyes(model: HeadModel) -> None:
     np.testing.assert_allclose(measured(eyes(model, light=0.4)).profile[4], BLUE, rtol=0.1)
+
+
+def test_warm_light_is_not_the_eyes_colour(model: HeadModel) -> None:
+    warm = np.array([1.35, 1.0, 0.55])
+    face, camera, photo = eyes(model)
+    photo = replace(photo, linear=(photo.linear * warm).astype(np.float32), shade=photo.shade * warm)
+    np.testing.assert_allclose(measured((face, camera, photo)).profile[4], BLUE, rtol=0.1)
+
+
+def test_the_light_of_a_photo_without_colours_gives_eyes_none(model: HeadModel) -> None:
+    """Its hue is made up, so that skin has one."""
+    face, camera, photo = eyes(model, iris=np.full(3, 0.1))
+    photo = replace(photo, shade=photo.shade * [0.63, 1.05, 1.32])
+    assert np.ptp(measured((replace(face, grey=True), camera, photo)).profile[4]) < 1e-3
+
+
+def test_an_eye_that_is_closed_tells_nothing(model: HeadModel) -> None:
+    face, camera, photo = eyes(model, iris=np.array([0.3, 0.15, 0.1]))  # lids
+    for centre, outline in zip(CENTRES, EYES, strict=True):
+        face.landmarks[list(outline), 1] = centre[1] + 0.15 * (face.landmarks[list(outline), 1] - centre[1])
+    look = measured((face, camera, photo))
+    np.testing.assert_allclose(look.profile, np.tile(PLAIN_IRIS, (BINS, 1)))
+    assert look.radius == RADIUS and not open_eyes(face).any()
+
+
+def test_eyes_of_few_pixels_are_not_laid_on(model: HeadModel) -> None:
+    face, _, photo = eyes(model)
+    at = material_texels(model, next(m for m in model.materials if m.name == "eyes"), 64)
+    painted = np.zeros((64, 64, 3), np.float32)
+    seen = replace(photo, pixel=np.tile(CENTRES[0], (len(model.neutral), 1)), height=np.zeros(len(model.neutral)),
+                   facing=np.ones(len(model.neutral)), shade=np.ones((len(model.neutral), 3)))  # fmt: skip
+    for grown, shows in ((1.0, True), (20.0, False)):  # times by which the photo was enlarged: irises of 24 and 1.2
+        shown = replace(face, to_picture=np.diag([grown, grown, 1.0])[:2])
+        laid = lay_photo_on_eyes(painted, at, [shown], [seen], np.ones(1), WHITE)
+        assert bool(laid.any()) == shows
 
 
 def test_a_highlight_is_not_the_iriss_colour(model: HeadModel) -> None:

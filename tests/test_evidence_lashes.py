@@ -28,7 +28,7 @@ def shown(upper: float, lower: float, radius: float, weight: float = 1.0) -> Las
         for rim, light in ((eye[8:] + eye[:1], upper), (eye[:9], lower)):
             line = np.rint(marks[list(rim)]).astype(np.int32)
             cv2.polylines(picture, [line], False, [light * SKIN] * 3, max(1, round(0.25 * radius)))
-    face, photo = SimpleNamespace(landmarks=marks), SimpleNamespace(linear=picture)
+    face, photo = SimpleNamespace(landmarks=marks, enlarged=1.0), SimpleNamespace(linear=picture)
     return measure_lashes([face], [photo], np.array([weight]))  # type: ignore[list-item]
 
 

@@ -30,7 +30,8 @@ PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
 PLAIN_SCLERA = (0.46, 0.41, 0.38)
 LID_SHADOW = (0.55, 0.0042, 0.0022)  # depth, and how far it reaches from upper and lower lid, metres
 LASHES = 0.12  # iris radii by which lashes reach into the opening
-SMALLEST, ENOUGH_RADIUS = 2.5, 6.0  # iris radius in pixels at which the picture begins to count, and counts fully
+SMALLEST, ENOUGH_RADIUS = 1.4, 3.0  # iris radius in the photo's pixels at which it begins to count, and counts fully
+CLOSED, OPEN = 0.5, 1.0  # opening in iris radii below which lids and lashes are seen, and from which only the eye is
 GLARE = 0.55  # linear: brighter pixels of an eye are reflections
 MIRRORS = (1.6, 2.6)  # times the iris's median lightness: reflections of a lamp or a window
 WHITE_HUE = 0.5  # share kept of the white's hue in the picture, which near lids is theirs
@@ -48,29 +49,47 @@ class EyeLook:
 
 def measure_eyes(faces: Sequence[Face], cameras: Sequence[PhotoCamera], photos: Sequence[Projected]) -> EyeLook:
     """Pooled over photographs and both eyes, by the number of pixels that show them."""
-    radii, rings, whites = [], [], []
+    radii, rings, whites, sure = [], [], [], 0.0
     for face, camera, photo in zip(faces, cameras, photos, strict=True):
         size = len(face.picture)
-        level = float(np.median(photo.shade[photo.facing > 0.7])) if (photo.facing > 0.7).any() else 1.0
+        level = _level(face, photo)
         for eye, outline in zip(IRIS, EYES, strict=True):
             open_ = polygon_mask(size, face.landmarks, outline)
             middle, radius = iris_of(face.landmarks, eye)
+            shows = ramp(_opening(open_, radius), CLOSED, OPEN)
+            if not shows:
+                continue
             reach = int(3 * radius) + 2
             x, y = np.rint(middle).astype(int)
             window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
             rows, columns = np.nonzero(open_[window])
-            if len(rows) < 6:
+            if len(rows) < 6 * face.enlarged**2:
                 continue
+            sure = max(sure, float(shows))
             rows, columns = rows + window[0].start, columns + window[1].start
             away = np.hypot(columns - middle[0], rows - middle[1]) / radius
             colour = photo.linear[rows, columns] / level
             radii.append((radius / camera.scale, len(rows)))
             rings.append(np.c_[away, colour][away < 1.0])
             whites.append(colour[away > 1.25])
-    return _pooled(radii, rings, whites)
+    return _pooled(radii, rings, whites, sure)
 
 
-def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Array]) -> EyeLook:
+def _level(face: Face, photo: Projected) -> Array:
+    """(3,) irradiance over pi of what faces the camera. The light of a photo without colours has a hue only so that its
+    skin has: eyes are not divided by that."""
+    facing = photo.facing > 0.7
+    level = photo.shade[facing].mean(0) if facing.any() else np.ones(3)
+    return np.full(3, level.mean()) if face.grey else level
+
+
+def _opening(between: Array, radius: float) -> float:
+    """In iris radii, between (S,S) bool the lids; radius: of the iris, pixels."""
+    return 2 * float(cv2.distanceTransform(between.astype(np.uint8), cv2.DIST_L2, 3).max()) / radius
+
+
+def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Array], sure: float) -> EyeLook:
+    """sure 0..1: that an eye was open."""
     plain, white = np.tile(PLAIN_IRIS, (BINS, 1)), np.array(PLAIN_SCLERA)
     if not radii:
         return EyeLook(RADIUS, plain, white)
@@ -80,7 +99,7 @@ def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Arr
     bins = np.clip(((ring[:, 0] - PUPIL) / (1 - PUPIL) * BINS).astype(int), -1, BINS - 1)
     light = ring[:, 1:] @ LUMINANCE
     profile = plain.copy()
-    trust = min(1.0, len(ring) / ENOUGH)
+    trust = sure * min(1.0, len(ring) / ENOUGH)
     everything = _without_highlights(ring[ring[:, 0] > PUPIL], light[ring[:, 0] > PUPIL])
     for k in range(BINS):
         rows = np.abs(bins - k) <= 1
@@ -146,12 +165,14 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
 
 
 def open_eyes(face: Face) -> Array:
-    """(S,S) float32 0..1: between the lids, away from lashes and skin."""
+    """(S,S) float32 0..1: between the lids of eyes that are open, away from lashes and skin."""
     size = len(face.picture)
     open_ = np.zeros((size, size), np.float32)
     for eye, outline in zip(IRIS, EYES, strict=True):
         inside = polygon_mask(size, face.landmarks, outline).astype(np.uint8)
         _, radius = iris_of(face.landmarks, eye)
+        if _opening(inside, radius) < CLOSED:
+            continue
         depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
         open_ = np.maximum(open_, np.clip((depth - LASHES * radius) / (0.15 * radius), 0, 1))
     return open_ * face.inside
@@ -185,13 +206,14 @@ def lay_photo_on_eyes(
     for k in np.argsort(weights):
         face, photo = faces[k], photos[k]
         _, radius = iris_of(face.landmarks, IRIS[0])
-        if radius < SMALLEST:
+        fine = ramp(radius / face.enlarged, SMALLEST, ENOUGH_RADIUS)
+        if not fine:
             continue
-        level = photo.shade[photo.facing > 0.7].mean(0) if (photo.facing > 0.7).any() else np.ones(3)
+        level = _level(face, photo)
         at = texels.at(np.c_[photo.pixel, photo.height, photo.facing])
         clear, white = unmirrored(face, photo.linear)
         own = replace(photo, usable=open_eyes(face) * clear)
-        weight = seen_weights(own, at[:, :2], at[:, 2], at[:, 3]) * min(1.0, radius / ENOUGH_RADIUS)
+        weight = seen_weights(own, at[:, :2], at[:, 2], at[:, 3]) * fine
         colour = sample(photo.linear, at[:, :2]) / level.astype(np.float32)
         grey = colour @ LUMINANCE.astype(np.float32)
         colour *= np.minimum(1.0, GLARE / np.maximum(grey, 1e-3))[:, None]

@@ -16,13 +16,12 @@ from ..fit.tone import IRIS, iris_of
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..photos.faces import Face
-from .eyes import ENOUGH_RADIUS
 
 USUAL, TRUST_USUAL = (0.35, 0.6), 0.3  # lightness of upper and lower roots over the lid's; weight in photographs
 DARKEST = 0.12  # that a measurement is believed to be: the rest is the pupil's or a frame's
 ACROSS = np.linspace(-0.2, 0.6, 17)  # iris radii out from a rim, at which it is looked at
 BESIDE = 0.3  # iris radii out from a rim, from where on it is the lid's skin
-SMALLEST = 0.3  # of ENOUGH_RADIUS: an iris too small to tell anything of lashes
+ENOUGH, SMALLEST = 6.0, 0.3  # an iris's radius in the photo's pixels, and the share of it that tells nothing of lashes
 WIDTH = (0.0011, 0.0006)  # metres over which upper and lower roots fade
 CORNER = 0.25  # of a rim, from the inner corner, over which lashes thicken
 POINTS = 80  # of a rim
@@ -46,7 +45,7 @@ def measure_lashes(faces: Sequence[Face], photos: Sequence[Projected], weights: 
             _, radius = iris_of(face.landmarks, iris)
             middle = face.landmarks[list(eye)].mean(0)
             found.append(np.array([_darkness(light, rim, middle, radius) for rim in _rims(face.landmarks, eye)]))
-            trust.append(float(weight) * float(np.clip(radius / ENOUGH_RADIUS - SMALLEST, 0, 1)))
+            trust.append(float(weight) * float(np.clip(radius / face.enlarged / ENOUGH - SMALLEST, 0, 1)))
     upper, lower = np.exp(np.average(np.log(found), axis=0, weights=trust))
     return Lashes(float(upper), float(lower))
 

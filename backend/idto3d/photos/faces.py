@@ -66,6 +66,12 @@ class Face:
     close: CloseUp | None = None
     features: NDArray[np.float32] | None = None
 
+    @property
+    def enlarged(self) -> float:
+        """Pixels of the picture for one of the photo, 1 where the photo has as many or more: what is smaller than a
+        pixel of the photo shows nothing."""
+        return max(1.0, float(np.sqrt(abs(np.linalg.det(self.to_picture[:, :2])))))
+
 
 def five_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
     """(5,2) of landmarks (478,2): middles of the eyes, nose tip, corners of the mouth, image left first.
