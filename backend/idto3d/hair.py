@@ -130,11 +130,13 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
     empty = np.zeros((size, size, 5), np.float32)
     start = HairStart(mesh, scalp, attachment, empty, alpha, empty[..., 0])
     photos = []
-    pictures = hair.colour.pictures
-    for photo, projected, mask, colour in zip(fitted.fit.photos, fitted.projected, hair.masks, pictures, strict=True):
+    for k in np.argsort([photo.weight for photo in fitted.fit.photos], kind="stable"):
+        photo, projected = fitted.fit.photos[k], fitted.projected[k]
         posed = fitted.fit.posed(model, photo)
         own = mesh.vertices + start.moved(posed - neutral)
-        photos.append(HairPhoto(photo.camera, projected, own, mask, colour, posed))
+        inside = fitted.faces[k].inside.astype(np.float32)
+        picture, mask = hair.colour.pictures[k], hair.masks[k]
+        photos.append(HairPhoto(photo.camera, projected, own, mask, picture, posed, inside))
     solid = model.triangles_of(*SOLID)
     locks = cv2.resize(mesh.locks, (size, size), interpolation=cv2.INTER_LINEAR)
     strands = pattern + LOCKS * locks

@@ -48,7 +48,7 @@ CONTRAST = (0.12, 0.3)  # deviation of these, as a logarithm: at least, at most
 @dataclass(frozen=True, eq=False)
 class HairPhoto:
     """What one photograph has of the hair: posed (V,3) the mesh as in it, hair (S,S) 0..1 the mask of hair, colour
-    (S,S,3) its body's, skin (P,3) the head as in it."""
+    (S,S,3) its body's, skin (P,3) the head as in it, inside (S,S) 0..1 where its picture is the photo."""
 
     camera: PhotoCamera
     photo: Projected
@@ -56,6 +56,7 @@ class HairPhoto:
     hair: Array
     colour: Array
     skin: Array
+    inside: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ class HairColour:
 def paint_hair(
     texels: Texels, triangles: Array, photos: Sequence[HairPhoto], skin: Array, hair: HairColour, pattern: Array
 ) -> HairPaint:
-    """What photos show of a hair mesh with triangles (F,3), and what goes with it.
+    """What photos show of a hair mesh with triangles (F,3), and what goes with it; the last of them lies uppermost.
 
     skin (F',3): triangles of what hair may be hidden behind. pattern (S,S): strands, of deviation 1.
     """
@@ -255,7 +256,7 @@ def _project(texels: Texels, triangles: Array, photo: HairPhoto, skin_triangles:
     tolerance = BEHIND if mirrored else 0.008
     front = front_at(buffer.height, at[:, :2], DEPTH_SIZE / size)
     weight = smoothstep(at[:, 3], *FACING) * (front - at[:, 2] < tolerance) * np.isfinite(front)
-    weight *= ((at[:, :2] > 1) & (at[:, :2] < size - 2)).all(1)
+    weight *= ((at[:, :2] > 1) & (at[:, :2] < size - 2)).all(1) * (sample(photo.inside, at[:, :2]) > 0.99)
     hair = sample(photo.hair, at[:, :2])
     share = ramp(hair, 0.4, 0.8) * (0.8 if mirrored else 1.0)
     return _View(sample(photo.colour, at[:, :2]) / at[:, 4:7], (weight * share).astype(np.float32), hair, weight)
