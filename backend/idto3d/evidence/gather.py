@@ -267,8 +267,8 @@ def _joined(layers: Layers, weights: Array, picture: Array) -> Array:
     for k in order:
         colour, weight = layers.own[k]
         share = weight * weights[k] / np.maximum(total + weight * weights[k], 1e-6)
-        share = np.where(total > 0.02, share, ramp(weight, *BELIEVED))
-        picture = lay_over(picture, colour, share)
+        believed = ramp(np.maximum(weight, total), *BELIEVED)
+        picture = lay_over(picture, colour, np.where(total > 0.02, share, 1.0) * believed)
         total = np.maximum(total, weight * weights[k])
     return np.clip(picture, 0.0, 1.0)
 

@@ -66,7 +66,6 @@ def solve_light(colours: Array, channels: Array, directions: tuple[Array, Array]
     """
     per_albedo, mirrored = _basis(channels, directions)
     albedo = srgb_to_linear(torch.from_numpy(channels[:, :3])).numpy()
-    light = np.zeros((9, 3))
     w = weights.astype(np.float64)
     lobes = _lobes()
     designs = [(albedo[:, c : c + 1] * per_albedo + mirrored) @ lobes for c in range(3)]

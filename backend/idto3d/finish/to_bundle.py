@@ -96,7 +96,9 @@ def wrinkles_of(head: Head, folds: Mapping[str, Array]) -> Wrinkles | None:
     texels, small = (make_texels(head.uv, head.triangles_uv[rows], triangles, side) for side in sides)
     eyes, teeth = (head.points_of(name) for name in PLACES)
     albedo = cv2.resize(head.maps[SKIN][..., :3], (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_AREA)
-    shown = cv2.resize(folds[SKIN], (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_LINEAR)
+    shown = np.zeros_like(albedo[..., 0])
+    if SKIN in folds:
+        shown = cv2.resize(folds[SKIN], (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_LINEAR)
     face = Face(texels, small, head.vertices, triangles, head.offsets, head.names, eyes, teeth)
     return make_wrinkles(face, albedo, shown)
 
