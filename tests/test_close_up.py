@@ -61,3 +61,8 @@ def test_stripes_too_fine_for_the_picture_reach_the_map(model: HeadModel) -> Non
     seen = np.kron(evidence.seen["skin"], np.ones((2, 2)))
     assert change[seen > 0.9].mean() > 0.03 and change[seen == 0].max() < 0.01
     np.testing.assert_array_equal(striped[..., 3:], plain[..., 3:])
+    # What another photo has seen gets no detail of this one, in which it is turned away.
+    both = replace(evidence, seen={"skin": np.ones_like(evidence.seen["skin"])})
+    close = replace(face, close=CloseUp(np.rint(even + wave[:, None, None]).astype(np.uint8), place))
+    change = np.abs(enlarged(before, skin, model, both, (close, photo)) - plain)[..., :3].mean(2)
+    assert change[seen > 0.9].mean() > 0.03 and change[seen == 0].max() < 0.01

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.evidence.gather import Evidence, HairOver, gather_evidence
+from idto3d.evidence.gather import BELIEVED, Evidence, HairOver, Layers, _joined, gather_evidence
 from idto3d.evidence.hair_colour import SHADES, HairColour
 from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear
 from idto3d.fit.result import HeadFit, PhotoFit
@@ -234,3 +234,15 @@ def test_a_black_beard_is_black_down_to_the_jaw(model: HeadModel) -> None:
     found, marks = linear_map(evidence).mean(2), at_landmarks(model, model.neutral)
     jaw, cheek = (np.linalg.norm(where(model, evidence) - marks[k], axis=2) < 0.006 for k in (152, 50))
     assert np.median(found[jaw]) < 0.12 * np.median(found[cheek])
+
+
+def test_hardly_seen_colours_of_several_photos_are_believed_no_more_than_one() -> None:
+    skin, none = np.full((4, 4, 3), 0.5, np.float32), (np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.float32))
+    wrong = np.broadcast_to(np.array([0.2, 0.8, 0.2], np.float32), (4, 4, 3))
+    layers = [(wrong, np.full((4, 4), share * BELIEVED[0], np.float32)) for share in (0.6, 0.8, 0.9)]
+    for count in (1, 2, 3):
+        weak = Layers(layers[:count], [none] * count, [])
+        np.testing.assert_allclose(_joined(weak, np.ones(count), skin), skin, atol=1e-6)
+    strong = Layers([*layers, (wrong, np.ones((4, 4), np.float32))], [none] * 4, [])
+    joined = _joined(strong, np.array([0.9, 0.9, 0.9, 1.0]), skin)
+    np.testing.assert_allclose(joined[1:3, 1:3], wrong[1:3, 1:3], atol=0.05)

@@ -7,8 +7,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from idto3d.evidence.hair_colour import hair_colour, natural
+from idto3d.evidence.hair_colour import HairColour, HairPhoto, hair_colour, natural, paint_hair
+from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.projection import Projected
+from idto3d.mesh.texels import make_texels
 
 
 @pytest.mark.parametrize(
@@ -80,3 +82,32 @@ def test_the_tone_has_the_hue_of_all_hair_and_not_the_stronger_one_of_its_middle
     picture[::3], picture[1::3] = 0.05, (0.1, 0.07, 0.03)
     tone = hair_colour([(photo(picture), np.ones((90, 90), np.float32))]).tone
     assert tone[0] / tone[2] < 2.0  # of 3.3
+
+
+def test_beyond_its_edge_a_photo_has_no_opinion_and_the_last_lies_uppermost() -> None:
+    """A square of hair before a camera; one photo shows all of it, another, without hair, only its left half."""
+    square = np.array([[-0.1, -0.1, 0.0], [0.1, -0.1, 0.0], [0.1, 0.1, 0.0], [-0.1, 0.1, 0.0]])
+    triangles = np.array([[0, 1, 2], [0, 2, 3]])
+    texels = make_texels(square[:, :2] / 0.2 + 0.5, triangles, triangles, 32)
+    camera = PhotoCamera(np.eye(3), np.zeros(3), 200.0, np.full(2, 31.5), 1.0)
+    light = np.zeros((9, 3))
+    light[0] = 1.0
+    behind = square - [0.0, 0.0, 0.05]
+    laid = cast(Projected, SimpleNamespace(linear=np.ones((64, 64, 3), np.float32), light=light,
+                                           shade=np.ones((4, 3)), facing=np.ones(4)))  # fmt: skip
+
+    def shot(colour: float, hair: float, right: int = 64) -> HairPhoto:
+        inside = np.broadcast_to(np.arange(64) < right, (64, 64)).astype(np.float32)
+        picture = np.full((64, 64, 3), colour, np.float32)
+        return HairPhoto(camera, laid, square, np.full((64, 64), hair, np.float32), picture, behind, inside)
+
+    tone = HairColour(np.full(3, 0.1), (), np.zeros((16, 3), np.float32))
+
+    def painted(*photos: HairPhoto) -> Any:
+        return paint_hair(texels, triangles, photos, triangles, tone, np.zeros((32, 32)))
+
+    cropped = painted(shot(0.2, 1.0), shot(0.2, 0.0, right=32))
+    assert abs(cropped.cover[16, 4:12] - 0.5).max() < 0.05 and cropped.cover[16, 20:28].min() > 0.95
+    light_last, dark_last = (painted(*order).maps[16, 16, 0] for order in (
+        (shot(0.05, 1.0), shot(0.4, 1.0)), (shot(0.4, 1.0), shot(0.05, 1.0))))  # fmt: skip
+    assert light_last > dark_last + 0.2

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 
 from ..arrays import Array
-from ..fit.projection import Projected, sample, srgb_to_linear
+from ..fit.projection import Projected, sample, seen_weights, srgb_to_linear
 from ..headmodel import HeadModel, Material
 from ..photos import align
 from ..photos.faces import Face
@@ -28,9 +28,12 @@ def enlarged(
     if face.close is None:
         return out
     texels = material_texels(model, material, size)
-    pixel = align.apply(face.close.from_picture, texels.at(photo.pixel))
+    at = texels.at(np.c_[photo.pixel, photo.height, photo.facing])
+    pixel = align.apply(face.close.from_picture, at[:, :2])
     inside = np.all((pixel > 0) & (pixel < len(face.close.picture) - 1), 1)
     seen = cv2.resize(evidence.seen[material.name], (size, size), interpolation=cv2.INTER_LINEAR)
+    # Another photo may have seen what lies turned away, or behind something, in this one.
+    seen = np.minimum(seen, texels.image(seen_weights(photo, at[:, :2], at[:, 2], at[:, 3])))
     detail = texels.image(sample(_detail(face.close), pixel) * inside) * seen
     out[..., :3] = np.minimum(out[..., :3] * np.exp(detail / GAMMA)[..., None], 1)
     return out
