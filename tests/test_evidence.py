@@ -9,7 +9,7 @@ import pytest
 from idto3d.arrays import Array
 from idto3d.evidence.gather import BELIEVED, Evidence, HairOver, Layers, _joined, gather_evidence
 from idto3d.evidence.hair_colour import SHADES, HairColour
-from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear
+from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear, with_common_tone
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel
 from idto3d.photos.faces import Face
@@ -57,7 +57,7 @@ def gather(
         laid.append(project_photo(model, face, camera, posed))
         photos.append(PhotoFit(face.name, camera, none, still, laid[-1].light, 0.001, weight))
     fit = HeadFit(np.zeros(len(model.identity)), still, none, tuple(photos))
-    return gather_evidence(model, faces, fit, laid, MAP, hair)
+    return gather_evidence(model, faces, fit, with_common_tone(laid), MAP, hair)
 
 
 def linear_map(evidence: Evidence, name: str = "skin") -> Array:

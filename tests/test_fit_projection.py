@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
+from idto3d.fit.light import coat
 from idto3d.fit.projection import (
     DEPTH_SIZE,
     EYES,
     GREY_HAIR,
     MOUTH,
+    USUAL_FACING,
     Projected,
     greyer,
     linear_to_srgb,
@@ -23,6 +25,7 @@ from idto3d.fit.projection import (
     srgb_to_linear,
     usable_pixels,
     vertex_seen,
+    with_common_tone,
 )
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.texels import Texels, make_texels
@@ -213,3 +216,20 @@ def test_openings_of_eyes_and_mouth_are_not_the_outside(model: HeadModel) -> Non
         assert inside.sum() > 20 and usable[inside].max() < 0.5 and usable[inside].mean() < 0.15
     chin = np.rint(face.landmarks[152]).astype(int)
     assert usable[chin[1], chin[0]] > 0.95
+
+
+def test_photos_of_one_person_have_one_tone_and_explain_the_same_colours(model: HeadModel) -> None:
+    posed, camera = model.neutral.astype(np.float64), camera_of(model)
+    picture, person = photograph(model, camera, posed)
+    one = project_photo(model, face_of(model, camera, posed, picture, person=person), camera, posed)
+    darker = 0.5 * one.tone
+    mirrored = coat(np.full(1, USUAL_FACING))
+    gain = ((1 - mirrored) * one.tone + mirrored) / ((1 - mirrored) * darker + mirrored)
+    other = replace(one, tone=darker, light=one.light * gain, shade=one.shade * gain)
+    (alone,) = with_common_tone([one])
+    np.testing.assert_allclose(alone.light, one.light)
+    first, second = with_common_tone([one, other])
+    np.testing.assert_allclose(first.tone, np.sqrt(0.5) * one.tone)
+    np.testing.assert_array_equal(first.tone, second.tone)
+    np.testing.assert_allclose(first.light, second.light)
+    assert (first.shade > one.shade).all() and (second.shade < other.shade).all()

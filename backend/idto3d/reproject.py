@@ -27,7 +27,7 @@ from .fit.camera import PhotoCamera
 from .fit.check import GOOD
 from .fit.gaze import turn_eyes
 from .fit.pins import Posed
-from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear
+from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear, with_common_tone
 from .fit.record import in_photo, to_file
 from .fit.result import HeadFit, PhotoFit
 from .photos import Face, find_face, load_face_nets
@@ -105,7 +105,9 @@ def _evidence(
         replace(p, pose=p.pose + turn_eyes(model, p.pose, c, f))
         for f, c, p in zip(faces, cameras, poses, strict=True)
     ]
-    laid = [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
+    laid = with_common_tone(
+        [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
+    )
     photos = tuple(
         _photo_fit(face, camera, pose, one.light, head.fit.photos[k].residual)
         for face, camera, pose, one, k in zip(faces, cameras, poses, laid, kept, strict=True)

@@ -68,14 +68,13 @@ class HairOver:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Photographs of a head, whole and with the hair masked out. gains: factors (3,) to the common tone (3,); folds:
-    where each one's expression creases the skin (P,) 0..1; weights (K,) of the photographs."""
+    """Photographs of a head, whole and with the hair masked out. folds: where each one's expression creases the skin
+    (P,) 0..1; weights (K,) of the photographs; tone (3,): of the skin in all of them."""
 
     model: HeadModel
     faces: Sequence[Face]
     whole: Sequence[Projected]
     photos: Sequence[Projected]
-    gains: Sequence[Array]
     folds: Sequence[Array]
     weights: Array
     tone: Array
@@ -97,18 +96,16 @@ def gather_evidence(
 ) -> Evidence:  # fmt: skip
     """De-light the projected photographs and blend them over what the mirrored side shows and over synthetic skin.
 
-    size: of the maps with evidence; eyes get half of it. Photos are scaled to their median tone.
+    photos: of one tone. size: of the maps with evidence; eyes get half of it.
     """
     shown = photos
     rest = fit.neutral(model)
     if hair is not None:
         photos = [replace(p, usable=p.usable * (1 - m)) for p, m in zip(photos, hair.masks, strict=True)]
     weights = np.array([photo.weight for photo in fit.photos])
-    # each photo's estimate of the tone errs by its light: the median is better than any
-    tone = np.exp(np.median([np.log(photo.tone) for photo in photos], 0))
-    gains = [np.clip(tone / photo.tone, 0.2, 5.0) for photo in photos]
+    tone = photos[0].tone
     folds = [crease_mask(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
-    scene = Views(model, faces, shown, photos, gains, folds, weights, tone)
+    scene = Views(model, faces, shown, photos, folds, weights, tone)
     evident = [m for m in model.materials if m.evidence]
     names = [m.name for m in evident]
     texels = {m.name: material_texels(model, m, size) for m in evident}
@@ -203,7 +200,6 @@ def _side(views: Views, at: Texels, places: _Places, k: int, mirror: Array | Non
     """Photograph k; mirror (P,): the vertex on the other side, or None."""
     photo, tone = views.photos[k], views.tone
     colour, weight = project_texels(at, photo, mirror)
-    colour = colour * views.gains[k].astype(np.float32)
     placed = np.c_[photo.pixel, views.folds[k]]
     pixel = at.at(placed) if mirror is None else at.at_mirrored(placed, mirror)
     oval, lips, brows = sample(features_of(views.faces[k]), pixel[:, :2]).T

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A photograph projected onto the head: how well each vertex is seen, and the de-lit colour of each texel."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ DARK = (0.2, 0.55)  # of the mean irradiance: darker places show noise and refle
 CLIPPED = (0.85, 0.97)  # linear: where the camera's sensor saturates
 DEPTH_SIZE = 512
 REDDER, GREY_HAIR = 0.6, (0.5, 0.75)  # quantile of red over green taken for skin's; log below it that is grey hair's
+TONES_APART = (0.2, 5.0)  # limits of what one photo's light is changed by, so that its skin has the others' tone
 USUAL_FACING = 0.8  # cosine to the camera at which most of a face is seen
 # outlines in MediaPipe's mesh: of the eyes' openings and the mouth's
 EYES = (
@@ -103,6 +105,19 @@ def project_photo(model: HeadModel, face: Face, camera: PhotoCamera, posed: Arra
     gain = bright / ((1 - mirrored) * tone + mirrored)
     light, shade = light * gain, shade * gain
     return Projected(pixel, height, facing, normal, shade, linear, usable, tone, light, buffer.height)
+
+
+def with_common_tone(photos: Sequence[Projected]) -> list[Projected]:
+    """Photographs of one person, whose skin has one tone: the median of the photos' estimates, each of which errs by
+    its light, and better than any. Their light changes so that it explains the same colours."""
+    tone = np.exp(np.median([np.log(photo.tone) for photo in photos], 0))
+    mirrored = coat(np.full(1, USUAL_FACING))
+    out = []
+    for photo in photos:
+        gain = ((1 - mirrored) * photo.tone + mirrored) / ((1 - mirrored) * tone + mirrored)
+        gain = np.clip(gain, *TONES_APART)
+        out.append(replace(photo, tone=tone, light=photo.light * gain, shade=photo.shade * gain))
+    return out
 
 
 def usable_pixels(face: Face) -> Array:

@@ -15,7 +15,7 @@ from .gaze import turn_eyes
 from .landmarks import fit_landmarks
 from .outline import fit_outlines
 from .photometric import fit_shading
-from .projection import Projected, project_photo
+from .projection import Projected, project_photo, with_common_tone
 from .result import HeadFit, PhotoFit
 
 
@@ -60,5 +60,7 @@ def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
         laid = project_photo(model, face, state.camera, fit.posed(model, photo))
         weight = 1.0 / (1.0 + (residual / GOOD) ** 2)
         projected.append(laid)
-        photos.append(replace(photo, light=laid.light, weight=weight))
-    return Fitted(replace(fit, photos=tuple(photos)), tuple(used), tuple(projected), tuple(notices))
+        photos.append(replace(photo, weight=weight))
+    projected = with_common_tone(projected)
+    lit = tuple(replace(photo, light=laid.light) for photo, laid in zip(photos, projected, strict=True))
+    return Fitted(replace(fit, photos=lit), tuple(used), tuple(projected), tuple(notices))
