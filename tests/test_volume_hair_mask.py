@@ -106,3 +106,16 @@ def test_a_picture_without_the_person_has_none() -> None:
     shown = paint(cap(camera(), 0.02), DARK, RED)
     empty = Shown(shown.picture, shown.inside, np.zeros((SIZE, SIZE), np.float32), shown.landmarks)
     assert not find(empty).any()
+
+
+def test_a_shoulder_raised_to_the_mouth_is_no_hair_that_hangs() -> None:
+    """It has the colour of hair, and begins with its full width, with a gap below the hair over the ear."""
+    view = camera()
+    x, y = places(view)
+    hair = cap(view, 0.02)
+    shown = paint(hair, DARK, NAVY)
+    shoulder = (x > 0.05) & (x < 0.2) & (y < -0.045) & ~head_seen(view)[0]
+    shown.picture[shoulder] = (NAVY + np.random.default_rng(1).normal(size=(int(shoulder.sum()), 3)) * 6).clip(0, 255)
+    shown.person[shoulder] = 1.0
+    found = find(shown)
+    assert overlap(found, hair) > 0.85 and found[shoulder].mean() < 0.02

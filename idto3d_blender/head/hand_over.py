@@ -31,7 +31,7 @@ def give_motion(given: Any, made: Any) -> None:
         _copy_track(track, after)
     if before.action is not None:
         after.action = before.action
-        _take_slot(before, after, "action_slot")
+        _take_slot(before, after)
 
 
 def give_drivers(given: Any, made: Any) -> None:
@@ -53,13 +53,11 @@ def _copy_track(track: Any, data: Any) -> None:
         if strip.action is None:  # transitions and meta strips
             continue
         copy = made.strips.new(strip.name, int(strip.frame_start), strip.action)
-        _take_slot(strip, copy, "action_slot")
+        _take_slot(strip, copy)
         for name in _OF_STRIP:
             setattr(copy, name, getattr(strip, name))
 
 
-def _take_slot(given: Any, made: Any, name: str) -> None:
-    """From Blender 4.4 on actions have slots."""
-    slot = getattr(given, name, None)
-    if slot is not None:
-        setattr(made, name, slot)
+def _take_slot(given: Any, made: Any) -> None:
+    if hasattr(given, "action_slot"):  # from Blender 4.4 on
+        made.action_slot = given.action_slot

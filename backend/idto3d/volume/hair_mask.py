@@ -34,6 +34,7 @@ BESIDE_EYE = (0.003, 0.018)  # metres from brows and eyes over which hair become
 AROUND, BURIED = 0.006, (0.7, 0.9)  # metres around a place; share of hair's colours there that buries it
 LIKELIER = 4.0  # times as likely hair's colour as skin's
 CURTAIN, REACH = 0.018, 0.13  # metres of hair beside the jaw, at least, and of its reach where clothes are alike
+GAP, SHOULDER = 0.003, 0.035  # metres of hair's colour in a row beside the face, and a centimetre below
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
 
 
@@ -166,11 +167,14 @@ def hangs(view: HeadView, hair: Array) -> Array:
     """(size,size) bool: on which half of the picture hair (size,size) bool comes down past the jaw without a gap,
     beside the head: on it, jaws are as dark in the shade."""
 
-    def widths(top: float, low: float) -> Array:
-        """(8,) metres of the half's hair beside the head, from one height to another."""
-        row = np.floor((top - view.above) / max(top - low, 1e-3) * 8)
-        count = np.array([(beside & half & (row == k)).sum() for k in range(8)])
-        return np.sort(count) / view.camera.scale**2 / max(top - low, 1e-3) * 8
+    def widths(top: float, low: float, rows: int) -> Array:
+        """(rows,) metres of the half's hair beside the head, from one height down to another."""
+        row = np.floor((top - view.above) / max(top - low, 1e-3) * rows)
+        count = np.array([(beside & half & (row == k)).sum() for k in range(rows)])
+        return count / view.camera.scale**2 / max(top - low, 1e-3) * rows
+
+    def curtain(top: float, low: float) -> bool:
+        return bool(np.sort(widths(top, low, 8))[1] > CURTAIN)
 
     beside = hair & (view.outside < 0.05) & ~view.skin
     low = hair & (view.above < view.chin)
@@ -179,7 +183,10 @@ def hangs(view: HeadView, hair: Array) -> Array:
     for half in (view.across > view.middle, view.across <= view.middle):
         # What goes on over the shoulder is clothes of hair's colour, but for a curtain that surely hangs before them.
         spills = (wide & half).sum() > max(0.1 * (low & half).sum(), 8e-4 * view.camera.scale**2)
-        if widths(view.mouth, view.chin)[1] > CURTAIN and (not spills or widths(view.eye, view.mouth)[1] > CURTAIN):
+        # Hair that comes from behind an ear widens by and by; a shoulder begins with its full width.
+        down = widths(view.eye, view.chin, 16)
+        shoulder = ((down[:-2] < GAP) & (down[2:] > SHOULDER)).any()
+        if curtain(view.mouth, view.chin) and not shoulder and (not spills or curtain(view.eye, view.mouth)):
             out |= half & (np.abs(view.across - view.middle) < (REACH if spills else np.inf))
     return out
 
