@@ -45,19 +45,24 @@ def bake(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap
         made.data.materials.append(None)
     for turn, slot in enumerate(slots):
         chosen = target.slot == slot
-        own = Textured(target.points, target.triangles[chosen], target.uv[chosen], target.slot[chosen])
+        uv = target.uv[chosen]
+        uv = uv - np.floor(uv.min(axis=1, keepdims=True))  # tiles of UDIM have one picture
+        own = Textured(target.points, target.triangles[chosen], uv, target.slot[chosen])
         steps = _bake_one(made, head, own, source, nearest)
         images = yield from scaled(steps, turn / len(slots), (turn + 1) / len(slots))
-        made.data.materials[slot] = _material(made, head, skin, images)
+        if images:
+            made.data.materials[slot] = _material(made, head, skin, images)
 
 
 def _bake_one(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest) -> Steps[dict[str, Any]]:
-    """Pictures by role."""
+    """Pictures by role; none where the target has no area in its UV."""
     pictures = {image[naming.ROLE]: image for image in naming.images(head) if naming.ROLE in image}
     kinds = [role.removeprefix(f"{SKIN}_") for role in pictures if role.startswith(f"{SKIN}_")]
     size = max(pictures[f"{SKIN}_{kind}"].size[0] for kind in kinds)
     texels = yield from scaled(in_thread(_found(target, source, nearest, size)), 0.0, 0.7)
     own: dict[str, Any] = {}
+    if texels is None:
+        return own
     try:
         for kind in kinds:
             read = {one: _read(head.data.materials[one], kind, pictures) for one in np.unique(texels.slot).tolist()}
@@ -87,9 +92,11 @@ class Texels:
     slot: Ints
 
 
-def _found(target: Textured, source: Textured, nearest: wrap.Nearest, size: int) -> Steps[Texels]:
+def _found(target: Textured, source: Textured, nearest: wrap.Nearest, size: int) -> Steps[Texels | None]:
     number, share = yield from scaled(_painted(target.uv, size), 0.0, 0.3)
     own = np.flatnonzero(number.ravel() >= 0)
+    if not len(own):
+        return None
     owner, weight = number.ravel()[own], share.reshape(-1, 3)[own]
     places = (target.points[target.triangles[owner]] * weight[:, :, None]).sum(axis=1)
     found = []

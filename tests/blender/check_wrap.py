@@ -112,6 +112,35 @@ def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
         assert np.linalg.norm(moved - wanted, axis=1).mean() < 0.05 * np.linalg.norm(wanted, axis=1).max(), key
     check_maps(made, head)
     check_polls.draw_all_panels()
+    check_tiles(head, mine, made)
+
+
+def check_tiles(head: Any, mine: Any, made: Any) -> None:
+    """A mesh of two materials: one in another tile of UDIM, one without area in its UV, which stays as it is."""
+    bpy.data.objects.remove(made)
+    layer, before = mine.data.uv_layers.active.uv, np.empty(2 * len(mine.data.loops), np.float32)
+    layer.foreach_get("vector", before)
+    plain = bpy.data.materials.new("plain")
+    mine.data.materials.clear()
+    for material in (None, plain):
+        mine.data.materials.append(material)
+    uv = before.reshape(-1, 2) + [1.0, 0.0]
+    for polygon in list(mine.data.polygons)[:6]:
+        polygon.material_index = 1
+        uv[list(polygon.loop_indices)] = 0.5
+    layer.foreach_set("vector", uv.astype(np.float32).ravel())
+    select(head, mine)
+    assert bpy.ops.idto3d.wrap() == {"FINISHED"}
+    tiled = bpy.context.object
+    painted, kept = tiled.data.materials
+    assert kept == plain and any(image[naming.ROLE] == "skin_albedo" for image in naming.images(tiled))
+    image = next(image for image in naming.images(tiled) if image[naming.ROLE] == "skin_albedo")
+    flat = np.empty((image.size[0] * image.size[1], 4), np.float32)
+    image.pixels.foreach_get(flat.reshape(-1))
+    assert (flat[:, 3] > 0.5).mean() > 0.8 and painted is not None
+    bpy.data.objects.remove(tiled)
+    mine.data.materials.clear()
+    layer.foreach_set("vector", before)
 
 
 def check_maps(made: Any, head: Any) -> None:
