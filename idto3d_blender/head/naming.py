@@ -49,6 +49,8 @@ def name_after(obj: Any) -> None:
     for image in images(obj):
         if ROLE in image and image.library is None:
             _rename(image, f"{obj.name} {image[ROLE]}")
+            if image.packed_file is None:  # its file keeps its name
+                continue
             # Where it lands when somebody unpacks it. The raw path does not reload.
             image.filepath_raw = f"//{bpy.path.clean_name(image.name)}.png"
     for collection in obj.users_collection:

@@ -48,9 +48,15 @@ def check_rename(head: Any) -> None:
     assert all(block.name == "ben" or block.name.startswith("ben ") for block in own.values()), list(own)
     assert {"ben skin", "ben eyes"} < {material.name for material in head.data.materials}
     assert "//ben_skin_albedo.png" in {image.filepath for image in naming.images(head)}
+    # A picture in a file of its own keeps that.
+    outside = next(image for image in naming.images(head) if image.name == "ben skin_albedo")
+    outside.filepath_raw, outside.file_format = str(WORK / "mine.png"), "PNG"
+    outside.save()
+    outside.unpack(method="REMOVE")
     # Taken: a number, and nothing of the other one's moves.
     assert bpy.ops.idto3d.rename_head(name="anna") == {"FINISHED"} and head.name == "anna.001"
     assert bpy.data.objects["anna"].data.name == "anna" and bpy.data.images["anna skin_albedo"].users == 1
+    assert outside.filepath == str(WORK / "mine.png") and (WORK / "mine.png").is_file()
 
 
 def check_unit() -> None:
