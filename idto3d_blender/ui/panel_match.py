@@ -19,7 +19,8 @@ class IDTO3D_PT_match(panel_parts.HeadBox, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return is_head(context.object)
+        # A matched head may be gone, and the way out of the match must not go with it.
+        return is_head(context.object) or stage.KEY in context.scene
 
     def draw(self, context: Any) -> None:
         layout = self.layout
