@@ -275,6 +275,33 @@ def check_textures() -> None:
         check_file(name, folder / file)
 
 
+def check_pictures_of_ones_own() -> None:
+    """Pictures in files, not loaded yet; materials that differ in a number only; pictures that are gone; a mirror."""
+    head = new_head()
+    red, green = (WORK / f"{name}.jpg" for name in ("red", "green"))
+    for file, colour in ((red, (1.0, 0.0, 0.0, 1.0)), (green, (0.0, 1.0, 0.0, 1.0))):
+        image = bpy.data.images.new(file.stem, 8, 8)
+        image.pixels.foreach_set(np.tile(np.array(colour, np.float32), 64))
+        image.filepath_raw, image.file_format = str(file), "JPEG"
+        image.save()
+        bpy.data.images.remove(image)
+    first, second = head.data.materials[0], head.data.materials[1]
+    first.name, second.name = "Metal.001", "Metal.002"
+    for material, file in ((first, red), (second, green)):
+        node = next(n for n in material.node_tree.nodes if n.type == "TEX_IMAGE" and "albedo" in n.image.name)
+        node.image = bpy.data.images.load(str(file), check_existing=False)
+    for preset in ("UNITY", "USD"):
+        assert bpy.ops.idto3d.export(directory=str(WORK / "own"), preset=preset) == {"FINISHED"}, preset
+    for name, seen in (("Metal", [1, 0, 0]), ("Metal_1", [0, 1, 0])):
+        (file,) = (WORK / "own" / "Zoe_2_unity").rglob(f"{name}_albedo.png")
+        assert [round(v) for v in bpy.data.images.load(str(file)).pixels[:3]] == seen, name
+    head.scale.x *= -1
+    refused(lambda: bpy.ops.idto3d.export(directory=str(WORK / "own"), preset="UNITY"), "E_EXPORT_MIRRORED")
+    head.scale.x *= -1
+    node.image.filepath = str(WORK / "gone.jpg")
+    refused(lambda: bpy.ops.idto3d.export(directory=str(WORK / "own"), preset="UNITY"), "E_EXPORT_PICTURE")
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -286,6 +313,7 @@ def main() -> None:
     check_modifiers()
     check_refusals()
     check_textures()
+    check_pictures_of_ones_own()
     idto3d_blender.unregister()
     blender_session.leave()
 

@@ -65,6 +65,9 @@ def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> 
         raise ExportError("E_EXPORT_ADDON", f"{reason}.")
     if not folder.is_absolute():
         raise ExportError("E_EXPORT_WRITE", "The folder has no whole path.", "Save the file first, or choose a folder.")
+    if obj.matrix_world.determinant() < 0:
+        what = "The head is mirrored by a negative scale, and would come out upside down."
+        raise ExportError("E_EXPORT_MIRRORED", what, "Take the minus off its scale.")
     mixes = keys.wanted(_key_names(obj), choice.groups, preset.vrm)
     if preset.format == "USD":
         mixes = {name: mixes[old] for old, name in keys.renamed(mixes).items()}

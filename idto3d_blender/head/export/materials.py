@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from .errors import ExportError
 from .presets import Format
 
 ALPHA_CLIP, ALPHA_BLEND = "clip", "blend"
@@ -174,8 +175,16 @@ def _grey_and_alpha(image: Any, channel: int, factor: float, file: Path) -> Any:
 
 
 def _save(image: Any, file: Path) -> None:
+    if not image.size[0]:
+        where = f" at {image.filepath}" if image.filepath else ""
+        raise ExportError(
+            "E_EXPORT_PICTURE",
+            f"The picture {image.name}{where} cannot be read.",
+            "Find it again (File > External Data), or take it out of the material.",
+        )
     copy = image.copy()
     try:
+        copy.pixels[0]  # reads it from its own file, before the copy has another
         copy.file_format = "PNG"
         copy.filepath_raw = str(file)
         copy.save()

@@ -4,6 +4,7 @@
 import contextlib
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterator
 
 import bpy
@@ -14,11 +15,11 @@ _KINDS = ("objects", "meshes", "armatures", "materials", "images")
 
 def ascii_name(name: str) -> str:
     """Letters, digits and underscores, a letter first, as USD wants names: "Zoë 2" is "Zoe_2"; what has no such letters
-    is "head"."""
+    is "head" and a number that is its own."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     made = _STRANGE.sub("_", plain).strip("_")
     if not made:
-        return "head"
+        return f"head_{zlib.crc32(name.encode()) % 0x10000:04x}"
     return made if made[0].isalpha() else f"head_{made}"
 
 

@@ -111,8 +111,8 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     axes = Matrix.Rotation(-math.pi / 2, 4, "X") if preset.format == "FBX" and preset.up == "Y" else Matrix()
     frame = Matrix.Scale(1 / (unit * wanted.metre), 4) @ axes @ upright
     head = _head(scene, obj, wanted, frame @ obj.matrix_world)
-    for slot, given in enumerate(slot.material for slot in obj.material_slots):
-        name = _material_name(given, slot, wanted.name)
+    for slot, name in enumerate(material_names(obj, wanted.name)):
+        given = obj.material_slots[slot].material
         head.data.materials[slot] = materials.plain(given, name, textures, preset.format)
     bones = _armature(scene, armature, frame, wanted) if armature is not None else None
     top = bones or head
@@ -137,8 +137,13 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
 
 
 def material_names(obj: Any, name: str) -> list[str]:
-    """What the materials of the export of ``obj`` as ``name`` are called."""
-    return [_material_name(slot.material, number, name) for number, slot in enumerate(obj.material_slots)]
+    """What the materials of the export of ``obj`` as ``name`` are called: each otherwise, since their pictures are
+    called after them."""
+    made: list[str] = []
+    for number, slot in enumerate(obj.material_slots):
+        plain = _material_name(slot.material, number, name)
+        made.append(plain if plain not in made else f"{plain}_{number}")
+    return made
 
 
 def _material_name(given: Any, slot: int, name: str) -> str:
