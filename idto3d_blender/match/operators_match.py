@@ -7,9 +7,11 @@ from typing import Any
 
 import bpy
 
-from ..head import folders
+from ..head import densities, folders, separate
 from ..head.bundle import FIT, BundleError, bundle_folder
+from ..head.import_head import FOLDER, PROPERTY
 from ..head.operators_head import HeadOperator
+from ..head.wrap_head import REPORT
 from ..jobs import session as jobs
 from ..polls import OBJECT_MODE, ExplainedPoll
 from . import pump, session, viewport
@@ -30,14 +32,21 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
+        obj = context.object
         if stage.matched(context.scene) is not None and session.get() is not None:
             yield "A head is matched already: leave that first"
+        if len(obj.idto3d_blend.people) or obj[PROPERTY].get("blend"):
+            yield "A mixture of people was made from no photos"
+        if densities.full_of(obj) != obj or separate.is_part(obj):
+            yield "Show the full head in one piece first"
+        if REPORT in obj:
+            yield "This mesh is your own: match the head that was wrapped onto it"
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         try:
             session.read(context.object)
         except BundleError as error:
-            if (Path(bpy.path.abspath(_folder(context.object))) / "head.json").is_file():
+            if (Path(folders.folder_of(context.object)) / "head.json").is_file():
                 self.report({"ERROR"}, f"{error.message} {error.fix}")
                 return {"CANCELLED"}
             context.window_manager.fileselect_add(self)
@@ -46,16 +55,17 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         obj, scene = context.object, context.scene
-        if self.directory:
-            obj.idto3d_match.bundle = str(bundle_folder(bpy.path.abspath(self.directory)))
+        chosen = str(bundle_folder(bpy.path.abspath(self.directory))) if self.directory else ""
         try:
-            folder, fit = session.read(obj)
+            folder, fit = session.read(obj, chosen)
         except BundleError as error:
             self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
             return {"CANCELLED"}
         if not fit.photos:
             self.report({"ERROR"}, f"{FIT} of this head names no photos")
             return {"CANCELLED"}
+        if chosen:
+            obj[PROPERTY][FOLDER] = str(folder)
         ready = not any(jobs.why_not_ready())
         paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
         if stage.matched(scene) != obj:
@@ -73,10 +83,6 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
         if missing:
             self.report({"WARNING"}, f"Not found, or changed since: {', '.join(missing)}. Find Photo shows where it is")
         return {"FINISHED"}
-
-
-def _folder(obj: Any) -> str:
-    return str(obj.idto3d_match.bundle or folders.folder_of(obj))
 
 
 class MatchOperator(ExplainedPoll):
@@ -177,7 +183,8 @@ class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
 
 
 class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
-    """Lay the photos on the head anew, as it is now. What they do not show stays as it was painted"""
+    """Lay the photos on the head anew, as it is now. What they do not show stays as the head was made; what you painted
+    on its maps yourself is lost: paint afterwards"""
 
     bl_idname = "idto3d.match_project"
     bl_label = "Project Photos"

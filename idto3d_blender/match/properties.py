@@ -27,9 +27,6 @@ def _changed(self: Any, context: Any) -> None:
 class IDTO3D_match(bpy.types.PropertyGroup):
     """Photos and pins of a head"""
 
-    bundle: bpy.props.StringProperty(  # type: ignore[valid-type]
-        name="Folder", description="The head's own folder, with head.json and fit.json in it", subtype="DIR_PATH"
-    )
     pins: bpy.props.CollectionProperty(type=IDTO3D_pin)  # type: ignore[valid-type]
     photo: bpy.props.IntProperty(name="Photo", min=0)  # type: ignore[valid-type]
     look: bpy.props.EnumProperty(  # type: ignore[valid-type]

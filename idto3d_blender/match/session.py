@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bpy
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,10 +50,10 @@ def get() -> Match | None:
     return _match
 
 
-def read(obj: Any) -> tuple[Path, FitFile]:
-    """The folder of a head and its fit.json. Raises BundleError."""
-    given = obj.idto3d_match.bundle or folders.folder_of(obj)
-    folder = Path(bpy.path.abspath(given)) if given else Path()
+def read(obj: Any, chosen: str = "") -> tuple[Path, FitFile]:
+    """The folder of a head, its own or the chosen one, and its fit.json. Raises BundleError."""
+    given = chosen or folders.folder_of(obj)
+    folder = Path(given)
     if not given or not (folder / "head.json").is_file():
         what = f"The folder of {obj.name} is not where it was."
         raise BundleError("E_BUNDLE_MISSING", what, "Choose it: it holds head.json.")

@@ -105,6 +105,28 @@ def check_pick(obj: Any, skin: np.ndarray) -> None:
     assert lens.pick(pinhole, places, np.array([[0, 2, 1]]), tuple(pixel)) is None  # its back
 
 
+def check_refused(obj: Any) -> None:
+    """Another folder without photos is not kept; what was made from no photos, or is not the mesh of them, is told."""
+    kept = obj["idto3d"]["folder"]
+    refused(lambda: bpy.ops.idto3d.match(directory=str(synthetic.write(WORK / "other"))), "earlier version")
+    assert obj["idto3d"]["folder"] == kept
+    obj["idto3d"]["blend"] = "anna: shape 0.50, skin 0.50"
+    refused(bpy.ops.idto3d.match, "mixture")
+    del obj["idto3d"]["blend"]
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    refused(bpy.ops.idto3d.match, "full head")
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+
+
+def check_deleted(obj: Any, before: tuple[float, ...]) -> None:
+    """A match is left although its head is gone."""
+    assert bpy.ops.idto3d.match() == {"FINISHED"}
+    bpy.data.objects.remove(obj)
+    assert "idto3d.match_leave" in check_polls.draw_all_panels() and bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    scene = bpy.context.scene
+    assert (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x) == before
+
+
 def main() -> None:
     idto3d_blender.register()
     bundle = synthetic.write(WORK / "head")
@@ -218,6 +240,8 @@ def main() -> None:
     assert [key.name for key in obj.data.shape_keys.key_blocks] == keys and not obj.show_only_shape_key
     assert len(bpy.data.objects) == objects and not [c for c in bpy.data.cameras if c.name.startswith("head")]
     assert not [i for i in bpy.data.images if i.name.startswith(("photo", "moved"))], list(bpy.data.images)
+    check_refused(obj)
+    check_deleted(obj, before)
     idto3d_blender.unregister()
     blender_session.leave()
 
