@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import json
 import os
 import shlex
@@ -29,6 +28,7 @@ sys.path.insert(0, str(ROOT / "backend"))
 import install  # noqa: E402
 from child_process import Watch  # noqa: E402
 from environments import (  # noqa: E402
+    FULL,
     PYTHON_VERSION,
     Environment,
     backend_environment,
@@ -44,7 +44,6 @@ from progress_bar import Progress, clock  # noqa: E402
 
 BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
 DEMO_BPY = "5.0.1"
-FULL = (errno.ENOSPC, errno.EDQUOT)
 SHUTDOWN_SECONDS = 30.0  # what a child has to write its checkpoint after Ctrl-C
 FORWARDED = {
     "fit": "show how photos are understood, and no more",
@@ -113,10 +112,8 @@ def using_cache() -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise
-        raise BuildError(
-            f"The cache folder {cache_folder()} cannot be used: {error.strerror or error}. Make it a folder that you "
-            "may write; on Linux, XDG_CACHE_HOME names another place for it."
-        ) from error
+        what = f"The cache folder {cache_folder()} cannot be used: {error.strerror or error}."
+        raise BuildError(f"{what} Make it one that you may write; on Linux, XDG_CACHE_HOME names another.") from error
 
 
 def new_log(name: str) -> Path:

@@ -37,6 +37,7 @@ PYTHON_VERSION = "3.11"  # the only one for which all three bpy wheels exist
 BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 # CUDA 13, which the pinned torch is built for, needs an NVIDIA driver of at least this series.
 OLDEST_DRIVER = 580
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what a full disk, or a used up quota, is called
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open a console for each child
 
 # PyTorch's own packages for the processor. On Linux the torch of Python's package index is built for CUDA and brings

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -33,7 +32,16 @@ from pathlib import Path
 from typing import Any
 
 from child_process import Cancelled, Watch, run
-from environments import BACKEND, Environment, choose_device, find_gpu, locked, requirement_lines, user_environment
+from environments import (
+    BACKEND,
+    FULL,
+    Environment,
+    choose_device,
+    find_gpu,
+    locked,
+    requirement_lines,
+    user_environment,
+)
 from packages import download, fetch, install, interpreter
 from preflight import InstallError, beside, check, plan
 
@@ -197,7 +205,7 @@ def problem(error: Exception) -> dict[str, str]:
         traceback.print_exception(error)
     if isinstance(error, OSError):
         message = f"The set-up stopped: {error.strerror or error}."
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             fix = "Free some space, then set up again; it goes on from there."
             return {"code": "E_DISK_SPACE", "message": message, "fix": fix}
         fix = "Set up again to retry; the log has the details."

@@ -11,6 +11,7 @@ from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
 from ..head import naming, separate
+from ..head.rig import hang
 from .treat import Treated, matrices
 
 Array = NDArray[Any]
@@ -91,10 +92,7 @@ def empty_of(context: Any, obj: Any) -> Any:
     empty.rotation_quaternion = Quaternion()
     context.view_layer.update()
     for part in separate.parts_of(obj):
-        # Their own location, rotation and scale stay as they are: these may be animated.
-        before = part.matrix_world.copy()
-        part.parent, part.parent_type = empty, "OBJECT"
-        part.matrix_parent_inverse = empty.matrix_world.inverted() @ before @ part.matrix_basis.inverted()
+        hang(part, empty, "OBJECT", "", part.matrix_world.copy())
     return empty
 
 

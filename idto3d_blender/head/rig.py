@@ -58,7 +58,7 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
     naming.collection_of(obj).objects.link(rig)
     rig.matrix_world = obj.matrix_world
     if obj.parent is not None:
-        _hang(rig, obj.parent, obj.parent_type, obj.parent_bone, obj.matrix_world)
+        hang(rig, obj.parent, obj.parent_type, obj.parent_bone, obj.matrix_world)
     with _editing(context, rig):
         _make_bones(armature, measured)
     _pose(rig, measured)
@@ -70,7 +70,7 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
     # Before what makes faces of its own: subdivided, a bent neck stays smooth.
     obj.modifiers.move(len(obj.modifiers) - 1, 0)
     world = obj.matrix_world.copy()
-    _hang(obj, rig, "OBJECT", "", world)
+    hang(obj, rig, "OBJECT", "", world)
     rigid = np.concatenate([own for part, own in members.items() if part in anatomy.EYEBALLS] or [np.zeros(0, int)])
     missing = rig_keys.add(obj, rig, measured, offsets, rigid)
     context.view_layer.update()
@@ -86,7 +86,7 @@ def remove(context: Any, obj: Any) -> None:
             _let_go(other, rig)
     for child in list(rig.children):
         world = child.matrix_world.copy()
-        _hang(child, rig.parent, rig.parent_type, rig.parent_bone, world)
+        hang(child, rig.parent, rig.parent_type, rig.parent_bone, world)
     widgets.remove(rig)
     armature = rig.data
     bpy.data.objects.remove(rig)
@@ -132,11 +132,11 @@ def head_bone(armature: Any) -> str:
 def hang_on_bone(context: Any, rig: Any, armature: Any, bone: str) -> None:
     """Parent a rig to a bone of a body's armature; it stays where it is."""
     context.view_layer.update()
-    _hang(rig, armature, "BONE", bone, rig.matrix_world.copy())
+    hang(rig, armature, "BONE", bone, rig.matrix_world.copy())
     context.view_layer.update()
 
 
-def _hang(obj: Any, parent: Any, kind: str, bone: str, world: Matrix) -> None:
+def hang(obj: Any, parent: Any, kind: str, bone: str, world: Matrix) -> None:
     """Parent ``obj`` so that it stays at ``world`` without a change of its own location, rotation and scale: these may
     be animated."""
     obj.parent = parent

@@ -47,8 +47,10 @@ def played(owner: Any) -> Played | None:
     """What an exporter gets of shape keys or an armature: the active action, or a strip that is alone and unchanged.
     None where nothing moves them, or several strips do."""
     data = owner.animation_data if owner is not None else None
-    if data is None or data.action is not None:
-        return Played(data) if data is not None else None
+    if data is None:
+        return None
+    if data.action is not None:
+        return Played(data)
     strips = _strips(data)
     if len(strips) != 1 or (strips[0].scale, strips[0].repeat, strips[0].use_reverse) != (1.0, 1.0, False):
         return None
