@@ -17,6 +17,9 @@ from . import stage
 WIDTH, HEIGHT = 64, 32
 _BANDS = np.repeat((1.0, 2.0 / 3.0, 0.25), (1, 3, 5))
 """What the cosine lobe leaves of each harmonic (Ramamoorthi and Hanrahan 2001, equation 8, over pi)."""
+LAMP = 60.0
+"""Exponent that narrows the brightest place of a smooth light to some twenty degrees, as lamps and windows have."""
+AROUND = 0.25  # share of what is mirrored that comes from the smooth light
 
 
 def add_camera(scene: Any, obj: Any, photo: FitPhoto) -> Any:
@@ -47,18 +50,40 @@ def radiance(light: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.maximum(np.stack(basis, axis=-1) @ bands, 0.0).astype(np.float32)
 
 
-def world(photo: FitPhoto) -> Any:
-    """A world with the photo's light; the camera sees grey."""
-    image = bpy.data.images.new("Light of the photo", WIDTH, HEIGHT, float_buffer=True)
-    image.colorspace_settings.name = "Non-Color"
-    pixels = np.ones((HEIGHT, WIDTH, 4), np.float32)
-    pixels[..., :3] = radiance(photo.light)
-    image.pixels.foreach_set(pixels.ravel())
+def mirrored(smooth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What eyes and wet lips mirror of a smooth light (HEIGHT, WIDTH, 3): the same power, most of it from where the
+    light is brightest. Nine harmonics, which are all that skin tells of a light, would lie on a cornea like fog."""
+    rise = ((np.arange(HEIGHT) + 0.5) / HEIGHT - 0.5) * np.pi
+    share = np.repeat(np.cos(rise)[:, None], WIDTH, axis=1)
+    share /= share.sum()
+    lightness = smooth.mean(axis=-1)
+    lamp = (lightness / max(float(lightness.max()), 1e-6)) ** LAMP
+    lamp /= max(float((lamp * share).sum()), 1e-6)
+    power = (smooth * share[..., None]).sum(axis=(0, 1))
+    return (AROUND * smooth + (1 - AROUND) * lamp[..., None] * power).astype(np.float32)
+
+
+def world(light: NDArray[np.floating]) -> Any:
+    """A world with a photo's light (9,3); the camera sees grey."""
     made = stage.grey_world()
     tree = made.node_tree
-    texture = tree.nodes.new("ShaderNodeTexEnvironment")
-    texture.image = image
     mix = next(node for node in tree.nodes if node.type == "MIX_SHADER")
-    even = mix.inputs[1].links[0].from_node
-    tree.links.new(texture.outputs["Color"], even.inputs["Color"])
+    path = next(node for node in tree.nodes if node.type == "LIGHT_PATH")
+    smooth = radiance(light)
+    lit = tree.nodes.new("ShaderNodeMixShader")
+    tree.links.new(path.outputs["Is Glossy Ray"], lit.inputs["Fac"])
+    tree.links.new(_sky(tree, "Light of the photo", smooth), lit.inputs[1])
+    tree.links.new(_sky(tree, "Light of the photo, mirrored", mirrored(smooth)), lit.inputs[2])
+    tree.links.new(lit.outputs["Shader"], mix.inputs[1])
     return made
+
+
+def _sky(tree: Any, name: str, colours: NDArray[np.float32]) -> Any:
+    """The output of a background node in `tree` that shows (HEIGHT, WIDTH, 3) of radiance."""
+    image = bpy.data.images.new(name, WIDTH, HEIGHT, float_buffer=True)
+    image.colorspace_settings.name = "Non-Color"
+    image.pixels.foreach_set(np.dstack([colours, np.ones((HEIGHT, WIDTH), np.float32)]).ravel())
+    texture, background = tree.nodes.new("ShaderNodeTexEnvironment"), tree.nodes.new("ShaderNodeBackground")
+    texture.image = image
+    tree.links.new(texture.outputs["Color"], background.inputs["Color"])
+    return background.outputs["Background"]

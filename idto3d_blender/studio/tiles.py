@@ -150,7 +150,7 @@ def _looks(sitting: Sitting) -> dict[Look, _Look]:
     }
     if sitting.photo is not None:
         theirs = as_photographed.add_camera(scene, head, sitting.photo)
-        light = as_photographed.world(sitting.photo)
+        light = as_photographed.world(sitting.photo.light)
         looks["photo"] = _Look(theirs, own, light, samples, denoise, 1.0, "Standard", "None")
     return looks
 

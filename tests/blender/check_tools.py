@@ -16,7 +16,7 @@ from mathutils import Vector
 
 import idto3d_blender
 from idto3d_blender.head import expressions, mirror
-from idto3d_blender.studio import own_collection, turntable
+from idto3d_blender.studio import as_photographed, own_collection, tiles, turntable
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused, select
@@ -162,6 +162,57 @@ def check_light(anna: Any, ben: Any) -> None:
     assert [obj.name for obj in scene.objects if obj.type == "LIGHT"] == ["my light"] and len(bpy.data.lights) == 1
 
 
+def ball(metallic: float) -> Any:
+    """(32,32) lightness of a ball before a camera at -Y, in the scene's world alone."""
+    scene = bpy.context.scene
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=64, ring_count=32)
+    bpy.ops.object.shade_smooth()
+    shader = bpy.data.materials.new("ball")
+    shader.use_nodes = True
+    inputs = shader.node_tree.nodes["Principled BSDF"].inputs
+    inputs["Metallic"].default_value, inputs["Roughness"].default_value = metallic, 1.0 - metallic
+    inputs["Base Color"].default_value, inputs["Specular IOR Level"].default_value = (0.5, 0.5, 0.5, 1), 0.0
+    bpy.context.object.data.materials.append(shader)
+    scene.render.filepath = str(WORK / "ball.png")
+    bpy.ops.render.render(write_still=True)
+    bpy.data.objects.remove(bpy.context.object)
+    image = bpy.data.images.load(scene.render.filepath)
+    pixels = np.array(image.pixels[:]).reshape(32, 32, 4)[..., 0]
+    bpy.data.images.remove(image)
+    return pixels[8:-8, 8:-8]
+
+
+def check_light_of_a_photo() -> None:
+    """Cloth shows its light smooth, as nine harmonics are; on an eye they were fog without a catchlight."""
+    light = np.zeros((9, 3))
+    light[0], light[2], light[1] = 3.5, 1.2, 1.2  # from the front and from above
+    smooth = as_photographed.radiance(light)
+    sharp = as_photographed.mirrored(smooth)
+    rise = np.cos(((np.arange(len(smooth)) + 0.5) / len(smooth) - 0.5) * np.pi)[:, None, None]
+    np.testing.assert_allclose((sharp * rise).sum((0, 1)), (smooth * rise).sum((0, 1)), rtol=1e-4)
+    assert not as_photographed.mirrored(np.zeros_like(smooth)).any()
+
+    scene = bpy.data.scenes.new("photo")
+    bpy.context.window.scene = scene
+    data = bpy.data.cameras.new("camera")
+    scene.camera = bpy.data.objects.new("camera", data)
+    scene.collection.objects.link(scene.camera)
+    data.type, data.ortho_scale = "ORTHO", 2.2
+    scene.camera.location, scene.camera.rotation_euler = (0, -5, 0), (math.pi / 2, 0, 0)
+    tiles.set_up_cycles(scene, 32, 16)
+    scene.view_settings.view_transform, scene.view_settings.look = "Standard", "None"
+    scene.world = as_photographed.world(light)
+    eye, cloth = ball(1.0), ball(0.0)
+    assert eye.max() > 0.99 and np.median(eye) < 0.5, (eye.max(), np.median(eye))
+    assert cloth.max() < 2.0 * np.median(cloth), (cloth.max(), np.median(cloth))
+    # A mirror turned half way to the light shows it: the lamp is above the ball's middle.
+    rows, columns = np.nonzero(eye > 0.99)
+    assert 8 < rows.mean() < 14 and abs(columns.mean() - 7.5) < 2, (rows.mean(), columns.mean())
+    bpy.context.window.scene = bpy.data.scenes[0]
+    bpy.data.scenes.remove(scene)
+    bpy.data.cameras.remove(data)
+
+
 def box(name: str, size: float, place: Any) -> Any:
     mesh = bpy.data.meshes.new(name)
     corners = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
@@ -233,6 +284,7 @@ def main() -> None:
     check_animation(anna, ben)
     check_mirror(anna, ben)
     check_light(anna, ben)
+    check_light_of_a_photo()
     check_turntable(ben)
     check_asset(anna)
     check_polls.draw_all_panels()
