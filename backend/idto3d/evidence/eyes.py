@@ -28,7 +28,7 @@ PUPIL = 0.36  # of the iris
 BINS = 12
 PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
 PLAIN_SCLERA = (0.46, 0.41, 0.38)
-LID_SHADOW = (0.55, 0.0042, 0.0022)  # depth, and how far it reaches from upper and lower lid, metres
+LID_SHADOW = (0.4, 0.0042)  # of the upper lid, which overhangs: depth, and how far it reaches, metres
 LASHES = 0.12  # iris radii by which lashes reach into the opening
 SMALLEST, ENOUGH_RADIUS = 1.4, 3.0  # iris radius in the photo's pixels at which it begins to count, and counts fully
 CLOSED, OPEN = 0.5, 1.0  # opening in iris radii below which lids and lashes are seen, and from which only the eye is
@@ -126,15 +126,16 @@ def _without_highlights(ring: Array, light: Array) -> Array:
 
 def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
     """(N,3) linear albedo of the eye map's texels: pupil, iris, its dark rim and the white, by geodesic distance from
-    the iris's centre, darkened near the lids, which shade the ball."""
+    the iris's centre, darkened under the upper lid, which shades the ball."""
     points = texels.at(model.neutral)
     out = np.zeros((len(points), 3))
     lids = model.neutral[model.vertices_of("face")]
     balls = np.flatnonzero(model.vertices_of("sclera"))
     near, which = cKDTree(lids).query(model.neutral[balls])
-    reach = np.where(lids[which, 1] > model.neutral[balls, 1], *LID_SHADOW[1:])
+    above = lids[which, 1] > model.neutral[balls, 1]
+    depth, reach = LID_SHADOW
     dimmed = np.ones((len(model.neutral), 1))
-    dimmed[balls, 0] = 1 - LID_SHADOW[0] * np.exp(-((near / reach) ** 2))
+    dimmed[balls, 0] = 1 - above * depth * np.exp(-((near / reach) ** 2))
     shadow = texels.at(dimmed)
     rng = np.random.default_rng(0)
     streaks = np.interp(np.linspace(0, 1, 720), np.linspace(0, 1, 90), rng.normal(1, 0.16, 90))
