@@ -133,8 +133,8 @@ def test_lashes_are_thick_at_the_lid_and_thin_at_the_tip(model: HeadModel) -> No
 
 
 def test_lash_cards_of_the_shipped_head(starter: HeadModel) -> None:
-    """On real cards: the share of hair falls from the lid to the tip, and lower lashes are fewer."""
-    from idto3d.finish.lashes import lash_opacity
+    """On real cards: the share of hair falls from the lid to the tip, and lower lashes are finer and fainter."""
+    from idto3d.finish.lashes import LOWER_LID, lash_opacity
     from idto3d.mesh.texels import make_texels
 
     model = starter
@@ -146,10 +146,12 @@ def test_lash_cards_of_the_shipped_head(starter: HeadModel) -> None:
     chosen = np.random.default_rng(0).choice(len(points), 500, replace=False)
     away = np.array([np.linalg.norm(skin - p, axis=1).min() for p in points[chosen]])
     opacity = texels.of_image(lash_opacity(model, texels))[chosen]
-    upper = points[chosen, 1] > np.median(model.neutral[model.vertices_of("sclera"), 1])
+    eyes = model.neutral[model.vertices_of("sclera"), 1]
+    upper = points[chosen, 1] > np.median(eyes)
     near, far = away < np.quantile(away, 0.3), away > np.quantile(away, 0.8)
     assert opacity[near & upper].mean() > opacity[far & upper].mean() + 0.2
     assert opacity[near & ~upper].mean() < opacity[near & upper].mean()
+    assert opacity[points[chosen, 1] < LOWER_LID + np.median(eyes)].max() < 0.8 * opacity[upper].max()
 
 
 def test_the_head_in_its_files_form(tiny: HeadModel) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Eyelashes: single hairs painted on the model's lash cards."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -13,12 +15,24 @@ from ..mesh.texels import Texels
 SHEETS = (2, 1)
 """Number of overlapping card sheets that are kept on the upper and the lower lid. Renderers trace few transparent
 layers (Cycles: eight): with more, closed eyes would have black bands."""
-STRANDS = 84  # across the map
-ROOT, LOWER_ROOT = 0.34, 0.24  # width of a strand at the lid, of the distance between two
-LENGTH, LOWER_LENGTH = (0.55, 1.0), (0.22, 0.4)  # of the card, shortest and longest
 LOWER_LID = -0.003  # metres over the eyeball's middle below which lashes belong to the lower lid
 STRAY = 0.3  # random offset of roots, and again of tips, of the distance between two strands
-OPACITY = 0.9  # of a hair
+
+
+@dataclass(frozen=True)
+class Row:
+    """Lashes of one lid. strands: across the map; root: width at the lid, of the distance between two; shortest,
+    longest: of the card; opacity: of a hair."""
+
+    strands: int
+    root: float
+    shortest: float
+    longest: float
+    opacity: float
+
+
+UPPER = Row(strands=84, root=0.34, shortest=0.55, longest=1.0, opacity=0.9)
+LOWER = Row(strands=150, root=0.3, shortest=0.2, longest=0.38, opacity=0.6)
 
 
 def lash_sheets(model: HeadModel, cards: Array) -> Array:
@@ -54,17 +68,25 @@ def lash_opacity(model: HeadModel, texels: Texels) -> Array:
     away = cKDTree(skin).query(points)[0]
     along = np.clip(away / max(1e-6, float(np.quantile(away, 0.98))), 0, 1)
     below = _is_lower(model, points)
-    at = texels.index % texels.size / texels.size * STRANDS
+    across = texels.index % texels.size / texels.size
+    value = np.zeros(len(points), np.float32)
+    for row, own in ((UPPER, ~below), (LOWER, below)):
+        value[own] = _hairs(row, across[own], along[own], texels.size)
+    return texels.spread(value)
+
+
+def _hairs(row: Row, across: Array, along: Array, size: int) -> Array:
+    """(N,) opacity at places (N,) 0..1 across a map of size texels, and (N,) 0..1 from root to tip of the card."""
     rng = np.random.default_rng(0)
-    root, tip, length = rng.uniform(-STRAY, STRAY, STRANDS), rng.uniform(-STRAY, STRAY, STRANDS), rng.random(STRANDS)
-    soft = STRANDS / texels.size  # a texel
-    value = np.zeros(len(points))
+    root, tip = rng.uniform(-STRAY, STRAY, (2, row.strands))
+    length = rng.uniform(row.shortest, row.longest, row.strands)
+    at, soft = across * row.strands, row.strands / size  # a texel
+    value = np.zeros(len(at))
     for neighbour in (-1, 0, 1):
-        strand = np.clip(np.floor(at).astype(int) + neighbour, 0, STRANDS - 1)
-        ends = np.where(below, *(low + (high - low) * length[strand] for low, high in (LOWER_LENGTH, LENGTH)))
-        gone = along / ends
+        strand = np.clip(np.floor(at).astype(int) + neighbour, 0, row.strands - 1)
+        gone = along / length[strand]
         middle = strand + 0.5 + root[strand] + tip[strand] * gone**2
-        half = 0.5 * np.where(below, LOWER_ROOT, ROOT) * np.clip(1 - gone, 0, 1) ** 0.7
+        half = 0.5 * row.root * np.clip(1 - gone, 0, 1) ** 0.7
         hair = np.clip((half - np.abs(at - middle)) / soft + 0.5, 0, 1) * (gone < 1)
         value = np.maximum(value, hair)
-    return texels.spread((OPACITY * value).astype(np.float32))
+    return row.opacity * value
