@@ -2,6 +2,7 @@
 """Limits, energy and mutual agreement of the lights; the sRGB curve."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,6 +101,28 @@ def test_environment_agrees_with_the_points_it_stands_for(roughness: float) -> N
         EnvironmentLight(coefficients),
     )  # fmt: skip
     torch.testing.assert_close(closed[0], summed, atol=0.02, rtol=0)
+
+
+def test_a_mirror_shows_a_window_where_the_light_is_brightest_and_cloth_does_not() -> None:
+    """A black ball seen from everywhere: normals half way between the eye and directions all around."""
+    axis = torch.nn.functional.normalize(torch.tensor([0.6, 0.2, 0.7], dtype=torch.float64), dim=0)
+    smooth = EnvironmentLight(lobe(axis, 0.7, 0.25)[:, None].expand(9, 3))
+    w, eye = directions(20000), torch.tensor([[0.0, 0.0, 1e6]], dtype=torch.float64)
+    normals = torch.nn.functional.normalize(w + torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), dim=1)
+
+    def seen(roughness: float, window: float) -> Tensor:
+        one = torch.ones(len(w), 1, dtype=torch.float64)
+        light = replace(smooth, window=window)
+        return shade(0 * w, roughness * one, 0.04 * one, normals, 0 * w, eye, light)[:, 0]
+
+    reflected = coat_albedo(normals[:, 2:], torch.tensor(0.05), torch.tensor(0.04))[:, 0]
+    mirror, fog = seen(0.05, 1.0) / reflected, seen(0.05, 0.0) / reflected
+    assert mirror.max() > 10 * fog.max() and mirror.median() < 0.5 * fog.median()
+    assert w[mirror.argmax()] @ axis > math.cos(math.radians(3))
+    torch.testing.assert_close(seen(0.5, 1.0), seen(0.5, 0.0))
+    even = EnvironmentLight(lobe(axis, 0.0, 0.0)[:, None].expand(9, 3), window=1.0)
+    one = torch.ones(len(w), 1, dtype=torch.float64)
+    assert shade(0 * w, 0.05 * one, 0.04 * one, normals, 0 * w, eye, even).isfinite().all()
 
 
 def test_diffuse_point_light_by_hand() -> None:

@@ -29,13 +29,13 @@ ANGLES = (0.0, 35.0, 90.0, 180.0)
 def preview_sheet(face: Face, photo: PhotoFit, head: Head) -> NDArray[np.uint8]:
     """(SIZE, 6 SIZE, 3): photo, neutral head from its camera and in its light, front, three-quarter, side, back."""
     crop, camera = close_up(face, photo.camera, SIZE)
-    light = photo_light(photo)
+    light, studio = (replace(light, window=1.0) for light in (photo_light(photo), portrait_light()))
     # the photo's own mean background, since a face looks lighter before a dark one
     around = face.picture[(face.person < 0.2) & face.inside]
     grey = float(np.median(around)) / 255 if len(around) else GREY
     tiles = [crop, to_uint8(render_head(head, camera, SIZE, light, grey))]
     for azimuth in ANGLES:
-        tiles.append(to_uint8(render_head(head, portrait(head, azimuth, SIZE, elevation=4.0), SIZE, portrait_light())))
+        tiles.append(to_uint8(render_head(head, portrait(head, azimuth, SIZE, elevation=4.0), SIZE, studio)))
     return np.concatenate(tiles, 1)
 
 

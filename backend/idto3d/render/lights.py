@@ -20,9 +20,11 @@ class FlatLight:
 
 @dataclass(frozen=True, eq=False)
 class EnvironmentLight:
-    """Distant light; coefficients (9,3) of its radiance in the real spherical harmonics of ``sh_basis``."""
+    """Distant light; coefficients (9,3) of its radiance in the real spherical harmonics of ``sh_basis``. window 0..1:
+    share of the light that mirrors show where it is brightest, as small as a window: harmonics lie on eyes like fog."""
 
     coefficients: Tensor
+    window: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,8 @@ from idto3d.render.lights import EnvironmentLight, FlatLight, Light, PointLight,
 
 # GGX tends to a mirror, and its peak to infinity, as the roughness goes to zero.
 MIN_ROUGHNESS = 0.05
+BLURRED = 0.3  # roughness from which on a coat shows no windows
+WINDOW = 60.0  # exponent of a Phong lobe as wide as a window or a soft lamp: 17 degrees between its half values
 
 
 def shade(
@@ -45,8 +47,11 @@ def shade(
         coefficients = light.coefficients.to(albedo)
         mirror = 2.0 * _dot(normal, to_eye) * normal - to_eye
         diffuse = sh_basis(normal) * diffuse_bands(albedo) @ coefficients
-        glossy = sh_basis(mirror) * glossy_bands(roughness) @ coefficients
-        return base * diffuse.clamp_min(0.0) + coat * glossy.clamp_min(0.0)
+        glossy = (sh_basis(mirror) * glossy_bands(roughness) @ coefficients).clamp_min(0.0)
+        if light.window:
+            share = light.window * (1.0 - roughness / BLURRED).clamp_min(0.0)
+            glossy = glossy + share * (_window(mirror, roughness, coefficients) - glossy)
+        return base * diffuse.clamp_min(0.0) + coat * glossy
     return (base + coat) * light.ambient.to(albedo) + _point(
         base, roughness, specular, normal, position, to_eye, cos_eye, light
     )
@@ -86,6 +91,16 @@ def _point(
     fresnel = specular + (1.0 - specular) * (1.0 - _dot(to_eye, half).clamp(0.0, 1.0)) ** 5
     # A white diffuse surface has radiance irradiance/pi; the light is given in those units.
     return light.intensity.to(base) / squared * cos_light * (base + math.pi * distribution * visibility * fresnel)
+
+
+def _window(mirror: Tensor, roughness: Tensor, light: Tensor) -> Tensor:
+    """Radiance (...,3) in mirror directions (...,3) of a light (9,3) that all comes from its brightest side: a Phong
+    lobe as small as WINDOW, wider by the coat's (see `glossy_bands`)."""
+    towards = normalize(light[[3, 1, 2]].mean(1), dim=0)
+    a2 = roughness**4
+    exponent = 1.0 / (1.0 / WINDOW + 2.0 * a2 / (1.0 - a2).clamp_min(1e-4))
+    lobe = 2.0 * (exponent + 1.0) * (mirror @ towards)[..., None].clamp_min(0.0) ** exponent
+    return lobe * light[0] * sh_basis(towards)[0]
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
