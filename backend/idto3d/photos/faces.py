@@ -165,18 +165,22 @@ def _notices(name: str, candidates: Sequence[Candidate]) -> list[Notice]:
 def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple[list[Face], list[Notice]]:
     """The faces of one person's photos, one per usable photo, and all notices.
 
-    A photo that cannot be used, E_FACE_COVERED where something lies over its mouth, is left out and reported as
-    W_PHOTO_SKIPPED with its own error; when none can be used, the first one's UserError is raised. E_PHOTO_MISSING when
-    no photo is given. W_HAIR_CUT when none goes over the forehead. Faces are called by `photo_names`.
+    A photo that cannot be used, E_FACE_COVERED where something lies over its mouth, E_PHOTO_TWICE for a copy of another
+    one, is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used, the first one's
+    UserError is raised. E_PHOTO_MISSING when no photo is given. W_HAIR_CUT when none goes over the forehead. Faces are
+    called by `photo_names`.
     """
     if not paths:
         raise UserError("E_PHOTO_MISSING", "No photo was given.", "Choose at least one.")
     faces: list[Face] = []
     notices: list[Notice] = []
     first: UserError | None = None
+    known: dict[str, str] = {}
     for path, name in zip(paths, photo_names(paths), strict=True):
         try:
-            face = find_face(replace(read_photo(path), name=name), nets)
+            photo = replace(read_photo(path), name=name)
+            _check_new(photo, known)
+            face = find_face(photo, nets)
             _check_uncovered(face)
         except UserError as error:
             first = first or error
@@ -189,6 +193,16 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
     if not any(map(_shows_hair, faces)):
         notices.append(Notice("W_HAIR_CUT", "No photo shows the head over the forehead: its hair is a guess."))
     return faces, notices
+
+
+def _check_new(photo: Photo, known: dict[str, str]) -> None:
+    """Raises UserError E_PHOTO_TWICE for a file whose content, by sha256, is in `known`; else notes its name there. Its
+    landmarks would err alike and count as if they erred independently."""
+    if photo.file is None:
+        return
+    other = known.setdefault(photo.file.sha256, photo.name)
+    if other != photo.name:
+        raise UserError("E_PHOTO_TWICE", f"{photo.name} is the same photo as {other}.", "Remove one of them.")
 
 
 def _check_uncovered(face: Face) -> None:
