@@ -252,6 +252,12 @@ def test_photos_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert photo_names(["a/x (2).jpg", "a/x.jpg", "b/x.jpg"]) == ["x (2).jpg", "x.jpg", "x (3).jpg"]
 
 
+def test_a_face_that_the_edge_cuts_is_told() -> None:
+    chin, nose = (align.apply(align.invert(face().to_picture), face().landmarks)[k, 1] for k in (CHIN, 1))
+    assert codes(find(astronaut()[: int(chin) + 2])) == []
+    assert codes(find(astronaut()[: int(0.5 * (chin + nose))])) == ["W_FACE_CUT"]
+
+
 def test_a_copy_of_a_photo_is_left_out(tmp_path: Path) -> None:
     files = [tmp_path / "me.png", tmp_path / "me (1).png"]
     for file in files:

@@ -32,6 +32,8 @@ _TOO_SMALL, _SMALL = 32.0, 80.0
 _TURNED = 40.0
 # Heights of the face over the forehead's rim to which a photo must go so that it shows how hair grows.
 _HAIR = 0.15
+# Share of the mesh's landmarks beyond the photo above which its edge cuts the face; tight portraits have .02.
+_CUT = 0.05
 # A detector's score above which there is a face, even if its landmarks cannot be trusted.
 _SURELY_A_FACE = 0.7
 
@@ -87,7 +89,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
     """The largest, most central face of a photo.
 
     Raises UserError: E_NO_FACE, E_FACE_TOO_SMALL (also for photos under 32 pixels), E_FACE_TOO_TURNED (a face whose
-    landmarks cannot be trusted). Notices: W_SEVERAL_FACES, W_FACE_SMALL, W_FACE_TURNED.
+    landmarks cannot be trusted). Notices: W_SEVERAL_FACES, W_FACE_SMALL, W_FACE_TURNED, W_FACE_CUT.
     """
     image, name = photo.image, photo.name
     candidates = _candidates(photo, nets)
@@ -109,7 +111,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         presence=found.presence,
         crop=align.arcface_crop(image, five_points(found.points)),
         grey=is_grey(picture, within),
-        notices=(*photo.notices, *_notices(name, candidates)),
+        notices=(*photo.notices, *_notices(name, candidates, _beyond(within, landmarks[:MESH]))),
         file=photo.file,
         close=close_up(image, found.points, to_picture),
         features=describe(picture, landmarks, nets),
@@ -147,7 +149,13 @@ def _candidates(photo: Photo, nets: FaceNets) -> list[Candidate]:
     return candidates
 
 
-def _notices(name: str, candidates: Sequence[Candidate]) -> list[Notice]:
+def _beyond(within: NDArray[np.bool_], points: NDArray[np.float64]) -> float:
+    """Share of points (N,2) of a picture that are not where it is within (S,S) the photo."""
+    column, row = np.clip(np.rint(points), 0, len(within) - 1).astype(int).T
+    return float(1 - within[row, column].mean())
+
+
+def _notices(name: str, candidates: Sequence[Candidate], beyond: float) -> list[Notice]:
     found = candidates[0].landmarks
     notices = []
     count = beside(candidates)
@@ -159,6 +167,9 @@ def _notices(name: str, candidates: Sequence[Candidate]) -> list[Notice]:
     if abs(found.yaw) > _TURNED:
         turned = f"The face in {name} is turned aside by about {abs(found.yaw):.0f} degrees"
         notices.append(Notice("W_FACE_TURNED", f"{turned}; likeness may suffer."))
+    if beyond > _CUT:
+        cut = f"The edge of {name} cuts the face: what lies beyond it is a guess."
+        notices.append(Notice("W_FACE_CUT", cut))
     return notices
 
 
