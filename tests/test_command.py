@@ -17,9 +17,10 @@ from PIL import Image
 from skimage import data
 
 import idto3d
-from idto3d import pipeline
+from idto3d import fit_only, pipeline
 from idto3d.__main__ import main
 from idto3d.errors import Cancelled
+from idto3d.fit.check import refuse_residual
 from idto3d.pipeline import STARTER_PACK, GenerateConfig
 from idto3d_shared.fit_file import read_fit
 
@@ -120,6 +121,19 @@ def test_fit_refuses_by_code_and_writes_nothing(tmp_path: Path, capsys: pytest.C
     assert main(["fit", str(coins), "--out", str(tmp_path / "fit"), "--pack", str(tmp_path)]) == 1
     assert "E_PACK_MISSING" in capsys.readouterr().err
     assert not (tmp_path / "fit").exists()
+
+
+def test_a_photo_left_out_is_told_though_the_fit_of_the_others_fails(
+    portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise refuse_residual("astronaut.png", 0.005)
+
+    monkeypatch.setattr(fit_only, "fit_subject", refuse)
+    missing = str(tmp_path / "missing.png")
+    assert main(["fit", missing, str(portrait), "--out", str(tmp_path / "fit"), "--json"]) == 1
+    told = [json.loads(line)["code"] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["W_PHOTO_SKIPPED", "E_FIT_RESIDUAL"]
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

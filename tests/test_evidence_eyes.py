@@ -11,7 +11,6 @@ from idto3d.evidence.eyes import (
     BINS,
     PLAIN_IRIS,
     PLAIN_SCLERA,
-    RADIUS,
     EyeLook,
     lay_photo_on_eyes,
     measure_eyes,
@@ -24,6 +23,7 @@ from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.projection import EYES, Projected, linear_to_srgb, srgb_to_linear
 from idto3d.fit.tone import IRIS
 from idto3d.headmodel import HeadModel
+from idto3d.headmodel.eyeballs import IRIS_RADIUS
 from idto3d.photos.faces import Face
 from tests.synthetic_face import EVEN_LIGHT, face_of
 from tests.tiny_head import tiny_head_model
@@ -76,7 +76,7 @@ def measured(*shots: tuple[Face, PhotoCamera, Projected]) -> EyeLook:
 
 def test_a_blue_iris_in_a_white_eye(model: HeadModel) -> None:
     look = measured(eyes(model))
-    assert look.radius == pytest.approx((0.0062 + RADIUS) / 2, abs=2e-5)  # halfway to what all people have
+    assert look.radius == pytest.approx((0.0062 + IRIS_RADIUS) / 2, abs=2e-5)  # halfway to what all people have
     np.testing.assert_allclose(look.profile[2:-1], np.tile(BLUE, (BINS - 3, 1)), rtol=0.06)
     # half of what is seen and half of what is usual, in lightness
     assert look.sclera.mean() == pytest.approx((WHITE.mean() + np.mean(PLAIN_SCLERA)) / 2, rel=0.04)
@@ -106,7 +106,7 @@ def test_an_eye_that_is_closed_tells_nothing(model: HeadModel) -> None:
         face.landmarks[list(outline), 1] = centre[1] + 0.15 * (face.landmarks[list(outline), 1] - centre[1])
     look = measured((face, camera, photo))
     np.testing.assert_allclose(look.profile, np.tile(PLAIN_IRIS, (BINS, 1)))
-    assert look.radius == RADIUS and not open_eyes(face).any()
+    assert look.radius == IRIS_RADIUS and not open_eyes(face).any()
 
 
 def test_eyes_of_few_pixels_are_not_laid_on(model: HeadModel) -> None:
@@ -150,7 +150,7 @@ def test_few_pixels_say_little_and_none_nothing(model: HeadModel) -> None:
     for outline in EYES:
         landmarks[list(outline)] = landmarks[outline[0]]
     closed = measured((replace(face, landmarks=landmarks), camera, photo))
-    assert closed.radius == RADIUS
+    assert closed.radius == IRIS_RADIUS
     np.testing.assert_array_equal(closed.profile, np.tile(PLAIN_IRIS, (BINS, 1)))
     np.testing.assert_array_equal(closed.sclera, PLAIN_SCLERA)
     tiny, large = (measured(eyes(model, radius)).profile[5, 2] for radius in (1.6, 24.0))

@@ -93,11 +93,15 @@ def test_the_brighter_eye_tells_the_white() -> None:
         linear[44:57, x - 6 : x + 7] = 0.9  # an iris that shines is no white
         openings.append(opening)
     pixel, shade = np.array([[50.0, 50], [150, 50]]), np.array([[1.0, 1, 1], [2, 2, 2]])
-    eye = brighter_white(landmarks, openings, linear, pixel, shade)
+    eye = brighter_white(landmarks, openings, linear, pixel, shade, 1.0)
     assert eye is not None and eye.radius == pytest.approx(8)
     np.testing.assert_allclose(eye.colour, 0.3, rtol=1e-5)
     assert eye.opening == pytest.approx(14 / 8, abs=0.1)
-    assert brighter_white(landmarks, openings, linear, np.zeros((0, 2)), np.zeros((0, 3))) is None
+    assert brighter_white(landmarks, openings, linear, np.zeros((0, 2)), np.zeros((0, 3)), 1.0) is None
+    # pixels that were made by enlarging show nothing more
+    enlarged = brighter_white(landmarks, openings, linear, pixel, shade, 4.0)
+    assert enlarged is not None and enlarged.radius == pytest.approx(2)
+    np.testing.assert_allclose(enlarged.opening, eye.opening)
 
 
 def test_the_coat_comes_off() -> None:

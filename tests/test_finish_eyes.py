@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from idto3d.finish.eye_relief import HOLLOW, IRIS, iris_relief
+from idto3d.finish.eye_relief import HOLLOW, iris_relief
+from idto3d.headmodel.eyeballs import IRIS_RADIUS
 from idto3d.mesh.texels import make_texels
 
 RADIUS, BULGE = 0.012, 0.0003
@@ -37,7 +38,7 @@ def test_iris_is_a_hollow_disc_and_the_white_is_as_the_ball_is() -> None:
         return normal[0] * along + normal[1] * up + normal[2] * out
 
     assert at(0, 0)[2] > 0.995
-    rim = np.sin(0.8 * IRIS / RADIUS)
+    rim = np.sin(0.8 * IRIS_RADIUS / RADIUS)
     for px, py in ((rim, 0), (-rim, 0), (0, rim), (0, -rim)):
         normal = at(px, py)
         leaning = -(normal[0] * np.sign(px) + normal[1] * np.sign(py))

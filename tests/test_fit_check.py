@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A fit judged: how well a photo was understood, who nobody is, and the finished head looked at once more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from idto3d.errors import UserError
-from idto3d.fit.check import FAIR, GOOD, LOOK_BACK, check_identity, judge, look_back, refuse_residual
+from idto3d.fit.check import FAIR, GOOD, LOOK_BACK, check_identity, judge, look_back, refuse_residual, weights_of
 from idto3d.fit.overlay import LINE, SIZE, overlay
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel
@@ -42,6 +44,16 @@ def test_who_nobody_is(identity: list[float], known: bool) -> None:
         with pytest.raises(UserError) as refused:
             check_identity(fit)
         assert refused.value.code == "E_FIT_IMPLAUSIBLE"
+
+
+def test_a_photo_counts_by_its_residual_and_its_own_pixels_on_the_face(tiny: HeadModel) -> None:
+    camera, posed = camera_of(tiny), tiny.neutral.astype(np.float64)
+    face = face_of(tiny, camera, posed)
+    enlarged = replace(face, to_picture=3.0 * face.to_picture)
+    farther = camera_of(tiny, size=len(face.picture) // 2)
+    assert weights_of([enlarged], [camera], [GOOD])[0] == pytest.approx(0.5)  # alone it is the finest
+    weights = weights_of([face, enlarged, face, face], [camera, camera, farther, camera], [0.0, 0.0, 0.0, GOOD])
+    np.testing.assert_allclose(weights, [1, 1 / 9, 1 / 4, 0.5])
 
 
 def test_what_is_said_of_a_photo_that_does_not_fit() -> None:

@@ -252,3 +252,10 @@ def test_a_head_that_nobody_has_is_refused(tiny: HeadModel) -> None:
     with pytest.raises(UserError) as refused:
         fit_subject(tiny, faces)
     assert refused.value.code == "E_FIT_IMPLAUSIBLE"
+
+
+def test_an_enlarged_photo_counts_for_less(model: HeadModel) -> None:
+    first, second = noisy(model, person(model, 9), 9)[:2]
+    small = replace(second, to_picture=3.0 * second.to_picture)
+    fine, coarse = fit_subject(model, [first, small]).fit.photos
+    assert coarse.weight < 0.2 * fine.weight

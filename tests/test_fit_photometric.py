@@ -13,10 +13,11 @@ from idto3d.errors import UserError
 from idto3d.fit import photometric
 from idto3d.fit.landmarks import fit_landmarks
 from idto3d.fit.light import harmonics
-from idto3d.fit.photometric import Shading, fit_shading, normal_equations, read_shading
+from idto3d.fit.photometric import Shading, fit_shading, normal_equations, read_shading, smaller
 from idto3d.fit.projection import project_photo
 from idto3d.headmodel import HeadModel, load_head_model, save_head_model
 from idto3d.mesh.surface import vertex_normals
+from idto3d.photos import align
 from idto3d.training.photometric import learn_shading
 from tests.synthetic_face import EVEN_LIGHT, SKIN, camera_of, face_of, photograph, with_exact_net
 from tests.tiny_head import tiny_head_model
@@ -57,6 +58,17 @@ def off(model: HeadModel, a: Array, b: Array) -> float:
     """How far faces' normals are off each other."""
     rows = model.shading_points
     return float(np.linalg.norm(np.subtract(*(vertex_normals(model.shape(x), model.triangles)[rows] for x in (a, b)))))
+
+
+def test_a_smaller_picture_lies_in_its_photo_as_the_larger_did(model: HeadModel) -> None:
+    camera = camera_of(model, size=1024)
+    face = face_of(model, camera, model.neutral.astype(np.float64), np.zeros((1024, 1024, 3), np.uint8))
+    face = replace(face, to_picture=np.array([[5.0, 0, 30], [0, 5.0, -20]]))
+    small = smaller(face)
+    assert len(small.picture) == 256
+    places = [align.apply(align.invert(f.to_picture), f.landmarks) for f in (face, small)]
+    np.testing.assert_allclose(places[1], places[0], atol=1e-9)
+    assert small.enlarged == pytest.approx(1.25)
 
 
 def test_slopes_are_derivatives(model: HeadModel) -> None:

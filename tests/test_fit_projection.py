@@ -20,6 +20,7 @@ from idto3d.fit.projection import (
     polygon_mask,
     project_photo,
     project_texels,
+    read_light,
     sample,
     seen_weights,
     srgb_to_linear,
@@ -164,6 +165,16 @@ def test_a_painted_head_gets_its_paint_back(model: HeadModel, yaw: float) -> Non
     # a quarter turn of the pattern would not pass
     wrong = colour[seen] / at.at(albedo[:, [1, 2, 0]] * np.array(SKIN) / np.array(SKIN)[[1, 2, 0]])[seen]
     assert np.abs(wrong / np.median(wrong, 0) - 1).mean() > 0.15
+
+
+def test_an_iris_is_as_fine_as_in_the_photo_not_as_in_its_enlargement(model: HeadModel) -> None:
+    posed, camera = model.neutral.astype(np.float64), camera_of(model)
+    picture, person = photograph(model, camera, posed)
+    face = face_of(model, camera, posed, picture, person=person)
+    small = replace(face, to_picture=4.0 * face.to_picture)  # from a quarter of the pixels
+    own, enlarged = (read_light(model, f, camera, posed).white for f in (face, small))
+    assert own is not None and enlarged is not None
+    assert enlarged.radius == pytest.approx(own.radius / 4)
 
 
 def test_the_side_that_looks_away_is_not_seen(model: HeadModel) -> None:

@@ -244,12 +244,27 @@ def test_read_faces_reports_each_photo(tmp_path: Path) -> None:
 
 def test_photos_of_one_name_are_told_apart(tmp_path: Path) -> None:
     files = [tmp_path / folder / "me.png" for folder in ("one", "two", "three")]
-    for file in files:
+    for level, file in enumerate(files, 1):
         file.parent.mkdir()
-        Image.fromarray(data.astronaut()).save(file)
+        Image.fromarray(data.astronaut()).save(file, compress_level=level)  # the same file twice is left out
     found, _ = read_faces(files, nets())
     assert [face.name for face in found] == ["me.png", "me (2).png", "me (3).png"] == photo_names(files)
     assert photo_names(["a/x (2).jpg", "a/x.jpg", "b/x.jpg"]) == ["x (2).jpg", "x.jpg", "x (3).jpg"]
+
+
+def test_a_face_that_the_edge_cuts_is_told() -> None:
+    chin, nose = (align.apply(align.invert(face().to_picture), face().landmarks)[k, 1] for k in (CHIN, 1))
+    assert codes(find(astronaut()[: int(chin) + 2])) == []
+    assert codes(find(astronaut()[: int(0.5 * (chin + nose))])) == ["W_FACE_CUT"]
+
+
+def test_a_copy_of_a_photo_is_left_out(tmp_path: Path) -> None:
+    files = [tmp_path / "me.png", tmp_path / "me (1).png"]
+    for file in files:
+        Image.fromarray(data.astronaut()).save(file)
+    found, notices = read_faces(files, nets())
+    assert [f.name for f in found] == ["me.png"] and [n.code for n in notices] == ["W_PHOTO_SKIPPED"]
+    assert "E_PHOTO_TWICE" in notices[0].message and "me (1).png" in notices[0].message
 
 
 def test_photos_that_end_at_the_forehead_are_told_unless_another_goes_on(tmp_path: Path) -> None:

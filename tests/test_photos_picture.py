@@ -75,6 +75,10 @@ def test_grey_and_toned_pictures_have_no_colour() -> None:
     assert not is_grey((image * 0.35 + 0.65 * 255 * grey[..., None]).astype(np.uint8), everywhere)
     for toned in (np.dstack([(255 * grey).astype(np.uint8)] * 3), sepia, stored):
         assert is_grey(toned, everywhere)
+    muted = image * 0.35 + 0.65 * 255 * grey[..., None]
+    for exposure in (0.5, 0.25):
+        assert not is_grey((muted * exposure).astype(np.uint8), everywhere)
+        assert is_grey((sepia * exposure).astype(np.uint8), everywhere)
     half = everywhere.copy()
     half[:, 256:] = False
     mixed = image.copy()

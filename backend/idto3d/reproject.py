@@ -23,8 +23,7 @@ from .evidence.hair_colour import hair_colour
 from .finish.head import PLAIN_SIZE
 from .finish.poses import pose_pictures
 from .finish.to_bundle import head_of_bundle
-from .fit.camera import PhotoCamera
-from .fit.check import GOOD
+from .fit.check import weights_of
 from .fit.gaze import turn_eyes
 from .fit.pins import Posed
 from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear, with_common_tone
@@ -108,11 +107,14 @@ def _evidence(
     laid = with_common_tone(
         [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
     )
-    photos = tuple(
-        _photo_fit(face, camera, pose, one.light, head.fit.photos[k].residual)
-        for face, camera, pose, one, k in zip(faces, cameras, poses, laid, kept, strict=True)
-    )
+    residuals = [head.fit.photos[k].residual for k in kept]
     nothing = np.zeros_like(head.pinning.neutral)
+    photos = tuple(
+        PhotoFit(face.name, camera, pose.expression, nothing, one.light, residual, float(weight))
+        for face, camera, pose, one, residual, weight in zip(
+            faces, cameras, poses, laid, residuals, weights_of(faces, cameras, residuals), strict=True
+        )
+    )
     fit = HeadFit(head.fit.identity, nothing, np.zeros(len(model.expression)), photos)
     masks = [hair_mask(f, model, p.pose, c) for f, c, p in zip(faces, cameras, poses, strict=True)]
     colour = hair_colour(list(zip(laid, masks, strict=True)))
@@ -122,11 +124,6 @@ def _evidence(
     skin = next(m for m in model.materials if m.name == SKIN)
     maps = {**evidence.maps, SKIN: enlarged(evidence.maps[SKIN], skin, model, evidence, (faces[best], laid[best]))}
     return replace(evidence, maps=maps), (faces[best], photos[best])
-
-
-def _photo_fit(face: Face, camera: PhotoCamera, pose: Posed, light: Array, residual: float) -> PhotoFit:
-    weight = 1 / (1 + (residual / GOOD) ** 2)
-    return PhotoFit(face.name, camera, pose.expression, np.zeros_like(pose.pose), light, residual, weight)
 
 
 def _material(material: BundleMaterial, evidence: Evidence) -> BundleMaterial:

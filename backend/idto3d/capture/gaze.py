@@ -10,12 +10,12 @@ import numpy as np
 from idto3d_shared.live_link import SHAPES
 
 from ..arrays import Array
+from ..headmodel.eyeballs import IRIS_RADIUS
 from .person import Person
 
 FULL = np.radians(27.0)
 """Rotation at which an eyeLook shape is 1, as in the heads' own shapes (headmodel/eyeballs.py)."""
 LOOK_ROWS = np.array([name.startswith("eyeLook") for name in SHAPES])
-_IRIS_RADIUS = 0.0059  # metres, much the same for everybody
 
 
 def gaze_of_shapes(shapes: Array) -> Array:
@@ -40,6 +40,6 @@ def shapes_of_gaze(gaze: Array) -> Array:
 
 def neutral_irises(person: Person) -> Array:
     """(10,3) landmarks 468 to 477 of eyes that look straight ahead, head frame."""
-    ring = _IRIS_RADIUS * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]], float)
+    ring = IRIS_RADIUS * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]], float)
     right, left = (person.eyes[n] + [0, 0, person.radius[n]] + ring for n in (1, 0))
     return np.concatenate([right, left])

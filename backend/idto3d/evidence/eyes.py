@@ -17,13 +17,13 @@ from ..fit.light import LUMINANCE
 from ..fit.projection import EYES, Projected, polygon_mask, sample, seen_weights
 from ..fit.tone import IRIS, iris_of
 from ..headmodel import HeadModel
+from ..headmodel.eyeballs import IRIS_RADIUS
 from ..mesh.texels import Texels
 from ..photos.faces import Face
 from ..ramps import ramp
 from .blend import lay_over
 
-RADIUS = 0.0059  # metres; people's irises differ by 5 % only
-RADIUS_LIMITS = (0.0052, 0.0066)
+RADIUS_LIMITS = (0.0052, 0.0066)  # metres, of an iris
 PUPIL = 0.36  # of the iris
 BINS = 12
 PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
@@ -92,9 +92,9 @@ def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Arr
     """sure 0..1: that an eye was open."""
     plain, white = np.tile(PLAIN_IRIS, (BINS, 1)), np.array(PLAIN_SCLERA)
     if not radii:
-        return EyeLook(RADIUS, plain, white)
+        return EyeLook(IRIS_RADIUS, plain, white)
     measured = float(np.average([r for r, _ in radii], weights=[n for _, n in radii]))
-    radius = float(np.clip(0.5 * (measured + RADIUS), *RADIUS_LIMITS))
+    radius = float(np.clip(0.5 * (measured + IRIS_RADIUS), *RADIUS_LIMITS))
     ring, seen = np.concatenate(rings), np.concatenate(whites)
     bins = np.clip(((ring[:, 0] - PUPIL) / (1 - PUPIL) * BINS).astype(int), -1, BINS - 1)
     light = ring[:, 1:] @ LUMINANCE

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array
-from ..headmodel.eyeballs import sphere_centre
+from ..headmodel.eyeballs import IRIS_RADIUS, sphere_centre
 from ..mesh.texels import Texels
 
-IRIS = 0.0059  # metres; people's differ by 5 % only
 LIMBUS = 0.1  # of the iris's radius: the transition from iris to white
 HOLLOW = np.radians(14.0)  # tilt of the iris's rim towards its middle
 APEX = 0.02  # share of the ball's points, farthest from its centre, whose mean is the cornea's apex
@@ -34,7 +33,7 @@ def iris_relief(texels: Texels, vertices: Array) -> NDArray[np.uint8]:
         axis = _unit(away[reach >= np.quantile(reach, 1 - APEX)].mean(0))
         direction = away / reach[:, None]
         angle = np.arccos(np.clip(direction @ axis, -1, 1))
-        off = angle * np.median(reach) / IRIS
+        off = angle * np.median(reach) / IRIS_RADIUS
         outward = _unit(direction - (direction @ axis)[:, None] * axis)
         lean = (HOLLOW * np.minimum(off, 1))[:, None]
         disc = axis * np.cos(lean) - outward * np.sin(lean)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a fit explains its photographs. A wrong head is worse than no head: what fails here is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from ..arrays import Array
 from ..errors import UserError
 from ..headmodel import HeadModel
+from ..photos.faces import Face
 from .camera import PhotoCamera
 from .result import HeadFit, PhotoFit
 
@@ -44,6 +45,13 @@ def judge(photo: PhotoFit) -> Verdict:
     if yaw > TURNED / 2:
         return Verdict("fair", "one side of the face is hidden")
     return Verdict("good")
+
+
+def weights_of(faces: Sequence[Face], cameras: Sequence[PhotoCamera], residuals: Sequence[float]) -> Array:
+    """(K,) 0..1: how much each photo counts among others of its person, by its residual (metres) and by how many of its
+    pixels lie on the face, over those of the finest: a small face would blur a large one."""
+    pixels = np.array([(camera.scale / face.enlarged) ** 2 for face, camera in zip(faces, cameras, strict=True)])
+    return pixels / pixels.max() / (1 + (np.array(residuals) / GOOD) ** 2)
 
 
 def plausible(identity: Array) -> bool:

@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 
 from ..arrays import Array
 from ..headmodel import HeadModel
+from ..photos import align
 from ..photos.faces import Face
 from ..photos.landmarks import DESCRIBED
 from .camera import PhotoCamera
@@ -130,12 +131,14 @@ def read_shading(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
 def smaller(face: Face) -> Face:
     """The face in a picture as large as that which features are taken of."""
     size, factor = (DESCRIBED, DESCRIBED), DESCRIBED / len(face.picture)
+    reduced = np.array([[factor, 0, 0.5 * factor - 0.5], [0, factor, 0.5 * factor - 0.5]])  # from edges, not centres
     return replace(
         face,
         picture=np.asarray(cv2.resize(face.picture, size, interpolation=cv2.INTER_AREA), np.uint8),
         inside=cv2.resize(face.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0,
         person=np.asarray(cv2.resize(face.person, size, interpolation=cv2.INTER_AREA), np.float32),
-        landmarks=(face.landmarks + 0.5) * factor - 0.5,
+        landmarks=align.apply(reduced, face.landmarks),
+        to_picture=align.compose(reduced, face.to_picture),
     )
 
 

@@ -162,7 +162,7 @@ def _reading(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], lin
     pixel, facing, shade = laid
     balls = model.vertices_of("sclera") & (facing > 0.3)
     openings = [polygon_mask(len(linear), face.landmarks, outline) for outline in EYES]
-    white = brighter_white(face.landmarks, openings, linear, pixel[balls], shade[balls])
+    white = brighter_white(face.landmarks, openings, linear, pixel[balls], shade[balls], face.enlarged)
     return Reading(less_coat(bright, USUAL_FACING), white, face.grey)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..headmodel import HeadModel
 from ..photos.faces import Face
 from ..photos.load import Notice
-from .check import GOOD, WRONG, check_identity, plausible, refuse_residual
+from .check import WRONG, check_identity, plausible, refuse_residual, weights_of
 from .freeform import free_form
 from .gaze import turn_eyes
 from .landmarks import fit_landmarks
@@ -58,9 +58,12 @@ def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
         gaze = turn_eyes(model, fit.posed(model, photo), state.camera, face)
         photo = replace(photo, correction=correction + gaze)
         laid = project_photo(model, face, state.camera, fit.posed(model, photo))
-        weight = 1.0 / (1.0 + (residual / GOOD) ** 2)
         projected.append(laid)
-        photos.append(replace(photo, weight=weight))
+        photos.append(photo)
     projected = with_common_tone(projected)
-    lit = tuple(replace(photo, light=laid.light) for photo, laid in zip(photos, projected, strict=True))
+    weights = weights_of(used, [state.camera for state in fitted.states], fitted.residual)
+    lit = tuple(
+        replace(photo, light=laid.light, weight=float(weight))
+        for photo, laid, weight in zip(photos, projected, weights, strict=True)
+    )
     return Fitted(replace(fit, photos=lit), tuple(used), tuple(projected), tuple(notices))

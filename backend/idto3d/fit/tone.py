@@ -35,7 +35,7 @@ WHITE_MEAN, WHITE_SPREAD = np.array([-0.45, 0.15, 0.10]), np.array([0.28, 0.13, 
 CLOSING = (1.6, 1.2)  # opening at which lids begin to shade the white, and shade it fully
 SHADED, SHADED_SPREAD = -0.65, 0.25  # added to mean and deviation of the white's lightness then
 SHUT = 0.9  # opening below which the white is not used
-FINE, COARSE_SPREAD = 8.0, np.array([0.5, 0.3, 0.3])  # iris radius in pixels below which lids blend into the white
+FINE, COARSE_SPREAD = 8.0, np.array([0.5, 0.3, 0.3])  # iris radius in photo pixels under which lids blend in
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ LIGHTS = (_Light(0.85, -0.15, (0.27, 0.15, 0.12)), _Light(0.15, -0.6, (0.6, 0.4,
 
 @dataclass(frozen=True, eq=False)
 class White:
-    """The white of an eye: colour (3,) linear, divided by the eyeball's shading; radius: of the iris, pixels; opening:
-    between the lids, in iris radii."""
+    """The white of an eye: colour (3,) linear, divided by the eyeball's shading; radius: of the iris, pixels of the
+    photo; opening: between the lids, in iris radii."""
 
     colour: Array
     opening: float
@@ -123,12 +123,13 @@ def _posterior(off: Array, kind: _Light, spread: Array, grey: bool) -> tuple[Arr
 
 
 def brighter_white(
-    landmarks: Array, openings: Sequence[Array], linear: Array, pixel: Array, shade: Array
+    landmarks: Array, openings: Sequence[Array], linear: Array, pixel: Array, shade: Array, enlarged: float
 ) -> White | None:
     """The brighter of both eyes' whites, None where none is seen.
 
     openings: (S,S) bool, between the lids of each of IRIS; linear (S,S,3) the picture; pixel (B,2) and shade (B,3):
-    where the visible vertices of the eyeballs lie, and how they are lit.
+    where the visible vertices of the eyeballs lie, and how they are lit; enlarged: pixels of the picture for one of the
+    photo, as `Face.enlarged`.
     """
     found = []
     for eye, opening in zip(IRIS, openings, strict=True):
@@ -142,5 +143,5 @@ def brighter_white(
         light = colours @ LUMINANCE
         colour = colours[light >= np.quantile(light, BRIGHTEST)].mean(0) / shade[near].mean(0)
         depth = cv2.distanceTransform(opening.astype(np.uint8), cv2.DIST_L2, 3).max()
-        found.append(White(colour, 2 * float(depth) / radius, radius))
+        found.append(White(colour, 2 * float(depth) / radius, radius / enlarged))
     return max(found, key=lambda w: float(w.colour.sum()), default=None)

@@ -32,6 +32,8 @@ _TOO_SMALL, _SMALL = 32.0, 80.0
 _TURNED = 40.0
 # Heights of the face over the forehead's rim to which a photo must go so that it shows how hair grows.
 _HAIR = 0.15
+# Share of the mesh's landmarks beyond the photo above which its edge cuts the face; tight portraits have .02.
+_CUT = 0.05
 # A detector's score above which there is a face, even if its landmarks cannot be trusted.
 _SURELY_A_FACE = 0.7
 
@@ -87,7 +89,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
     """The largest, most central face of a photo.
 
     Raises UserError: E_NO_FACE, E_FACE_TOO_SMALL (also for photos under 32 pixels), E_FACE_TOO_TURNED (a face whose
-    landmarks cannot be trusted). Notices: W_SEVERAL_FACES, W_FACE_SMALL, W_FACE_TURNED.
+    landmarks cannot be trusted). Notices: W_SEVERAL_FACES, W_FACE_SMALL, W_FACE_TURNED, W_FACE_CUT.
     """
     image, name = photo.image, photo.name
     candidates = _candidates(photo, nets)
@@ -109,7 +111,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         presence=found.presence,
         crop=align.arcface_crop(image, five_points(found.points)),
         grey=is_grey(picture, within),
-        notices=(*photo.notices, *_notices(name, candidates)),
+        notices=(*photo.notices, *_notices(name, candidates, _beyond(within, landmarks[:MESH]))),
         file=photo.file,
         close=close_up(image, found.points, to_picture),
         features=describe(picture, landmarks, nets),
@@ -147,7 +149,13 @@ def _candidates(photo: Photo, nets: FaceNets) -> list[Candidate]:
     return candidates
 
 
-def _notices(name: str, candidates: Sequence[Candidate]) -> list[Notice]:
+def _beyond(within: NDArray[np.bool_], points: NDArray[np.float64]) -> float:
+    """Share of points (N,2) of a picture that are not where it is within (S,S) the photo."""
+    column, row = np.clip(np.rint(points), 0, len(within) - 1).astype(int).T
+    return float(1 - within[row, column].mean())
+
+
+def _notices(name: str, candidates: Sequence[Candidate], beyond: float) -> list[Notice]:
     found = candidates[0].landmarks
     notices = []
     count = beside(candidates)
@@ -159,24 +167,31 @@ def _notices(name: str, candidates: Sequence[Candidate]) -> list[Notice]:
     if abs(found.yaw) > _TURNED:
         turned = f"The face in {name} is turned aside by about {abs(found.yaw):.0f} degrees"
         notices.append(Notice("W_FACE_TURNED", f"{turned}; likeness may suffer."))
+    if beyond > _CUT:
+        cut = f"The edge of {name} cuts the face: what lies beyond it is a guess."
+        notices.append(Notice("W_FACE_CUT", cut))
     return notices
 
 
 def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple[list[Face], list[Notice]]:
     """The faces of one person's photos, one per usable photo, and all notices.
 
-    A photo that cannot be used, E_FACE_COVERED where something lies over its mouth, is left out and reported as
-    W_PHOTO_SKIPPED with its own error; when none can be used, the first one's UserError is raised. E_PHOTO_MISSING when
-    no photo is given. W_HAIR_CUT when none goes over the forehead. Faces are called by `photo_names`.
+    A photo that cannot be used, E_FACE_COVERED where something lies over its mouth, E_PHOTO_TWICE for a copy of another
+    one, is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used, the first one's
+    UserError is raised. E_PHOTO_MISSING when no photo is given. W_HAIR_CUT when none goes over the forehead. Faces are
+    called by `photo_names`.
     """
     if not paths:
         raise UserError("E_PHOTO_MISSING", "No photo was given.", "Choose at least one.")
     faces: list[Face] = []
     notices: list[Notice] = []
     first: UserError | None = None
+    known: dict[str, str] = {}
     for path, name in zip(paths, photo_names(paths), strict=True):
         try:
-            face = find_face(replace(read_photo(path), name=name), nets)
+            photo = replace(read_photo(path), name=name)
+            _check_new(photo, known)
+            face = find_face(photo, nets)
             _check_uncovered(face)
         except UserError as error:
             first = first or error
@@ -189,6 +204,16 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
     if not any(map(_shows_hair, faces)):
         notices.append(Notice("W_HAIR_CUT", "No photo shows the head over the forehead: its hair is a guess."))
     return faces, notices
+
+
+def _check_new(photo: Photo, known: dict[str, str]) -> None:
+    """Raises UserError E_PHOTO_TWICE for a file whose content, by sha256, is in `known`; else notes its name there. Its
+    landmarks would err alike and count as if they erred independently."""
+    if photo.file is None:
+        return
+    other = known.setdefault(photo.file.sha256, photo.name)
+    if other != photo.name:
+        raise UserError("E_PHOTO_TWICE", f"{photo.name} is the same photo as {other}.", "Remove one of them.")
 
 
 def _check_uncovered(face: Face) -> None:
