@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole prior loaded from a pack: tiny networks of Stable Diffusion's classes with random weights."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,21 @@ def test_a_step_is_left_in_its_middle(pack_dir: Path) -> None:
     assert asked == 4
     prior.predict(z, t, cond)  # nobody asks any more
     assert asked == 4
+
+
+def test_who_lets_go_of_it_has_its_memory_back_at_once(pack_dir: Path) -> None:
+    """Without Python's garbage collector, which a worker that waits does not run: Blender wants the graphics card."""
+    prior = Prior.load(read_pack(pack_dir))
+    nets = [weakref.ref(net.get_parameter(name)) for net in (prior.unet, prior.vae, prior.text_encoder)
+            for name in dict(net.named_parameters())]  # fmt: skip
+    prior.predict(latents(1), torch.tensor([500]), condition(prior, 1))
+    gc.collect()  # what loading has left
+    gc.disable()
+    try:
+        del prior
+        assert [net() for net in nets if net() is not None] == []
+    finally:
+        gc.enable()
 
 
 def test_score_distillation_reaches_the_image(prior: Prior) -> None:

@@ -46,12 +46,12 @@ class Prior(nn.Module):
         self.alphas_cumprod: Tensor
         self.register_buffer("alphas_cumprod", make_schedule(**pack.schedule).alphas_cumprod, persistent=False)
         self._texts: dict[str, Tensor] = {}
-        self._poll: Callable[[], None] = _ignore
+        self._poll = _Poll()
         self.lambda_ref = 0.0
         for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks, *vae.encoder.down_blocks]:
             for part in block.modules():
                 if isinstance(part, (ResnetBlock2D, Transformer2DModel)):
-                    part.register_forward_pre_hook(lambda _module, _inputs: self._poll())
+                    part.register_forward_pre_hook(self._poll)
         self.requires_grad_(False)
         self.eval()
 
@@ -98,11 +98,11 @@ class Prior(nn.Module):
     @contextlib.contextmanager
     def interrupted_by(self, poll: Callable[[], None]) -> Iterator[None]:
         """Within, `poll` is called before every block of the nets and may raise: a step of a large net takes long."""
-        self._poll = poll
+        self._poll.ask = poll
         try:
             yield
         finally:
-            self._poll = _ignore
+            self._poll.ask = _ignore
 
     @property
     def schedule(self) -> Schedule:
@@ -152,6 +152,17 @@ class Prior(nn.Module):
 
 def _ignore() -> None:
     pass
+
+
+class _Poll:
+    """What the nets' blocks call. It does not know the prior: blocks that do would keep it in memory, the graphics
+    card's too, until Python's garbage collector comes by, and in a worker without work that may be never."""
+
+    def __init__(self) -> None:
+        self.ask: Callable[[], None] = _ignore
+
+    def __call__(self, *_: Any) -> None:
+        self.ask()
 
 
 def tokenize(tokenizer: Any, texts: list[str]) -> Tensor:
