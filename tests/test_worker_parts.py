@@ -90,7 +90,11 @@ def chained(error: Exception, cause: Exception) -> Exception:
         (RuntimeError("I/O error: No space left on device (os error 28)"), "E_DISK_FULL"),
         (MemoryError(), "E_OUT_OF_MEMORY"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "E_OUT_OF_MEMORY"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "E_OUT_OF_MEMORY"),
+        (torch.OutOfMemoryError("Allocation on device"), "E_OUT_OF_MEMORY"),
+        # a graphics card that Blender has filled, before torch has any of it
+        (torch.AcceleratorError("CUDA error: out of memory"), "E_OUT_OF_MEMORY"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "E_OUT_OF_MEMORY"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "E_OUT_OF_MEMORY"),
         (ImportError("No module named 'diffusers'"), "E_SETUP"),
         (UserError("E_PACK_HASH", "damaged", "again"), "E_PACK_HASH"),
     ],
