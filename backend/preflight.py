@@ -27,6 +27,7 @@ from environments import (
     CUDA_SIZE,
     NO_WINDOW,
     OLDEST_DRIVER,
+    OLDEST_GPU,
     Environment,
     Gpu,
     Size,
@@ -285,8 +286,11 @@ def device_lines(device: str, gpu: Gpu | None) -> list[str]:
         return ["Runs on the CPU: no NVIDIA GPU was found"]
     if sys.platform != "linux":
         return [f"Runs on the CPU: so far {gpu.name} can be used on Linux only"]
-    if not gpu.usable():
+    if not gpu.driven():
         return [f"Runs on the CPU: {gpu.name} has driver {gpu.driver}, CUDA 13 needs {OLDEST_DRIVER} or newer"]
+    if not gpu.usable():
+        able = f"{gpu.name} has compute capability {gpu.capability}"
+        return [f"Runs on the CPU: {able}, CUDA 13 needs {OLDEST_GPU} (2018) or newer"]
     return [f"Runs on the CPU, not on {gpu.name}"]
 
 
