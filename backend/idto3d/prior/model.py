@@ -138,6 +138,10 @@ class Prior(nn.Module):
                 self._texts[text] = self.text_encoder(tokens).last_hidden_state
         return torch.cat([self._texts[text] for text in texts])
 
+    def has_room(self, text: str) -> bool:
+        """Whether `encode_text` takes the whole of a prompt."""
+        return len(self.tokenizer(text, verbose=False).input_ids) <= self.tokenizer.model_max_length
+
     def empty_text(self) -> Tensor:
         """The empty prompt's token embeddings (1, L, C)."""
         return self.encode_text([""])
