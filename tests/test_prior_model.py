@@ -131,6 +131,19 @@ def test_who_lets_go_of_it_has_its_memory_back_at_once(pack_dir: Path) -> None:
         gc.enable()
 
 
+def test_what_is_too_large_for_half_precision_goes_on_in_single(pack_dir: Path) -> None:
+    """In silence, the prior would have no wish in any step."""
+    single, half = (Prior.load(read_pack(pack_dir), dtype=dtype) for dtype in (torch.float32, torch.float16))
+    z, t, cond = latents(1), torch.tensor([500]), condition(single, 1)
+    torch.testing.assert_close(half.predict(z, t, cond), single.predict(z, t, cond), rtol=0, atol=0.02)
+    assert half.unet.dtype == torch.float16
+    for prior in (single, half):
+        with torch.no_grad():
+            prior.unet.conv_in.weight.mul_(3e5)  # of up to .17: half precision still holds them, but not what they give
+    torch.testing.assert_close(half.predict(z, t, cond), single.predict(z, t, cond), rtol=0, atol=0.02)
+    assert half.unet.dtype == torch.float32
+
+
 def test_score_distillation_reaches_the_image(prior: Prior) -> None:
     """From pixels through the encoder to the loss and back, as the stages use it."""
     cond = condition(prior, 2)

@@ -91,9 +91,10 @@ class Prior(nn.Module):
     def look(self, picture: Tensor) -> Reference:
         """What a picture (1, H, W, 3) of the person, 0..1, in this prior's domain gives to self-attention: to be kept
         for as long as the domain is. Asks for a pack with that adapter (lambda_ref > 0)."""
-        z0 = self.encode(picture.to(self.device)).to(self.unet.dtype)
+        z0 = self.encode(picture.to(self.device)).to(self._dtype)
         gate = torch.full((1,), self.lambda_ref, device=self.device)
-        return reference_of(self.unet, look_at(self.unet, z0, self.empty_text().to(z0)), gate)
+        given = look_at(self.unet, z0, self.empty_text().to(z0))
+        return self.look(picture) if self._overflows(*given.values()) else reference_of(self.unet, given, gate)
 
     @contextlib.contextmanager
     def interrupted_by(self, poll: Callable[[], None]) -> Iterator[None]:
@@ -149,9 +150,24 @@ class Prior(nn.Module):
     @torch.no_grad()
     def predict(self, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
         """The predicted noise (B, 4, h, w), float32, of noisy latents z_t (B, 4, h, w) at integer timesteps t (B,)."""
-        dtype = self.unet.conv_in.weight.dtype  # diffusers' own `dtype` walks through the whole net
-        out = denoise(self.unet, z_t.to(dtype), t, cond.to(dtype)).float()
+        out = denoise(self.unet, z_t.to(self._dtype), t, cond.to(self._dtype)).float()
+        if self._overflows(out):
+            return self.predict(z_t, t, cond)
         return self.schedule.eps_from_v(z_t.float(), out, t) if self.pack.prediction_type == "v_prediction" else out
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The U-Net's; diffusers' own `dtype` walks through the whole net."""
+        return self.unet.conv_in.weight.dtype
+
+    def _overflows(self, *out: Tensor) -> bool:
+        """Whether something that the U-Net gives in half precision is no number: some nets' attention becomes too large
+        for it, and some GPUs err in it (GTX 16). The net then goes on in single precision: the stages take what is no
+        number for no wish at all."""
+        if self._dtype != torch.float16 or all(bool(part.isfinite().all()) for part in out):
+            return False
+        self.unet.float()
+        return True
 
 
 def _ignore() -> None:
