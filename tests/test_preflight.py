@@ -246,7 +246,11 @@ def test_gpu_is_chosen_by_what_torch_can_run_on(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "platform", "linux")
     gpu = environments.find_gpu()
     assert gpu is not None and gpu.name == "NVIDIA GeForce GTX 1080" and environments.choose_device(gpu) == "cpu"
-    assert "GTX 1080 has compute capability 6.1, CUDA 13 needs 7.5" in preflight.device_lines("cpu", gpu)[0]
+    for chosen in ("cpu", "cuda"):  # the latter in the preferences
+        why = "Runs on the CPU: NVIDIA GeForce GTX 1080 has compute capability 6.1, CUDA 13 needs 7.5"
+        assert why in preflight.device_lines(chosen, gpu)[0]
     said = old + new
     gpu = environments.find_gpu()
     assert gpu is not None and gpu.name == "NVIDIA GeForce RTX 2060" and environments.choose_device(gpu) == "cuda"
+    assert preflight.device_lines("cuda", gpu) == ["Runs on the GPU: NVIDIA GeForce RTX 2060, 6 GB, driver 580.65.06"]
+    assert "none was found" in preflight.device_lines("cuda", None)[0]
