@@ -2,6 +2,7 @@
 """A whole prior loaded from a pack: tiny networks of Stable Diffusion's classes with random weights."""
 
 import gc
+import json
 import weakref
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from idto3d.prior.adapters import Condition
 from idto3d.prior.model import Prior, cfg_pair
 from idto3d.prior.pack import read_pack
 from idto3d.prior.starter import build_starter_unet, build_starter_vae
-from tests.tiny_pack import DIM, make_pack
+from tests.tiny_pack import DIM, make_pack, write
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,12 @@ def test_stable_diffusions_text_side_loads_too(tmp_path: Path) -> None:
     assert ids == [54, 53, 2, 0, 45, 55]  # start, the</w>, c, a, t</w>, end
     text = prior.encode_text(["the cat", ""])
     assert text.shape == (2, 9, DIM)
+    settings = folder / "text" / "tokenizer_config.json"
+    other = {**json.loads(settings.read_text(encoding="utf-8")), "model_max_length": 77}
+    for written in (other, {key: other[key] for key in other.keys() - {"model_max_length"}}):
+        settings.write_text(json.dumps(written), encoding="utf-8")
+        write(folder)
+        assert torch.equal(Prior.load(read_pack(folder)).encode_text(["the cat", ""]), text)
 
 
 def test_starter_networks_have_the_stated_shapes() -> None:

@@ -229,4 +229,6 @@ def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIP
         raise UserError(
             "E_PACK_FORMAT", f"A network of the pack {pack.name} cannot be read ({error}).", "Install the pack again."
         ) from error
+    # A tokenizer need not name a length, and then has one without end.
+    tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
     return unet, vae, text_encoder, tokenizer
