@@ -37,6 +37,8 @@ PYTHON_VERSION = "3.11"  # the only one for which all three bpy wheels exist
 BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 # CUDA 13, which the pinned torch is built for, needs an NVIDIA driver of at least this series.
 OLDEST_DRIVER = 580
+# ... and a GPU of at least this compute capability: Turing, 2018. That driver still serves three generations before.
+OLDEST_GPU = 7.5
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what a full disk, or a used up quota, is called
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open a console for each child
 
@@ -155,30 +157,45 @@ class Environment:
 
 @dataclass(frozen=True)
 class Gpu:
-    """The first GPU that nvidia-smi names. memory in GB; driver as "580.65.06"."""
+    """A GPU as nvidia-smi names it. memory in GB; driver as "580.65.06"; capability: its compute capability, None where
+    nvidia-smi does not tell."""
 
     name: str
     driver: str
     memory: float
+    capability: float | None = None
+
+    def driven(self) -> bool:
+        """Whether the driver is new enough."""
+        return int(self.driver.split(".")[0]) >= OLDEST_DRIVER
 
     def usable(self) -> bool:
-        return int(self.driver.split(".")[0]) >= OLDEST_DRIVER
+        return self.driven() and (self.capability is None or self.capability >= OLDEST_GPU)
 
 
 def find_gpu() -> Gpu | None:
-    """The NVIDIA GPU of this machine, or None."""
+    """The first NVIDIA GPU of this machine that is usable, else the first, or None."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
-    query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader,nounits"]
+    gpus = _ask_gpus(tool, "compute_cap") or _ask_gpus(tool)  # nvidia-smi of before 2021 does not know that word
+    return next((gpu for gpu in gpus if gpu.usable()), gpus[0] if gpus else None)
+
+
+def _ask_gpus(tool: str, *more: str) -> list[Gpu]:
+    """What nvidia-smi tells of name, driver, memory and more; nothing where it does not."""
+    fields = ("name", "driver_version", "memory.total", *more)
+    query = [tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    gpus = []
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True, creationflags=NO_WINDOW)
-        name, driver, memory = done.stdout.splitlines()[0].rsplit(",", 2)
-        gpu = Gpu(name.strip(), driver.strip(), float(memory) / 1024)
-        gpu.usable()  # a driver without a number is no driver
-        return gpu
-    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
-        return None
+        for line in done.stdout.splitlines():
+            name, driver, memory, *rest = (part.strip() for part in line.rsplit(",", len(fields) - 1))
+            gpus.append(Gpu(name, driver, float(memory) / 1024, *map(float, rest)))
+            gpus[-1].driven()  # a driver without a number is no driver
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return []
+    return gpus
 
 
 def choose_device(gpu: Gpu | None) -> str:

@@ -27,6 +27,7 @@ from environments import (
     CUDA_SIZE,
     NO_WINDOW,
     OLDEST_DRIVER,
+    OLDEST_GPU,
     Environment,
     Gpu,
     Size,
@@ -277,16 +278,19 @@ def as_offered(environment: Environment, python: str) -> tuple[Environment, str]
 
 def device_lines(device: str, gpu: Gpu | None) -> list[str]:
     """What the backend will run on, and why."""
-    if device == "cuda":
-        if gpu is None:
-            return ["For an NVIDIA GPU, as chosen in the preferences; none was found, so it will run on the CPU"]
-        return [f"Runs on the GPU: {gpu.name}, {gpu.memory:.0f} GB, driver {gpu.driver}"]
     if gpu is None:
+        if device == "cuda":
+            return ["For an NVIDIA GPU, as chosen in the preferences; none was found, so it will run on the CPU"]
         return ["Runs on the CPU: no NVIDIA GPU was found"]
+    if device == "cuda" and gpu.usable():
+        return [f"Runs on the GPU: {gpu.name}, {gpu.memory:.0f} GB, driver {gpu.driver}"]
     if sys.platform != "linux":
         return [f"Runs on the CPU: so far {gpu.name} can be used on Linux only"]
-    if not gpu.usable():
+    if not gpu.driven():
         return [f"Runs on the CPU: {gpu.name} has driver {gpu.driver}, CUDA 13 needs {OLDEST_DRIVER} or newer"]
+    if not gpu.usable():
+        able = f"{gpu.name} has compute capability {gpu.capability}"
+        return [f"Runs on the CPU: {able}, CUDA 13 needs {OLDEST_GPU} (2018) or newer"]
     return [f"Runs on the CPU, not on {gpu.name}"]
 
 

@@ -62,6 +62,9 @@ class KnownPrior:
     def decode(self, latents: Tensor) -> Tensor:
         return F.interpolate(latents, scale_factor=2).permute(0, 2, 3, 1)
 
+    def has_room(self, text: str) -> bool:
+        return True
+
     def encode_text(self, texts: list[str]) -> Tensor:
         return torch.zeros(len(texts), 2, 4)
 

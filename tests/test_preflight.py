@@ -218,7 +218,13 @@ def test_gpu_elsewhere_than_on_linux(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_gpu_is_chosen_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "NVIDIA RTX A4000, 580.65.06, 16376\nNVIDIA T4, 580.65.06, 15360\n"
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout=said, stderr=""))
+
+    def ask(query: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if "compute_cap" in query[1]:  # nvidia-smi of driver 470: "... is not a valid field to query."
+            raise subprocess.CalledProcessError(2, query)
+        return subprocess.CompletedProcess(query, 0, stdout=said, stderr="")
+
+    monkeypatch.setattr(subprocess, "run", ask)
     gpu = environments.find_gpu()
     assert gpu is not None and (gpu.name, gpu.driver) == ("NVIDIA RTX A4000", "580.65.06")
     assert gpu.memory == pytest.approx(16, abs=0.1)
@@ -229,3 +235,22 @@ def test_gpu_is_chosen_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     for nonsense in ("", "No devices were found\n", "A, none, 1\n"):
         said = nonsense
         assert environments.find_gpu() is None
+
+
+def test_gpu_is_chosen_by_what_torch_can_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Driver 580 still serves Pascal, of which CUDA 13 knows nothing: each head would end in "no kernel image"."""
+    old, new = "NVIDIA GeForce GTX 1080, 580.65.06, 8192, 6.1\n", "NVIDIA GeForce RTX 2060, 580.65.06, 6144, 7.5\n"
+    said = old
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout=said, stderr=""))
+    monkeypatch.setattr(sys, "platform", "linux")
+    gpu = environments.find_gpu()
+    assert gpu is not None and gpu.name == "NVIDIA GeForce GTX 1080" and environments.choose_device(gpu) == "cpu"
+    for chosen in ("cpu", "cuda"):  # the latter in the preferences
+        why = "Runs on the CPU: NVIDIA GeForce GTX 1080 has compute capability 6.1, CUDA 13 needs 7.5"
+        assert why in preflight.device_lines(chosen, gpu)[0]
+    said = old + new
+    gpu = environments.find_gpu()
+    assert gpu is not None and gpu.name == "NVIDIA GeForce RTX 2060" and environments.choose_device(gpu) == "cuda"
+    assert preflight.device_lines("cuda", gpu) == ["Runs on the GPU: NVIDIA GeForce RTX 2060, 6 GB, driver 580.65.06"]
+    assert "none was found" in preflight.device_lines("cuda", None)[0]

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole prior loaded from a pack: tiny networks of Stable Diffusion's classes with random weights."""
 
+import gc
+import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from idto3d.prior.adapters import Condition
 from idto3d.prior.model import Prior, cfg_pair
 from idto3d.prior.pack import read_pack
 from idto3d.prior.starter import build_starter_unet, build_starter_vae
-from tests.tiny_pack import DIM, make_pack
+from tests.tiny_pack import DIM, make_pack, write
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,34 @@ def test_a_step_is_left_in_its_middle(pack_dir: Path) -> None:
     assert asked == 4
 
 
+def test_who_lets_go_of_it_has_its_memory_back_at_once(pack_dir: Path) -> None:
+    """Without Python's garbage collector, which a worker that waits does not run: Blender wants the graphics card."""
+    prior = Prior.load(read_pack(pack_dir))
+    nets = [weakref.ref(net.get_parameter(name)) for net in (prior.unet, prior.vae, prior.text_encoder)
+            for name in dict(net.named_parameters())]  # fmt: skip
+    prior.predict(latents(1), torch.tensor([500]), condition(prior, 1))
+    gc.collect()  # what loading has left
+    gc.disable()
+    try:
+        del prior
+        assert [net() for net in nets if net() is not None] == []
+    finally:
+        gc.enable()
+
+
+def test_what_is_too_large_for_half_precision_goes_on_in_single(pack_dir: Path) -> None:
+    """In silence, the prior would have no wish in any step."""
+    single, half = (Prior.load(read_pack(pack_dir), dtype=dtype) for dtype in (torch.float32, torch.float16))
+    z, t, cond = latents(1), torch.tensor([500]), condition(single, 1)
+    torch.testing.assert_close(half.predict(z, t, cond), single.predict(z, t, cond), rtol=0, atol=0.02)
+    assert half.unet.dtype == torch.float16
+    for prior in (single, half):
+        with torch.no_grad():
+            prior.unet.conv_in.weight.mul_(3e5)  # of up to .17: half precision still holds them, but not what they give
+    torch.testing.assert_close(half.predict(z, t, cond), single.predict(z, t, cond), rtol=0, atol=0.02)
+    assert half.unet.dtype == torch.float32
+
+
 def test_score_distillation_reaches_the_image(prior: Prior) -> None:
     """From pixels through the encoder to the loss and back, as the stages use it."""
     cond = condition(prior, 2)
@@ -149,6 +180,12 @@ def test_stable_diffusions_text_side_loads_too(tmp_path: Path) -> None:
     assert ids == [54, 53, 2, 0, 45, 55]  # start, the</w>, c, a, t</w>, end
     text = prior.encode_text(["the cat", ""])
     assert text.shape == (2, 9, DIM)
+    settings = folder / "text" / "tokenizer_config.json"
+    other = {**json.loads(settings.read_text(encoding="utf-8")), "model_max_length": 77}
+    for written in (other, {key: other[key] for key in other.keys() - {"model_max_length"}}):
+        settings.write_text(json.dumps(written), encoding="utf-8")
+        write(folder)
+        assert torch.equal(Prior.load(read_pack(folder)).encode_text(["the cat", ""]), text)
 
 
 def test_starter_networks_have_the_stated_shapes() -> None:

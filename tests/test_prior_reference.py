@@ -171,6 +171,14 @@ def test_a_pack_may_have_one_for_a_domain(pack_dir: Path) -> None:
     )
 
 
+def test_a_look_that_is_too_large_for_half_precision_is_taken_in_single(pack_dir: Path) -> None:
+    prior = Prior.load(read_pack(pack_dir), "albedo", dtype=torch.float16)
+    with torch.no_grad():
+        prior.unet.conv_in.weight.mul_(3e5)
+    seen = prior.look(torch.rand(1, 16, 16, 3, generator=torch.Generator().manual_seed(4)))
+    assert all(bool(part.isfinite().all()) for pair in seen.layers.values() for part in pair)
+
+
 def test_one_that_does_not_fit_is_refused(pack_dir: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(pack_dir, tmp_path / "pack"))
     for other in ("albedo.safetensors", "expressions.safetensors"):

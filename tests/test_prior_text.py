@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Prompts, and the starter pack's tokenizer and text encoder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoTokenizer, CLIPTextModel
 
-from idto3d.prior.model import tokenize
+from idto3d.distill.config import Prompts
+from idto3d.distill.guidance import conditions
+from idto3d.distill.views import View
+from idto3d.prior.model import Prior, tokenize
+from idto3d.prior.pack import read_pack
 from idto3d.prior.prompts import OVERHEAD, VIEWS, fill_prompt, mirror_text, view_name
 from idto3d.prior.text import build_starter_text, save_text, split_words
+from idto3d.render.cameras import make_camera
+from tests.known_prior import quick_config, someone
+from tests.tiny_pack import DIM, make_pack
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,28 @@ def test_prompt() -> None:
         fill_prompt(TEMPLATE, "sideways")
     with pytest.raises(KeyError):
         fill_prompt("a {camera} view", "back")
+
+
+def test_a_long_description_leaves_room_for_the_rest(tmp_path: Path) -> None:
+    """With the tokenizer that a pack has; what is cut off would be the expression, and that it is a map of normals."""
+    prior = Prior.load(read_pack(make_pack(tmp_path / "pack")))
+    long = "an old man with a beard, and so on and on"
+    prior.tokenizer, _ = build_starter_text([TEMPLATE, "front close up smiling", long], max_length=20)
+    asked: list[str] = []
+    prior.encode_text = lambda texts: (asked.extend(texts), torch.zeros(len(texts), 20, DIM))[1]  # type: ignore[method-assign, func-returns-value]
+    views = [View(make_camera(0, 0, 30, 0.3, (0, 0, 0)), close) for close in (False, True)]
+    config = quick_config(1)
+    config = replace(config, prompts=Prompts(TEMPLATE, TEMPLATE, "close up"))
+    for words in ("an old man", long, ""):
+        conditions(prior, replace(someone(), texts=("", "smiling", ""), words=words), config, 1, views, "normal")
+    assert asked == [
+        "a front view of a head, an old man, smiling, normal map",
+        "a front view of a head, an old man, close up, smiling, normal map",
+        "a front view of a head, an old man with a beard, and so on, smiling, normal map",
+        "a front view of a head, an old man with a beard, and, close up, smiling, normal map",
+        "a front view of a head, smiling, normal map",
+        "a front view of a head, close up, smiling, normal map",
+    ]
 
 
 def test_mirror() -> None:

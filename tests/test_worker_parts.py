@@ -2,16 +2,19 @@
 """The worker's queue, its log, and what it makes of requests and errors, without a process that makes heads."""
 
 import errno
+import gc
 import json
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,7 +90,11 @@ def chained(error: Exception, cause: Exception) -> Exception:
         (RuntimeError("I/O error: No space left on device (os error 28)"), "E_DISK_FULL"),
         (MemoryError(), "E_OUT_OF_MEMORY"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "E_OUT_OF_MEMORY"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "E_OUT_OF_MEMORY"),
+        (torch.OutOfMemoryError("Allocation on device"), "E_OUT_OF_MEMORY"),
+        # a graphics card that Blender has filled, before torch has any of it
+        (torch.AcceleratorError("CUDA error: out of memory"), "E_OUT_OF_MEMORY"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "E_OUT_OF_MEMORY"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "E_OUT_OF_MEMORY"),
         (ImportError("No module named 'diffusers'"), "E_SETUP"),
         (UserError("E_PACK_HASH", "damaged", "again"), "E_PACK_HASH"),
     ],
@@ -102,6 +109,23 @@ def test_a_job_that_breaks_is_reported_and_the_next_one_runs(error: BaseExceptio
     assert (bad["type"], bad["job"], bad["code"]) == ("error", "bad", code)
     assert bad["message"].endswith(".") or bad["message"] in ("damaged",)
     assert "\n" not in bad["message"] and (good["type"], good["job"]) == ("done", "good")
+
+
+def test_a_refused_job_leaves_nothing_in_memory() -> None:
+    """A worker that waits does not run Python's garbage collector: what lies in a circle would stay."""
+    held: list[Any] = []
+
+    def run(request: Task, events: Callable[[Event], None]) -> Path:
+        maps = np.zeros(3)
+        held.append(weakref.ref(maps))
+        raise UserError("E_NO_FACE", "No face.")
+
+    gc.disable()
+    try:
+        serve(run, "refused")
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_cancelled_tells_whether_there_is_something_to_go_on_from() -> None:

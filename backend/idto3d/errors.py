@@ -9,6 +9,8 @@ __all__ = ["FULL", "Cancelled", "UserError", "as_user_error"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of an OSError that mean a full disk."""
+_NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+"""What torch on a CPU, CUDA, cuBLAS and cuDNN say where they find no memory and the error's class does not tell."""
 
 
 class Cancelled(BaseException):
@@ -29,8 +31,8 @@ def as_user_error(error: BaseException) -> UserError | None:
         text = str(seen)
         if (isinstance(seen, OSError) and seen.errno in FULL) or "(os error 28)" in text:  # the latter: safetensors
             return UserError("E_DISK_FULL", "The disk is full.", "Free some space, then resume.")
-        # torch's own class is a RuntimeError, and on the CPU only its text tells
-        if isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError" or "allocate memory" in text:
+        told = isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError"  # the latter: torch's
+        if told or any(words in text for words in _NO_MEMORY):
             return UserError(
                 "E_OUT_OF_MEMORY",
                 "There is not enough memory.",

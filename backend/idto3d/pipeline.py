@@ -21,7 +21,7 @@ from .bundle import Bundle, write_bundle
 from .clock import Clock, Events
 from .deliver import Origin, to_bundle
 from .distill.config import DistillationConfig, Quality
-from .distill.device import to_device
+from .distill.device import best_device, to_device
 from .distill.loop import Callbacks, Run
 from .distill.report import Report
 from .distill.scene import Scene
@@ -222,7 +222,7 @@ def distil(
     from .prior.model import Prior
 
     settle_torch(config.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     wanted = DistillationConfig.from_pack(pack.distillation)
     prior = Prior.load(pack, "normal", device, torch.float16 if device == "cuda" else torch.float32)
     start, names = sketch.start, (next(iter(pack.expressions)), *sketch.offsets)

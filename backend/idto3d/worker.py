@@ -132,13 +132,7 @@ class Worker:
         except Cancelled as stop:
             return {"type": "cancelled", "resumable": stop.resumable}
         except (Exception, SystemExit) as error:
-            known = as_user_error(error)
-            if known is None or known is not error:
-                traceback.print_exc()
-            if known is None:
-                message = f"Something unexpected happened: {type(error).__name__}."
-                known = UserError("E_INTERNAL", message, "Try again; if it stays, copy the report and send it.")
-            return {"type": "error", "code": known.code, "message": known.message, "fix": known.fix}
+            return _failed(error)
 
     def _queue(self, request: Task) -> None:
         with self._changed:
@@ -176,6 +170,18 @@ def _dropped(job: _Job) -> Event:
     if not isinstance(job.request, Generate):
         return {"type": "cancelled", "resumable": False}
     return {"type": "cancelled", "resumable": has_checkpoint(work_folder(Path(job.request.out)))}
+
+
+def _failed(error: BaseException) -> Event:
+    """The end of a job that failed. A name for the error in the frame that caught it would be a circle, through the
+    error's traceback: all that the job had in memory would stay."""
+    known = as_user_error(error)
+    if known is None or known is not error:
+        traceback.print_exception(error)
+    if known is None:
+        message = f"Something unexpected happened: {type(error).__name__}."
+        known = UserError("E_INTERNAL", message, "Try again; if it stays, copy the report and send it.")
+    return {"type": "error", "code": known.code, "message": known.message, "fix": known.fix}
 
 
 def log_to(file: Path) -> None:

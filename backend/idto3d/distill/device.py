@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Moves frozen dataclasses of tensors between devices."""
+"""The device that priors run on; moves frozen dataclasses of tensors between devices."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -9,6 +10,16 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
+
+
+def best_device() -> str:
+    """ "cuda" where this torch has programs for the GPU, else "cpu". is_available() alone says yes to one that is older
+    than all that torch was built for, on which the first step would fail."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    built = [int(known[1]) for name in torch.cuda.get_arch_list() if (known := re.match(r"sm_(\d+)", name))]
+    major, minor = torch.cuda.get_device_capability()
+    return "cuda" if 10 * major + minor >= min(built, default=0) else "cpu"
 
 
 def to_device(value: T, device: torch.device | str) -> T:

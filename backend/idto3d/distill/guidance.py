@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The prior's conditioning and loss for a stage."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,13 +49,24 @@ def conditions(
     template = getattr(config.prompts, domain)
     texts = []
     for view in views:
-        words = ", ".join(w for w in (who.words, config.prompts.close_up if view.close else "") if w)
         name = view_name(view.camera.azimuth, view.camera.elevation)
-        texts.append(fill_prompt(template, name, who.texts[expression], words))
+        fill = partial(fill_prompt, template, name, who.texts[expression])
+        texts.append(_prompt(prior, fill, who.words, config.prompts.close_up if view.close else ""))
     gates = torch.tensor([gate(view.camera.azimuth, config.views.gate) for view in views], device=prior.device)
     y_id, y_exp = (y.to(prior.device).expand(len(views), -1) for y in (who.y_id, who.y_exp[expression]))
     reference = None if who.reference is None else who.reference.for_batch(len(views))
     return Condition(prior.encode_text(texts), y_id, y_exp, gates, gates, reference)
+
+
+def _prompt(prior: Prior, fill: Callable[[str], str], words: str, close_up: str) -> str:
+    """A prompt with as many of the user's words as there is room for: cut at its end instead, it would lose the
+    expression and what kind of picture it is."""
+    said = words.split()
+
+    def text(count: int) -> str:
+        return fill(", ".join(part for part in (" ".join(said[:count]), close_up) if part))
+
+    return text(bisect_left(range(1, len(said) + 1), True, key=lambda count: not prior.has_room(text(count))))
 
 
 def prior_loss(

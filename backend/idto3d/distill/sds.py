@@ -78,7 +78,7 @@ def image_loss(
         clean = z0.float()
         _, x0 = clean_estimate(clean, predict, schedule, t, noise, score)
         before, after = decode(torch.cat([clean, x0])).float().chunk(2)
-    return _towards(images, weight(schedule, t, score.weighting) * (before - after).to(images.device))
+    return _towards(images, (weight(schedule, t, score.weighting) * (before - after)).to(images.device))
 
 
 def clean_estimate(

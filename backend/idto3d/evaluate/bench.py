@@ -19,6 +19,7 @@ from PIL import Image
 from ..bundle import read_bundle
 from ..clock import Event
 from ..distill.config import DistillationConfig
+from ..distill.device import best_device
 from ..errors import UserError
 from ..pipeline import STARTER_PACK, GenerateConfig, generate
 from ..prior.adapters import Condition
@@ -58,7 +59,7 @@ class Memory:
 
 def unet_seconds(pack: Pack, views: int) -> float:
     """Median seconds of one guided evaluation of `views` latents, what a distillation step cannot do without."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     prior = Prior.load(pack, "normal", device, torch.float16 if device == "cuda" else torch.float32)
     z = prior.encode(torch.zeros(views, pack.image_size, pack.image_size, 3, device=device))
     exp_dim = len(next(iter(read_expressions(pack).values())))

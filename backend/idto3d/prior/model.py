@@ -46,12 +46,12 @@ class Prior(nn.Module):
         self.alphas_cumprod: Tensor
         self.register_buffer("alphas_cumprod", make_schedule(**pack.schedule).alphas_cumprod, persistent=False)
         self._texts: dict[str, Tensor] = {}
-        self._poll: Callable[[], None] = _ignore
+        self._poll = _Poll()
         self.lambda_ref = 0.0
         for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks, *vae.encoder.down_blocks]:
             for part in block.modules():
                 if isinstance(part, (ResnetBlock2D, Transformer2DModel)):
-                    part.register_forward_pre_hook(lambda _module, _inputs: self._poll())
+                    part.register_forward_pre_hook(self._poll)
         self.requires_grad_(False)
         self.eval()
 
@@ -91,18 +91,19 @@ class Prior(nn.Module):
     def look(self, picture: Tensor) -> Reference:
         """What a picture (1, H, W, 3) of the person, 0..1, in this prior's domain gives to self-attention: to be kept
         for as long as the domain is. Asks for a pack with that adapter (lambda_ref > 0)."""
-        z0 = self.encode(picture.to(self.device)).to(self.unet.dtype)
+        z0 = self.encode(picture.to(self.device)).to(self._dtype)
         gate = torch.full((1,), self.lambda_ref, device=self.device)
-        return reference_of(self.unet, look_at(self.unet, z0, self.empty_text().to(z0)), gate)
+        given = look_at(self.unet, z0, self.empty_text().to(z0))
+        return self.look(picture) if self._overflows(*given.values()) else reference_of(self.unet, given, gate)
 
     @contextlib.contextmanager
     def interrupted_by(self, poll: Callable[[], None]) -> Iterator[None]:
         """Within, `poll` is called before every block of the nets and may raise: a step of a large net takes long."""
-        self._poll = poll
+        self._poll.ask = poll
         try:
             yield
         finally:
-            self._poll = _ignore
+            self._poll.ask = _ignore
 
     @property
     def schedule(self) -> Schedule:
@@ -138,6 +139,10 @@ class Prior(nn.Module):
                 self._texts[text] = self.text_encoder(tokens).last_hidden_state
         return torch.cat([self._texts[text] for text in texts])
 
+    def has_room(self, text: str) -> bool:
+        """Whether `encode_text` takes the whole of a prompt."""
+        return len(self.tokenizer(text, verbose=False).input_ids) <= self.tokenizer.model_max_length
+
     def empty_text(self) -> Tensor:
         """The empty prompt's token embeddings (1, L, C)."""
         return self.encode_text([""])
@@ -145,13 +150,39 @@ class Prior(nn.Module):
     @torch.no_grad()
     def predict(self, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
         """The predicted noise (B, 4, h, w), float32, of noisy latents z_t (B, 4, h, w) at integer timesteps t (B,)."""
-        dtype = self.unet.conv_in.weight.dtype  # diffusers' own `dtype` walks through the whole net
-        out = denoise(self.unet, z_t.to(dtype), t, cond.to(dtype)).float()
+        out = denoise(self.unet, z_t.to(self._dtype), t, cond.to(self._dtype)).float()
+        if self._overflows(out):
+            return self.predict(z_t, t, cond)
         return self.schedule.eps_from_v(z_t.float(), out, t) if self.pack.prediction_type == "v_prediction" else out
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The U-Net's; diffusers' own `dtype` walks through the whole net."""
+        return self.unet.conv_in.weight.dtype
+
+    def _overflows(self, *out: Tensor) -> bool:
+        """Whether something that the U-Net gives in half precision is no number: some nets' attention becomes too large
+        for it, and some GPUs err in it (GTX 16). The net then goes on in single precision: the stages take what is no
+        number for no wish at all."""
+        if self._dtype != torch.float16 or all(bool(part.isfinite().all()) for part in out):
+            return False
+        self.unet.float()
+        return True
 
 
 def _ignore() -> None:
     pass
+
+
+class _Poll:
+    """What the nets' blocks call. It does not know the prior: blocks that do would keep it in memory, the graphics
+    card's too, until Python's garbage collector comes by, and in a worker without work that may be never."""
+
+    def __init__(self) -> None:
+        self.ask: Callable[[], None] = _ignore
+
+    def __call__(self, *_: Any) -> None:
+        self.ask()
 
 
 def tokenize(tokenizer: Any, texts: list[str]) -> Tensor:
@@ -198,4 +229,6 @@ def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIP
         raise UserError(
             "E_PACK_FORMAT", f"A network of the pack {pack.name} cannot be read ({error}).", "Install the pack again."
         ) from error
+    # A tokenizer need not name a length, and then has one without end.
+    tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
     return unet, vae, text_encoder, tokenizer
