@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from ..head.bundle import BundleError
 from ..head.import_head import is_head
 from ..head.operators_head import HeadOperator
 from ..jobs import session
@@ -106,6 +107,9 @@ def _read(operator: Any, context: Any, video: Path) -> set[str]:
         return {"CANCELLED"}
     try:
         job = takes.start(video, head)
+    except BundleError as error:
+        operator.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+        return {"CANCELLED"}
     except OSError as error:
         operator.report({"ERROR"}, f"Nothing can be saved: {error.strerror or error} (E_OUT_NOT_WRITABLE)")
         return {"CANCELLED"}

@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 
 from ..head import mesh_data
-from ..jobs import driver, session, setup_backend
+from ..jobs import driver, packs, session, setup_backend
 from ..jobs.job import Job, Launch
 from ..jobs.snapshot import Problem, Snapshot
 from ..ui import preferences, thumbnails
@@ -53,10 +53,12 @@ def load(file: Path) -> None:
 
 
 def start(video: Path, head: Any, launch: Callable[[str, Mapping[str, Any]], Launch] | None = None) -> Job:
-    """Begin to read a video. head: the object that shows who is in it, or None. launch: for tests. Raises OSError."""
+    """Begin to read a video. head: the object that shows who is in it, or None. launch: for tests. Raises OSError, and
+    BundleError where the head's pack is gone."""
     job_id = f"capture-{uuid.uuid4().hex[:8]}"
     request: dict[str, Any] = {"type": "capture", "video": str(video), "out": str(_new_file(video.stem))}
     if head is not None:
+        request["pack"] = packs.pack_of(head)
         request["head"] = str(_write_head(head, session.get().folder / "previews" / job_id))
     state.out = Path(request["out"])
     state.job = Job(job_id, (launch or worker_launch)(job_id, request))

@@ -74,11 +74,15 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             stage.begin(scene, obj, fit, {n: path for n, path in enumerate(paths) if path})
         number = min(obj.idto3d_match.photo, len(fit.photos) - 1)
         viewport.enter(context, stage.show_photo(scene, obj, number), fit.photos[number].landmarks)
-        if ready:
-            session.start(obj, folder, fit, paths)
-            pump.ensure()
-        else:
+        if not ready:
             self.report({"WARNING"}, "Until the backend is set up the head can be looked at, but not pinned")
+        else:
+            try:
+                session.start(obj, folder, fit, paths)
+                pump.ensure()
+            except BundleError as error:
+                why = f"{error.message} {error.fix} ({error.code})"
+                self.report({"WARNING"}, f"The head can be looked at, but not pinned. {why}")
         missing = [photo.name for photo, path in zip(fit.photos, paths, strict=True) if not path]
         if missing:
             self.report({"WARNING"}, f"Not found, or changed since: {', '.join(missing)}. Find Photo shows where it is")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..head import folders
 from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, HeadFiles, read_fit
-from ..jobs import session
+from ..jobs import packs, session
 from ..jobs.snapshot import Problem
 from . import scene as stage
 from .link import Answer, Link
@@ -21,16 +21,17 @@ from .link import Answer, Link
 
 @dataclass
 class Match:
-    """bundle: the head's folder; fit: what fit.json says; paths: of the photos, "" where one is not
-    to be found; link: the backend; skin, corners, weights, outlines: see the protocol's `refit`, None before the first
-    answer; problem: the last that was wrong; first: ticket of a question that no drag waits for; drag: number of a pin
-    that is on its way, and the pin; projecting: ticket of a projection, 0 while there is none; painted: its bundle,
-    which a thread reads."""
+    """bundle: the head's folder; fit: what fit.json says; paths: of the photos, "" where one is not to be found; link:
+    the backend; pack: see `packs.pack_of`; skin, corners, weights, outlines: see the protocol's `refit`, None before
+    the first answer; problem: the last that was wrong; first: ticket of a question that no drag waits for; drag: number
+    of a pin that is on its way, and the pin; projecting: ticket of a projection, 0 while there is none; painted: its
+    bundle, which a thread reads."""
 
     bundle: Path
     fit: FitFile
     paths: list[str]
     link: Link
+    pack: str | None = None
     skin: NDArray[np.int32] | None = None
     corners: NDArray[np.int32] | None = None
     weights: NDArray[np.float32] | None = None
@@ -83,13 +84,15 @@ def is_photo(photo: FitPhoto, path: Path) -> bool:
 
 
 def start(obj: Any, folder: Path, fit: FitFile, paths: list[str], link: Link | None = None) -> Match:
-    """Begin with a head; link: another backend than the extension's own, for tests."""
+    """Begin with a head; link: another backend than the extension's own, for tests. Raises BundleError where the head's
+    pack is gone."""
     global _match
     stop()
+    pack = packs.pack_of(obj)
     if link is None:
         # The one that waits for photos, where there is one: it is ready at once.
         link = Link(session.get().jobs.lend(session.get().launch))
-    _match = Match(folder, fit, paths, link)
+    _match = Match(folder, fit, paths, link, pack)
     _match.first = link.ask(request(_match, obj))
     return _match
 
@@ -105,7 +108,7 @@ def stop() -> None:
 def request(match: Match, obj: Any, out: Path | None = None, pins: Sequence[Mapping[str, Any]] | None = None) -> Any:
     """What to ask for a head with its pins, or with others."""
     wanted = [as_pin(pin) for pin in obj.idto3d_match.pins] if pins is None else list(pins)
-    asked = {"bundle": str(match.bundle), "pins": wanted, "photos": match.paths}
+    asked = {"bundle": str(match.bundle), "pack": match.pack, "pins": wanted, "photos": match.paths}
     return {**asked, "out": str(out)} if out is not None else asked
 
 

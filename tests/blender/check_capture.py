@@ -4,6 +4,7 @@
 ``python check_capture.py WORK`` as check_import.py.
 """
 
+import json
 import math
 import sys
 import time
@@ -39,6 +40,7 @@ def say(**event): print(json.dumps(event), flush=True)
 say(type="hello", protocol=1)
 asked = json.loads(sys.stdin.readline())
 assert asked["type"] == "capture", asked
+assert "head" not in asked or asked["pack"].endswith("pack"), asked
 job = asked["job"]
 say(type="progress", job=job, stage="watching the video", step=1, steps=2, eta_seconds=1.0)
 if "refused" in asked["video"]:
@@ -285,6 +287,16 @@ def check_videos(head: Any) -> None:
             time.sleep(0.01)
 
     video = csv_of("film", jawOpen=ramp(1.0))
+    # The face at rest is that of the pack that the head was made with.
+    pack = WORK / "pack"
+    fit = {"format_version": 1, "pack": str(pack), "identity": [0.0], "resting": {}, "photos": []}
+    (WORK / head.name / "fit.json").write_text(json.dumps(fit), encoding="utf-8")
+    state = jobs.get()
+    state.status = setup_backend.Status("ready", "Ready.", "cpu")
+    properties.settings().performer = "HEAD"
+    refused(partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), "E_PACK_MISSING")
+    pack.mkdir()
+    (pack / "pack.json").write_text('{"name": "own"}', encoding="utf-8")
     takes.start(video, head, launch)
     finish()
     take = takes.state.take
@@ -305,8 +317,7 @@ def check_videos(head: Any) -> None:
     assert bpy.ops.idto3d.capture_cancel() == {"FINISHED"}
     finish()
     assert takes.running() is None and takes.state.problem is None
-    state = jobs.get()
-    state.status, state.setup = setup_backend.Status("ready", "Ready.", "cpu"), Mock()
+    state.setup = Mock()
     for read in (partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), bpy.ops.idto3d.capture_camera):
         refused(read, "set-up is running")
     state.setup = None

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: a head over its photos, and pins. ``python check_match.py WORK``."""
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -15,18 +16,22 @@ from mathutils import Vector
 
 import idto3d_blender
 from idto3d_blender.head import mesh_data, naming
-from idto3d_blender.head.bundle import FitCamera
+from idto3d_blender.head.bundle import BundleError, FitCamera
+from idto3d_blender.jobs import packs, setup_backend
+from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs.backend_process import BackendProcess, child_environment
 from idto3d_blender.jobs.job import Launch, Warm
 from idto3d_blender.match import lens, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
+from idto3d_blender.ui.properties import settings
 from tests.blender import blender_session, check_polls, fake_pins
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
 
 WORK = Path(sys.argv[-1])
 SIZES = ((300, 400), (640, 480))
+PACK = WORK / "pack"
 
 
 def backend(fake: str) -> Warm:
@@ -69,7 +74,7 @@ def write_fit(folder: Path) -> list[Path]:
                 "landmarks": np.tile([[150.0, 160.0]], (478, 1)).tolist(),
             }
         )
-    text = {"format_version": 1, "identity": [0.0], "resting": {}, "photos": rows}
+    text = {"format_version": 1, "pack": str(PACK), "identity": [0.0], "resting": {}, "photos": rows}
     (folder / "fit.json").write_text(json.dumps(text), encoding="utf-8")
     return files
 
@@ -105,6 +110,26 @@ def check_pick(obj: Any, skin: np.ndarray) -> None:
     assert lens.pick(pinhole, places, np.array([[0, 2, 1]]), tuple(pixel)) is None  # its back
 
 
+def check_pack(obj: Any, folder: Path) -> None:
+    """A head is reckoned with its own pack, or the one of its name that is chosen where that is gone, or not at all."""
+    moved = PACK.rename(WORK / "pack moved")
+    ready, jobs.get().status = jobs.get().status, setup_backend.Status("ready", "Ready.", "cpu")
+    assert bpy.ops.idto3d.match() == {"FINISHED"} and session.get() is None, "asked without the head's pack"
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    jobs.get().status = ready
+    given = settings()
+    given.pack, given.pack_folder = "FOLDER", str(moved)
+    assert packs.pack_of(obj) == str(moved)
+    (moved / "pack.json").write_text(json.dumps({"name": "another"}), encoding="utf-8")
+    with contextlib.suppress(BundleError):
+        raise AssertionError(packs.pack_of(obj))
+    given.pack = "STARTER"
+    moved.rename(PACK)
+    obj["idto3d"]["folder"] = str(WORK / "nowhere")
+    assert packs.pack_of(obj) is None
+    obj["idto3d"]["folder"] = str(folder)
+
+
 def check_refused(obj: Any) -> None:
     """Another folder without photos is not kept; what was made from no photos, or is not the mesh of them, is told."""
     kept = obj["idto3d"]["folder"]
@@ -134,6 +159,8 @@ def main() -> None:
     scene, obj = bpy.context.scene, bpy.context.object
     refused(bpy.ops.idto3d.match, "earlier version")
     files = write_fit(bundle)
+    PACK.mkdir()
+    (PACK / "pack.json").write_text(json.dumps({"name": "synthetic"}), encoding="utf-8")
     before = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
     keys = [key.name for key in obj.data.shape_keys.key_blocks]
     start = {key.name: mesh_data.places(key) for key in obj.data.shape_keys.key_blocks}
@@ -153,6 +180,7 @@ def main() -> None:
     paths = [session.find_photo(photo, folder) for photo in fit.photos]
     assert paths == [str(file) for file in files]
     match = session.start(obj, folder, fit, paths, link)
+    assert session.request(match, obj)["pack"] == str(PACK)
     assert not bpy.ops.idto3d.pin_drag.poll()
     refused(bpy.ops.idto3d.remove_backend, "Leave the match first")
     pump.take(link.wait(match.first))
@@ -240,6 +268,7 @@ def main() -> None:
     assert [key.name for key in obj.data.shape_keys.key_blocks] == keys and not obj.show_only_shape_key
     assert len(bpy.data.objects) == objects and not [c for c in bpy.data.cameras if c.name.startswith("head")]
     assert not [i for i in bpy.data.images if i.name.startswith(("photo", "moved"))], list(bpy.data.images)
+    check_pack(obj, folder)
     check_refused(obj)
     check_deleted(obj, before)
     idto3d_blender.unregister()
