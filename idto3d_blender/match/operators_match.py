@@ -33,7 +33,7 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
         obj = context.object
-        if stage.matched(context.scene) is not None and session.get() is not None:
+        if stage.matched(context.scene) is not None and session.of(context.scene) is not None:
             yield "A head is matched already: leave that first"
         if len(obj.idto3d_blend.people) or obj[PROPERTY].get("blend"):
             yield "A mixture of people was made from no photos"
@@ -78,7 +78,7 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             self.report({"WARNING"}, "Until the backend is set up the head can be looked at, but not pinned")
         else:
             try:
-                session.start(obj, folder, fit, paths)
+                session.start(scene, folder, fit, paths)
                 pump.ensure()
             except BundleError as error:
                 why = f"{error.message} {error.fix} ({error.code})"
@@ -106,7 +106,7 @@ class AnsweredOperator(MatchOperator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        match = session.get()
+        match = session.of(context.scene)
         if match is None or match.skin is None:
             yield "The backend is not ready yet"
         if match is not None and match.link.state == "gone":
@@ -128,7 +128,8 @@ class IDTO3D_OT_match_leave(ExplainedPoll, bpy.types.Operator):
             yield "No head is matched to its photos"
 
     def execute(self, context: Any) -> set[str]:
-        session.stop()
+        if session.of(context.scene) is not None:
+            session.stop()
         viewport.leave()
         stage.end(context.scene)
         return {"FINISHED"}
@@ -144,7 +145,7 @@ class IDTO3D_OT_match_photo(MatchOperator, bpy.types.Operator):
     photo: bpy.props.IntProperty(name="Photo", min=0)  # type: ignore[valid-type]
 
     def execute(self, context: Any) -> set[str]:
-        obj, match = stage.matched(context.scene), session.get()
+        obj, match = stage.matched(context.scene), session.of(context.scene)
         fit = match.fit if match is not None else session.read(obj)[1]
         camera = stage.show_photo(context.scene, obj, self.photo)
         if camera is None:
@@ -169,7 +170,7 @@ class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: Any) -> set[str]:
-        obj, match = stage.matched(context.scene), session.get()
+        obj, match = stage.matched(context.scene), session.of(context.scene)
         number = obj.idto3d_match.photo
         _, fit = (match.bundle, match.fit) if match is not None else session.read(obj)
         path = Path(bpy.path.abspath(self.filepath))
@@ -201,12 +202,12 @@ class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        match = session.get()
+        match = session.of(context.scene)
         if match is not None and not any(match.paths):
             yield "None of the photos was found"
 
     def execute(self, context: Any) -> set[str]:
-        obj, match = stage.matched(context.scene), session.get()
+        obj, match = stage.matched(context.scene), session.of(context.scene)
         assert match is not None
         match.problem = None
         match.projecting = match.link.ask(session.request(match, obj, _free(match.bundle)))

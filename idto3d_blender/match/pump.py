@@ -37,9 +37,11 @@ def pump() -> None:
 
 def take(answer: Answer) -> None:
     """An answer that no drag waits for."""
-    match, scene = session.get(), bpy.context.scene
-    obj = stage.matched(scene)
-    if match is None or obj is None or answer.ticket < max(match.first, match.projecting):
+    match = session.get()
+    if match is None:
+        return
+    scene, obj = session.shown(match)
+    if obj is None or answer.ticket < max(match.first, match.projecting):
         # What was asked before an undo is of no use after it.
         return
     if match.projecting and answer.ticket > match.projecting:
@@ -62,7 +64,7 @@ def take_maps(match: session.Match) -> None:
     """Give the head the pictures of the bundle that its photos were laid on anew, once it is read. Its own bundle
     stays what its pins are reckoned from, so that they can still be taken out."""
     reading, match.painted, match.projecting = match.painted, None, 0
-    obj = stage.matched(bpy.context.scene)
+    _, obj = session.shown(match)
     if reading is None or obj is None:
         return
     try:
@@ -105,7 +107,9 @@ def ensure() -> None:
 @bpy.app.handlers.persistent
 def _undone(*_: Any) -> None:
     """Pins are as they were: so be cameras and keys. Undone past its beginning, the match is over."""
-    match, obj = session.get(), stage.matched(bpy.context.scene)
+    match = session.get()
+    heads = map(stage.matched, bpy.data.scenes) if match is None else session.shown(match)[1:]
+    obj = next(filter(None, heads), None)
     if obj is None:
         session.stop()
         if viewport.entered():

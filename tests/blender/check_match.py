@@ -110,6 +110,25 @@ def check_pick(obj: Any, skin: np.ndarray) -> None:
     assert lens.pick(pinhole, places, np.array([[0, 2, 1]]), tuple(pixel)) is None  # its back
 
 
+def check_elsewhere(scene: Any, obj: Any, match: session.Match) -> None:
+    """An answer reaches the head also while another scene is shown, where the match neither shows nor ends."""
+    (pin,) = obj.idto3d_match.pins
+    before = key_places(obj)
+    other = bpy.data.scenes.new("other")
+    for pixel, way in (((160, 100), 10), ((150, 100), 0)):
+        pin.pixel = pixel
+        ticket = match.link.ask(session.request(match, obj))
+        bpy.context.window.scene = other
+        pump.take(match.link.wait(ticket))
+        assert np.allclose(key_places(obj) - before, [way * fake_pins.STEP, 0, 0], atol=1e-6), "the answer is lost"
+        pump._undone()
+        assert session.get() is match and session.of(other) is None and session.of(scene) is match
+        pump.take(match.link.wait(match.first))
+        assert not bpy.ops.idto3d.pins_clear.poll()
+        bpy.context.window.scene = scene
+    bpy.data.scenes.remove(other)
+
+
 def check_pack(obj: Any, folder: Path) -> None:
     """A head is reckoned with its own pack, or the one of its name that is chosen where that is gone, or not at all."""
     moved = PACK.rename(WORK / "pack moved")
@@ -179,7 +198,7 @@ def main() -> None:
     folder, fit = session.read(obj)
     paths = [session.find_photo(photo, folder) for photo in fit.photos]
     assert paths == [str(file) for file in files]
-    match = session.start(obj, folder, fit, paths, link)
+    match = session.start(scene, folder, fit, paths, link)
     assert session.request(match, obj)["pack"] == str(PACK)
     assert not bpy.ops.idto3d.pin_drag.poll()
     refused(bpy.ops.idto3d.remove_backend, "Leave the match first")
@@ -211,6 +230,8 @@ def main() -> None:
     obj.data.vertices.foreach_get("co", flat)
     assert np.allclose(flat.reshape(-1, 3), key_places(obj))
 
+    check_elsewhere(scene, obj, match)
+
     # a wrong one is refused with a word, and all stays as it was
     last = key_places(obj)
     refused(lambda: bpy.ops.idto3d.pin_drag(pin=0, pixel=(2000, 100)), "Nobody has such a head")
@@ -235,7 +256,7 @@ def main() -> None:
     assert obj["idto3d"]["folder"] == "//head" and session.read(obj)[0] == folder
     assert session.get() is None and len(obj.idto3d_match.pins) == 1 and stage.matched(scene) == obj
     link = Link(backend(fake))
-    match = session.start(obj, folder, fit, paths, link)
+    match = session.start(scene, folder, fit, paths, link)
     pump.take(link.wait(match.first))
     assert np.allclose(key_places(obj), last, atol=1e-7)  # what the pins have done is not done twice
     assert bpy.ops.idto3d.pins_clear() == {"FINISHED"}
