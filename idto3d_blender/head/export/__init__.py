@@ -118,6 +118,8 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append(f"{choice.preset.title} gets the head without its animation")
     if choice.animation and any(motion.left_strips(owner) for owner in (obj.data.shape_keys, stage.armature_of(obj))):
         lines.append("Strips stay behind: bake them into one action first (NLA Editor, Strip > Bake Action)")
+    if driven := motion.driven(obj.data.shape_keys):
+        lines.append(f"Drivers move {', '.join(driven)}: in the file they stay at rest unless you key them")
     if choice.preset.format == "USD":
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []

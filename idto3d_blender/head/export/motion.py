@@ -7,6 +7,8 @@ from typing import Any
 
 import bpy
 
+from ..rig_keys import is_twin
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -65,6 +67,15 @@ def left_strips(owner: Any) -> bool:
 
 def _strips(data: Any) -> list[Any]:
     return [strip for track in data.nla_tracks if not track.mute for strip in track.strips if not strip.mute]
+
+
+def driven(keys: Any) -> list[str]:
+    """The shape keys that drivers move, but for those that bones of our rig do."""
+    data = keys.animation_data if keys is not None else None
+    if data is None:
+        return []
+    moved = {curve.data_path for curve in data.drivers if not curve.mute}
+    return [key.name for key in keys.key_blocks if not is_twin(key.name) and key.path_from_id("value") in moved]
 
 
 def name_of(*owners: Any) -> str:
