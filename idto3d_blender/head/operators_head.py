@@ -8,7 +8,7 @@ import bpy
 
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
-from . import clean_neck, life_size, mirror, naming, rig
+from . import blend_materials, clean_neck, life_size, mirror, naming, rig
 from .import_head import JOB, is_head
 
 _FRAMES = 24
@@ -86,6 +86,25 @@ class IDTO3D_OT_life_size(HeadOperator, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         life_size.restore(context.scene, context.object)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_own_materials(HeadOperator, bpy.types.Operator):
+    """Let wrinkles and colours follow this head's own sliders: a copy that Blender made follows those of the head that
+    it was copied from"""
+
+    bl_idname = "idto3d.own_materials"
+    bl_label = "Follow Its Own Sliders"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        if not blend_materials.strange(context.object):
+            yield "Its wrinkles follow its own sliders"
+
+    def execute(self, context: Any) -> set[str]:
+        blend_materials.make_own(context.object)
         return {"FINISHED"}
 
 
@@ -303,6 +322,7 @@ _CLASSES = (
     IDTO3D_OT_cut_neck,
     IDTO3D_OT_rename_head,
     IDTO3D_OT_life_size,
+    IDTO3D_OT_own_materials,
     IDTO3D_OT_reset_expressions,
     IDTO3D_OT_test_animation,
     IDTO3D_OT_clear_animation,
