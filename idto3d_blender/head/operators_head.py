@@ -8,7 +8,7 @@ import bpy
 
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
-from . import blend_materials, clean_neck, life_size, mirror, naming, rig
+from . import blend_materials, clean_neck, life_size, mirror, naming, rig, separate
 from .import_head import JOB, is_head
 
 _FRAMES = 24
@@ -44,7 +44,7 @@ def select_only(context: Any, obj: Any) -> None:
 
 
 class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
-    """Rename the head, and with it its collection, mesh, materials and images"""
+    """Rename the head, and with it its collection, mesh, materials and images, but for what another head has, too"""
 
     bl_idname = "idto3d.rename_head"
     bl_label = "Rename Head"
@@ -60,12 +60,15 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
         if not self.name.strip():
             self.report({"WARNING"}, "A head needs a name")
             return {"CANCELLED"}
-        if context.object.name != self.name.strip():
-            context.object.name = self.name.strip()
-        naming.name_after(context.object)
-        made = rig.rig_of(context.object)
-        if made is not None:
-            made.name = made.data.name = f"{context.object.name} rig"
+        obj = context.object
+        if obj.name != self.name.strip():
+            obj.name = self.name.strip()
+        others = [other for other in bpy.data.objects if is_head(other) and obj not in separate.origins(other)]
+        shared = [(*head.data.materials, *naming.images(head), *head.users_collection) for head in others]
+        naming.name_after(obj, {block for of_head in shared for block in of_head})
+        made = rig.rig_of(obj)
+        if made is not None and made not in map(rig.rig_of, others):
+            made.name = made.data.name = f"{obj.name} rig"
         return {"FINISHED"}
 
 

@@ -5,6 +5,7 @@ The skin's object has the sliders; the keys of the others follow it by drivers. 
 hidden, so that it can be had back.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -29,6 +30,19 @@ def is_part(obj: Any) -> bool:
 def parts_of(obj: Any) -> list[Any]:
     """The objects that a head was separated into, of which ``obj`` is one; ``obj`` alone where it was not."""
     return [other for other in bpy.data.objects if other.get(WHOLE) == obj[WHOLE]] if is_part(obj) else [obj]
+
+
+def origins(obj: Any) -> Iterator[Any]:
+    """A form of a head, the form that it was made from, and so on to the full head in one piece."""
+    while obj is not None:
+        yield obj
+        obj = obj.get(WHOLE) or obj.get(densities.FROM)
+
+
+def forms(obj: Any) -> list[Any]:
+    """All forms of a head: the full one, thinner ones, and the parts of these."""
+    *_, full = origins(obj)
+    return [other for other in bpy.data.objects if full in origins(other)]
 
 
 def separate(head: Any, by_part: bool) -> Steps[list[Any]]:

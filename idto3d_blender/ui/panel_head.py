@@ -128,9 +128,8 @@ class IDTO3D_PT_scene(panel_parts.HeadBox, bpy.types.Panel):
         row.label(icon="LIGHT")
         for name in light_rigs.RIGS:
             row.operator("idto3d.light_rig", text=name.capitalize()).rig = name
-        lit = any(own_collection.is_ours(child, light_rigs.KIND) for child in context.scene.collection.children)
         last = row.row(align=True)
-        last.enabled = lit
+        last.enabled = own_collection.is_there(context.scene, light_rigs.KIND)
         last.operator("idto3d.remove_lights", text="", icon="X")
         # What most decides whether skin looks as in the photo, and hidden among a render's settings.
         row = layout.split(factor=0.45)

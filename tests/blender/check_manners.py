@@ -59,9 +59,36 @@ def check_rename(head: Any) -> None:
     assert outside.filepath == str(WORK / "mine.png") and (WORK / "mine.png").is_file()
 
 
+def check_forms() -> None:
+    """Densities and parts of a head share materials: none is renamed from under another, and all become life-size."""
+    for separated in (False, True):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+        full = bpy.context.object
+        assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+        half, before = bpy.context.object, [*blocks(full)]
+        assert bpy.ops.idto3d.rename_head(name="thin") == {"FINISHED"}
+        assert [*blocks(full)] == before, "what the full head has, too, was renamed"
+        assert (half.data.name, half.data.materials[0].name) == ("thin", "thin skin")
+        if separated:
+            assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+        deep = [(own, depth_of(own)) for own in bpy.data.materials]
+        # As if from a file of another unit.
+        bpy.context.scene.unit_settings.scale_length = 0.01
+        assert bpy.ops.idto3d.life_size() == {"FINISHED"}
+        assert len(deep) == (6 if separated else 5)
+        assert all(abs(depth_of(own) - 100 * depth) < 1e-4 for own, depth in deep), [own.name for own, _ in deep]
+        tall = [obj.scale.z for obj in bpy.context.scene.objects if obj.visible_get()]
+        assert np.allclose(tall, 100), tall
+
+def depth_of(own: Any) -> float:
+    """How far light goes into a material."""
+    return float(material.principled(own.node_tree).inputs["Subsurface Scale"].default_value)
+
+
 def check_copy() -> None:
-    """A copy by Blender's own Duplicate follows the sliders of the head that it was copied from, which is told; then its
-    own. That one follows its own as before, also when it was copied and is gone."""
+    """A copy by Blender's own Duplicate follows the sliders of the head that it was copied from, which is told; then
+    its own. That one follows its own as before, also when it was copied and is gone."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
     first = bpy.context.object
@@ -269,6 +296,7 @@ def main() -> None:
     check_other_unit()
     check_unit()
     check_copy()
+    check_forms()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     check_place()
     check_cut()
