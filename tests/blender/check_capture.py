@@ -6,6 +6,7 @@
 
 import json
 import math
+import subprocess
 import sys
 import time
 from functools import partial
@@ -297,7 +298,16 @@ def check_videos(head: Any) -> None:
     refused(partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), "E_PACK_MISSING")
     pack.mkdir()
     (pack / "pack.json").write_text('{"name": "own"}', encoding="utf-8")
+    folder = takes.preferences.get().heads_folder / takes.FOLDER
     takes.start(video, head, launch)
+    # Another Blender reads a video of that name, too.
+    theirs = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import bpy; "
+         "import idto3d_blender; idto3d_blender.register(); from idto3d_blender.capture import takes; "
+         "print('file', takes._new_file('film'))"], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"file {folder / 'film-2.csv'}\n" in theirs.stdout, theirs
+    (folder / "film-2.csv").unlink()
     finish()
     take = takes.state.take
     assert takes.state.problem is None and take is not None and takes.state.name == "film", takes.state
@@ -317,6 +327,7 @@ def check_videos(head: Any) -> None:
     assert bpy.ops.idto3d.capture_cancel() == {"FINISHED"}
     finish()
     assert takes.running() is None and takes.state.problem is None
+    assert [file.name for file in folder.iterdir()] == ["film.csv"], "files of what came to nothing are left"
     state.setup = Mock()
     for read in (partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), bpy.ops.idto3d.capture_camera):
         refused(read, "set-up is running")
