@@ -123,25 +123,35 @@ def _undone(*_: Any) -> None:
 
 
 @bpy.app.handlers.persistent
+def _appended(context: Any, *_: Any) -> None:
+    """Heads from a file that was saved while they were matched are not matched here."""
+    stage.give_back({}, [item.id for item in context.import_items if item.id_type == "OBJECT" and item.id is not None])
+
+
+@bpy.app.handlers.persistent
 def _loaded(*_: Any) -> None:
     session.stop()
     viewport.forget()
 
 
+_HANDLERS = (
+    ("undo_post", _undone),
+    ("redo_post", _undone),
+    ("load_post", _loaded),
+    *((("blend_import_post", _appended),) if bpy.app.version >= (4, 3) else ()),
+)
+
+
 def register() -> None:
-    bpy.app.handlers.undo_post.append(_undone)
-    bpy.app.handlers.redo_post.append(_undone)
-    bpy.app.handlers.load_post.append(_loaded)
+    for name, handler in _HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
 
 
 def unregister() -> None:
     session.stop()
     if bpy.app.timers.is_registered(_timer):
         bpy.app.timers.unregister(_timer)
-    for handlers, ours in (
-        (bpy.app.handlers.undo_post, _undone),
-        (bpy.app.handlers.redo_post, _undone),
-        (bpy.app.handlers.load_post, _loaded),
-    ):
-        if ours in handlers:
-            handlers.remove(ours)
+    for name, handler in _HANDLERS:
+        handlers = getattr(bpy.app.handlers, name)
+        if handler in handlers:
+            handlers.remove(handler)

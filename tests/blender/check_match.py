@@ -149,6 +149,26 @@ def check_pack(obj: Any, folder: Path) -> None:
     obj["idto3d"]["folder"] = str(folder)
 
 
+def copy_of(obj: Any, linked: bool) -> Any:
+    """As Blender's Duplicate makes one."""
+    blender_session.select(obj)
+    assert bpy.ops.object.duplicate(linked=linked) == {"FINISHED"}
+    made = bpy.context.object
+    blender_session.select(obj)
+    return made
+
+
+def check_appended(file: Path, keys: list[str]) -> None:
+    """A head from a file that was saved during a match is a head as any other."""
+    there, before = set(bpy.data.objects), bpy.context.object
+    assert bpy.ops.wm.append(directory=f"{file}/Object/", filename="head") == {"FINISHED"}
+    made = set(bpy.data.objects) - there
+    (head,) = (one for one in made if one.type == "MESH")
+    assert [key.name for key in head.data.shape_keys.key_blocks] == keys and not head.show_only_shape_key
+    bpy.data.batch_remove(made)
+    blender_session.select(before)
+
+
 def check_refused(obj: Any) -> None:
     """Another folder without photos is not kept; what was made from no photos, or is not the mesh of them, is told."""
     kept = obj["idto3d"]["folder"]
@@ -279,7 +299,10 @@ def main() -> None:
     assert problem is not None and problem.code == "E_BACKEND_DIED"
     assert not bpy.ops.idto3d.pin_drag.poll()
 
-    # everything is given back, whatever the head is called by now
+    # everything is given back, whatever the head is called by now, and to its copies
+    copies = [copy_of(obj, linked) for linked in (False, True)]
+    file = WORK / "matched.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file), copy=True)
     obj.name = "renamed"
     assert stage.matched(scene) == obj
     assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
@@ -287,6 +310,11 @@ def main() -> None:
     after = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
     assert after == before and stage.KEY not in scene
     assert [key.name for key in obj.data.shape_keys.key_blocks] == keys and not obj.show_only_shape_key
+    for copy in copies:
+        assert [key.name for key in copy.data.shape_keys.key_blocks] == keys and not copy.show_only_shape_key
+        bpy.data.objects.remove(copy)
+    if bpy.app.version >= (4, 3):
+        check_appended(file, keys)
     assert len(bpy.data.objects) == objects and not [c for c in bpy.data.cameras if c.name.startswith("head")]
     assert not [i for i in bpy.data.images if i.name.startswith(("photo", "moved"))], list(bpy.data.images)
     check_pack(obj, folder)
