@@ -58,6 +58,16 @@ else:
     say(type="warning", job=job, code="W_VIDEO_FACE_LOST", message="Seen in half of the frames.")
     say(type="done", job=job, take=asked["out"])
 """
+# Without Blender's own end, which not every system lets a module come to.
+ANOTHER = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+import bpy, idto3d_blender
+idto3d_blender.register()
+from idto3d_blender.capture import takes
+print("file", takes._new_file("film"), flush=True)
+os._exit(0)
+"""
 
 
 def csv_of(name: str, seconds: float = 2.0, rate: float = 60.0, **columns: Any) -> Path:
@@ -301,11 +311,7 @@ def check_videos(head: Any) -> None:
     folder = takes.preferences.get().heads_folder / takes.FOLDER
     takes.start(video, head, launch)
     # Another Blender reads a video of that name, too.
-    theirs = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import bpy; "
-         "import idto3d_blender; idto3d_blender.register(); from idto3d_blender.capture import takes; "
-         "print('file', takes._new_file('film'))"], capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    theirs = subprocess.run([sys.executable, "-c", ANOTHER], capture_output=True, text=True, timeout=60)
     assert f"file {folder / 'film-2.csv'}\n" in theirs.stdout, theirs
     (folder / "film-2.csv").unlink()
     finish()
