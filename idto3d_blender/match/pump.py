@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answers of the backend reach the file: by a timer while nothing is dragged, by the drag itself otherwise."""
 
+import contextlib
 import traceback
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -16,6 +19,8 @@ from . import session, viewport
 from .link import Answer
 
 _PAUSE = 0.05
+_LAID = "idto3d_laid"
+"""Property of an image: a checksum of the file that a projection has put into it."""
 
 listener: Callable[[Answer], None] | None = None
 """A drag that wants the answers for itself."""
@@ -78,6 +83,8 @@ def take_maps(match: session.Match) -> None:
             image = by_role.get(f"{material.name}_{kind}")
             if image is not None:
                 data = files.images[file]
+                _keep_painted(image, match.bundle / file)
+                image[_LAID] = _mark(data)
                 image.pack(data=data, data_len=len(data))
                 image.buffers_free()
                 image.gl_free()
@@ -85,6 +92,25 @@ def take_maps(match: session.Match) -> None:
     if layer is not None and files.seen is not None and len(layer.data) == len(files.seen):
         layer.data.foreach_set("value", files.seen)
     viewport.redraw()
+
+
+def _keep_painted(image: Any, made: Path) -> None:
+    """What somebody has painted on a map stays in the file, as a picture of its own. made: the map as the head came."""
+    data = image.packed_file.data if image.packed_file is not None else b""
+    with contextlib.suppress(OSError):
+        laid = image.get(_LAID) or _mark(made.read_bytes())
+        if not image.is_dirty and _mark(data) == laid:
+            return
+    if image.is_dirty:
+        image.pack()
+    kept = image.copy()
+    kept.name, kept.use_fake_user = f"{image.name} painted", True
+    for name in (naming.ROLE, _LAID):
+        kept.pop(name, None)
+
+
+def _mark(data: bytes) -> str:
+    return f"{zlib.crc32(data):08x}"
 
 
 def _timer() -> float | None:

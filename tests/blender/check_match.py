@@ -265,6 +265,19 @@ def main() -> None:
     assert (WORK / "head pinned 1" / "head.json").is_file() and match.bundle == bundle
     image = next(image for image in naming.images(obj) if image[naming.ROLE] == "skin_albedo")
     assert np.allclose(np.array(image.pixels[:3]) * 255, fake_pins.PROJECTED, atol=1)
+    assert not [one for one in bpy.data.images if "painted" in one.name], "nobody has painted"
+    # What was painted on a map is still there when it is laid anew, painted in this session or before.
+    for red in (0.8, 0.4):
+        pixels = np.array(image.pixels[:], np.float32)
+        pixels[0] = red
+        image.pixels.foreach_set(pixels)
+        if red < 0.5:
+            image.pack()
+        assert bpy.ops.idto3d.match_project(wait=True) == {"FINISHED"}
+        assert np.allclose(np.array(image.pixels[:3]) * 255, fake_pins.PROJECTED, atol=1)
+    painted = [one for one in bpy.data.images if "painted" in one.name]
+    assert [round(one.pixels[0], 1) for one in painted] == [0.8, 0.4] and all(one.packed_file for one in painted)
+    bpy.data.batch_remove(painted)
 
     # pins are in the file
     file = WORK / "file.blend"
