@@ -222,13 +222,14 @@ def without_faces(mesh: Any, chosen: NDArray[np.bool_]) -> Any:
 
 
 def take_pose(made: Any, other: Any) -> None:
-    """Place ``made`` where ``other`` is and hang it on the same parent, with the same values and animation of its
-    keys."""
+    """Place ``made`` where ``other`` is and hang it on the same parent, with the same animation, and the same values
+    and animation of its keys."""
     keys = other.data.shape_keys
     for block in made.data.shape_keys.key_blocks[1:]:
         if block.name in keys.key_blocks:
             block.value = keys.key_blocks[block.name].value
     hand_over.give_motion(keys, made.data.shape_keys)
+    hand_over.give_motion(other, made)
     made.parent, made.parent_type, made.parent_bone = other.parent, other.parent_type, other.parent_bone
     made.matrix_parent_inverse = other.matrix_parent_inverse
     made.matrix_basis = other.matrix_basis

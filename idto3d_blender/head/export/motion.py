@@ -5,8 +5,7 @@ scene's frames."""
 from dataclasses import dataclass
 from typing import Any
 
-import bpy
-
+from .. import hand_over
 from ..rig_keys import is_twin
 
 
@@ -94,7 +93,7 @@ def hand_on(given: Any, made: Any, scale: float = 1.0) -> None:
     slot = getattr(before.source, "action_slot", None)  # from 4.4 on
     if slot is not None:
         after.action_slot = after.action.slots[slot.identifier]
-    curves = _curves(after)
+    curves = hand_over.curves_of(after)
     for curve in list(curves):
         if not curve.data_path.startswith(("pose.bones", "key_blocks")):
             curves.remove(curve)
@@ -103,12 +102,3 @@ def hand_on(given: Any, made: Any, scale: float = 1.0) -> None:
         for point in curve.keyframe_points if (up, before.begin) != (1.0, 0.0) else ():
             for place in (point.co, point.handle_left, point.handle_right):
                 place.x, place.y = place.x + before.begin, place.y * up
-
-
-def _curves(data: Any) -> Any:
-    if bpy.app.version < (4, 4):
-        return data.action.fcurves
-    bags = [
-        bag for layer in data.action.layers for strip in layer.strips if (bag := strip.channelbag(data.action_slot))
-    ]
-    return bags[0].fcurves if bags else []
