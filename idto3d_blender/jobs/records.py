@@ -83,6 +83,11 @@ class Records:
             reverse=True,
         )
 
+    def is_unfinished(self, job_id: str) -> bool:
+        """Some process makes this job's head, or may still."""
+        record = _read(self.folder / f"{job_id}.json")
+        return record is not None and record.state != "done" and record.resumable
+
     def promised(self) -> set[str]:
         """Where jobs of any process will put, or may still put, their bundles. Reads the disk: not for a panel's
         draw."""

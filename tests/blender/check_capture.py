@@ -26,6 +26,7 @@ from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
+from idto3d_blender.ui import preferences
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused
@@ -368,7 +369,7 @@ def check_videos(head: Any) -> None:
     refused(partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), "E_PACK_MISSING")
     pack.mkdir()
     (pack / "pack.json").write_text('{"name": "own"}', encoding="utf-8")
-    folder = takes.preferences.get().heads_folder / takes.FOLDER
+    folder = preferences.get().heads_folder / takes.FOLDER
     takes.start(video, head, launch)
     # Another Blender reads a video of that name, too.
     theirs = subprocess.run([sys.executable, "-c", ANOTHER], capture_output=True, text=True, timeout=60)
