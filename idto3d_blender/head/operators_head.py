@@ -15,8 +15,8 @@ _FRAMES = 24
 
 
 class HeadOperator(ExplainedPoll):
-    """Works on the active object, a head of ours, in object mode; changes: the head itself; remakes: its mesh, which
-    neither a job nor sliders of people may change meanwhile."""
+    """Works on the active object, a head of ours, in object mode; changes: the head itself; remakes: its mesh, or reads
+    it for long, which neither a job nor sliders of people may change meanwhile."""
 
     changes = True
     remakes = False
