@@ -239,6 +239,49 @@ def check_separate(head: Any) -> None:
         assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)
 
 
+def check_copies(folder: Path) -> None:
+    """Blender's own copies of a thinner head, and of all parts of one, are heads for themselves."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(folder)) == {"FINISHED"}
+    full = bpy.context.object
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    half = bpy.context.object
+    copy = copied([half])[0]
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    other = bpy.context.object
+    assert other != full and full.hide_get() and not half.hide_get() and copy.hide_get() and not other.hide_get()
+    assert (other.location.x, full.location.x, len(other.data.polygons)) == (5.0, 0.0, len(full.data.polygons))
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"} and bpy.context.object == copy
+    blender_session.select(half)
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    first = bpy.context.object
+    parts = separate.parts_of(first)
+    second, *_ = copies = copied(parts)
+    assert set(separate.parts_of(second)) == set(copies) and set(separate.parts_of(first)) == set(parts)
+    blender_session.select(second)
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"}
+    made = bpy.context.object
+    assert made != full and made.location.x == 5.0 and set(separate.parts_of(first)) == set(parts)
+    assert full.hide_get() and not made.hide_get() and len(made.data.polygons) == len(full.data.polygons)
+    blender_session.select(first)
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == full and full.location.x == 0.0
+
+
+def copied(objects: list[Any]) -> list[Any]:
+    """Blender's copies of objects, moved aside, in their order; the first is the active one."""
+    blender_session.select(*objects)
+    before = set(bpy.data.objects)
+    assert bpy.ops.object.duplicate() == {"FINISHED"}
+    made = {obj.name.rpartition(".")[0]: obj for obj in set(bpy.data.objects) - before}
+    for obj in made.values():
+        obj.location.x = 5.0
+    ordered = [made[obj.name] for obj in objects]
+    blender_session.select(ordered[0])
+    bpy.context.view_layer.update()
+    return ordered
+
+
 def parts_of(head: Any) -> list[int]:
     part = np.zeros(len(head.data.polygons), np.int32)
     head.data.attributes["part"].data.foreach_get("value", part)
@@ -257,6 +300,7 @@ def main() -> None:
     check_parts_of_half(full)
     check_multires(full)
     check_outdated(full)
+    check_copies(WORK / "anna")
     idto3d_blender.unregister()
     blender_session.leave()
 
