@@ -77,6 +77,12 @@ def driven(keys: Any) -> list[str]:
     return [key.name for key in keys.key_blocks if not is_twin(key.name) and key.path_from_id("value") in moved]
 
 
+def held(armature: Any) -> list[str]:
+    """The bones that constraints move."""
+    bones = armature.pose.bones if armature is not None else ()
+    return [bone.name for bone in bones if any(not one.mute and one.influence > 0 for one in bone.constraints)]
+
+
 def name_of(*owners: Any) -> str:
     """What the animation of keys and armature is called: as the first action of them that is `played`."""
     return next((one.source.action.name for owner in owners if (one := played(owner)) is not None), "Animation")
