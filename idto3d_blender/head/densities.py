@@ -242,6 +242,9 @@ def take_pose(made: Any, other: Any) -> None:
             block.value = keys.key_blocks[block.name].value
     hand_over.give_motion(keys, made.data.shape_keys)
     hand_over.give_motion(other, made)
+    made.constraints.clear()
+    for constraint in other.constraints:
+        made.constraints.copy(constraint)
     made.parent, made.parent_type, made.parent_bone = other.parent, other.parent_type, other.parent_bone
     made.matrix_parent_inverse = other.matrix_parent_inverse
     made.matrix_basis = other.matrix_basis

@@ -99,7 +99,7 @@ def check_deleted(full: Any) -> None:
 
 
 def check_motion(full: Any) -> None:
-    """What moves the keys of one density, and what it hangs on, is the other's, too."""
+    """What moves one density and its keys, and what it hangs on, is the other's, too."""
     empty = bpy.data.objects.new("hangs on", None)
     bpy.context.scene.collection.objects.link(empty)
     for density, value in (("HALF", 0.25), ("FULL", 0.75)):
@@ -112,10 +112,15 @@ def check_motion(full: Any) -> None:
         strip = keys.animation_data.nla_tracks.new().strips.new("stretch", 11, keys.animation_data.action.copy())
         strip.mute = True
         shown.parent = empty
+        shown.animation_data_clear()
+        shown.keyframe_insert("location", frame=1)
+        shown.constraints.new("LIMIT_SCALE").name = density
         assert bpy.ops.idto3d.change_density(density="HALF" if density == "FULL" else "FULL") == {"FINISHED"}
         other = bpy.context.object
         data = other.data.shape_keys.animation_data
         assert other != shown and other.parent == empty and data.action == keys.animation_data.action
+        assert other.animation_data.action == shown.animation_data.action, "it stands still"
+        assert [one.name for one in other.constraints] == [one.name for one in shown.constraints]
         (track,) = data.nla_tracks
         assert track.strips[0].action == strip.action and track.strips[0].frame_start == 11 and track.strips[0].mute
         other.data.shape_keys.key_blocks["smile"].value = 0.0
@@ -123,6 +128,8 @@ def check_motion(full: Any) -> None:
         assert other.data.shape_keys.key_blocks["smile"].value == value
     for obj in (shown, other):
         obj.data.shape_keys.animation_data_clear()
+        obj.animation_data_clear()
+        obj.constraints.clear()
         obj.parent = None
     bpy.data.objects.remove(empty)
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
