@@ -15,7 +15,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..head import mesh_data
+from ..head import mesh_data, separate
 from ..jobs import driver, packs, session, setup_backend
 from ..jobs.job import Job, Launch
 from ..jobs.snapshot import Problem, Snapshot
@@ -60,6 +60,7 @@ def start(video: Path, head: Any, launch: Callable[[str, Mapping[str, Any]], Lau
     job_id = f"capture-{uuid.uuid4().hex[:8]}"
     request: dict[str, Any] = {"type": "capture", "video": str(video)}
     if head is not None:
+        *_, head = separate.origins(head)  # the backend knows the face in the mesh that it has made
         request["pack"] = packs.pack_of(head)
         request["head"] = str(_write_head(head, session.get().folder / "previews" / job_id))
     state.out = _new_file(video.stem)

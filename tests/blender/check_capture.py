@@ -379,6 +379,15 @@ def check_videos(head: Any) -> None:
     take = takes.state.take
     assert takes.state.problem is None and take is not None and takes.state.name == "film", takes.state
     assert takes.state.warnings[0].code == "W_VIDEO_FACE_LOST" and take.shapes[:, SHAPES.index("jawOpen")].max() == 1
+    # A thinner head's face is the full one's.
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    job = takes.start(video, bpy.context.object, launch)
+    finish()
+    assert takes.state.problem is None
+    with np.load(jobs.get().folder / "previews" / job.id / "head.npz") as written:
+        assert len(written["vertices"]) == len(head.data.vertices) > len(bpy.context.object.data.vertices)
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    (folder / "film-2.csv").unlink()
     takes.start(WORK / "refused.mp4", None, launch)
     finish()
     assert takes.state.problem is not None and takes.state.problem.code == "E_VIDEO_NO_FACE"
