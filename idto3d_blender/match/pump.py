@@ -96,10 +96,10 @@ def take_maps(match: session.Match) -> None:
 
 def _keep_painted(image: Any, made: Path) -> None:
     """What somebody has painted on a map stays in the file, as a picture of its own. made: the map as the head came."""
-    data = image.packed_file.data if image.packed_file is not None else b""
     with contextlib.suppress(OSError):
-        laid = image.get(_LAID) or _mark(made.read_bytes())
-        if not image.is_dirty and _mark(data) == laid:
+        packed = image.packed_file
+        data = packed.data if packed is not None else Path(bpy.path.abspath(image.filepath)).read_bytes()
+        if not image.is_dirty and _mark(data) == (image.get(_LAID) or _mark(made.read_bytes())):
             return
     if image.is_dirty:
         image.pack()

@@ -275,6 +275,11 @@ def main() -> None:
             image.pack()
         assert bpy.ops.idto3d.match_project(wait=True) == {"FINISHED"}
         assert np.allclose(np.array(image.pixels[:3]) * 255, fake_pins.PROJECTED, atol=1)
+    unpacked = WORK / "unpacked.png"
+    unpacked.write_bytes(image.packed_file.data)
+    image.filepath_raw = str(unpacked)
+    image.unpack(method="REMOVE")
+    assert image.packed_file is None and bpy.ops.idto3d.match_project(wait=True) == {"FINISHED"}
     painted = [one for one in bpy.data.images if "painted" in one.name]
     assert [round(one.pixels[0], 1) for one in painted] == [0.8, 0.4] and all(one.packed_file for one in painted)
     bpy.data.batch_remove(painted)
