@@ -324,7 +324,9 @@ def check_other_window(state: session.Session) -> None:
     assert generate.new_folder(WORK / "heads", "shared").name == "shared-2"
     refused(lambda: bpy.ops.idto3d.forget_job(job=job), "E_JOB_ELSEWHERE")
     refused(lambda: bpy.ops.idto3d.resume_job(job=job), "another Blender")
+    refused(bpy.ops.idto3d.remove_backend, "E_JOB_ELSEWHERE")
     other.unlock()
+    assert not state.jobs.records.others_at_work()
     assert bpy.ops.idto3d.forget_job(job=job) == {"FINISHED"}
     assert generate.new_folder(WORK / "heads", "shared").name == "shared"
 
