@@ -68,6 +68,7 @@ def test_a_photo_becomes_a_valid_bundle(run: tuple[Path, list[Event]], config: G
     bundle = run[0]
     validate(bundle)
     head = read_bundle(bundle)
+    assert head.fit is not None and head.fit.pack == str(config.pack)
     assert head.expressions[:2] == ("smile", "mouth_stretch") and len(head.expressions) == 2 + 52 + 15
     assert head.expression_groups == ("expression",) * 2 + ("arkit",) * 52 + ("viseme",) * 15
     assert {"skin", "eyes", "hair"} <= {m.name for m in head.materials}

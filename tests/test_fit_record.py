@@ -72,10 +72,11 @@ def test_cameras_come_back_from_the_file() -> None:
 
 
 def test_a_bundle_carries_the_fit(tmp_path: Path) -> None:
-    fit, _, _ = recorded()
+    fit = replace(recorded()[0], pack="/packs/own")
     back = read_bundle(write_bundle(replace(example(), fit=fit), tmp_path / "head")).fit
     assert back is not None and fit_text(back) == fit_text(fit)
     assert back.photos[0].path == "/photos/ä.jpg" and back.photos[0].sha256 == "ab12"
+    assert back.pack == "/packs/own"
     assert coefficients(MODEL, back.photos[0].expression) == pytest.approx(MODEL.expression_vector({"jawOpen": 0.5}))
     assert read_bundle(write_bundle(example(), tmp_path / "head")).fit is None  # an older one's does not stay behind
 

@@ -113,6 +113,16 @@ def test_expressions_of_the_manifest(folder: Path) -> None:
         assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT", expressions
 
 
+@pytest.mark.parametrize("name", ["jawOpen", "jawopen", "viseme_aa", "rig_jawOpen", "Basis"])
+def test_an_expression_is_no_key_that_a_head_has_besides(folder: Path, name: str) -> None:
+    manifest = folder / "pack.json"
+    good = json.loads(manifest.read_text())
+    expressions = {**good["expressions"], name: {"text": "a", "weights": {}}}
+    manifest.write_text(json.dumps({**good, "expressions": expressions}))
+    with pytest.raises(UserError, match=f"E_PACK_FORMAT.* an expression cannot be named '{name}'"):
+        read_pack(folder)
+
+
 def test_every_file_counts(folder: Path) -> None:
     (folder / ".hidden").write_text("of the system's")
     (folder / ".git").mkdir()

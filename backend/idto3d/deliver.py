@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .bundle import SKIN, Bundle, PhotoScore, to_uint8
@@ -20,13 +20,14 @@ from .verdict import verdict_of
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What a head was made from."""
+    """What a head was made from; own_pack: the pack's folder, "" for the starter pack."""
 
     subject: Subject
     start: Start
     pack: Pack
     seed: int
     settings: Mapping[str, Any]
+    own_pack: str
 
 
 def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: Mapping[str, Any]) -> Bundle:
@@ -57,5 +58,5 @@ def to_bundle(head: Head, origin: Origin, timings: Mapping[str, float], report: 
         timings={k: round(v, 2) for k, v in timings.items()},
         licence="The head is yours; the likeness is the person's.",
         consent="Only use photos of people who agreed.",
-        fit=record_fit(start.model, fitted.fit, fitted.faces),
+        fit=replace(record_fit(start.model, fitted.fit, fitted.faces), pack=origin.own_pack),
     )

@@ -107,7 +107,7 @@ def generate(
         _import_stages_aside()
     sketch = understand(subject, pack, nets, config, clock, live)
     give_back()
-    origin = Origin(subject, sketch.start, pack, config.seed, settings(config))
+    origin = Origin(subject, sketch.start, pack, config.seed, settings(config), own_pack(config))
     work = job_folder(out, photos, config)
     with ThreadPoolExecutor(1) as beside:
         kept = beside.submit(keep_sketch, origin, sketch.offsets, clock, live) if live is not None else None
@@ -270,6 +270,12 @@ def warn(events: Events, notices: Sequence[Notice]) -> None:
 def settings(config: GenerateConfig) -> dict[str, Any]:
     """The settings that head.json records."""
     return {"prompt": config.prompt, "quality": config.quality, "texture_size": config.size}
+
+
+def own_pack(config: GenerateConfig) -> str:
+    """The folder of a pack that did not come with the program; "" for the one that did."""
+    folder = Path(config.pack).resolve()
+    return "" if folder == STARTER_PACK else str(folder)
 
 
 def job_folder(out: str | Path, photos: Sequence[str | Path], config: GenerateConfig) -> Path:

@@ -84,11 +84,13 @@ def close_up(landmarks: NDArray[Any]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, eq=False)
 class FitFile:
-    """identity (M,) in standard deviations of the head model; resting: what the face at rest has of expressions."""
+    """identity (M,) in standard deviations of the head model; resting: what the face at rest has of expressions; pack:
+    folder of the pack that the head model is of, "" for the starter pack."""
 
     identity: Array
     resting: Mapping[str, float]
     photos: tuple[FitPhoto, ...]
+    pack: str = ""
 
 
 def fit_text(fit: FitFile) -> str:
@@ -114,6 +116,7 @@ def fit_text(fit: FitFile) -> str:
     ]
     whole = {
         "format_version": FORMAT_VERSION,
+        "pack": fit.pack,
         "identity": _rounded(fit.identity, 6),
         "resting": _named(fit.resting),
         "photos": photos,
@@ -133,7 +136,8 @@ def read_fit(file: Path) -> FitFile:
         identity = _array(given["identity"], (len(given["identity"]),))
         if not 0 < len(identity) <= _MOST["identity"] or len(given["photos"]) > _MOST_PHOTOS:
             raise _bad("it has too many numbers")
-        return FitFile(identity, _names(given["resting"]), tuple(_photo(one) for one in given["photos"]))
+        photos = tuple(_photo(one) for one in given["photos"])
+        return FitFile(identity, _names(given["resting"]), photos, _text(given.get("pack", "")))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise _bad(f"{type(error).__name__} {str(error)[:100]}") from error
     except (RecursionError, MemoryError) as error:

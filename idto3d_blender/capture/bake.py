@@ -45,7 +45,7 @@ class Baked:
 def is_tweaked(obj: Any) -> bool:
     """A strip of what a bake would move is in tweak mode, and its action held."""
     rig = target.rig_of(obj)
-    owners = (obj.data.shape_keys, obj.parent, rig, *([rig.parent] if rig is not None else []))
+    owners = (obj, obj.data.shape_keys, obj.parent, rig, *([rig.parent] if rig is not None else []))
     return any(owner is not None and owner.animation_data and owner.animation_data.use_tweak_mode for owner in owners)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import bpy
 
+from ..head import carrier
+from ..head.bundle import BundleError
 from ..head.import_head import is_head
 from ..head.operators_head import HeadOperator
 from ..jobs import session
@@ -106,6 +108,9 @@ def _read(operator: Any, context: Any, video: Path) -> set[str]:
         return {"CANCELLED"}
     try:
         job = takes.start(video, head)
+    except BundleError as error:
+        operator.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+        return {"CANCELLED"}
     except OSError as error:
         operator.report({"ERROR"}, f"Nothing can be saved: {error.strerror or error} (E_OUT_NOT_WRITABLE)")
         return {"CANCELLED"}
@@ -184,12 +189,15 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         if animation.is_animated(obj):
             animation.clear(obj)  # the take comes in its place, and the scene's frames are its own again
         wanted = bake.Wanted(takes.state.name, given.as_strip, given.head, given.eyes)
+        moved = carrier.is_moved(obj)
         baked = bake.bake(context, obj, treated, wanted)
         first, last = int(treated.frames[0]), int(treated.frames[-1])
         if self.set_range:
             context.scene.frame_start, context.scene.frame_end = max(0, first), max(0, last)
         context.scene.frame_set(first)
         self.report({"INFO"}, f"{baked.action}: frames {first} to {last}")
+        if moved and not carrier.is_moved(obj):
+            self.report({"INFO"}, carrier.TOLD.format(obj.name))
         for names, why in ((baked.missing, "this head has no keys for"), (baked.driven, "drivers keep the take from")):
             if names:
                 shown = ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The take that is loaded, and the job that reads a video for one. It belongs to the running Blender, not to a file."""
 
+import contextlib
+import itertools
 import math
 import re
 import traceback
@@ -13,8 +15,8 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..head import mesh_data
-from ..jobs import driver, session, setup_backend
+from ..head import mesh_data, separate
+from ..jobs import driver, packs, session, setup_backend
 from ..jobs.job import Job, Launch
 from ..jobs.snapshot import Problem, Snapshot
 from ..ui import preferences, thumbnails
@@ -53,12 +55,16 @@ def load(file: Path) -> None:
 
 
 def start(video: Path, head: Any, launch: Callable[[str, Mapping[str, Any]], Launch] | None = None) -> Job:
-    """Begin to read a video. head: the object that shows who is in it, or None. launch: for tests. Raises OSError."""
+    """Begin to read a video. head: the object that shows who is in it, or None. launch: for tests. Raises OSError, and
+    BundleError where the head's pack is gone."""
     job_id = f"capture-{uuid.uuid4().hex[:8]}"
-    request: dict[str, Any] = {"type": "capture", "video": str(video), "out": str(_new_file(video.stem))}
+    request: dict[str, Any] = {"type": "capture", "video": str(video)}
     if head is not None:
+        *_, head = separate.origins(head)  # the backend knows the face in the mesh that it has made
+        request["pack"] = packs.pack_of(head)
         request["head"] = str(_write_head(head, session.get().folder / "previews" / job_id))
-    state.out = Path(request["out"])
+    state.out = _new_file(video.stem)
+    request["out"] = str(state.out)
     state.job = Job(job_id, (launch or worker_launch)(job_id, request))
     state.problem, state.warnings = None, ()
     state.job.start()
@@ -89,6 +95,7 @@ def poll() -> bool:
     if not job.ended:
         return True
     state.job = None
+    _drop_empty()
     warnings = job.snapshot.warnings
     if job.state == "failed":
         state.problem = job.snapshot.error
@@ -112,12 +119,23 @@ def _timer() -> float | None:
 
 
 def _new_file(name: str) -> Path:
+    """A new file, empty, so that another Blender takes another one. Raises OSError."""
     folder = preferences.get().heads_folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     stem = re.sub(r"[^\w-]+", "-", name).strip("-") or "take"
-    number = 1
-    while (path := folder / (f"{stem}.csv" if number == 1 else f"{stem}-{number}.csv")).exists():
-        number += 1
+    for number in itertools.count(1):
+        path = folder / (f"{stem}.csv" if number == 1 else f"{stem}-{number}.csv")
+        with contextlib.suppress(FileExistsError):
+            path.open("x").close()
+            break
     return path
+
+
+def _drop_empty() -> None:
+    """The file of a job that came to nothing."""
+    with contextlib.suppress(OSError):
+        if state.out is not None and not state.out.stat().st_size:
+            state.out.unlink()
 
 
 def _write_head(obj: Any, folder: Path) -> Path:
@@ -143,4 +161,5 @@ def unregister() -> None:
         bpy.app.timers.unregister(_timer)
     if state.job is not None:
         state.job.kill()
+        _drop_empty()
     state.job = state.take = None

@@ -10,7 +10,7 @@ import numpy as np
 from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
-from ..head import naming, separate
+from ..head import carrier, naming, separate
 from ..head.rig import hang
 from .treat import Treated, matrices
 
@@ -70,9 +70,14 @@ def rig_curves(obj: Any, rig: Any, take: Treated, eyes: bool) -> Iterator[Curve]
 def empty_of(context: Any, obj: Any) -> Any:
     """The empty that the head hangs on; made, and the head with all its parts hung on it, if there is none. They stay
     where they are."""
-    if obj.parent is not None and _MARK in obj.parent:
+    hung = obj.parent is not None and _MARK in obj.parent
+    if hung and not carrier.is_moved(obj):
         return obj.parent
     context.view_layer.update()
+    parts = separate.parts_of(obj)
+    # Animated since it hangs there, it would be swung round as well.
+    others = [one for one in _taken_off(context, obj) if one not in parts] if hung else []
+    carrier.lift(context, parts)
     box = np.array(obj.bound_box)
     low, high = box.min(0), box.max(0)
     up, back = (low + (high - low) * share for share in _PIVOT)
@@ -91,9 +96,22 @@ def empty_of(context: Any, obj: Any) -> Any:
     empty.delta_rotation_quaternion = empty.rotation_quaternion
     empty.rotation_quaternion = Quaternion()
     context.view_layer.update()
-    for part in separate.parts_of(obj):
-        hang(part, empty, "OBJECT", "", part.matrix_world.copy())
+    for one in (*parts, *others):
+        hang(one, empty, "OBJECT", "", one.matrix_world.copy())
     return empty
+
+
+def _taken_off(context: Any, obj: Any) -> list[Any]:
+    """All that hangs on a head's empty, on what that one hung on; the empty goes, its takes stay in the file."""
+    empty = obj.parent
+    still(obj)
+    context.view_layer.update()
+    hanging = list(empty.children)
+    for one in hanging:
+        hang(one, empty.parent, empty.parent_type, empty.parent_bone, one.matrix_world.copy())
+    bpy.data.objects.remove(empty)
+    context.view_layer.update()
+    return hanging
 
 
 def still(obj: Any) -> None:

@@ -130,12 +130,38 @@ def _same_material(head: Any, material: Any) -> Any:
 
 def aim_drivers(material: Any, before: Any, after: Any) -> None:
     """Let drivers that read the keys ``before`` read the keys ``after``: those of a copy still read the original's."""
+    for target in _key_targets(material):
+        if target.id == before:
+            target.id = after
+
+
+def strange(obj: Any) -> list[int]:
+    """Slots whose materials follow the keys of another head: Blender's own copies share their materials."""
+    found = []
+    for slot, material in enumerate(obj.data.materials):
+        first = next(_key_targets(material), None) if material is not None and material.library is None else None
+        if first is not None and first.id != obj.data.shape_keys:
+            found.append(slot)
+    return found
+
+
+def make_own(obj: Any) -> None:
+    """Let the materials of `strange` follow the head's own keys: as copies, where another head has them, too."""
+    for slot in strange(obj):
+        material = obj.data.materials[slot]
+        if material.users - material.use_fake_user > 1:
+            material = obj.data.materials[slot] = material.copy()
+            material.name = f"{obj.name} {material.get(naming.ROLE, material.name)}"
+        for target in _key_targets(material):
+            target.id = obj.data.shape_keys
+
+
+def _key_targets(material: Any) -> Iterator[Any]:
+    """What the drivers of a material read of shape keys."""
     moving = material.node_tree.animation_data if material.node_tree else None
     for curve in moving.drivers if moving else ():
         for variable in curve.driver.variables:
-            for target in variable.targets:
-                if target.id_type == "KEY" and target.id == before:
-                    target.id = after
+            yield from (target for target in variable.targets if target.id_type == "KEY")
 
 
 def _chain(tree: Any, node: Any, others: Sequence[Any]) -> None:

@@ -56,6 +56,8 @@ def change(obj: Any, density: str) -> Steps[Any]:
     """Steps to the head ``obj`` in another density, made or found, shown with the same pose; the one before is
     hidden."""
     full = full_of(obj)
+    if obj in _made(full, density_of(obj))[1:]:
+        full = _own_full(obj, full)
     made = full if density == FULL else existing(full, density)
     if made is None:
         for outdated in _made(full, density):
@@ -84,8 +86,18 @@ def stand_alone(obj: Any) -> None:
 
 
 def _made(full: Any, density: str) -> list[Any]:
+    """The first is the one that was made, the others are Blender's copies of it."""
     made = (obj for obj in bpy.data.objects if obj.get(FROM) == full and obj.get(DENSITY) == density)
-    return [obj for obj in made if obj.users_scene]
+    return sorted((obj for obj in made if obj.users_scene), key=lambda obj: obj.session_uid)
+
+
+def _own_full(obj: Any, full: Any) -> Any:
+    """A copy of the full head for a copy that Blender has made of a thinner one: the full head is the other one's."""
+    own = beside(full, full.data.copy(), full.name)
+    own.hide_set(True)
+    own.hide_render = True
+    obj[FROM] = own
+    return own
 
 
 def _checksum(full: Any) -> str:
@@ -222,13 +234,17 @@ def without_faces(mesh: Any, chosen: NDArray[np.bool_]) -> Any:
 
 
 def take_pose(made: Any, other: Any) -> None:
-    """Place ``made`` where ``other`` is and hang it on the same parent, with the same values and animation of its
-    keys."""
+    """Place ``made`` where ``other`` is and hang it on the same parent, with the same animation, and the same values
+    and animation of its keys."""
     keys = other.data.shape_keys
     for block in made.data.shape_keys.key_blocks[1:]:
         if block.name in keys.key_blocks:
             block.value = keys.key_blocks[block.name].value
     hand_over.give_motion(keys, made.data.shape_keys)
+    hand_over.give_motion(other, made)
+    made.constraints.clear()
+    for constraint in other.constraints:
+        made.constraints.copy(constraint)
     made.parent, made.parent_type, made.parent_bone = other.parent, other.parent_type, other.parent_bone
     made.matrix_parent_inverse = other.matrix_parent_inverse
     made.matrix_basis = other.matrix_basis

@@ -3,10 +3,21 @@
 
 from typing import Any
 
+import bpy
+
 _OF_STRIP = (
     "action_frame_start", "action_frame_end", "frame_start", "frame_end", "scale", "repeat", "blend_in", "blend_out",
     "blend_type", "extrapolation", "influence", "mute", "use_reverse",
 )  # fmt: skip
+
+
+def curves_of(player: Any) -> Any:
+    """The curves that animation data, or a strip, plays of its action."""
+    if bpy.app.version < (4, 4):
+        return player.action.fcurves
+    strips = [strip for layer in player.action.layers for strip in layer.strips]
+    bags = [bag for strip in strips if (bag := strip.channelbag(player.action_slot))]
+    return bags[0].fcurves if bags else []
 
 
 def is_moved(keys: Any) -> bool:

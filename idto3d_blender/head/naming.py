@@ -5,7 +5,7 @@ What a material or an image is to the head is kept in a property of its own, so 
 nothing is looked up by a name that a person may change.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import bpy
@@ -37,24 +37,24 @@ def remove_empty(collections: Iterable[Any]) -> None:
             bpy.data.collections.remove(collection)
 
 
-def name_after(obj: Any) -> None:
-    """Call the mesh, keys, materials, images and the own collection of a head as it is called itself. Where a name is
-    taken, Blender puts a number behind it."""
+def name_after(obj: Any, but: Collection[Any] = ()) -> None:
+    """Call the mesh, keys, materials, images and the own collection of a head as it is called itself, ``but`` for what
+    belongs to another. Where a name is taken, Blender puts a number behind it."""
     _rename(obj.data, obj.name)
     if obj.data.shape_keys is not None:
         _rename(obj.data.shape_keys, f"{obj.name} keys")
     for material in filter(None, obj.data.materials):
-        if ROLE in material and material.library is None:
+        if ROLE in material and material.library is None and material not in but:
             _rename(material, f"{obj.name} {material[ROLE]}")
     for image in images(obj):
-        if ROLE in image and image.library is None:
+        if ROLE in image and image.library is None and image not in but:
             _rename(image, f"{obj.name} {image[ROLE]}")
             if image.packed_file is None:  # its file keeps its name
                 continue
             # Where it lands when somebody unpacks it. The raw path does not reload.
             image.filepath_raw = f"//{bpy.path.clean_name(image.name)}.png"
     for collection in obj.users_collection:
-        if _OWN in collection and collection.library is None:
+        if _OWN in collection and collection.library is None and collection not in but:
             _rename(collection, obj.name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from . import blend_materials, blend_people, mixture, room
-from .import_head import is_head
+from .import_head import JOB, is_head
 from .operators_head import HeadOperator, select_only
 from .stepwise import Refused, Steps, StepsOperator
 
@@ -140,6 +140,8 @@ class IDTO3D_OT_finish_blend(_BlendOperator, StepsOperator, bpy.types.Operator):
         yield from super().why_not(context)
         if None in heads_of(blend_of(context.object)):
             yield "One of the people is not in the file any more"
+        elif any(JOB in head for head in heads_of(blend_of(context.object))):
+            yield "Wait until the heads of all people are finished"
 
     def steps(self, context: Any) -> Steps[str]:
         made = context.object

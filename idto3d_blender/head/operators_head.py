@@ -8,15 +8,15 @@ import bpy
 
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
-from . import clean_neck, life_size, mirror, naming, rig
+from . import blend_materials, clean_neck, life_size, mirror, naming, rig, separate
 from .import_head import JOB, is_head
 
 _FRAMES = 24
 
 
 class HeadOperator(ExplainedPoll):
-    """Works on the active object, a head of ours, in object mode; changes: the head itself; remakes: its mesh, which
-    neither a job nor sliders of people may change meanwhile."""
+    """Works on the active object, a head of ours, in object mode; changes: the head itself; remakes: its mesh, or reads
+    it for long, which neither a job nor sliders of people may change meanwhile."""
 
     changes = True
     remakes = False
@@ -44,7 +44,7 @@ def select_only(context: Any, obj: Any) -> None:
 
 
 class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
-    """Rename the head, and with it its collection, mesh, materials and images"""
+    """Rename the head, and with it its collection, mesh, materials and images, but for what another head has, too"""
 
     bl_idname = "idto3d.rename_head"
     bl_label = "Rename Head"
@@ -60,12 +60,15 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
         if not self.name.strip():
             self.report({"WARNING"}, "A head needs a name")
             return {"CANCELLED"}
-        if context.object.name != self.name.strip():
-            context.object.name = self.name.strip()
-        naming.name_after(context.object)
-        made = rig.rig_of(context.object)
-        if made is not None:
-            made.name = made.data.name = f"{context.object.name} rig"
+        obj = context.object
+        if obj.name != self.name.strip():
+            obj.name = self.name.strip()
+        others = [other for other in bpy.data.objects if is_head(other) and obj not in separate.origins(other)]
+        shared = [(*head.data.materials, *naming.images(head), *head.users_collection) for head in others]
+        naming.name_after(obj, {block for of_head in shared for block in of_head})
+        made = rig.rig_of(obj)
+        if made is not None and made not in map(rig.rig_of, others):
+            made.name = made.data.name = f"{obj.name} rig"
         return {"FINISHED"}
 
 
@@ -86,6 +89,25 @@ class IDTO3D_OT_life_size(HeadOperator, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         life_size.restore(context.scene, context.object)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_own_materials(HeadOperator, bpy.types.Operator):
+    """Let wrinkles and colours follow this head's own sliders: a copy that Blender made follows those of the head that
+    it was copied from"""
+
+    bl_idname = "idto3d.own_materials"
+    bl_label = "Follow Its Own Sliders"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        if not blend_materials.strange(context.object):
+            yield "Its wrinkles follow its own sliders"
+
+    def execute(self, context: Any) -> set[str]:
+        blend_materials.make_own(context.object)
         return {"FINISHED"}
 
 
@@ -303,6 +325,7 @@ _CLASSES = (
     IDTO3D_OT_cut_neck,
     IDTO3D_OT_rename_head,
     IDTO3D_OT_life_size,
+    IDTO3D_OT_own_materials,
     IDTO3D_OT_reset_expressions,
     IDTO3D_OT_test_animation,
     IDTO3D_OT_clear_animation,

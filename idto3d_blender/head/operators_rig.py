@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from ..polls import ExplainedPoll
-from . import densities, rig, separate
+from . import carrier, densities, rig, separate
 from .operators_head import HeadOperator, select_only
 
 
@@ -45,7 +45,11 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
         if taken:
             self.report({"ERROR"}, f"The head has vertex groups called {', '.join(taken)} already: rename them first")
             return {"CANCELLED"}
+        moved = carrier.is_moved(context.object)
+        carrier.lift(context, [context.object])
         made, missing = rig.add(context, context.object)
+        if moved:
+            self.report({"INFO"}, carrier.TOLD.format(context.object.name))
         if missing:
             self.report(
                 {"WARNING"}, f"{made.name}: made. The head lacks keys that its bones would move: {', '.join(missing)}"

@@ -74,6 +74,7 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
     """Put this head onto your mesh: a new object with the faces of yours, the shape of this head and all its keys.
     With its skin in your UV it takes half a minute or more; Escape gives up"""
 
+    remakes = True
     bl_idname = "idto3d.wrap"
     bl_label = "Wrap"
     bl_options = {"REGISTER", "UNDO"}

@@ -17,7 +17,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
-from . import anatomy, mesh_data, naming, rig_keys, widgets
+from . import anatomy, mesh_data, naming, rig_keys, separate, widgets
 
 BONES = ("root", "neck", "head", "jaw", "eye.L", "eye.R")
 TARGET = "eyes_target"
@@ -79,14 +79,20 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
 
 def remove(context: Any, obj: Any) -> None:
     """Take the armature, its weights and its keys off the head, which stays where it stands in its rest pose; off its
-    other densities and its separated parts, too."""
-    rig = rig_of(obj)
-    for other in bpy.data.objects:
-        if other.type == "MESH" and other.library is None and rig_of(other) == rig:
+    other densities and its separated parts, too. Where a copy of the head has the same armature, that one keeps it."""
+    rig, forms = rig_of(obj), separate.forms(obj)
+    rigged = [other for other in bpy.data.objects if other.type == "MESH" and rig_of(other) == rig]
+    # One that is hidden may be an earlier form of the head.
+    shared = any(other not in forms and other.visible_get() for other in rigged)
+    for other in rigged:
+        if other.library is None and (other in forms or not shared):
             _let_go(other, rig)
-    for child in list(rig.children):
+    for child in [child for child in rig.children if child in forms or not shared]:
         world = child.matrix_world.copy()
         hang(child, rig.parent, rig.parent_type, rig.parent_bone, world)
+    if shared:
+        context.view_layer.update()
+        return
     widgets.remove(rig)
     armature = rig.data
     bpy.data.objects.remove(rig)

@@ -5,6 +5,7 @@ The skin's object has the sliders; the keys of the others follow it by drivers. 
 hidden, so that it can be had back.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -27,8 +28,38 @@ def is_part(obj: Any) -> bool:
 
 
 def parts_of(obj: Any) -> list[Any]:
-    """The objects that a head was separated into, of which ``obj`` is one; ``obj`` alone where it was not."""
-    return [other for other in bpy.data.objects if other.get(WHOLE) == obj[WHOLE]] if is_part(obj) else [obj]
+    """The objects that a head was separated into, of which ``obj`` is one; ``obj`` alone where it was not. Copies that
+    Blender has made of all of them are objects of their own: they follow the copy of the one with the sliders."""
+    if not is_part(obj):
+        return [obj]
+    parts = [other for other in bpy.data.objects if other.get(WHOLE) == obj[WHOLE]]
+    firsts = sorted((part for part in parts if PROPERTY in part), key=lambda part: part.session_uid)
+
+    def first_of(part: Any) -> Any:
+        own = (first for first in firsts if first == part or first.data.shape_keys == _followed(part))
+        return next(own, firsts[0] if firsts else None)
+
+    return [part for part in parts if first_of(part) == first_of(obj)]
+
+
+def _followed(part: Any) -> Any:
+    """The keys that the drivers of a part's keys read."""
+    data = part.data.shape_keys.animation_data if part.data.shape_keys is not None else None
+    variables = (variable for curve in (data.drivers if data else ()) for variable in curve.driver.variables)
+    return next((variable.targets[0].id for variable in variables if variable.targets[0].id_type == "KEY"), None)
+
+
+def origins(obj: Any) -> Iterator[Any]:
+    """A form of a head, the form that it was made from, and so on to the full head in one piece."""
+    while obj is not None:
+        yield obj
+        obj = obj.get(WHOLE) or obj.get(densities.FROM)
+
+
+def forms(obj: Any) -> list[Any]:
+    """All forms of a head: the full one, thinner ones, and the parts of these."""
+    *_, full = origins(obj)
+    return [other for other in bpy.data.objects if full in origins(other)]
 
 
 def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
@@ -59,6 +90,8 @@ def together(obj: Any) -> Any:
     whole = obj[WHOLE]
     parts = parts_of(obj)
     posed = next((part for part in parts if PROPERTY in part), obj)
+    if any(other.get(WHOLE) == whole for other in bpy.data.objects if other not in parts):
+        whole = densities.beside(whole, whole.data.copy(), whole.name)  # that one is for the other parts
     densities.show_instead(whole, posed)
     _remove(parts)
     return whole

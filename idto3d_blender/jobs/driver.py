@@ -122,10 +122,20 @@ def after_undo() -> None:
     """An unfinished head that was undone comes back at once, from the newest that there is of it: until the next
     preview it may take long."""
     live.after_undo()
+    let_go_of_ended()
     running = session.get().running() if _work is not None else None
     if _work is not None and running is not None and live.find(running.id) is None:
         _work.building.shown = _work.building.sketched = None
         ensure()
+
+
+def let_go_of_ended() -> None:
+    """What the file has of heads that nobody is making any more is not waited for: as it was when the file was saved,
+    or before what was undone."""
+    for job in live.jobs():
+        state = session.get()
+        if job not in state.ready and not alive(job) and not state.jobs.records.is_unfinished(job):
+            live.let_go(job)
 
 
 def redraw() -> None:

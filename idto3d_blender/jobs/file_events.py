@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Handlers for what the user does to the file while heads are made: open another one, undo, save."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,13 @@ def _after_load(*_: Any) -> None:
     viewport_colours.forget()
     live.after_undo()
     unfinished, _stopped = _stopped, {}
-    if not driver.has_worked():
-        return
+    if driver.has_worked():
+        _go_on(unfinished)
+    driver.let_go_of_ended()
+
+
+def _go_on(unfinished: Mapping[str, Path]) -> None:
+    """Jobs in a file that was opened, and imports that its opening has stopped."""
     if _file and _file == bpy.data.filepath:
         for job, folder in unfinished.items():
             driver.import_bundle(job, folder)

@@ -27,6 +27,15 @@ def _why_busy() -> Iterator[str]:
         yield "Leave the match first"
 
 
+def _free(operator: Any) -> bool:
+    """No other Blender makes a head with what is about to be replaced; else the operator says so."""
+    if not session.get().jobs.records.others_at_work():
+        return True
+    why = "Another Blender is making a head with it. Wait for that, or cancel it there, first (E_JOB_ELSEWHERE)"
+    operator.report({"ERROR"}, why)
+    return False
+
+
 class IDTO3D_OT_install(ExplainedPoll, bpy.types.Operator):
     """Install what makes the heads, in a folder of its own; goes on where an earlier set-up stopped"""
 
@@ -53,6 +62,8 @@ class IDTO3D_OT_install(ExplainedPoll, bpy.types.Operator):
             column.label(text=line)
 
     def execute(self, context: Any) -> set[str]:
+        if not _free(self):
+            return {"CANCELLED"}
         state, chosen = session.get(), preferences.get()
         state.setup_ended = None
         state.jobs.cool_down()
@@ -111,6 +122,8 @@ class IDTO3D_OT_remove_backend(ExplainedPoll, bpy.types.Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context: Any) -> set[str]:
+        if not _free(self):
+            return {"CANCELLED"}
         state = session.get()
         state.jobs.cool_down()
         try:

@@ -83,6 +83,16 @@ class Records:
             reverse=True,
         )
 
+    def is_unfinished(self, job_id: str) -> bool:
+        """Some process makes this job's head, or may still."""
+        record = _read(self.folder / f"{job_id}.json")
+        return record is not None and record.state != "done" and record.resumable
+
+    def others_at_work(self) -> bool:
+        """Another process has jobs that wait or run. Reads the disk: not for a panel's draw."""
+        locks = {path.stem for path in self.folder.glob("*.lock")} - self._locks.keys()
+        return any(map(self._held_elsewhere, locks))
+
     def promised(self) -> set[str]:
         """Where jobs of any process will put, or may still put, their bundles. Reads the disk: not for a panel's
         draw."""

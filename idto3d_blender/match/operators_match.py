@@ -33,7 +33,7 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
         obj = context.object
-        if stage.matched(context.scene) is not None and session.get() is not None:
+        if stage.matched(context.scene) is not None and session.of(context.scene) is not None:
             yield "A head is matched already: leave that first"
         if len(obj.idto3d_blend.people) or obj[PROPERTY].get("blend"):
             yield "A mixture of people was made from no photos"
@@ -74,11 +74,15 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             stage.begin(scene, obj, fit, {n: path for n, path in enumerate(paths) if path})
         number = min(obj.idto3d_match.photo, len(fit.photos) - 1)
         viewport.enter(context, stage.show_photo(scene, obj, number), fit.photos[number].landmarks)
-        if ready:
-            session.start(obj, folder, fit, paths)
-            pump.ensure()
-        else:
+        if not ready:
             self.report({"WARNING"}, "Until the backend is set up the head can be looked at, but not pinned")
+        else:
+            try:
+                session.start(scene, folder, fit, paths)
+                pump.ensure()
+            except BundleError as error:
+                why = f"{error.message} {error.fix} ({error.code})"
+                self.report({"WARNING"}, f"The head can be looked at, but not pinned. {why}")
         missing = [photo.name for photo, path in zip(fit.photos, paths, strict=True) if not path]
         if missing:
             self.report({"WARNING"}, f"Not found, or changed since: {', '.join(missing)}. Find Photo shows where it is")
@@ -102,7 +106,7 @@ class AnsweredOperator(MatchOperator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        match = session.get()
+        match = session.of(context.scene)
         if match is None or match.skin is None:
             yield "The backend is not ready yet"
         if match is not None and match.link.state == "gone":
@@ -124,7 +128,8 @@ class IDTO3D_OT_match_leave(ExplainedPoll, bpy.types.Operator):
             yield "No head is matched to its photos"
 
     def execute(self, context: Any) -> set[str]:
-        session.stop()
+        if session.of(context.scene) is not None:
+            session.stop()
         viewport.leave()
         stage.end(context.scene)
         return {"FINISHED"}
@@ -140,7 +145,7 @@ class IDTO3D_OT_match_photo(MatchOperator, bpy.types.Operator):
     photo: bpy.props.IntProperty(name="Photo", min=0)  # type: ignore[valid-type]
 
     def execute(self, context: Any) -> set[str]:
-        obj, match = stage.matched(context.scene), session.get()
+        obj, match = stage.matched(context.scene), session.of(context.scene)
         fit = match.fit if match is not None else session.read(obj)[1]
         camera = stage.show_photo(context.scene, obj, self.photo)
         if camera is None:
@@ -165,7 +170,7 @@ class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: Any) -> set[str]:
-        obj, match = stage.matched(context.scene), session.get()
+        obj, match = stage.matched(context.scene), session.of(context.scene)
         number = obj.idto3d_match.photo
         _, fit = (match.bundle, match.fit) if match is not None else session.read(obj)
         path = Path(bpy.path.abspath(self.filepath))
@@ -183,8 +188,8 @@ class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
 
 
 class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
-    """Lay the photos on the head anew, as it is now. What they do not show stays as the head was made; what you painted
-    on its maps yourself is lost: paint afterwards"""
+    """Lay the photos on the head anew, as it is now. What they do not show stays as the head was made. Maps that you
+    painted on yourself stay in the file as pictures of their own, called "painted\""""
 
     bl_idname = "idto3d.match_project"
     bl_label = "Project Photos"
@@ -197,12 +202,12 @@ class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        match = session.get()
+        match = session.of(context.scene)
         if match is not None and not any(match.paths):
             yield "None of the photos was found"
 
     def execute(self, context: Any) -> set[str]:
-        obj, match = stage.matched(context.scene), session.get()
+        obj, match = stage.matched(context.scene), session.of(context.scene)
         assert match is not None
         match.problem = None
         match.projecting = match.link.ask(session.request(match, obj, _free(match.bundle)))

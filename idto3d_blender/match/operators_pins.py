@@ -56,7 +56,7 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         """For scripts: without a pin, one is put on the skin at `start`; then it goes to `pixel`."""
-        scene, obj, match = context.scene, stage.matched(context.scene), session.get()
+        scene, obj, match = context.scene, stage.matched(context.scene), session.of(context.scene)
         assert match is not None and match.skin is not None
         number, new = self.pin, self.pin < 0
         if new:
@@ -79,7 +79,7 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
         return {"FINISHED"}
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        scene, obj, match = context.scene, stage.matched(context.scene), session.get()
+        scene, obj, match = context.scene, stage.matched(context.scene), session.of(context.scene)
         assert match is not None
         try:
             frame = overlay.Frame(context.region, context.space_data, scene)
@@ -104,7 +104,7 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: Any, event: Any) -> set[str]:
-        obj, match = stage.matched(context.scene), session.get()
+        obj, match = stage.matched(context.scene), session.of(context.scene)
         if obj is None or match is None:
             return self._end(context, "The match is over")
         pump.pump()
@@ -157,7 +157,7 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
         context.window_manager.event_timer_remove(self._timer)
         context.workspace.status_text_set(None)
         pump.listener = None
-        scene, match = context.scene, session.get()
+        scene, match = context.scene, session.of(context.scene)
         obj = stage.matched(scene)
         if match is None or obj is None:
             return {"CANCELLED"}
@@ -253,7 +253,7 @@ class IDTO3D_OT_pins_clear(AnsweredOperator, bpy.types.Operator):
 
 def _without(operator: Any, context: Any, numbers: list[int]) -> set[str]:
     """Take pins out, once the backend has said what the head is like without them: some hundredths of a second."""
-    scene, obj, match = context.scene, stage.matched(context.scene), session.get()
+    scene, obj, match = context.scene, stage.matched(context.scene), session.of(context.scene)
     assert match is not None
     pins = obj.idto3d_match.pins
     left = [session.as_pin(pin) for n, pin in enumerate(pins) if n not in numbers]

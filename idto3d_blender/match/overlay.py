@@ -64,7 +64,7 @@ def places(obj: Any, corners: NDArray[np.integer], weights: NDArray[np.floating]
 def draw() -> None:
     """The draw handler of 3D viewports."""
     context = bpy.context
-    match = session.get()
+    match = session.of(context.scene)
     obj = stage.matched(context.scene)
     if match is None or obj is None or match.corners is None or match.weights is None or context.region is None:
         return

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answers of the backend reach the file: by a timer while nothing is dragged, by the drag itself otherwise."""
 
+import contextlib
 import traceback
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -16,6 +19,8 @@ from . import session, viewport
 from .link import Answer
 
 _PAUSE = 0.05
+_LAID = "idto3d_laid"
+"""Property of an image: a checksum of the file that a projection has put into it."""
 
 listener: Callable[[Answer], None] | None = None
 """A drag that wants the answers for itself."""
@@ -37,9 +42,11 @@ def pump() -> None:
 
 def take(answer: Answer) -> None:
     """An answer that no drag waits for."""
-    match, scene = session.get(), bpy.context.scene
-    obj = stage.matched(scene)
-    if match is None or obj is None or answer.ticket < max(match.first, match.projecting):
+    match = session.get()
+    if match is None:
+        return
+    scene, obj = session.shown(match)
+    if obj is None or answer.ticket < max(match.first, match.projecting):
         # What was asked before an undo is of no use after it.
         return
     if match.projecting and answer.ticket > match.projecting:
@@ -62,7 +69,7 @@ def take_maps(match: session.Match) -> None:
     """Give the head the pictures of the bundle that its photos were laid on anew, once it is read. Its own bundle
     stays what its pins are reckoned from, so that they can still be taken out."""
     reading, match.painted, match.projecting = match.painted, None, 0
-    obj = stage.matched(bpy.context.scene)
+    _, obj = session.shown(match)
     if reading is None or obj is None:
         return
     try:
@@ -76,6 +83,8 @@ def take_maps(match: session.Match) -> None:
             image = by_role.get(f"{material.name}_{kind}")
             if image is not None:
                 data = files.images[file]
+                _keep_painted(image, match.bundle / file)
+                image[_LAID] = _mark(data)
                 image.pack(data=data, data_len=len(data))
                 image.buffers_free()
                 image.gl_free()
@@ -83,6 +92,25 @@ def take_maps(match: session.Match) -> None:
     if layer is not None and files.seen is not None and len(layer.data) == len(files.seen):
         layer.data.foreach_set("value", files.seen)
     viewport.redraw()
+
+
+def _keep_painted(image: Any, made: Path) -> None:
+    """What somebody has painted on a map stays in the file, as a picture of its own. made: the map as the head came."""
+    with contextlib.suppress(OSError):
+        packed = image.packed_file
+        data = packed.data if packed is not None else Path(bpy.path.abspath(image.filepath)).read_bytes()
+        if not image.is_dirty and _mark(data) == (image.get(_LAID) or _mark(made.read_bytes())):
+            return
+    if image.is_dirty:
+        image.pack()
+    kept = image.copy()
+    kept.name, kept.use_fake_user = f"{image.name} painted", True
+    for name in (naming.ROLE, _LAID):
+        kept.pop(name, None)
+
+
+def _mark(data: bytes) -> str:
+    return f"{zlib.crc32(data):08x}"
 
 
 def _timer() -> float | None:
@@ -105,7 +133,9 @@ def ensure() -> None:
 @bpy.app.handlers.persistent
 def _undone(*_: Any) -> None:
     """Pins are as they were: so be cameras and keys. Undone past its beginning, the match is over."""
-    match, obj = session.get(), stage.matched(bpy.context.scene)
+    match = session.get()
+    heads = map(stage.matched, bpy.data.scenes) if match is None else session.shown(match)[1:]
+    obj = next(filter(None, heads), None)
     if obj is None:
         session.stop()
         if viewport.entered():
@@ -119,25 +149,35 @@ def _undone(*_: Any) -> None:
 
 
 @bpy.app.handlers.persistent
+def _appended(context: Any, *_: Any) -> None:
+    """Heads from a file that was saved while they were matched are not matched here."""
+    stage.give_back({}, [item.id for item in context.import_items if item.id_type == "OBJECT" and item.id is not None])
+
+
+@bpy.app.handlers.persistent
 def _loaded(*_: Any) -> None:
     session.stop()
     viewport.forget()
 
 
+_HANDLERS = (
+    ("undo_post", _undone),
+    ("redo_post", _undone),
+    ("load_post", _loaded),
+    *((("blend_import_post", _appended),) if bpy.app.version >= (4, 3) else ()),
+)
+
+
 def register() -> None:
-    bpy.app.handlers.undo_post.append(_undone)
-    bpy.app.handlers.redo_post.append(_undone)
-    bpy.app.handlers.load_post.append(_loaded)
+    for name, handler in _HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
 
 
 def unregister() -> None:
     session.stop()
     if bpy.app.timers.is_registered(_timer):
         bpy.app.timers.unregister(_timer)
-    for handlers, ours in (
-        (bpy.app.handlers.undo_post, _undone),
-        (bpy.app.handlers.redo_post, _undone),
-        (bpy.app.handlers.load_post, _loaded),
-    ):
-        if ours in handlers:
-            handlers.remove(ours)
+    for name, handler in _HANDLERS:
+        handlers = getattr(bpy.app.handlers, name)
+        if handler in handlers:
+            handlers.remove(handler)

@@ -5,7 +5,8 @@ What was before is kept in the scene itself, so that it comes back after undo, t
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ HEAD = "idto3d_match_head"
 """Property of the scene: the head itself, whatever its name becomes."""
 POSE = "photo: "
 """What the names of the keys begin with that show the head as in its photos."""
+_POSED = re.compile(rf"{POSE}\d+(\.\d+)?")
 MOVED = "idto3d_moved"
 """Attribute of the mesh: how pins have moved it, metres."""
 _RENDER = ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y")
@@ -163,15 +165,33 @@ def end(scene: Any) -> None:
     for name, position in saved["rigs"].items():
         if name in bpy.data.objects:
             bpy.data.objects[name].data.pose_position = position
-    obj = matched(scene)
-    if obj is not None:
-        obj.show_wire = saved["wire"]
-        obj.show_only_shape_key = saved["only_key"]
-        for key in [k for k in obj.data.shape_keys.key_blocks if k.name.startswith(POSE)]:
-            obj.shape_key_remove(key)
-        obj.active_shape_key_index = min(saved["active_key"], len(obj.data.shape_keys.key_blocks) - 1)
     for key in (KEY, HEAD):
         scene.pop(key, None)
+    give_back(saved, bpy.data.objects)
+
+
+def give_back(saved: Mapping[str, Any], objects: Iterable[Any]) -> None:
+    """Heads that are matched in no scene show what they did before: the one that was, and copies that were made of it
+    meanwhile. saved: of `begin`; empty where that is not known, as of heads that come from another file."""
+    shown = [matched(scene) for scene in bpy.data.scenes]
+    left = [obj for obj in objects if obj not in shown and obj.library is None and _pose_keys(obj)]
+    for obj in left:
+        obj.show_wire = saved.get("wire", False)
+        obj.show_only_shape_key = saved.get("only_key", False)
+        for rig in _rigs(obj):
+            if rig.name not in saved.get("rigs", ()) and rig.data.library is None:
+                rig.data.pose_position = "POSE"
+    for obj in left:
+        for key in _pose_keys(obj):
+            obj.shape_key_remove(key)
+        obj.active_shape_key_index = min(saved.get("active_key", 0), len(obj.data.shape_keys.key_blocks) - 1)
+
+
+def _pose_keys(obj: Any) -> list[Any]:
+    """The keys that show a head as in its photos."""
+    if not import_head.is_head(obj) or obj.data.library is not None:
+        return []
+    return [key for key in obj.data.shape_keys.key_blocks if _POSED.fullmatch(key.name)]
 
 
 def origin_of(obj: Any) -> NDArray[np.float64]:

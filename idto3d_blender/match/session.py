@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 from numpy.typing import NDArray
 
 from ..head import folders
 from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, HeadFiles, read_fit
-from ..jobs import session
+from ..jobs import packs, session
 from ..jobs.snapshot import Problem
 from . import scene as stage
 from .link import Answer, Link
@@ -21,16 +22,18 @@ from .link import Answer, Link
 
 @dataclass
 class Match:
-    """bundle: the head's folder; fit: what fit.json says; paths: of the photos, "" where one is not
-    to be found; link: the backend; skin, corners, weights, outlines: see the protocol's `refit`, None before the first
-    answer; problem: the last that was wrong; first: ticket of a question that no drag waits for; drag: number of a pin
-    that is on its way, and the pin; projecting: ticket of a projection, 0 while there is none; painted: its bundle,
-    which a thread reads."""
+    """bundle: the head's folder; fit: what fit.json says; paths: of the photos, "" where one is not to be found; link:
+    the backend; pack: see `packs.pack_of`; scene: session_uid of the scene that it is in; skin, corners, weights,
+    outlines: see the protocol's `refit`, None before the first answer; problem: the last that was wrong; first: ticket
+    of a question that no drag waits for; drag: number of a pin that is on its way, and the pin; projecting: ticket of a
+    projection, 0 while there is none; painted: its bundle, which a thread reads."""
 
     bundle: Path
     fit: FitFile
     paths: list[str]
     link: Link
+    pack: str | None
+    scene: int
     skin: NDArray[np.int32] | None = None
     corners: NDArray[np.int32] | None = None
     weights: NDArray[np.float32] | None = None
@@ -48,6 +51,17 @@ _match: Match | None = None
 def get() -> Match | None:
     """The running match, if any."""
     return _match
+
+
+def of(scene: Any) -> Match | None:
+    """The running match, if it is this scene's."""
+    return _match if _match is not None and _match.scene == scene.session_uid else None
+
+
+def shown(match: Match) -> tuple[Any, Any]:
+    """The scene of the running match, whichever is shown now, and its head; None for what is gone."""
+    scene = next((one for one in bpy.data.scenes if one.session_uid == match.scene), None)
+    return scene, stage.matched(scene) if scene is not None else None
 
 
 def read(obj: Any, chosen: str = "") -> tuple[Path, FitFile]:
@@ -82,14 +96,17 @@ def is_photo(photo: FitPhoto, path: Path) -> bool:
         return False
 
 
-def start(obj: Any, folder: Path, fit: FitFile, paths: list[str], link: Link | None = None) -> Match:
-    """Begin with a head; link: another backend than the extension's own, for tests."""
+def start(scene: Any, folder: Path, fit: FitFile, paths: list[str], link: Link | None = None) -> Match:
+    """Begin with the head that is matched in a scene; link: another backend than the extension's own, for tests. Raises
+    BundleError where the head's pack is gone."""
     global _match
     stop()
+    obj = stage.matched(scene)
+    pack = packs.pack_of(obj)
     if link is None:
         # The one that waits for photos, where there is one: it is ready at once.
         link = Link(session.get().jobs.lend(session.get().launch))
-    _match = Match(folder, fit, paths, link)
+    _match = Match(folder, fit, paths, link, pack, scene.session_uid)
     _match.first = link.ask(request(_match, obj))
     return _match
 
@@ -105,7 +122,7 @@ def stop() -> None:
 def request(match: Match, obj: Any, out: Path | None = None, pins: Sequence[Mapping[str, Any]] | None = None) -> Any:
     """What to ask for a head with its pins, or with others."""
     wanted = [as_pin(pin) for pin in obj.idto3d_match.pins] if pins is None else list(pins)
-    asked = {"bundle": str(match.bundle), "pins": wanted, "photos": match.paths}
+    asked = {"bundle": str(match.bundle), "pack": match.pack, "pins": wanted, "photos": match.paths}
     return {**asked, "out": str(out)} if out is not None else asked
 
 

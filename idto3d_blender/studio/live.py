@@ -183,9 +183,8 @@ def finish(job: str, built: Any) -> Any:
 
 
 def let_go(job: str) -> None:
-    """The job is over: its object is an object like any other."""
-    obj = find(job)
-    if obj is not None:
+    """The job is over: its object is an object like any other, and so are copies that were made of it."""
+    for obj in [obj for obj in bpy.data.objects if JOB in obj and _is_of(obj, job)]:
         del obj[JOB]
         for material in obj.data.materials:
             if material is not None:
@@ -194,6 +193,11 @@ def let_go(job: str) -> None:
         kept.discard(job)
     _names.pop(job, None)
     _missing.pop(job, None)
+
+
+def jobs() -> set[str]:
+    """Those that have an object in the open file."""
+    return {str(obj[JOB]) for obj in bpy.data.objects if JOB in obj and obj.library is None}
 
 
 def remove(job: str) -> None:

@@ -13,6 +13,11 @@ def is_ours(collection: Any, kind: str) -> bool:
     return bool(collection.get(_MARK) == kind)
 
 
+def is_there(scene: Any, kind: str) -> bool:
+    """The scene has helpers of ``kind``, wherever their collection was put."""
+    return any(is_ours(child, kind) for child in scene.collection.children_recursive)
+
+
 def renew(scene: Any, kind: str, name: str) -> Any:
     """An empty collection for the helpers of ``kind`` in ``scene``; those from before are removed."""
     remove(scene, kind)

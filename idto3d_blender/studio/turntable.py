@@ -64,7 +64,7 @@ def add_turntable(context: Any, head: Any, start: int, frames: int, engine: str 
 
 def is_there(scene: Any) -> bool:
     """The scene has a turntable of ours."""
-    return any(own_collection.is_ours(child, KIND) for child in scene.collection.children_recursive)
+    return own_collection.is_there(scene, KIND)
 
 
 def remove_turntable(context: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from ..head import expressions, life_size, poses, rig, rig_keys, separate
+from ..head import blend_materials, expressions, life_size, poses, rig, rig_keys, separate
 from ..head.import_head import JOB, is_head
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
@@ -45,6 +45,9 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
             tall = life_size.told(context.scene, context.object)
             panel_parts.text(layout, context, f"{tall} tall here, as if from a file of another unit", "ERROR")
             layout.operator("idto3d.life_size", icon="EMPTY_SINGLE_ARROW")
+        if blend_materials.strange(context.object):
+            panel_parts.text(layout, context, "A copy: its wrinkles follow another head's sliders", "ERROR")
+            layout.operator("idto3d.own_materials", icon="MATERIAL")
 
 
 class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
@@ -125,9 +128,8 @@ class IDTO3D_PT_scene(panel_parts.HeadBox, bpy.types.Panel):
         row.label(icon="LIGHT")
         for name in light_rigs.RIGS:
             row.operator("idto3d.light_rig", text=name.capitalize()).rig = name
-        lit = any(own_collection.is_ours(child, light_rigs.KIND) for child in context.scene.collection.children)
         last = row.row(align=True)
-        last.enabled = lit
+        last.enabled = own_collection.is_there(context.scene, light_rigs.KIND)
         last.operator("idto3d.remove_lights", text="", icon="X")
         # What most decides whether skin looks as in the photo, and hidden among a render's settings.
         row = layout.split(factor=0.45)

@@ -24,7 +24,7 @@ class IDTO3D_PT_match(panel_parts.HeadBox, bpy.types.Panel):
 
     def draw(self, context: Any) -> None:
         layout = self.layout
-        obj, match = stage.matched(context.scene), session.get()
+        obj, match = stage.matched(context.scene), session.of(context.scene)
         if obj is None or match is None:
             layout.operator("idto3d.match", icon="CAMERA_DATA")
             if stage.KEY in context.scene:

@@ -138,6 +138,9 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
     assert set(bpy.data.images) != images
     given_up.close()
     assert set(bpy.data.images) == images and len(made.idto3d_blend.people) == 2
+    ben[import_head.JOB] = "a job"
+    refused(bpy.ops.idto3d.finish_blend, "Wait until the heads")
+    del ben[import_head.JOB]
     assert bpy.ops.idto3d.finish_blend() == {"FINISHED"}
     assert not len(made.idto3d_blend.people)
     body = len(synthetic.head()["vertices"])

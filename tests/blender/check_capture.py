@@ -4,7 +4,9 @@
 ``python check_capture.py WORK`` as check_import.py.
 """
 
+import json
 import math
+import subprocess
 import sys
 import time
 from functools import partial
@@ -24,6 +26,7 @@ from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
+from idto3d_blender.ui import preferences
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused
@@ -39,6 +42,7 @@ def say(**event): print(json.dumps(event), flush=True)
 say(type="hello", protocol=1)
 asked = json.loads(sys.stdin.readline())
 assert asked["type"] == "capture", asked
+assert "head" not in asked or asked["pack"].endswith("pack"), asked
 job = asked["job"]
 say(type="progress", job=job, stage="watching the video", step=1, steps=2, eta_seconds=1.0)
 if "refused" in asked["video"]:
@@ -54,6 +58,16 @@ else:
     shutil.copy(asked["video"], asked["out"])
     say(type="warning", job=job, code="W_VIDEO_FACE_LOST", message="Seen in half of the frames.")
     say(type="done", job=job, take=asked["out"])
+"""
+# Without Blender's own end, which not every system lets a module come to.
+ANOTHER = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+import bpy, idto3d_blender
+idto3d_blender.register()
+from idto3d_blender.capture import takes
+print("file", takes._new_file("film"), flush=True)
+os._exit(0)
 """
 
 
@@ -285,11 +299,35 @@ def check_videos(head: Any) -> None:
             time.sleep(0.01)
 
     video = csv_of("film", jawOpen=ramp(1.0))
+    # The face at rest is that of the pack that the head was made with.
+    pack = WORK / "pack"
+    fit = {"format_version": 1, "pack": str(pack), "identity": [0.0], "resting": {}, "photos": []}
+    (WORK / head.name / "fit.json").write_text(json.dumps(fit), encoding="utf-8")
+    state = jobs.get()
+    state.status = setup_backend.Status("ready", "Ready.", "cpu")
+    properties.settings().performer = "HEAD"
+    refused(partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), "E_PACK_MISSING")
+    pack.mkdir()
+    (pack / "pack.json").write_text('{"name": "own"}', encoding="utf-8")
+    folder = preferences.get().heads_folder / takes.FOLDER
     takes.start(video, head, launch)
+    # Another Blender reads a video of that name, too.
+    theirs = subprocess.run([sys.executable, "-c", ANOTHER], capture_output=True, text=True, timeout=60)
+    assert f"file {folder / 'film-2.csv'}\n" in theirs.stdout, theirs
+    (folder / "film-2.csv").unlink()
     finish()
     take = takes.state.take
     assert takes.state.problem is None and take is not None and takes.state.name == "film", takes.state
     assert takes.state.warnings[0].code == "W_VIDEO_FACE_LOST" and take.shapes[:, SHAPES.index("jawOpen")].max() == 1
+    # A thinner head's face is the full one's.
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    job = takes.start(video, bpy.context.object, launch)
+    finish()
+    assert takes.state.problem is None
+    with np.load(jobs.get().folder / "previews" / job.id / "head.npz") as written:
+        assert len(written["vertices"]) == len(head.data.vertices) > len(bpy.context.object.data.vertices)
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    (folder / "film-2.csv").unlink()
     takes.start(WORK / "refused.mp4", None, launch)
     finish()
     assert takes.state.problem is not None and takes.state.problem.code == "E_VIDEO_NO_FACE"
@@ -305,8 +343,8 @@ def check_videos(head: Any) -> None:
     assert bpy.ops.idto3d.capture_cancel() == {"FINISHED"}
     finish()
     assert takes.running() is None and takes.state.problem is None
-    state = jobs.get()
-    state.status, state.setup = setup_backend.Status("ready", "Ready.", "cpu"), Mock()
+    assert [file.name for file in folder.iterdir()] == ["film.csv"], "files of what came to nothing are left"
+    state.setup = Mock()
     for read in (partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), bpy.ops.idto3d.capture_camera):
         refused(read, "set-up is running")
     state.setup = None

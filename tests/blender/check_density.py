@@ -99,7 +99,7 @@ def check_deleted(full: Any) -> None:
 
 
 def check_motion(full: Any) -> None:
-    """What moves the keys of one density, and what it hangs on, is the other's, too."""
+    """What moves one density and its keys, and what it hangs on, is the other's, too."""
     empty = bpy.data.objects.new("hangs on", None)
     bpy.context.scene.collection.objects.link(empty)
     for density, value in (("HALF", 0.25), ("FULL", 0.75)):
@@ -112,10 +112,15 @@ def check_motion(full: Any) -> None:
         strip = keys.animation_data.nla_tracks.new().strips.new("stretch", 11, keys.animation_data.action.copy())
         strip.mute = True
         shown.parent = empty
+        shown.animation_data_clear()
+        shown.keyframe_insert("location", frame=1)
+        shown.constraints.new("LIMIT_SCALE").name = density
         assert bpy.ops.idto3d.change_density(density="HALF" if density == "FULL" else "FULL") == {"FINISHED"}
         other = bpy.context.object
         data = other.data.shape_keys.animation_data
         assert other != shown and other.parent == empty and data.action == keys.animation_data.action
+        assert other.animation_data.action == shown.animation_data.action, "it stands still"
+        assert [one.name for one in other.constraints] == [one.name for one in shown.constraints]
         (track,) = data.nla_tracks
         assert track.strips[0].action == strip.action and track.strips[0].frame_start == 11 and track.strips[0].mute
         other.data.shape_keys.key_blocks["smile"].value = 0.0
@@ -123,6 +128,8 @@ def check_motion(full: Any) -> None:
         assert other.data.shape_keys.key_blocks["smile"].value == value
     for obj in (shown, other):
         obj.data.shape_keys.animation_data_clear()
+        obj.animation_data_clear()
+        obj.constraints.clear()
         obj.parent = None
     bpy.data.objects.remove(empty)
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
@@ -239,6 +246,49 @@ def check_separate(head: Any) -> None:
         assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)
 
 
+def check_copies(folder: Path) -> None:
+    """Blender's own copies of a thinner head, and of all parts of one, are heads for themselves."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(folder)) == {"FINISHED"}
+    full = bpy.context.object
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    half = bpy.context.object
+    copy = copied([half])[0]
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    other = bpy.context.object
+    assert other != full and full.hide_get() and not half.hide_get() and copy.hide_get() and not other.hide_get()
+    assert (other.location.x, full.location.x, len(other.data.polygons)) == (5.0, 0.0, len(full.data.polygons))
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"} and bpy.context.object == copy
+    blender_session.select(half)
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    first = bpy.context.object
+    parts = separate.parts_of(first)
+    second, *_ = copies = copied(parts)
+    assert set(separate.parts_of(second)) == set(copies) and set(separate.parts_of(first)) == set(parts)
+    blender_session.select(second)
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"}
+    made = bpy.context.object
+    assert made != full and made.location.x == 5.0 and set(separate.parts_of(first)) == set(parts)
+    assert full.hide_get() and not made.hide_get() and len(made.data.polygons) == len(full.data.polygons)
+    blender_session.select(first)
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == full and full.location.x == 0.0
+
+
+def copied(objects: list[Any]) -> list[Any]:
+    """Blender's copies of objects, moved aside, in their order; the first is the active one."""
+    blender_session.select(*objects)
+    before = set(bpy.data.objects)
+    assert bpy.ops.object.duplicate() == {"FINISHED"}
+    made = {obj.name.rpartition(".")[0]: obj for obj in set(bpy.data.objects) - before}
+    for obj in made.values():
+        obj.location.x = 5.0
+    ordered = [made[obj.name] for obj in objects]
+    blender_session.select(ordered[0])
+    bpy.context.view_layer.update()
+    return ordered
+
+
 def parts_of(head: Any) -> list[int]:
     part = np.zeros(len(head.data.polygons), np.int32)
     head.data.attributes["part"].data.foreach_get("value", part)
@@ -257,6 +307,7 @@ def main() -> None:
     check_parts_of_half(full)
     check_multires(full)
     check_outdated(full)
+    check_copies(WORK / "anna")
     idto3d_blender.unregister()
     blender_session.leave()
 

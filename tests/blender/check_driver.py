@@ -149,10 +149,16 @@ def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
         keys["smile"].keyframe_insert("value", frame=bpy.context.scene.frame_current)
         keys["mouth_stretch"].driver_add("value").driver.expression = "0.25"
         if use:
+            blender_session.select(head)
+            assert bpy.ops.object.duplicate() == {"FINISHED"} and JOB in bpy.context.object
+            copy = bpy.context.object
+            blender_session.select(head)
             assert "idto3d.use_sketch" in check_polls.draw_all_panels()
             assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
             ticks.until(lambda: state.running() is None)
             assert JOB not in head and is_head(head) and live.find(job) is None
+            assert JOB not in copy, "the copy waits for ever"
+            bpy.data.meshes.remove(copy.data)
             bundle = Path(head["idto3d"]["folder"])
             assert bundle == WORK / "heads" / "used unfinished"
             state.jobs.forget(job)
@@ -245,16 +251,29 @@ def check_other_file(state: session.Session, ticks: blender_session.Ticks) -> No
     job = generate.ask(request("elsewhere", "hold"), frame=False)
     ticks.until(lambda: live.find(job) is not None)
     capture.settings().gain, capture.settings().performer, capture.settings().flip = 2.0, "VIDEO", (True, False, True)
+    begun = WORK / "begun.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(begun))
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     kept = capture.settings()
     assert (kept.gain, kept.performer, tuple(kept.flip)) == (2.0, "VIDEO", (True, False, True))
     assert len(properties.settings().photos) == 1 and properties.settings().consent
-    (WORK / "heads" / "elsewhere.go").touch()
-    ticks.until(lambda: job in state.ready)
     assert not bpy.data.objects
+    for go_on in (False, True):
+        bpy.ops.wm.open_mainfile(filepath=str(begun))
+        assert bpy.data.objects["elsewhere"][JOB] == job, "it is still being made"
+        bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+        if not go_on:
+            (WORK / "heads" / "elsewhere.go").touch()
+            ticks.until(lambda: job in state.ready)
     assert bpy.ops.idto3d.import_ready(job=job) == {"FINISHED"}
     ticks.until(lambda: not driver.alive(job))
     assert is_head(bpy.data.objects["elsewhere"]) and not state.ready
+    # What the first file has of it waits for nothing any more.
+    bpy.ops.wm.open_mainfile(filepath=str(begun))
+    assert JOB not in bpy.data.objects["elsewhere"]
+    bpy.data.objects["elsewhere"].name = "begun"
+    driver.import_bundle(job, WORK / "heads" / "elsewhere")
+    ticks.until(lambda: not driver.alive(job))
     # The same file read again goes on.
     file = WORK / "same.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
@@ -305,7 +324,9 @@ def check_other_window(state: session.Session) -> None:
     assert generate.new_folder(WORK / "heads", "shared").name == "shared-2"
     refused(lambda: bpy.ops.idto3d.forget_job(job=job), "E_JOB_ELSEWHERE")
     refused(lambda: bpy.ops.idto3d.resume_job(job=job), "another Blender")
+    refused(bpy.ops.idto3d.remove_backend, "E_JOB_ELSEWHERE")
     other.unlock()
+    assert not state.jobs.records.others_at_work()
     assert bpy.ops.idto3d.forget_job(job=job) == {"FINISHED"}
     assert generate.new_folder(WORK / "heads", "shared").name == "shared"
 

@@ -50,6 +50,13 @@ def check_animation(head: Any, rig: Any) -> None:
     names = ("UNREAL", "UNITY", "THREE", "GODOT")
     for name in names:
         assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}, name
+    choice = export.Choice(export.BY_NAME["THREE"], animation=True)
+    assert not any("constraints" in note for note in export.notes(head, choice))
+    holding = bone.constraints.new("COPY_ROTATION")
+    assert any("constraints do to head stays" in note for note in export.notes(head, choice))
+    holding.influence = 0.0
+    assert not any("constraints" in note for note in export.notes(head, choice))
+    bone.constraints.remove(holding)
     assert blocks() == before and 'pose.bones["head"]' in str([c.data_path for c in curves_of(rig)])
     export_strip(head, rig, WORK / "strip")
     for name, place in (*((name, folder) for name in names), ("THREE", WORK / "strip")):

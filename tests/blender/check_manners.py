@@ -59,6 +59,71 @@ def check_rename(head: Any) -> None:
     assert outside.filepath == str(WORK / "mine.png") and (WORK / "mine.png").is_file()
 
 
+def check_forms() -> None:
+    """Densities and parts of a head share materials: none is renamed from under another, and all become life-size."""
+    for separated in (False, True):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+        full = bpy.context.object
+        assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+        half, before = bpy.context.object, [*blocks(full)]
+        assert bpy.ops.idto3d.rename_head(name="thin") == {"FINISHED"}
+        assert [*blocks(full)] == before, "what the full head has, too, was renamed"
+        assert (half.data.name, half.data.materials[0].name) == ("thin", "thin skin")
+        if separated:
+            assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+        deep = [(own, depth_of(own)) for own in bpy.data.materials]
+        # As if from a file of another unit.
+        bpy.context.scene.unit_settings.scale_length = 0.01
+        assert bpy.ops.idto3d.life_size() == {"FINISHED"}
+        assert len(deep) == (6 if separated else 5)
+        assert all(abs(depth_of(own) - 100 * depth) < 1e-4 for own, depth in deep), [own.name for own, _ in deep]
+        tall = [obj.scale.z for obj in bpy.context.scene.objects if obj.visible_get()]
+        assert np.allclose(tall, 100), tall
+
+def depth_of(own: Any) -> float:
+    """How far light goes into a material."""
+    return float(material.principled(own.node_tree).inputs["Subsurface Scale"].default_value)
+
+
+def check_copy() -> None:
+    """A copy by Blender's own Duplicate follows the sliders of the head that it was copied from, which is told; then
+    its own. That one follows its own as before, also when it was copied and is gone."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+    first = bpy.context.object
+    assert "idto3d.own_materials" not in check_polls.draw_all_panels()
+    copies = []
+    for _ in range(2):
+        blender_session.select(first)
+        assert bpy.ops.object.duplicate() == {"FINISHED"}
+        copies.append(bpy.context.object)
+    other, later = copies
+    for head in (first, other, later):
+        head.data.shape_keys.key_blocks["mouth_stretch"].value = 1.0 if head == other else 0.0
+    blender_session.select(other)
+    assert "idto3d.own_materials" in check_polls.draw_all_panels()
+    assert bpy.ops.idto3d.own_materials() == {"FINISHED"}
+    assert "idto3d.own_materials" not in check_polls.draw_all_panels()
+    assert (shown(first), shown(other)) == (0.0, 1.0), (shown(first), shown(other))
+    assert other.data.materials[0].name == f"{other.name} skin" and other.data.materials[1] == first.data.materials[1]
+    bpy.data.batch_remove([first.data, first])
+    blender_session.select(later)
+    later.data.shape_keys.key_blocks["mouth_stretch"].value = 0.5
+    assert bpy.ops.idto3d.own_materials() == {"FINISHED"}
+    assert (shown(later), shown(other)) == (0.5, 1.0), [(shown(later), shown(other)) for _ in range(3)]
+    refused(bpy.ops.idto3d.own_materials, "its own sliders")
+
+
+def shown(head: Any) -> float:
+    """How much of its own colours an expression fades into a head's skin."""
+    tree = head.data.materials[0].node_tree
+    path = tree.animation_data.drivers[0].data_path
+    bpy.context.view_layer.update()
+    seen = head.data.materials[0].evaluated_get(bpy.context.evaluated_depsgraph_get())
+    return round(float(seen.node_tree.path_resolve(path)), 5)
+
+
 def check_unit() -> None:
     """In a scene of centimetres a head is as large as a head, and light goes as far into it; one beside another. What
     is made for it is as large; cameras see as far as Blender's own at least."""
@@ -230,6 +295,8 @@ def main() -> None:
     check_elsewhere()
     check_other_unit()
     check_unit()
+    check_copy()
+    check_forms()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     check_place()
     check_cut()

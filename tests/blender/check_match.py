@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: a head over its photos, and pins. ``python check_match.py WORK``."""
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -15,18 +16,22 @@ from mathutils import Vector
 
 import idto3d_blender
 from idto3d_blender.head import mesh_data, naming
-from idto3d_blender.head.bundle import FitCamera
+from idto3d_blender.head.bundle import BundleError, FitCamera
+from idto3d_blender.jobs import packs, setup_backend
+from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs.backend_process import BackendProcess, child_environment
 from idto3d_blender.jobs.job import Launch, Warm
 from idto3d_blender.match import lens, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
+from idto3d_blender.ui.properties import settings
 from tests.blender import blender_session, check_polls, fake_pins
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
 
 WORK = Path(sys.argv[-1])
 SIZES = ((300, 400), (640, 480))
+PACK = WORK / "pack"
 
 
 def backend(fake: str) -> Warm:
@@ -69,7 +74,7 @@ def write_fit(folder: Path) -> list[Path]:
                 "landmarks": np.tile([[150.0, 160.0]], (478, 1)).tolist(),
             }
         )
-    text = {"format_version": 1, "identity": [0.0], "resting": {}, "photos": rows}
+    text = {"format_version": 1, "pack": str(PACK), "identity": [0.0], "resting": {}, "photos": rows}
     (folder / "fit.json").write_text(json.dumps(text), encoding="utf-8")
     return files
 
@@ -105,6 +110,65 @@ def check_pick(obj: Any, skin: np.ndarray) -> None:
     assert lens.pick(pinhole, places, np.array([[0, 2, 1]]), tuple(pixel)) is None  # its back
 
 
+def check_elsewhere(scene: Any, obj: Any, match: session.Match) -> None:
+    """An answer reaches the head also while another scene is shown, where the match neither shows nor ends."""
+    (pin,) = obj.idto3d_match.pins
+    before = key_places(obj)
+    other = bpy.data.scenes.new("other")
+    for pixel, way in (((160, 100), 10), ((150, 100), 0)):
+        pin.pixel = pixel
+        ticket = match.link.ask(session.request(match, obj))
+        bpy.context.window.scene = other
+        pump.take(match.link.wait(ticket))
+        assert np.allclose(key_places(obj) - before, [way * fake_pins.STEP, 0, 0], atol=1e-6), "the answer is lost"
+        pump._undone()
+        assert session.get() is match and session.of(other) is None and session.of(scene) is match
+        pump.take(match.link.wait(match.first))
+        assert not bpy.ops.idto3d.pins_clear.poll()
+        bpy.context.window.scene = scene
+    bpy.data.scenes.remove(other)
+
+
+def check_pack(obj: Any, folder: Path) -> None:
+    """A head is reckoned with its own pack, or the one of its name that is chosen where that is gone, or not at all."""
+    moved = PACK.rename(WORK / "pack moved")
+    ready, jobs.get().status = jobs.get().status, setup_backend.Status("ready", "Ready.", "cpu")
+    assert bpy.ops.idto3d.match() == {"FINISHED"} and session.get() is None, "asked without the head's pack"
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    jobs.get().status = ready
+    given = settings()
+    given.pack, given.pack_folder = "FOLDER", str(moved)
+    assert packs.pack_of(obj) == str(moved)
+    (moved / "pack.json").write_text(json.dumps({"name": "another"}), encoding="utf-8")
+    with contextlib.suppress(BundleError):
+        raise AssertionError(packs.pack_of(obj))
+    given.pack = "STARTER"
+    moved.rename(PACK)
+    obj["idto3d"]["folder"] = str(WORK / "nowhere")
+    assert packs.pack_of(obj) is None
+    obj["idto3d"]["folder"] = str(folder)
+
+
+def copy_of(obj: Any, linked: bool) -> Any:
+    """As Blender's Duplicate makes one."""
+    blender_session.select(obj)
+    assert bpy.ops.object.duplicate(linked=linked) == {"FINISHED"}
+    made = bpy.context.object
+    blender_session.select(obj)
+    return made
+
+
+def check_appended(file: Path, keys: list[str]) -> None:
+    """A head from a file that was saved during a match is a head as any other."""
+    there, before = set(bpy.data.objects), bpy.context.object
+    assert bpy.ops.wm.append(directory=f"{file}/Object/", filename="head") == {"FINISHED"}
+    made = set(bpy.data.objects) - there
+    (head,) = (one for one in made if one.type == "MESH")
+    assert [key.name for key in head.data.shape_keys.key_blocks] == keys and not head.show_only_shape_key
+    bpy.data.batch_remove(made)
+    blender_session.select(before)
+
+
 def check_refused(obj: Any) -> None:
     """Another folder without photos is not kept; what was made from no photos, or is not the mesh of them, is told."""
     kept = obj["idto3d"]["folder"]
@@ -134,6 +198,8 @@ def main() -> None:
     scene, obj = bpy.context.scene, bpy.context.object
     refused(bpy.ops.idto3d.match, "earlier version")
     files = write_fit(bundle)
+    PACK.mkdir()
+    (PACK / "pack.json").write_text(json.dumps({"name": "synthetic"}), encoding="utf-8")
     before = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
     keys = [key.name for key in obj.data.shape_keys.key_blocks]
     start = {key.name: mesh_data.places(key) for key in obj.data.shape_keys.key_blocks}
@@ -152,7 +218,8 @@ def main() -> None:
     folder, fit = session.read(obj)
     paths = [session.find_photo(photo, folder) for photo in fit.photos]
     assert paths == [str(file) for file in files]
-    match = session.start(obj, folder, fit, paths, link)
+    match = session.start(scene, folder, fit, paths, link)
+    assert session.request(match, obj)["pack"] == str(PACK)
     assert not bpy.ops.idto3d.pin_drag.poll()
     refused(bpy.ops.idto3d.remove_backend, "Leave the match first")
     pump.take(link.wait(match.first))
@@ -183,6 +250,8 @@ def main() -> None:
     obj.data.vertices.foreach_get("co", flat)
     assert np.allclose(flat.reshape(-1, 3), key_places(obj))
 
+    check_elsewhere(scene, obj, match)
+
     # a wrong one is refused with a word, and all stays as it was
     last = key_places(obj)
     refused(lambda: bpy.ops.idto3d.pin_drag(pin=0, pixel=(2000, 100)), "Nobody has such a head")
@@ -196,6 +265,24 @@ def main() -> None:
     assert (WORK / "head pinned 1" / "head.json").is_file() and match.bundle == bundle
     image = next(image for image in naming.images(obj) if image[naming.ROLE] == "skin_albedo")
     assert np.allclose(np.array(image.pixels[:3]) * 255, fake_pins.PROJECTED, atol=1)
+    assert not [one for one in bpy.data.images if "painted" in one.name], "nobody has painted"
+    # What was painted on a map is still there when it is laid anew, painted in this session or before.
+    for red in (0.8, 0.4):
+        pixels = np.array(image.pixels[:], np.float32)
+        pixels[0] = red
+        image.pixels.foreach_set(pixels)
+        if red < 0.5:
+            image.pack()
+        assert bpy.ops.idto3d.match_project(wait=True) == {"FINISHED"}
+        assert np.allclose(np.array(image.pixels[:3]) * 255, fake_pins.PROJECTED, atol=1)
+    unpacked = WORK / "unpacked.png"
+    unpacked.write_bytes(image.packed_file.data)
+    image.filepath_raw = str(unpacked)
+    image.unpack(method="REMOVE")
+    assert image.packed_file is None and bpy.ops.idto3d.match_project(wait=True) == {"FINISHED"}
+    painted = [one for one in bpy.data.images if "painted" in one.name]
+    assert [round(one.pixels[0], 1) for one in painted] == [0.8, 0.4] and all(one.packed_file for one in painted)
+    bpy.data.batch_remove(painted)
 
     # pins are in the file
     file = WORK / "file.blend"
@@ -207,7 +294,7 @@ def main() -> None:
     assert obj["idto3d"]["folder"] == "//head" and session.read(obj)[0] == folder
     assert session.get() is None and len(obj.idto3d_match.pins) == 1 and stage.matched(scene) == obj
     link = Link(backend(fake))
-    match = session.start(obj, folder, fit, paths, link)
+    match = session.start(scene, folder, fit, paths, link)
     pump.take(link.wait(match.first))
     assert np.allclose(key_places(obj), last, atol=1e-7)  # what the pins have done is not done twice
     assert bpy.ops.idto3d.pins_clear() == {"FINISHED"}
@@ -230,7 +317,10 @@ def main() -> None:
     assert problem is not None and problem.code == "E_BACKEND_DIED"
     assert not bpy.ops.idto3d.pin_drag.poll()
 
-    # everything is given back, whatever the head is called by now
+    # everything is given back, whatever the head is called by now, and to its copies
+    copies = [copy_of(obj, linked) for linked in (False, True)]
+    file = WORK / "matched.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file), copy=True)
     obj.name = "renamed"
     assert stage.matched(scene) == obj
     assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
@@ -238,8 +328,14 @@ def main() -> None:
     after = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
     assert after == before and stage.KEY not in scene
     assert [key.name for key in obj.data.shape_keys.key_blocks] == keys and not obj.show_only_shape_key
+    for copy in copies:
+        assert [key.name for key in copy.data.shape_keys.key_blocks] == keys and not copy.show_only_shape_key
+        bpy.data.objects.remove(copy)
+    if bpy.app.version >= (4, 3):
+        check_appended(file, keys)
     assert len(bpy.data.objects) == objects and not [c for c in bpy.data.cameras if c.name.startswith("head")]
     assert not [i for i in bpy.data.images if i.name.startswith(("photo", "moved"))], list(bpy.data.images)
+    check_pack(obj, folder)
     check_refused(obj)
     check_deleted(obj, before)
     idto3d_blender.unregister()

@@ -255,6 +255,16 @@ def main() -> None:
     assert bpy.context.scene.frame_end <= 6 * (len(keys) - 1)
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"}
     place = head.matrix_world.copy()
+    # A copy that hangs on the same rig gives up its own part of it.
+    count = len(head.data.shape_keys.key_blocks)
+    blender_session.select(head)
+    assert bpy.ops.object.duplicate() == {"FINISHED"} and bpy.ops.idto3d.remove_rig() == {"FINISHED"}
+    copy = bpy.context.object
+    assert rig.rig_of(copy) is None and copy.parent == made.parent and not copy.vertex_groups
+    assert np.abs(np.array(copy.matrix_world) - np.array(place)).max() < 1e-5
+    assert rig.rig_of(head) == made and head.parent == made and len(head.data.shape_keys.key_blocks) == count
+    bpy.data.meshes.remove(copy.data)
+    blender_session.select(head)
     # From a thinner one it goes off the full head, too, and off the other way round.
     assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
     half = bpy.context.object

@@ -16,7 +16,7 @@ from mathutils import Vector
 
 import idto3d_blender
 from idto3d_blender.head import expressions, mirror
-from idto3d_blender.studio import as_photographed, own_collection, tiles, turntable
+from idto3d_blender.studio import as_photographed, light_rigs, own_collection, tiles, turntable
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused, select
@@ -157,6 +157,11 @@ def check_light(anna: Any, ben: Any) -> None:
     lamps = next(child for child in scene.collection.children if own_collection.is_ours(child, "lights"))
     mine = bpy.data.objects.new("mine", None)
     lamps.objects.link(mine)
+    deeper = bpy.data.collections.new("deeper")
+    scene.collection.children.link(deeper)
+    deeper.children.link(lamps)
+    scene.collection.children.unlink(lamps)
+    assert own_collection.is_there(scene, light_rigs.KIND)
     assert bpy.ops.idto3d.remove_lights() == {"FINISHED"}
     assert mine.name in scene.objects and own.name in scene.objects
     assert [obj.name for obj in scene.objects if obj.type == "LIGHT"] == ["my light"] and len(bpy.data.lights) == 1

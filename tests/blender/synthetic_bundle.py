@@ -135,7 +135,7 @@ def header(version: int = 2) -> dict[str, Any]:
         "generator": "idto3d 0.2.0",
         "units": "metres",
         "expressions": list(EXPRESSIONS),
-        "pack": "synthetic",
+        "pack": "synthetic (CC0-1.0)",
         "seed": 2**40,
         "settings": {"preset": "test"},
         "photos": [{"name": "a.jpg", "identity_score": 0.5}],

@@ -13,8 +13,8 @@ from tests.blender.bpy_process import HERE, run, run_check
 from tests.blender.conftest import PYTHONS
 
 CHECKS = (
-    "blend", "capture", "density", "driver", "export", "export_rig", "import", "manners", "match", "polls", "rig",
-    "tools", "viewports", "wrap",
+    "blend", "capture", "capture_moved", "density", "driver", "export", "export_rig", "import", "manners", "match",
+    "polls", "rig", "tools", "viewports", "wrap",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from .solve import Lens, Pose
 FILE = "motion.safetensors"
 FEATURES = 2 * LANDMARKS + len(SHAPES) + 2
 _FIX = "Install the pack again."
+_ELSE = "Install the pack again, or let the video tell who it is: the starter pack reads it then."
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Motion:
 def load_motion(path: Path) -> Motion:
     """Raises UserError E_PACK_MISSING, E_PACK_FORMAT."""
     if not path.is_file():
-        raise UserError("E_PACK_MISSING", f"The pack has no {path.name}, so it cannot read videos.", _FIX)
+        raise UserError("E_PACK_MISSING", f"The pack has no {path.name}, so it cannot read videos.", _ELSE)
     try:
         stored = load_file(path)
         weights, bias = (stored[name].astype(np.float64) for name in ("weights", "bias"))

@@ -14,6 +14,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from idto3d_shared.live_link import SHAPES as ARKIT
+
 from ..arrays import Array
 from ..errors import UserError
 from ..expressions import Expression
@@ -40,7 +42,9 @@ REQUIRED = (
 
 _FIX = "Install the pack again."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")  # a bundle makes file names and shape keys of it
-_RESERVED = ("basis",)  # Blender's name of the rest shape
+# Shape keys that a head has besides: Blender's rest shape, ARKit's; by their beginnings visemes and those of a rig.
+_RESERVED = frozenset(("basis", *map(str.lower, ARKIT)))
+_RESERVED_BEGINNINGS = ("viseme_", "rig_")
 _SCHEDULE_TYPES: dict[str, type] = {
     "num_train_timesteps": int,
     "beta_start": float,
@@ -298,7 +302,9 @@ def _expressions(data: Mapping[str, Any]) -> dict[str, Expression]:
         raise _malformed("the first expression is not neutral")
     out: dict[str, Expression] = {}
     for name, value in data.items():
-        if not _NAME.fullmatch(name) or name.lower() in _RESERVED or name.lower() in (n.lower() for n in out):
+        plain = name.lower()  # file names are made of it, too
+        taken = plain in _RESERVED or plain.startswith(_RESERVED_BEGINNINGS) or plain in (n.lower() for n in out)
+        if taken or not _NAME.fullmatch(name):
             raise _malformed(f"an expression cannot be named {name!r}")
         if not isinstance(value, dict) or set(value) != {"text", "weights"}:
             raise _malformed(f"the expression {name} is not a text with weights")

@@ -118,6 +118,11 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append(f"{choice.preset.title} gets the head without its animation")
     if choice.animation and any(motion.left_strips(owner) for owner in (obj.data.shape_keys, stage.armature_of(obj))):
         lines.append("Strips stay behind: bake them into one action first (NLA Editor, Strip > Bake Action)")
+    if choice.rig and choice.animation and (held := motion.held(stage.armature_of(obj))):
+        how = "bake it into their own keys first (Pose > Animation > Bake Action, Visual Keying)"
+        lines.append(f"What constraints do to {', '.join(held)} stays behind: {how}")
+    if driven := motion.driven(obj.data.shape_keys):
+        lines.append(f"Drivers move {', '.join(driven)}: in the file they stay at rest unless you key them")
     if choice.preset.format == "USD":
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []

@@ -5,7 +5,8 @@ scene's frames."""
 from dataclasses import dataclass
 from typing import Any
 
-import bpy
+from .. import hand_over
+from ..rig_keys import is_twin
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,21 @@ def _strips(data: Any) -> list[Any]:
     return [strip for track in data.nla_tracks if not track.mute for strip in track.strips if not strip.mute]
 
 
+def driven(keys: Any) -> list[str]:
+    """The shape keys that drivers move, but for those that bones of our rig do."""
+    data = keys.animation_data if keys is not None else None
+    if data is None:
+        return []
+    moved = {curve.data_path for curve in data.drivers if not curve.mute}
+    return [key.name for key in keys.key_blocks if not is_twin(key.name) and key.path_from_id("value") in moved]
+
+
+def held(armature: Any) -> list[str]:
+    """The bones that constraints move."""
+    bones = armature.pose.bones if armature is not None else ()
+    return [bone.name for bone in bones if any(not one.mute and one.influence > 0 for one in bone.constraints)]
+
+
 def name_of(*owners: Any) -> str:
     """What the animation of keys and armature is called: as the first action of them that is `played`."""
     return next((one.source.action.name for owner in owners if (one := played(owner)) is not None), "Animation")
@@ -83,7 +99,7 @@ def hand_on(given: Any, made: Any, scale: float = 1.0) -> None:
     slot = getattr(before.source, "action_slot", None)  # from 4.4 on
     if slot is not None:
         after.action_slot = after.action.slots[slot.identifier]
-    curves = _curves(after)
+    curves = hand_over.curves_of(after)
     for curve in list(curves):
         if not curve.data_path.startswith(("pose.bones", "key_blocks")):
             curves.remove(curve)
@@ -92,12 +108,3 @@ def hand_on(given: Any, made: Any, scale: float = 1.0) -> None:
         for point in curve.keyframe_points if (up, before.begin) != (1.0, 0.0) else ():
             for place in (point.co, point.handle_left, point.handle_right):
                 place.x, place.y = place.x + before.begin, place.y * up
-
-
-def _curves(data: Any) -> Any:
-    if bpy.app.version < (4, 4):
-        return data.action.fcurves
-    bags = [
-        bag for layer in data.action.layers for strip in layer.strips if (bag := strip.channelbag(data.action_slot))
-    ]
-    return bags[0].fcurves if bags else []

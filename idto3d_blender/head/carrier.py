@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head whose place is animated, and which is to be turned by something that it hangs on: the turn has to come after
+the place, or the head is swung round the point where it stood. So an empty takes over what moves the head as a whole,
+and all else hangs on that.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import bpy
+
+from . import hand_over, naming
+from .rig import hang
+
+TOLD = "What moves {} as a whole is on the empty now that it hangs on"
+_PLACE = ("location", "rotation_", "scale", "delta_")
+_CHANNELS = (
+    "rotation_mode", "location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle", "scale",
+    "delta_location", "delta_rotation_euler", "delta_rotation_quaternion", "delta_scale",
+)  # fmt: skip
+
+
+def is_moved(obj: Any) -> bool:
+    """Curves, drivers or constraints of an object's own place it."""
+    data = obj.animation_data
+    curves = [curve for holder in _holders(data) for curve in hand_over.curves_of(holder)]
+    drivers = data.drivers if data is not None else ()
+    return any(map(_places, (*curves, *drivers))) or any(not one.mute for one in obj.constraints)
+
+
+def lift(context: Any, objects: Sequence[Any]) -> None:
+    """If the first object is moved, an empty is, and the objects, which stand where that one does and are moved as it
+    is, hang on it and stay where they are at each frame."""
+    first = objects[0]
+    if not is_moved(first):
+        return
+    empty = bpy.data.objects.new(f"{first.name} place", None)
+    empty.empty_display_type, empty.empty_display_size = "PLAIN_AXES", 0.1
+    naming.collection_of(first).objects.link(empty)
+    for name in _CHANNELS:
+        setattr(empty, name, getattr(first, name))
+    empty.parent, empty.parent_type, empty.parent_bone = first.parent, first.parent_type, first.parent_bone
+    empty.matrix_parent_inverse = first.matrix_parent_inverse
+    hand_over.give_motion(first, empty)
+    _keep(empty, True)
+    for curve in list(first.animation_data.drivers) if first.animation_data else ():
+        if _places(curve):
+            (empty.animation_data or empty.animation_data_create()).drivers.from_existing(src_driver=curve)
+    for constraint in first.constraints:
+        empty.constraints.copy(constraint)
+    context.view_layer.update()
+    for obj in objects:
+        world = obj.matrix_world.copy()
+        _keep(obj, False)
+        for curve in list(obj.animation_data.drivers) if obj.animation_data else ():
+            if _places(curve):
+                obj.animation_data.drivers.remove(curve)
+        obj.constraints.clear()
+        hang(obj, empty, "OBJECT", "", world)
+    context.view_layer.update()
+
+
+def _places(curve: Any) -> bool:
+    return bool(curve.data_path.startswith(_PLACE))
+
+
+def _keep(owner: Any, places: bool) -> None:
+    """Take from an object's animation what places it, or all else: in actions of its own, if some of it stays."""
+    for holder in _holders(owner.animation_data):
+        curves = list(hand_over.curves_of(holder))
+        gone = [number for number, curve in enumerate(curves) if _places(curve) != places]
+        if not gone:
+            continue
+        slot = getattr(holder, "action_slot", None)  # from 4.4 on
+        holder.action = holder.action.copy()
+        if slot is not None:
+            holder.action_slot = holder.action.slots[slot.identifier]
+        own = hand_over.curves_of(holder)
+        for curve in [list(own)[number] for number in gone]:
+            own.remove(curve)
+
+
+def _holders(data: Any) -> Iterator[Any]:
+    """What plays an action: an object's animation data, and the strips in it."""
+    if data is not None:
+        holders = [data, *(strip for track in data.nla_tracks for strip in track.strips)]
+        yield from (holder for holder in holders if holder.action is not None)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: takes onto heads whose own place is animated.
+
+``python check_capture_moved.py WORK`` as check_import.py.
+"""
+
+import math
+from typing import Any
+
+import bpy
+from mathutils import Vector
+
+import idto3d_blender
+from idto3d_blender.head import carrier, hand_over, separate
+from tests.blender import blender_session
+from tests.blender.check_capture import at_frame, csv_of, new_head, plain, ramp, turned
+
+
+def check_moved(head: Any) -> None:
+    """A head whose own place is animated is turned where it is, and not swung round where it was; by an empty, also one
+    that it had before, and by its rig. It is moved in any density as before; what else is animated of it stays its."""
+    plain()
+    assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("walk", yaw=ramp(0.5)))) == {"FINISHED"}
+    at_frame(1)
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"} and head.parent.parent is None
+    walk(head)
+    head.keyframe_insert("hide_render", frame=1)
+    for number in range(2):
+        at_frame(20 + number)
+        assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    check_walk(head, lambda: head.matrix_world.to_3x3() @ Vector((0, -1, 0)))
+    assert len([one for one in bpy.data.objects if one.name.startswith("walker place")]) == 1
+    assert [curve.data_path for curve in hand_over.curves_of(head.animation_data)] == ["hide_render"]
+    # The rig of one that walks.
+    other = new_head("runner")
+    walk(other)
+    at_frame(20)
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    made = other.parent
+    check_walk(other, lambda: made.matrix_world.to_3x3() @ turned(made, "head", (0.0, -1.0, 0.0)))
+    # In parts.
+    apart = new_head("apart")
+    walk(apart)
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"} and bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    for part in separate.parts_of(bpy.context.object):
+        check_walk(part, lambda part=part: part.matrix_world.to_3x3() @ Vector((0, -1, 0)))
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"}
+    check_walk(apart, lambda: apart.matrix_world.to_3x3() @ Vector((0, -1, 0)))
+    blender_session.select(other)
+    assert not carrier.is_moved(other) and bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    half = bpy.context.object
+    check_walk(half, lambda: made.matrix_world.to_3x3() @ turned(made, "head", (0.0, -1.0, 0.0)))
+
+
+def walk(head: Any) -> None:
+    """Along X and to the left, at the same speed from frame 1 to 49."""
+    for frame, x in ((1, 1.0), (49, 4.0)):
+        head.location, head.rotation_euler = (x, 0.5, 0.0), (0.0, 0.0, x / 4)
+        for path in ("location", "rotation_euler"):
+            head.keyframe_insert(path, frame=frame)
+    for curve in hand_over.curves_of(head.animation_data):
+        for point in curve.keyframe_points:
+            point.interpolation = "LINEAR"
+
+
+def check_walk(head: Any, looks: Any) -> None:
+    """Half a radian more to the left than its place says, and there."""
+    for frame in (30, 49):
+        at_frame(frame)
+        x = 1 + 3 * (frame - 1) / 48
+        assert (head.matrix_world.translation - Vector((x, 0.5, 0))).length < 0.15, (frame, head.matrix_world)
+        angle = x / 4 + 0.5
+        ahead = Vector((math.sin(angle), -math.cos(angle), 0.0))
+        assert (looks().normalized() - ahead).length < 0.02, (frame, looks(), ahead)
+
+
+def main() -> None:
+    idto3d_blender.register()
+    scene = bpy.context.scene
+    scene.render.fps, scene.render.fps_base = 24, 1.0
+    check_moved(new_head("walker"))
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
