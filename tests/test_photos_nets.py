@@ -24,6 +24,18 @@ def test_shipped_nets_load_with_their_licence() -> None:
     assert "MediaPipe" in (SHIPPED / "NOTICE").read_text()
 
 
+def test_a_mirrored_picture_has_the_mirrored_mask() -> None:
+    """The net alone is not symmetrical: mirroring some photographs gave a person an ear, or took one."""
+    rows, columns = np.mgrid[:256, :256]
+    picture = np.full((256, 256, 3), 200, np.uint8)
+    picture[np.hypot(rows - 110, columns - 120) < 60] = (190, 140, 110)
+    picture[np.hypot(rows - 250, columns - 140) < 90] = (30, 40, 90)
+    nets = load_face_nets(SHIPPED)
+    person = nets.find_person(picture)
+    assert person.max() > 0.2
+    np.testing.assert_allclose(nets.find_person(picture[:, ::-1])[:, ::-1], person, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["detector", "landmarks", "blendshapes", "mask"])
 def test_a_missing_or_foreign_net_is_refused(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
