@@ -189,7 +189,7 @@ class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
 
 class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
     """Lay the photos on the head anew, as it is now. What they do not show stays as the head was made. Maps that you
-    painted on yourself stay in the file as pictures of their own, called "painted\""""
+    painted on yourself stay in the file, each as a picture of its own"""
 
     bl_idname = "idto3d.match_project"
     bl_label = "Project Photos"

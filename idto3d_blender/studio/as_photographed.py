@@ -68,6 +68,7 @@ def world(light: NDArray[np.floating]) -> Any:
     made = stage.grey_world()
     tree = made.node_tree
     mix = next(node for node in tree.nodes if node.type == "MIX_SHADER")
+    tree.nodes.remove(mix.inputs[1].links[0].from_node)  # the even grey
     path = next(node for node in tree.nodes if node.type == "LIGHT_PATH")
     smooth = radiance(light)
     lit = tree.nodes.new("ShaderNodeMixShader")
