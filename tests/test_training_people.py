@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from idto3d.arrays import Array
 from idto3d.headmodel import HeadModel
 from idto3d.render.cameras import make_camera
 from idto3d.training.accessories import make_glasses, paint_clothes
 from idto3d.training.captions import changed
 from idto3d.training.kit import average_identity, cut_cards, kit_skin
 from idto3d.training.pictures import Drawing, draw
-from idto3d.training.population import EVAL_SEED, TRAIN_SEED, Population
+from idto3d.training.population import EVAL_SEED, TRAIN_SEED, Person, Population
 from idto3d.training.registration import register, similarity
 from idto3d.training.surface import closest_places
 from idto3d.training.transfer import build_transfer, sample_texture, seat_hair, skin_displacement
@@ -115,6 +116,21 @@ def test_a_sibling_has_another_head_under_the_same_skin(people: Population) -> N
     for other in (first, two):
         assert np.abs(one.neutral - other.neutral).max() > 1e-3
     np.testing.assert_allclose(one.neutral, people.model.shape(one.identity) + one.displacement, atol=1e-9)
+
+
+def test_a_siblings_hair_lies_on_their_own_head(people: Population) -> None:
+    people_with_hair = (people.person(seed) for seed in range(TRAIN_SEED, TRAIN_SEED + 20))
+    first = next(person for person in people_with_hair if any(shell.hair for shell in person.shells))
+    triangles = people.model.triangles_of("face", "back_head")
+
+    def height(person: Person, head: Array) -> float:
+        hair = next(shell for shell in person.shells if shell.hair)
+        return float(np.abs(closest_places(hair.vertices, head, triangles).distance - usual).mean())
+
+    usual = closest_places(next(s for s in first.shells if s.hair).vertices, first.neutral, triangles).distance
+    for number in (1, 2, 3):
+        own = people.sibling(first, number)
+        assert height(own, own.neutral) < 0.3 * height(first, own.neutral)
 
 
 def test_an_edited_person_keeps_who_they_are_and_differs_in_what_is_said(people: Population) -> None:

@@ -30,7 +30,8 @@ from .registration import similarity
 
 FIRST_SEED = 1_610_000  # people that no net is trained on and none is judged by
 WITHOUT = "feature_weights_without.npy"  # (FOLDS,F,L): `feature_weights` learnt without the people of each fold
-PHOTOS, SIBLINGS = 2, 5  # of each person; people besides with the same skin, of whom there is one
+PHOTOS, SIBLINGS = 2, 14
+"""Of each person; people besides with the same skin, of each of whom there is one: their pictures cost a third."""
 PICTURE = 320  # pixels: as large as the net sees them
 WAYS = 80  # in which landmarks err together; on other people more of them help no further
 USUAL_RESPONSE, SURE = 0.6, 300.0  # prior of what it reports of a mode, as many photographs as that is worth

@@ -20,7 +20,7 @@ from .paint import Paint
 from .pictures import Drawing
 from .registration import register, similarity
 from .store import stored
-from .transfer import Transfer, build_transfer, seat_hair, skin_displacement
+from .transfer import Hairstyle, Transfer, build_transfer, seat_hair, skin_displacement, with_skin
 
 TRAIN_SEED = 1_000_000
 EVAL_SEED = 9_000_000
@@ -118,13 +118,20 @@ class Population:
         return Person(seed, identity, displacement, head, maps, shells, self._traits(code, looks), code)
 
     def sibling(self, person: Person, number: int) -> Person:
-        """Another one (1, 2, ...) with the same skin, hair and build: the modes alone are drawn anew."""
+        """Another one (1, 2, ...) with the same skin, hair and build: the modes alone are drawn anew. Hair moves with
+        the skin below it: seating it costs as much as a photograph."""
         rng = np.random.default_rng([person.seed, 3, number])
         identity = rng.standard_normal(len(self.model.identity))
         head = self.model.shape(identity) + person.displacement
         closing = self._closed_lips(head)
         head = head + closing
-        shells = self._hair(person.code, head) + (self._glasses(head, rng) if person.traits.glasses else ())
+        moved = head - person.neutral
+        hair = tuple(
+            replace(shell, vertices=with_skin(self._style(person.code), shell.vertices, moved))
+            for shell in person.shells
+            if shell.hair
+        )
+        shells = hair + (self._glasses(head, rng) if person.traits.glasses else ())
         displacement = person.displacement + closing
         return replace(person, identity=identity, displacement=displacement, neutral=head, shells=shells)
 
@@ -243,16 +250,19 @@ class Population:
 
     # ------------------------------------------------------------------ looks
     def _hair(self, code: Array, head: Array) -> tuple[Shell, ...]:
-        number = int(round(self.kit.get(code, "hair_style")))
-        if number < 0:
+        if round(self.kit.get(code, "hair_style")) < 0:
             return ()
-        style = self.transfer.hairstyles[min(number, len(self.transfer.hairstyles) - 1)]
+        style = self._style(code)
         vertices, normals = seat_hair(style, self.model, head)
         part = self.kit.mesh(code, parts=("head", "hair"))["hair"]
         image = self.kit.part_texture(code, part)[..., :3].astype(np.float32) / 255
         step = max(1, len(image) // 256)
         pooled = image.reshape(len(image) // step, step, -1, step, 3).mean((1, 3))
         return (Shell(vertices, normals, style.triangles, style.uv, pooled, True),)
+
+    def _style(self, code: Array) -> Hairstyle:
+        number = int(round(self.kit.get(code, "hair_style")))
+        return self.transfer.hairstyles[min(number, len(self.transfer.hairstyles) - 1)]
 
     def _glasses(self, head: Array, rng: np.random.Generator) -> tuple[Shell, ...]:
         vertices, triangles = make_glasses(self.model, head, rng)

@@ -100,10 +100,8 @@ def skin_displacement(transfer: Transfer, model: HeadModel, moved: Array) -> Arr
 
 
 def seat_hair(style: Hairstyle, model: HeadModel, head: Array) -> tuple[Array, Array]:
-    """The style on a head (P,3): vertices (V,3), normals (V,3). It moves with the skin below it, rigidly in the small,
-    and is pushed out where the skin would show through."""
-    moved = (head - model.neutral)[style.near].mean(1)
-    vertices = style.vertices + moved
+    """The style on a head (P,3): vertices (V,3), normals (V,3), pushed out where the skin would show through."""
+    vertices = with_skin(style, style.vertices, head - model.neutral)
     triangles = model.triangles_of(*SKIN_PARTS)
     places = closest_places(vertices, head, triangles)
     foot, normal = places.of(triangles, head), places.of(triangles, vertex_normals(head, triangles))
@@ -111,6 +109,11 @@ def seat_hair(style: Hairstyle, model: HeadModel, head: Array) -> tuple[Array, A
     inside = (height < _HAIR_GAP) & (places.distance < 0.02)
     vertices[inside] += normal[inside] * (_HAIR_GAP - height[inside])[:, None]
     return vertices, style.normals
+
+
+def with_skin(style: Hairstyle, vertices: Array, motion: Array) -> Array:
+    """The style's vertices (V,3) where the head moves by motion (P,3): with the skin below, rigidly in the small."""
+    return vertices + motion[style.near].mean(1)
 
 
 def _lookup(model: HeadModel, material: str, skin: Skin, registered: Array, size: int) -> tuple[Array, Array, Array]:
