@@ -206,6 +206,24 @@ def check_other_unit() -> None:
         assert abs(high[2] - low[2] - tall) < 1e-4
 
 
+def check_other_unit_of_copies() -> None:
+    """Blender's copies share materials: each is made life-size, and light goes no deeper for it; also in materials of
+    an earlier release, which do not say what they count in."""
+    for linked in (False, True):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+        assert bpy.ops.object.duplicate(linked=linked) == {"FINISHED"}
+        copy, heads = bpy.context.object, list(bpy.context.scene.objects)
+        if linked:
+            for own in copy.data.materials:
+                del own["idto3d_metre"]
+        bpy.context.scene.unit_settings.scale_length = 0.01
+        for head in heads:
+            blender_session.select(head)
+            assert bpy.ops.idto3d.life_size() == {"FINISHED"} and abs(head.scale.z - 100) < 1e-4
+        assert len(heads) == 2 and abs(depth_of(copy.data.materials[0]) - 0.4) < 1e-6, depth_of(copy.data.materials[0])
+
+
 def check_elsewhere() -> None:
     """Linked, and appended, from a file in another folder: a head knows its bundle; a linked one can be lit."""
     file = WORK / "elsewhere" / "shot.blend"
@@ -294,6 +312,7 @@ def main() -> None:
     check_append()
     check_elsewhere()
     check_other_unit()
+    check_other_unit_of_copies()
     check_unit()
     check_copy()
     check_forms()
