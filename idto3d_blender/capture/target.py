@@ -72,6 +72,7 @@ def empty_of(context: Any, obj: Any) -> Any:
     where they are."""
     hung = obj.parent is not None and _MARK in obj.parent
     if hung and not carrier.is_moved(obj):
+        _rest(obj.parent)
         return obj.parent
     context.view_layer.update()
     parts = separate.parts_of(obj)
@@ -92,13 +93,22 @@ def empty_of(context: Any, obj: Any) -> Any:
         context.view_layer.update()
     empty.rotation_mode = "QUATERNION"
     empty.matrix_world = pivot.normalized()
-    # The rotation at rest aside, so that what is animated is the head's turn alone.
-    empty.delta_rotation_quaternion = empty.rotation_quaternion
-    empty.rotation_quaternion = Quaternion()
+    _rest(empty)
     context.view_layer.update()
     for one in (*parts, *others):
         hang(one, empty, "OBJECT", "", one.matrix_world.copy())
     return empty
+
+
+def _rest(empty: Any) -> None:
+    """How an empty of ours is turned that no take turns is its rest, and put aside, so that what is animated is the
+    head's turn alone."""
+    data = empty.animation_data
+    if data is not None and (data.action is not None or any(not track.mute for track in data.nla_tracks)):
+        return
+    rest = empty.matrix_basis.to_quaternion()
+    empty.rotation_mode = "QUATERNION"
+    empty.delta_rotation_quaternion, empty.rotation_quaternion = rest, Quaternion()
 
 
 def _taken_off(context: Any, obj: Any) -> list[Any]:
