@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import bpy
 import numpy as np
@@ -108,6 +109,26 @@ def check_pick(obj: Any, skin: np.ndarray) -> None:
     assert hit is not None and hit.corners == (0, 1, 2) and np.allclose(hit.weights, truth)
     assert lens.pick(pinhole, places, np.array([[0, 1, 2]]), (0.0, 0.0)) is None
     assert lens.pick(pinhole, places, np.array([[0, 2, 1]]), tuple(pixel)) is None  # its back
+
+
+def check_turns(obj: Any, match: session.Match) -> None:
+    """Pictures of a projection come one a turn: a large head's take the window too long at once. Undone in the middle,
+    the rest stays away."""
+    count = len(list(naming.images(obj)))
+    for stopped in (False, True):
+        assert bpy.ops.idto3d.match_project() == {"FINISHED"}
+        laid, end = [0], time.monotonic() + 20
+        with patch.object(pump, "_keep_painted", wraps=pump._keep_painted) as taken:
+            while match.projecting and not (stopped and laid[-1]):
+                assert time.monotonic() < end
+                pump.pump()
+                laid.append(taken.call_count)
+            if stopped:
+                pump._undone()
+                pump.take(match.link.wait(match.first))
+                pump.pump()
+                laid.append(taken.call_count)
+        assert max(np.diff(laid)) == 1 and laid[-1] == (1 if stopped else count), laid
 
 
 def check_elsewhere(scene: Any, obj: Any, match: session.Match) -> None:
@@ -266,6 +287,7 @@ def main() -> None:
     image = next(image for image in naming.images(obj) if image[naming.ROLE] == "skin_albedo")
     assert np.allclose(np.array(image.pixels[:3]) * 255, fake_pins.PROJECTED, atol=1)
     assert not [one for one in bpy.data.images if "painted" in one.name], "nobody has painted"
+    check_turns(obj, match)
     # What was painted on a map is still there when it is laid anew, painted in this session or before.
     for red in (0.8, 0.4):
         pixels = np.array(image.pixels[:], np.float32)
