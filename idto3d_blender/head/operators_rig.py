@@ -41,6 +41,7 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
             yield "Show the full head in one piece first: what is made of it has its rig, too"
 
     def execute(self, context: Any) -> set[str]:
+        rig.clear_left(context.object)
         taken = [name for name in rig.BONES if name in context.object.vertex_groups]
         if taken:
             self.report({"ERROR"}, f"The head has vertex groups called {', '.join(taken)} already: rename them first")
