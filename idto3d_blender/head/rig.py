@@ -81,8 +81,10 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
 def clear_left(obj: Any) -> None:
     """Take off a head without a rig what one that somebody has deleted left on it: weights, keys, a modifier without an
     object."""
-    empty = any(one.type == "ARMATURE" and one.object is None and one.name.startswith(_MODIFIER) for one in obj.modifiers)
-    if empty or any(rig_keys.is_twin(key.name) for key in obj.data.shape_keys.key_blocks):
+    empty = [one for one in obj.modifiers if one.type == "ARMATURE" and one.object is None]
+    if any(one.name.startswith(_MODIFIER) for one in empty) or any(
+        rig_keys.is_twin(key.name) for key in obj.data.shape_keys.key_blocks
+    ):
         _let_go(obj, None)
 
 
