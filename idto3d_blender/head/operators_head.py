@@ -173,6 +173,8 @@ class IDTO3D_OT_test_animation(HeadOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
+        if len(context.object.data.shape_keys.key_blocks) < 2:
+            yield "This head has no expressions"
         if animation.own_animation(context.object):
             yield "This head has an animation of its own already"
 

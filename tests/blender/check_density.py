@@ -244,6 +244,14 @@ def check_separate(head: Any) -> None:
         assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head and not head.hide_render
         assert abs(head.data.shape_keys.key_blocks["smile"].value - 0.75) < 1e-6
         assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)
+    # Of faces whose slots somebody has removed none is lost.
+    kept = list(head.data.materials)
+    head.data.materials.clear()
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    assert len(bpy.context.object.data.polygons) == len(head.data.polygons)
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head
+    for own in kept:
+        head.data.materials.append(own)
 
 
 def check_copies(folder: Path) -> None:
