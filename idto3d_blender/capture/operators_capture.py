@@ -159,6 +159,7 @@ class IDTO3D_OT_capture_close(bpy.types.Operator):
 class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
     """Animate the head with the take, as a new action of its own"""
 
+    poses = True
     bl_idname = "idto3d.capture_bake"
     bl_label = "Bake Take"
     bl_options = {"REGISTER", "UNDO"}

@@ -256,6 +256,34 @@ def check_elsewhere() -> None:
             bpy.data.libraries.remove(bpy.data.libraries[0])
 
 
+def check_override() -> None:
+    """A library override of a rigged head takes poses and animation, which are there when the file is opened again; what
+    Blender would forget of it is refused."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    file, shot = WORK / "rigged.blend", WORK / "shot.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.wm.link(directory=f"{file}/Collection/", filename="anna") == {"FINISHED"}
+    blender_session.select(bpy.context.scene.objects[0])
+    assert bpy.ops.object.make_override_library() == {"FINISHED"}
+    head = next(obj for obj in bpy.context.scene.objects if import_head.is_head(obj))
+    assert head.override_library is not None and head.data.library is None
+    assert naming.collection_of(head) == bpy.context.scene.collection
+    blender_session.select(head)
+    check_polls.draw_all_panels()
+    for name in ("remove_rig", "rename_head", "cut_neck", "mark_asset", "mirror_keys", "match", "test_animation"):
+        refused(getattr(bpy.ops.idto3d, name), "override of a linked one")
+    for name in ("change_density", "separate_parts", "multires_base"):
+        refused(getattr(bpy.ops.idto3d, name), "override of a linked one")
+    assert bpy.ops.idto3d.pose(name="smile") == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(shot))
+    bpy.ops.wm.open_mainfile(filepath=str(shot))
+    head = next(obj for obj in bpy.context.scene.objects if import_head.is_head(obj))
+    assert head.data.shape_keys.key_blocks["smile"].value == 1.0
+
+
 def check_place() -> None:
     scene = bpy.context.scene
     scene.cursor.location = (1.0, 2.0, 3.0)
@@ -311,6 +339,7 @@ def main() -> None:
     check_names()
     check_append()
     check_elsewhere()
+    check_override()
     check_other_unit()
     check_other_unit_of_copies()
     check_unit()
