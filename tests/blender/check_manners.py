@@ -257,7 +257,7 @@ def check_elsewhere() -> None:
 
 
 def check_override() -> None:
-    """A library override of a rigged head takes poses and animation, which are there when the file is opened again; what
+    """A library override of a rigged head takes poses, which are there when the file is opened again; what
     Blender would forget of it is refused."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
