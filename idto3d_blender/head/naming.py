@@ -24,10 +24,14 @@ def own_collection(obj: Any, parent: Any) -> Any:
     return collection
 
 
+def takes_new(collection: Any) -> bool:
+    """New objects can be put into a collection: it is there, and not another file's, nor an override of one that is."""
+    return collection is not None and collection.library is None and collection.override_library is None
+
+
 def collection_of(obj: Any) -> Any:
-    """The collection that new objects of a head go to: its own, or where it lies now; not one of another file's."""
-    mine = (one for one in obj.users_collection if one.library is None and one.override_library is None)
-    collections = sorted(mine, key=lambda one: _OWN not in one)
+    """The collection that new objects of a head go to: its own, or where it lies now."""
+    collections = sorted(filter(takes_new, obj.users_collection), key=lambda one: _OWN not in one)
     return collections[0] if collections else bpy.context.scene.collection
 
 

@@ -104,6 +104,7 @@ class IDTO3D_OT_remove_rig(_RigOperator, bpy.types.Operator):
 class IDTO3D_OT_rig_to_bone(_RigOperator, bpy.types.Operator):
     """Hang the head's rig on the bone of a body's armature, where it stands now"""
 
+    poses = True
     bl_idname = "idto3d.rig_to_bone"
     bl_label = "Attach to Body"
     bl_options = {"REGISTER", "UNDO"}

@@ -277,6 +277,17 @@ def check_override() -> None:
         refused(getattr(bpy.ops.idto3d, name), "override of a linked one")
     for name in ("change_density", "separate_parts", "multires_base"):
         refused(getattr(bpy.ops.idto3d, name), "override of a linked one")
+    # Nothing can be put into its collection.
+    layer = bpy.context.view_layer
+    layer.active_layer_collection = layer.layer_collection.children[0]
+    refused(lambda: bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")), "cannot take new objects")
+    layer.active_layer_collection = layer.layer_collection
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+    blender_session.select(bpy.context.object, head)
+    layer.active_layer_collection = next(one for one in layer.layer_collection.children if one.name == "anna")
+    refused(bpy.ops.idto3d.blend_people, "cannot take new objects")
+    bpy.data.meshes.remove(bpy.context.object.data)
+    blender_session.select(head)
     assert bpy.ops.idto3d.pose(name="smile") == {"FINISHED"}
     bpy.ops.wm.save_as_mainfile(filepath=str(shot))
     bpy.ops.wm.open_mainfile(filepath=str(shot))
