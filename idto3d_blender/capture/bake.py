@@ -21,12 +21,6 @@ from .treat import Treated
 MARK = "idto3d_take"
 """Property of the actions that we made: the name of the take."""
 _SAME = 1e-5
-_TURNS = "rotation_"
-# Of a key frame, with the numbers that each has.
-_OF_POINTS = {
-    "co": 2, "handle_left": 2, "handle_right": 2,
-    "interpolation": 1, "easing": 1, "handle_left_type": 1, "handle_right_type": 1,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,10 +76,10 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
         turns = list(target.rig_curves(obj, rig, take, eyes))
         bones = (target.NECK, target.HEAD, *target.EYES)
         chosen = turns if wanted.head else [c for c in turns if any(f'"{e}"' in c.path for e in target.EYES)]
-        writer.write(rig, chosen, tuple(f'pose.bones["{bone}"].{_TURNS}' for bone in bones))
+        writer.write(rig, chosen, tuple(f'pose.bones["{bone}"].{target.TURNS}' for bone in bones))
     elif rig is None and wanted.head:
         empty = target.empty_of(context, obj)
-        writer.write(empty, target.empty_curves(empty, take), (_TURNS,))
+        writer.write(empty, target.empty_curves(empty, take), (target.TURNS,))
     return Baked(writer.name, missing, tuple(kept))
 
 
@@ -106,18 +100,11 @@ class _Writer:
             self._action.use_fake_user = True  # a take that is not in use now is a take still
             self._action[MARK] = self._wanted.name
             self.name = self._action.name if layered or owner.id_type == "KEY" else self.name
-        slot = None
-        if layered:
-            slot = self._action.slots.new(id_type=owner.id_type, name=owner.name)
-            layer = self._action.layers[0] if self._action.layers else self._action.layers.new("Layer")
-            strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
-            fcurves = strip.channelbag(slot, ensure=True).fcurves
-        else:
-            fcurves = self._action.fcurves
+        fcurves, slot = hand_over.part_for(owner, self._action)
         for curve in curves:
             _write(fcurves, curve, self._take.frames)
         for curve in before:
-            _copy(fcurves, curve)
+            hand_over.copy_curve(curve, fcurves)
         _assign(owner, self._action, slot, self._wanted)
 
     def _replaced(self, owner: Any) -> Iterable[Any]:
@@ -127,17 +114,6 @@ class _Writer:
             return ()
         own = owner.id_type != "KEY" and not self._wanted.strip
         return hand_over.curves_of(data) if own or MARK in data.action else ()
-
-
-def _copy(fcurves: Any, curve: Any) -> None:
-    made = fcurves.new(curve.data_path, index=curve.array_index)
-    made.extrapolation = curve.extrapolation
-    made.keyframe_points.add(len(curve.keyframe_points))
-    for name, width in _OF_POINTS.items():
-        values = np.empty(width * len(curve.keyframe_points), np.float32 if width > 1 else np.int32)
-        curve.keyframe_points.foreach_get(name, values)
-        made.keyframe_points.foreach_set(name, values)
-    made.update()
 
 
 def _write(fcurves: Any, curve: Curve, frames: Any) -> None:

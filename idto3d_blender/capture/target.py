@@ -10,7 +10,7 @@ import numpy as np
 from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
-from ..head import carrier, naming, separate
+from ..head import carrier, hand_over, naming, separate
 from ..head.rig import hang
 from .treat import Treated, matrices
 
@@ -18,6 +18,8 @@ Array = NDArray[Any]
 
 NECK, HEAD = "neck", "head"
 EYES = ("eye.L", "eye.R")
+TURNS = "rotation_"
+"""What the paths of channels begin with that a take writes."""
 NECK_SHARE = 0.4
 """Of the head's turn that the neck takes, where the rig has one."""
 _MARK = "idto3d_head_motion"
@@ -125,12 +127,17 @@ def _taken_off(context: Any, obj: Any) -> list[Any]:
 
 
 def still(obj: Any) -> None:
-    """Whatever empty of ours an object hangs on turns no more: its takes stay in the file."""
+    """Whatever empty of ours an object hangs on turns no more: its takes stay in the file, and it goes its way."""
     while (obj := obj.parent) is not None:
         data = obj.animation_data
         if _MARK not in obj or data is None:
             continue
-        data.action = None
+        curves = list(hand_over.curves_of(data)) if data.action is not None else []
+        way = [curve for curve in curves if not curve.data_path.startswith(TURNS)]
+        if len(way) < len(curves):
+            data.action = None
+            if way:
+                hand_over.give_copies(way, obj, f"{obj.name} way")
         for track in data.nla_tracks:
             track.mute = True
         obj.rotation_quaternion = Quaternion()

@@ -56,7 +56,7 @@ def check_moved(head: Any) -> None:
 
 def check_by_hand(head: Any) -> None:
     """What a user has done with the empty of a take, or keyed beside what the take says, goes along with the next one:
-    turned while no take turns it, moved, keyed; a bone and a key of the user's own."""
+    turned while no take turns it, moved, keyed; a key of the user's own."""
     given = plain()
     assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("hand", yaw=ramp(0.5)))) == {"FINISHED"}
     at_frame(1)
@@ -81,8 +81,23 @@ def check_by_hand(head: Any) -> None:
             assert abs(empty.location.x - x) < 1e-3 and (front(head) - ahead).length < 0.02, (given.start, frame)
         at_frame(30)
         assert abs(keys.key_blocks["smile"].value - smile) < 1e-3
+
+
+def check_rig_by_hand(head: Any) -> None:
+    """The same of a head that gets its rig later: it goes its way, and a bone of the user's own moves as before."""
     plain()
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    empty = head.parent
+    for frame, x in ((-10, -1.0), (60, 2.0)):
+        empty.location.x = x
+        empty.keyframe_insert("location", frame=frame)
     assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    for number in range(2):
+        for frame, x in ((-10, -1.0), (60, 2.0)):
+            at_frame(frame)
+            assert abs(empty.matrix_world.translation.x - x) < 1e-3, "it stands still since the head has a rig"
+        assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}, number
+    assert empty.animation_data.action.name == f"{empty.name} way"
     jaw = head.parent.pose.bones["jaw"]
     jaw.rotation_euler.x = 0.2
     jaw.keyframe_insert("rotation_euler", frame=30)
@@ -120,6 +135,7 @@ def main() -> None:
     scene.render.fps, scene.render.fps_base = 24, 1.0
     check_moved(new_head("walker"))
     check_by_hand(new_head("hand"))
+    check_rig_by_hand(new_head("later"))
     idto3d_blender.unregister()
     blender_session.leave()
 
