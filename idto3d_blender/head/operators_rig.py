@@ -20,6 +20,7 @@ def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:
 
 
 _ITEMS: list[tuple[str, str, str]] = []
+FLAT = "This head has a scale of 0: give it one"
 
 
 class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
@@ -37,6 +38,8 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
             yield "This head has a rig already"
         if not context.object.visible_get():
             yield "Show the head first"
+        if rig.is_flat(context.object):
+            yield FLAT
         if densities.full_of(context.object) != context.object or separate.is_part(context.object):
             yield "Show the full head in one piece first: what is made of it has its rig, too"
 

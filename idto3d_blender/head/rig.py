@@ -39,6 +39,11 @@ def rig_of(obj: Any) -> Any:
     return None
 
 
+def is_flat(obj: Any) -> bool:
+    """A scale of the object is 0, so that nobody can say how it would hang on anything."""
+    return bool(obj.matrix_world.to_3x3().determinant() == 0.0)
+
+
 def head_of(obj: Any) -> Any:
     """The head whose rig an object is, or None."""
     if obj is None or obj.type != "ARMATURE":

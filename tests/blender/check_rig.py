@@ -239,6 +239,11 @@ def main() -> None:
     head.hide_set(True)
     refused(bpy.ops.idto3d.add_rig, "Show the head")
     head.hide_set(False)
+    head.scale.z = 0.0
+    bpy.context.view_layer.update()
+    refused(bpy.ops.idto3d.add_rig, "scale of 0")
+    head.scale.z = 1.0
+    bpy.context.view_layer.update()
     bpy.context.view_layer.objects.active = head
     head.select_set(True)
     assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.context.object == head and head.select_get()
