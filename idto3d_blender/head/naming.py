@@ -6,6 +6,7 @@ nothing is looked up by a name that a person may change.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -75,6 +76,14 @@ def images(obj: Any) -> Iterator[Any]:
             elif node.type == "TEX_IMAGE" and node.image is not None and node.image not in seen:
                 seen.add(node.image)
                 yield node.image
+
+
+def missing(obj: Any) -> Iterator[Any]:
+    """Those of them whose files are not where they were, and that nothing has read."""
+    for image in images(obj):
+        if image.source == "FILE" and image.packed_file is None and not image.has_data:
+            if not Path(bpy.path.abspath(image.filepath, library=image.library)).is_file():
+                yield image
 
 
 def _rename(block: Any, name: str) -> None:

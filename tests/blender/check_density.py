@@ -198,7 +198,13 @@ def check_multires(full: Any) -> None:
         given_up.close()
         assert done == sorted(done), "progress ran backwards"
         assert [set(kind) for kind in kinds] == before and bpy.context.object == full and not full.hide_get()
+    full.hide_set(True)
+    refused(bpy.ops.idto3d.multires_base, "Show the head first")
+    full.hide_set(False)
+    full.select_set(True)
+    smooth = full.modifiers.new("Subdivision", "SUBSURF")
     assert bpy.ops.idto3d.multires_base() == {"FINISHED"}
+    full.modifiers.remove(smooth)
     made = bpy.context.object
     assert made != full and full.hide_get() and full.hide_render and densities.density_of(made) == densities.FULL
     assert made.data.name == made.name and [material[naming.ROLE] for material in made.data.materials] == ["skin"]
