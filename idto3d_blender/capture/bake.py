@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..head import hand_over
 from . import target
 from .table import SHAPES
 from .target import Curve
@@ -68,15 +69,17 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
         turned = eyes and name.startswith("eyeLook")
         curves.append(Curve(path, -1, np.zeros(len(take.frames)) if turned else take.shapes[:, n]))
     writer = _Writer(f"{obj.name} {wanted.name}", wanted, take)
-    writer.write(keys, curves)
+    writer.write(keys, curves, tuple(f'key_blocks["{name}"].value' for name in SHAPES))
     if rig is not None and (wanted.head or eyes):
         if wanted.head:
             target.still(rig)  # it would turn the head as well
         turns = list(target.rig_curves(obj, rig, take, eyes))
-        writer.write(rig, turns if wanted.head else [c for c in turns if any(f'"{e}"' in c.path for e in target.EYES)])
+        bones = (target.NECK, target.HEAD, *target.EYES)
+        chosen = turns if wanted.head else [c for c in turns if any(f'"{e}"' in c.path for e in target.EYES)]
+        writer.write(rig, chosen, tuple(f'pose.bones["{bone}"].{target.TURNS}' for bone in bones))
     elif rig is None and wanted.head:
         empty = target.empty_of(context, obj)
-        writer.write(empty, target.empty_curves(empty, take))
+        writer.write(empty, target.empty_curves(empty, take), (target.TURNS,))
     return Baked(writer.name, missing, tuple(kept))
 
 
@@ -87,25 +90,30 @@ class _Writer:
         self.name, self._wanted, self._take = name, wanted, take
         self._action: Any = None
 
-    def write(self, owner: Any, curves: Iterable[Curve]) -> None:
-        """Give a data-block its part of the take."""
+    def write(self, owner: Any, curves: Iterable[Curve], of_takes: tuple[str, ...]) -> None:
+        """Give a data-block its part of the take. of_takes: what the paths begin with that are the take's alone: what
+        else the action before moves, which this one replaces, goes along."""
         layered = bpy.app.version >= (4, 4)
+        before = [c for c in self._replaced(owner) if not c.data_path.startswith(of_takes)]
         if self._action is None or not layered:
             self._action = bpy.data.actions.new(self.name)
             self._action.use_fake_user = True  # a take that is not in use now is a take still
             self._action[MARK] = self._wanted.name
             self.name = self._action.name if layered or owner.id_type == "KEY" else self.name
-        slot = None
-        if layered:
-            slot = self._action.slots.new(id_type=owner.id_type, name=owner.name)
-            layer = self._action.layers[0] if self._action.layers else self._action.layers.new("Layer")
-            strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
-            fcurves = strip.channelbag(slot, ensure=True).fcurves
-        else:
-            fcurves = self._action.fcurves
+        fcurves, slot = hand_over.part_for(owner, self._action)
         for curve in curves:
             _write(fcurves, curve, self._take.frames)
-        _assign(owner, self._action, slot, self._wanted, int(self._take.frames[0]))
+        for curve in before:
+            hand_over.copy_curve(curve, fcurves)
+        _assign(owner, self._action, slot, self._wanted)
+
+    def _replaced(self, owner: Any) -> Iterable[Any]:
+        """Curves of the action whose place the take comes in. Another talk than a take's does not go on beside it."""
+        data = owner.animation_data
+        if data is None or data.action is None:
+            return ()
+        own = owner.id_type != "KEY" and not self._wanted.strip
+        return hand_over.curves_of(data) if own or MARK in data.action else ()
 
 
 def _write(fcurves: Any, curve: Curve, frames: Any) -> None:
@@ -121,7 +129,7 @@ def _write(fcurves: Any, curve: Curve, frames: Any) -> None:
     fcurve.update()
 
 
-def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted, start: int) -> None:
+def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted) -> None:
     data = owner.animation_data or owner.animation_data_create()
     before = data.action
     if not wanted.strip:
@@ -135,6 +143,7 @@ def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted, start: int) -> N
         data.action = None  # it would lie over the strip
     track = data.nla_tracks.new()
     track.name = action.name
-    strip = track.strips.new(action.name, start, action)
+    strip = track.strips.new(action.name, 0, action)
     if slot is not None:
         strip.action_slot = slot
+    strip.frame_start_ui = strip.action_frame_start

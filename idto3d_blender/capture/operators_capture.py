@@ -8,10 +8,11 @@ from typing import Any
 
 import bpy
 
-from ..head import carrier
+from ..head import carrier, rig
 from ..head.bundle import BundleError
 from ..head.import_head import is_head
 from ..head.operators_head import HeadOperator
+from ..head.operators_rig import FLAT
 from ..jobs import session
 from ..polls import ExplainedPoll
 from ..studio import animation
@@ -159,6 +160,7 @@ class IDTO3D_OT_capture_close(bpy.types.Operator):
 class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
     """Animate the head with the take, as a new action of its own"""
 
+    poses = True
     bl_idname = "idto3d.capture_bake"
     bl_label = "Bake Take"
     bl_options = {"REGISTER", "UNDO"}
@@ -172,6 +174,8 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         if takes.state.take is None:
             yield "Open a take first"
         yield from super().why_not(context)
+        if rig.is_flat(context.object):
+            yield FLAT
         if bake.is_tweaked(context.object):
             yield "Leave the strip's tweak mode first: Tab in the NLA editor"
 

@@ -10,7 +10,7 @@ import numpy as np
 from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
-from ..head import carrier, naming, separate
+from ..head import carrier, hand_over, naming, separate
 from ..head.rig import hang
 from .treat import Treated, matrices
 
@@ -18,6 +18,8 @@ Array = NDArray[Any]
 
 NECK, HEAD = "neck", "head"
 EYES = ("eye.L", "eye.R")
+TURNS = "rotation_"
+"""What the paths of channels begin with that a take writes."""
 NECK_SHARE = 0.4
 """Of the head's turn that the neck takes, where the rig has one."""
 _MARK = "idto3d_head_motion"
@@ -72,6 +74,7 @@ def empty_of(context: Any, obj: Any) -> Any:
     where they are."""
     hung = obj.parent is not None and _MARK in obj.parent
     if hung and not carrier.is_moved(obj):
+        _rest(obj.parent)
         return obj.parent
     context.view_layer.update()
     parts = separate.parts_of(obj)
@@ -92,13 +95,22 @@ def empty_of(context: Any, obj: Any) -> Any:
         context.view_layer.update()
     empty.rotation_mode = "QUATERNION"
     empty.matrix_world = pivot.normalized()
-    # The rotation at rest aside, so that what is animated is the head's turn alone.
-    empty.delta_rotation_quaternion = empty.rotation_quaternion
-    empty.rotation_quaternion = Quaternion()
+    _rest(empty)
     context.view_layer.update()
     for one in (*parts, *others):
         hang(one, empty, "OBJECT", "", one.matrix_world.copy())
     return empty
+
+
+def _rest(empty: Any) -> None:
+    """How an empty of ours is turned that no take turns is its rest, and put aside, so that what is animated is the
+    head's turn alone."""
+    data = empty.animation_data
+    if data is not None and (data.action is not None or any(not track.mute for track in data.nla_tracks)):
+        return
+    rest = empty.matrix_basis.to_quaternion()
+    empty.rotation_mode = "QUATERNION"
+    empty.delta_rotation_quaternion, empty.rotation_quaternion = rest, Quaternion()
 
 
 def _taken_off(context: Any, obj: Any) -> list[Any]:
@@ -115,12 +127,17 @@ def _taken_off(context: Any, obj: Any) -> list[Any]:
 
 
 def still(obj: Any) -> None:
-    """Whatever empty of ours an object hangs on turns no more: its takes stay in the file."""
+    """Whatever empty of ours an object hangs on turns no more: its takes stay in the file, and it goes its way."""
     while (obj := obj.parent) is not None:
         data = obj.animation_data
         if _MARK not in obj or data is None:
             continue
-        data.action = None
+        curves = list(hand_over.curves_of(data)) if data.action is not None else []
+        way = [curve for curve in curves if not curve.data_path.startswith(TURNS)]
+        if len(way) < len(curves):
+            data.action = None
+            if way:
+                hand_over.give_copies(way, obj, f"{obj.name} way")
         for track in data.nla_tracks:
             track.mute = True
         obj.rotation_quaternion = Quaternion()

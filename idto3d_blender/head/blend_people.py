@@ -51,6 +51,8 @@ def why_not(heads: Sequence[Any]) -> str:
     for head, body in zip(heads[1:], bodies[1:], strict=True):
         if len(body.points) != len(bodies[0].points) or not np.array_equal(body.faces, bodies[0].faces):
             return f"{head.name} has another mesh than {heads[0].name}: they are of different packs, or were edited"
+    if gone := next((image for head in heads for image in naming.missing(head)), None):
+        return f"The picture {gone.name} is not where it was: File > External Data > Find Missing Files"
     return ""
 
 

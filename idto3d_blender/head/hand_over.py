@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What moves the shape keys of one form of a head, given to another form of it: the active action and the strips."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import bpy
+import numpy as np
 
 _OF_STRIP = (
     "action_frame_start", "action_frame_end", "frame_start", "frame_end", "scale", "repeat", "blend_in", "blend_out",
     "blend_type", "extrapolation", "influence", "mute", "use_reverse",
 )  # fmt: skip
+
+# Of a key frame, with the numbers that each has.
+_OF_POINTS = {
+    "co": 2, "handle_left": 2, "handle_right": 2,
+    "interpolation": 1, "easing": 1, "handle_left_type": 1, "handle_right_type": 1,
+}  # fmt: skip
 
 
 def curves_of(player: Any) -> Any:
@@ -18,6 +26,39 @@ def curves_of(player: Any) -> Any:
     strips = [strip for layer in player.action.layers for strip in layer.strips]
     bags = [bag for strip in strips if (bag := strip.channelbag(player.action_slot))]
     return bags[0].fcurves if bags else []
+
+
+def part_for(owner: Any, action: Any) -> tuple[Any, Any]:
+    """The curves, none so far, that an action has for a data-block, and its slot, None before Blender 4.4."""
+    if bpy.app.version < (4, 4):
+        return action.fcurves, None
+    slot = action.slots.new(id_type=owner.id_type, name=owner.name)
+    layer = action.layers[0] if action.layers else action.layers.new("Layer")
+    strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
+    return strip.channelbag(slot, ensure=True).fcurves, slot
+
+
+def copy_curve(curve: Any, curves: Any) -> None:
+    """Put a copy of a curve among those of another action."""
+    made = curves.new(curve.data_path, index=curve.array_index)
+    made.extrapolation = curve.extrapolation
+    made.keyframe_points.add(len(curve.keyframe_points))
+    for name, width in _OF_POINTS.items():
+        values = np.empty(width * len(curve.keyframe_points), np.float32 if width > 1 else np.int32)
+        curve.keyframe_points.foreach_get(name, values)
+        made.keyframe_points.foreach_set(name, values)
+    made.update()
+
+
+def give_copies(curves: Iterable[Any], owner: Any, name: str) -> None:
+    """Animate a data-block by copies of curves, in an action of their own."""
+    action = bpy.data.actions.new(name)
+    own, slot = part_for(owner, action)
+    for curve in curves:
+        copy_curve(curve, own)
+    owner.animation_data.action = action
+    if slot is not None:
+        owner.animation_data.action_slot = slot
 
 
 def is_moved(keys: Any) -> bool:

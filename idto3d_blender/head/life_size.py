@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import room, separate
+from . import material, room, separate
 
 # Times larger or smaller than heads are made: less is somebody's wish.
 _FAR = 5.0
@@ -35,11 +35,9 @@ def top_of(obj: Any) -> Any:
 def restore(scene: Any, obj: Any) -> None:
     """Scale a head in all its parts, and what they hang on, by `factor`; light goes as far into its skin as it does
     into skin, also in its other densities."""
-    times = factor(scene, obj)
+    times, metre = factor(scene, obj), room.metre(scene)
     for top in {top_of(part) for part in separate.parts_of(obj)}:
         top.scale = [times * axis for axis in top.scale]
     for own in {own for form in separate.forms(obj) for own in form.data.materials}:
         if own is not None and own.library is None and own.node_tree is not None:
-            for node in own.node_tree.nodes:
-                if node.type == "BSDF_PRINCIPLED":
-                    node.inputs["Subsurface Scale"].default_value *= times
+            material.count_in(own, metre, metre / times)

@@ -32,6 +32,7 @@ _SPECULAR = 0.5  # of a surface in full light
 # shadows stay: without them its strands are as pale as the skin below.
 _LET_THROUGH = {"hair": 0.7}
 _BLANK = ("seen",)  # maps that are no part of how it looks
+_METRE = "idto3d_metre"  # of a material: the metre, in units of a scene, that its lengths count in
 
 
 def add_materials(parts: Parts, prepared: Prepared) -> Generator[Any, None, None]:
@@ -63,6 +64,15 @@ def alpha_socket(material: Any) -> Any:
     return links[0].from_socket if links else None
 
 
+def count_in(material: Any, metre: float, before: float) -> None:
+    """Let the lengths of a material count in scenes whose metre is of so many units. before: what they count in so far,
+    where the material, of an earlier release, does not say: heads may share it, of which each is made life-size."""
+    for node in material.node_tree.nodes:
+        if node.type == "BSDF_PRINCIPLED":
+            node.inputs["Subsurface Scale"].default_value *= metre / material.get(_METRE, before)
+    material[_METRE] = metre
+
+
 def linear(value: float) -> float:
     """An sRGB value 0..1 as Blender counts light."""
     return value / 12.92 if value <= 0.04045 else float(((value + 0.055) / 1.055) ** 2.4)
@@ -82,7 +92,7 @@ def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Genera
     tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
     for socket, value in _LOOKS.get(given.name, {}).items():
         shader.inputs[socket].default_value = value
-    shader.inputs["Subsurface Scale"].default_value *= room.metre(bpy.context.scene)
+    count_in(material, room.metre(bpy.context.scene), 1.0)
     if given.colour is not None:
         # What Solid viewports show of it, where they show no pictures.
         *colour, alpha = given.colour

@@ -27,6 +27,9 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     made = densities.beside(quarter, mesh, f"{full.name} multires")
     yield from scaled(densities.change(quarter, densities.density_of(head)), _QUARTERED, _QUARTERED)
     densities.stand_alone(made)
+    # What makes faces of its own, as a subdivision does, would leave nothing to reshape.
+    for modifier in [one for one in made.modifiers if one.type != "ARMATURE"]:
+        made.modifiers.remove(modifier)
     made.hide_set(False)
     made.hide_render = False
     for block in made.data.shape_keys.key_blocks[1:]:

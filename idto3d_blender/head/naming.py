@@ -6,6 +6,7 @@ nothing is looked up by a name that a person may change.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -24,9 +25,14 @@ def own_collection(obj: Any, parent: Any) -> Any:
     return collection
 
 
+def takes_new(collection: Any) -> bool:
+    """New objects can be put into a collection: it is there, and not another file's, nor an override of one that is."""
+    return collection is not None and collection.library is None and collection.override_library is None
+
+
 def collection_of(obj: Any) -> Any:
     """The collection that new objects of a head go to: its own, or where it lies now."""
-    collections = sorted(obj.users_collection, key=lambda one: _OWN not in one)
+    collections = sorted(filter(takes_new, obj.users_collection), key=lambda one: _OWN not in one)
     return collections[0] if collections else bpy.context.scene.collection
 
 
@@ -70,6 +76,14 @@ def images(obj: Any) -> Iterator[Any]:
             elif node.type == "TEX_IMAGE" and node.image is not None and node.image not in seen:
                 seen.add(node.image)
                 yield node.image
+
+
+def missing(obj: Any) -> Iterator[Any]:
+    """Those of them whose files are not where they were, and that nothing has read."""
+    for image in images(obj):
+        if image.source == "FILE" and image.packed_file is None and not image.has_data:
+            if not Path(bpy.path.abspath(image.filepath, library=image.library)).is_file():
+                yield image
 
 
 def _rename(block: Any, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import blend_materials, blend_people, mixture, room
+from . import blend_materials, blend_people, mixture, naming, room
 from .import_head import JOB, is_head
 from .operators_head import HeadOperator, select_only
 from .stepwise import Refused, Steps, StepsOperator
@@ -102,6 +102,8 @@ class IDTO3D_OT_blend_people(HeadOperator, bpy.types.Operator):
             yield f"Select no more than {_MOST} heads"
         if any(blend_of(head) for head in heads):
             yield "Make the new head for good first"
+        if not naming.takes_new(context.collection):
+            yield "The active collection cannot take new objects"
 
     def execute(self, context: Any) -> set[str]:
         heads = _selected(context)

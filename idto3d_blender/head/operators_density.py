@@ -63,6 +63,8 @@ class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
         yield from super().why_not(context)
         if "face" not in mesh_data.part_names(context.object):
             yield "This head does not say which of its faces are skin: import it again"
+        if not context.object.visible_get():
+            yield "Show the head first"
 
     def steps(self, context: Any) -> Steps[str]:
         made, off = yield from multires.base(context, context.object)

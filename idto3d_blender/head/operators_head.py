@@ -15,10 +15,12 @@ _FRAMES = 24
 
 
 class HeadOperator(ExplainedPoll):
-    """Works on the active object, a head of ours, in object mode; changes: the head itself; remakes: its mesh, or reads
-    it for long, which neither a job nor sliders of people may change meanwhile."""
+    """Works on the active object, a head of ours, in object mode; changes: the head itself; poses: nothing of it but
+    values and animation, which are all that Blender keeps of changes to an override of a linked head; remakes: its
+    mesh, or reads it for long, which neither a job nor sliders of people may change meanwhile."""
 
     changes = True
+    poses = False
     remakes = False
 
     @classmethod
@@ -29,6 +31,8 @@ class HeadOperator(ExplainedPoll):
             yield OBJECT_MODE
         if cls.changes and (context.object.library is not None or context.object.data.library is not None):
             yield "This head is linked from another file"
+        if cls.changes and not cls.poses and context.object.override_library is not None:
+            yield "This head is an override of a linked one: change that in its own file"
         if cls.remakes and JOB in context.object:
             yield "Wait until the head is finished"
         if cls.remakes and len(context.object.idto3d_blend.people):
@@ -75,6 +79,7 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
 class IDTO3D_OT_life_size(HeadOperator, bpy.types.Operator):
     """Scale the head, and what it hangs on, so that it is as large as a head in this scene's unit"""
 
+    poses = True
     bl_idname = "idto3d.life_size"
     bl_label = "Make Life-size"
     bl_options = {"REGISTER", "UNDO"}
@@ -146,6 +151,7 @@ class IDTO3D_OT_cut_neck(HeadOperator, bpy.types.Operator):
 class IDTO3D_OT_reset_expressions(HeadOperator, bpy.types.Operator):
     """Set all expressions to 0: the neutral head"""
 
+    poses = True
     bl_idname = "idto3d.reset_expressions"
     bl_label = "Reset"
     bl_options = {"REGISTER", "UNDO"}
@@ -173,6 +179,8 @@ class IDTO3D_OT_test_animation(HeadOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
+        if len(context.object.data.shape_keys.key_blocks) < 2:
+            yield "This head has no expressions"
         if animation.own_animation(context.object):
             yield "This head has an animation of its own already"
 

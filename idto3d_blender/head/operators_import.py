@@ -12,7 +12,7 @@ from ..jobs import generate
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import stage, view, viewport_colours
 from ..ui import preferences
-from . import bundle, clean_neck, import_head, room
+from . import bundle, clean_neck, import_head, naming, room
 
 
 class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
@@ -53,7 +53,7 @@ class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
     def why_not(cls, context: Any) -> Iterator[str]:
         if context.mode != "OBJECT":
             yield OBJECT_MODE
-        if context.collection is None or context.collection.library is not None:
+        if not naming.takes_new(context.collection):
             yield "The active collection cannot take new objects"
 
     def invoke(self, context: Any, event: Any) -> set[str]:

@@ -13,6 +13,7 @@ from .operators_head import HeadOperator
 class IDTO3D_OT_pose(HeadOperator, bpy.types.Operator):
     """Show this expression alone"""
 
+    poses = True
     bl_idname = "idto3d.pose"
     bl_label = "Pose"
     bl_options = {"REGISTER", "UNDO"}

@@ -20,6 +20,7 @@ def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:
 
 
 _ITEMS: list[tuple[str, str, str]] = []
+FLAT = "This head has a scale of 0: give it one"
 
 
 class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
@@ -37,10 +38,13 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
             yield "This head has a rig already"
         if not context.object.visible_get():
             yield "Show the head first"
+        if rig.is_flat(context.object):
+            yield FLAT
         if densities.full_of(context.object) != context.object or separate.is_part(context.object):
             yield "Show the full head in one piece first: what is made of it has its rig, too"
 
     def execute(self, context: Any) -> set[str]:
+        rig.clear_left(context.object)
         taken = [name for name in rig.BONES if name in context.object.vertex_groups]
         if taken:
             self.report({"ERROR"}, f"The head has vertex groups called {', '.join(taken)} already: rename them first")
@@ -103,6 +107,7 @@ class IDTO3D_OT_remove_rig(_RigOperator, bpy.types.Operator):
 class IDTO3D_OT_rig_to_bone(_RigOperator, bpy.types.Operator):
     """Hang the head's rig on the bone of a body's armature, where it stands now"""
 
+    poses = True
     bl_idname = "idto3d.rig_to_bone"
     bl_label = "Attach to Body"
     bl_options = {"REGISTER", "UNDO"}

@@ -24,6 +24,7 @@ TARGET = "eyes_target"
 LOOK_AT = "look_at"
 """Property of the armature: 0 the eye bones are turned by hand, 1 they look at the target."""
 _MARK = "idto3d_rig"
+_MODIFIER = "ID-to-3D rig"
 _STEPS = 200  # weights are told apart by so much
 _TARGET_AWAY = 0.4
 _PARENTS = ("DEF-spine.006", "spine.006", "DEF-head", "head", "Head", "mixamorig:Head", "ORG-spine.006")
@@ -36,6 +37,11 @@ def rig_of(obj: Any) -> Any:
         if modifier.type == "ARMATURE" and modifier.object is not None and _MARK in modifier.object:
             return modifier.object
     return None
+
+
+def is_flat(obj: Any) -> bool:
+    """A scale of the object is 0, so that nobody can say how it would hang on anything."""
+    return bool(obj.matrix_world.to_3x3().determinant() == 0.0)
 
 
 def head_of(obj: Any) -> Any:
@@ -65,7 +71,7 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
     _collect(armature)
     widgets.give(rig, naming.collection_of(obj), float(measured.crown[2]))
     _skin(obj, anatomy.weights(measured, points, members))
-    modifier = obj.modifiers.new("ID-to-3D rig", "ARMATURE")
+    modifier = obj.modifiers.new(_MODIFIER, "ARMATURE")
     modifier.object = rig
     # Before what makes faces of its own: subdivided, a bent neck stays smooth.
     obj.modifiers.move(len(obj.modifiers) - 1, 0)
@@ -75,6 +81,16 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
     missing = rig_keys.add(obj, rig, measured, offsets, rigid)
     context.view_layer.update()
     return rig, missing
+
+
+def clear_left(obj: Any) -> None:
+    """Take off a head without a rig what one that somebody has deleted left on it: weights, keys, a modifier without an
+    object."""
+    empty = [one for one in obj.modifiers if one.type == "ARMATURE" and one.object is None]
+    if any(one.name.startswith(_MODIFIER) for one in empty) or any(
+        rig_keys.is_twin(key.name) for key in obj.data.shape_keys.key_blocks
+    ):
+        _let_go(obj, None)
 
 
 def remove(context: Any, obj: Any) -> None:

@@ -103,7 +103,8 @@ def _groups(head: Any, by_part: bool) -> tuple[NDArray[np.int32], list[str]]:
     if by_part and "part" in mesh.attributes:
         return mesh_data.parts(mesh), mesh_data.part_names(head)
     names = [str(one.get(naming.ROLE, one.name)) if one is not None else "bare" for one in mesh.materials]
-    return mesh_data.slots(mesh), names
+    # Faces of a slot that is gone show the last one that is there.
+    return np.minimum(mesh_data.slots(mesh), max(len(names) - 1, 0)), names or ["bare"]
 
 
 def _follow(made: Any, first: Any) -> None:

@@ -58,6 +58,8 @@ def _bake_one(made: Any, head: Any, target: Textured, source: Textured, nearest:
     """Pictures by role; none where the target has no area in its UV."""
     pictures = {image[naming.ROLE]: image for image in naming.images(head) if naming.ROLE in image}
     kinds = [role.removeprefix(f"{SKIN}_") for role in pictures if role.startswith(f"{SKIN}_")]
+    if not kinds:
+        return {}
     size = max(pictures[f"{SKIN}_{kind}"].size[0] for kind in kinds)
     texels = yield from scaled(in_thread(_found(target, source, nearest, size)), 0.0, 0.7)
     own: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 """Begin and leave a match, go from photo to photo, find photos, lay them on the head anew."""
 
 from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,9 @@ class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
         match.projecting = match.link.ask(session.request(match, obj, _free(match.bundle)))
         if self.wait:
             pump.take(match.link.wait(match.projecting))
-            pump.take_maps(match)
+            while match.painted is not None:
+                wait([match.painted])
+                pump.pump()
             if match.problem is not None:
                 self.report({"ERROR"}, f"{match.problem.message} {match.problem.fix}")
                 return {"CANCELLED"}

@@ -4,21 +4,22 @@
 import contextlib
 import traceback
 import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ..head import naming
-from ..head.bundle import BundleError, read_bundle_files
+from ..head.bundle import BundleError, HeadFiles, read_bundle_files
 from ..jobs.snapshot import Problem
 from . import scene as stage
 from . import session, viewport
 from .link import Answer
 
 _PAUSE = 0.05
+_LAST = object()
 _LAID = "idto3d_laid"
 """Property of an image: a checksum of the file that a projection has put into it."""
 
@@ -36,8 +37,10 @@ def pump() -> None:
             listener(answer)
         else:
             take(answer)
-    if match.painted is not None and match.painted.done():
-        take_maps(match)
+    if match.painted is not None and match.painted.done() and next(match.laying, _LAST) is _LAST:
+        match.painted = None
+        match.projecting = 0
+        viewport.redraw()
 
 
 def take(answer: Answer) -> None:
@@ -60,46 +63,59 @@ def take(answer: Answer) -> None:
         session.take_first(scene, obj, match, answer)
         if answer.done is not None:
             reader = ThreadPoolExecutor(1, thread_name_prefix="idto3d-maps")
-            match.painted = reader.submit(read_bundle_files, answer.done)
+            match.painted = reader.submit(_read, answer.done, match.bundle)
+            match.laying = lay_maps(match, match.painted)
             reader.shutdown(wait=False)
     viewport.redraw()
 
 
-def take_maps(match: session.Match) -> None:
-    """Give the head the pictures of the bundle that its photos were laid on anew, once it is read. Its own bundle
-    stays what its pins are reckoned from, so that they can still be taken out."""
-    reading, match.painted, match.projecting = match.painted, None, 0
-    _, obj = session.shown(match)
-    if reading is None or obj is None:
-        return
+def _read(laid: Path, made: Path) -> tuple[HeadFiles, dict[str, tuple[str, str]]]:
+    """The bundle that photos were laid on anew, and of each of its pictures the mark that it has there and in the
+    head's own bundle, "" where that lacks it. In a thread: of a large head these are a hundred megabytes."""
+    files = read_bundle_files(laid)
+    marks = {}
+    for file in {file for material in files.materials for file in material.maps.values()}:
+        own = ""
+        with contextlib.suppress(OSError):
+            own = _mark((made / file).read_bytes())
+        marks[file] = _mark(files.images[file]), own
+    return files, marks
+
+
+def lay_maps(match: session.Match, reading: Future[Any]) -> Iterator[None]:
+    """Steps, one a picture, that give the head the pictures of the bundle that its photos were laid on anew, once it is
+    read. Its own bundle stays what its pins are reckoned from, so that they can still be taken out."""
     try:
-        files = reading.result()
+        files, marks = reading.result()
     except BundleError as error:
         match.problem = Problem(error.code, error.message, error.fix)
         return
-    by_role = {image.get(naming.ROLE): image for image in naming.images(obj)}
     for material in files.materials:
         for kind, file in material.maps.items():
-            image = by_role.get(f"{material.name}_{kind}")
+            _, obj = session.shown(match)  # looked up anew, as an undo may have come between
+            role = f"{material.name}_{kind}"
+            image = next((one for one in naming.images(obj) if one.get(naming.ROLE) == role), None) if obj else None
             if image is not None:
-                data = files.images[file]
-                _keep_painted(image, match.bundle / file)
-                image[_LAID] = _mark(data)
+                data, (mark, made) = files.images[file], marks[file]
+                _keep_painted(image, made)
+                image[_LAID] = mark
                 image.pack(data=data, data_len=len(data))
                 image.buffers_free()
                 image.gl_free()
-    layer = obj.data.attributes.get("seen")
+                yield
+    _, obj = session.shown(match)
+    layer = obj.data.attributes.get("seen") if obj else None
     if layer is not None and files.seen is not None and len(layer.data) == len(files.seen):
         layer.data.foreach_set("value", files.seen)
-    viewport.redraw()
 
 
-def _keep_painted(image: Any, made: Path) -> None:
-    """What somebody has painted on a map stays in the file, as a picture of its own. made: the map as the head came."""
+def _keep_painted(image: Any, made: str) -> None:
+    """What somebody has painted on a map stays in the file, as a picture of its own. made: mark of the map as the head
+    came."""
     with contextlib.suppress(OSError):
         packed = image.packed_file
         data = packed.data if packed is not None else Path(bpy.path.abspath(image.filepath)).read_bytes()
-        if not image.is_dirty and _mark(data) == (image.get(_LAID) or _mark(made.read_bytes())):
+        if not image.is_dirty and _mark(data) == (image.get(_LAID) or made):
             return
     if image.is_dirty:
         image.pack()

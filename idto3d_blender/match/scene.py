@@ -155,6 +155,7 @@ def end(scene: Any) -> None:
     saved = json.loads(scene.get(KEY, "{}"))
     if not saved:
         return
+    head = matched(scene)
     pictures = [slot.image for one in cameras(scene) for slot in one.data.background_images if slot.image]
     own_collection.remove(scene, KIND)
     for image in {one.name: one for one in pictures}.values():
@@ -167,14 +168,16 @@ def end(scene: Any) -> None:
             bpy.data.objects[name].data.pose_position = position
     for key in (KEY, HEAD):
         scene.pop(key, None)
-    give_back(saved, bpy.data.objects)
+    give_back(saved, bpy.data.objects, head)
 
 
-def give_back(saved: Mapping[str, Any], objects: Iterable[Any]) -> None:
-    """Heads that are matched in no scene show what they did before: the one that was, and copies that were made of it
-    meanwhile. saved: of `begin`; empty where that is not known, as of heads that come from another file."""
+def give_back(saved: Mapping[str, Any], objects: Iterable[Any], head: Any = None) -> None:
+    """Heads that are matched in no scene show what they did before: the one that was, ``head``, also where somebody has
+    taken its photos' keys away, and copies that were made of it meanwhile. saved: of `begin`; empty where that is not
+    known, as of heads that come from another file."""
     shown = [matched(scene) for scene in bpy.data.scenes]
-    left = [obj for obj in objects if obj not in shown and obj.library is None and _pose_keys(obj)]
+    there = [obj for obj in objects if obj not in shown and obj.library is None]
+    left = [obj for obj in there if obj == head or _pose_keys(obj)]
     for obj in left:
         obj.show_wire = saved.get("wire", False)
         obj.show_only_shape_key = saved.get("only_key", False)

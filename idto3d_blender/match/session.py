@@ -2,7 +2,7 @@
 """The running match: the backend that answers, and what it said that is no part of the file."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..head import folders
-from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, HeadFiles, read_fit
+from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, read_fit
 from ..jobs import packs, session
 from ..jobs.snapshot import Problem
 from . import scene as stage
@@ -26,7 +26,8 @@ class Match:
     the backend; pack: see `packs.pack_of`; scene: session_uid of the scene that it is in; skin, corners, weights,
     outlines: see the protocol's `refit`, None before the first answer; problem: the last that was wrong; first: ticket
     of a question that no drag waits for; drag: number of a pin that is on its way, and the pin; projecting: ticket of a
-    projection, 0 while there is none; painted: its bundle, which a thread reads."""
+    projection, 0 while there is none; painted: its bundle, which a thread reads;
+    laying: the steps that give the head its pictures then."""
 
     bundle: Path
     fit: FitFile
@@ -42,7 +43,8 @@ class Match:
     first: int = 0
     drag: tuple[int, dict[str, Any]] | None = None
     projecting: int = 0
-    painted: Future[HeadFiles] | None = None
+    painted: Future[Any] | None = None
+    laying: Iterator[None] = iter(())
 
 
 _match: Match | None = None

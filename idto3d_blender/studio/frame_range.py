@@ -15,6 +15,11 @@ def borrow(scene: Any, who: str, start: int, end: int) -> None:
     _show(scene, kept)
 
 
+def is_borrowed(scene: Any, who: str) -> bool:
+    """``who`` needs frames."""
+    return _PROPERTY in scene and who in scene[_PROPERTY]
+
+
 def give_back(scene: Any, who: str) -> None:
     """``who`` needs no frames any more."""
     kept = _kept(scene)

@@ -228,7 +228,7 @@ def link(obj: Any) -> None:
     window = bpy.context.window or (manager.windows[0] if manager.windows else None)
     scene, layer = (window.scene, window.view_layer) if window else (bpy.context.scene, bpy.context.view_layer)
     collection = layer.active_layer_collection.collection
-    if collection.library is not None or collection.override_library is not None:
+    if not naming.takes_new(collection):
         collection = scene.collection
     obj.location, obj.scale = room.free_spot(scene, layer), [room.metre(scene)] * 3
     naming.own_collection(obj, collection)

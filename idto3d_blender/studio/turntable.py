@@ -63,8 +63,8 @@ def add_turntable(context: Any, head: Any, start: int, frames: int, engine: str 
 
 
 def is_there(scene: Any) -> bool:
-    """The scene has a turntable of ours."""
-    return own_collection.is_there(scene, KIND)
+    """The scene has a turntable of ours, or what one that somebody has deleted changed."""
+    return own_collection.is_there(scene, KIND) or frame_range.is_borrowed(scene, KIND)
 
 
 def remove_turntable(context: Any) -> bool:

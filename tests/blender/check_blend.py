@@ -190,6 +190,17 @@ def check_refused(anna: Any, ben: Any) -> None:
     anna.select_set(True)
     refused(bpy.ops.idto3d.blend_people, "another mesh")
     bpy.data.objects.remove(stranger)
+    synthetic.write(WORK / "unpacked")
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "unpacked")) == {"FINISHED"}
+    stranger = bpy.context.object
+    for image in naming.images(stranger):
+        image.unpack(method="REMOVE")
+        image.filepath = str(WORK / "nowhere.png")
+    objects = len(bpy.data.objects)
+    anna.select_set(True)
+    refused(bpy.ops.idto3d.blend_people, "Find Missing Files")
+    assert len(bpy.data.objects) == objects
+    bpy.data.objects.remove(stranger)
 
 
 def check_shadow(material: Any) -> None:

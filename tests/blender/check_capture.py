@@ -280,6 +280,9 @@ def check_refusals(bare: Any) -> None:
     for path in (bad, WORK / "gone.csv"):
         refused(partial(bpy.ops.idto3d.capture_open, filepath=str(path)), "E_CAPTURE")
     refused(bpy.ops.idto3d.capture_bake, "none of ARKit's shape keys")
+    bare.scale.x = 0.0
+    bpy.context.view_layer.update()
+    refused(bpy.ops.idto3d.capture_bake, "scale of 0")
     properties.settings().trim_in = 50.0
     assert bare is bpy.context.object
 

@@ -8,12 +8,12 @@ import math
 from typing import Any
 
 import bpy
-from mathutils import Vector
+from mathutils import Quaternion, Vector
 
 import idto3d_blender
 from idto3d_blender.head import carrier, hand_over, separate
 from tests.blender import blender_session
-from tests.blender.check_capture import at_frame, csv_of, new_head, plain, ramp, turned
+from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp, turned
 
 
 def check_moved(head: Any) -> None:
@@ -54,6 +54,59 @@ def check_moved(head: Any) -> None:
     check_walk(half, lambda: made.matrix_world.to_3x3() @ turned(made, "head", (0.0, -1.0, 0.0)))
 
 
+def check_by_hand(head: Any) -> None:
+    """What a user has done with the empty of a take, or keyed beside what the take says, goes along with the next one:
+    turned while no take turns it, moved, keyed; a key of the user's own."""
+    given = plain()
+    assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("hand", yaw=ramp(0.5)))) == {"FINISHED"}
+    at_frame(1)
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    empty, keys = head.parent, head.data.shape_keys
+    empty.animation_data.action = None
+    empty.rotation_quaternion = Quaternion((0.0, 0.0, 1.0), 0.3)
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    for frame, x in ((-10.5, -1.0), (60.0, 2.0)):
+        empty.location.x = x
+        empty.keyframe_insert("location", frame=frame)
+        keys.key_blocks["smile"].value = abs(x) / 2
+        keys.key_blocks["smile"].keyframe_insert("value", frame=frame)
+    at_frame(30)
+    place, smile = empty.location.x, keys.key_blocks["smile"].value
+    for given.as_strip, given.start in ((False, 1), (True, 13)):
+        assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+        for frame, x in ((-10, -1.0), (30, place), (60, 2.0)):
+            at_frame(frame)
+            turn = 0.3 + 0.5 * min(max((frame - given.start) / 24, 0.0), 1.0)
+            ahead = Vector((math.sin(turn), -math.cos(turn), 0.0))
+            assert abs(empty.location.x - x) < 1e-3 and (front(head) - ahead).length < 0.02, (given.start, frame)
+        at_frame(30)
+        assert abs(keys.key_blocks["smile"].value - smile) < 1e-3
+
+
+def check_rig_by_hand(head: Any) -> None:
+    """The same of a head that gets its rig later: it goes its way, and a bone of the user's own moves as before."""
+    plain()
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    empty = head.parent
+    for frame, x in ((-10, -1.0), (60, 2.0)):
+        empty.location.x = x
+        empty.keyframe_insert("location", frame=frame)
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    for number in range(2):
+        for frame, x in ((-10, -1.0), (60, 2.0)):
+            at_frame(frame)
+            assert abs(empty.matrix_world.translation.x - x) < 1e-3, "it stands still since the head has a rig"
+        assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}, number
+    assert empty.animation_data.action.name == f"{empty.name} way"
+    jaw = head.parent.pose.bones["jaw"]
+    jaw.rotation_euler.x = 0.2
+    jaw.keyframe_insert("rotation_euler", frame=30)
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    jaw.rotation_euler.x = 0.0
+    at_frame(30)
+    assert abs(jaw.rotation_euler.x - 0.2) < 1e-4
+
+
 def walk(head: Any) -> None:
     """Along X and to the left, at the same speed from frame 1 to 49."""
     for frame, x in ((1, 1.0), (49, 4.0)):
@@ -81,6 +134,8 @@ def main() -> None:
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base = 24, 1.0
     check_moved(new_head("walker"))
+    check_by_hand(new_head("hand"))
+    check_rig_by_hand(new_head("later"))
     idto3d_blender.unregister()
     blender_session.leave()
 

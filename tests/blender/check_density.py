@@ -198,7 +198,13 @@ def check_multires(full: Any) -> None:
         given_up.close()
         assert done == sorted(done), "progress ran backwards"
         assert [set(kind) for kind in kinds] == before and bpy.context.object == full and not full.hide_get()
+    full.hide_set(True)
+    refused(bpy.ops.idto3d.multires_base, "Show the head first")
+    full.hide_set(False)
+    full.select_set(True)
+    smooth = full.modifiers.new("Subdivision", "SUBSURF")
     assert bpy.ops.idto3d.multires_base() == {"FINISHED"}
+    full.modifiers.remove(smooth)
     made = bpy.context.object
     assert made != full and full.hide_get() and full.hide_render and densities.density_of(made) == densities.FULL
     assert made.data.name == made.name and [material[naming.ROLE] for material in made.data.materials] == ["skin"]
@@ -244,6 +250,14 @@ def check_separate(head: Any) -> None:
         assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head and not head.hide_render
         assert abs(head.data.shape_keys.key_blocks["smile"].value - 0.75) < 1e-6
         assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)
+    # Of faces whose slots somebody has removed none is lost.
+    kept = list(head.data.materials)
+    head.data.materials.clear()
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    assert len(bpy.context.object.data.polygons) == len(head.data.polygons)
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head
+    for own in kept:
+        head.data.materials.append(own)
 
 
 def check_copies(folder: Path) -> None:

@@ -214,6 +214,20 @@ def check_modifiers() -> None:
         assert error.code == "E_EXPORT_MODIFIERS", error
 
 
+def check_loose() -> None:
+    """Somebody has deleted the crown's faces and left its vertices, which glTF does not hold: the rest is exported."""
+    head = new_head()
+    bmesh = importlib.import_module("bmesh")  # bpy's own, there after bpy
+    work = bmesh.new()
+    work.from_mesh(head.data)
+    crown = max(work.verts, key=lambda vertex: vertex.co.z)
+    bmesh.ops.delete(work, geom=list(crown.link_faces), context="FACES_ONLY")
+    work.to_mesh(head.data)
+    work.free()
+    for name in ("UNREAL", "THREE", "USD"):
+        assert bpy.ops.idto3d.export(directory=str(WORK / "loose"), preset=name) == {"FINISHED"}, name
+
+
 def not_exported(folder: Path | str, code: str) -> str:
     before = blocks()
     said = refused(lambda: bpy.ops.idto3d.export(directory=str(folder), preset="THREE"), code)
@@ -316,6 +330,7 @@ def main() -> None:
     export_names.check_names_that_every_format_keeps()
     check_presets()
     check_modifiers()
+    check_loose()
     check_refusals()
     check_textures()
     check_pictures_of_ones_own()

@@ -206,6 +206,24 @@ def check_other_unit() -> None:
         assert abs(high[2] - low[2] - tall) < 1e-4
 
 
+def check_other_unit_of_copies() -> None:
+    """Blender's copies share materials: each is made life-size, and light goes no deeper for it; also in materials of
+    an earlier release, which do not say what they count in."""
+    for linked in (False, True):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+        assert bpy.ops.object.duplicate(linked=linked) == {"FINISHED"}
+        copy, heads = bpy.context.object, list(bpy.context.scene.objects)
+        if linked:
+            for own in copy.data.materials:
+                del own["idto3d_metre"]
+        bpy.context.scene.unit_settings.scale_length = 0.01
+        for head in heads:
+            blender_session.select(head)
+            assert bpy.ops.idto3d.life_size() == {"FINISHED"} and abs(head.scale.z - 100) < 1e-4
+        assert len(heads) == 2 and abs(depth_of(copy.data.materials[0]) - 0.4) < 1e-6, depth_of(copy.data.materials[0])
+
+
 def check_elsewhere() -> None:
     """Linked, and appended, from a file in another folder: a head knows its bundle; a linked one can be lit."""
     file = WORK / "elsewhere" / "shot.blend"
@@ -236,6 +254,45 @@ def check_elsewhere() -> None:
             written = import_head.run_to_end(export.steps(bpy.context, head, WORK / "linked", choice, aside=True))
             assert written.is_file()
             bpy.data.libraries.remove(bpy.data.libraries[0])
+
+
+def check_override() -> None:
+    """A library override of a rigged head takes poses, which are there when the file is opened again; what
+    Blender would forget of it is refused."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    file, shot = WORK / "rigged.blend", WORK / "shot.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.wm.link(directory=f"{file}/Collection/", filename="anna") == {"FINISHED"}
+    blender_session.select(bpy.context.scene.objects[0])
+    assert bpy.ops.object.make_override_library() == {"FINISHED"}
+    head = next(obj for obj in bpy.context.scene.objects if import_head.is_head(obj))
+    assert head.override_library is not None and head.data.library is None
+    assert naming.collection_of(head) == bpy.context.scene.collection
+    blender_session.select(head)
+    check_polls.draw_all_panels()
+    for name in ("remove_rig", "rename_head", "cut_neck", "mark_asset", "mirror_keys", "match", "test_animation"):
+        refused(getattr(bpy.ops.idto3d, name), "override of a linked one")
+    for name in ("change_density", "separate_parts", "multires_base"):
+        refused(getattr(bpy.ops.idto3d, name), "override of a linked one")
+    # Nothing can be put into its collection.
+    layer = bpy.context.view_layer
+    layer.active_layer_collection = layer.layer_collection.children[0]
+    refused(lambda: bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")), "cannot take new objects")
+    layer.active_layer_collection = layer.layer_collection
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "anna")) == {"FINISHED"}
+    blender_session.select(bpy.context.object, head)
+    layer.active_layer_collection = next(one for one in layer.layer_collection.children if one.name == "anna")
+    refused(bpy.ops.idto3d.blend_people, "cannot take new objects")
+    bpy.data.meshes.remove(bpy.context.object.data)
+    blender_session.select(head)
+    assert bpy.ops.idto3d.pose(name="smile") == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(shot))
+    bpy.ops.wm.open_mainfile(filepath=str(shot))
+    head = next(obj for obj in bpy.context.scene.objects if import_head.is_head(obj))
+    assert head.data.shape_keys.key_blocks["smile"].value == 1.0
 
 
 def check_place() -> None:
@@ -293,7 +350,9 @@ def main() -> None:
     check_names()
     check_append()
     check_elsewhere()
+    check_override()
     check_other_unit()
+    check_other_unit_of_copies()
     check_unit()
     check_copy()
     check_forms()

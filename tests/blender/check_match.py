@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import bpy
 import numpy as np
@@ -110,6 +111,26 @@ def check_pick(obj: Any, skin: np.ndarray) -> None:
     assert lens.pick(pinhole, places, np.array([[0, 2, 1]]), tuple(pixel)) is None  # its back
 
 
+def check_turns(obj: Any, match: session.Match) -> None:
+    """Pictures of a projection come one a turn: a large head's take the window too long at once. Undone in the middle,
+    the rest stays away."""
+    count = len(list(naming.images(obj)))
+    for stopped in (False, True):
+        assert bpy.ops.idto3d.match_project() == {"FINISHED"}
+        laid, end = [0], time.monotonic() + 20
+        with patch.object(pump, "_keep_painted", wraps=pump._keep_painted) as taken:
+            while match.projecting and not (stopped and laid[-1]):
+                assert time.monotonic() < end
+                pump.pump()
+                laid.append(taken.call_count)
+            if stopped:
+                pump._undone()
+                pump.take(match.link.wait(match.first))
+                pump.pump()
+                laid.append(taken.call_count)
+        assert max(np.diff(laid)) == 1 and laid[-1] == (1 if stopped else count), laid
+
+
 def check_elsewhere(scene: Any, obj: Any, match: session.Match) -> None:
     """An answer reaches the head also while another scene is shown, where the match neither shows nor ends."""
     (pin,) = obj.idto3d_match.pins
@@ -183,7 +204,11 @@ def check_refused(obj: Any) -> None:
 
 
 def check_deleted(obj: Any, before: tuple[float, ...]) -> None:
-    """A match is left although its head is gone."""
+    """A match is left although its head is gone, or the keys of its photos: then sliders move it again."""
+    assert bpy.ops.idto3d.match() == {"FINISHED"} and obj.show_only_shape_key
+    for key in [key for key in obj.data.shape_keys.key_blocks if key.name.startswith(stage.POSE)]:
+        obj.shape_key_remove(key)
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"} and not obj.show_only_shape_key
     assert bpy.ops.idto3d.match() == {"FINISHED"}
     bpy.data.objects.remove(obj)
     assert "idto3d.match_leave" in check_polls.draw_all_panels() and bpy.ops.idto3d.match_leave() == {"FINISHED"}
@@ -266,6 +291,7 @@ def main() -> None:
     image = next(image for image in naming.images(obj) if image[naming.ROLE] == "skin_albedo")
     assert np.allclose(np.array(image.pixels[:3]) * 255, fake_pins.PROJECTED, atol=1)
     assert not [one for one in bpy.data.images if "painted" in one.name], "nobody has painted"
+    check_turns(obj, match)
     # What was painted on a map is still there when it is laid anew, painted in this session or before.
     for red in (0.8, 0.4):
         pixels = np.array(image.pixels[:], np.float32)

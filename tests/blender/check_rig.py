@@ -212,6 +212,19 @@ def check_jaw_elsewhere(preset: str) -> None:
     )
 
 
+def check_deleted(head: Any, keys: list[str]) -> None:
+    """A rig that somebody has deleted, as one deletes objects: the head gets another one, and nothing twice."""
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    before = [len(kept) for kept in (head.data.shape_keys.key_blocks, head.vertex_groups, head.modifiers)]
+    blender_session.select(rig.rig_of(head))
+    assert bpy.ops.object.delete() == {"FINISHED"} and rig.rig_of(head) is None
+    blender_session.select(head)
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and rig.rig_of(head) is not None
+    assert [len(kept) for kept in (head.data.shape_keys.key_blocks, head.vertex_groups, head.modifiers)] == before
+    assert bpy.ops.idto3d.remove_rig() == {"FINISHED"} and not head.vertex_groups
+    assert [key.name for key in head.data.shape_keys.key_blocks] == keys
+
+
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     idto3d_blender.register()
@@ -226,6 +239,11 @@ def main() -> None:
     head.hide_set(True)
     refused(bpy.ops.idto3d.add_rig, "Show the head")
     head.hide_set(False)
+    head.scale.z = 0.0
+    bpy.context.view_layer.update()
+    refused(bpy.ops.idto3d.add_rig, "scale of 0")
+    head.scale.z = 1.0
+    bpy.context.view_layer.update()
     bpy.context.view_layer.objects.active = head
     head.select_set(True)
     assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.context.object == head and head.select_get()
@@ -280,6 +298,7 @@ def main() -> None:
     assert not head.vertex_groups and not head.modifiers and not (moving and moving.drivers)
     bpy.context.view_layer.update()
     assert np.abs(np.array(head.matrix_world) - np.array(place)).max() < 1e-5, "the head jumped"
+    check_deleted(head, keys)
     idto3d_blender.unregister()
     blender_session.leave()
 

@@ -69,6 +69,14 @@ def check_animation(anna: Any, ben: Any) -> None:
     check_frames(scene, anna)
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"}
     refused(bpy.ops.idto3d.clear_animation, "no test animation")
+    bare = ben.copy()
+    bare.data = ben.data.copy()
+    bpy.context.scene.collection.objects.link(bare)
+    for key in list(bare.data.shape_keys.key_blocks)[1:]:
+        bare.shape_key_remove(key)
+    select(bare)
+    refused(bpy.ops.idto3d.test_animation, "no expressions")
+    bpy.data.meshes.remove(bare.data)
     ben.data.shape_keys.key_blocks["smile"].keyframe_insert("value", frame=1)
     select(ben)
     refused(bpy.ops.idto3d.test_animation, "animation of its own")
@@ -246,6 +254,14 @@ def check_in_the_way(ben: Any) -> None:
     assert not any(obj.hide_render or obj.hide_get() for obj in (ground, far, walls, ben))
     assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
     assert not beside.hide_render and not beside.hide_get() and not around.hide_render and around.hide_get()
+    # Deleted with its collection, as in the Outliner: the cross beside the button still gives back what it changed.
+    scene, frames = bpy.context.scene, (bpy.context.scene.frame_start, bpy.context.scene.frame_end)
+    assert bpy.ops.idto3d.turntable(frames=77) == {"FINISHED"} and beside.hide_render
+    (ours,) = [one for one in scene.collection.children if own_collection.is_ours(one, turntable.KIND)]
+    bpy.data.batch_remove([*filter(None, (obj.data for obj in ours.objects)), *ours.objects, ours])
+    assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"} and not beside.hide_render
+    assert (scene.frame_start, scene.frame_end) == frames
+    refused(bpy.ops.idto3d.remove_turntable, "no turntable")
     for obj in (beside, around, ground, far, walls):
         bpy.data.objects.remove(obj)
 

@@ -190,6 +190,19 @@ def check_refused(head: Any) -> None:
     assert (len(bpy.data.objects), len(bpy.data.meshes)) == before
 
 
+def check_without_pictures(head: Any, mine: Any) -> None:
+    """Of a head whose skin's pictures somebody has taken out the shape is wrapped."""
+    nodes = [node for node in head.data.materials[0].node_tree.nodes if node.type == "TEX_IMAGE"]
+    kept = [node.image for node in nodes]
+    for node in nodes:
+        node.image = None
+    select(head, mine)
+    assert bpy.ops.idto3d.wrap() == {"FINISHED"}
+    bpy.data.meshes.remove(bpy.context.object.data)
+    for node, image in zip(nodes, kept, strict=True):
+        node.image = image
+
+
 def check_given_up(head: Any, mine: Any) -> None:
     """At whatever step it is closed, nothing is left of it."""
     kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.images, bpy.data.materials)
@@ -275,6 +288,7 @@ def main() -> None:
     mine, truth = own_mesh(head)
     check_wrapped(head, mine, truth)
     check_given_up(head, mine)
+    check_without_pictures(head, mine)
     check_refused(head)
     check_place(head, mine, truth)
     idto3d_blender.unregister()

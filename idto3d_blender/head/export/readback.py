@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import mesh_data
 from .errors import ExportError
 from .materials import look_of
 from .motion import is_moving
@@ -52,20 +53,22 @@ def contents(objects: Iterable[Any], unit: float = 1.0) -> Contents:
         if obj.type != "MESH" or obj in shapes:
             continue
         matrix = np.array(obj.matrix_world) * unit
-        basis = _coordinates(obj.data.attributes["position"].data, "vector")
+        # Where somebody has deleted faces, vertices of none may be left, which some formats do not hold.
+        used = np.unique(mesh_data.corners(obj.data)[0])
+        basis = _coordinates(obj.data.attributes["position"].data, "vector")[used]
         points.append(basis @ matrix[:3, :3].T + matrix[:3, 3])
         if is_moving(obj.data.shape_keys):
             moving.add("keys")
         blocks = obj.data.shape_keys.key_blocks if obj.data.shape_keys is not None else ()
-        start = _coordinates(blocks[0].points, "co") if blocks else basis
+        start = _coordinates(blocks[0].points, "co")[used] if blocks else basis
         for key in blocks[1:]:
-            moved = (_coordinates(key.points, "co") - start) @ matrix[:3, :3].T
+            moved = (_coordinates(key.points, "co")[used] - start) @ matrix[:3, :3].T
             keys[key.name] = max(keys.get(key.name, 0.0), float(np.linalg.norm(moved, axis=1).max(initial=0)))
         for material in obj.data.materials:
             look = look_of(material)
             maps[material.name] = frozenset(look.maps) | ({"alpha"} if look.alpha != "opaque" else set())
             sizes |= {(material.name, kind): image.size[0] for kind, image in look.maps.items()}
-    every = np.concatenate(points) if points else np.zeros((1, 3))
+    every = np.concatenate(points) if any(map(len, points)) else np.zeros((1, 3))
     places = np.unique(np.round(every / _NEAR).astype(np.int64), axis=0)
     bounds = np.stack([every.min(axis=0), every.max(axis=0)])
     return Contents(len(places), bounds, keys, maps, frozenset(bones), sizes, frozenset(moving))
