@@ -4,7 +4,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from .nets import FaceNets
 from .picture import CloseUp, close_up, frame, inside, is_grey, unlikeness
 from .search import Candidate, beside, search
 
+_T = TypeVar("_T")
 # Landmarks at the lids' borders, image left first; the rest of the five points.
 _LIDS = ([33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380])
 _NOSE_TIP, _MOUTH_CORNERS = 4, [61, 291]
@@ -76,6 +77,12 @@ class Face:
         """Pixels of the picture for one of the photo, 1 where the photo has as many or more: what is smaller than a
         pixel of the photo shows nothing."""
         return max(1.0, float(np.sqrt(abs(np.linalg.det(self.to_picture[:, :2])))))
+
+
+def in_colour(faces: Sequence[Face], values: Sequence[_T]) -> list[_T]:
+    """Those of values, one a face, whose photos have colours; all where none has. Beside them, the hues of a photo
+    without colours are but a guess."""
+    return [value for face, value in zip(faces, values, strict=True) if not face.grey] or list(values)
 
 
 def five_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
