@@ -25,6 +25,7 @@ from idto3d.capture.video import Video
 from idto3d.errors import Cancelled, UserError
 from idto3d.finish.head import shipped_faces
 from idto3d.headmodel import HeadModel
+from idto3d.headmodel.eyeballs import TURN, find_eyeballs, look
 from idto3d.pipeline import STARTER_PACK
 from idto3d.protocol import BadRequest, Capture, parse_request
 from idto3d.training.motion import fit_motion
@@ -186,7 +187,7 @@ def test_names_of_the_model_and_arkits(starter: HeadModel) -> None:
 
 
 def test_gaze() -> None:
-    gaze = np.radians([[13.5, -10.8], [10.8, -10.8]])  # to the person's left and up
+    gaze = np.radians(TURN) * np.array([[0.5, -0.4], [0.4, -0.4]])  # to the person's left and up
     shapes = dict(zip(SHAPES, shapes_of_gaze(gaze), strict=True))
     assert shapes["eyeLookOutLeft"] == pytest.approx(0.5) and shapes["eyeLookInRight"] == pytest.approx(0.4)
     assert shapes["eyeLookUpLeft"] == shapes["eyeLookUpRight"] == pytest.approx(0.4)
@@ -287,13 +288,25 @@ def test_what_nets_understate_is_brought_back_to_size(monkeypatch: pytest.Monkey
     assert not read[:, SHAPES.index("eyeBlinkLeft")].any()
 
 
+def test_a_gaze_turns_as_the_key_does(starter: HeadModel) -> None:
+    """A rig's bones turn by the table's angles; without a rig the key moves the eyeballs."""
+    neutral, shapes = starter.neutral.astype(float), np.zeros(52)
+    shapes[SHAPES.index("eyeLookOutLeft")] = 1.0
+    left, _ = find_eyeballs(starter, neutral)
+    before, moved = (
+        p[left.vertices] - left.centre for p in (neutral, neutral + look(neutral, (left,), "eyeLookOutLeft"))
+    )
+    turn = Rotation.align_vectors(moved, before)[0].magnitude()
+    assert gaze_of_shapes(shapes)[0, 0] == pytest.approx(turn, abs=1e-6)
+
+
 def test_while_lids_close_the_gaze_stays() -> None:
     shapes = np.zeros((3, 52))
     shapes[:, SHAPES.index("eyeLookOutLeft")] = shapes[:, SHAPES.index("eyeLookInRight")] = (0.5, 0.9, 0.2)
     shapes[1, [SHAPES.index("eyeBlinkLeft"), SHAPES.index("eyeBlinkRight")]] = 0.8
     got, eyes = with_gaze(shapes)
     np.testing.assert_allclose(got[:, SHAPES.index("eyeLookOutLeft")], [0.5, 0.5, 0.2])
-    np.testing.assert_allclose(np.degrees(eyes[:, 0, 0]), [13.5, 13.5, 5.4])
+    np.testing.assert_allclose(np.degrees(eyes[:, 0, 0]), TURN * np.array([0.5, 0.5, 0.2]))
 
 
 def test_the_request(tmp_path: Path) -> None:

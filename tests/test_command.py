@@ -22,7 +22,9 @@ from idto3d.__main__ import main
 from idto3d.errors import Cancelled
 from idto3d.fit.check import refuse_residual
 from idto3d.pipeline import STARTER_PACK, GenerateConfig
-from idto3d_shared.fit_file import read_fit
+from idto3d.protocol import Capture, Refit
+from idto3d.tasks import run_capture, run_refit
+from idto3d_shared.fit_file import FIT, FitFile, fit_text, read_fit
 
 LOOK = """
 import os, sys
@@ -79,6 +81,37 @@ def test_generate_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert asked[1][4] == Path("q") and "done: made" in capsys.readouterr().out
     assert main(["generate", "a", "--out", "o"]) == 130
     assert "goes on from the last checkpoint" in capsys.readouterr().err
+
+
+def test_what_reads_a_head_uses_the_pack_that_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("idto3d.capture.capture", lambda *arguments: asked.append(arguments[2]))
+    own, line = tmp_path / "own", ["capture", "v.mp4", "--out", "t.csv"]
+    with_own, starters = tmp_path / "head", tmp_path / "other"
+    for folder, recorded in ((with_own, str(own)), (starters, "")):
+        folder.mkdir()
+        (folder / FIT).write_text(fit_text(FitFile(np.zeros(3), {}, (), recorded)))
+    heads = {with_own: own, with_own / "head.npz": own, starters: STARTER_PACK, tmp_path: STARTER_PACK}
+    for head, pack in heads.items():
+        main([*line, "--head", str(head)])
+        run_capture(Capture("j", "v.mp4", "t.csv", str(head)), print)
+        assert asked == [pack, pack], head
+        asked.clear()
+    main([*line, "--head", str(with_own), "--pack", "named"])
+    run_capture(Capture("j", "v.mp4", "t.csv", str(with_own), "named"), print)
+    main(line)
+    assert asked == [Path("named"), Path("named"), STARTER_PACK]
+    monkeypatch.setattr("idto3d.refit.lay", lambda bundle, pack: asked.append(pack))
+    monkeypatch.setattr("idto3d.refit.refit", lambda *_: {})
+    run_refit(Refit("j", str(with_own), "f"), lambda event: None)
+    assert asked[3:] == [own]
+
+
+def test_a_pack_that_is_gone_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["capture", "v.mp4", "--out", str(tmp_path / "t.csv"), "--pack", str(tmp_path / "gone")]) == 1
+    assert capsys.readouterr().err.startswith("E_PACK_MISSING")
 
 
 @pytest.mark.parametrize("wrong", [["--quality", "best"], ["--texture-size", "300"], ["--seed", "x"]])

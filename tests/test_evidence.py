@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Photographs to maps: colours without the photo's light, where they belong and nowhere else."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from idto3d.arrays import Array
+from idto3d.evidence.complexion import lips_colour
+from idto3d.evidence.eyes import measure_eyes
 from idto3d.evidence.gather import BELIEVED, Evidence, HairOver, Layers, _joined, gather_evidence
 from idto3d.evidence.hair_colour import SHADES, HairColour
 from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear, with_common_tone
@@ -165,6 +168,28 @@ def test_photos_are_blended_by_weight(model: HeadModel, weights: tuple[float, fl
     wave = np.sin(where(model, both)[seen][:, 1] * 2 * np.pi / 0.03)
     a, b = (np.polyfit(wave, shown[seen].mean(1), 1)[0] for shown in (alone, mixed))
     assert b / a == pytest.approx(share, abs=0.08)
+
+
+def test_of_lips_and_eyes_only_photos_with_colours_tell_theirs(
+    model: HeadModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    def counted(own: Any) -> Any:
+        def call(photos: Any, *rest: Any) -> Any:
+            told.append(len(photos))
+            return own(photos, *rest)
+
+        return call
+
+    monkeypatch.setattr("idto3d.evidence.gather.lips_colour", counted(lips_colour))
+    monkeypatch.setattr("idto3d.evidence.gather.measure_eyes", counted(measure_eyes))
+    coloured, grey = shoot(model), replace(shoot(model, yaw=20.0), grey=True)
+    gather(model, [coloured, grey], [0.0, 20.0])
+    assert {*told} == {1}
+    told.clear()
+    gather(model, [grey, grey], [20.0, 20.0])
+    assert {*told} == {2}
 
 
 def test_insides_of_eyes_and_mouth_stay_off_the_skin(model: HeadModel) -> None:

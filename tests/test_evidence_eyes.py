@@ -70,8 +70,7 @@ def eyes(
 
 
 def measured(*shots: tuple[Face, PhotoCamera, Projected]) -> EyeLook:
-    faces, cameras, photos = zip(*shots, strict=True)
-    return measure_eyes(faces, cameras, photos)
+    return measure_eyes(shots)
 
 
 def test_a_blue_iris_in_a_white_eye(model: HeadModel) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from idto3d.evidence.hair_colour import HairColour, HairPhoto, hair_colour, natural, paint_hair
 from idto3d.fit.camera import PhotoCamera
+from idto3d.fit.light import LUMINANCE
 from idto3d.fit.projection import Projected
 from idto3d.mesh.texels import make_texels
 
@@ -41,15 +42,29 @@ def test_black_hair_with_a_sheen_is_black() -> None:
     picture = np.full((64, 64, 3), 0.01, np.float32)
     picture[::2, ::2] = 0.25
     mask = np.ones((64, 64), np.float32)
-    colour = hair_colour([(photo(picture), mask)])
+    colour = hair_colour([(photo(picture), mask)], [False])
     np.testing.assert_allclose(colour.tone, 0.02, atol=0.004)
     sheen = colour.pictures[0][::2, ::2].mean()
     assert 0.03 < sheen < 0.3  # of 0.5: it is still seen
 
 
 def test_what_no_photo_shows_is_dark_as_hair_mostly_is() -> None:
-    colour = hair_colour([(photo(np.zeros((8, 8, 3), np.float32)), np.zeros((8, 8), np.float32))])
+    colour = hair_colour([(photo(np.zeros((8, 8, 3), np.float32)), np.zeros((8, 8), np.float32))], [False])
     assert 0.0 < colour.tone.max() < 0.2
+
+
+def test_beside_a_photo_with_colours_one_without_tells_their_lightness_alone() -> None:
+    red, mask = np.full((64, 64, 3), (0.1, 0.04, 0.015), np.float32), np.ones((64, 64), np.float32)
+    grey = np.full_like(red, red[0, 0] @ LUMINANCE)
+    alone = hair_colour([(photo(red), mask)], [False])
+    both = hair_colour([(photo(red), mask), (photo(grey), mask)], [False, True])
+    np.testing.assert_allclose(both.tone, alone.tone)
+    np.testing.assert_allclose(both.pictures[1], both.pictures[0], rtol=0.15)
+    without = hair_colour([(photo(red), mask), (photo(grey), mask)], [True, True]).tone  # if all are said to be grey
+    assert without[0] / without[2] < 0.8 * alone.tone[0] / alone.tone[2]
+    # if the other shows no hair, what there is counts
+    unseen = hair_colour([(photo(red), 0 * mask), (photo(grey), mask)], [False, True]).tone
+    np.testing.assert_allclose(unseen, hair_colour([(photo(grey), mask)], [True]).tone)
 
 
 def test_strands_that_no_photo_shows_have_the_contrast_and_the_hues_of_those_that_do() -> None:
@@ -58,7 +73,7 @@ def test_strands_that_no_photo_shows_have_the_contrast_and_the_hues_of_those_tha
     light = rng.random((128, 128)) < 0.125
     picture = np.full((128, 128, 3), (0.1, 0.06, 0.03), np.float32)
     picture[light] *= np.array([1.5, 1.3, 1.2], np.float32)
-    colour = hair_colour([(photo(picture), np.ones((128, 128), np.float32))])
+    colour = hair_colour([(photo(picture), np.ones((128, 128), np.float32))], [False])
     drawn = colour.strands(rng.normal(size=200_000))
     ratio = drawn / np.median(drawn, 0)
     lighter = ratio[:, 0] > 1.2
@@ -73,14 +88,14 @@ def test_strands_of_grey_hair_differ_in_lightness_alone() -> None:
     for tone, kept in (((0.4, 0.4, 0.4), False), ((0.2, 0.08, 0.03), True)):
         picture = np.full((64, 64, 3), tone, np.float32)
         picture[rng.random((64, 64)) < 0.2] *= np.array([0.8, 0.7, 0.5], np.float32)
-        shades = hair_colour([(photo(picture), np.ones((64, 64), np.float32))]).shades
+        shades = hair_colour([(photo(picture), np.ones((64, 64), np.float32))], [False]).shades
         assert (np.ptp(shades, axis=1).max() > 0.05) == kept
 
 
 def test_the_tone_has_the_hue_of_all_hair_and_not_the_stronger_one_of_its_middle() -> None:
     picture = np.full((90, 90, 3), 0.2, np.float32)
     picture[::3], picture[1::3] = 0.05, (0.1, 0.07, 0.03)
-    tone = hair_colour([(photo(picture), np.ones((90, 90), np.float32))]).tone
+    tone = hair_colour([(photo(picture), np.ones((90, 90), np.float32))], [False]).tone
     assert tone[0] / tone[2] < 2.0  # of 3.3
 
 

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from idto3d.errors import UserError
-from idto3d.fit.check import FAIR, GOOD, LOOK_BACK, check_identity, judge, look_back, refuse_residual, weights_of
+from idto3d.fit.check import (
+    COLOURLESS,
+    FAIR,
+    GOOD,
+    LOOK_BACK,
+    check_identity,
+    judge,
+    look_back,
+    refuse_residual,
+    weights_of,
+)
 from idto3d.fit.overlay import LINE, SIZE, overlay
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel
@@ -54,6 +64,10 @@ def test_a_photo_counts_by_its_residual_and_its_own_pixels_on_the_face(tiny: Hea
     assert weights_of([enlarged], [camera], [GOOD])[0] == pytest.approx(0.5)  # alone it is the finest
     weights = weights_of([face, enlarged, face, face], [camera, camera, farther, camera], [0.0, 0.0, 0.0, GOOD])
     np.testing.assert_allclose(weights, [1, 1 / 9, 1 / 4, 0.5])
+    # a photo without colours counts little beside one that has them, even if that is small
+    grey = replace(face, grey=True)
+    np.testing.assert_allclose(weights_of([grey, face], [camera, farther], [0.0, 0.0]), [4 * COLOURLESS, 1])
+    np.testing.assert_allclose(weights_of([grey, grey], [camera, farther], [0.0, 0.0]), [1, 1 / 4])
 
 
 def test_what_is_said_of_a_photo_that_does_not_fit() -> None:

@@ -17,7 +17,7 @@ from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.photos import align
 from idto3d.photos.load import PhotoFile
 from idto3d_shared.errors import BundleError
-from idto3d_shared.fit_file import FitFile, fit_text, read_fit
+from idto3d_shared.fit_file import FitFile, close_up, fit_text, read_fit
 from tests.example_bundle import example
 from tests.synthetic_face import camera_of, face_of
 from tests.tiny_head import tiny_head_model
@@ -51,6 +51,18 @@ def test_the_camera_projects_to_the_photo_what_the_fit_projects_to_the_picture()
 
 def pixel_of_landmarks(camera: PhotoCamera) -> Any:
     return face_of(MODEL, camera, MODEL.neutral).landmarks
+
+
+def test_the_close_up_turns_with_a_photo_that_lies_on_its_side() -> None:
+    """Photos of 1000 x 1000 pixels, turned by quarters clockwise: (x, y) comes to (999 - y, x)."""
+    face = face_of(MODEL, camera_of(MODEL, yaw=15), MODEL.neutral).landmarks
+    left, top, side = close_up(face)
+    middle = np.array([left, top]) + side / 2
+    assert middle[1] < face[:468, 1].mean()  # there is hair over the face
+    for _ in range(3):
+        face, middle = (np.stack([999 - p[..., 1], p[..., 0]], -1) for p in (face, middle))
+        now = close_up(face)
+        assert now[2] == pytest.approx(side) and np.allclose(np.array(now[:2]) + side / 2, middle)
 
 
 def test_a_pinhole_by_hand() -> None:

@@ -36,6 +36,13 @@ def test_a_mask_is_refused(face: Face, colour: tuple[int, int, int], tmp_path: P
         read_faces([tmp_path / "masked.png"], nets())
 
 
+@pytest.mark.parametrize("light", [0.25, 0.05])
+def test_a_mask_is_seen_on_a_dim_photo(face: Face, light: float) -> None:
+    for picture, covered in ((painted(face, LOWER_FACE, (200, 205, 210)), True), (face.picture, False)):
+        dim = np.rint(picture * light ** (1 / 2.2)).astype(np.uint8)
+        assert mouth_is_covered(dim, face.landmarks) == covered
+
+
 def test_beards_lipstick_and_lamps_are_none(face: Face) -> None:
     lips = cv2.fillConvexPoly(
         np.zeros(face.picture.shape[:2], np.uint8), np.rint(face.landmarks[list(LIPS)]).astype(np.int32), 1

@@ -244,9 +244,10 @@ def test_read_faces_reports_each_photo(tmp_path: Path) -> None:
 
 def test_photos_of_one_name_are_told_apart(tmp_path: Path) -> None:
     files = [tmp_path / folder / "me.png" for folder in ("one", "two", "three")]
-    for level, file in enumerate(files, 1):
+    photos = astronaut(), astronaut()[:, ::-1], astronaut()[:400]
+    for file, image in zip(files, photos, strict=True):
         file.parent.mkdir()
-        Image.fromarray(data.astronaut()).save(file, compress_level=level)  # the same file twice is left out
+        Image.fromarray(image).save(file)
     found, _ = read_faces(files, nets())
     assert [face.name for face in found] == ["me.png", "me (2).png", "me (3).png"] == photo_names(files)
     assert photo_names(["a/x (2).jpg", "a/x.jpg", "b/x.jpg"]) == ["x (2).jpg", "x.jpg", "x (3).jpg"]
@@ -261,10 +262,41 @@ def test_a_face_that_the_edge_cuts_is_told() -> None:
 def test_a_copy_of_a_photo_is_left_out(tmp_path: Path) -> None:
     files = [tmp_path / "me.png", tmp_path / "me (1).png"]
     for file in files:
-        Image.fromarray(data.astronaut()).save(file)
+        Image.fromarray(astronaut()).save(file)
     found, notices = read_faces(files, nets())
     assert [f.name for f in found] == ["me.png"] and [n.code for n in notices] == ["W_PHOTO_SKIPPED"]
     assert "E_PHOTO_TWICE" in notices[0].message and "me (1).png" in notices[0].message
+
+
+def test_of_a_photo_in_several_sizes_and_formats_the_largest_is_used(tmp_path: Path) -> None:
+    photo = Image.fromarray(astronaut())
+    photo.resize((256, 256), Image.Resampling.LANCZOS).save(tmp_path / "half.jpg", quality=85)
+    photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other.png")
+    photo.save(tmp_path / "whole.png")
+    photo.save(tmp_path / "again.webp", quality=70)
+    found, notices = read_faces([tmp_path / n for n in ("half.jpg", "other.png", "whole.png", "again.webp")], nets())
+    assert [f.name for f in found] == ["whole.png", "other.png"]
+    twice = [n.message for n in notices if "E_PHOTO_TWICE" in n.message]
+    assert "half.jpg is the same photo as whole.png" in twice[0] and "again.webp" in twice[1] and len(notices) == 2
+
+
+def moved(how: str) -> np.ndarray:
+    """The astronaut, another moment: by a hundredth of the face's height the whole head has moved, or a corner of the
+    mouth."""
+    image, points = astronaut(), align.apply(align.invert(face().to_picture), face().landmarks)
+    by = 0.01 * float(np.linalg.norm(points[CHIN] - points[FOREHEAD]))
+    rows, columns = np.mgrid[: len(image), : image.shape[1]].astype(np.float32)
+    near = np.exp(-((columns - points[61, 0]) ** 2 + (rows - points[61, 1]) ** 2) / (2 * (6 * by) ** 2))
+    across = (columns + by * (1.0 if how == "head" else near)).astype(np.float32)
+    return cv2.remap(image, across, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+@pytest.mark.parametrize("how", ["head", "mouth"])
+def test_shots_of_one_burst_are_not_one_photo(how: str, tmp_path: Path) -> None:
+    Image.fromarray(astronaut()).save(tmp_path / "one.png")
+    Image.fromarray(moved(how)).save(tmp_path / "two.png")
+    found, notices = read_faces([tmp_path / "one.png", tmp_path / "two.png"], nets())
+    assert [f.name for f in found] == ["one.png", "two.png"] and notices == []
 
 
 def test_photos_that_end_at_the_forehead_are_told_unless_another_goes_on(tmp_path: Path) -> None:

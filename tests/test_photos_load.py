@@ -10,9 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 from PIL.Image import Exif
 
+from idto3d.errors import UserError
 from idto3d.photos import load, read_photo
 
 # Quadrants: top left, top right, bottom left, bottom right.
@@ -123,6 +125,17 @@ def big_endian_16(path: Path) -> None:
     Image.frombytes("I;16B", (64, 48), (greys().astype(">u2") * 257).tobytes()).save(path)
 
 
+def planes(path: Path, bits: int = 16) -> None:
+    """Each colour by itself, uncompressed."""
+    samples = np.asarray(quadrants(), np.uint16) * (257 if bits == 16 else 16)
+    apart = np.ascontiguousarray(samples.transpose(2, 0, 1))
+    tifffile.imwrite(path, apart, photometric="rgb", planarconfig="separate")
+
+
+def white_is_zero(path: Path) -> None:
+    tifffile.imwrite(path, 65535 - greys().astype(np.uint16) * 257, photometric="miniswhite")
+
+
 def wide_integers(path: Path) -> None:
     Image.fromarray(greys().astype(np.int32) * 1000 - 70_000).save(path)
 
@@ -177,6 +190,8 @@ READABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], float]] =
     "i16.png": (lambda p: Image.fromarray(greys().astype(np.uint16) * 257).save(p), dict(GREYS), 0),
     "i16_dark.png": (lambda p: Image.fromarray(greys().astype(np.uint16)).save(p), dict(GREYS), 0),
     "i16b.tif": (big_endian_16, dict(GREYS), 0),
+    "planes16.tif": (planes, dict(COLOURS), 0),
+    "white_is_zero16.tif": (white_is_zero, dict(GREYS), 0),
     "i.tif": (lambda p: Image.fromarray(greys().astype(np.int32) * 257).save(p), dict(GREYS), 0),
     "i_wide.tif": (wide_integers, {"bl": 0, "tl": 46, "br": 255}, 1),
     "f.tif": (lambda p: Image.fromarray((greys() / 255).astype(np.float32)).save(p), dict(GREYS), 0),
@@ -196,6 +211,13 @@ def test_readable(name: str, tmp_path: Path) -> None:
     photo = read_photo(path)
     assert photo.name == name and photo.notices == ()
     check(photo.image, expected, tolerance)
+
+
+def test_dark_planes_are_refused(tmp_path: Path) -> None:
+    planes(tmp_path / "planes12.tif", bits=12)
+    with pytest.raises(UserError, match="separate planes") as error:
+        read_photo(tmp_path / "planes12.tif")
+    assert error.value.code == "E_PHOTO_UNREADABLE"
 
 
 @pytest.mark.parametrize("mode", Image.MODES)

@@ -68,6 +68,16 @@ def test_encode_is_differentiable_and_scaled(prior: Prior) -> None:
     torch.testing.assert_close(out, (raw / 2 + 0.5).clamp(0, 1), rtol=0, atol=1e-5)
 
 
+def test_the_autoencoder_takes_a_picture_at_a_time(prior: Prior) -> None:
+    counts: list[int] = []
+    nets = (prior.vae.encoder, prior.vae.decoder)
+    hooks = [net.register_forward_pre_hook(lambda _, inputs: counts.append(len(inputs[0]))) for net in nets]
+    assert len(prior.decode(prior.encode(torch.rand(3, 16, 16, 3)))) == 3
+    for hook in hooks:
+        hook.remove()
+    assert counts == [1] * 6
+
+
 def test_guidance_is_the_two_halves(prior: Prior) -> None:
     z, t, cond = latents(2), torch.tensor([300, 600]), condition(prior, 2)
     conditional = prior.predict(z, t, cond)

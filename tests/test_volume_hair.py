@@ -20,7 +20,7 @@ from idto3d.volume.hood import fit_hood, read_at
 from idto3d.volume.marching_tets import marching_tetrahedra
 from idto3d.volume.observe import observe
 from idto3d.volume.ribbons import OVER
-from idto3d.volume.shape import find_shape
+from idto3d.volume.shape import AREA, find_shape
 from idto3d.volume.strands import DISK
 from tests.tiny_head import AXES, tiny_head_model
 
@@ -136,6 +136,21 @@ def test_a_photo_cut_off_at_the_forehead_tells_hair_by_the_temples() -> None:
     cut = replace(whole, inside=y < level, person=whole.person * (y < level))
     volumes = [carve_hair(MODEL, fitted(view), [shown], [mask.astype(np.float32)]) for shown in (whole, cut)]
     assert [len(volume.points) > 0 for volume in volumes] == [False, True]
+
+
+def test_photos_that_end_at_the_forehead_do_not_outvote_one_that_shows_hair() -> None:
+    view = camera()
+    _, scalp = head_seen(view)
+    _, y = places(view)
+    mask = cap(view, 0.005).astype(np.float32)
+    none, below = np.zeros_like(mask), y < np.quantile(y[scalp > 0.5], 0.05)
+    whole, bare = photo(view, mask > 0), photo(view, none > 0)
+    cut = replace(bare, inside=below, person=bare.person * below)
+    area = mask.sum() / view.scale**2
+    count = int(area / AREA)  # their mean would be under AREA
+    assert count >= 2
+    volume = carve_hair(MODEL, fitted(*[view] * (1 + count)), [whole, *[cut] * count], [mask, *[none] * count])
+    assert len(volume.sdf)
 
 
 @pytest.mark.parametrize("lift", [0.01, 0.03])

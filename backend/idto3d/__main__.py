@@ -86,19 +86,20 @@ def fit_command(arguments: list[str]) -> int:
 
 def capture_command(arguments: list[str]) -> int:
     from .capture import capture
-    from .pipeline import STARTER_PACK
+    from .pipeline import pack_of
 
     parser = argparse.ArgumentParser(prog="idto3d capture", description="A video of a face to a Live Link Face CSV.")
     parser.add_argument("video", help="a file, or camera:0:20 for twenty seconds of the first camera")
     parser.add_argument("--out", type=Path, required=True, help="the CSV")
     parser.add_argument("--head", type=Path, help="the person's bundle; without it, the video has to tell")
-    parser.add_argument("--pack", type=Path, default=STARTER_PACK)
+    parser.add_argument("--pack", type=Path, help="weights to use (those of the head, else the starter pack)")
     parser.add_argument("--previews", type=Path, help="folder for preview files on the way")
     parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
     given = parser.parse_args(arguments)
 
     def work(events: Events) -> None:
-        path = capture(given.video, given.out, given.pack, given.head, events, given.previews)
+        pack = given.pack or pack_of(given.head)
+        path = capture(given.video, given.out, pack, given.head, events, given.previews)
         events({"type": "done", "take": str(path)})
 
     return reporting(work, given.json)

@@ -112,7 +112,7 @@ def see_hair(model: HeadModel, fitted: Fitted) -> HairSeen:
         hair_mask(face, model, fit.posed(model, photo), photo.camera)
         for face, photo in zip(fitted.faces, fit.photos, strict=True)
     )
-    colour = hair_colour(list(zip(fitted.projected, masks, strict=True)))
+    colour = hair_colour(list(zip(fitted.projected, masks, strict=True)), [face.grey for face in fitted.faces])
     return HairSeen(masks, colour, carve_hair(model, fit, fitted.faces, masks))
 
 

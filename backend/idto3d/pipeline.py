@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from idto3d_shared.errors import BundleError
+from idto3d_shared.fit_file import FIT, read_fit
+
 from .arrays import Array
 from .bundle import Bundle, write_bundle
 from .clock import Clock, Events
@@ -276,6 +279,16 @@ def own_pack(config: GenerateConfig) -> str:
     """The folder of a pack that did not come with the program; "" for the one that did."""
     folder = Path(config.pack).resolve()
     return "" if folder == STARTER_PACK else str(folder)
+
+
+def pack_of(head: Path | None) -> Path:
+    """The pack that a head was made with, a bundle's folder or its head.npz: what is reckoned from its mesh needs that
+    pack's head model. The starter pack where nothing says which."""
+    recorded = ""
+    if head is not None:
+        with suppress(OSError, BundleError):
+            recorded = read_fit((head if head.is_dir() else head.parent) / FIT).pack
+    return Path(recorded) if recorded else STARTER_PACK
 
 
 def job_folder(out: str | Path, photos: Sequence[str | Path], config: GenerateConfig) -> Path:

@@ -44,11 +44,13 @@ generate  job, photos [path], out (folder of the bundle), pack (folder, or null:
           files, or null), log (a file to which stderr is appended from now on, or null). May be left out: pack, quality
           ("standard"), expressions ("all"), prompt, seed (0), previews, log
 refit     job, bundle (folder of a head that has a fit.json), folder (for the answer's file), pins [{photo (number in
-          fit.json), corners [3 vertices of the bundle], weights [3], pixel [x, y] of the photo upright}], pack, photos
-          [path or "" where it is not to be found, one a photo of fit.json], out: folder for the head as it is then, its
-          photos laid on it anew, or null: only the answer is wanted. May be left out: pins, pack, photos, out, log
+          fit.json), corners [3 vertices of the bundle], weights [3], pixel [x, y] of the photo upright}], pack (folder,
+          or null: the head's own), photos [path or "" where it is not to be found, one a photo of fit.json], out
+          (folder for the head as it is then, its photos laid on it anew, or null: only the answer is wanted). May be
+          left out: pins, pack, photos, out, log
 capture   job, video (path), out (path of the CSV that it becomes), head (whose face it is: folder of a bundle, or a
-          file like its head.npz; null: the video has to tell), pack, previews, log. May be left out: head and all after
+          file like its head.npz; null: the video has to tell), pack (folder, or null: the head's own, else starter),
+          previews, log. May be left out: head and all after
 cancel    job: acts at the next step, keeps the checkpoint; a waiting job is dropped (``cancelled`` too). A job that has
           just ended is no error
 shutdown  cancel everything and end

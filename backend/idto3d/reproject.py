@@ -117,7 +117,7 @@ def _evidence(
     )
     fit = HeadFit(head.fit.identity, nothing, np.zeros(len(model.expression)), photos)
     masks = [hair_mask(f, model, p.pose, c) for f, c, p in zip(faces, cameras, poses, strict=True)]
-    colour = hair_colour(list(zip(laid, masks, strict=True)))
+    colour = hair_colour(list(zip(laid, masks, strict=True)), [face.grey for face in faces])
     over = HairOver(masks, colour) if len(head.used) < len(head.files.vertices) else None
     evidence = gather_evidence(model, faces, fit, laid, size, over)
     best = int(np.argmax([photo.weight for photo in photos]))

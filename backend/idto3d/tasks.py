@@ -25,11 +25,12 @@ def run_task(request: Task, events: Events) -> Path:
 
 def run_refit(request: Refit, events: Events) -> Path:
     """Answer one set of pins; pack and bundle stay loaded for the next."""
-    from .pipeline import STARTER_PACK
+    from .pipeline import pack_of
     from .refit import lay, refit
     from .reproject import reproject
 
-    bundle, pack = Path(request.bundle), Path(request.pack or STARTER_PACK)
+    bundle = Path(request.bundle)
+    pack = Path(request.pack) if request.pack else pack_of(bundle)
     head = lay(bundle, pack)
     events(refit(head, request, Path(request.folder)))
     return bundle if request.out is None else reproject(head, request, pack, events)
@@ -38,9 +39,10 @@ def run_refit(request: Refit, events: Events) -> Path:
 def run_capture(request: Capture, events: Events) -> Path:
     """Make a take from a video."""
     from .capture import capture
-    from .pipeline import STARTER_PACK
+    from .pipeline import pack_of
 
-    pack, head = Path(request.pack or STARTER_PACK), Path(request.head) if request.head else None
+    head = Path(request.head) if request.head else None
+    pack = Path(request.pack) if request.pack else pack_of(head)
     return capture(request.video, request.out, pack, head, events, request.previews)
 
 

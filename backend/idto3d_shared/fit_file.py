@@ -29,6 +29,7 @@ _MOST = {"identity": 4096, "names": 1024}
 _FARTHEST = 1e5
 _CODE = "E_BUNDLE_JSON"
 _CLOSE_UP = 2.6  # heights of the face
+_ENDS = (10, 152)  # landmarks: the forehead's upper rim, the chin
 
 Array = NDArray[np.float64]
 
@@ -74,11 +75,15 @@ class FitPhoto:
 
 
 def close_up(landmarks: NDArray[Any]) -> tuple[float, float, float]:
-    """The square that shows the head of landmarks (478,2): left, top and side in pixels, perhaps beyond the picture."""
-    face = landmarks[:468]
-    low, high = face.min(axis=0), face.max(axis=0)
+    """The square that shows the head of landmarks (478,2), which may lie on its side: left, top and side in pixels,
+    perhaps beyond the picture."""
+    forehead, chin = landmarks[list(_ENDS)]
+    up = (forehead - chin) / max(float(np.linalg.norm(forehead - chin)), 1e-9)
+    axes = np.stack([[-up[1], up[0]], up])  # of the face: across, up
+    within = landmarks[:468] @ axes.T
+    low, high = within.min(axis=0), within.max(axis=0)
     side = _CLOSE_UP * float(high[1] - low[1])
-    left, top = (low + high) / 2 - np.array([0.0, 0.12 * side]) - side / 2
+    left, top = ((low + high) / 2 + [0.0, 0.12 * side]) @ axes - side / 2
     return float(left), float(top), side
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from idto3d_shared.live_link import SHAPES
 
 from ..arrays import Array
-from ..headmodel.eyeballs import IRIS_RADIUS
+from ..headmodel.eyeballs import IRIS_RADIUS, TURN
 from .person import Person
 
-FULL = np.radians(27.0)
-"""Rotation at which an eyeLook shape is 1, as in the heads' own shapes (headmodel/eyeballs.py)."""
+FULL = np.radians(TURN)
+"""Rotation at which an eyeLook shape is 1, as in the heads' own shapes: eyes turned by bones look as by keys."""
 LOOK_ROWS = np.array([name.startswith("eyeLook") for name in SHAPES])
 
 

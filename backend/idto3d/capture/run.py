@@ -18,6 +18,7 @@ from ..headmodel import load_head_model
 from ..photos.nets import load_face_nets
 from ..places import absolute, check_file, not_writable
 from ..preview_files import PreviewFiles
+from ..prior.pack import read_pack
 from ..whole_file import whole
 from .motion import FILE, load_motion
 from .person import vertices_of_head
@@ -54,6 +55,7 @@ def capture(
     """
     target = absolute(out)
     check_file(target)
+    pack = read_pack(pack).path
     model, nets = load_head_model(pack / "head.safetensors"), load_face_nets(pack / "photos")
     motion = load_motion(pack / FILE)
     vertices = None if head is None else vertices_of_head(model, head)

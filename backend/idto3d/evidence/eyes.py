@@ -47,10 +47,10 @@ class EyeLook:
     sclera: Array
 
 
-def measure_eyes(faces: Sequence[Face], cameras: Sequence[PhotoCamera], photos: Sequence[Projected]) -> EyeLook:
+def measure_eyes(photos: Sequence[tuple[Face, PhotoCamera, Projected]]) -> EyeLook:
     """Pooled over photographs and both eyes, by the number of pixels that show them."""
     radii, rings, whites, sure = [], [], [], 0.0
-    for face, camera, photo in zip(faces, cameras, photos, strict=True):
+    for face, camera, photo in photos:
         size = len(face.picture)
         level = _level(face, photo)
         for eye, outline in zip(IRIS, EYES, strict=True):

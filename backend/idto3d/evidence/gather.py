@@ -13,7 +13,7 @@ from ..fit.projection import Projected, linear_to_srgb, project_texels, sample, 
 from ..fit.result import HeadFit
 from ..headmodel import HeadModel, Material
 from ..mesh.texels import Texels, make_texels
-from ..photos.faces import Face
+from ..photos.faces import Face, in_colour
 from ..ramps import ramp
 from .beards import beard_of, beyond, jaw_of
 from .blend import lay_over
@@ -119,7 +119,7 @@ def gather_evidence(
     def painted(material: Material, own: Layers) -> Array:
         at = texels[material.name]
         lips = lips_at(model, at)
-        coloured = lips, lips_colour(own.own, at.image(lips), tone)
+        coloured = lips, lips_colour(in_colour(faces, own.own), at.image(lips), tone)
         under = unseen_skin(model, at, tone, detail, coloured)
         bearded, beard = beyond(at, own.own, tone, at.at(jaw_of(model)), texel_length(model, at))
         under = (under + bearded[:, None] * (beard - under)).astype(np.float32)
@@ -150,7 +150,8 @@ def gather_evidence(
 
 def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: Texels) -> Array:
     """(S,S,5) of the eyes' material."""
-    look = measure_eyes(views.faces, cameras, views.photos)
+    shown = list(zip(views.faces, cameras, views.photos, strict=True))
+    look = measure_eyes(in_colour(views.faces, shown))
     painted = at.spread(paint_eyes(views.model, at, look).astype(np.float32))
     albedo = lay_photo_on_eyes(painted, at, views.faces, views.whole, views.weights, look.sclera)
     plain = np.broadcast_to(np.array([material.roughness, material.specular], np.float32), (*albedo.shape[:2], 2))

@@ -41,6 +41,7 @@ HUE_KEPT = (0.7, 0.3)  # of colour that differs in wide patches, and from strand
 PATCH = 0.015  # of the picture's side: a wide patch
 NEARBY = 0.03  # of the picture's side: what strands are darker or lighter than
 SHADES, LEVELS = 16, 256  # of the strands drawn where none was seen, and between these
+FEWEST = 50  # pixels of hair that tell its colour
 ENOUGH = 50_000  # pixels that tell the shades
 CONTRAST = (0.12, 0.3)  # deviation of these, as a logarithm: at least, at most
 
@@ -117,15 +118,20 @@ def paint_hair(
     )
 
 
-def hair_colour(photos: Sequence[tuple[Projected, Array]]) -> HairColour:
-    """Of photographs and their masks of hair (S,S)."""
+def hair_colour(photos: Sequence[tuple[Projected, Array]], grey: Sequence[bool]) -> HairColour:
+    """Of photographs and their masks of hair (S,S). grey: which of them have no colours; beside others, of these the
+    lightness alone counts."""
     even = [photo.linear / _usual_light(photo) for photo, _ in photos]
-    found = np.concatenate([picture[mask > 0.8] for picture, (_, mask) in zip(even, photos, strict=True)])
-    raw = _body(_lab(found)) if len(found) > 50 else _lab(0.3 * photos[0][0].tone[None])[0]
+    hairs = [picture[mask > 0.8] for picture, (_, mask) in zip(even, photos, strict=True)]
+    found = np.concatenate([hair for hair, without in zip(hairs, grey, strict=True) if not without] or hairs)
+    found = found if len(found) > FEWEST else np.concatenate(hairs)
+    raw = _body(_lab(found)) if len(found) > FEWEST else _lab(0.3 * photos[0][0].tone[None])[0]
     tone = natural(raw)
     pictures = []
-    for picture, (_, mask) in zip(even, photos, strict=True):
+    for picture, (_, mask), without in zip(even, photos, grey, strict=True):
         lab = _lab(picture)
+        if without and not all(grey):
+            lab[..., 1:] = raw[1:]
         wide, near = smooth_within(lab[..., 1:], mask, PATCH * len(mask))
         wide = raw[1:] + np.clip(8 * near, 0, 1)[..., None] * (wide - raw[1:])
         hue = tone[1:] + HUE_KEPT[0] * (wide - raw[1:]) + HUE_KEPT[1] * np.clip(lab[..., 1:] - wide, -12, 12)

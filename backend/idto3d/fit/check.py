@@ -22,6 +22,7 @@ IMPLAUSIBLE = 1.3  # root mean square of the identity in standard deviations; pe
 FARTHEST = 5.0  # standard deviations of one mode
 TURNED = 55.0  # degrees of yaw beyond which half of the face is a guess
 LOOK_BACK = 0.03  # face heights by which landmarks found on the rendered head may be off; usual are .004 to .010
+COLOURLESS = 0.02  # weight of a photo without colours beside those that have them
 _OTHER_PHOTO = "Choose a photo that shows the whole face, uncovered, turned by less than half to the side."
 
 
@@ -49,8 +50,10 @@ def judge(photo: PhotoFit) -> Verdict:
 
 def weights_of(faces: Sequence[Face], cameras: Sequence[PhotoCamera], residuals: Sequence[float]) -> Array:
     """(K,) 0..1: how much each photo counts among others of its person, by its residual (metres) and by how many of its
-    pixels lie on the face, over those of the finest: a small face would blur a large one."""
+    pixels lie on the face, over those of the finest: a small face would blur a large one. One without colours only
+    fills what those with colours do not show."""
     pixels = np.array([(camera.scale / face.enlarged) ** 2 for face, camera in zip(faces, cameras, strict=True)])
+    pixels = pixels * [COLOURLESS if face.grey else 1.0 for face in faces]
     return pixels / pixels.max() / (1 + (np.array(residuals) / GOOD) ** 2)
 
 

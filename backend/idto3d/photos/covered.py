@@ -14,6 +14,8 @@ from ..arrays import Array
 # MediaPipe's numbers
 _FOREHEAD, _CHEEKS = (9, 151, 108, 337), (117, 118, 119, 346, 347, 348)  # the latter below the eyes
 _LIPS, _OVER, _UNDER = (37, 267, 0, 17, 84, 314), (164, 167, 393, 165, 391), (152, 175, 199, 200, 208, 428)
+# Quantile of the picture's light that is taken for white: both a* and L* are less in an underexposed one.
+_WHITE = 0.99
 # Of CIE a*, less than forehead and cheeks have. On 40 photographs, some of one person, the redder of lips and what is
 # around them had 3.5 less at most, on 22 rendered ones 4.6; medical masks on two had 6.9 and 8.6 less.
 _LESS_RED = 5.5
@@ -27,7 +29,10 @@ _PATCH = 200  # patches in the picture's side
 
 def mouth_is_covered(picture: NDArray[np.uint8], landmarks: Array) -> bool:
     """Of a coloured picture (S,S,3) sRGB of a head, and landmarks (478,2) in its pixels."""
-    light, red, _ = cv2.split(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB))
+    # A gain of the light is one of sRGB's values, too, as they are nearly a power of it.
+    white = np.float32(max(np.quantile(picture.max(2), _WHITE), 1.0))
+    exposed = np.minimum(picture / white, np.float32(1.0))
+    light, red, _ = cv2.split(cv2.cvtColor(exposed, cv2.COLOR_RGB2LAB))
     half = max(len(picture) // _PATCH, 1)
 
     def usual(values: Array, marks: tuple[int, ...]) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from idto3d.errors import UserError
 
@@ -38,6 +38,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_WHITE_IS_ZERO, _SEPARATE = 0, 2  # values of TIFF's PhotometricInterpretation and PlanarConfiguration
 _END_OF_JPEG = b"\xff\xd9"
 # Largest values of 8, 10, 12, 14 and 16 bits: what a sensor's samples are stored with in 16.
 _WHITES = (255, 1023, 4095, 16383, 65535)
@@ -132,7 +133,13 @@ def _decode(opened: ImageFile.ImageFile, file: Path, notices: list[Notice]) -> I
     # Pillow keeps the upper 8 of 16 bits: of 12 bits stored in 16 that is next to nothing.
     if deep and opened.mode in ("RGB", "RGBA") and int(np.asarray(opened)[..., :3].max()) <= _WHITES[-2] >> 8:
         return _decode_deep(file, opened)
+    if opened.mode == "I;16" and _tiff_tag(opened, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+        return Image.fromarray(_WHITES[-1] - np.asarray(opened))  # Pillow inverts 8 bits only
     return opened
+
+
+def _tiff_tag(opened: ImageFile.ImageFile, tag: int) -> object:
+    return opened.tag_v2.get(tag) if isinstance(opened, TiffImagePlugin.TiffImageFile) else None
 
 
 def _decode_cut_jpeg(file: Path) -> Image.Image:
@@ -151,8 +158,10 @@ def _decode_cut_jpeg(file: Path) -> Image.Image:
     return cut
 
 
-def _decode_deep(file: Path, opened: Image.Image) -> Image.Image:
+def _decode_deep(file: Path, opened: ImageFile.ImageFile) -> Image.Image:
     """16-bit colours by OpenCV, scaled to 8 bits; the opened image where OpenCV cannot read it."""
+    if _tiff_tag(opened, TiffImagePlugin.PLANAR_CONFIGURATION) == _SEPARATE:
+        raise OSError("its dark colours lie in separate planes of 16 bits")  # which OpenCV takes for interleaved
     samples = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.dtype != np.uint16 or samples.ndim != 3 or samples.shape[2] not in (3, 4):
         return opened
@@ -170,6 +179,8 @@ def _formats() -> tuple[str, ...]:
     import pi_heif
 
     pi_heif.register_heif_opener()
+    # Pillow's own reader of uncompressed TIFFs takes separate planes of 16 bits for ones of 8.
+    TiffImagePlugin.READ_LIBTIFF = True
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

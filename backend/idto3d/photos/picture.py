@@ -16,6 +16,9 @@ LARGEST, SMALLEST = 1536, 512
 _CLOSE_SIDE, _CLOSE_LARGEST = 1.4, 2048
 # In heights of the face: the side, and how far the centre lies over the landmarks' mean, so that high hair fits.
 _SIDE, _UP = 3.2, 0.15
+_LIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
+# Side of the pictures of a head, whose face is then 40 pixels high, and blur, at which they are compared.
+_COMPARED, _NOISE = 128, 1.0
 # Side of the copy whose colours are tested; root mean square 0..1 of what lightness does not explain of them.
 # Photographs with little colour had 0.023, tinted ones up to 0.013 after strong compression.
 _COARSE, _COLOUR = 128, 0.016
@@ -77,8 +80,28 @@ def is_grey(picture: NDArray[np.uint8], within: NDArray[np.bool_]) -> bool:
     small = cv2.resize(picture, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
     real = cv2.resize(within.astype(np.uint8), (_COARSE, _COARSE), interpolation=cv2.INTER_NEAREST) > 0
     channels = small[real].astype(np.float64) / 255
-    lightness = channels @ [0.299, 0.587, 0.114]
+    lightness = channels @ _LIGHTNESS
     powers = np.stack([lightness**n for n in range(4)], 1)
     left = channels - powers @ np.linalg.lstsq(powers, channels, rcond=None)[0]
     least = min(_COLOUR, _COLOUR_OF_LIGHTNESS * float(np.sqrt((lightness**2).mean())))  # dark colours differ by less
     return bool(np.sqrt((left**2).sum(1).mean()) < least)
+
+
+def unlikeness(
+    picture: NDArray[np.uint8], within: NDArray[np.bool_], points: Array, other: NDArray[np.uint8], back: Array
+) -> float:
+    """The largest difference in lightness between two pictures of a face, over its deviation on the face.
+
+    picture (S,S,3) with landmarks points (478,2), within (S,S) its photo; other (T,T,3), whose pixels `back` (2,3)
+    brings to the picture's.
+    """
+    size, small = len(picture), (_COMPARED, _COMPARED)
+    one, two = (
+        cv2.resize(image, small, interpolation=cv2.INTER_AREA).astype(np.float32) @ _LIGHTNESS
+        for image in (picture, align.warp(other, back, size))  # at full size, as warps round to 1/32 pixel
+    )
+    hull = cv2.convexHull(np.rint(points[:MESH]).astype(np.int32))
+    face = cv2.fillConvexPoly(np.zeros((size, size), np.uint8), hull, 1) * within
+    shown = cv2.resize(face.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.99
+    unlike = np.abs(cv2.GaussianBlur(one - two, (0, 0), _NOISE))[shown].max(initial=0.0)
+    return float(unlike / max(float(one[shown].std()), 1e-6)) if shown.any() else np.inf

@@ -48,6 +48,7 @@ class Prior(nn.Module):
         self._texts: dict[str, Tensor] = {}
         self._poll = _Poll()
         self.lambda_ref = 0.0
+        vae.enable_slicing()  # a picture at a time: all views' would need their multiple of memory, and are no faster
         for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks, *vae.encoder.down_blocks]:
             for part in block.modules():
                 if isinstance(part, (ResnetBlock2D, Transformer2DModel)):

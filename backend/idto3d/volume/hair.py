@@ -68,7 +68,8 @@ def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks:
         for face, photo, mask in zip(faces, fit.photos, masks, strict=True)
     ]
     hood = fit_hood(model, neutral, np.inf)
-    if np.mean([view.area for view in views]) < AREA:
+    # Photos that end at the forehead tell little of hair.
+    if np.average([view.area for view in views], weights=[view.shown for view in views]) < AREA:
         return empty_volume(hood)
     bust = float(neutral[model.vertices_of(*SKIN_PARTS)][:, 1].min())
     hood = fit_hood(model, neutral, max(bust, min(view.lowest(hood) for view in views)))

@@ -145,11 +145,15 @@ class HairView:
         return bool((inside & (self.sample(self.open, beside)[0] < 0.5)).mean() > 0.5)
 
     @property
+    def shown(self) -> float:
+        """Share of the scalp that is in the picture, LEAST_SHOWN at least."""
+        scalp = self.view.scalp > 0.5
+        return max(float((scalp & self.view.inside).sum()) / max(int(scalp.sum()), 1), LEAST_SHOWN)
+
+    @property
     def area(self) -> float:
         """Square metres of hair in the plane of the head, were all of the scalp in the picture."""
-        scalp = self.view.scalp > 0.5
-        shown = float((scalp & self.view.inside).sum()) / max(int(scalp.sum()), 1)
-        return float(self.hair.sum()) / self.camera.scale**2 / max(shown, LEAST_SHOWN)
+        return float(self.hair.sum()) / self.camera.scale**2 / self.shown
 
     def _end(self, down: Array) -> float:
         count = int(TIP * self.camera.scale**2) + 1
