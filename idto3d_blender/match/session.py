@@ -26,8 +26,8 @@ class Match:
     the backend; pack: see `packs.pack_of`; scene: session_uid of the scene that it is in; skin, corners, weights,
     outlines: see the protocol's `refit`, None before the first answer; problem: the last that was wrong; first: ticket
     of a question that no drag waits for; drag: number of a pin that is on its way, and the pin; projecting: ticket of a
-    projection, 0 while there is none; painted: its bundle, which a thread reads;
-    laying: the steps that give the head its pictures then."""
+    projection, 0 while there is none; painted: its bundle, which a thread reads; laying: the steps that give the head
+    its pictures then."""
 
     bundle: Path
     fit: FitFile
