@@ -31,8 +31,8 @@ that lie low for a frown: half of all photographs have 0.5 or more."""
 EXPRESSION_LIMITS = -0.25, 1.2
 RESTING_SHARE, RESTING_MOUTH = 0.7, 0.5
 """Of what the blendshape net does not see as an expression, how much is how the face is at rest; around the mouth, with
-cheeks and jaw, of a calm photo: a mouth that does something says little of how it rests. Of 39 photographs of 20 people,
-what two of one person have in common (.69 and .50, jackknife's errors .10 and .16)."""
+cheeks and jaw, of a calm photo: a mouth that does something says little of how it rests. Of 39 photographs of 20
+people, what two of one person have in common (.69 and .50, jackknife's errors .10 and .16)."""
 INVERSE_DISTANCE, SIGMA_INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS = 0.9, 0.3, (0.2, 3.3)
 """1 over metres: photographs of people are taken from 40 cm to some metres, mostly from more than one."""
 POSE_STEPS, STEPS, MORE_STEPS = 8, 12, 4  # of the camera alone, of everything, of everything from another fit
