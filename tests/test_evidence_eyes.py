@@ -64,7 +64,7 @@ def eyes(
     ones = np.ones((4, 3))
     photo = Projected(
         np.zeros((4, 2)), np.zeros(4), np.ones(4), ones, light * ones, srgb_to_linear(picture), np.ones((SIZE, SIZE)),
-        np.ones(3), light * EVEN_LIGHT, np.zeros((512, 512)),
+        np.ones(3), light * EVEN_LIGHT, np.zeros((512, 512)), np.zeros((512, 512)),
     )  # fmt: skip
     return face, camera, photo
 

@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from idto3d.arrays import Array
 from idto3d.fit.light import coat
 from idto3d.fit.projection import (
     DEPTH_SIZE,
+    EDGE,
     EYES,
     GREY_HAIR,
     MOUTH,
@@ -70,7 +72,8 @@ def laid(picture: Array) -> Projected:
     buffer = np.zeros((DEPTH_SIZE, DEPTH_SIZE), np.float32)
     usable = np.ones((100, 100), np.float32)
     normal = np.tile([0.0, 0, 1], (4, 1))
-    return Projected(pixel, np.zeros(4), np.ones(4), normal, ones, picture, usable, np.ones(3), EVEN_LIGHT, buffer)
+    tone = np.ones(3)
+    return Projected(pixel, np.zeros(4), np.ones(4), normal, ones, picture, usable, tone, EVEN_LIGHT, buffer, buffer)
 
 
 def checker() -> Array:
@@ -124,6 +127,16 @@ def test_what_lies_behind_is_not_seen() -> None:
     np.testing.assert_allclose(project_texels(QUAD, photo)[1], 0.5, atol=1e-4)
 
 
+def test_what_shows_beside_a_near_edge_is_not_believed() -> None:
+    """The neck beside the chin: its pixels hold the chin's shade, or a fit's error."""
+    photo = laid(checker())
+    edge = photo.edge_buffer.copy()
+    edge[:, : DEPTH_SIZE // 2] = 0.03
+    edge[:, DEPTH_SIZE // 2 :] = 0.01  # a slope
+    weight = QUAD.image(project_texels(QUAD, replace(photo, edge_buffer=edge))[1])
+    assert weight[:, :3].max() == 0 and weight[:, 4:].min() == pytest.approx(1)
+
+
 def test_what_is_no_part_of_the_person_or_the_picture_is_not_seen() -> None:
     photo = laid(checker())
     usable = np.ones((100, 100), np.float32)
@@ -156,6 +169,10 @@ def test_a_painted_head_gets_its_paint_back(model: HeadModel, yaw: float) -> Non
     camera = camera_of(model, yaw)
     picture, person = photograph(model, camera, posed, albedo)
     photo = project_photo(model, face_of(model, camera, posed, picture, person=person), camera, posed)
+    beyond = (photo.edge_buffer > -1) & (photo.height_buffer < -1)
+    rim = EDGE * camera.scale * DEPTH_SIZE / len(picture)
+    away = cv2.distanceTransform((photo.height_buffer < -1).astype(np.uint8), cv2.DIST_L2, 5)
+    assert 0.8 * rim < away[beyond].max() < 1.3 * rim
     at = texels_of(model)
     colour, weight = project_texels(at, photo)
     seen = weight > 0.6

@@ -21,6 +21,7 @@ from .visibility import draw_depth, front_at, resized
 
 FACING = (0.12, 0.45)  # cosine to the camera at which a surface begins to count, and counts fully
 BEHIND = (0.004, 0.008)  # metres behind the frontmost surface: still visible, no longer visible
+EDGE, OVERHUNG = 0.003, (0.012, 0.02)  # metres beside an edge, and behind it, where its blur or a fit's error may show
 DARK = (0.2, 0.55)  # of the mean irradiance: darker places show noise and reflected light
 CLIPPED = (0.85, 0.97)  # linear: where the camera's sensor saturates
 DEPTH_SIZE = 512
@@ -44,7 +45,8 @@ class Projected:
     """A posed head in its photograph. Per vertex: pixel (P,2), height (P,), facing (P,) the cosine to the camera,
     normal (P,3), shade (P,3) irradiance over pi. linear (S,S,3): the picture in linear light; usable (S,S) 0..1: where
     it shows the person's outside, neither the openings of eyes and mouth nor what lies beyond the person; tone (3,)
-    linear: the skin's likely albedo; light (9,3); height_buffer (D,D)."""
+    linear: the skin's likely albedo; light (9,3); height_buffer (D,D), and edge_buffer (D,D): the greatest height
+    within EDGE beside."""
 
     pixel: Array
     height: Array
@@ -56,6 +58,7 @@ class Projected:
     tone: Array
     light: Array
     height_buffer: Array
+    edge_buffer: Array
 
 
 def srgb_to_linear(values: Array) -> Array:
@@ -95,7 +98,9 @@ def project_photo(model: HeadModel, face: Face, camera: PhotoCamera, posed: Arra
     pixel, height = camera.project(posed)
     facing = (normal * camera.towards(posed)).sum(1)
     solid = [part for part in model.part_names if part not in FILMS]
-    buffer = draw_depth(resized(camera, DEPTH_SIZE / size), posed, model.triangles_of(*solid), DEPTH_SIZE)
+    small = resized(camera, DEPTH_SIZE / size)
+    height_buffer = draw_depth(small, posed, model.triangles_of(*solid), DEPTH_SIZE).height
+    beside = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(EDGE * small.scale) + 1,) * 2)
     linear = srgb_to_linear(face.picture)
     usable = usable_pixels(face)
     bright, light = _light(model, face, (pixel, normal, facing), linear, usable)
@@ -104,7 +109,8 @@ def project_photo(model: HeadModel, face: Face, camera: PhotoCamera, posed: Arra
     mirrored = coat(np.full(1, USUAL_FACING))
     gain = bright / ((1 - mirrored) * tone + mirrored)
     light, shade = light * gain, shade * gain
-    return Projected(pixel, height, facing, normal, shade, linear, usable, tone, light, buffer.height)
+    buffers = height_buffer, cv2.dilate(height_buffer, beside)
+    return Projected(pixel, height, facing, normal, shade, linear, usable, tone, light, *buffers)
 
 
 def with_common_tone(photos: Sequence[Projected]) -> list[Projected]:
@@ -214,6 +220,8 @@ def project_texels(texels: Texels, photo: Projected, mirror: Array | None = None
     values = np.c_[photo.pixel, photo.height, photo.facing, photo.shade / under_coat(photo.tone, photo.facing)]
     at = texels.at(values) if mirror is None else texels.at_mirrored(values, mirror)
     weight = seen_weights(photo, at[:, :2], at[:, 2], at[:, 3])
+    overhang = front_at(photo.edge_buffer, at[:, :2], len(photo.edge_buffer) / len(photo.linear)) - at[:, 2]
+    weight = weight * (1 - ramp(overhang, *OVERHUNG))
     colour, shade = sample(photo.linear, at[:, :2]), at[:, 4:7]
     lit = (shade[:, 0] + shade[:, 1] + shade[:, 2]) / 3
     usual = np.average(lit, weights=weight + 1e-6)
