@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Skin told from light and from folds; skin where none was seen; its relief."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
 from idto3d.arrays import Array
-from idto3d.evidence.complexion import PLAIN, detail_of, dulled, gloss_of, lips_at, lips_colour, unseen_skin
+from idto3d.evidence.complexion import PLAIN, detail_of, lips_at, lips_colour, unseen_skin
 from idto3d.evidence.crease_mask import crease_mask
 from idto3d.evidence.delight import Shaded, lines, shaded, without_light
+from idto3d.evidence.gloss import dulled, gloss_of
 from idto3d.finish.normal_map import skin_relief
 from idto3d.fit.light import coat, less_coat, under_coat
 from idto3d.fit.tone import CURVE, OFF_CURVE, WHITE_MEAN, Reading, White, brighter_white, likely_tone
@@ -280,6 +283,17 @@ def test_unseen_skin_has_the_tone_and_the_detail_that_was_asked_for(model: HeadM
     assert np.abs(plain).mean() < 0.15
     finest = rough - plain
     np.testing.assert_allclose(finest.std(), 3 * np.hypot.reduce(PLAIN), rtol=0.3)
+
+
+def test_unseen_skin_is_as_usual_for_its_place_and_tone(model: HeadModel) -> None:
+    rows = model.material[model.triangle_quad] == 0
+    at = make_texels(model.uv, model.triangles_uv[rows], model.triangles[rows], 64)
+    low = (model.neutral[:, 1:] < 0)[:, :1] * np.ones(3)
+    usual = replace(model, complexion_mean=-0.1 * low, complexion_slope=0.2 * low)
+    for tone in (TONE, 0.2 * TONE):
+        skins = (unseen_skin(m, at, tone, np.zeros(3), (np.zeros(len(at.index)), tone)) for m in (usual, model))
+        over = np.log(next(skins) / next(skins))
+        np.testing.assert_allclose(over, (-0.1 + 0.2 * np.log(tone).mean()) * at.at(low), atol=1e-4)
 
 
 def test_detail_is_measured_band_by_band() -> None:

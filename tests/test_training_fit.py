@@ -23,10 +23,10 @@ from idto3d.training.population import Person, Population
 from idto3d.training.transfer import build_transfer
 from tests.synthetic_face import at_landmarks, face_of
 from tests.tiny_head import tiny_head_model
-from tests.tiny_kit import TinyKit, tiny_landmarks
+from tests.tiny_kit import SKINS, TinyKit, tiny_landmarks
 
 PEOPLE, FEATURES, LOW = 8, 40, 0.002
-STAGES = ["head", "places", "errors", "shading"]
+STAGES = ["head", "places", "complexion", "errors", "shading"]
 
 
 class Net:
@@ -96,6 +96,12 @@ def test_a_fit_knows_its_priors_from_nothing(
     work = tmp_path / "work"
     model = load_head_model(work / "head.safetensors")
     assert model.feature_weights is not None and model.shading_points is not None
+    assert model.complexion_mean is not None and model.complexion_slope is not None
+    neck = model.vertices_of("face") & (model.neutral[:, 1] < model.neutral[:, 1].min() + 0.02)
+    for albedo, share in (SKINS["pale.jpg"], SKINS["dark.jpg"]):
+        over = np.exp(model.complexion_mean + model.complexion_slope * np.log(albedo))
+        np.testing.assert_allclose(np.median(over[neck], 0), share, rtol=0.05)
+        assert np.median(over[model.landmark_triangle[[50, 280, 9]]]) == pytest.approx(1, abs=0.05)
     low = float(np.median(model.landmark_shift[model.landmark_trust > 0, 1]))
     assert low == pytest.approx(-LOW, rel=0.3), "how the net errs was learnt"
     without = np.load(work / landmark_errors.WITHOUT)

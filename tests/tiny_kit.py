@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from idto3d.arrays import Array
+from idto3d.fit.projection import linear_to_srgb
 from idto3d.mesh.surface import vertex_normals
 from idto3d.training.registration import Landmarks
 from tests.tiny_head import tiny_head_model
 
+SKINS = {"pale.jpg": (0.6, 0.8), "dark.jpg": (0.1, 0.6), "derived.jpg": (0.9, 0.1)}
+"""Linear albedo, and the neck's share of it."""
+NECK = 0.62  # v of the kit's map below which the neck begins
 SCALE, SHIFT = 1.1, np.array([0.0, -0.02, -0.01])
 NAMES = (
     "gender", "age_years", "african", "asian", "caucasian", "muscle", "weight", "stubble", "eye_style", "brow_style",
@@ -24,6 +28,7 @@ class TinyKit:
 
     identity_names = list(NAMES)
     hair_names = ["short01", "long01"]
+    meta = {"skins": {"pale": ["pale.jpg"], "dark": ["dark.jpg", "derived.jpg"]}}
     by_kind = {"brows": ["brow0", "brow1"], "hair": hair_names}
 
     def __init__(self) -> None:
@@ -78,7 +83,11 @@ class TinyKit:
         return np.broadcast_to(np.array([*colour, 255]), (32, 32, 4)).clip(0, 255).astype(np.uint8)
 
     def _pooled(self, name: str, size: int, log: bool) -> Array:
-        return np.full((size, size), 255.0, np.float32)
+        if name not in SKINS:
+            return np.full((size, size), 255.0, np.float32)
+        (tone, neck), v = SKINS[name], 1 - (np.arange(size) + 0.5) / size
+        light = np.where(v < NECK, neck, 1.0) * tone
+        return np.tile(255 * linear_to_srgb(light)[:, None, None], (1, size, 3))
 
     @staticmethod
     def _card(vertices: Array, triangles: Array) -> tuple[Array, Array, Array, Array]:

@@ -17,11 +17,12 @@ from ..photos.faces import Face, in_colour
 from ..ramps import ramp
 from .beards import beard_of, beyond, jaw_of
 from .blend import lay_over
-from .complexion import detail_of, dulled, gloss_of, lips_at, lips_colour, shine_of, texel_length, unseen_skin
+from .complexion import detail_of, lips_at, lips_colour, texel_length, unseen_skin
 from .crease_mask import crease_mask
 from .delight import Shaded, shaded, without_light
 from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
 from .glasses import directions, frame_zones
+from .gloss import dulled, gloss_of, shine_of
 from .hair_colour import HairColour, hair_on_skin
 from .lashes import draw_lashes, measure_lashes
 from .lids import even_lids

@@ -38,6 +38,8 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "mirror": ("P",),
     "rigid": ("P",),
     "scalp": ("P",),
+    "complexion_mean": ("P", 3),
+    "complexion_slope": ("P", 3),
     "landmark_identity": ("M", LANDMARKS, 3),
     "landmark_shift": (LANDMARKS, 3),
     "landmark_scatter": ("R", LANDMARKS, 2),
@@ -54,9 +56,10 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "shading_weight": (),
     "shading_residual": (),
 }
-_FEATURES, _SHADING = (tuple(n for n in _SHAPES if n.startswith(group)) for group in ("feature_", "shading_"))
-_OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *_FEATURES, *_SHADING)
-_HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter", "feature_weights", "shading_ways")
+_GROUPS = tuple(tuple(n for n in _SHAPES if n.startswith(g)) for g in ("complexion_", "feature_", "shading_"))
+_OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *sum(_GROUPS, ()))
+_HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter", "feature_weights", "shading_ways",
+           "complexion_mean", "complexion_slope")  # fmt: skip
 _INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror", "shading_points")
 _FIX = "Install the pack again."
 
@@ -80,6 +83,9 @@ class HeadModel:
     expression (E,P,3) at full strength, named as ARKit's with _L and _R; landmark_*: where each of the 478 landmarks
     lies, trust 0..1, 0 where it has no place; mirror (P,) the vertex on the other side; rigid (P,) 1 where expressions
     may not move the skin; scalp (P,) 0..1 where hair may grow.
+
+    How skin usually varies over a head: complexion_mean (P,3), the logarithm of its linear albedo over its tone, were
+    the tone's own logarithm 0, and complexion_slope (P,3), the change with that. None where that is not known.
 
     How a landmark net errs, by default not at all: landmark_identity (M,478,3) metres, what it reports of a mode, None
     for what it moves; landmark_shift (478,3) metres, what it reports of the mean head off its places; landmark_scatter
@@ -115,6 +121,8 @@ class HeadModel:
     part_names: tuple[str, ...]
     expression_names: tuple[str, ...]
     materials: tuple[Material, ...]
+    complexion_mean: Array | None = None
+    complexion_slope: Array | None = None
     landmark_identity: Array | None = None
     landmark_shift: Array = field(default_factory=lambda: np.zeros((LANDMARKS, 3), np.float32))
     landmark_scatter: Array = field(default_factory=lambda: np.zeros((0, LANDMARKS, 2), np.float32))
@@ -227,7 +235,7 @@ def _load(path: Path, _state: tuple[int, int]) -> HeadModel:
 
 
 def save_head_model(model: HeadModel, path: Path) -> None:
-    """Write head.safetensors; displacements (in steps of under 0.01 mm) and regressions in half precision."""
+    """Write head.safetensors; displacements (steps of under 0.01 mm), regressions, complexions in half precision."""
     arrays = {}
     for name in _SHAPES:
         if getattr(model, name) is None:
@@ -269,7 +277,7 @@ def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
         low = -1 if name.startswith("quads") else 0
         if arrays[name].min(initial=0) < low or arrays[name].max(initial=0) >= sizes[target]:
             raise refuse(f"{name} points outside")
-    for group in (_FEATURES, _SHADING):
+    for group in _GROUPS:
         if 0 < sum(name in arrays for name in group) < len(group):
             raise refuse(f"of {', '.join(group)} it has some only")
     for name in ("feature_scale", "feature_inflation", "shading_noise", "shading_weight", "shading_residual"):

@@ -4,6 +4,7 @@ a folder (--work) keeps to the people, kits, mirroring and seed that it was begu
 
 head     the head model
 places   where the landmark net's points lie on it, by renders of known geometry
+complexion  how the kit's skins usually vary over a head
 errors   the landmark net's errors, and what its features tell of the identity and of them, by more renders
 shading  what skins add to the shading of a fitted head, by the same renders
 motion   the map from landmarks and scores to ARKit's shapes, for videos
@@ -28,6 +29,7 @@ from .run import Run, TrainConfig
 STAGES: dict[str, Callable[[Run], object]] = {
     "head": Run.head,
     "places": Run.places,
+    "complexion": Run.complexion,
     "errors": Run.errors,
     "shading": Run.shading,
     "motion": Run.motion,

@@ -28,6 +28,7 @@ from ..prior.text import build_starter_text
 from . import captions, data
 from . import prior as prior_training
 from . import reference as reference_training
+from .complexion import find_complexion
 from .face_nets_pack import write_face_nets
 from .head_model import build_head_model
 from .landmark_errors import find_errors
@@ -123,6 +124,10 @@ class Run:
     def errors(self) -> None:
         """After `places`: adds the landmark net's errors to the head model."""
         self._add("errors", find_errors)
+
+    def complexion(self) -> None:
+        """After `places`: adds how skin usually varies over a head to the head model."""
+        self._add("complexion", find_complexion)
 
     def shading(self) -> None:
         """After `errors`: adds what skin adds to its shading to the head model."""
