@@ -213,6 +213,16 @@ def test_what_a_face_does_at_rest_belongs_to_the_head(model: HeadModel) -> None:
     np.testing.assert_allclose(fit.neutral(model) + fit.offset(model, full), end, atol=1e-6)
 
 
+def test_narrow_eyes_are_how_a_face_rests_though_the_net_sees_a_squint(model: HeadModel) -> None:
+    scores = {f"{stem}{side}": 0.45 for stem in ("eyeBlink", "eyeSquint") for side in ("Left", "Right")}
+    faces = noisy(model, person(model, 8), 8, model.expression_vector({"eyeBlink": 0.4}))
+    narrow = [replace(f, blendshapes=scores) for f in faces]
+    names = tuple(name.replace("eyeBlink", "eyeSquint") for name in model.expression_names)
+    rows = [names.index(f"eyeSquint_{side}") for side in "LR"]
+    shut, squinted = (fit_landmarks(m, narrow) for m in (model, replace(model, expression_names=names)))
+    assert (squinted.resting[rows] > 0.02).all() and (squinted.resting[rows] > 3 * np.abs(shut.resting[rows])).all()
+
+
 def test_a_smile_says_little_of_cheeks_at_rest_and_less_beside_a_calm_photo(model: HeadModel) -> None:
     raised = noisy(model, person(model, 8), 8, model.expression_vector({"mouthSmile": 0.4}))
     calm, smiling = (

@@ -17,7 +17,6 @@ from ..photos.faces import Face
 from .camera import PhotoCamera
 from .likely import Likely, likely_errors, likely_identity
 
-FROWN = "browDown"
 MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheek", "noseSneer"), "eyeLook"
 POSE = 7
 """Rotation (3), log scale, shift (2), inverse distance."""
@@ -25,9 +24,9 @@ SIGMA = 0.001  # metres on the face, of a landmark that the model trusts fully: 
 SIGMA_OUTLINE = 0.012  # of the person's outline, at each of the points that it is asked at: neighbours err together
 HUBER = 2.0  # sigmas where the loss turns from square to straight
 SIGMA_EXPRESSION = 0.3  # of the expression's coefficients around what the blendshape net says
-SCORE_FLOOR, FROWN_FLOOR = 0.08, 0.6
-"""Scores of the blendshape net up to which there is no expression: neutral faces have up to 0.2 in some. It takes brows
-that lie low for a frown: half of all photographs have 0.5 or more."""
+SCORE_FLOOR, FLOORS = 0.08, {"browDown": 0.6, "eyeSquint": 0.5}
+"""Scores of the blendshape net up to which there is no expression: neutral faces have up to 0.2 in most. It takes brows
+that lie low for a frown, and narrow eyes for a squint: a fifth of calm faces have more than these."""
 EXPRESSION_LIMITS = -0.25, 1.2
 RESTING_SHARE, RESTING_MOUTH = 0.7, 0.5
 """Of what the blendshape net does not see as an expression, how much is how the face is at rest; around the mouth, with
@@ -160,7 +159,7 @@ def _expected(model: HeadModel, face: Face) -> Array:
         side = {"_L": "Left", "_R": "Right"}.get(name[-2:], "")
         stem = name[:-2] if side else name
         score = face.blendshapes.get(stem + side, face.blendshapes.get(stem, 0.0))
-        floor = FROWN_FLOOR if stem == FROWN else SCORE_FLOOR
+        floor = FLOORS.get(stem, SCORE_FLOOR)
         out[n] = max(0.0, score - floor) / (1 - floor)
     return out
 
