@@ -64,6 +64,12 @@ def test_sides_are_mirror_images(starter: HeadModel, neutral: Array) -> None:
         assert np.abs(twin - shapes[name]).max() < 4e-4, name
 
 
+def test_keys_that_give_way_to_teeth_stay_mirror_images(starter: HeadModel, keys: Keys) -> None:
+    for name in ARKIT:
+        twin = keys.offsets[other_side(name)][starter.mirror] * FLIP
+        assert np.abs(twin - keys.offsets[name]).max() < 4e-4, name
+
+
 def test_a_viseme_is_its_sum(keys: Keys) -> None:
     for name, weights in VISEMES.items():
         wanted = sum(w * keys.offsets[n].astype(np.float64) for n, w in weights.items())
