@@ -8,9 +8,10 @@ from idto3d.arrays import Array
 from idto3d.evaluate.crossings import depth_inside, find_crossings
 from idto3d.evaluate.keys import measure_keys
 from idto3d.finish.arkit import ARKIT, in_head_model, other_side
+from idto3d.finish.clear import Moving, clear_keys, near_skin
 from idto3d.finish.keys import Keys, all_keys, arkit_shapes, group_of
 from idto3d.finish.mixtures import AT_MOST_ONE, draw, in_mirror, limited, together
-from idto3d.finish.obstacles import RESTING, eyeball_obstacle, pushes
+from idto3d.finish.obstacles import RESTING, Obstacle, eyeball_obstacle, pushes
 from idto3d.finish.tongue import MOUTH
 from idto3d.finish.visemes import VISEMES
 from idto3d.fit.untangle import untangle
@@ -62,6 +63,12 @@ def test_sides_are_mirror_images(starter: HeadModel, neutral: Array) -> None:
     for name in ARKIT:
         twin = shapes[other_side(name)][starter.mirror] * FLIP
         assert np.abs(twin - shapes[name]).max() < 4e-4, name
+
+
+def test_keys_that_give_way_to_teeth_stay_mirror_images(starter: HeadModel, keys: Keys) -> None:
+    for name in ARKIT:
+        twin = keys.offsets[other_side(name)][starter.mirror] * FLIP
+        assert np.abs(twin - keys.offsets[name]).max() < 4e-4, name
 
 
 def test_a_viseme_is_its_sum(keys: Keys) -> None:
@@ -170,6 +177,35 @@ def test_skin_stays_out_of_eyes_and_teeth(starter: HeadModel, neutral: Array, ke
     assert 1e3 * crossings.lid_depth(neutral + raw["eyeBlinkLeft"]) > 2, "the ruler would see nothing"
     assert 1e3 * crossings.lip_depth(neutral + raw["mouthRollUpper"]) > 1
     assert np.linalg.norm(keys.neutral - neutral, axis=1)[~starter.vertices_of("tongue")].max() < 0.0015
+
+
+@pytest.mark.parametrize("into", [0.0004, 0.006])
+def test_the_key_that_brings_skin_into_an_obstacle_gives_way(into: float) -> None:
+    """A patch of skin before a column: one key moves it in, another a tenth as far along it."""
+    radius, margin = 0.05, 2e-4
+    low, step = np.array([-1.6, -0.04]), np.array([0.05, 0.001])
+    column = Obstacle(np.zeros(3), np.full((65, 81), radius), low, step, True, np.arange(4), 0.01)
+    rows, columns = np.mgrid[:15, :15]
+    angle, height = ((n.ravel() - 7) * 0.0015 for n in (columns, rows))
+    outward = np.stack([np.sin(angle / radius), 0 * angle, np.cos(angle / radius)], 1)
+    skin = (radius + margin) * outward + height[:, None] * [0.0, 1.0, 0.0]
+    corner = (15 * rows + columns)[:-1, :-1].ravel()[:, None]
+    triangles = np.concatenate([corner + [0, 1, 16], corner + [0, 16, 15]])
+    everywhere = near_skin(skin, triangles, np.arange(len(skin)), np.ones(len(skin), bool), 0.02, margin)
+    keys = np.stack([-into * outward, np.broadcast_to([0.0, 0.1 * into, 0.0], skin.shape)])
+    still = Moving(column, skin[:4], np.zeros((2, 3, 3)), np.zeros((2, 3)))
+    added = clear_keys(skin, keys, everywhere, [still], np.ones((1, 2)))
+    assert not pushes((skin + (keys + added).sum(0))[None], margin, [(column, RESTING)])[1].any(), "it is still in it"
+    one, other = np.linalg.norm(added, axis=2).max(1)
+    assert other < 0.15 * one
+    assert np.linalg.norm(added.sum(0), axis=1).max() < 1.3 * into, "it is thrown out"
+
+
+def test_shapes_that_hardly_move_lips_do_not_pout(starter: HeadModel, neutral: Array, keys: Keys) -> None:
+    shapes = dict(zip(ARKIT, arkit_shapes(starter, neutral, np.zeros(len(starter.expression_names))), strict=True))
+    skin = starter.vertices_of("face")
+    for name in ("cheekSquintLeft", "noseSneerLeft"):
+        assert np.linalg.norm(keys.offsets[name] - shapes[name], axis=1)[skin].max() < 3e-3, name
 
 
 def test_the_ruler_knows_a_cube() -> None:

@@ -26,7 +26,8 @@ SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often the remaining 
 SPREAD_AT_REST = 48  # wider: a lid's fold has to go along with its rim, or the two cross
 ALONE = (0.35, 0.7, 1.0)
 """Weights at which each key alone is checked."""
-STIRRED = 1e-3  # metres that a key moves skin or obstacle at which it takes its full share of a correction there
+SLID = 8e-3  # metres that a key moves skin over the obstacle at which it takes its full share of a correction there
+LEAST = 1e-3  # of a full share: all keys of a pose may move it by next to nothing
 AT_ONCE = 64  # poses checked in one batch
 MENDED = 400  # poses, the deepest, that are corrected in one round
 MOVES = 5e-5  # metres of motion below which a key does not affect an obstacle or the skin near it
@@ -58,11 +59,10 @@ class Moving:
         points = neutral[obstacle.vertices]
         return Moving(obstacle, points, *affine(points, keys[:, obstacle.vertices]))
 
-    def stirs(self) -> Array:
-        """(K,) metres that each key moves the obstacle's points, on average."""
-        points = self.points
-        moved = points @ self.matrix.swapaxes(1, 2) + self.shift[:, None]
-        return np.linalg.norm(moved, axis=2).mean(1)
+    def slides(self, skin: Array, keys: Array) -> Array:
+        """(K,S) metres that each of keys (K,S,3) moves skin at rest (S,3) relative to the obstacle."""
+        along = skin @ self.matrix.swapaxes(1, 2) + self.shift[:, None]
+        return np.linalg.norm(keys - along, axis=2)
 
     def place(self, weights: Array) -> Place:
         """Where it is in poses of weights (N,K)."""
@@ -109,9 +109,10 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
     added = np.zeros_like(keys)
     every = left = np.arange(len(weights))
     whole = True
-    # A key's share of a correction grows with how far it moves the skin there, or the obstacle.
-    stirs = np.max([o.stirs() for o in obstacles], axis=0)
-    answers = np.clip(np.maximum(np.linalg.norm(keys[:, held], axis=2), stirs[:, None]) / STIRRED, 0, 1)
+    # A key answers for a collision as far as it moves the skin over what it goes along with: cheeks that are squinted
+    # shift lips by half a millimetre, and are not what brings rolled lips into the teeth.
+    slid = np.min([o.slides(rest[held], keys[:, held]) for o in obstacles], axis=0)
+    answers = np.clip(slid / SLID, LEAST, 1)
     for _ in range(ROUNDS):
         posed = (keys + added)[:, held].reshape(len(keys), -1)
         look = partial(_look, rest[held], posed, places, skin.margin, few)
@@ -129,7 +130,7 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
         deep, push, size = look(left[np.argsort(-depth, kind="stable")[:MENDED]])
         met = np.flatnonzero(size.any(0))
         push, size, own = push[:, met], size[:, met], weights[deep]
-        scale = np.maximum(own**2 @ answers[:, met] ** 2, 1e-9)
+        scale = np.maximum(own**2 @ answers[:, met], 1e-9)
         need = size / scale
         change = np.zeros_like(keys)
         for k in range(len(keys)):

@@ -38,7 +38,7 @@ MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 7e-4}  # metres that skin ke
 MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # random mixtures, and as many mirrored
 TOGETHER: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
 """Shapes of which all pairs and triples are checked, at full strength and at some others."""
-WEAKEST, STRENGTHS = 0.2, 6
+WEAKEST, STRENGTHS = 0.2, 3
 SLIDES = "mouthLeft"
 """The shape that moves lips over teeth the furthest: it is added to all mixtures."""
 SEED = 52
@@ -155,11 +155,12 @@ def _poses(names: list[str], where: Where) -> Array:
     mixed = draw(rng, MIXTURES[where])
     if where == "mouth":
         mixed = np.concatenate([mixed, with_shape(mixed, SLIDES)])
-    mixed = np.concatenate([mixed, in_mirror(mixed)])
     spoken = [[weights.get(name, 0.0) for name in ARKIT] for weights in VISEMES.values()]
     two, three = (together(TOGETHER[where], n) for n in (2, 3))
     weaker = [limited(three * rng.uniform(WEAKEST, 1, three.shape)) for _ in range(STRENGTHS)]
-    arkit = np.concatenate([mixed, spoken, two, three, *weaker])
+    drawn = np.concatenate([mixed, *weaker])
+    # What is drawn for one side is checked on the other, too, or keys of the two would not be mirror images.
+    arkit = np.concatenate([drawn, in_mirror(drawn), spoken, two, three])
     rows = np.zeros((len(arkit), len(names)))
     for n, name in enumerate(ARKIT):
         if name in column:
