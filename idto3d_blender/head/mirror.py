@@ -6,6 +6,7 @@ Here each vertex takes the mirrored motion of the surface at its mirrored place:
 of the same part, so that no lip follows the teeth behind it.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mathutils.kdtree import KDTree
 from numpy.typing import NDArray
 
 from . import expressions, mesh_data
+from .stepwise import Steps, aside, scaled
 
 _NEAREST = 3
 _MOVES = 1e-6
@@ -24,20 +26,30 @@ def missing(obj: Any) -> dict[str, str]:
     return expressions.missing_sides(key.name for key in obj.data.shape_keys.key_blocks[1:])
 
 
-def add_missing(obj: Any) -> list[str]:
-    """Make the keys that are missing; returns their names."""
-    made = []
+def add_missing(obj: Any) -> Steps[list[str]]:
+    """Steps that make the keys that are missing; returns their names. Closed early, none is left."""
+    made: list[str] = []
     parts = _parts(obj.data)
-    for name, other in missing(obj).items():
-        blocks = obj.data.shape_keys.key_blocks
-        basis = mesh_data.places(blocks[0])
-        offsets = mirrored(basis, mesh_data.places(blocks[name]) - basis, parts)
-        key = obj.shape_key_add(name=other, from_mix=False)
-        key.points.foreach_set("co", (basis + offsets).ravel())
-        key.slider_min, key.slider_max = blocks[name].slider_min, blocks[name].slider_max
-        # A new key has the value 1.0 from Blender 5.0 on.
-        key.value = 0.0
-        made.append(other)
+    wanted = missing(obj)
+    try:
+        for name, other in wanted.items():
+            blocks = obj.data.shape_keys.key_blocks
+            basis = mesh_data.places(blocks[0])
+            moved = mesh_data.places(blocks[name]) - basis
+            work = aside(functools.partial(mirrored, basis, moved, parts))
+            offsets = yield from scaled(work, len(made) / len(wanted), (len(made) + 1) / len(wanted))
+            made.append(other)
+            key = obj.shape_key_add(name=other, from_mix=False)
+            key.points.foreach_set("co", (basis + offsets).ravel())
+            blocks = obj.data.shape_keys.key_blocks
+            key.slider_min, key.slider_max = blocks[name].slider_min, blocks[name].slider_max
+            # A new key has the value 1.0 from Blender 5.0 on.
+            key.value = 0.0
+    except BaseException:
+        for other in made:
+            if (left := obj.data.shape_keys.key_blocks.get(other)) is not None:
+                obj.shape_key_remove(left)
+        raise
     return made
 
 

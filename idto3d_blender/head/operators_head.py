@@ -10,6 +10,7 @@ from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
 from . import blend_materials, clean_neck, life_size, mirror, naming, rig, separate
 from .import_head import JOB, is_head
+from .stepwise import Steps, StepsOperator
 
 _FRAMES = 24
 
@@ -211,9 +212,10 @@ class IDTO3D_OT_clear_animation(HeadOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IDTO3D_OT_mirror_keys(HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_mirror_keys(HeadOperator, StepsOperator, bpy.types.Operator):
     """Make the missing side of one-sided expressions, such as mouth_right from mouth_left"""
 
+    remakes = True
     bl_idname = "idto3d.mirror_keys"
     bl_label = "Add Mirrored Keys"
     bl_options = {"REGISTER", "UNDO"}
@@ -224,10 +226,9 @@ class IDTO3D_OT_mirror_keys(HeadOperator, bpy.types.Operator):
         if not mirror.missing(context.object):
             yield "Every one-sided expression has its other side"
 
-    def execute(self, context: Any) -> set[str]:
-        made = mirror.add_missing(context.object)
-        self.report({"INFO"}, f"Added: {', '.join(made)}")
-        return {"FINISHED"}
+    def steps(self, context: Any) -> Steps[str]:
+        made = yield from mirror.add_missing(context.object)
+        return f"Added: {', '.join(made)}"
 
 
 class IDTO3D_OT_light_rig(HeadOperator, bpy.types.Operator):

@@ -6,6 +6,8 @@
 
 import math
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,22 @@ def check_mirror(anna: Any, ben: Any) -> None:
     offset[:, 0] = 0.01 * np.exp(-((basis[:, 0] - 0.03) ** 2 + (basis[:, 2] - 0.08) ** 2) / 0.0008) * (basis[:, 1] < 0)
     blocks["mouth_left"].points.foreach_set("co", (basis + offset).ravel())
     assert mirror.missing(anna) == {"jaw_right": "jaw_left", "mouth_left": "mouth_right"}
+    # Given up after the first of two keys: none is left. The window waits for no key's arithmetic.
+    before, where, arithmetic = blocks.keys(), set(), mirror.mirrored
+
+    def watched(*given: Any) -> Any:
+        where.add(threading.current_thread())
+        time.sleep(0.02)  # longer than a step waits for it
+        return arithmetic(*given)
+
+    mirror.mirrored = watched
+    steps = mirror.add_missing(anna)
+    while len(blocks) == len(before):
+        next(steps)
+    steps.close()
+    mirror.mirrored = arithmetic
+    assert where and threading.main_thread() not in where, "a key is mirrored while the window waits"
+    assert blocks.keys() == before, blocks.keys()
     assert bpy.ops.idto3d.mirror_keys() == {"FINISHED"}
     refused(bpy.ops.idto3d.mirror_keys, "has its other side")
     blocks["mouth_right"].points.foreach_get("co", points)
