@@ -33,10 +33,11 @@ def unused(made: Any) -> set[int]:
     return set(range(len(made.data.materials))) - set(mesh_data.slots(made.data).tolist())
 
 
-def begin(made: Any, heads: Sequence[Any]) -> None:
-    """Give the new head copies of the first head's materials that mix in the pictures of the others."""
-    hairy = only_hair(made)
+def begin(made: Any, heads: Sequence[Any]) -> Steps[None]:
+    """Steps that give the new head copies of the first head's materials that mix in the pictures of the others."""
+    hairy, count = only_hair(made), len(made.data.materials)
     for slot, material in enumerate(made.data.materials):
+        yield 0.3 * slot / count
         if material is None or slot in hairy:
             continue
         own = material.copy()
@@ -47,8 +48,23 @@ def begin(made: Any, heads: Sequence[Any]) -> None:
             _chain(own.node_tree, node, others)
         active = own.node_tree.nodes.active
         if active is not None and active.type == "TEX_IMAGE" and active.image is not None:
+            yield 0.3 * slot / count
             _add_small(own.node_tree, active.image)
+    shown = [image for node in _small_nodes(made) for image in _same_pictures(heads, node.image)]
+    for n, image in enumerate(shown):
+        yield 0.3 + 0.7 * n / len(shown)
+        _small_pixels(image)
+    yield 1.0
     show(made, heads, [1.0, *(0.0 for _ in heads[1:])])
+
+
+def discard(made: Any, heads: Sequence[Any]) -> None:
+    """Remove what `begin` has made so far, and the new head."""
+    others = {material for head in heads for material in head.data.materials}
+    own = [material for material in made.data.materials if material is not None and material not in others]
+    collections = list(made.users_collection)
+    bpy.data.batch_remove([made, made.data, *own, *(node.image for node in _small_nodes(made))])
+    naming.remove_empty(collections)
 
 
 def show(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
@@ -60,12 +76,11 @@ def show(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
                 total = sum(weights[: number + 1])
                 factor = next(one for one in node.inputs if one.identifier == "Factor_Float")
                 factor.default_value = weights[number] / total if total > 0 else 0.0
-            elif node.get(_SHARE) == 0 and node.image is not None:
-                images = [_same_picture(head, node.image) for head in heads]
-                if None not in images:
-                    out = mixture.mixed([_small_pixels(image) for image in images], weights)
-                    node.image.pixels.foreach_set(out.ravel())
-                    node.image.update()
+    for node in _small_nodes(made):
+        if images := _same_pictures(heads, node.image):
+            out = mixture.mixed([_small_pixels(image) for image in images], weights)
+            node.image.pixels.foreach_set(out.ravel())
+            node.image.update()
 
 
 def mix_pictures(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> Steps[dict[Any, Any]]:
@@ -121,6 +136,20 @@ def _pictures(material: Any) -> Iterator[Any]:
 def _same_picture(head: Any, image: Any) -> Any:
     role = image.get(naming.ROLE)
     return next((one for one in naming.images(head) if role is not None and one.get(naming.ROLE) == role), None)
+
+
+def _same_pictures(heads: Sequence[Any], image: Any) -> list[Any]:
+    """That of each head, or none at all."""
+    images = [_same_picture(head, image) for head in heads]
+    return [] if None in images else images
+
+
+def _small_nodes(made: Any) -> Iterator[Any]:
+    """With the pictures for Solid viewports."""
+    for material in filter(None, made.data.materials):
+        for node in material.node_tree.nodes if material.node_tree else ():
+            if node.get(_SHARE) == 0 and node.image is not None:
+                yield node
 
 
 def _same_material(head: Any, material: Any) -> Any:

@@ -56,13 +56,17 @@ def why_not(heads: Sequence[Any]) -> str:
     return ""
 
 
-def begin(heads: Sequence[Any], collection: Any) -> Any:
-    """A new head in ``collection``, as the first of ``heads``, with its hair."""
+def begin(heads: Sequence[Any], collection: Any) -> Steps[Any]:
+    """Steps to a new head in ``collection``, as the first of ``heads``, with its hair. Closed early, it is gone."""
     made = bpy.data.objects.new(" + ".join(head.name for head in heads)[:50], _mesh(heads[0]))
     made[PROPERTY] = heads[0][PROPERTY].to_dict()
     naming.own_collection(made, collection)
     made.data.name = made.name
-    blend_materials.begin(made, heads)
+    try:
+        yield from blend_materials.begin(made, heads)
+    except BaseException:
+        blend_materials.discard(made, heads)
+        raise
     return made
 
 

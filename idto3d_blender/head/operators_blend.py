@@ -85,7 +85,7 @@ class IDTO3D_blend(bpy.types.PropertyGroup):
     hair: bpy.props.EnumProperty(name="Hair", items=_hair_items, update=_change_hair)  # type: ignore[valid-type]
 
 
-class IDTO3D_OT_blend_people(HeadOperator, bpy.types.Operator):
+class IDTO3D_OT_blend_people(HeadOperator, StepsOperator, bpy.types.Operator):
     """Mix the selected heads to a new one. The active head is the one that the others are mixed into"""
 
     bl_idname = "idto3d.blend_people"
@@ -105,20 +105,19 @@ class IDTO3D_OT_blend_people(HeadOperator, bpy.types.Operator):
         if not naming.takes_new(context.collection):
             yield "The active collection cannot take new objects"
 
-    def execute(self, context: Any) -> set[str]:
+    def steps(self, context: Any) -> Steps[str]:
         heads = _selected(context)
         if reason := blend_people.why_not(heads):
-            self.report({"ERROR"}, f"{reason}.")
-            return {"CANCELLED"}
+            raise Refused(f"{reason}.")
         spot = room.free_spot(context.scene, context.view_layer)
-        made = blend_people.begin(heads, context.collection)
+        made = yield from blend_people.begin(heads, context.collection)
         made.location, made.scale = spot, heads[0].matrix_world.to_scale()
         for head in heads:
             made.idto3d_blend.people.add().head = head
         for person in list(made.idto3d_blend.people)[1:]:
             person.shape = person.skin = 1.0 / len(heads)
         select_only(context, made)
-        return {"FINISHED"}
+        return f"{made.name}: its shares are in the sidebar"
 
 
 class _BlendOperator(HeadOperator):

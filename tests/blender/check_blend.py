@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import blend_people, frame, import_head, naming
+from idto3d_blender.head import blend_materials, blend_people, frame, import_head, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
@@ -73,6 +73,7 @@ def check_preview(anna: Any, ben: Any) -> Any:
         head.select_set(True)
         bpy.context.view_layer.objects.active = head
     before = {image: image.name for image in bpy.data.images}
+    check_given_up([anna, ben])
     assert bpy.ops.idto3d.blend_people() == {"FINISHED"}
     made = bpy.context.object
     assert import_head.is_head(made) and made.name == "anna + ben" and made.users_collection[0].name == "anna + ben"
@@ -111,6 +112,22 @@ def check_preview(anna: Any, ben: Any) -> Any:
     check_hair(made, anna, ben, body)
     assert all(image.name == name for image, name in before.items()), "pictures of others were renamed"
     return made
+
+
+def check_given_up(heads: list[Any]) -> None:
+    """At whatever step: nothing is left of it."""
+    kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.materials, bpy.data.images, bpy.data.collections)
+    before, turns = [set(kind) for kind in kinds], 0
+    for _ in blend_people.begin(heads, bpy.context.collection):
+        turns += 1
+    blend_materials.discard(next(obj for obj in bpy.data.objects if obj not in before[0]), heads)
+    for last in range(1, turns + 1):
+        steps = blend_people.begin(heads, bpy.context.collection)
+        for _ in range(last):
+            next(steps)
+        steps.close()
+        assert [set(kind) for kind in kinds] == before, last
+    assert turns > 8, "a click holds the window for all pictures"
 
 
 def check_hair(made: Any, anna: Any, ben: Any, body: int) -> None:

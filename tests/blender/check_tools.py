@@ -127,7 +127,7 @@ def check_mirror(anna: Any, ben: Any) -> None:
         time.sleep(0.02)  # longer than a step waits for it
         return arithmetic(*given)
 
-    mirror.mirrored = watched
+    mirror.mirrored = watched  # type: ignore[assignment]
     steps = mirror.add_missing(anna)
     while len(blocks) == len(before):
         next(steps)
