@@ -77,14 +77,15 @@ def _mirrored(vertices: NDArray[np.float32], offsets: NDArray[np.float32]) -> ND
     source = np.flatnonzero(((vertices >= low) & (vertices <= high)).all(axis=1))
     target = np.flatnonzero(((flipped >= low) & (flipped <= high)).all(axis=1))
     tree = KDTree(len(source))
-    for index in source.tolist():
-        tree.insert(vertices[index], index)
+    for index, place in zip(source.tolist(), vertices[source].tolist(), strict=True):
+        tree.insert(place, index)
     tree.balance()
-    for index in target.tolist():
-        found = tree.find_n(flipped[index], _NEAREST)
-        weights = np.array([1.0 / (distance + 1e-6) for _, _, distance in found], dtype=np.float32)
-        neighbours = offsets[[number for _, number, _ in found]]
-        out[index] = (weights[:, None] * neighbours).sum(axis=0) / weights.sum() * _FLIP
+    found = [[(index, distance) for _, index, distance in tree.find_n(p, _NEAREST)] for p in flipped[target].tolist()]
+    if found:
+        near, distance = np.moveaxis(np.array(found), 2, 0)
+        weights = 1.0 / (distance + 1e-6)
+        weights /= weights.sum(axis=1, keepdims=True)
+        out[target] = (weights[..., None] * offsets[near.astype(int)]).sum(axis=1) * _FLIP
     return out
 
 
