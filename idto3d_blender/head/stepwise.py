@@ -4,6 +4,7 @@ bar says how far it is, Escape gives up, and all of it is one step of undo. Call
 """
 
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ Steps = Generator[float, None, T]
 """Yields how much is done, 0..1."""
 
 _PAUSE = 0.005  # seconds that a step waits for a thread
+_TURN = 0.02  # seconds of steps between two events: a window that is drawn slowly has few of them
 # What mice, trackpads and tablets turn the view with.
 _LOOK = frozenset(
     "MOUSEMOVE INBETWEEN_MOUSEMOVE MIDDLEMOUSE WHEELUPMOUSE WHEELDOWNMOUSE TRACKPADPAN TRACKPADZOOM MOUSEROTATE "
@@ -102,8 +104,11 @@ class StepsOperator:
             return self._over(context, {"CANCELLED"})
         if event.type != "TIMER":
             return {"PASS_THROUGH"} if event.type in _LOOK else {"RUNNING_MODAL"}
+        until = time.perf_counter() + _TURN
         try:
             done = self._step()
+            while isinstance(done, float) and time.perf_counter() < until:
+                done = self._step()
         except Exception:
             self._over(context, set())
             raise
