@@ -58,13 +58,11 @@ def begin(made: Any, heads: Sequence[Any]) -> Steps[None]:
     show(made, heads, [1.0, *(0.0 for _ in heads[1:])])
 
 
-def discard(made: Any, heads: Sequence[Any]) -> None:
-    """Remove what `begin` has made so far, and the new head."""
+def own_data(made: Any, heads: Sequence[Any]) -> list[Any]:
+    """The materials and pictures that `begin` has made so far."""
     others = {material for head in heads for material in head.data.materials}
     own = [material for material in made.data.materials if material is not None and material not in others]
-    collections = list(made.users_collection)
-    bpy.data.batch_remove([made, made.data, *own, *(node.image for node in _small_nodes(made))])
-    naming.remove_empty(collections)
+    return [*own, *(node.image for node in _small_nodes(made))]
 
 
 def show(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:

@@ -65,9 +65,16 @@ def begin(heads: Sequence[Any], collection: Any) -> Steps[Any]:
     try:
         yield from blend_materials.begin(made, heads)
     except BaseException:
-        blend_materials.discard(made, heads)
+        discard(made, heads)
         raise
     return made
+
+
+def discard(made: Any, heads: Sequence[Any]) -> None:
+    """Remove a new head of `begin`, and all that is its own."""
+    collections = list(made.users_collection)
+    bpy.data.batch_remove([made, made.data, *blend_materials.own_data(made, heads)])
+    naming.remove_empty(collections)
 
 
 def set_hair(made: Any, heads: Sequence[Any], donor: Any) -> None:

@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import blend_materials, blend_people, frame, import_head, naming
+from idto3d_blender.head import blend_people, frame, import_head, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
@@ -120,7 +120,7 @@ def check_given_up(heads: list[Any]) -> None:
     before, turns = [set(kind) for kind in kinds], 0
     for _ in blend_people.begin(heads, bpy.context.collection):
         turns += 1
-    blend_materials.discard(next(obj for obj in bpy.data.objects if obj not in before[0]), heads)
+    blend_people.discard(next(obj for obj in bpy.data.objects if obj not in before[0]), heads)
     for last in range(1, turns + 1):
         steps = blend_people.begin(heads, bpy.context.collection)
         for _ in range(last):
