@@ -6,12 +6,11 @@ Faces have the integer attribute ``part``, into the names in the object's own pr
 well the photographs showed that place.
 
 The work is a generator that yields between steps of some milliseconds, so that a timer can spread it over ticks while
-the user goes on working; ``import_head`` runs it to its end at once.
+the user goes on working; ``import_prepared`` runs it to its end at once.
 """
 
 import contextlib
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -20,7 +19,7 @@ import numpy as np
 from . import frame, material, naming, poses
 from .bundle import POSES, PREVIEW
 from .parts import PAUSE, Parts
-from .prepare import Prepared, prepare
+from .prepare import Prepared
 
 # Marks an object as one of ours, and holds where the head came from.
 PROPERTY = "idto3d"
@@ -34,17 +33,12 @@ Steps = Generator[Any, None, Any]
 """Yields None, or PAUSE."""
 
 
-def import_head(folder: str | Path, collection: Any) -> Any:
-    """Import the bundle in ``folder`` and link the new object to a new collection in ``collection`` (a bpy Collection).
+def import_prepared(prepared: Prepared, collection: Any) -> Any:
+    """Import a bundle and link the new object to a new collection in ``collection`` (a bpy Collection).
 
     Metres, Z up, facing -Y, origin at the neck's base; all keys 0, which is the neutral pose. Images are packed.
     Returns the object; raises bundle.BundleError, with nothing left behind in the file.
     """
-    return import_prepared(prepare(folder), collection)
-
-
-def import_prepared(prepared: Prepared, collection: Any) -> Any:
-    """The same, of a bundle that has been read."""
     obj = run_to_end(build(prepared))
     naming.own_collection(obj, collection)
     thumbnail(obj, prepared)

@@ -2,7 +2,7 @@
 """Import of a head bundle, in File > Import and in the sidebar."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import bpy
@@ -13,14 +13,12 @@ from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import stage, view, viewport_colours
 from ..ui import preferences
 from . import bundle, clean_neck, import_head, naming, room
+from .prepare import prepare
+from .stepwise import Refused, Steps, StepsOperator, aside
 
 
-class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
-    """Import a generated head: mesh, expression shape keys and skin material"""
-
-    bl_idname = "idto3d.import_head"
-    bl_label = "Import Head"
-    bl_options = {"REGISTER", "UNDO"}
+class _Choices(ExplainedPoll):
+    """What can be chosen beside the file browser."""
 
     filepath: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Head",
@@ -28,7 +26,6 @@ class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
         subtype="FILE_PATH",
         options={"SKIP_SAVE"},
     )
-    filter_glob: bpy.props.StringProperty(default="head.json", options={"HIDDEN"})  # type: ignore[valid-type]
     add_stage: bpy.props.BoolProperty(  # type: ignore[valid-type]
         name="Camera and Lights", description="Also add a portrait camera and lights", default=False
     )
@@ -47,8 +44,6 @@ class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
         name="Cut Neck", description="Without shoulders, cut level at the neck's base", default=False
     )
 
-    _asked = False
-
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         if context.mode != "OBJECT":
@@ -56,20 +51,49 @@ class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
         if not naming.takes_new(context.collection):
             yield "The active collection cannot take new objects"
 
+
+class IDTO3D_OT_choose_head(_Choices, bpy.types.Operator):
+    """Import a generated head: mesh, expression shape keys and skin material"""
+
+    # Not one that can be undone: Blender puts in a step of undo as soon as its file browser closes.
+    bl_idname = "idto3d.choose_head"
+    bl_label = "Import Head"
+
+    filter_glob: bpy.props.StringProperty(default="head.json", options={"HIDDEN"})  # type: ignore[valid-type]
+
     def invoke(self, context: Any, event: Any) -> set[str]:
-        self._asked = True
-        self.filepath = self.filepath or first_folder()
+        self.filepath = first_folder()
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def execute(self, context: Any) -> set[str]:
+        chosen = {name: getattr(self, name) for name in _Choices.__annotations__}
+        bpy.ops.idto3d.import_head("INVOKE_DEFAULT", **chosen)
+        return {"FINISHED"}
+
+
+class IDTO3D_OT_import_head(_Choices, StepsOperator, bpy.types.Operator):
+    """Import a generated head: mesh, expression shape keys and skin material"""
+
+    bl_idname = "idto3d.import_head"
+    bl_label = "Import Head"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    _shown = False
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        self._shown = True
+        return super().invoke(context, event)
+
+    def steps(self, context: Any) -> Steps[str]:
         folder = bundle.bundle_folder(bpy.path.abspath(self.filepath))
         spot = self._spot(context)
         try:
-            head = import_head.import_head(folder, context.collection)
+            prepared = yield from aside(lambda: prepare(folder))
+            head = yield from _counted(import_head.build(prepared), 3 * len(prepared.head.expressions))
         except bundle.BundleError as error:
-            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
-            return {"CANCELLED"}
+            raise Refused(f"{error.message} {error.fix} ({error.code})") from error
+        naming.own_collection(head, context.collection)
         for obj in context.selected_objects:
             obj.select_set(False)
         # An object in an excluded collection is in the file, but not in the view layer.
@@ -84,10 +108,10 @@ class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
             framing = stage.frame_head(head)
             stage.add_camera(context.scene, framing)
             stage.add_lights(context.scene, framing)
-        if self._asked:
+        if self._shown:
             _show(context, head)
-        self.report({"INFO"}, f"{head.name}: {len(head.data.shape_keys.key_blocks) - 1} expressions")
-        return {"FINISHED"}
+        import_head.thumbnail(head, prepared)
+        return f"{head.name}: {len(head.data.shape_keys.key_blocks) - 1} expressions"
 
     def _spot(self, context: Any) -> Vector:
         if self.place == "ORIGIN":
@@ -95,6 +119,18 @@ class IDTO3D_OT_import_head(ExplainedPoll, bpy.types.Operator):
         if self.place == "CURSOR":
             return context.scene.cursor.location.copy()
         return room.free_spot(context.scene, context.view_layer)
+
+
+def _counted(work: Generator[Any, None, Any], about: int) -> Steps[Any]:
+    """Steps that do not say how far they are, of which there are ``about`` so many."""
+    number = 0
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+        number += 1
+        yield min(number / max(about, 1), 1.0)
 
 
 def _show(context: Any, head: Any) -> None:
@@ -115,14 +151,19 @@ def first_folder() -> str:
 
 
 def _menu(self: Any, context: Any) -> None:
-    self.layout.operator(IDTO3D_OT_import_head.bl_idname, text="ID-to-3D Head (head.json)")
+    self.layout.operator(IDTO3D_OT_choose_head.bl_idname, text="ID-to-3D Head (head.json)")
+
+
+_CLASSES = (IDTO3D_OT_choose_head, IDTO3D_OT_import_head)
 
 
 def register() -> None:
-    bpy.utils.register_class(IDTO3D_OT_import_head)
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
     bpy.types.TOPBAR_MT_file_import.append(_menu)
 
 
 def unregister() -> None:
     bpy.types.TOPBAR_MT_file_import.remove(_menu)
-    bpy.utils.unregister_class(IDTO3D_OT_import_head)
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

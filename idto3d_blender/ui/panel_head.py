@@ -31,7 +31,7 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
             else:
                 made = context.object is not None and JOB in context.object
                 panel_parts.text(layout, context, _LATER if made else "Select a head to pose it", "INFO")
-            layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
+            layout.operator("idto3d.choose_head", text="Import Finished Head...", icon="IMPORT")
             return
         row = layout.row(align=True)
         row.label(text=context.object.name, icon="USER")
@@ -147,7 +147,7 @@ class IDTO3D_PT_use(panel_parts.HeadBox, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         layout.operator("idto3d.mark_asset", icon="ASSET_MANAGER")
-        layout.operator("idto3d.import_head", text="Import Finished Head...", icon="IMPORT")
+        layout.operator("idto3d.choose_head", text="Import Finished Head...", icon="IMPORT")
 
 
 register, unregister = bpy.utils.register_classes_factory(

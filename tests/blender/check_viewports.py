@@ -17,6 +17,7 @@ from mathutils import Euler, Vector
 
 import idto3d_blender
 from idto3d_blender.head import import_head, operators_import, room
+from idto3d_blender.head.prepare import prepare
 from idto3d_blender.jobs import graphics_memory, session, setup_backend
 from idto3d_blender.match import pump
 from idto3d_blender.match import viewport as match_viewport
@@ -29,7 +30,7 @@ WORK = Path(sys.argv[-1])
 
 
 def new_head() -> Any:
-    obj = import_head.import_head(WORK / "head", bpy.context.collection)
+    obj = import_head.import_prepared(prepare(WORK / "head"), bpy.context.collection)
     obj.location = room.free_spot(bpy.context.scene, bpy.context.view_layer)
     bpy.context.view_layer.update()
     return obj

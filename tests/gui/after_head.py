@@ -5,6 +5,7 @@ render, export. Played by drive.py after first_head.py."""
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
@@ -296,6 +297,24 @@ def export() -> Steps:
     yield from HANDS.shot("49-exported")
 
 
+def import_again() -> Steps:
+    """A second time, from the file browser: beside the window, and one step of undo."""
+    enter("import")
+    before = len(heads())
+    yield from HANDS.scroll(*_sidebar_middle(), -80)
+    with HANDS.override("WINDOW"):
+        bpy.ops.ed.undo_push(message="What the story has done by itself")
+    file = Path(ext.folders.folder_of(the_head())) / "head.json"
+    yield from choose_file("idto3d.choose_head", file)
+    enter("import goes on beside")
+    yield from until(lambda: len(heads()) > before, 60, "the imported head")
+    yield 1.0
+    yield from HANDS.shot("49-imported")
+    with HANDS.override("WINDOW"):
+        bpy.ops.ed.undo()
+        note(import_undone=len(heads()) == before)
+
+
 def density() -> Steps:
     """Half of the quads: given up with Escape, and made."""
     enter("density")
@@ -328,4 +347,4 @@ def _sidebar_middle() -> tuple[float, float]:
     return region.x + region.width / 2, region.y + region.height / 2
 
 
-PARTS = (boxes, search, take_pose, match, rig, capture, film, frames, export, density)
+PARTS = (boxes, search, take_pose, match, rig, capture, film, frames, export, import_again, density)

@@ -185,6 +185,10 @@ def test_take_from_a_video(head_story: Seen) -> None:
     assert result["film_jaw"] > 0.1 and result["film_smile"] > 0.1 and result["film_actions"] >= 1
 
 
+def test_import_is_one_step_of_undo(head_story: Seen) -> None:
+    assert head_story.result["import_undone"]
+
+
 def test_density_beside_the_window(head_story: Seen) -> None:
     result = head_story.result
     if "resume_step" not in result:
