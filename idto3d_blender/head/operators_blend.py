@@ -21,6 +21,14 @@ def blend_of(obj: Any) -> Any:
     return obj.idto3d_blend if obj is not None and len(obj.idto3d_blend.people) else None
 
 
+def keep_pictures() -> None:
+    """Let the file that is saved have what shows the mixtures in it."""
+    for made in bpy.data.objects:
+        if made.library is None and blend_of(made):
+            for image in blend_materials.own_pictures(made):
+                image.pack()
+
+
 def heads_of(given: Any) -> list[Any]:
     """The heads that are mixed; None among them where one was deleted."""
     return [person.head if person.head and is_head(person.head) else None for person in given.people]
@@ -49,7 +57,7 @@ def _paint(person: Any, context: Any) -> None:
     given = person.id_data.idto3d_blend
     heads = heads_of(given)
     if None not in heads:
-        blend_materials.show(person.id_data, heads, skin_shares(given))
+        blend_materials.show(person.id_data, heads, skin_shares(given), _donor(given))
 
 
 def _change_hair(given: Any, context: Any) -> None:
@@ -58,6 +66,7 @@ def _change_hair(given: Any, context: Any) -> None:
     if None not in heads and made.mode == "OBJECT":
         blend_people.set_hair(made, heads, _donor(given))
         blend_people.move(made, heads, shape_shares(given), _donor(given))
+        blend_materials.show(made, heads, skin_shares(given), _donor(given))
 
 
 def _hair_items(given: Any, context: Any) -> list[tuple[str, str, str]]:
