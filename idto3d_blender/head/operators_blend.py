@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from . import blend_materials, blend_people, mixture, naming, room
-from .import_head import JOB, is_head
+from .import_head import JOB, is_head, is_matched
 from .operators_head import HeadOperator, select_only
 from .stepwise import Refused, Steps, StepsOperator
 
@@ -111,6 +111,8 @@ class IDTO3D_OT_blend_people(HeadOperator, StepsOperator, bpy.types.Operator):
             yield f"Select no more than {_MOST} heads"
         if any(blend_of(head) for head in heads):
             yield "Make the new head for good first"
+        if any(map(is_matched, heads)):
+            yield "Leave the match first"
         if not naming.takes_new(context.collection):
             yield "The active collection cannot take new objects"
 

@@ -203,6 +203,27 @@ def check_refused(obj: Any) -> None:
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
 
 
+def check_busy(scene: Any, obj: Any) -> None:
+    """Pins move the mesh that a head is matched with, and its photos have keys: nothing else remakes it meanwhile,
+    whichever scene is shown."""
+    ops, other = bpy.ops.idto3d, bpy.data.scenes.new("other")
+    other.collection.objects.link(obj)
+    copy = copy_of(obj, linked=False)
+    for shown in (scene, other):
+        bpy.context.window.scene = shown
+        blender_session.select(obj)
+        for operator in (ops.cut_neck, ops.change_density, ops.separate_parts, ops.add_rig, ops.multires_base):
+            refused(operator, "Leave the match first")
+        refused(ops.mirror_keys, "Leave the match first")
+    bpy.context.window.scene = scene
+    blender_session.select(copy)
+    obj.select_set(True)
+    refused(ops.blend_people, "Leave the match first")
+    bpy.data.objects.remove(copy)
+    bpy.data.scenes.remove(other)
+    blender_session.select(obj)
+
+
 def check_deleted(obj: Any, before: tuple[float, ...]) -> None:
     """A match is left although its head is gone, or the keys of its photos: then sliders move it again."""
     assert bpy.ops.idto3d.match() == {"FINISHED"} and obj.show_only_shape_key
@@ -236,6 +257,7 @@ def main() -> None:
     shown = check_polls.draw_all_panels()
     assert bpy.context.object == obj and "idto3d.match_leave" in shown
     assert not {"idto3d.reset_expressions", "idto3d.cut_neck", "idto3d.add_rig"} & set(shown)
+    check_busy(scene, obj)
     check_cameras(scene, obj)
 
     fake = str(Path(__file__).with_name("fake_pins.py"))
