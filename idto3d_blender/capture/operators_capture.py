@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 
-from ..head import carrier, rig
+from ..head import carrier, hand_over, rig
 from ..head.bundle import BundleError
 from ..head.import_head import is_head
 from ..head.operators_head import HeadOperator
@@ -177,7 +177,7 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         if rig.is_flat(context.object):
             yield FLAT
         if bake.is_tweaked(context.object):
-            yield "Leave the strip's tweak mode first: Tab in the NLA editor"
+            yield hand_over.TWEAKED
 
     def execute(self, context: Any) -> set[str]:
         obj, given, take = context.object, properties.settings(), takes.state.take

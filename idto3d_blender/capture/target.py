@@ -132,15 +132,28 @@ def still(obj: Any) -> None:
         data = obj.animation_data
         if _MARK not in obj or data is None:
             continue
-        curves = list(hand_over.curves_of(data)) if data.action is not None else []
-        way = [curve for curve in curves if not curve.data_path.startswith(TURNS)]
-        if len(way) < len(curves):
-            data.action = None
-            if way:
-                hand_over.give_copies(way, obj, f"{obj.name} way")
+        moving = [data] if data.action is not None else []
         for track in data.nla_tracks:
-            track.mute = True
+            strips = [strip for strip, _ in hand_over.clips(track.strips)]
+            if all(all(_turns(strip)) for strip in strips):
+                track.mute = True
+            else:
+                moving += strips
+        for holder in moving:
+            turns = _turns(holder)
+            if any(turns) and not all(turns):
+                hand_over.keep(holder, lambda curve: not curve.data_path.startswith(TURNS))
+                holder.action.name = f"{obj.name} way"
+            elif any(turns) and holder == data:
+                data.action = None
+            elif any(turns):
+                holder.mute = True
         obj.rotation_quaternion = Quaternion()
+
+
+def _turns(holder: Any) -> list[bool]:
+    """Which curves of an action that is played turn something."""
+    return [curve.data_path.startswith(TURNS) for curve in hand_over.curves_of(holder)]
 
 
 def empty_curves(empty: Any, take: Treated) -> Iterator[Curve]:

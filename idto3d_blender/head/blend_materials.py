@@ -8,11 +8,12 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import mesh_data, mixture, naming
+from . import blend_scalp, mesh_data, mixture, naming
 from .pictures import packed
 from .stepwise import Steps, aside, scaled
 
 _SHARE = "idto3d_share"  # on a node of the preview: the number of the head that it mixes in
+_PLACES = "idto3d_share_of_places"  # on a node of the preview: its picture says how much of that head each place has
 _VALUES = ("VALUE", "RGBA", "VECTOR")
 # Solid viewports show one picture of a material, whatever its nodes do: a small one, mixed at every step of a slider.
 _SMALL = 256
@@ -50,57 +51,73 @@ def begin(made: Any, heads: Sequence[Any]) -> Steps[None]:
         if active is not None and active.type == "TEX_IMAGE" and active.image is not None:
             yield 0.3 * slot / count
             _add_small(own.node_tree, active.image)
-    shown = [image for node in _small_nodes(made) for image in _same_pictures(heads, node.image)]
+    small = [node.image for _, node in _nodes(made) if _is_own(node)]
+    shown = [image for one in small for image in _same_pictures(heads, one)]
     for n, image in enumerate(shown):
-        yield 0.3 + 0.7 * n / len(shown)
+        yield 0.3 + 0.4 * n / len(shown)
         _small_pixels(image)
-    yield 1.0
-    show(made, heads, [1.0, *(0.0 for _ in heads[1:])])
+    yield from scaled(blend_scalp.learn(heads), 0.7, 1.0)
+    for role in blend_scalp.roles(heads):
+        for material in filter(None, made.data.materials):
+            if material.get(naming.ROLE) == role:
+                _add_places(material.node_tree, f"{material.name} share")
+    show(made, heads, [1.0, *(0.0 for _ in heads[1:])], heads[0])
 
 
 def own_data(made: Any, heads: Sequence[Any]) -> list[Any]:
     """The materials and pictures that `begin` has made so far."""
     others = {material for head in heads for material in head.data.materials}
     own = [material for material in made.data.materials if material is not None and material not in others]
-    return [*own, *(node.image for node in _small_nodes(made))]
+    return [*own, *own_pictures(made)]
 
 
-def show(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> None:
-    """Let the nodes mix by these shares, and the pictures that Solid viewports show."""
-    for material in filter(None, made.data.materials):
-        for node in material.node_tree.nodes if material.node_tree else ():
-            if _SHARE in node and node.bl_idname == "ShaderNodeMix":
-                number = node[_SHARE]
-                total = sum(weights[: number + 1])
-                factor = next(one for one in node.inputs if one.identifier == "Factor_Float")
-                factor.default_value = weights[number] / total if total > 0 else 0.0
-    for node in _small_nodes(made):
-        if images := _same_pictures(heads, node.image):
-            out = mixture.mixed([_small_pixels(image) for image in images], weights)
-            node.image.pixels.foreach_set(out.ravel())
-            node.image.update()
+def own_pictures(made: Any) -> list[Any]:
+    """Of the preview; Blender saves them only packed."""
+    return [node.image for _, node in _nodes(made) if _is_own(node)]
 
 
-def mix_pictures(made: Any, heads: Sequence[Any], weights: Sequence[float]) -> Steps[dict[Any, Any]]:
+def show(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any) -> None:
+    """Let the nodes mix by these shares, and the pictures that Solid viewports show. donor: whose hair it has."""
+    for _ in blend_scalp.learn(heads):  # in a file that was opened again
+        pass
+    for material, node in _nodes(made):
+        each = blend_scalp.shares(heads, material.get(naming.ROLE, ""), weights, donor)
+        number = node[_SHARE]
+        if number == 0:
+            if images := _same_pictures(heads, node.image):
+                small = [_small_pixels(image) for image in images]
+                each = _picture_shares(heads, material, images, weights, donor)
+                _fill(node.image, mixture.mixed_picture(small, each, False))
+            continue
+        part = each[number] / np.maximum(sum(each[: number + 1]), 1e-6)
+        if _PLACES in node:
+            _fill(node.image, np.broadcast_to(part, (blend_scalp.SIDE, blend_scalp.SIDE, 4)))
+        elif node.bl_idname == "ShaderNodeMix":
+            _factor(node).default_value = float(np.mean(part))  # unless places have their own: then it is linked
+
+
+def mix_pictures(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any) -> Steps[dict[Any, Any]]:
     """Steps to the pictures that the new head is to have instead of those in its nodes: mixed ones, and copies of the
-    hair's. Closed early, none is left."""
+    hair's. Closed early, none is left. donor: whose hair it has."""
+    yield from scaled(blend_scalp.learn(heads), 0.0, 0.1)
     hairy = only_hair(made)
     given = {
-        node.image: slot in hairy
+        node.image: None if slot in hairy else material
         for slot, material in enumerate(made.data.materials)
         if material is not None
         for node in _pictures(material)
     }
     own: dict[Any, Any] = {}
     try:
-        for image, hair in given.items():
+        for image, material in given.items():
             images = [image, *(_same_picture(head, image) for head in heads[1:])]
-            done, step = len(own) / len(given), 1 / len(given)
-            if hair or None in images:
+            done, step = 0.1 + 0.9 * len(own) / len(given), 0.9 / len(given)
+            if material is None or None in images:
                 yield done
                 own[image] = _copy(image)
             else:
-                own[image] = yield from scaled(_mixed(images, weights), done, done + step)
+                each = _picture_shares(heads, material, images, weights, donor)
+                own[image] = yield from scaled(_mixed(images, each), done, done + step)
     except BaseException:
         bpy.data.batch_remove(list(own.values()))
         raise
@@ -125,6 +142,16 @@ def finish(made: Any, heads: Sequence[Any], weights: Sequence[float], own: Mappi
             node.image = own[node.image]
 
 
+def _picture_shares(
+    heads: Sequence[Any], material: Any, images: Sequence[Any], weights: Sequence[float], donor: Any
+) -> list[Any]:
+    """The share of each of these images, one of each head, in a mixture with the hair of ``donor``."""
+    role = material.get(naming.ROLE, "")
+    if not str(images[0].get(naming.ROLE, "")).endswith("_albedo"):
+        return blend_scalp.shares(heads, role, weights, donor)
+    return blend_scalp.tinted(heads, role, weights, donor, [_small_pixels(image) for image in images])
+
+
 def _pictures(material: Any) -> Iterator[Any]:
     for node in material.node_tree.nodes if material.node_tree else ():
         if node.type == "TEX_IMAGE" and node.image is not None and _SHARE not in node:
@@ -142,12 +169,17 @@ def _same_pictures(heads: Sequence[Any], image: Any) -> list[Any]:
     return [] if None in images else images
 
 
-def _small_nodes(made: Any) -> Iterator[Any]:
-    """With the pictures for Solid viewports."""
+def _nodes(made: Any) -> Iterator[tuple[Any, Any]]:
+    """The preview's, each with its material."""
     for material in filter(None, made.data.materials):
         for node in material.node_tree.nodes if material.node_tree else ():
-            if node.get(_SHARE) == 0 and node.image is not None:
-                yield node
+            if _SHARE in node:
+                yield material, node
+
+
+def _is_own(node: Any) -> bool:
+    """Whether its picture is the preview's own, and none of a head."""
+    return node.type == "TEX_IMAGE" and node.image is not None and (node[_SHARE] == 0 or _PLACES in node)
 
 
 def _same_material(head: Any, material: Any) -> Any:
@@ -205,7 +237,6 @@ def _chain(tree: Any, node: Any, others: Sequence[Any]) -> None:
         mix.data_type, mix[_SHARE] = "RGBA", number
         mix.location = (node.location.x + 180, node.location.y - 40 * number)
         sockets = {socket.identifier: socket for socket in mix.inputs}
-        sockets["Factor_Float"].default_value = 0.0
         tree.links.new(colour, sockets["A_Color"])
         tree.links.new(picture.outputs["Color"], sockets["B_Color"])
         colour = next(socket for socket in mix.outputs if socket.identifier == "Result_Color")
@@ -221,6 +252,27 @@ def _add_small(tree: Any, image: Any) -> None:
     node = tree.nodes.new("ShaderNodeTexImage")
     node.image, node[_SHARE] = made, 0
     tree.nodes.active = node
+
+
+def _add_places(tree: Any, name: str) -> None:
+    """Let pictures say how much each place has of each of the other heads."""
+    for number in sorted({node[_SHARE] for node in tree.nodes if node.get(_SHARE, 0)}):
+        node = tree.nodes.new("ShaderNodeTexImage")
+        node.image = bpy.data.images.new(name, blend_scalp.SIDE, blend_scalp.SIDE)
+        node.image.colorspace_settings.name = "Non-Color"
+        node.extension, node[_SHARE], node[_PLACES] = "EXTEND", number, True
+        for mix in tree.nodes:
+            if mix.get(_SHARE) == number and mix.bl_idname == "ShaderNodeMix":
+                tree.links.new(node.outputs["Color"], _factor(mix))
+
+
+def _factor(mix: Any) -> Any:
+    return next(one for one in mix.inputs if one.identifier == "Factor_Float")
+
+
+def _fill(image: Any, pixels: NDArray[np.float32]) -> None:
+    image.pixels.foreach_set(np.ascontiguousarray(pixels, np.float32).ravel())
+    image.update()
 
 
 def _small_pixels(image: Any) -> NDArray[np.float32]:
@@ -242,10 +294,10 @@ def _unchain(tree: Any) -> None:
         for end in [link.to_socket for link in result.links]:
             tree.links.new(source, end)
     for node in [node for node in tree.nodes if _SHARE in node]:
-        small = node.image if node[_SHARE] == 0 else None
+        own = node.image if _is_own(node) else None
         tree.nodes.remove(node)
-        if small is not None and small.users == 0:
-            bpy.data.images.remove(small)
+        if own is not None and own.users == 0:
+            bpy.data.images.remove(own)
 
 
 def _mix_values(material: Any, others: Sequence[Any], weights: Sequence[float]) -> None:
@@ -265,10 +317,10 @@ def _mix_values(material: Any, others: Sequence[Any], weights: Sequence[float]) 
             socket.default_value = mean.tolist() if mean.ndim else float(mean)
 
 
-def _mixed(images: Sequence[Any], weights: Sequence[float]) -> Steps[Any]:
+def _mixed(images: Sequence[Any], weights: Sequence[Any]) -> Steps[Any]:
     first = images[0]
     yield 0.0
-    whole = next((image for image, weight in zip(images, weights, strict=True) if weight > 0.999), None)
+    whole = next((image for image, weight in zip(images, weights, strict=True) if np.min(weight) > 0.999), None)
     if whole is not None:
         return _copy(whole, first)
     width, height = max((tuple(image.size) for image in images), key=lambda size: size[0] * size[1])

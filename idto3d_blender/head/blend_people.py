@@ -141,7 +141,7 @@ def finish(
 ) -> Steps[list[str]]:
     """Steps that make the mixture the new head's own: keys, pictures, values of the materials; closed early, it stays
     what it was. Returns the names of keys that not all of ``heads`` have, and that are left out."""
-    pictures = yield from blend_materials.mix_pictures(made, heads, skin)
+    pictures = yield from blend_materials.mix_pictures(made, heads, skin, donor)
     common = set.intersection(*({key.name for key in head.data.shape_keys.key_blocks[1:]} for head in heads))
     lost = []
     for block in list(made.data.shape_keys.key_blocks[1:]):

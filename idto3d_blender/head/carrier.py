@@ -4,7 +4,7 @@ the place, or the head is swung round the point where it stood. So an empty take
 and all else hangs on that.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import bpy
@@ -23,7 +23,7 @@ _CHANNELS = (
 def is_moved(obj: Any) -> bool:
     """Curves, drivers or constraints of an object's own place it."""
     data = obj.animation_data
-    curves = [curve for holder in _holders(data) for curve in hand_over.curves_of(holder)]
+    curves = [curve for holder in hand_over.holders(data) for curve in hand_over.curves_of(holder)]
     drivers = data.drivers if data is not None else ()
     return any(map(_places, (*curves, *drivers))) or any(not one.mute for one in obj.constraints)
 
@@ -42,7 +42,7 @@ def lift(context: Any, objects: Sequence[Any]) -> None:
     empty.parent, empty.parent_type, empty.parent_bone = first.parent, first.parent_type, first.parent_bone
     empty.matrix_parent_inverse = first.matrix_parent_inverse
     hand_over.give_motion(first, empty)
-    _keep(empty, True)
+    _keep(empty, _places)
     for curve in list(first.animation_data.drivers) if first.animation_data else ():
         if _places(curve):
             (empty.animation_data or empty.animation_data_create()).drivers.from_existing(src_driver=curve)
@@ -51,7 +51,7 @@ def lift(context: Any, objects: Sequence[Any]) -> None:
     context.view_layer.update()
     for obj in objects:
         world = obj.matrix_world.copy()
-        _keep(obj, False)
+        _keep(obj, lambda curve: not _places(curve))
         for curve in list(obj.animation_data.drivers) if obj.animation_data else ():
             if _places(curve):
                 obj.animation_data.drivers.remove(curve)
@@ -64,24 +64,6 @@ def _places(curve: Any) -> bool:
     return bool(curve.data_path.startswith(_PLACE))
 
 
-def _keep(owner: Any, places: bool) -> None:
-    """Take from an object's animation what places it, or all else: in actions of its own, if some of it stays."""
-    for holder in _holders(owner.animation_data):
-        curves = list(hand_over.curves_of(holder))
-        gone = [number for number, curve in enumerate(curves) if _places(curve) != places]
-        if not gone:
-            continue
-        slot = getattr(holder, "action_slot", None)  # from 4.4 on
-        holder.action = holder.action.copy()
-        if slot is not None:
-            holder.action_slot = holder.action.slots[slot.identifier]
-        own = hand_over.curves_of(holder)
-        for curve in [list(own)[number] for number in gone]:
-            own.remove(curve)
-
-
-def _holders(data: Any) -> Iterator[Any]:
-    """What plays an action: an object's animation data, and the strips in it."""
-    if data is not None:
-        holders = [data, *(strip for track in data.nla_tracks for strip in track.strips)]
-        yield from (holder for holder in holders if holder.action is not None)
+def _keep(owner: Any, wanted: Callable[[Any], bool]) -> None:
+    for holder in hand_over.holders(owner.animation_data):
+        hand_over.keep(holder, wanted)

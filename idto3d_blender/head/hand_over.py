@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What moves the shape keys of one form of a head, given to another form of it: the active action and the strips."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import bpy
 import numpy as np
 
+TWEAKED = "Leave the strip's tweak mode first: Tab in the NLA editor"
+
+# Where a strip ends comes after what Blender reckons that from.
 _OF_STRIP = (
-    "action_frame_start", "action_frame_end", "frame_start", "frame_end", "scale", "repeat", "blend_in", "blend_out",
-    "blend_type", "extrapolation", "influence", "mute", "use_reverse",
+    "use_sync_length", "action_frame_start", "action_frame_end", "scale", "repeat", "frame_start", "frame_end",
+    "blend_in", "blend_out", "blend_type", "extrapolation", "use_reverse", "use_animated_influence",
+    "use_animated_time", "use_animated_time_cyclic", "influence", "strip_time",
 )  # fmt: skip
 
 # Of a key frame, with the numbers that each has.
@@ -40,25 +44,55 @@ def part_for(owner: Any, action: Any) -> tuple[Any, Any]:
 
 def copy_curve(curve: Any, curves: Any) -> None:
     """Put a copy of a curve among those of another action."""
-    made = curves.new(curve.data_path, index=curve.array_index)
-    made.extrapolation = curve.extrapolation
+    _fill(curve, curves.new(curve.data_path, index=curve.array_index))
+
+
+def _fill(curve: Any, made: Any) -> None:
+    """Give a new curve what another one has."""
+    made.extrapolation, made.mute = curve.extrapolation, curve.mute
+    made.keyframe_points.clear()
     made.keyframe_points.add(len(curve.keyframe_points))
     for name, width in _OF_POINTS.items():
         values = np.empty(width * len(curve.keyframe_points), np.float32 if width > 1 else np.int32)
         curve.keyframe_points.foreach_get(name, values)
         made.keyframe_points.foreach_set(name, values)
+    _copy_modifiers(curve, made)
     made.update()
 
 
-def give_copies(curves: Iterable[Any], owner: Any, name: str) -> None:
-    """Animate a data-block by copies of curves, in an action of their own."""
-    action = bpy.data.actions.new(name)
-    own, slot = part_for(owner, action)
-    for curve in curves:
-        copy_curve(curve, own)
-    owner.animation_data.action = action
+def _copy_modifiers(given: Any, made: Any) -> None:
+    """Of a curve or a strip."""
+    for modifier in given.modifiers:
+        copy = made.modifiers.new(modifier.type)
+        for one in modifier.bl_rna.properties:
+            if not one.is_readonly and one.identifier not in ("name", "active"):
+                setattr(copy, one.identifier, getattr(modifier, one.identifier))
+        for point in modifier.control_points if modifier.type == "ENVELOPE" else ():
+            own = copy.control_points.add(point.frame)
+            own.min, own.max = point.min, point.max
+
+
+def holders(data: Any) -> Iterator[Any]:
+    """What plays an action: animation data, and the strips in it; none for None."""
+    if data is not None:
+        if data.action is not None:
+            yield data
+        for track in data.nla_tracks:
+            yield from (strip for strip, _ in clips(track.strips))
+
+
+def keep(holder: Any, wanted: Callable[[Any], bool]) -> None:
+    """Let a holder play only the curves that are wanted: in an action of its own, where that leaves some out."""
+    left_out = [number for number, curve in enumerate(curves_of(holder)) if not wanted(curve)]
+    if not left_out:
+        return
+    slot = getattr(holder, "action_slot", None)  # from 4.4 on
+    holder.action = holder.action.copy()
     if slot is not None:
-        owner.animation_data.action_slot = slot
+        holder.action_slot = holder.action.slots[slot.identifier]
+    own = curves_of(holder)
+    for curve in [list(own)[number] for number in left_out]:
+        own.remove(curve)
 
 
 def is_moved(keys: Any) -> bool:
@@ -98,16 +132,28 @@ def give_drivers(given: Any, made: Any) -> None:
             after.drivers.from_existing(src_driver=curve)
 
 
+def clips(strips: Any, muted: bool = False) -> Iterator[tuple[Any, bool]]:
+    """The strips that play actions, those in meta strips, too, and whether they are muted."""
+    for strip in strips:
+        if strip.action is not None:
+            yield strip, muted or strip.mute
+        yield from clips(strip.strips, muted or strip.mute)
+
+
 def _copy_track(track: Any, data: Any) -> None:
+    """Transitions stay behind: scripts cannot make any."""
     made = data.nla_tracks.new()
     made.name, made.mute = track.name, track.mute
-    for strip in track.strips:
-        if strip.action is None:  # transitions and meta strips
-            continue
+    for strip, muted in clips(track.strips):
         copy = made.strips.new(strip.name, int(strip.frame_start), strip.action)
         _take_slot(strip, copy)
         for name in _OF_STRIP:
             setattr(copy, name, getattr(strip, name))
+        copy.mute = muted
+        for curve in strip.fcurves:
+            if own := copy.fcurves.find(curve.data_path):
+                _fill(curve, own)
+        _copy_modifiers(strip, copy)
 
 
 def _take_slot(given: Any, made: Any) -> None:

@@ -27,6 +27,8 @@ FOLDER = "folder"
 """In that: where the bundle is; see folders.py."""
 JOB = "idto3d_job"
 """Marks an object whose head is still being made; see studio/live.py."""
+MATCHED = "idto3d_match_head"
+"""Property of a scene: the head that is matched to its photos there, whatever its name becomes; see match/scene.py."""
 PREVIEW_SIDE = 256
 
 Steps = Generator[Any, None, Any]
@@ -86,6 +88,11 @@ def build(prepared: Prepared) -> Steps:
 def is_head(obj: Any) -> bool:
     """True for an object that was imported from a bundle and still has its shape keys."""
     return obj is not None and obj.type == "MESH" and PROPERTY in obj and obj.data.shape_keys is not None
+
+
+def is_matched(obj: Any) -> bool:
+    """In whichever scene."""
+    return any(scene.get(MATCHED) == obj for scene in bpy.data.scenes)
 
 
 def _mesh(parts: Parts, prepared: Prepared) -> Steps:

@@ -2,6 +2,7 @@
 """The arithmetic of mixing people: shares, shapes, hair carried to another head, pictures. No bpy."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,47 @@ def shares(others: Sequence[float]) -> list[float]:
     return [1.0 - total, *others]
 
 
-def mixed(arrays: Sequence[Array], weights: Sequence[float]) -> Array:
-    """Sum of weight times array; arrays whose weight is 0 are not read."""
-    wanted = [(array, np.float32(weight)) for array, weight in zip(arrays, weights, strict=True) if weight]
+def where_bare(given: Sequence[float], covers: Sequence[Array], donor: int) -> list[Array]:
+    """The share (S,S,1) that each head's maps have at each place. given: of skin that nothing hides; covers (S,S,1):
+    1 where a head's hair hides its skin, to 0 where that is not even near; donor: number of the head whose hair it is.
+    The donor's skin comes whole with the hair that grows on it, and stands in for skin that others hide."""
+    out = [share * (1.0 - _painted(cover)) * _bare(covers[donor]) for share, cover in zip(given, covers, strict=True)]
+    out[donor] = np.subtract(1.0, sum(share for number, share in enumerate(out) if number != donor))
+    return [np.asarray(share, np.float32) for share in out]
+
+
+def stand_in(given: Sequence[float], covers: Sequence[Array], donor: int, tones: Sequence[Array]) -> Array:
+    """What to add to the donor's share where it stands in for others' skin, so that it has their colour (S,S,4).
+    tones (4,): of each head's bare skin."""
+    out = np.zeros((*covers[donor].shape[:2], 4), np.float32)
+    for number, (share, cover) in enumerate(zip(given, covers, strict=True)):
+        if number != donor:
+            change = tones[number] / np.maximum(tones[donor], 1e-3) - 1.0
+            out += share * _painted(cover) * _bare(covers[donor]) * change
+    return out
+
+
+def _painted(cover: Array) -> Array:
+    """How far skin is painted like hair: strands are, beyond the mesh of the hair, too."""
+    return np.minimum(2.0 * cover, 1.0)
+
+
+def _bare(cover: Array) -> Array:
+    return np.minimum(2.0 * (1.0 - cover), 1.0)
+
+
+def stretched(field: Array, height: int, width: int) -> Array:
+    """A field (h,w,C), between whose middles of texels is interpolated, at another size."""
+    rows, columns = (
+        np.stack([np.interp((np.arange(new) + 0.5) / new, (np.arange(old) + 0.5) / old, one) for one in np.eye(old)], 1)
+        for old, new in zip(field.shape, (height, width), strict=False)
+    )
+    return np.stack([rows @ channel @ columns.T for channel in np.moveaxis(field, 2, 0)], 2).astype(np.float32)
+
+
+def mixed(arrays: Sequence[Array], weights: Sequence[Any]) -> Array:
+    """Sum of weight times array; arrays whose weight is 0 are not read. A weight is a number or an array."""
+    wanted = [(array, np.float32(weight)) for array, weight in zip(arrays, weights, strict=True) if np.any(weight)]
     out = np.multiply(wanted[0][0], wanted[0][1], dtype=np.float32)
     for array, weight in wanted[1:]:
         out += weight * array
@@ -41,10 +80,12 @@ def carried(hair: Array, before: Array, after: Array) -> Array:
     return np.asarray(hair + weight @ (after - before), np.float32)
 
 
-def mixed_picture(pictures: Sequence[Array], weights: Sequence[float], normals: bool) -> Array:
-    """(H,W,4) 0..1 of pictures of one size, as they are stored: even steps of sRGB look even. normals: tangent space
-    normals, which are made as long as normals are again."""
-    out = mixed(pictures, weights)
+def mixed_picture(pictures: Sequence[Array], weights: Sequence[Any], normals: bool) -> Array:
+    """(H,W,4) 0..1 of pictures of one size, as they are stored: even steps of sRGB look even. weights: numbers, or
+    fields (S,S,C) of another size. normals: tangent space normals, which are made as long as normals are again."""
+    height, width = pictures[0].shape[:2]
+    each = [stretched(one, height, width) if np.ndim(one) else one for one in weights]
+    out = mixed(pictures, each)
     if normals:
         ways = 2.0 * out[..., :3] - 1.0
         length = np.maximum(np.linalg.norm(ways, axis=-1, keepdims=True), 1e-6)

@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from . import blend_materials, blend_people, mixture, naming, room
-from .import_head import JOB, is_head
+from .import_head import JOB, is_head, is_matched
 from .operators_head import HeadOperator, select_only
 from .stepwise import Refused, Steps, StepsOperator
 
@@ -19,6 +19,14 @@ _MOST = 6
 def blend_of(obj: Any) -> Any:
     """The sliders of a new head that is not made for good yet, or None."""
     return obj.idto3d_blend if obj is not None and len(obj.idto3d_blend.people) else None
+
+
+def keep_pictures() -> None:
+    """Let the file that is saved have what shows the mixtures in it."""
+    for made in bpy.data.objects:
+        if made.library is None and blend_of(made):
+            for image in blend_materials.own_pictures(made):
+                image.pack()
 
 
 def heads_of(given: Any) -> list[Any]:
@@ -49,7 +57,7 @@ def _paint(person: Any, context: Any) -> None:
     given = person.id_data.idto3d_blend
     heads = heads_of(given)
     if None not in heads:
-        blend_materials.show(person.id_data, heads, skin_shares(given))
+        blend_materials.show(person.id_data, heads, skin_shares(given), _donor(given))
 
 
 def _change_hair(given: Any, context: Any) -> None:
@@ -58,6 +66,7 @@ def _change_hair(given: Any, context: Any) -> None:
     if None not in heads and made.mode == "OBJECT":
         blend_people.set_hair(made, heads, _donor(given))
         blend_people.move(made, heads, shape_shares(given), _donor(given))
+        blend_materials.show(made, heads, skin_shares(given), _donor(given))
 
 
 def _hair_items(given: Any, context: Any) -> list[tuple[str, str, str]]:
@@ -102,6 +111,8 @@ class IDTO3D_OT_blend_people(HeadOperator, StepsOperator, bpy.types.Operator):
             yield f"Select no more than {_MOST} heads"
         if any(blend_of(head) for head in heads):
             yield "Make the new head for good first"
+        if any(map(is_matched, heads)):
+            yield "Leave the match first"
         if not naming.takes_new(context.collection):
             yield "The active collection cannot take new objects"
 

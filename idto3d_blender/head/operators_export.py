@@ -3,12 +3,14 @@
 
 # Blender reads the properties from the annotations: no postponed evaluation here.
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from . import export
+from .import_head import is_matched
 from .operators_head import HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
@@ -58,6 +60,12 @@ class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
         default=True,
     )
     _asked = False
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        if is_matched(context.object):  # the photos' keys would go along
+            yield "Leave the match first"
 
     @classmethod
     def description(cls, context: Any, properties: Any) -> str:

@@ -9,7 +9,7 @@ import bpy
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
 from . import blend_materials, clean_neck, life_size, mirror, naming, rig, separate
-from .import_head import JOB, is_head
+from .import_head import JOB, is_head, is_matched
 from .stepwise import Steps, StepsOperator
 
 _FRAMES = 24
@@ -18,7 +18,7 @@ _FRAMES = 24
 class HeadOperator(ExplainedPoll):
     """Works on the active object, a head of ours, in object mode; changes: the head itself; poses: nothing of it but
     values and animation, which are all that Blender keeps of changes to an override of a linked head; remakes: its
-    mesh, or reads it for long, which neither a job nor sliders of people may change meanwhile."""
+    mesh, or reads it for long, which neither a job nor sliders of people nor pins may change meanwhile."""
 
     changes = True
     poses = False
@@ -38,6 +38,8 @@ class HeadOperator(ExplainedPoll):
             yield "Wait until the head is finished"
         if cls.remakes and len(context.object.idto3d_blend.people):
             yield "Make the new head for good first"
+        if cls.remakes and is_matched(context.object):
+            yield "Leave the match first"
 
 
 def select_only(context: Any, obj: Any) -> None:

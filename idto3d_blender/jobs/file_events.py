@@ -9,7 +9,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..capture import properties as capture
-from ..head import folders
+from ..head import folders, operators_blend
 from ..studio import live, viewport_colours
 from ..ui import properties
 from . import driver, session
@@ -79,6 +79,7 @@ def _after_undo(*_: Any) -> None:
 @persistent
 def _before_save(blend: Any = "", *_: Any) -> None:
     global _coloured, _folders
+    operators_blend.keep_pictures()
     _coloured = viewport_colours.restore()
     _folders = folders.as_seen_from(blend) if blend else {}
 

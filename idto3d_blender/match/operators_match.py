@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Begin and leave a match, go from photo to photo, find photos, lay them on the head anew."""
 
+import time
 from collections.abc import Iterator
-from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from ..jobs import session as jobs
 from ..polls import OBJECT_MODE, ExplainedPoll
 from . import pump, session, viewport
 from . import scene as stage
+
+_PAUSE = 0.005  # seconds between two steps that a script waits for
 
 
 class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
@@ -214,8 +216,8 @@ class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
         match.projecting = match.link.ask(session.request(match, obj, _free(match.bundle)))
         if self.wait:
             pump.take(match.link.wait(match.projecting))
-            while match.painted is not None:
-                wait([match.painted])
+            while match.laying is not None:
+                time.sleep(_PAUSE)
                 pump.pump()
             if match.problem is not None:
                 self.report({"ERROR"}, f"{match.problem.message} {match.problem.fix}")

@@ -55,10 +55,14 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
     )
 
     def execute(self, context: Any) -> set[str]:
-        """For scripts: without a pin, one is put on the skin at `start`; then it goes to `pixel`."""
+        """For scripts: without a number, the pin at `start` goes to `pixel`, or a new one on the skin there."""
         scene, obj, match = context.scene, stage.matched(context.scene), session.of(context.scene)
         assert match is not None and match.skin is not None
-        number, new = self.pin, self.pin < 0
+        number = self.pin if self.pin >= 0 else _pinned_at(obj, obj.idto3d_match.photo, self.start)
+        if number >= len(obj.idto3d_match.pins):
+            self.report({"ERROR"}, "There is no such pin")
+            return {"CANCELLED"}
+        new = number < 0
         if new:
             camera = next(c for c in stage.cameras(scene) if c[stage.KEY] == obj.idto3d_match.photo)
             hit = lens.pick(stage.pinhole_of(camera)[0], stage.shown(obj), match.skin, tuple(self.start))
@@ -179,9 +183,25 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
         return {"CANCELLED"}
 
 
+def _pinned_at(obj: Any, photo: int, pixel: Any) -> int:
+    """Number of the pin at a pixel of a photo, -1 for none."""
+    pins = [(n, pin) for n, pin in enumerate(obj.idto3d_match.pins) if pin.photo == photo]
+    away = [(float(np.linalg.norm(np.subtract(pin.pixel, pixel))), n) for n, pin in pins]
+    best, number = min(away, default=(np.inf, -1))
+    return number if best < 1.0 else -1
+
+
+def _pin_of(obj: Any, photo: int, corners: Any, weights: Any) -> int:
+    """Number of the pin that holds a place of the skin in a photo, wherever it is wanted; -1 for none."""
+    for number, pin in enumerate(obj.idto3d_match.pins):
+        if pin.photo == photo and list(pin.corners) == list(corners) and np.allclose(pin.weights, weights, atol=1e-4):
+            return number
+    return -1
+
+
 def find(context: Any, obj: Any, frame: overlay.Frame, mouse: Any) -> tuple[int, Any, dict[str, Any]] | None:
-    """What lies under the mouse: a pin's number, or -1 for a handle or the skin; its place in the region; on the skin.
-    None where there is nothing of the head."""
+    """What lies under the mouse: a pin's number, or -1 for a handle that has none or the skin; its place in the region;
+    on the skin. None where there is nothing of the head."""
     match = session.get()
     assert match is not None and match.skin is not None and match.corners is not None and match.weights is not None
     reach = overlay.REACH * context.preferences.system.ui_scale
@@ -197,7 +217,8 @@ def find(context: Any, obj: Any, frame: overlay.Frame, mouse: Any) -> tuple[int,
     away = np.linalg.norm(at - mouse, axis=1)
     best = int(away.argmin())
     if away[best] < reach:
-        return -1, at[best], {"corners": match.corners[best].tolist(), "weights": match.weights[best].tolist()}
+        place = {"corners": match.corners[best].tolist(), "weights": match.weights[best].tolist()}
+        return _pin_of(obj, frame.photo, **place), at[best], place
     hit = lens.pick(frame.pinhole, stage.shown(obj), match.skin, frame.to_photo(mouse))
     if hit is None:
         return None

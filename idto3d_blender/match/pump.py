@@ -37,8 +37,8 @@ def pump() -> None:
             listener(answer)
         else:
             take(answer)
-    if match.painted is not None and match.painted.done() and next(match.laying, _LAST) is _LAST:
-        match.painted = None
+    if match.laying is not None and next(match.laying, _LAST) is _LAST:
+        match.laying = None
         match.projecting = 0
         viewport.redraw()
 
@@ -63,8 +63,7 @@ def take(answer: Answer) -> None:
         session.take_first(scene, obj, match, answer)
         if answer.done is not None:
             reader = ThreadPoolExecutor(1, thread_name_prefix="idto3d-maps")
-            match.painted = reader.submit(_read, answer.done, match.bundle)
-            match.laying = lay_maps(match, match.painted)
+            match.laying = lay_maps(match, reader.submit(_read, answer.done, match.bundle))
             reader.shutdown(wait=False)
     viewport.redraw()
 
@@ -83,8 +82,11 @@ def _read(laid: Path, made: Path) -> tuple[HeadFiles, dict[str, tuple[str, str]]
 
 
 def lay_maps(match: session.Match, reading: Future[Any]) -> Iterator[None]:
-    """Steps, one a picture, that give the head the pictures of the bundle that its photos were laid on anew, once it is
-    read. Its own bundle stays what its pins are reckoned from, so that they can still be taken out."""
+    """Steps, one a picture, that give the head the pictures of the bundle that its photos were laid on anew, after some
+    that wait until it is read. Its own bundle stays what its pins are reckoned from, so that they can still be taken
+    out."""
+    while not reading.done():
+        yield
     try:
         files, marks = reading.result()
     except BundleError as error:
@@ -159,7 +161,7 @@ def _undone(*_: Any) -> None:
         return
     if match is None:
         return
-    match.problem = match.painted = None
+    match.problem = match.laying = None
     match.projecting = 0
     match.first = match.link.ask(session.request(match, obj))
 

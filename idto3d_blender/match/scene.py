@@ -23,8 +23,6 @@ from .lens import SENSOR, lens_of
 KIND = "match"
 KEY = "idto3d_match"
 """Property of the scene: what to give back, as JSON; of a camera: which photo, and its pinhole."""
-HEAD = "idto3d_match_head"
-"""Property of the scene: the head itself, whatever its name becomes."""
 POSE = "photo: "
 """What the names of the keys begin with that show the head as in its photos."""
 _POSED = re.compile(rf"{POSE}\d+(\.\d+)?")
@@ -35,7 +33,7 @@ _RENDER = ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y")
 
 def matched(scene: Any) -> Any:
     """The head that is matched in the scene, or None."""
-    obj = scene.get(HEAD)
+    obj = scene.get(import_head.MATCHED)
     there = obj is not None and scene.objects.get(obj.name) == obj
     return obj if there and import_head.is_head(obj) else None
 
@@ -71,7 +69,7 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         key.value = 0.0
         key.points.foreach_set("co", mesh_data.places(obj.data.shape_keys.key_blocks[0]).ravel())
     scene[KEY] = json.dumps(saved)
-    scene[HEAD] = obj
+    scene[import_head.MATCHED] = obj
 
 
 def _rigs(obj: Any) -> list[Any]:
@@ -166,7 +164,7 @@ def end(scene: Any) -> None:
     for name, position in saved["rigs"].items():
         if name in bpy.data.objects:
             bpy.data.objects[name].data.pose_position = position
-    for key in (KEY, HEAD):
+    for key in (KEY, import_head.MATCHED):
         scene.pop(key, None)
     give_back(saved, bpy.data.objects, head)
 

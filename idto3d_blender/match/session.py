@@ -3,7 +3,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,7 @@ class Match:
     the backend; pack: see `packs.pack_of`; scene: session_uid of the scene that it is in; skin, corners, weights,
     outlines: see the protocol's `refit`, None before the first answer; problem: the last that was wrong; first: ticket
     of a question that no drag waits for; drag: number of a pin that is on its way, and the pin; projecting: ticket of a
-    projection, 0 while there is none; painted: its bundle, which a thread reads; laying: the steps that give the head
-    its pictures then."""
+    projection, 0 while there is none; laying: the steps that give the head its pictures, None while there are none."""
 
     bundle: Path
     fit: FitFile
@@ -43,8 +41,7 @@ class Match:
     first: int = 0
     drag: tuple[int, dict[str, Any]] | None = None
     projecting: int = 0
-    painted: Future[Any] | None = None
-    laying: Iterator[None] = iter(())
+    laying: Iterator[None] | None = None
 
 
 _match: Match | None = None

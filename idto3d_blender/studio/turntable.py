@@ -16,7 +16,7 @@ KIND = "turntable"
 # EEVEE's name was another one while the old and the new EEVEE were both there.
 EEVEE = "BLENDER_EEVEE_NEXT" if bpy.app.version < (5, 0) else "BLENDER_EEVEE"
 CYCLES = "CYCLES"
-_BEFORE = "idto3d_camera"  # on the collection: the scene's camera before
+_BEFORE = "idto3d_camera"  # on the scene, as somebody may delete our collection: its camera before
 _HIDDEN = "idto3d_hidden"  # on an object that is hidden meanwhile: where
 _RENDER, _VIEW = 1, 2
 _LOOKS = 24
@@ -38,7 +38,7 @@ def add_turntable(context: Any, head: Any, start: int, frames: int, engine: str 
     hidden = _hide(context, head, framing)
     collection = own_collection.renew(scene, KIND, "ID-to-3D turntable")
     if before is not None:
-        collection[_BEFORE] = before
+        scene[_BEFORE] = before
     pivot = own_collection.add(collection, bpy.data.objects.new("Turntable", None))
     pivot.location = framing.target
     pivot.empty_display_size = framing.height / 2
@@ -71,11 +71,10 @@ def remove_turntable(context: Any) -> bool:
     """Take the turntable out of the scene and give back its camera, its frames and what was hidden. True if there was
     one."""
     scene = context.scene
-    there = [child for child in scene.collection.children_recursive if own_collection.is_ours(child, KIND)]
-    cameras = [child[_BEFORE] for child in there if child.get(_BEFORE) is not None]
     removed = own_collection.remove(scene, KIND)
-    if scene.camera is None and cameras:
-        scene.camera = cameras[0]
+    before = scene.pop(_BEFORE, None)
+    if scene.camera is None:
+        scene.camera = before
     for obj in scene.objects:
         if _HIDDEN in obj:
             _show(context, obj)

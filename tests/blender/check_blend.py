@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import blend_people, frame, import_head, naming
+from idto3d_blender.head import blend_materials, blend_people, blend_scalp, frame, import_head, naming
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
@@ -20,6 +20,7 @@ from tests.blender.blender_session import key_places, refused
 WORK = Path(sys.argv[-1])
 HAIR = (("anna", 0.02, 5), ("ben", 0.03, 7))  # how far above the crown, and how many triangles
 RED, BLUE = (200, 40, 60), (100, 80, 200)
+BLACK, GREEN = (10, 10, 10), (20, 200, 20)
 
 
 def write_people() -> None:
@@ -117,6 +118,8 @@ def check_preview(anna: Any, ben: Any) -> Any:
 def check_given_up(heads: list[Any]) -> None:
     """At whatever step: nothing is left of it."""
     kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.materials, bpy.data.images, bpy.data.collections)
+    for _ in blend_scalp.learn(heads):  # it is kept
+        pass
     before, turns = [set(kind) for kind in kinds], 0
     for _ in blend_people.begin(heads, bpy.context.collection):
         turns += 1
@@ -220,6 +223,87 @@ def check_refused(anna: Any, ben: Any) -> None:
     bpy.data.objects.remove(stranger)
 
 
+def write_haired(name: str, lid: tuple[float, ...], colours: Any) -> Path:
+    """The synthetic head with a map of skin (16,16,3), and a square of hair around (x, y, z) that reaches (a, b, c)."""
+    folder = synthetic.write(WORK / name)
+    synthetic.write_png(folder / "maps" / "skin_albedo.png", colours.astype(np.uint8))
+    with np.load(folder / "head.npz") as stored:
+        arrays = dict(stored)
+    first = len(arrays["vertices"])
+    middle, reach = np.array(lid[:3]), np.array(lid[3:])
+    across = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+    ways = np.flatnonzero(reach)
+    corners = np.tile(middle, (4, 1))
+    corners[:, ways] += np.array(across) * reach[ways]
+    arrays["vertices"] = np.concatenate([arrays["vertices"], corners.astype(np.float32)])
+    arrays["seen"] = np.pad(arrays["seen"], (0, 4))
+    arrays["offsets"] = np.pad(arrays["offsets"], ((0, 0), (0, 4), (0, 0)))
+    arrays["faces"] = np.concatenate([arrays["faces"], np.arange(first, first + 4, dtype=np.int32)[None]])
+    arrays["faces_uv"] = np.concatenate([arrays["faces_uv"], np.array([(0, 1, 2, 3)], np.int32)])
+    for kind in ("part", "material"):
+        arrays[kind] = np.append(arrays[kind], np.int32(4))
+    np.savez(folder / "head.npz", **arrays)
+    header = json.loads((folder / "head.json").read_text())
+    header["parts"].append("hair")
+    header["materials"].append({**header["materials"][1], "name": "hair"})
+    (folder / "head.json").write_text(json.dumps(header))
+    shutil.copy(folder / "maps" / "eyes_albedo.png", folder / "maps" / "hair_albedo.png")
+    return folder
+
+
+def check_scalp() -> None:
+    """What is painted under the hair of one goes with that hair, and with no other: Dora's on the crown, Carl's on the
+    back of the head. Rows of a map go down from the crown, its columns around from the nose."""
+    his, hers = np.tile(RED, (16, 16, 1)), np.tile(BLUE, (16, 16, 1))
+    his[7:9, 7:9], hers[:2] = GREEN, BLACK
+    lids = ((0.0, 0.11, 0.0, 0.04, 0.0, 0.04), (0.0, 0.0, 0.14, 0.05, 0.05, 0.0))
+    heads = []
+    for name, lid, colours in zip(("carl", "dora"), lids, (his, hers), strict=True):
+        assert bpy.ops.idto3d.import_head(filepath=str(write_haired(name, lid, colours))) == {"FINISHED"}
+        heads.append(bpy.context.object)
+    carl, dora = heads
+    dora.select_set(True)
+    carl.select_set(True)
+    bpy.context.view_layer.objects.active = carl
+    assert bpy.ops.idto3d.blend_people() == {"FINISHED"}
+    made = bpy.context.object
+    made.idto3d_blend.people[1].skin = 1.0
+    # On the nose, the back of the head and the crown: her skin, his hair, and his skin in the colour of hers.
+    wanted = {"0": (BLUE, GREEN, BLUE), "1": (BLUE, BLUE, BLACK), "NONE": (BLUE, BLUE, BLACK)}
+    for hair, expected in wanted.items():
+        made.idto3d_blend.hair = hair
+        seen = spots(made.data.materials[0].node_tree.nodes.active.image)
+        assert np.abs(seen - expected).max() <= 2, (hair, seen)
+        # Nodes know no tone: how much of hers there is.
+        node = next(n for n in made.data.materials[0].node_tree.nodes if "idto3d_share_of_places" in n)
+        much = spots(node.image)[:, 0] / 255.0
+        assert np.abs(much - ((1.0, 0.0, 0.0) if hair == "0" else (1.0, 1.0, 1.0))).max() < 0.02, (hair, much)
+    made.idto3d_blend.hair = "0"
+    check_saved(made)
+    assert bpy.ops.idto3d.finish_blend() == {"FINISHED"}
+    picture = next(image for image in naming.images(made) if image.get(naming.ROLE) == "skin_albedo")
+    assert np.abs(spots(picture) - wanted["0"]).max() <= 2, spots(picture)
+    assert not [image for image in bpy.data.images if image.size[0] in (128, 256)], "pictures of the preview are left"
+
+
+def check_saved(made: Any) -> None:
+    """Its pictures are in the file that is saved while the sliders stand."""
+    before = [spots(image) for image in blend_materials.own_pictures(made)]
+    bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "mixed.blend"), copy=True)
+    with bpy.data.libraries.load(str(WORK / "mixed.blend"), link=True) as (there, here):
+        here.objects = [name for name in there.objects if name == made.name]
+    after = [spots(image) for image in blend_materials.own_pictures(here.objects[0])]
+    assert len(before) > 1 and np.abs(np.subtract(before, after)).max() <= 2, (before, after)
+    bpy.data.libraries.remove(here.objects[0].library)
+
+
+def spots(image: Any) -> np.ndarray:
+    """(3,3) 0..255 the colours at the nose, the back of the head and the crown."""
+    width, height = image.size
+    pixels = 255 * np.array(image.pixels[:]).reshape(height, width, 4)[..., :3]
+    return np.array([pixels[height // 2 - 1, 0], pixels[height // 2 - 1, width // 2], pixels[-1, width // 2]])
+
+
 def check_shadow(material: Any) -> None:
     """The floor under a roof of hair gets a good part of the sun, and cameras see nothing of that in the roof."""
     scene = bpy.data.scenes.new("shadow")
@@ -281,6 +365,7 @@ def main() -> None:
     check_polls.draw_all_panels()
     begun = time.perf_counter()
     check_made(made, anna, ben)
+    check_scalp()
     idto3d_blender.unregister()
     blender_session.leave(seconds=round(time.perf_counter() - begun, 2))
 

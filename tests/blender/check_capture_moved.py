@@ -5,14 +5,17 @@
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import bpy
+import numpy as np
 from mathutils import Quaternion, Vector
 
 import idto3d_blender
 from idto3d_blender.head import carrier, hand_over, separate
 from tests.blender import blender_session
+from tests.blender.blender_session import refused
 from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp, turned
 
 
@@ -101,10 +104,114 @@ def check_rig_by_hand(head: Any) -> None:
     jaw = head.parent.pose.bones["jaw"]
     jaw.rotation_euler.x = 0.2
     jaw.keyframe_insert("rotation_euler", frame=30)
+    own = curve_of(head.parent, "jaw")
+    own.modifiers.new("ENVELOPE").control_points.add(30.0).max = 2.0
+    own.modifiers.new("GENERATOR").coefficients, own.mute = (0.5, 0.25), True
     assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
     jaw.rotation_euler.x = 0.0
+    own = curve_of(head.parent, "jaw")
+    envelope, generator = own.modifiers
+    assert own.mute and envelope.control_points[0].max == 2.0 and tuple(generator.coefficients) == (0.5, 0.25)
+    own.mute = False
+    while own.modifiers:
+        own.modifiers.remove(own.modifiers[0])
     at_frame(30)
     assert abs(jaw.rotation_euler.x - 0.2) < 1e-4
+
+
+def curve_of(rig: Any, bone: str) -> Any:
+    """That turns a bone about its X axis."""
+    curves = hand_over.curves_of(rig.animation_data)
+    return next(c for c in curves if c.data_path.startswith(f'pose.bones["{bone}"].rotation') and c.array_index == 0)
+
+
+def check_rig_by_strip(new: Callable[[str], Any]) -> None:
+    """A way in a strip of its own, in one with the take, or in a meta strip: none stops as the head gets a rig. What
+    makes it go round, and how a strip's own curves fade it in, is not lost on the way to the bones."""
+    for kind in ("own", "together", "meta"):
+        head = new(kind)
+        plain()
+        assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+        empty = head.parent
+        data = empty.animation_data
+        taken = (data.action, getattr(data, "action_slot", None))
+        if kind != "together":
+            data.action = None
+        for frame, x in ((1, 0.0), (21, 2.0)):
+            empty.location.x = x
+            empty.keyframe_insert("location", frame=frame)
+        for curve in hand_over.curves_of(data):
+            if curve.data_path == "location":
+                curve.modifiers.new("CYCLES")
+        strip = push_down(data)
+        strip.use_animated_influence = True
+        for frame, influence in ((1, 0.0), (41, 1.0)):
+            strip.influence = influence
+            strip.keyframe_insert("influence", frame=frame)
+        if kind != "together":
+            data.action = taken[0]
+            if taken[1] is not None:
+                data.action_slot = taken[1]
+        if kind == "meta":
+            in_meta(head, empty)
+        before = ways(empty)
+        assert np.ptp(before) > 0.5, "it does not go"
+        assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+        assert np.abs(np.subtract(ways(empty), before)).max() < 1e-4, (kind, ways(empty), before)
+        at_frame(13)
+        assert abs(empty.matrix_world.to_euler().z) < 1e-4, "the take turns the empty and the bones"
+
+
+def check_strip(head: Any) -> None:
+    """The way of a head in a strip that fades in goes over to the empty that it hangs on as it is."""
+    walk(head)
+    data = head.animation_data
+    for curve in hand_over.curves_of(data):
+        curve.modifiers.new("CYCLES")
+    strip = push_down(data)
+    strip.use_animated_influence = True
+    for frame, influence in ((1, 0.0), (41, 1.0)):
+        strip.influence = influence
+        strip.keyframe_insert("influence", frame=frame)
+    data.nla_tracks.active = data.nla_tracks[0]
+    data.nla_tracks[0].select = strip.select = True
+    data.use_tweak_mode = True
+    refused(bpy.ops.idto3d.add_rig, "tweak mode")
+    data.use_tweak_mode = False
+    strip.frame_end = 120
+    before = ways(head)
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and head.parent.parent is not None
+    assert np.abs(np.subtract(ways(head), before)).max() < 1e-4, (ways(head), before)
+
+
+def push_down(data: Any) -> Any:
+    """The active action becomes a strip."""
+    action, slot = data.action, getattr(data, "action_slot", None)
+    data.action = None
+    strip = data.nla_tracks.new().strips.new("way", 1, action)
+    if slot is not None:
+        strip.action_slot = slot
+    return strip
+
+
+def in_meta(head: Any, empty: Any) -> None:
+    """Make a meta strip of what is selected of the empty."""
+    bpy.context.view_layer.objects.active = empty
+    empty.select_set(True)
+    area = bpy.context.window.screen.areas[0]
+    area.type = "NLA_EDITOR"
+    with bpy.context.temp_override(area=area, region=area.regions[-1]):
+        assert bpy.ops.nla.meta_add() == {"FINISHED"}
+    assert empty.animation_data.nla_tracks[-1].strips[0].type == "META"
+    bpy.context.view_layer.objects.active = head
+
+
+def ways(obj: Any) -> list[float]:
+    out = []
+    for frame in (1, 6, 11, 16, 21, 31, 60, 100):
+        at_frame(frame)
+        out.append(obj.matrix_world.translation.x)
+    return out
 
 
 def walk(head: Any) -> None:
@@ -136,6 +243,8 @@ def main() -> None:
     check_moved(new_head("walker"))
     check_by_hand(new_head("hand"))
     check_rig_by_hand(new_head("later"))
+    check_strip(new_head("strip"))
+    check_rig_by_strip(new_head)
     idto3d_blender.unregister()
     blender_session.leave()
 

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -22,7 +23,7 @@ from idto3d_blender.jobs import packs, setup_backend
 from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs.backend_process import BackendProcess, child_environment
 from idto3d_blender.jobs.job import Launch, Warm
-from idto3d_blender.match import lens, pump, session
+from idto3d_blender.match import lens, operators_pins, overlay, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
 from idto3d_blender.ui.properties import settings
@@ -203,6 +204,47 @@ def check_refused(obj: Any) -> None:
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
 
 
+def check_busy(scene: Any, obj: Any) -> None:
+    """Pins move the mesh that a head is matched with, and its photos have keys: nothing else remakes it meanwhile,
+    whichever scene is shown."""
+    ops, other = bpy.ops.idto3d, bpy.data.scenes.new("other")
+    other.collection.objects.link(obj)
+    copy = copy_of(obj, linked=False)
+    for shown in (scene, other):
+        bpy.context.window.scene = shown
+        blender_session.select(obj)
+        for operator in (ops.cut_neck, ops.change_density, ops.separate_parts, ops.add_rig, ops.multires_base):
+            refused(operator, "Leave the match first")
+        refused(ops.mirror_keys, "Leave the match first")
+        refused(ops.export, "Leave the match first")
+    bpy.context.window.scene = scene
+    blender_session.select(copy)
+    obj.select_set(True)
+    refused(ops.blend_people, "Leave the match first")
+    bpy.data.objects.remove(copy)
+    bpy.data.scenes.remove(other)
+    blender_session.select(obj)
+
+
+def check_handle(scene: Any, obj: Any, match: session.Match) -> None:
+    """A click on a handle takes hold of its pin, although that wants it elsewhere: no place has two pins in a photo."""
+    number = stage.cameras(scene)[0][stage.KEY]
+    pin = obj.idto3d_match.pins.add()
+    assert match.corners is not None and match.weights is not None
+    pin.photo, pin.corners, pin.weights = number, match.corners[0].tolist(), match.weights[0].tolist()
+    pin.pixel = (1, 1)
+    pinhole = stage.pinhole_of(stage.cameras(scene)[0])[0]
+    frame: Any = SimpleNamespace(photo=number, pinhole=pinhole, to_region=np.asarray, to_photo=tuple)
+    context: Any = SimpleNamespace(preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)))
+    at = pinhole.project(overlay.places(obj, match.corners[:1], match.weights[:1]))[0][0]
+    found = operators_pins.find(context, obj, frame, at)
+    assert found is not None and found[0] == len(obj.idto3d_match.pins) - 1, "a second pin on the handle"
+    pin.photo = number + 1
+    found = operators_pins.find(context, obj, frame, at)
+    assert found is not None and found[0] == -1, "the pin of another photo"
+    obj.idto3d_match.pins.remove(len(obj.idto3d_match.pins) - 1)
+
+
 def check_deleted(obj: Any, before: tuple[float, ...]) -> None:
     """A match is left although its head is gone, or the keys of its photos: then sliders move it again."""
     assert bpy.ops.idto3d.match() == {"FINISHED"} and obj.show_only_shape_key
@@ -236,6 +278,7 @@ def main() -> None:
     shown = check_polls.draw_all_panels()
     assert bpy.context.object == obj and "idto3d.match_leave" in shown
     assert not {"idto3d.reset_expressions", "idto3d.cut_neck", "idto3d.add_rig"} & set(shown)
+    check_busy(scene, obj)
     check_cameras(scene, obj)
 
     fake = str(Path(__file__).with_name("fake_pins.py"))
@@ -284,6 +327,14 @@ def main() -> None:
     refused(lambda: bpy.ops.idto3d.pin_drag(start=(1, 1), pixel=(2, 2)), "no skin")
     assert np.array_equal(key_places(obj), last) and len(obj.idto3d_match.pins) == 1
     assert tuple(obj.idto3d_match.pins[0].pixel) == (150, 100)
+
+    # a pin is taken hold of where it is; one that there is not is told
+    assert bpy.ops.idto3d.pin_drag(start=(150.3, 99.8), pixel=(160, 100)) == {"FINISHED"}
+    assert [tuple(pin.pixel) for pin in obj.idto3d_match.pins] == [(160, 100)], "a second pin on the first"
+    assert bpy.ops.idto3d.pin_drag(start=(160, 100), pixel=(150, 100)) == {"FINISHED"}
+    refused(lambda: bpy.ops.idto3d.pin_drag(pin=1, pixel=(150, 100)), "no such pin")
+    assert np.allclose(key_places(obj), last, atol=1e-6) and len(obj.idto3d_match.pins) == 1
+    check_handle(scene, obj, match)
 
     # photos anew: the map changes, the head's own folder does not
     assert bpy.ops.idto3d.match_project(wait=True) == {"FINISHED"}

@@ -274,11 +274,15 @@ def check_in_the_way(ben: Any) -> None:
     assert not beside.hide_render and not beside.hide_get() and not around.hide_render and around.hide_get()
     # Deleted with its collection, as in the Outliner: the cross beside the button still gives back what it changed.
     scene, frames = bpy.context.scene, (bpy.context.scene.frame_start, bpy.context.scene.frame_end)
+    own = bpy.data.objects.new("own", bpy.data.cameras.new("own"))
+    scene.collection.objects.link(own)
+    scene.camera = own
     assert bpy.ops.idto3d.turntable(frames=77) == {"FINISHED"} and beside.hide_render
     (ours,) = [one for one in scene.collection.children if own_collection.is_ours(one, turntable.KIND)]
     bpy.data.batch_remove([*filter(None, (obj.data for obj in ours.objects)), *ours.objects, ours])
     assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"} and not beside.hide_render
-    assert (scene.frame_start, scene.frame_end) == frames
+    assert (scene.frame_start, scene.frame_end) == frames and scene.camera == own
+    bpy.data.cameras.remove(own.data)
     refused(bpy.ops.idto3d.remove_turntable, "no turntable")
     for obj in (beside, around, ground, far, walls):
         bpy.data.objects.remove(obj)
