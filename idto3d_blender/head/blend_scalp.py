@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 SIDE = 128  # of the maps of cover: the border of hair is soft
 _AWAY = 0.08  # metres within which hair before the skin hides it
 _NEAR = 0.016  # metres from hair to skin that it leaves alone
-_covers: dict[tuple[int, str], Floats] = {}
+_covers: dict[int, dict[str, Floats]] = {}  # of a head's mesh, by the role of its materials
 
 
 def shares(heads: Sequence[Any], role: str, given: Sequence[float], donor: Any) -> list[Any]:
@@ -45,27 +45,26 @@ def tinted(heads: Sequence[Any], role: str, given: Sequence[float], donor: Any, 
 
 def _known(heads: Sequence[Any], role: str) -> list[Floats]:
     """The covers (S,S,1) of a material of all heads; none at all where no hair hides it."""
-    found = [_covers.get(_key(head, role)) for head in heads]
+    found = [_covers.get(head.data.session_uid, {}).get(role) for head in heads]
     bare = np.zeros((SIDE, SIDE, 1), np.float32)
     return [bare if one is None else one for one in found] if any(one is not None for one in found) else []
 
 
 def roles(heads: Sequence[Any]) -> set[str]:
     """Of the materials of skin, some of which hair may hide."""
-    return {role for head in heads for role in _slots(head)}
+    return {role for head in heads for role in _covers[head.data.session_uid]}
 
 
 def learn(heads: Sequence[Any]) -> Steps[None]:
-    """Steps to what `shares` needs of these heads; what is known already is not looked up again."""
-    slots = [(head, role, slot) for head in heads for role, slot in _slots(head).items()]
-    wanted = [(head, role, slot) for head, role, slot in slots if _key(head, role) not in _covers]
-    for n, (head, role, slot) in enumerate(wanted):
-        found = _cover(_Skin(head, slot), _hair(head))
-        _covers[_key(head, role)] = yield from scaled(found, n / len(wanted), (n + 1) / len(wanted))
-
-
-def _key(head: Any, role: str) -> tuple[int, str]:
-    return head.data.session_uid, role
+    """Steps to what `shares` and `roles` need of these heads; what is known already is not looked up again."""
+    wanted = [(head, _slots(head)) for head in heads if head.data.session_uid not in _covers]
+    done, step = 0.0, 1.0 / max(sum(len(slots) for _, slots in wanted), 1)
+    for head, slots in wanted:
+        own = {}
+        for role, slot in slots.items():
+            own[role] = yield from scaled(_cover(_Skin(head, slot), _hair(head)), done, done + step)
+            done += step
+        _covers[head.data.session_uid] = own
 
 
 def _slots(head: Any) -> dict[str, int]:

@@ -2,6 +2,7 @@
 """The arithmetic of mixing people: shares, shapes, hair carried to another head, pictures. No bpy."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,11 +52,16 @@ def _bare(cover: Array) -> Array:
 
 def stretched(field: Array, height: int, width: int) -> Array:
     """A field (h,w,C), between whose middles of texels is interpolated, at another size."""
-    rows, columns = (
-        np.stack([np.interp((np.arange(new) + 0.5) / new, (np.arange(old) + 0.5) / old, one) for one in np.eye(old)], 1)
-        for old, new in zip(field.shape, (height, width), strict=False)
-    )
-    return np.stack([rows @ channel @ columns.T for channel in np.moveaxis(field, 2, 0)], 2).astype(np.float32)
+    rows, columns = _between(field.shape[0], height), _between(field.shape[1], width)
+    down = (rows @ field.reshape(len(field), -1)).reshape(height, *field.shape[1:])
+    return np.matmul(columns, down)
+
+
+@lru_cache(maxsize=16)
+def _between(old: int, new: int) -> Array:
+    """(new,old) linear interpolation of values in the middles of texels, kept for sliders."""
+    places = [(np.arange(count) + 0.5) / count for count in (new, old)]
+    return np.stack([np.interp(*places, one) for one in np.eye(old)], 1).astype(np.float32)
 
 
 def mixed(arrays: Sequence[Array], weights: Sequence[Any]) -> Array:
