@@ -60,8 +60,8 @@ def stretched(field: Array, height: int, width: int) -> Array:
 @lru_cache(maxsize=16)
 def _between(old: int, new: int) -> Array:
     """(new,old) linear interpolation of values in the middles of texels, kept for sliders."""
-    places = [(np.arange(count) + 0.5) / count for count in (new, old)]
-    return np.stack([np.interp(*places, one) for one in np.eye(old)], 1).astype(np.float32)
+    to, given = ((np.arange(count) + 0.5) / count for count in (new, old))
+    return np.stack([np.interp(to, given, one) for one in np.eye(old)], 1).astype(np.float32)
 
 
 def mixed(arrays: Sequence[Array], weights: Sequence[Any]) -> Array:
