@@ -331,9 +331,8 @@ def test_a_face_found_again_while_lids_close_looks_where_it_did(starter: HeadMod
     shapes[4, _BLINKS] = 0.8
     times = np.arange(6) / RATE
     track = Track(times, np.tile(points, (6, 1, 1)), np.zeros((6, 478)), seen, (640, 480))
-    take = read_track(
-        starter, SilentNets(), ScriptedMotion(shapes), track, starter.neutral.astype(float), lambda *_: None
-    )  # type: ignore[arg-type]
+    scripted: tuple[Any, Any] = SilentNets(), ScriptedMotion(shapes)
+    take = read_track(starter, *scripted, track, starter.neutral.astype(float), lambda step, steps: None)
     np.testing.assert_allclose(take.shapes[3:, out], 0.5)
 
 
