@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from idto3d.capture.gaze import gaze_of_shapes, neutral_irises, shapes_of_gaze
 from idto3d.capture.motion import FEATURES, FILE, features, load_motion
 from idto3d.capture.person import person_of, vertices_of_head
-from idto3d.capture.read import read_track, with_gaze
+from idto3d.capture.read import _BLINKS, read_track, with_gaze
 from idto3d.capture.run import capture
 from idto3d.capture.shapes import arkit_of_model, model_of_arkit
 from idto3d.capture.solve import Lens, Pose, project
@@ -307,6 +307,33 @@ def test_while_lids_close_the_gaze_stays() -> None:
     got, eyes = with_gaze(shapes)
     np.testing.assert_allclose(got[:, SHAPES.index("eyeLookOutLeft")], [0.5, 0.5, 0.2])
     np.testing.assert_allclose(np.degrees(eyes[:, 0, 0]), TURN * np.array([0.5, 0.5, 0.2]))
+
+
+class ScriptedMotion:
+    """Reads the shapes (T,52) that it was given, one row after the other."""
+
+    def __init__(self, shapes: Array) -> None:
+        self._rows = iter(shapes)
+
+    def shapes(self, features: Array) -> Array:
+        return next(self._rows)
+
+
+def test_a_face_found_again_while_lids_close_looks_where_it_did(starter: HeadModel) -> None:
+    person, lens = person_of(starter, starter.neutral.astype(float)), Lens(900.0, np.array([319.5, 239.5]))
+    points, pose = np.zeros((478, 2)), Pose(np.eye(3), np.array([0.0, 0.0, -0.6]))
+    points[person.index] = project(person.neutral, person, pose, lens)
+    points[468:] = project(neutral_irises(person), person, pose, lens)
+    seen = np.array([True, True, True, True, False, True])
+    shapes = np.zeros((5, 52))
+    out = SHAPES.index("eyeLookOutLeft")
+    shapes[3, [out, SHAPES.index("eyeLookInRight")]] = 0.5
+    shapes[4, _BLINKS] = 0.8
+    times = np.arange(6) / RATE
+    track = Track(times, np.tile(points, (6, 1, 1)), np.zeros((6, 478)), seen, (640, 480))
+    scripted: tuple[Any, Any] = SilentNets(), ScriptedMotion(shapes)
+    take = read_track(starter, *scripted, track, starter.neutral.astype(float), lambda step, steps: None)
+    np.testing.assert_allclose(take.shapes[3:, out], 0.5)
 
 
 def test_the_request(tmp_path: Path) -> None:

@@ -120,6 +120,18 @@ def test_eyes_of_few_pixels_are_not_laid_on(model: HeadModel) -> None:
         assert bool(laid.any()) == shows
 
 
+def test_each_eye_counts_by_its_own_pixels(model: HeadModel) -> None:
+    """Of a face that is turned, the far eye has fewer."""
+    face, _, _ = eyes(model)
+    rings = [list(ring) for _, ring in IRIS]
+    shown = replace(
+        face, landmarks=face.landmarks.copy(), to_picture=np.diag([8.0, 8.0, 1.0])[:2]
+    )  # irises of 3 pixels
+    shown.landmarks[rings[0]] = CENTRES[0] + 0.2 * (face.landmarks[rings[0]] - CENTRES[0])
+    near, far = (open_eyes(shown)[tuple(c.astype(int)[::-1])] for c in (CENTRES[1], CENTRES[0]))
+    assert near > 0.95 and far == 0
+
+
 def test_a_highlight_is_not_the_iriss_colour(model: HeadModel) -> None:
     np.testing.assert_allclose(measured(eyes(model, glint=True)).profile[3:-2], np.tile(BLUE, (BINS - 5, 1)), rtol=0.1)
 

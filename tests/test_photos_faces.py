@@ -244,7 +244,7 @@ def test_read_faces_reports_each_photo(tmp_path: Path) -> None:
 
 def test_photos_of_one_name_are_told_apart(tmp_path: Path) -> None:
     files = [tmp_path / folder / "me.png" for folder in ("one", "two", "three")]
-    photos = astronaut(), astronaut()[:, ::-1], astronaut()[:400]
+    photos = astronaut(), astronaut()[:, ::-1], moved("mouth")
     for file, image in zip(files, photos, strict=True):
         file.parent.mkdir()
         Image.fromarray(image).save(file)
@@ -280,15 +280,28 @@ def test_of_a_photo_in_several_sizes_and_formats_the_largest_is_used(tmp_path: P
     assert "half.jpg is the same photo as whole.png" in twice[0] and "again.webp" in twice[1] and len(notices) == 2
 
 
+def test_a_cropped_photo_is_no_second_one(tmp_path: Path) -> None:
+    low, high = np.percentile(align.apply(align.invert(face().to_picture), face().landmarks), (0, 100), axis=0)
+    around = (high - low) * [0.3, 0.4]
+    (left, top), (right, bottom) = np.rint(low - around).astype(int), np.rint(high + around).astype(int)
+    crop = Image.fromarray(astronaut()[top:bottom, left:right])
+    crop.resize((crop.width * 3 // 4, crop.height * 3 // 4), Image.Resampling.LANCZOS).save(tmp_path / "crop.jpg")
+    Image.fromarray(astronaut()).save(tmp_path / "whole.png")
+    found, notices = read_faces([tmp_path / "crop.jpg", tmp_path / "whole.png"], nets())
+    assert [f.name for f in found] == ["whole.png"] and len(notices) == 1
+    assert "crop.jpg is the same photo as whole.png" in notices[0].message
+
+
 def moved(how: str) -> np.ndarray:
-    """The astronaut, another moment: by a hundredth of the face's height the whole head has moved, or a corner of the
-    mouth."""
+    """The astronaut, another moment: by a hundredth of the face's height the middle of the face, as the head turns, or
+    a corner of the mouth has moved."""
     image, points = astronaut(), align.apply(align.invert(face().to_picture), face().landmarks)
-    by = 0.01 * float(np.linalg.norm(points[CHIN] - points[FOREHEAD]))
+    tall = float(np.linalg.norm(points[CHIN] - points[FOREHEAD]))
+    mark, reach = {"head": (4, 0.25), "mouth": (61, 0.06)}[how]
     rows, columns = np.mgrid[: len(image), : image.shape[1]].astype(np.float32)
-    near = np.exp(-((columns - points[61, 0]) ** 2 + (rows - points[61, 1]) ** 2) / (2 * (6 * by) ** 2))
-    across = (columns + by * (1.0 if how == "head" else near)).astype(np.float32)
-    return cv2.remap(image, across, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    squared = (columns - points[mark, 0]) ** 2 + (rows - points[mark, 1]) ** 2
+    across = columns + 0.01 * tall * np.exp(-squared / (2 * (reach * tall) ** 2))
+    return cv2.remap(image, across.astype(np.float32), rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 @pytest.mark.parametrize("how", ["head", "mouth"])
@@ -303,6 +316,6 @@ def test_photos_that_end_at_the_forehead_are_told_unless_another_goes_on(tmp_pat
     y = align.apply(align.invert(face().to_picture), face().landmarks)[FOREHEAD, 1]
     whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
     Image.fromarray(astronaut()).save(whole)
-    Image.fromarray(astronaut()[int(y) :]).save(cut)
+    Image.fromarray(moved("mouth")[int(y) :]).save(cut)  # another moment
     assert [n.code for n in read_faces([cut], nets())[1]] == ["W_HAIR_CUT"]
     assert read_faces([cut, whole], nets())[1] == []

@@ -85,17 +85,19 @@ def read_track(
         scores[row] = read_shapes(track.points[row], nets)
     person = person_of(model, person_in_video(model, track, scores) if vertices is None else vertices)
     person, lens = calibrate(person, track, scores)
-    values, angles = np.zeros((len(track.times), len(SHAPES))), np.zeros((len(track.times), 3))
+    table = np.zeros((len(track.times), len(SHAPES) + 9))
+    values, angles = np.zeros((len(rows), len(SHAPES))), np.zeros((len(rows), 3))
     last, pose = -np.inf, None
     for step, row in enumerate(rows):
         told(len(rows) + step, 2 * len(rows))
         before = pose if track.times[row] - last <= _GAP else None
         last = track.times[row]
         pose = pose_of(person, lens, track.points[row], track.depth[row], scores[row], before).pose
-        values[row] = motion.shapes(features(person, lens, pose, track.points[row], scores[row]))
-        angles[row] = pose.angles
-    shapes, eyes = with_gaze(np.clip(values - at_rest(values[rows]), 0.0, 1.0))
-    return take_of(track.times - track.times[0], np.c_[shapes, angles, eyes.reshape(-1, 6)], track.seen)
+        values[step] = motion.shapes(features(person, lens, pose, track.points[row], scores[row]))
+        angles[step] = pose.angles
+    shapes, eyes = with_gaze(np.clip(values - at_rest(values), 0.0, 1.0))
+    table[rows] = np.c_[shapes, angles, eyes.reshape(-1, 6)]
+    return take_of(track.times - track.times[0], table, track.seen)
 
 
 def calibrate(person: Person, track: Track, scores: Array) -> tuple[Person, Lens]:

@@ -166,7 +166,8 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
 
 
 def open_eyes(face: Face) -> Array:
-    """(S,S) float32 0..1: between the lids of eyes that are open, away from lashes and skin."""
+    """(S,S) float32 0..1: between the lids of eyes that are open and not too small in the photo, away from lashes and
+    skin."""
     size = len(face.picture)
     open_ = np.zeros((size, size), np.float32)
     for eye, outline in zip(IRIS, EYES, strict=True):
@@ -174,8 +175,9 @@ def open_eyes(face: Face) -> Array:
         _, radius = iris_of(face.landmarks, eye)
         if _opening(inside, radius) < CLOSED:
             continue
+        fine = ramp(radius / face.enlarged, SMALLEST, ENOUGH_RADIUS)
         depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-        open_ = np.maximum(open_, np.clip((depth - LASHES * radius) / (0.15 * radius), 0, 1))
+        open_ = np.maximum(open_, fine * np.clip((depth - LASHES * radius) / (0.15 * radius), 0, 1))
     return open_ * face.inside
 
 
@@ -206,15 +208,11 @@ def lay_photo_on_eyes(
     out = painted
     for k in np.argsort(weights):
         face, photo = faces[k], photos[k]
-        _, radius = iris_of(face.landmarks, IRIS[0])
-        fine = ramp(radius / face.enlarged, SMALLEST, ENOUGH_RADIUS)
-        if not fine:
-            continue
         level = _level(face, photo)
         at = texels.at(np.c_[photo.pixel, photo.height, photo.facing])
         clear, white = unmirrored(face, photo.linear)
         own = replace(photo, usable=open_eyes(face) * clear)
-        weight = seen_weights(own, at[:, :2], at[:, 2], at[:, 3]) * fine
+        weight = seen_weights(own, at[:, :2], at[:, 2], at[:, 3])
         colour = sample(photo.linear, at[:, :2]) / level.astype(np.float32)
         grey = colour @ LUMINANCE.astype(np.float32)
         colour *= np.minimum(1.0, GLARE / np.maximum(grey, 1e-3))[:, None]

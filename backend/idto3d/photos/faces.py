@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ from .landmarks import CHIN, FOREHEAD, MESH, describe
 from .load import Notice, Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
-from .picture import CloseUp, close_up, frame, inside, is_grey, unlikeness
+from .picture import CloseUp, close_up, frame, inside, is_grey, lay_over, unlikeness
 from .search import Candidate, beside, search
 
 _T = TypeVar("_T")
@@ -35,8 +36,9 @@ _TURNED = 40.0
 _HAIR = 0.15
 # Share of the mesh's landmarks beyond the photo above which its edge cuts the face; tight portraits have .02.
 _CUT = 0.05
-# `unlikeness` of one photo saved twice. On 20 photographs, JPEGs of quality 85 had up to .04, 19 of 20 of half the size
-# up to .042; lids, brows, lips, jaw or head that moved by a hundredth of the face's height .12 or more.
+# `unlikeness` of one photo saved twice. On 20 photographs, JPEGs of quality 85, copies of half the size and crops had
+# up to .06, 19 of 20 crops of half the size, too; lids, brows, lips, jaw or a turn that moved by a hundredth of the
+# face's height .1 or more, two photos of one person 1.8 or more.
 _RESAVED = 0.08
 # A detector's score above which there is a face, even if its landmarks cannot be trusted.
 _SURELY_A_FACE = 0.7
@@ -187,9 +189,9 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
     """The faces of one person's photos, one per usable photo, and all notices.
 
     A photo that cannot be used, E_FACE_COVERED where something lies over its mouth, E_PHOTO_TWICE for another one saved
-    again, is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used, the first one's
-    UserError is raised. Of one photo in several sizes the largest is used. E_PHOTO_MISSING when no photo is given.
-    W_HAIR_CUT when none goes over the forehead. Faces are called by `photo_names`.
+    again or cropped, is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used, the first
+    one's UserError is raised. Of one photo in several sizes the largest is used. E_PHOTO_MISSING when no photo is
+    given. W_HAIR_CUT when none goes over the forehead. Faces are called by `photo_names`.
     """
     if not paths:
         raise UserError("E_PHOTO_MISSING", "No photo was given.", "Choose at least one.")
@@ -221,15 +223,12 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
 
 
 def _is_resaved(one: Face, other: Face) -> bool:
-    """Whether two faces are of one photo, copied or saved in another size, format or quality. Its landmarks would err
-    alike and count as if they erred independently."""
-    if one.file is None or other.file is None:
-        return False
-    # The whole photos laid over each other: faces that have moved or changed between two shots stay apart.
-    scale = np.array([other.file.width / one.file.width, other.file.height / one.file.height])
-    photo = np.c_[np.diag(scale), (scale - 1) / 2]
-    back = align.compose(align.compose(one.to_picture, align.invert(photo)), align.invert(other.to_picture))
-    return unlikeness(one.picture, one.inside, one.landmarks, other.picture, back) < _RESAVED
+    """Whether two faces are of one photo, copied, cropped or saved in another size, format or quality. Its landmarks
+    would err alike and count as if they erred independently."""
+    near = align.similarity(other.landmarks[:MESH], one.landmarks[:MESH])
+    back = lay_over(one.picture, one.landmarks, other.picture, near)
+    both = one.inside & (cv2.warpAffine(other.inside.astype(np.float32), back, one.inside.shape[::-1]) > 0.5)
+    return unlikeness(one.picture, both, one.landmarks, other.picture, back) < _RESAVED
 
 
 def _pixels(face: Face) -> int:

@@ -19,6 +19,9 @@ _SIDE, _UP = 3.2, 0.15
 _LIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
 # Side of the pictures of a head, whose face is then 40 pixels high, and blur, at which they are compared.
 _COMPARED, _NOISE = 128, 1.0
+# Side of the pictures of a head at which they are laid over each other, blur there, steps, and the longest step: pixels
+# across and down, share of the size, radians.
+_LAID, _LAID_BLUR, _LAID_STEPS, _LAID_FARTHEST = 256, 1.5, 8, np.array([4.0, 4.0, 0.05, 0.05])
 # Side of the copy whose colours are tested; root mean square 0..1 of what lightness does not explain of them.
 # Photographs with little colour had 0.023, tinted ones up to 0.013 after strong compression.
 _COARSE, _COLOUR = 128, 0.016
@@ -85,6 +88,37 @@ def is_grey(picture: NDArray[np.uint8], within: NDArray[np.bool_]) -> bool:
     left = channels - powers @ np.linalg.lstsq(powers, channels, rcond=None)[0]
     least = min(_COLOUR, _COLOUR_OF_LIGHTNESS * float(np.sqrt((lightness**2).mean())))  # dark colours differ by less
     return bool(np.sqrt((left**2).sum(1).mean()) < least)
+
+
+def lay_over(picture: NDArray[np.uint8], points: Array, other: NDArray[np.uint8], back: Array) -> Array:
+    """(2,3) similarity that brings the pixels of another picture (T,T,3) of a head to those of a picture (S,S,3) with
+    landmarks points (478,2), so that the faces look most alike (Lucas and Kanade 1981); back (2,3): nearly that."""
+    share = _LAID / len(picture)
+    reduced = np.array([[share, 0, 0.5 * share - 0.5], [0, share, 0.5 * share - 0.5]])  # from edges, not centres
+    still = _blurred(np.asarray(cv2.resize(picture, (_LAID, _LAID), interpolation=cv2.INTER_AREA), np.uint8))
+    hull = cv2.convexHull(np.rint(align.apply(reduced, points[:MESH])).astype(np.int32))
+    rows, columns = np.nonzero(cv2.fillConvexPoly(np.zeros((_LAID, _LAID), np.uint8), hull, 1))
+    if not len(rows):
+        return back
+    middle = np.array([columns.mean(), rows.mean()])
+    right, down = columns - middle[0], rows - middle[1]
+    laid = align.compose(reduced, back)
+    for _ in range(_LAID_STEPS):
+        moved = _blurred(align.warp(other, laid, _LAID))
+        by_row, by_column = (np.gradient((still + moved) / 2, axis=axis)[rows, columns] for axis in (0, 1))
+        slopes = np.stack([by_column, by_row, by_column * right + by_row * down, by_row * right - by_column * down], 1)
+        off = (moved - still)[rows, columns]
+        weight = 1 / (1 + (off / (2 * np.median(np.abs(off)) + 1e-6)) ** 2)  # less where they differ, as by compression
+        found = np.linalg.lstsq(slopes * weight[:, None], off * weight, rcond=None)[0]
+        x, y, wider, turned = np.clip(found, -_LAID_FARTHEST, _LAID_FARTHEST)
+        step = np.array([[1 + wider, -turned, 0], [turned, 1 + wider, 0]])  # about the middle
+        step[:, 2] = middle + [x, y] - step[:, :2] @ middle
+        laid = align.compose(step, laid)
+    return align.compose(align.invert(reduced), laid)
+
+
+def _blurred(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(image.astype(np.float32) @ _LIGHTNESS, (0, 0), _LAID_BLUR), np.float32)
 
 
 def unlikeness(
