@@ -22,7 +22,9 @@ from idto3d.evaluate.table import Row, print_table
 from idto3d.evaluate.truth import SEEN, Truth, skin_apart, skin_errors
 from idto3d.fit.camera import PhotoCamera
 from idto3d.mesh.attach import Surface
+from idto3d.photos import read_photo
 from idto3d.training.regions import Skin
+from tests.test_photos_load import HEIC
 
 
 def _bumpy(seed: int, height: float) -> tuple[np.ndarray, np.ndarray]:
@@ -206,6 +208,18 @@ def test_a_photo_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     file.write_text(json.dumps({"ada": ["a.jpg", "b.jpg"]}))
     with pytest.raises(UserError, match=r"E_EVALUATE_PEOPLE.*b\.jpg"):
         evaluate_real(file, tmp_path)
+
+
+def test_photos_are_read_as_those_that_heads_are_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "b.jpg").write_bytes(HEIC)
+    recogniser = MagicMock()
+    recogniser.embed.return_value = None
+    monkeypatch.setattr("idto3d.evaluate.real.load_recogniser", lambda: recogniser)
+    file = tmp_path / "people.json"
+    file.write_text(json.dumps({"ada": ["a.jpg", "b.jpg"]}))
+    evaluate_real(file, tmp_path)
+    (image,) = recogniser.embed.call_args.args
+    assert image.shape == read_photo(tmp_path / "b.jpg").image.shape
 
 
 def test_the_reports_place_is_made_before_measuring(

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from ..arrays import Array
 from ..errors import UserError
+from ..photos import read_photo
 from .bundle_picture import read_glb, render
-from .recogniser import THRESHOLD, load_recogniser, read_photograph
+from .recogniser import THRESHOLD, as_shown, load_recogniser
 from .table import Row
 
 YAWS = (0, 30, -30)
@@ -87,10 +88,9 @@ def evaluate_real(people_file: Path, heads: Path) -> list[Score]:
 
 def _photograph(file: Path) -> NDArray[np.uint8]:
     try:
-        return read_photograph(file)
-    except OSError as error:
-        message = f"{file} cannot be read ({error.strerror or error})."
-        raise UserError("E_EVALUATE_PEOPLE", message, "Write where it is, as seen from the list.") from error
+        return as_shown(read_photo(file).image)
+    except UserError as error:
+        raise UserError("E_EVALUATE_PEOPLE", error.message, "Name a photo, as seen from the list.") from error
 
 
 def print_scores(scores: list[Score]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..arrays import Array
 from ..errors import UserError
@@ -60,8 +60,8 @@ def load_recogniser() -> Recogniser:
     )
 
 
-def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """(H,W,3) as the recogniser is shown photographs: upright, of moderate size."""
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    return np.array(image)
+def as_shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A photograph (H,W,3) as the recogniser is shown it: of moderate size."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    return np.array(picture)
