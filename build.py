@@ -283,15 +283,17 @@ def test_gui(blender: str) -> int:
 
 
 def test() -> int:
-    """Linter, type checker and all tests; each runs even where the one before found something. Blender's tests run
-    beside the others, and are told of at the end."""
+    """Linter, formatter, type checker and all tests; each runs even where the one before found something. Blender's
+    tests run beside the others, and are told of at the end."""
     backend, blenders = backend_environment(), [bpy_environment(version) for version in BPY_VERSIONS]
     ensure(backend, *blenders)
     pythons = os.pathsep.join(str(blender.python()) for blender in blenders)
     env = {"PYTHONPATH": str(ROOT / "backend"), "IDTO3D_BPY_PYTHONS": pythons, "OMP_WAIT_POLICY": "PASSIVE"}
     os.chdir(ROOT)
     began, ends = time.monotonic(), dict[str, int]()
-    in_blender, *others = "pytest tests/blender", "ruff check .", "mypy", "pytest --ignore=tests/blender"
+    in_blender, *others = (
+        "pytest tests/blender", "ruff check .", "ruff format --check .", "mypy", "pytest --ignore=tests/blender",
+    )  # fmt: skip
 
     def command(line: str) -> list[str | Path]:
         return [backend.python(), "-m", *line.split()]

@@ -33,7 +33,7 @@ def bulged(model: HeadModel, height: float) -> Array:
     """(P,3): a dent or bulge of the person's left cheek that no mode has."""
     at = LandmarkModel.of(model).neutral
     cheek = at[np.argmin(np.linalg.norm(at - at.mean(0) - [0.035, -0.02, 0.02], axis=1))]
-    near = np.exp(-(np.linalg.norm(model.neutral - cheek, axis=1) / 0.02) ** 2)
+    near = np.exp(-((np.linalg.norm(model.neutral - cheek, axis=1) / 0.02) ** 2))
     return height * near[:, None] * np.array([0.8, 0.0, 0.6])
 
 
@@ -83,10 +83,8 @@ def test_one_landmark_far_off_makes_no_dent(starter: HeadModel, far: float) -> N
     face = face_of(starter, camera_of(starter, 10), starter.neutral.astype(np.float64))
     landmarks = face.landmarks.copy()
     landmarks[50, 0] += far
-    fits = [fit_landmarks(starter, [f]) for f in (face, replace(face, landmarks=landmarks))]
-    (good, _), (bad, _) = free_form(starter, [face], fits[0]), free_form(
-        starter, [replace(face, landmarks=landmarks)], fits[1]
-    )
+    faces = (face, replace(face, landmarks=landmarks))
+    good, bad = (free_form(starter, [f], fit_landmarks(starter, [f]))[0] for f in faces)
     assert np.linalg.norm(bad - good, axis=1).max() < 0.0005
 
 
@@ -138,7 +136,7 @@ def test_the_correction_brings_landmarks_to_where_the_photo_has_them(starter: He
     at = LandmarkModel.of(starter)
     calm = starter.neutral.astype(np.float64)
     corner = at.neutral[list(at.index).index(291)]
-    odd = 0.004 * np.exp(-(np.linalg.norm(calm - corner, axis=1) / 0.015) ** 2)[:, None] * [0.3, -0.3, 0.9]
+    odd = 0.004 * np.exp(-((np.linalg.norm(calm - corner, axis=1) / 0.015) ** 2))[:, None] * [0.3, -0.3, 0.9]
     faces = [face_of(starter, camera_of(starter, 0.0), calm), face_of(starter, camera_of(starter, 40.0), calm + odd)]
     fitted = fit_subject(starter, faces)
     for face, photo in zip(fitted.faces, fitted.fit.photos, strict=True):

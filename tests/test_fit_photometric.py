@@ -145,8 +145,7 @@ def test_the_fit_goes_on_with_it(model: HeadModel) -> None:
 
 @pytest.mark.parametrize(("power", "mean"), [(1.0, 0.2), (1.3, 0.07), (6.0, -0.2)])
 def test_light_that_falls_off_too_fast_says_nothing(model: HeadModel, power: float, mean: float) -> None:
-    """A distant lamp at the camera lights skin by the cosine; what falls off faster has a mean fitted near or below 0.
-    """
+    """A distant lamp at the camera lights skin by the cosine; what falls off faster has a fitted mean of 0 or less."""
     camera, posed = camera_of(model), model.neutral.astype(np.float64)
     falls = np.clip((vertex_normals(posed, model.triangles) * camera.towards(posed)).sum(1), 0, 1) ** power
     picture, person = photograph(model, camera, posed, np.array(SKIN) * falls[:, None], EVEN_LIGHT)

@@ -108,9 +108,7 @@ def test_light_is_divided_out_and_shadow_and_glare_count_little() -> None:
     np.testing.assert_allclose(weight, 0.2, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("facing", "seen"), [(1.0, 1.0), (0.45, 1.0), (0.285, 0.5), (0.12, 0.0), (-1.0, 0.0)]
-)
+@pytest.mark.parametrize(("facing", "seen"), [(1.0, 1.0), (0.45, 1.0), (0.285, 0.5), (0.12, 0.0), (-1.0, 0.0)])
 def test_what_is_turned_away_is_not_seen(facing: float, seen: float) -> None:
     photo = laid(checker())
     found = seen_weights(photo, np.array([[50.0, 50]]), np.zeros(1), np.array([facing]))

@@ -70,9 +70,7 @@ def test_a_wrong_landmark_is_no_common_error(model: HeadModel) -> None:
     wrong = face.landmarks.copy()
     wrong[100:110] += 40
     known = replace(model, landmark_identity=None, landmark_shift=np.zeros((478, 3)))
-    some, all_right = (
-        fit_landmarks(known, [replace(face, landmarks=marks)]) for marks in (wrong, face.landmarks)
-    )
+    some, all_right = (fit_landmarks(known, [replace(face, landmarks=marks)]) for marks in (wrong, face.landmarks))
     assert float(np.abs(some.identity - all_right.identity).max()) < 0.5
 
 

@@ -166,9 +166,7 @@ def test_a_pack_may_have_one_for_a_domain(pack_dir: Path) -> None:
     torch.testing.assert_close(conditional, prior.predict(z, t, with_picture), rtol=0, atol=1e-5)
     prior.use("normal")
     bare = Prior.load(read_pack(pack_dir))
-    assert prior.lambda_ref == 0 and torch.equal(
-        prior.predict(z, t, plain), bare.predict(z, t, plain)
-    )
+    assert prior.lambda_ref == 0 and torch.equal(prior.predict(z, t, plain), bare.predict(z, t, plain))
 
 
 def test_a_look_that_is_too_large_for_half_precision_is_taken_in_single(pack_dir: Path) -> None:

@@ -160,6 +160,7 @@ def test_ddim_follows_the_gaussian_flow() -> None:
     expected = mean + std * (z_t - math.sqrt(abar) * mean) / math.sqrt(abar * std**2 + 1 - abar)
     torch.testing.assert_close(sampled, expected, rtol=0, atol=0.03)
 
+
 def test_one_step_ddim_is_the_clean_estimate() -> None:
     z_t = torch.randn(1, 1, 2, 2, generator=torch.Generator().manual_seed(4))
     eps = torch.full_like(z_t, 0.25)

@@ -60,9 +60,7 @@ def generate_command(arguments: list[str]) -> int:
     parser.add_argument("--previews", type=Path, help="folder for preview files on the way")
     parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
     given = parser.parse_args(arguments)
-    config = GenerateConfig(
-        given.pack, given.seed, given.expressions, given.prompt, given.quality, given.texture_size
-    )
+    config = GenerateConfig(given.pack, given.seed, given.expressions, given.prompt, given.quality, given.texture_size)
 
     def work(events: Events) -> None:
         path = generate(given.photos, given.out, config, events, given.previews)

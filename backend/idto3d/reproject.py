@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Projects the photographs again onto a head that pins have moved; where they show nothing, the maps stay as they were.
-"""
+"""Projects the photographs again onto a head that pins have moved; where they show nothing, maps stay as they were."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -101,12 +100,9 @@ def _evidence(
     model = head.model
     cameras = [in_photo(p.camera, face.to_picture) for p, face in zip(poses, faces, strict=True)]
     poses = [
-        replace(p, pose=p.pose + turn_eyes(model, p.pose, c, f))
-        for f, c, p in zip(faces, cameras, poses, strict=True)
+        replace(p, pose=p.pose + turn_eyes(model, p.pose, c, f)) for f, c, p in zip(faces, cameras, poses, strict=True)
     ]
-    laid = with_common_tone(
-        [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
-    )
+    laid = with_common_tone([project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)])
     residuals = [head.fit.photos[k].residual for k in kept]
     nothing = np.zeros_like(head.pinning.neutral)
     photos = tuple(

@@ -295,8 +295,7 @@ class IDTO3D_pins_tool(bpy.types.WorkSpaceTool):
     bl_idname = viewport.TOOL
     bl_label = "Pins"
     bl_description = (
-        "Drag a handle, a pin or any place of the skin to where the photo has it.\n"
-        "Right click takes a pin out"
+        "Drag a handle, a pin or any place of the skin to where the photo has it.\nRight click takes a pin out"
     )
     bl_icon = "ops.generic.select"
     bl_keymap = (

@@ -34,9 +34,7 @@ class IDTO3D_PT_match(panel_parts.HeadBox, bpy.types.Panel):
         column = layout.column(align=True)
         for number, photo in enumerate(match.fit.photos):
             icon = "IMAGE_DATA" if match.paths[number] else "ERROR"
-            button = column.operator(
-                "idto3d.match_photo", text=photo.name, icon=icon, depress=number == given.photo
-            )
+            button = column.operator("idto3d.match_photo", text=photo.name, icon=icon, depress=number == given.photo)
             button.photo = number
         if not match.paths[given.photo]:
             layout.operator("idto3d.match_find_photo", icon="VIEWZOOM")

@@ -81,6 +81,7 @@ def check_forms() -> None:
         tall = [obj.scale.z for obj in bpy.context.scene.objects if obj.visible_get()]
         assert np.allclose(tall, 100), tall
 
+
 def depth_of(own: Any) -> float:
     """How far light goes into a material."""
     return float(material.principled(own.node_tree).inputs["Subsurface Scale"].default_value)

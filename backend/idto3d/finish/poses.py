@@ -32,5 +32,3 @@ def pose_pictures(head: Head) -> NDArray[np.uint8] | None:
     light = portrait_light()
     tiles = [render_head(head, camera, SIZE, light, vertices=head.vertices + head.offsets[n]) for n in own]
     return to_uint8(np.concatenate(tiles, 1))
-
-

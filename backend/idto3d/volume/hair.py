@@ -119,12 +119,10 @@ def hair_distance(shape: HairShape, points: Array) -> Array:
     hood = shape.hood
     turn, down, radius = hood.coordinates(points)
     column, row = hood.place(turn, down)
-    outer, skin, inner, domain, depth, hanging, tapered, stands = (
-        read_map(m, column, row)
-        for m in (
-            shape.outer, shape.skin, shape.inner, shape.domain, shape.depth, shape.hanging, shape.tapered, shape.stands,
-        )  # fmt: skip
-    )
+    maps = (
+        shape.outer, shape.skin, shape.inner, shape.domain, shape.depth, shape.hanging, shape.tapered, shape.stands,
+    )  # fmt: skip
+    outer, skin, inner, domain, depth, hanging, tapered, stands = (read_map(m, column, row) for m in maps)
     # Towards the border of where it grows hair goes down to the skin; where it hangs it ends as it is.
     slope = SLOPE + (NAPE - SLOPE) * tapered
     rim = skin + EDGE + slope * depth**2 / (depth + LOW) + stands
