@@ -62,7 +62,10 @@ def learn(heads: Sequence[Any]) -> Steps[None]:
     for head, slots in wanted:
         own = {}
         for role, slot in slots.items():
-            own[role] = yield from scaled(_cover(_Skin(head, slot), _hair(head)), done, done + step)
+            yield done
+            skin = _Skin(head, slot)
+            yield done
+            own[role] = yield from scaled(_cover(skin, _hair(head)), done, done + step)
             done += step
         _covers[head.data.session_uid] = own
 
