@@ -124,13 +124,15 @@ class IDTO3D_OT_import_head(_Choices, StepsOperator, bpy.types.Operator):
 def _counted(work: Generator[Any, None, Any], about: int) -> Steps[Any]:
     """Steps that do not say how far they are, of which there are ``about`` so many."""
     number = 0
-    while True:
-        try:
+    try:
+        while True:
             next(work)
-        except StopIteration as end:
-            return end.value
-        number += 1
-        yield min(number / max(about, 1), 1.0)
+            number += 1
+            yield min(number / max(about, 1), 1.0)
+    except StopIteration as end:
+        return end.value
+    finally:
+        work.close()
 
 
 def _show(context: Any, head: Any) -> None:

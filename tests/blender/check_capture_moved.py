@@ -144,10 +144,7 @@ def check_rig_by_strip(new: Callable[[str], Any]) -> None:
             if curve.data_path == "location":
                 curve.modifiers.new("CYCLES")
         strip = push_down(data)
-        strip.use_animated_influence = True
-        for frame, influence in ((1, 0.0), (41, 1.0)):
-            strip.influence = influence
-            strip.keyframe_insert("influence", frame=frame)
+        fade_in(strip)
         if kind != "together":
             data.action = taken[0]
             if taken[1] is not None:
@@ -162,6 +159,13 @@ def check_rig_by_strip(new: Callable[[str], Any]) -> None:
         assert abs(empty.matrix_world.to_euler().z) < 1e-4, "the take turns the empty and the bones"
 
 
+def fade_in(strip: Any) -> None:
+    strip.use_animated_influence = True
+    for frame, influence in ((1, 0.0), (41, 1.0)):
+        strip.influence = influence
+        strip.keyframe_insert("influence", frame=frame)
+
+
 def check_strip(head: Any) -> None:
     """The way of a head in a strip that fades in goes over to the empty that it hangs on as it is."""
     walk(head)
@@ -169,10 +173,7 @@ def check_strip(head: Any) -> None:
     for curve in hand_over.curves_of(data):
         curve.modifiers.new("CYCLES")
     strip = push_down(data)
-    strip.use_animated_influence = True
-    for frame, influence in ((1, 0.0), (41, 1.0)):
-        strip.influence = influence
-        strip.keyframe_insert("influence", frame=frame)
+    fade_in(strip)
     data.nla_tracks.active = data.nla_tracks[0]
     data.nla_tracks[0].select = strip.select = True
     data.use_tweak_mode = True

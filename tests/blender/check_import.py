@@ -16,8 +16,9 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import material, operators_import
+from idto3d_blender.head import import_head, material, operators_import
 from idto3d_blender.head.export import materials
+from idto3d_blender.head.prepare import prepare
 from idto3d_blender.ui import properties
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
@@ -228,6 +229,17 @@ def check_refusal(folder: Path) -> None:
     assert before == after
 
 
+def check_given_up(folder: Path) -> None:
+    """Escape leaves nothing of what was built so far."""
+    kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.materials, bpy.data.images)
+    before = [len(blocks) for blocks in kinds]
+    work = operators_import._counted(import_head.build(prepare(folder)), 1)
+    while len(bpy.data.materials) == before[2]:
+        assert 0.0 < next(work) <= 1.0
+    work.close()
+    assert [len(blocks) for blocks in kinds] == before
+
+
 def check_first_folder(folder: Path) -> None:
     """The file browser opens where heads are kept, in the panel's folder before the preferences' one."""
     properties.settings().output = str(folder)
@@ -247,6 +259,7 @@ def main() -> None:
     idto3d_blender.register()
     assert "IDTO3D_PT_head" in dir(bpy.types)
     check_refusal(folder)
+    check_given_up(folder)
     check_first_folder(WORK)
     assert bpy.ops.idto3d.import_head(filepath=str(folder / "head.json"), add_stage=True) == {"FINISHED"}
     head = bpy.context.object
