@@ -10,7 +10,7 @@ from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
 from . import frame, mesh_data, mixture, naming, wrap
-from .stepwise import Steps, scaled
+from .stepwise import Steps, in_thread, scaled
 
 Floats = NDArray[np.float32]
 
@@ -65,7 +65,7 @@ def learn(heads: Sequence[Any]) -> Steps[None]:
             yield done
             skin = _Skin(head, slot)
             yield done
-            own[role] = yield from scaled(_cover(skin, _hair(head)), done, done + step)
+            own[role] = yield from scaled(in_thread(_cover(skin, _hair(head))), done, done + step)
             done += step
         _covers[head.data.session_uid] = own
 
