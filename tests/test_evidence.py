@@ -202,7 +202,7 @@ def test_insides_of_eyes_and_mouth_stay_off_the_skin(model: HeadModel) -> None:
     evidence = gather(model, [face], [0.0])
     found = linear_map(evidence)
     green = found[..., 1] / found[..., 0] / (SKIN[1] / SKIN[0])
-    assert green.max() < 2.5 and (green > 1.2).mean() < 0.015  # a breath of it on the very edge of lids and lips
+    assert green.max() < 2.7 and (green > 1.2).mean() < 0.015  # a breath of it on the very edge of lids and lips
 
 
 def test_hair_stays_off_the_skin(model: HeadModel) -> None:

@@ -14,8 +14,20 @@ from idto3d.evidence.crease_mask import crease_mask
 from idto3d.evidence.delight import Shaded, lines, shaded, without_light
 from idto3d.evidence.gloss import dulled, gloss_of
 from idto3d.finish.normal_map import skin_relief
-from idto3d.fit.light import coat, less_coat, under_coat
-from idto3d.fit.tone import CURVE, OFF_CURVE, WHITE_MEAN, Reading, White, brighter_white, likely_tone
+from idto3d.fit.light import coat, under_coat
+from idto3d.fit.tone import (
+    AXES,
+    CURVE,
+    EXPOSED,
+    LIGHTS,
+    OFF_CURVE,
+    USUAL_FACING,
+    WHITE_MEAN,
+    Reading,
+    White,
+    brighter_white,
+    likely_tone,
+)
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.solid_noise import solid_noise
 from idto3d.mesh.texels import make_texels
@@ -55,6 +67,37 @@ def test_a_dark_picture_of_pale_skin_is_told_from_dark_skin_by_the_eyes() -> Non
     assert backlit.mean() > 2 * dark.mean()
     # lids that all but close shade the white, and it says less
     assert dark.mean() < likely_tone(reading(skin, white=0.13, opening=1.2)).mean() < backlit.mean()
+
+
+@pytest.mark.parametrize("stops", [1, 2])
+def test_a_photo_that_was_exposed_too_little_shows_the_same_skin(stops: int) -> None:
+    for skin in (TONE, 0.3 * TONE):
+        usual, dim = replace(reading(skin), brightest=EXPOSED), 0.5**stops
+        assert usual.white is not None
+        white = replace(usual.white, colour=usual.white.colour * dim)
+        under = replace(usual, skin=skin * dim, white=white, brightest=EXPOSED * dim)
+        np.testing.assert_allclose(likely_tone(under), likely_tone(usual), rtol=1e-6)
+        # where something else is bright, it is the face that is dark, be it by its light or by itself
+        assert likely_tone(replace(under, brightest=1.0)).mean() < 0.95 * likely_tone(usual).mean()
+
+
+def test_dark_skin_whose_eyes_look_down_is_not_taken_for_pale_skin_in_the_dark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lids' and lashes' colour then stands for the white's."""
+    lids = Reading(np.array([0.083, 0.049, 0.041]), White(np.array([0.044, 0.052, 0.049]), 1.6, 7.0), False)
+    tone = likely_tone(lids)
+    monkeypatch.setattr("idto3d.fit.tone.LOST_SHARE", 1e-6)
+    assert tone.mean() < 0.6 * likely_tone(lids).mean()
+
+
+def test_the_coat_counts_for_more_on_dark_skin() -> None:
+    """What a coat adds is white, and no tone makes up for it: skin of the usual curve under a usual light is found."""
+    for level in (-1.2, -2.0, -2.7):
+        tone = np.exp(np.linalg.solve(AXES, CURVE[:, 0] + level * CURVE[:, 1]))
+        reflected = tone / under_coat(tone, np.array([USUAL_FACING]))[0]
+        light = np.exp(LIGHTS[0].mean)
+        white = np.exp(np.linalg.solve(AXES, WHITE_MEAN))
+        found = likely_tone(Reading(light * reflected, White(light * white, 1.8, 10.0), False))
+        np.testing.assert_allclose(np.log(found), np.log(tone), atol=0.12)
 
 
 def test_what_is_not_known_counts_as_usual() -> None:
@@ -113,7 +156,6 @@ def test_the_coat_comes_off() -> None:
     assert 0.015 < mirrored[0] < 0.04 < mirrored[1] < 0.12
     seen = (1 - mirrored[:, None]) * TONE + mirrored[:, None]
     np.testing.assert_allclose(seen * under_coat(TONE, facing), np.tile(TONE, (2, 1)), rtol=1e-5)
-    np.testing.assert_allclose(less_coat(seen[0], 1.0), TONE, rtol=1e-5)
 
 
 # ---------------------------------------------------------------- light and folds

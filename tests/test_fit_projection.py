@@ -15,7 +15,6 @@ from idto3d.fit.projection import (
     EYES,
     GREY_HAIR,
     MOUTH,
-    USUAL_FACING,
     Projected,
     greyer,
     linear_to_srgb,
@@ -30,6 +29,7 @@ from idto3d.fit.projection import (
     vertex_seen,
     with_common_tone,
 )
+from idto3d.fit.tone import USUAL_FACING
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.texels import Texels, make_texels
 from tests.synthetic_face import EVEN_LIGHT, SIZE, SKIN, camera_of, face_of, photograph

@@ -8,7 +8,7 @@ from skimage import data
 
 from idto3d.photos import align, mask
 from idto3d.photos.landmarks import CHIN, EYE_CORNERS, FOREHEAD, extent, upright
-from idto3d.photos.picture import frame, inside, is_grey
+from idto3d.photos.picture import brightest, frame, inside, is_grey
 
 
 def landmarks(height: float = 200.0, middle: tuple[float, float] = (400.0, 300.0)) -> np.ndarray:
@@ -108,3 +108,13 @@ def test_people_who_touch_are_parted_between_their_faces() -> None:
     # The faces end at column 59 and begin at 180: half way lies 119.5.
     assert own[70, 114] == 1 and own[70, 126] == 0
     assert own[:, 130:].max() == 0
+
+
+def test_the_brightest_of_a_photo_is_no_glint_and_no_channel_alone_is_missed() -> None:
+    image = np.full((1000, 2000, 3), 40, np.uint8)
+    image[:200, :200, 2] = 180
+    assert brightest(image) == 180
+    image[500:504, 500:510] = 255  # a lamp far away
+    assert brightest(image) == 180
+    image[500:600, 500:700] = 255
+    assert brightest(image) == 255

@@ -18,7 +18,6 @@ USUAL = (0.08, 0.96)  # quantiles of lightness that count for the tone: neither 
 FLOOR = 0.25  # of the mean shading: the least that visible skin is taken to be lit by
 ROUNDS = 6
 COAT = (0.48, 0.03)  # roughness, and reflectance at normal incidence, of the skin's specular coat
-LEAST = 0.3  # of the reflected light: the least share that is taken for diffuse
 
 
 def harmonics(normals: Array) -> Array:
@@ -64,12 +63,6 @@ def under_coat(tone: Array, facing: Array) -> Array:
     mirrored = coat(facing)[:, None]
     out: Array = tone / ((1 - mirrored) * tone + mirrored)
     return out.astype(np.float32)
-
-
-def less_coat(reflected: Array, facing: float) -> Array:
-    """(3,) diffuse albedo of skin that reflects the share reflected (3,) of white light at a cosine to the camera."""
-    mirrored = coat(np.array([facing]))
-    return np.maximum((reflected - mirrored) / (1 - mirrored), LEAST * reflected)
 
 
 def shading(light: Array, normals: Array) -> Array:

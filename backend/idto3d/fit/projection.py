@@ -15,8 +15,8 @@ from ..mesh.texels import Texels
 from ..photos.faces import Face
 from ..ramps import ramp, smoothstep
 from .camera import PhotoCamera
-from .light import coat, fit_light, less_coat, shading, under_coat
-from .tone import Reading, brighter_white, likely_tone
+from .light import coat, fit_light, shading, under_coat
+from .tone import USUAL_FACING, Reading, brighter_white, likely_tone
 from .visibility import draw_depth, front_at, resized
 
 FACING = (0.12, 0.45)  # cosine to the camera at which a surface begins to count, and counts fully
@@ -27,7 +27,6 @@ CLIPPED = (0.85, 0.97)  # linear: where the camera's sensor saturates
 DEPTH_SIZE = 512
 REDDER, GREY_HAIR = 0.6, (0.5, 0.75)  # quantile of red over green taken for skin's; log below it that is grey hair's
 TONES_APART = (0.2, 5.0)  # limits of what one photo's light is changed by, so that its skin has the others' tone
-USUAL_FACING = 0.8  # cosine to the camera at which most of a face is seen
 # outlines in MediaPipe's mesh: of the eyes' openings and the mouth's
 EYES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
@@ -169,7 +168,8 @@ def _reading(model: HeadModel, face: Face, laid: tuple[Array, Array, Array], lin
     balls = model.vertices_of("sclera") & (facing > 0.3)
     openings = [polygon_mask(len(linear), face.landmarks, outline) for outline in EYES]
     white = brighter_white(face.landmarks, openings, linear, pixel[balls], shade[balls], face.enlarged)
-    return Reading(less_coat(bright, USUAL_FACING), white, face.grey)
+    brightest = float(srgb_to_linear(np.array([face.brightest], np.uint8))[0])
+    return Reading(bright, white, face.grey, brightest)
 
 
 def read_light(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> Reading:

@@ -5,6 +5,7 @@ skin, the usual exposure of faces, and the albedo of the eyes' whites, which is 
 Posterior mean on a grid of lightness with a flat prior. Given the lightness, everything else is Gaussian in logarithms:
 skin's hue follows its lightness along melanin's curve, and the light's colour and strength are common to skin and eyes.
 Light is a mixture of two kinds, usual and odd (backlight, a stage), so that odd light does not make skin appear darker.
+A camera exposes so that something is bright: light on a face is less than usual where nothing in the photograph is.
 The constants were measured on synthetic people (`python -m idto3d.training.tone_prior`, with MakeHuman's CC0 skins) and
 widened for cameras and lids: in photographs the whites are a fifth darker.
 """
@@ -17,12 +18,14 @@ import numpy as np
 
 from ..arrays import Array
 from ..ramps import ramp
-from .light import LUMINANCE
+from .light import LUMINANCE, under_coat
 
 IRIS = ((468, (469, 470, 471, 472)), (473, (474, 475, 476, 477)))
 WHITE = 1.2  # iris radii from its centre at which the white begins
 BRIGHTEST = 0.9  # quantile of the white's lightness above which lids and lashes do not shade it
 FEWEST = 6  # pixels of white needed
+
+USUAL_FACING = 0.8  # cosine to the camera at which most of a face is seen
 
 # rows of logarithms: mean, red over green, green over blue
 AXES = np.array([[1 / 3, 1 / 3, 1 / 3], [1, -1, 0], [0, 1, -1]])
@@ -33,8 +36,11 @@ OFF_CURVE = np.array([0.0, 0.1, 0.08])  # standard deviation of people around it
 MEASURED = np.array([0.1, 0.07, 0.07])  # standard deviation of the measurement in a picture
 WHITE_MEAN, WHITE_SPREAD = np.array([-0.45, 0.15, 0.10]), np.array([0.28, 0.13, 0.13])
 CLOSING = (1.6, 1.2)  # opening at which lids begin to shade the white, and shade it fully
-SHADED, SHADED_SPREAD = -0.65, 0.25  # added to mean and deviation of the white's lightness then
+SHADED, SHADED_SPREAD = -0.65, 0.1  # added to mean and deviation of the white's lightness then
+# Eyes whose white is not seen, but lids, lashes, paint: their share; added to mean and deviation of the white.
+LOST_SHARE, LOST, LOST_SPREAD = 0.05, -0.5, np.array([0.8, 0.2, 0.2])
 SHUT = 0.9  # opening below which the white is not used
+EXPOSED = 0.6  # linear: what the brightest of a photograph is at least where it is well exposed
 FINE, COARSE_SPREAD = 8.0, np.array([0.5, 0.3, 0.3])  # iris radius in photo pixels under which lids blend in
 
 
@@ -47,7 +53,7 @@ class _Light:
     spread: tuple[float, float, float]
 
 
-LIGHTS = (_Light(0.85, -0.15, (0.27, 0.15, 0.12)), _Light(0.15, -0.6, (0.6, 0.4, 0.2)))
+LIGHTS = (_Light(0.85, -0.15, (0.2, 0.15, 0.12)), _Light(0.15, -0.6, (0.6, 0.4, 0.2)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +68,14 @@ class White:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """The measurements. skin (3,) linear: reflected diffusely under the face's mean light; white: of the eyes, None
-    where none is seen; grey: the photograph has no colours."""
+    """The measurements. skin (3,) linear: what the face reflects under its mean light, its coat's share included;
+    white: of the eyes, None where none is seen; grey: the photograph has no colours; brightest: of the photograph,
+    linear, glints aside."""
 
     skin: Array
     white: White | None
     grey: bool
+    brightest: float = 1.0
 
 
 def iris_of(landmarks: Array, eye: tuple[int, tuple[int, ...]]) -> tuple[Array, float]:
@@ -78,46 +86,54 @@ def iris_of(landmarks: Array, eye: tuple[int, tuple[int, ...]]) -> tuple[Array, 
 
 def likely_tone(reading: Reading) -> Array:
     """(3,) linear albedo of the skin."""
-    seen, mean, spread = _observed(reading)
-    kinds = [_posterior(seen - mean - np.tile([kind.mean, 0, 0], len(seen) // 3), kind, spread, reading.grey)
-             for kind in LIGHTS]  # fmt: skip
-    logarithm = np.array([chance for chance, _ in kinds])
-    chance = np.exp(logarithm - logarithm.max())
-    coordinates = np.einsum("kn,knc->c", chance / chance.sum(), np.array([c for _, c in kinds]))
-    return np.clip(np.exp(np.linalg.solve(AXES, coordinates)), 0.005, 0.9)
+    chances, means = [], []
+    for share, lost in ((1 - LOST_SHARE, 0.0), (LOST_SHARE, 1.0)):
+        off, spread = _off(reading, lost)
+        for kind in LIGHTS:
+            chance, mean = _posterior(off, kind, spread, reading.grey)
+            chances.append(np.log(share) + chance)
+            means.append(mean)
+    chance = np.exp(np.array(chances) - np.max(chances))
+    mean = np.einsum("kn,knc->c", chance / chance.sum(), np.array(means))
+    return np.clip(np.exp(np.linalg.solve(AXES, mean)), 0.005, 0.9)
 
 
-def _observed(reading: Reading) -> tuple[Array, Array, Array]:
-    """(3,), or (6,) with a white: coordinates of skin and white in AXES, their means without the skin's lightness, and
-    their independent standard deviations."""
-    parts = [(np.log(np.maximum(reading.skin, 1e-3)) @ AXES.T, CURVE[:, 0], np.hypot(MEASURED, OFF_CURVE))]
+def _off(reading: Reading, lost: float) -> tuple[Array, Array]:
+    """For each of LIGHTNESS what coordinates in AXES of skin, or of skin and white, are over those under a light of 1,
+    (N,3) or (N,6); and their independent standard deviations. lost 0..1: whether lids, lashes or paint are taken for
+    the white."""
+    usual = CURVE[:, 0] + LIGHTNESS[:, None] * CURVE[:, 1]
+    # the darker the skin, the more of what it reflects is its coat's
+    diffuse = reading.skin * under_coat(np.exp(np.linalg.solve(AXES, usual.T).T), np.array([USUAL_FACING]))
+    parts = [(np.log(np.maximum(diffuse, 1e-3)) @ AXES.T - usual, np.hypot(MEASURED, OFF_CURVE))]
     white = reading.white
     if white is not None and white.opening > SHUT:
         shut = float(ramp(white.opening, *CLOSING))
         spread = WHITE_SPREAD + [SHADED_SPREAD * shut, 0, 0] + COARSE_SPREAD * max(0.0, 1 - white.radius / FINE)
+        usual = WHITE_MEAN + [SHADED * shut + LOST * lost, 0, 0]
         colour = np.log(np.maximum(white.colour, 1e-3)) @ AXES.T
-        parts.append((colour, WHITE_MEAN + [SHADED * shut, 0, 0], spread))
-    seen, mean, spread = (np.concatenate([part[n] for part in parts]) for n in range(3))
-    return seen, mean, spread
+        parts.append((np.tile(colour - usual, (len(LIGHTNESS), 1)), spread + LOST_SPREAD * lost))
+    off, spread = np.concatenate([part[0] for part in parts], 1), np.concatenate([part[1] for part in parts])
+    off[:, ::3] -= np.log(np.clip(reading.brightest / EXPOSED, 0.01, 1.0))
+    return off, spread
 
 
 def _posterior(off: Array, kind: _Light, spread: Array, grey: bool) -> tuple[Array, Array]:
     """For each of LIGHTNESS its log likelihood (N,) under a kind of light, and the skin's coordinates (N,3).
 
-    off, spread: (3,) or (6,), see `_observed`. The hues of a grey picture are ignored.
+    off (N,C), spread (C,): see `_off`. The hues of a grey picture are ignored.
     """
-    known = np.arange(0, len(off), 3) if grey else np.arange(len(off))
+    count = off.shape[1]
+    known = np.arange(0, count, 3) if grey else np.arange(count)
     light = np.diag(np.square(kind.spread))
-    covariance = np.kron(np.ones((len(off) // 3,) * 2), light) + np.diag(spread**2)
-    slope = np.zeros(len(off))
-    slope[:3] = CURVE[:, 1]
-    rest = (off - LIGHTNESS[:, None] * slope)[:, known]
+    covariance = np.kron(np.ones((count // 3,) * 2), light) + np.diag(spread**2)
+    rest = (off - np.tile([kind.mean, 0, 0], count // 3))[:, known]
     weighed = rest @ np.linalg.inv(covariance[np.ix_(known, known)])
     chance = np.log(kind.share) - 0.5 * (weighed * rest).sum(1)
     chance -= 0.5 * np.linalg.slogdet(covariance[np.ix_(known, known)])[1]
     for beyond in ((LIGHTNESS - PALEST[0]) / PALEST[1], (DARKEST[0] - LIGHTNESS) / DARKEST[1]):
         chance -= np.log1p(np.exp(beyond))
-    own = np.zeros((len(off), 3))
+    own = np.zeros((count, 3))
     own[:3] = np.diag(OFF_CURVE**2)
     return chance, CURVE[:, 0] + LIGHTNESS[:, None] * CURVE[:, 1] + weighed @ own[known]
 

@@ -20,7 +20,7 @@ from .landmarks import CHIN, FOREHEAD, MESH, describe
 from .load import Notice, Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
-from .picture import CloseUp, close_up, frame, inside, is_grey, lay_over, unlikeness
+from .picture import CloseUp, brightest, close_up, frame, inside, is_grey, lay_over, unlikeness
 from .search import Candidate, beside, search
 
 _T = TypeVar("_T")
@@ -54,8 +54,8 @@ class Face:
     net's z in the same scale, larger is farther; blendshapes: ARKit names and ``_neutral`` to 0..1; person (S,S) 0..1:
     the mask of the person with hair; presence 0..1: the net's opinion that this is a face; crop (112,112,3): aligned
     for a recogniser; grey: the photo has no colour; file: where it came from; close: the face alone, where the photo
-    shows more of it than the picture does; features (2F,): what the landmark net sees of it and
-    of its mirror image, see `nets.FEATURES`.
+    shows more of it than the picture does; features (2F,): what the landmark net sees of it and of its mirror image,
+    see `nets.FEATURES`; brightest 0..255: of the whole photo, see `picture.brightest`.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Face:
     file: PhotoFile | None = None
     close: CloseUp | None = None
     features: NDArray[np.float32] | None = None
+    brightest: int = 255
 
     @property
     def enlarged(self) -> float:
@@ -127,6 +128,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         file=photo.file,
         close=close_up(image, found.points, to_picture),
         features=describe(picture, landmarks, nets),
+        brightest=brightest(image),
     )
 
 

@@ -28,6 +28,8 @@ _COARSE, _COLOUR = 128, 0.016
 # The same over the root mean square of lightness, which an exposure leaves as it is: on 76 photographs with colours it
 # was 0.036 or more, dimmed to a quarter of their values, too.
 _COLOUR_OF_LIGHTNESS = 0.03
+# Side of the copy whose brightest pixels are looked for, and the share of them that may be lamps' or glints.
+_METERED, _GLINTS = 512, 0.001
 
 
 def frame(points: Array) -> tuple[Array, int]:
@@ -139,3 +141,9 @@ def unlikeness(
     shown = cv2.resize(face.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.99
     unlike = np.abs(cv2.GaussianBlur(one - two, (0, 0), _NOISE))[shown].max(initial=0.0)
     return float(unlike / max(float(one[shown].std()), 1e-6)) if shown.any() else np.inf
+
+
+def brightest(image: NDArray[np.uint8]) -> int:
+    """The value 0..255 that only glints of a photo (H,W,3) exceed, in the channel that is highest there."""
+    small = cv2.resize(image, (_METERED, _METERED), interpolation=cv2.INTER_AREA)
+    return int(np.quantile(small.max(-1), 1 - _GLINTS))

@@ -12,9 +12,10 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import UserError
+from ..fit.light import under_coat
 from ..fit.projection import read_light, srgb_to_linear
 from ..fit.subject import fit_subject
-from ..fit.tone import AXES, CLOSING, Reading
+from ..fit.tone import AXES, CLOSING, USUAL_FACING, Reading
 from ..headmodel import HeadModel, load_head_model
 from ..photos import Photo, find_face, load_face_nets
 from ..pipeline import STARTER_PACK
@@ -74,10 +75,11 @@ def readings(model: HeadModel, population: Any, nets: Any, people: int) -> tuple
             continue
         photo = fitted.fit.photos[0]
         reading: Reading = read_light(model, face, photo.camera, fitted.fit.posed(model, photo))
-        true = bare_tone(skin_of(regions, person.maps, {}, 512)) @ AXES.T
+        true = bare_tone(skin_of(regions, person.maps, {}, 512))
+        diffuse = reading.skin * under_coat(np.exp(true), np.array([USUAL_FACING]))[0]
         white = np.full(3, np.nan) if reading.white is None else np.log(reading.white.colour) @ AXES.T
         opening = 0.0 if reading.white is None else reading.white.opening
-        rows.append((np.log(reading.skin) @ AXES.T, true, white, opening))
+        rows.append((np.log(diffuse) @ AXES.T, true @ AXES.T, white, opening))
     skins, trues, whites, openings = (np.array(column) for column in zip(*rows, strict=True))
     return skins, trues, whites, openings
 
