@@ -259,6 +259,32 @@ def test_a_second_photo_takes_away_what_it_sees_empty() -> None:
     assert (seen_hair(alone, side) & ~masks[1]).sum() > 5 * max(int(beyond.sum()), 1)
 
 
+@pytest.mark.parametrize("lift", [0.015, 0.02, 0.07])
+def test_photos_of_another_hair_style_do_not_shape_the_hair(lift: float) -> None:
+    """Two photos show short hair, a third shows it so many metres thick."""
+    cameras = camera(), camera(10.0), camera(-10.0)
+    masks = [cap(view, own) for view, own in zip(cameras, (0.015, 0.015, lift), strict=True)]
+    photos = [photo(view, mask) for view, mask in zip(cameras, masks, strict=True)]
+    volume = carve_hair(MODEL, fitted(*cameras), photos, masks)
+    assert volume.photos == ((0, 1) if lift > 0.05 else (0, 1, 2))
+    # of two photos that differ the one of more weight counts
+    fit = fitted(*cameras[1:])
+    fit = replace(fit, photos=(replace(fit.photos[0], weight=0.5), fit.photos[1]))
+    assert carve_hair(MODEL, fit, photos[1:], masks[1:]).photos == ((1,) if lift > 0.05 else (0, 1))
+
+
+def test_loose_and_tied_hair_differ_unless_the_photo_ends_first() -> None:
+    front, aside = camera(), camera(8.0)
+    loose, tied = curtains(front), cap(aside, 0.01)
+    both = [photo(front, loose), photo(aside, tied)]
+    assert len(carve_hair(MODEL, fitted(front, aside), both, [loose, tied]).photos) == 1
+    _, y = places(aside)
+    inside = y > -0.03  # over the jaw
+    cut = replace(both[1], inside=inside, person=both[1].person * inside)
+    masks = [loose, curtains(aside) & inside]
+    assert carve_hair(MODEL, fitted(front, aside), [both[0], cut], masks).photos == (0, 1)
+
+
 def test_what_a_photo_cannot_see_is_not_called_seen(long_hair: tuple[HairVolume, HairMesh]) -> None:
     volume, _ = long_hair
     hidden = (volume.points[:, 2] < -0.05) & (np.abs(volume.points[:, 0]) < 0.04) & (np.abs(volume.points[:, 1]) < 0.05)

@@ -99,7 +99,7 @@ def test_hair_has_locks_unless_it_is_cut_short(thick: float, least: float, most:
     flat = np.zeros(ROWS.shape)
     on = Ground(HOOD, flat + 0.1, flat + 0.01, flat, flat, flow, 0.0)
     grid = points.reshape(-1, 3)[where].astype(np.float32), tets, sdf.ravel()[where].astype(np.float32)
-    mesh = extract(HairVolume(*grid, np.zeros(len(where), np.float32), on))
+    mesh = extract(HairVolume(*grid, np.zeros(len(where), np.float32), on, (0,)))
     assert mesh is not None
     near_crown = slice(96, 160)
     assert least <= mesh.locks[near_crown, near_crown].std() < most

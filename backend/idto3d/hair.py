@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hair from the photographs: masks, a volume carved from them, its surface, and the photos' strands on it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from .fit.subject import Fitted
 from .headmodel import HeadModel
 from .mesh.attach import Attachment, carry
 from .mesh.texels import make_texels
+from .photos.load import Notice
 from .volume.hair import HairVolume, carve_hair
 from .volume.hair_mask import hair_mask
 from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity, with_rim
@@ -34,11 +35,13 @@ SOLID = ("face", "back_head")
 
 @dataclass(frozen=True, eq=False)
 class HairSeen:
-    """masks: of each photo, (S,S) 0..1; colour: of the hair; volume: carved from the masks."""
+    """masks: of each photo, (S,S) 0..1; colour: of the hair; volume: carved from the masks; notices: of photos whose
+    hair is another style."""
 
     masks: tuple[Array, ...]
     colour: HairColour
     volume: HairVolume
+    notices: tuple[Notice, ...] = ()
 
     @cached_property
     def _pattern(self) -> Array:
@@ -113,7 +116,16 @@ def see_hair(model: HeadModel, fitted: Fitted) -> HairSeen:
         for face, photo in zip(fitted.faces, fit.photos, strict=True)
     )
     colour = hair_colour(list(zip(fitted.projected, masks, strict=True)), [face.grey for face in fitted.faces])
-    return HairSeen(masks, colour, carve_hair(model, fit, fitted.faces, masks))
+    volume = carve_hair(model, fit, fitted.faces, masks)
+    return HairSeen(masks, colour, volume, tuple(_other_styles([face.name for face in fitted.faces], volume.photos)))
+
+
+def _other_styles(names: Sequence[str], used: Sequence[int]) -> Iterator[Notice]:
+    others = [name for k, name in enumerate(names) if k not in used]
+    if others:
+        chosen = ", ".join(names[k] for k in used)
+        text = f"The hair in {', '.join(others)} is worn otherwise than in {chosen}; the head has the latter."
+        yield Notice("W_HAIR_DIFFERS", text)
 
 
 def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size: int) -> HairStart | None:
@@ -130,7 +142,7 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
     empty = np.zeros((size, size, 5), np.float32)
     start = HairStart(mesh, scalp, attachment, empty, alpha, empty[..., 0])
     photos = []
-    for k in np.argsort([photo.weight for photo in fitted.fit.photos], kind="stable"):
+    for k in sorted(hair.volume.photos, key=lambda k: fitted.fit.photos[k].weight):
         photo, projected = fitted.fit.photos[k], fitted.projected[k]
         posed = fitted.fit.posed(model, photo)
         own = mesh.vertices + start.moved(posed - neutral)

@@ -157,7 +157,7 @@ def understand(
     check_expressions(pack, model)
     names = parse_expressions(config.expressions, pack.expressions)
     found = find(model, subject.faces, clock)
-    warn(clock.events, found.fitted.notices)
+    warn(clock.events, [*found.fitted.notices, *found.hair.notices])
     tell_fit(model, found, clock.events, live)
     clock("reading the photos' colours")
     start = coloured(model, found, min(FIRST_SIZE, config.working_size))

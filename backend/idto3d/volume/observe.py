@@ -111,10 +111,10 @@ class HairView:
         kept = (down < hood.reach) & (radius < hood.skull + FARTHEST)
         return turn[kept], down[kept], radius[kept]
 
-    def lengths(self, hood: Hood) -> tuple[float, float]:
+    def lengths(self, hood: Hood, as_shown: bool = False) -> tuple[float, float]:
         """`down` to which hair beside the face comes on the person's left and right; infinite where the photo ends
-        below it, 0 where there is none, NaN on a side that lies outside the photo or that the face turns away from
-        the camera."""
+        below it, or as_shown as far as the photo does; 0 where there is none, NaN on a side that lies outside the photo
+        or that the face turns away from the camera."""
         beside = ~(self.view.skin & self.view.face) | (self.view.within < EAR)
         rows, columns = np.nonzero(_wide(self.hair & beside, self.camera.scale))
         points = self._nearest(hood, rows, columns)
@@ -122,7 +122,8 @@ class HairView:
         left = points[:, 0] > hood.centre[0]
         turned = self.camera.angles[0]
         low = np.minimum(rows + int(np.ceil(CUT * self.camera.scale)), len(self.open) - 1)
-        down = np.where(self.open[low, columns], np.inf, down)
+        if not as_shown:
+            down = np.where(self.open[low, columns], np.inf, down)
         ends = []
         for side, own, away in ((1, left, turned > TURNED), (-1, ~left, turned < -TURNED)):
             end = self._end(down[own & (down > hood.equator)])
