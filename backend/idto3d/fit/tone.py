@@ -87,7 +87,7 @@ def iris_of(landmarks: Array, eye: tuple[int, tuple[int, ...]]) -> tuple[Array, 
 def likely_tone(reading: Reading) -> Array:
     """(3,) linear albedo of the skin."""
     chances, means = [], []
-    for share, lost in ((1 - LOST_SHARE, 0.0), (LOST_SHARE, 1.0)):
+    for share, lost in ((1 - LOST_SHARE, False), (LOST_SHARE, True)):
         off, spread = _off(reading, lost)
         for kind in LIGHTS:
             chance, mean = _posterior(off, kind, spread, reading.grey)
@@ -98,10 +98,10 @@ def likely_tone(reading: Reading) -> Array:
     return np.clip(np.exp(np.linalg.solve(AXES, mean)), 0.005, 0.9)
 
 
-def _off(reading: Reading, lost: float) -> tuple[Array, Array]:
+def _off(reading: Reading, lost: bool) -> tuple[Array, Array]:
     """For each of LIGHTNESS what coordinates in AXES of skin, or of skin and white, are over those under a light of 1,
-    (N,3) or (N,6); and their independent standard deviations. lost 0..1: whether lids, lashes or paint are taken for
-    the white."""
+    (N,3) or (N,6); and their independent standard deviations. lost: lids, lashes or paint stand where
+    the white is looked for."""
     usual = CURVE[:, 0] + LIGHTNESS[:, None] * CURVE[:, 1]
     # the darker the skin, the more of what it reflects is its coat's
     diffuse = reading.skin * under_coat(np.exp(np.linalg.solve(AXES, usual.T).T), np.array([USUAL_FACING]))

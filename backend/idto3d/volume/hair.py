@@ -92,7 +92,8 @@ def carve_hair(model: HeadModel, fit: HeadFit, faces: Sequence[SeenFace], masks:
 def one_style(hood: Hood, views: Sequence[HairView], weights: Sequence[float]) -> tuple[int, ...]:
     """The photos, in their order, that show hair of one style: as many as there are; of as many, those of most weight.
     What loose and tied hair have in common is neither."""
-    alike = np.array([[not (_differs(hood, a, b) or _differs(hood, b, a)) for b in views] for a in views])
+    styles = [_style(view, hood) for view in views]
+    alike = np.array([[not (_differs(a, b, hood) or _differs(b, a, hood)) for b in styles] for a in styles])
     best: list[int] = []
     order = sorted(range(len(views)), key=lambda k: -weights[k])
     for first in order:
@@ -104,17 +105,32 @@ def one_style(hood: Hood, views: Sequence[HairView], weights: Sequence[float]) -
     return tuple(sorted(best))
 
 
-def _differs(hood: Hood, view: HairView, other: HairView) -> bool:
+@dataclass(frozen=True, eq=False)
+class _Style:
+    """A view, the outline (1,K,3) of its hair, and how far down hair comes on either side (2,): as shown, and at all,
+    see `HairView.lengths`."""
+
+    view: HairView
+    outline: Array
+    shown: Array
+    ends: Array
+
+
+def _style(view: HairView, hood: Hood) -> _Style:
+    shown, ends = (np.array(view.lengths(hood, as_shown)) for as_shown in (True, False))
+    # a side that is not seen is as the other
+    shown, ends = (np.where(np.isnan(side), side[::-1], side) for side in (shown, ends))
+    return _Style(view, hood.point(*view.rim_points(hood))[None], shown, ends)
+
+
+def _differs(one: _Style, other: _Style, hood: Hood) -> bool:
     """Whether a photo shows hair where another one shows that there is none, or much longer hair. One that ends at the
     forehead shows no style."""
-    if min(view.shown, other.shown) < SHOWN:
+    if one is other or min(one.view.shown, other.view.shown) < SHOWN:
         return False
-    outline = hood.point(*view.rim_points(hood))[None]
-    if outline.size and (other.empty(hood, outline)[0] > OUTSIDE).mean() > ANOTHER:
+    if one.outline.size and (other.view.empty(hood, one.outline)[0] > OUTSIDE).mean() > ANOTHER:
         return True
-    ends = np.array([view.lengths(hood, as_shown=True), other.lengths(hood)])
-    ends = np.maximum(np.where(np.isnan(ends), ends[:, ::-1], ends), hood.equator + SHORT)
-    return bool((ends[0] - ends[1] > LONGER).any())
+    return bool((one.shown - np.maximum(other.ends, hood.equator + SHORT) > LONGER).any())
 
 
 def empty_volume(hood: Hood, photos: tuple[int, ...]) -> HairVolume:
