@@ -29,8 +29,8 @@ USUAL_FACING = 0.8  # cosine to the camera at which most of a face is seen
 
 # rows of logarithms: mean, red over green, green over blue
 AXES = np.array([[1 / 3, 1 / 3, 1 / 3], [1, -1, 0], [0, 1, -1]])
-LIGHTNESS = np.linspace(-3.6, -0.2, 86)  # mean logarithm of linear albedo
-PALEST, DARKEST = (-0.5, 0.1), (-3.0, 0.15)  # where skin ends, and how sharply
+LIGHTNESS = np.linspace(-4.0, -0.2, 96)  # mean logarithm of linear albedo
+PALEST, DARKEST = (-0.5, 0.1), (-3.5, 0.15)  # where skin ends, and how sharply
 CURVE = np.array([[0.0, 1.0], [0.34, -0.24], [0.29, -0.16]])  # of AXES: constant, and slope by the lightness
 OFF_CURVE = np.array([0.0, 0.1, 0.08])  # standard deviation of people around it
 MEASURED = np.array([0.1, 0.07, 0.07])  # standard deviation of the measurement in a picture
