@@ -67,7 +67,7 @@ def compose_sheet(
         raise UserError("E_SHEET_TILES", f"There are no pictures in {folder.name}.", "Render the head first.")
     known = windows or {}
     sheet = _draw(
-        [_shown(photo, known.get(photo.name)) for photo in _readable(photo_paths)],
+        [_shown(photo, known.get(photo.name), n == 0) for n, photo in enumerate(_readable(photo_paths))],
         [(label, _open(file)) for label, file in front],
         [(label, _open(file)) for label, file in views],
         [(label, _open(file)) for label, file in expressions],
@@ -96,11 +96,15 @@ def _open(file: Path) -> Image.Image:
         raise UserError("E_SHEET_IMAGE", f"{file.name} cannot be read as an image.", "Check the file.") from error
 
 
-def _shown(photo: Photo, window: Window | None) -> Image.Image:
+def _shown(photo: Photo, window: Window | None, beyond: bool) -> Image.Image:
+    """What a window shows; beyond: also where it reaches over the photo's edge, so that the head beside it is as large
+    and in the same place."""
     image = Image.fromarray(photo.image)
     if window is None:
         return image
     left, top, side = map(round, window)
+    if not beyond:
+        return image.crop((max(left, 0), max(top, 0), min(left + side, image.width), min(top + side, image.height)))
     out = Image.new("RGB", (side, side), BACKGROUND)
     out.paste(image, (-left, -top))
     return out
@@ -164,27 +168,27 @@ def _paste(sheet: Image.Image, image: Image.Image, box: _Box, label: str) -> Non
 
 
 def _photos(sheet: Image.Image, photos: Sequence[Image.Image], box: _Box) -> None:
-    """Whole photos in rows that are filled from side to side, as large as the box allows."""
-    left, y, width, height = box
-    shapes = [photo.width / photo.height for photo in photos]
+    """The first photo, which the head beside it is compared with, as large as the others in a column to its right
+    allow; all of them whole."""
+    left, y, width, _ = box
+    first, *others = photos
+    if not others:
+        _whole(sheet, first, box)
+        return
+    rows = max(2, len(others))
+    side = (width - rows * GAP) // (rows + 1)  # so that the column is as high as the first one
+    large = width - GAP - side
+    _whole(sheet, first, (left, y, large, large))
+    for row, photo in enumerate(others):
+        _whole(sheet, photo, (left + large + GAP, y + row * (side + GAP), side, side))
 
-    def heights(columns: int) -> list[float]:
-        """Of the rows with so many photos each."""
-        rows = [shapes[n : n + columns] for n in range(0, len(photos), columns)]
-        wanted = [(width - (len(row) - 1) * GAP) / sum(row) for row in rows]
-        return [h * min(1.0, (height - (len(rows) - 1) * GAP) / sum(wanted)) for h in wanted]
 
-    def covered(columns: int) -> float:
-        return sum(shape * heights(columns)[n // columns] ** 2 for n, shape in enumerate(shapes))
-
-    columns = max(range(1, len(photos) + 1), key=covered)
-    for row, h in enumerate(heights(columns)):
-        x = left
-        for photo in photos[row * columns : (row + 1) * columns]:
-            size = (max(1, round(h * photo.width / photo.height)), max(1, round(h)))
-            sheet.paste(photo.resize(size, Image.Resampling.LANCZOS), (x, y))
-            x += size[0] + GAP
-        y += round(h) + GAP
+def _whole(sheet: Image.Image, photo: Image.Image, box: _Box) -> None:
+    """A photo, unchanged in shape, in the upper left of a box."""
+    x, y, width, height = box
+    scale = min(width / photo.width, height / photo.height)
+    size = max(1, round(scale * photo.width)), max(1, round(scale * photo.height))
+    sheet.paste(photo.resize(size, Image.Resampling.LANCZOS), (x, y))
 
 
 def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
