@@ -130,14 +130,15 @@ def find_outline(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array
 
 def skin_likeness(face: Face) -> Array:
     """(S,S) float32: 1 where a pixel's colour is within the range of the face's skin in this picture."""
-    lab = cv2.cvtColor(face.picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+    lab = cv2.cvtColor(face.picture, cv2.COLOR_RGB2LAB)
     own = lab[skin_mask(len(lab), face.landmarks)]
     if not len(own):
         return np.zeros(lab.shape[:2], np.float32)
     low, middle, high = np.percentile(own, (16, 50, 84), axis=0)
-    spread = np.maximum((high - low) / 2, LEAST_SPREAD)
-    off = np.abs(lab - middle) / spread
-    return (off.max(-1) < SKIN_REACH).astype(np.float32)
+    reach = SKIN_REACH * np.maximum((high - low) / 2, LEAST_SPREAD)
+    # cv2.inRange has its limits within, and colours are whole numbers
+    lowest, highest = np.floor(middle - reach) + 1, np.ceil(middle + reach) - 1
+    return (cv2.inRange(lab, lowest, highest) > 0).astype(np.float32)
 
 
 def _barycentric(corners: Array, at: Array) -> Array:
