@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Masks over the mouth, painted on one photograph, and what is like them but is none."""
+"""Masks over the mouth and glasses over the eyes, painted on one photograph, and what is like them but is none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,11 @@ from PIL import Image
 
 from idto3d.errors import UserError
 from idto3d.photos import Face, Photo, find_face, read_faces
-from idto3d.photos.covered import mouth_is_covered
+from idto3d.photos.covered import what_is_covered
 from tests.shipped import astronaut, nets
 
 LOWER_FACE = (197, 123, 234, 93, 58, 172, 136, 150, 176, 152, 400, 379, 365, 397, 288, 323, 454, 352)
+INNER_LIPS = (78, 81, 13, 311, 308, 402, 14, 178)
 LIPS = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91)
 
 
@@ -38,9 +39,9 @@ def test_a_mask_is_refused(face: Face, colour: tuple[int, int, int], tmp_path: P
 
 @pytest.mark.parametrize("light", [0.25, 0.05])
 def test_a_mask_is_seen_on_a_dim_photo(face: Face, light: float) -> None:
-    for picture, covered in ((painted(face, LOWER_FACE, (200, 205, 210)), True), (face.picture, False)):
+    for picture, covered in ((painted(face, LOWER_FACE, (200, 205, 210)), "mouth"), (face.picture, "")):
         dim = np.rint(picture * light ** (1 / 2.2)).astype(np.uint8)
-        assert mouth_is_covered(dim, face.landmarks) == covered
+        assert what_is_covered(dim, face.landmarks) == covered
 
 
 def test_beards_lipstick_and_lamps_are_none(face: Face) -> None:
@@ -52,7 +53,7 @@ def test_beards_lipstick_and_lamps_are_none(face: Face) -> None:
     blue_lips = painted(face, LIPS, (40, 40, 160))
     blue_lamp = (face.picture * [0.4, 0.6, 1.0]).astype(np.uint8)
     for picture in (face.picture, beard, blue_lips, blue_lamp):
-        assert not mouth_is_covered(picture, face.landmarks)
+        assert not what_is_covered(picture, face.landmarks)
 
 
 def test_a_black_beard_on_dark_skin_is_none(face: Face) -> None:
@@ -61,4 +62,41 @@ def test_a_black_beard_on_dark_skin_is_none(face: Face) -> None:
     dark = (255 * cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).astype(np.uint8)
     beard = painted(replace(face, picture=dark), LOWER_FACE, (40, 34, 32))
     picture = painted(replace(face, picture=beard), LIPS, (54, 47, 45))
-    assert not mouth_is_covered(picture, face.landmarks)
+    assert not what_is_covered(picture, face.landmarks)
+
+
+def test_a_grin_in_a_grey_beard_is_none(face: Face) -> None:
+    """Dark men's lips may be no redder than the grey around them, but a mask has no teeth."""
+    beard = painted(face, LOWER_FACE, (110, 110, 112))
+    grin = painted(replace(face, picture=beard), INNER_LIPS, (225, 220, 210))
+    assert what_is_covered(beard, face.landmarks) == "mouth" and not what_is_covered(grin, face.landmarks)
+
+
+def with_lenses(face: Face, colour: tuple[int, int, int], clear: float) -> np.ndarray:
+    """The face's picture behind two lenses of a colour that let some of the light, 0..1, through."""
+    irises = face.landmarks[[468, 473]]
+    apart = np.linalg.norm(irises[1] - irises[0])
+    lens = np.zeros(face.picture.shape[:2], np.float32)
+    for middle in irises + [0.0, 0.08 * apart]:
+        cv2.ellipse(lens, tuple(middle.astype(int).tolist()), (int(0.42 * apart), int(0.34 * apart)), 0, 0, 360, 1, -1)
+    share = (1 - clear) * cv2.GaussianBlur(lens, (0, 0), 1)[..., None]
+    sky = np.linspace(1.3, 0.7, len(lens))[:, None, None]  # lenses mirror more of it above
+    return np.clip(face.picture * (1 - share) + share * sky * np.array(colour), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("colour", "clear"), [((12, 12, 14), 0.04), ((60, 38, 25), 0.15), ((120, 140, 170), 0.05)])
+def test_sunglasses_are_refused(face: Face, colour: tuple[int, int, int], clear: float, tmp_path: Path) -> None:
+    Image.fromarray(with_lenses(face, colour, clear)).save(tmp_path / "sunny.png")
+    with pytest.raises(UserError, match=r"E_FACE_COVERED.*eyes"):
+        read_faces([tmp_path / "sunny.png"], nets())
+    light = cv2.cvtColor(with_lenses(face, colour, clear), cv2.COLOR_RGB2GRAY)
+    without_colours = np.repeat(light[..., None], 3, 2).astype(np.uint8)
+    dark = sum(colour) < 300
+    assert what_is_covered(without_colours, face.landmarks, grey=True) == ("eyes" if dark else "")
+
+
+def test_clear_glasses_and_a_cap_s_shade_cover_no_eyes(face: Face) -> None:
+    assert not what_is_covered(with_lenses(face, (235, 240, 245), 0.85), face.landmarks)
+    shade = np.ones((*face.picture.shape[:2], 1))
+    shade[: int(face.landmarks[2, 1])] = 0.12 ** (1 / 2.2)  # an eighth of the light, down to the nose
+    assert not what_is_covered((face.picture * shade).astype(np.uint8), face.landmarks)

@@ -22,6 +22,9 @@ ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 
+# Landmarks of MediaPipe's at the lids' borders, image left first.
+LIDS = ([33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380])
+
 # Reduction up to which bicubic sampling does not alias.
 _SHARP = 1.25
 _SMALLEST_LEVEL = 256

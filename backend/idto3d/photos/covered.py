@@ -1,18 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether something lies over the mouth, such as a mask: landmark nets find lips there all the same.
+"""Whether something lies over the mouth, such as a mask, or over the eyes, such as sunglasses: landmark nets find lips
+and lids there all the same.
 
-Under any one light lips are redder than cheeks, and what is around them is as red, or a beard. Where none of it has
-skin's red, and lips are like what is around them, it is something else.
+Mouths and eyes have light and dark, whatever the light. Where there is little of both, it is something else if it has
+not skin's colours, either: under any one light lips are redder than cheeks, and what is around them is as red, or a
+beard.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array
+from .align import LIDS
 
 # MediaPipe's numbers
 _FOREHEAD, _CHEEKS = (9, 151, 108, 337), (117, 118, 119, 346, 347, 348)  # the latter below the eyes
+_LOW_CHEEKS = (205, 425, 50, 280)
+# Over and under each eye.
+_AROUND_EYES = (
+    (27, 28, 29, 30, 56),
+    (257, 258, 259, 260, 286),
+    (230, 229, 231, 24, 23, 22),
+    (450, 449, 451, 254, 253, 252),
+)
+_MOUTH = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)  # the lips' rim
 _LIPS, _OVER, _UNDER = (37, 267, 0, 17, 84, 314), (164, 167, 393, 165, 391), (152, 175, 199, 200, 208, 428)
 # Quantile of the picture's light that is taken for white: both a* and L* are less in an underexposed one.
 _WHITE = 0.99
@@ -24,28 +39,72 @@ _LIPS_REDDER = 2.0
 # Of the ratio of a* to L*, which dark things keep: black beards around dark lips have little a*, and half of the skin's
 # ratio (.57 on two renders), those masks .09 and .35.
 _LESS_TINTED = 0.45
+# From dark to light, as a share of the skin's L*: of mouths, .32 at least on 84 photographs, .24 on 90 rendered ones,
+# .11 at most on three of medical masks, which have folds. Without it two of the rendered ones, dark men with beards,
+# were taken for masks. Between lids, .21 (.32 where they are sharp) and .48; under painted sunglasses .14 at most.
+_FLAT_MOUTH, _FLAT_EYE = 0.3, 0.17
+# Flat eyes are lenses if the lightest around them has less of the skin's L*, or the reddest so much less of a*: so it
+# was of 13 of 14 painted ones, black, brown and blue, and not of brown ones on very dark skin. On those photographs the
+# lightest has .71 at least, and on 10 of the 84 the reddest has more than 4 less.
+_DIM, _LENS_LESS_RED = 0.55, 4.0
 _PATCH = 200  # patches in the picture's side
+_SPARSE = 4  # every so many pixels tell what is white
 
 
-def mouth_is_covered(picture: NDArray[np.uint8], landmarks: Array) -> bool:
-    """Of a coloured picture (S,S,3) sRGB of a head, and landmarks (478,2) in its pixels."""
-    # A gain of the light is one of sRGB's values, too, as they are nearly a power of it.
-    white = np.float32(max(np.quantile(picture.max(2), _WHITE), 1.0))
-    exposed = np.minimum(picture / white, np.float32(1.0))
-    light, red, _ = cv2.split(cv2.cvtColor(exposed, cv2.COLOR_RGB2LAB))
-    half = max(len(picture) // _PATCH, 1)
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """Of a picture of a head that is exposed as if something in it were white: light, red (S,S) its L* and a*;
+    landmarks (478,2)."""
 
-    def usual(values: Array, marks: tuple[int, ...]) -> float:
-        places = np.clip(np.rint(landmarks[list(marks)]).astype(int), half, len(values) - half - 1)
+    light: Array
+    red: Array
+    landmarks: Array
+
+    def usual(self, values: Array, marks: Sequence[int]) -> float:
+        """What an image (S,S) usually is at some of the landmarks."""
+        half = max(len(values) // _PATCH, 1)
+        places = np.clip(np.rint(self.landmarks[list(marks)]).astype(int), half, len(values) - half - 1)
         patches = [values[y - half : y + half + 1, x - half : x + half + 1] for x, y in places]
         return float(np.median([np.median(patch) for patch in patches]))
 
+    def contrast(self, rim: Sequence[int]) -> float:
+        """Of L*, from dark to light within the hull of some of the landmarks."""
+        hull = cv2.convexHull(np.rint(self.landmarks[list(rim)]).astype(np.int32))
+        inside = cv2.fillConvexPoly(np.zeros(self.light.shape, np.uint8), hull, 1) > 0
+        return float(np.subtract(*np.percentile(self.light[inside], (95, 5))))
+
+
+def what_is_covered(picture: NDArray[np.uint8], landmarks: Array, grey: bool = False) -> str:
+    """Returns "eyes", "mouth" or "". Of a picture (S,S,3) sRGB of a head, and landmarks (478,2) in its pixels; grey: it
+    has no colours, which tell of mouths."""
+    # A gain of the light is one of sRGB's values, too, as they are nearly a power of it.
+    white = np.float32(max(np.quantile(picture[::_SPARSE, ::_SPARSE].max(2), _WHITE), 1.0))
+    exposed = np.minimum(picture / white, np.float32(1.0))
+    light, red, _ = cv2.split(cv2.cvtColor(exposed, cv2.COLOR_RGB2LAB))
+    look = _Look(light, red, landmarks)
+    if _eyes_are_covered(look):
+        return "eyes"
+    return "mouth" if not grey and _mouth_is_covered(look) else ""
+
+
+def _eyes_are_covered(look: _Look) -> bool:
+    skin = max(look.usual(look.light, _FOREHEAD), look.usual(look.light, _LOW_CHEEKS))
+    if max(look.contrast(lids) for lids in LIDS) > _FLAT_EYE * skin:
+        return False
+    tint = max(look.usual(look.red, _FOREHEAD), look.usual(look.red, _LOW_CHEEKS))
+    lightest, reddest = (max(look.usual(values, marks) for marks in _AROUND_EYES) for values in (look.light, look.red))
+    return lightest < _DIM * skin or reddest < tint - _LENS_LESS_RED
+
+
+def _mouth_is_covered(look: _Look) -> bool:
     def skin_lips_around(values: Array) -> tuple[float, float, float]:
         # A fringe covers the forehead, a mask may cover the cheeks.
-        skin = max(usual(values, _FOREHEAD), usual(values, _CHEEKS))
-        return skin, usual(values, _LIPS), max(usual(values, _OVER), usual(values, _UNDER))
+        skin = max(look.usual(values, _FOREHEAD), look.usual(values, _CHEEKS))
+        return skin, look.usual(values, _LIPS), max(look.usual(values, _OVER), look.usual(values, _UNDER))
 
-    skin, lips, around = skin_lips_around(red)
-    tinted, *mouth = skin_lips_around(red / np.maximum(light, 1.0))
+    if look.contrast(_MOUTH) > _FLAT_MOUTH * max(skin_lips_around(look.light)[0], 1.0):
+        return False
+    skin, lips, around = skin_lips_around(look.red)
+    tinted, *mouth = skin_lips_around(look.red / np.maximum(look.light, 1.0))
     less_red = max(lips, around) < skin - _LESS_RED and max(mouth) < _LESS_TINTED * tinted
     return less_red and lips < around + _LIPS_REDDER

@@ -15,7 +15,7 @@ from idto3d_shared.photo_names import photo_names
 
 from . import align
 from .blendshapes import score_blendshapes
-from .covered import mouth_is_covered
+from .covered import what_is_covered
 from .landmarks import CHIN, FOREHEAD, MESH, describe
 from .load import Notice, Photo, PhotoFile, read_photo
 from .mask import find_person
@@ -24,8 +24,7 @@ from .picture import CloseUp, brightest, close_up, frame, inside, is_grey, lay_o
 from .search import Candidate, beside, search
 
 _T = TypeVar("_T")
-# Landmarks at the lids' borders, image left first; the rest of the five points.
-_LIDS = ([33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380])
+# Landmarks; the lids are the rest of the five points.
 _NOSE_TIP, _MOUTH_CORNERS = 4, [61, 291]
 _SMALLEST_PHOTO = 32
 # Heights of the face in pixels, forehead to chin. Under the first the landmarks are off by a fiftieth of it.
@@ -94,7 +93,7 @@ def five_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
     The places that ArcFace's alignment takes from 68 landmarks: the mean of an eye's six, 30, 48 and 54 (counted from
     0). Frontal faces lie 3 pixels off its 112-pixel template, root mean square of their mean; smiles widen the mouth.
     """
-    eyes = [landmarks[lids].mean(0) for lids in _LIDS]
+    eyes = [landmarks[lids].mean(0) for lids in align.LIDS]
     return np.stack([*eyes, landmarks[_NOSE_TIP], *landmarks[_MOUTH_CORNERS]])
 
 
@@ -190,10 +189,10 @@ def _notices(name: str, candidates: Sequence[Candidate], beyond: float) -> list[
 def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple[list[Face], list[Notice]]:
     """The faces of one person's photos, one per usable photo, and all notices.
 
-    A photo that cannot be used, E_FACE_COVERED where something lies over its mouth, E_PHOTO_TWICE for another one saved
-    again or cropped, is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used, the first
-    one's UserError is raised. Of one photo in several sizes the largest is used. E_PHOTO_MISSING when no photo is
-    given. W_HAIR_CUT when none goes over the forehead. Faces are called by `photo_names`.
+    A photo that cannot be used, E_FACE_COVERED where something lies over its mouth or eyes, E_PHOTO_TWICE for another
+    one saved again or cropped, is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used,
+    the first one's UserError is raised. Of one photo in several sizes the largest is used. E_PHOTO_MISSING when no
+    photo is given. W_HAIR_CUT when none goes over the forehead. Faces are called by `photo_names`.
     """
     if not paths:
         raise UserError("E_PHOTO_MISSING", "No photo was given.", "Choose at least one.")
@@ -238,9 +237,12 @@ def _pixels(face: Face) -> int:
 
 
 def _check_uncovered(face: Face) -> None:
-    if not face.grey and mouth_is_covered(face.picture, face.landmarks):
+    covered = what_is_covered(face.picture, face.landmarks, face.grey)
+    if covered:
         raise UserError(
-            "E_FACE_COVERED", f"Something covers the mouth in {face.name}.", "Choose a photo that shows the whole face."
+            "E_FACE_COVERED",
+            f"Something covers the {covered} in {face.name}.",
+            "Choose a photo that shows the whole face.",
         )
 
 
