@@ -84,6 +84,18 @@ def test_sheet(tmp_path: Path) -> None:
     assert error.value.code == "E_SHEET_IMAGE"
 
 
+def test_a_photo_that_the_head_was_made_without_is_not_shown(tmp_path: Path) -> None:
+    Image.new("RGB", (128, 128), (90, 90, 90)).save(tmp_path / "photographed.png")
+    colours = {"masked.png": (250, 0, 0), "used.png": (0, 250, 0)}
+    for name, colour in colours.items():
+        Image.new("RGB", (100, 100), colour).save(tmp_path / name)
+    windows = {"used.png": (0.0, 0.0, 100.0)}
+    out = sheet.compose_sheet(tmp_path, [tmp_path / name for name in colours], tmp_path / "sheet.png", windows)
+    pixels = np.asarray(Image.open(out).convert("RGB"))
+    assert not (pixels == colours["masked.png"]).all(axis=2).any()
+    assert (pixels == colours["used.png"]).all(axis=2).sum() > 128 * 128
+
+
 def test_the_sheet_shows_a_phones_photo(tmp_path: Path) -> None:
     heic = tmp_path / "phone.heic"
     heic.write_bytes(HEIC)

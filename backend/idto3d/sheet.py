@@ -51,10 +51,11 @@ def compose_sheet(
 ) -> Path:
     """Compose the tiles that idto3d_blender.head.headless rendered, and the input photos, into the PNG ``out``.
 
-    Above: the photos, cropped to their windows (by `photo_names`), beside them at the same size the head by the first
+    Above: the photos, cropped to their windows (by `photo_names`), the first one large, beside it the head by that
     photo's camera (or from the front), and its other views. Below: the expressions in the order in which they were
-    rendered. A photo that cannot be read, so that the head was made without it, is left out. ``out`` is replaced only
-    by a complete picture. Raises UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE when one cannot be read.
+    rendered. A photo that has no window, or cannot be read, so that the head was made without it, is left out. ``out``
+    is replaced only by a complete picture. Raises UserError E_SHEET_TILES when there is no tile, E_SHEET_IMAGE when one
+    cannot be read.
     """
     folder = Path(tiles_dir)
     there = {name for name in (*_LARGE, *_VIEWS) if (folder / f"{name}.png").is_file()}
@@ -65,9 +66,11 @@ def compose_sheet(
     expressions = [(file.stem.removeprefix("expr_").replace("_", " "), file) for file in files]
     if not front and not views and not expressions:
         raise UserError("E_SHEET_TILES", f"There are no pictures in {folder.name}.", "Render the head first.")
-    known = windows or {}
+    photos, known = _readable(photo_paths), windows or {}
+    if windows is not None:
+        photos = [photo for photo in photos if photo.name in windows]  # the others are no part of the head
     sheet = _draw(
-        [_shown(photo, known.get(photo.name), n == 0) for n, photo in enumerate(_readable(photo_paths))],
+        [_shown(photo, known.get(photo.name), n == 0) for n, photo in enumerate(photos)],
         [(label, _open(file)) for label, file in front],
         [(label, _open(file)) for label, file in views],
         [(label, _open(file)) for label, file in expressions],

@@ -70,8 +70,8 @@ class _Look:
     def contrast(self, rim: Sequence[int]) -> float:
         """Of L*, from dark to light within the hull of some of the landmarks."""
         hull = cv2.convexHull(np.rint(self.landmarks[list(rim)]).astype(np.int32))
-        inside = cv2.fillConvexPoly(np.zeros(self.light.shape, np.uint8), hull, 1) > 0
-        return float(np.subtract(*np.percentile(self.light[inside], (95, 5))))
+        inside = self.light[cv2.fillConvexPoly(np.zeros(self.light.shape, np.uint8), hull, 1) > 0]
+        return float(np.subtract(*np.percentile(inside, (95, 5)))) if len(inside) else np.inf
 
 
 def what_is_covered(picture: NDArray[np.uint8], landmarks: Array, grey: bool = False) -> str:
