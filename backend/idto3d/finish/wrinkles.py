@@ -69,7 +69,7 @@ _FROWN = (Channel("frown", ("browDownLeft", "browDownRight")),)
 _FOREHEAD = (Channel("forehead", ("browInnerUp",)), *_sides("forehead", "browOuterUp"))
 MAPS: Mapping[str, tuple[Group, ...]] = {
     "wrinkles_down": (
-        Group(_FROWN, (0, 0.42), (0.05, 0.9), Pattern(7e-3, 0.02, 1.4e-3, 3.5e-4)),
+        Group(_FROWN, (0, 0.22), (0.05, 0.3), Pattern(7e-3, 0.02, 1.4e-3, 3.5e-4)),
         Group(_sides("squint", "cheekSquint"), (0.25, 1.2), (-0.4, 0.22), Pattern(4.2e-3, 0.016, 8e-4, 1.8e-4)),
         Group(_sides("smile", "mouthSmile"), (0.2, 0.85), (-1.5, -0.5), Pattern(9e-3, 0.03, 2e-3, 2e-4)),
         Group((Channel("chin", ("mouthShrugLower",)),), (0, 0.5), (-1.85, -1.4), Pattern(3.5e-3, 1e-3, 9e-4, 2.5e-4)),
