@@ -39,7 +39,7 @@ _LIPS_REDDER = 2.0
 # Of the ratio of a* to L*, which dark things keep: black beards around dark lips have little a*, and half of the skin's
 # ratio (.57 on two renders), those masks .09 and .35.
 _LESS_TINTED = 0.45
-# From dark to light, as a share of the skin's L*: of mouths, .32 at least on 84 photographs, .24 on 90 rendered ones,
+# From dark to light, as a share of the skin's L*: of mouths, .32 at least on 82 photographs, .24 on 90 rendered ones,
 # .11 at most on three of medical masks, which have folds. Without it two of the rendered ones, dark men with beards,
 # were taken for masks. Between lids, .21 (.32 where they are sharp) and .48; under painted sunglasses .14 at most.
 _FLAT_MOUTH, _FLAT_EYE = 0.3, 0.17
