@@ -2,7 +2,6 @@
 """Run by a Python that has bpy: a head over its photos, and pins. ``python check_match.py WORK``."""
 
 import contextlib
-import hashlib
 import json
 import sys
 import time
@@ -18,7 +17,7 @@ from mathutils import Vector
 
 import idto3d_blender
 from idto3d_blender.head import mesh_data, naming
-from idto3d_blender.head.bundle import BundleError, FitCamera
+from idto3d_blender.head.bundle import BundleError
 from idto3d_blender.jobs import packs, setup_backend
 from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs.backend_process import BackendProcess, child_environment
@@ -30,9 +29,9 @@ from idto3d_blender.ui.properties import settings
 from tests.blender import blender_session, check_polls, fake_pins
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
+from tests.blender.synthetic_fit import SIZES, camera, write_fit
 
 WORK = Path(sys.argv[-1])
-SIZES = ((300, 400), (640, 480))
 PACK = WORK / "pack"
 
 
@@ -40,45 +39,6 @@ def backend(fake: str) -> Warm:
     """A worker that waits for work."""
     launch = Launch((sys.executable, fake), child_environment(WORK / "user", blender_session.ROOT), WORK / "log")
     return Warm(BackendProcess(launch.command, launch.env, launch.log, "idto3d-test"), launch, None)
-
-
-def camera(yaw: float, size: tuple[int, int]) -> FitCamera:
-    """A pinhole one metre before the face, turned by yaw, whose axis is not in the picture's middle."""
-    c, s = np.cos(yaw), np.sin(yaw)
-    turn = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]])
-    rotation = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ turn
-    return FitCamera(900.0, np.array(size) * 0.4, rotation, np.array([0.01, -0.02, 1.0]))
-
-
-def write_fit(folder: Path) -> list[Path]:
-    """fit.json of a bundle, and its two photos."""
-    files, rows = [], []
-    for number, size in enumerate(SIZES):
-        file = WORK / f"photo {number}.png"
-        synthetic.write_png(file, np.full((size[1], size[0], 3), 90 + number, dtype=np.uint8))
-        files.append(file)
-        pinhole = camera(0.3 * number, size)
-        rows.append(
-            {
-                "name": file.name,
-                "path": str(file),
-                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                "size": list(size),
-                "camera": {
-                    "focal_length_px": pinhole.focal,
-                    "principal_point_px": pinhole.principal.tolist(),
-                    "rotation": pinhole.rotation.tolist(),
-                    "translation_m": pinhole.translation.tolist(),
-                },
-                "expression": {},
-                "light": np.zeros((9, 3)).tolist(),
-                "residual_mm": 1.0,
-                "landmarks": np.tile([[150.0, 160.0]], (478, 1)).tolist(),
-            }
-        )
-    text = {"format_version": 1, "pack": str(PACK), "identity": [0.0], "resting": {}, "photos": rows}
-    (folder / "fit.json").write_text(json.dumps(text), encoding="utf-8")
-    return files
 
 
 def check_cameras(scene: Any, obj: Any) -> None:
@@ -264,7 +224,7 @@ def main() -> None:
     assert bpy.ops.idto3d.import_head(filepath=str(bundle)) == {"FINISHED"}
     scene, obj = bpy.context.scene, bpy.context.object
     refused(bpy.ops.idto3d.match, "earlier version")
-    files = write_fit(bundle)
+    files = write_fit(bundle, WORK, PACK)
     PACK.mkdir()
     (PACK / "pack.json").write_text(json.dumps({"name": "synthetic"}), encoding="utf-8")
     before = (scene.render.resolution_x, scene.render.resolution_y, scene.render.pixel_aspect_x)
