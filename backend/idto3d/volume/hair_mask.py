@@ -24,7 +24,9 @@ ROUNDS = 6
 HAIR, SKIN, OTHER = 0, 1, 2
 _GRAINS, _GRAIN_WEIGHT = 16, 0.6
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
-BALD = (1.5e-4, 4e-4)  # square metres over the scalp, or of it and unlike skin: fewer are a bald head's lights
+BALD = 3e-4  # square metres off the scalp, or of it and unlike skin behind a hairline: fewer are a bald head's lights
+HAIRLINE = (10.0, 20.0)  # L*a*b* a centimetre, where the scalp's colours change most, of a bald head's lights and of hair
+BLACK = 0.4  # of the skin's L*: on a scalp it is hair
 SHADES = (0.75, 0.5, 0.3)  # of its colour that hair in hair's shade has: between fringe and temple it is all but black
 SHADED = 0.15  # of hair that is
 RING = 4e-4  # square metres of hair over the skull from which its colour is known
@@ -34,6 +36,7 @@ BESIDE_EYE = (0.003, 0.018)  # metres from brows and eyes over which hair become
 AROUND, BURIED = 0.006, (0.7, 0.9)  # metres around a place; share of hair's colours there that buries it
 LIKELIER = 4.0  # times as likely hair's colour as skin's
 CURTAIN, REACH = 0.018, 0.13  # metres of hair beside the jaw, at least, and of its reach where clothes are alike
+LIKE_OTHER = 0.5  # of that width where hair hangs on the other side
 GAP, SHOULDER = 0.003, 0.035  # metres of hair's colour in a row beside the face, and a centimetre below
 _COLOUR_WEIGHT = 0.8  # neighbouring pixels are not independent
 
@@ -71,12 +74,10 @@ def tell_kinds(view: HeadView) -> Array:
     unlike_ring = known * (1.0 - _share_of_peak(histogram.learn(ring, 1.3), 0.9)[histogram.index])
     skin_0 = histogram.learn((view.sure_skin + unlike_ring * view.forehead) * weight, SKIN_BLUR)
     like_skin = _share_of_peak(skin_0, 0.9)[histogram.index]
-    # A bald head's colours over its forehead are skin's, and nothing stands off it.
-    off = (view.outside > 0.01) & (view.outside < 0.06) & (view.above > view.brow + 0.02)
-    grown = off + (ring + 0.6 * (view.scalp > 0.9)) * (1.0 - like_skin)
-    hairy = ramp(float((grown * weight).sum()) / view.camera.scale**2, *BALD)
-    sure_hair = ring + 0.6 * (view.scalp > 0.9) * weight * (1.0 - 0.8 * like_skin) * (1.0 - unlike_ring)
-    hair_0, every = hairy * histogram.learn(sure_hair, 1.3, SHADED), histogram.learn(weight, 1.3)
+    if _grown(view, ring, like_skin) < BALD:
+        return np.stack([np.zeros_like(weight), weight, np.zeros_like(weight)], -1)
+    sure_hair = ring + 0.6 * (view.scalp > 0.9) * weight * (1.0 - (1.0 - 0.2 * known) * like_skin) * (1.0 - unlike_ring)
+    hair_0, every = histogram.learn(sure_hair, 1.3, SHADED), histogram.learn(weight, 1.3)
     unlike_hair = 1.0 - _share_of_peak(hair_0, 0.85)[histogram.index]
     below = view.above < view.chin
     shoulder = below * ramp(np.abs(view.across - view.middle), 0.14, 0.18)
@@ -115,6 +116,32 @@ def tell_kinds(view: HeadView) -> Array:
         other = 0.4 * other_0 + 0.3 * every + 0.3 * histogram.learn(kinds[..., OTHER] * (0.2 + 0.8 * unlike_hair))
         grains = [0.7 * g + 0.3 * _learn_grain(grain, kinds[..., k] ** 3) for k, g in enumerate(grains)]
     return kinds
+
+
+def _grown(view: HeadView, ring: Array, like_skin: Array) -> float:
+    """Square metres that are hair if there is any: what stands off the head, and, behind a hairline, what is unlike
+    skin. A bald head's colours are skin's or change by and by. ring, like_skin (size,size) 0..1: close around the skull;
+    of the colours of skin."""
+    off = (view.outside > 0.01) & (view.outside < 0.06) & (view.above > view.mouth) & view.person
+    scalp = (view.scalp > 0.9) & view.person
+    light = view.colour[..., 0]
+    black = scalp & (light < BLACK * np.median(light[view.sure_skin & view.person])) if scalp.any() else scalp
+    unlike = float(((ring + 0.6 * scalp) * (1.0 - like_skin)).sum() + black.sum())
+    return (float(off.sum()) + ramp(_hairline(view), *HAIRLINE) * unlike) / view.camera.scale**2
+
+
+def _hairline(view: HeadView) -> float:
+    """L*a*b* a centimetre by which colours change over three millimetres where, on the scalp and before it, they change
+    most: in a tenth of it."""
+    around = (view.scalp > 0.02) & (view.above > view.brow + 0.015) & (view.within > 0.008) & view.person
+    if not around.any():
+        return np.inf
+    head, blur = (view.person & view.skin).astype(np.float32), 0.003 * view.camera.scale
+    known = np.maximum(cv2.GaussianBlur(head, (0, 0), blur), 1e-3)
+    smooth = cv2.GaussianBlur(view.colour * head[..., None], (0, 0), blur) / known[..., None]
+    steps = np.stack(np.gradient(smooth, axis=(0, 1)))
+    change = 0.01 * view.camera.scale * np.sqrt((steps**2).sum((0, 3)))
+    return float(np.percentile(change[around], 90))
 
 
 def place_prior(view: HeadView, long: Array, buried: Array) -> tuple[Array, Array]:
@@ -173,20 +200,22 @@ def hangs(view: HeadView, hair: Array) -> Array:
         count = np.array([(beside & half & (row == k)).sum() for k in range(rows)])
         return count / view.camera.scale**2 / max(top - low, 1e-3) * rows
 
-    def curtain(top: float, low: float) -> bool:
-        return bool(np.sort(widths(top, low, 8))[1] > CURTAIN)
+    def curtain(top: float, low: float, least: float = CURTAIN) -> bool:
+        return bool(np.sort(widths(top, low, 8))[1] > least)
 
     beside = hair & (view.outside < 0.05) & ~view.skin
     low = hair & (view.above < view.chin)
     wide = low & (np.abs(view.across - view.middle) > 0.16)
+    left, right = view.across > view.middle, view.across <= view.middle
     out = np.zeros(hair.shape, bool)
-    for half in (view.across > view.middle, view.across <= view.middle):
+    for half, other in ((left, right), (right, left), (left, right)):
         # What goes on over the shoulder is clothes of hair's colour, but for a curtain that surely hangs before them.
         spills = (wide & half).sum() > max(0.1 * (low & half).sum(), 8e-4 * view.camera.scale**2)
         # Hair that comes from behind an ear widens by and by; a shoulder begins with its full width.
         down = widths(view.eye, view.chin, 16)
         shoulder = ((down[:-2] < GAP) & (down[2:] > SHOULDER)).any()
-        if curtain(view.mouth, view.chin) and not shoulder and (not spills or curtain(view.eye, view.mouth)):
+        least = LIKE_OTHER * CURTAIN if out[other].any() else CURTAIN
+        if curtain(view.mouth, view.chin, least) and not shoulder and (not spills or curtain(view.eye, view.mouth)):
             out |= half & (np.abs(view.across - view.middle) < (REACH if spills else np.inf))
     return out
 
