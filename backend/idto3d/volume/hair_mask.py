@@ -25,7 +25,7 @@ HAIR, SKIN, OTHER = 0, 1, 2
 _GRAINS, _GRAIN_WEIGHT = 16, 0.6
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
 BALD = 3e-4  # square metres off the scalp, or of it and unlike skin behind a hairline: fewer are a bald head's lights
-HAIRLINE = (10.0, 20.0)  # L*a*b* a centimetre, where the scalp's colours change most, of a bald head's lights and of hair
+HAIRLINE = (10.0, 20.0)  # L*a*b* a centimetre where the scalp's colours change most: of a bald head's lights, of hair
 BLACK = 0.4  # of the skin's L*: on a scalp it is hair
 SHADES = (0.75, 0.5, 0.3)  # of its colour that hair in hair's shade has: between fringe and temple it is all but black
 SHADED = 0.15  # of hair that is
@@ -120,14 +120,15 @@ def tell_kinds(view: HeadView) -> Array:
 
 def _grown(view: HeadView, ring: Array, like_skin: Array) -> float:
     """Square metres that are hair if there is any: what stands off the head, and, behind a hairline, what is unlike
-    skin. A bald head's colours are skin's or change by and by. ring, like_skin (size,size) 0..1: close around the skull;
-    of the colours of skin."""
+    skin. A bald head's colours are skin's, or change by and by. ring, like_skin (size,size) 0..1: close around the
+    skull, of the colours of skin."""
     off = (view.outside > 0.01) & (view.outside < 0.06) & (view.above > view.mouth) & view.person
     scalp = (view.scalp > 0.9) & view.person
     light = view.colour[..., 0]
     black = scalp & (light < BLACK * np.median(light[view.sure_skin & view.person])) if scalp.any() else scalp
     unlike = float(((ring + 0.6 * scalp) * (1.0 - like_skin)).sum() + black.sum())
-    return (float(off.sum()) + ramp(_hairline(view), *HAIRLINE) * unlike) / view.camera.scale**2
+    behind = float(ramp(_hairline(view), *HAIRLINE)) * unlike
+    return (float(off.sum()) + behind) / view.camera.scale**2
 
 
 def _hairline(view: HeadView) -> float:
@@ -139,8 +140,8 @@ def _hairline(view: HeadView) -> float:
     head, blur = (view.person & view.skin).astype(np.float32), 0.003 * view.camera.scale
     known = np.maximum(cv2.GaussianBlur(head, (0, 0), blur), 1e-3)
     smooth = cv2.GaussianBlur(view.colour * head[..., None], (0, 0), blur) / known[..., None]
-    steps = np.stack(np.gradient(smooth, axis=(0, 1)))
-    change = 0.01 * view.camera.scale * np.sqrt((steps**2).sum((0, 3)))
+    down, across = np.gradient(smooth, axis=(0, 1))
+    change = 0.01 * view.camera.scale * np.sqrt((down**2 + across**2).sum(-1))
     return float(np.percentile(change[around], 90))
 
 
