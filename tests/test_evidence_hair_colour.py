@@ -99,28 +99,37 @@ def test_the_tone_has_the_hue_of_all_hair_and_not_the_stronger_one_of_its_middle
     assert tone[0] / tone[2] < 2.0  # of 3.3
 
 
-def test_beyond_its_edge_a_photo_has_no_opinion_and_the_last_lies_uppermost() -> None:
-    """A square of hair before a camera; one photo shows all of it, another, without hair, only its left half."""
-    square = np.array([[-0.1, -0.1, 0.0], [0.1, -0.1, 0.0], [0.1, 0.1, 0.0], [-0.1, 0.1, 0.0]])
-    triangles = np.array([[0, 1, 2], [0, 2, 3]])
-    texels = make_texels(square[:, :2] / 0.2 + 0.5, triangles, triangles, 32)
+SQUARE = np.array([[-0.1, -0.1, 0.0], [0.1, -0.1, 0.0], [0.1, 0.1, 0.0], [-0.1, 0.1, 0.0]])
+TRIANGLES = np.array([[0, 1, 2], [0, 2, 3]])
+
+
+def shot(colour: float, hair: float, right: int = 64, light: tuple[float, ...] = (1.0, 1.0, 1.0)) -> HairPhoto:
+    """A square of hair before a camera, in a light that is grey elsewhere; the photo ends at the column `right`."""
     camera = PhotoCamera(np.eye(3), np.zeros(3), 200.0, np.full(2, 31.5), 1.0)
-    light = np.zeros((9, 3))
-    light[0] = 1.0
-    behind = square - [0.0, 0.0, 0.05]
-    laid = cast(Projected, SimpleNamespace(linear=np.ones((64, 64, 3), np.float32), light=light,
+    bands = np.zeros((9, 3))
+    bands[0] = light
+    laid = cast(Projected, SimpleNamespace(linear=np.ones((64, 64, 3), np.float32), light=bands,
                                            shade=np.ones((4, 3)), facing=np.ones(4)))  # fmt: skip
+    inside = np.broadcast_to(np.arange(64) < right, (64, 64)).astype(np.float32)
+    picture, mask = np.full((64, 64, 3), colour, np.float32), np.full((64, 64), hair, np.float32)
+    return HairPhoto(camera, laid, SQUARE, mask, picture, SQUARE - [0.0, 0.0, 0.05], inside)
 
-    def shot(colour: float, hair: float, right: int = 64) -> HairPhoto:
-        inside = np.broadcast_to(np.arange(64) < right, (64, 64)).astype(np.float32)
-        picture = np.full((64, 64, 3), colour, np.float32)
-        return HairPhoto(camera, laid, square, np.full((64, 64), hair, np.float32), picture, behind, inside)
 
+def painted(*photos: HairPhoto) -> Any:
+    texels = make_texels(SQUARE[:, :2] / 0.2 + 0.5, TRIANGLES, TRIANGLES, 32)
     tone = HairColour(np.full(3, 0.1), (), np.zeros((16, 3), np.float32))
+    return paint_hair(texels, TRIANGLES, photos, TRIANGLES, tone, np.zeros((32, 32)))
 
-    def painted(*photos: HairPhoto) -> Any:
-        return paint_hair(texels, triangles, photos, triangles, tone, np.zeros((32, 32)))
 
+def test_a_coloured_light_does_not_tint_the_hair_by_its_opposite() -> None:
+    """Seen: black hair, blue where the light that the face suggests is red."""
+    red, grey = (painted(shot(0.2, 1.0, light=light)).maps[16, 16, :3] for light in ((1.2, 0.9, 0.6), (0.9, 0.9, 0.9)))
+    assert np.ptp(red) < 0.01
+    np.testing.assert_allclose(red, grey, atol=0.02)
+
+
+def test_beyond_its_edge_a_photo_has_no_opinion_and_the_last_lies_uppermost() -> None:
+    """One photo shows all of the square, another, without hair, only its left half."""
     cropped = painted(shot(0.2, 1.0), shot(0.2, 0.0, right=32))
     assert abs(cropped.cover[16, 4:12] - 0.5).max() < 0.05 and cropped.cover[16, 20:28].min() > 0.95
     light_last, dark_last = (painted(*order).maps[16, 16, 0] for order in (

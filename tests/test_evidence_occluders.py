@@ -8,7 +8,7 @@ import numpy as np
 from idto3d.arrays import Array
 from idto3d.evidence.delight import shaded
 from idto3d.evidence.glasses import DIRECTIONS, directions
-from idto3d.evidence.occluders import above_collar, beyond_rim, neck_piece, occluders
+from idto3d.evidence.occluders import above_collar, beyond_rim, mirroring, neck_piece, occluders
 from idto3d.fit.projection import EYES
 from tests.tiny_head import tiny_head_model
 
@@ -67,6 +67,18 @@ def test_what_stands_behind_the_rim_is_unlike_the_other_half() -> None:
     assert found[:, :28].min() > 0.9 and found[:, 40:].max() == 0
     assert doubted(flag, none).max() == 0  # nothing is known better
     assert doubted(0.7 * skin).max() == 0  # light
+
+
+def test_a_white_wall_in_the_rim_of_the_face_is_left_out() -> None:
+    """Seen: a bluish band along a cheek before a bright backdrop."""
+    ones, none = np.ones((S, S), np.float32), np.zeros((S, S), np.float32)
+    facing = np.minimum(COLUMN / 64, 1.0).astype(np.float32)
+    skin = np.tile(TONE, (S, S, 1))
+    mirrored = skin + 0.3
+    found = mirroring(shaded(mirrored, ones, TONE, none, none), facing)
+    assert found[:, :30].min() > 0.9 and found[:, 56:].max() == 0
+    for light in (0.6, 1.3):
+        assert mirroring(shaded(light * skin, ones, TONE, none, none), facing).max() == 0
 
 
 def test_below_a_collar_of_the_skin_s_colour_nothing_of_the_neck_is_seen() -> None:

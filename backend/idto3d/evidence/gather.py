@@ -26,7 +26,7 @@ from .gloss import dulled, gloss_of, shine_of
 from .hair_colour import HairColour, hair_on_skin
 from .lashes import draw_lashes, measure_lashes
 from .lids import even_lids
-from .occluders import above_collar, beyond_rim, features_of, neck_piece, occluders, skin_like, zones_of
+from .occluders import above_collar, beyond_rim, features_of, mirroring, neck_piece, occluders, skin_like, zones_of
 
 EYES_MATERIAL = "eyes"
 BELOW_CHIN = 0.015  # metres over which the face becomes the neck
@@ -226,12 +226,15 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
     out = Layers([], [], [])
     for k, photo in enumerate(views.photos):
         own, lent = (_side(views, at, places, k, mirror) for mirror in (None, model.mirror))
-        facing = at.image(at.at(photo.facing[:, None])[:, 0])
+        cosine = photo.facing[:, None]
+        facing, mirrored = (at.image(x[:, 0]) for x in (at.at(cosine), at.at_mirrored(cosine, model.mirror)))
         own_seen = own.seen * (1 - beyond_rim(own.shaded, lent.shaded, lent.seen, facing))
+        own_seen = own_seen * (1 - mirroring(own.shaded, facing))
+        lent_seen = lent.seen * (1 - mirroring(lent.shaded, mirrored))
         own_skin, own_folds = without_light(own.shaded, lent.shaded, tone, own.crease, below)
         lent_skin, lent_folds = without_light(lent.shaded, own.shaded, tone, lent.crease, below)
-        skins = [(own_skin, own_seen), (lent_skin, lent.seen)]
-        out.folds.append(own_seen * own_folds + (1 - own_seen) * lent.seen * lent_folds)
+        skins = [(own_skin, own_seen), (lent_skin, lent_seen)]
+        out.folds.append(own_seen * own_folds + (1 - own_seen) * lent_seen * lent_folds)
         if hair is not None and hair.roots is not None:
             for side, mirror in enumerate((None, model.mirror)):
                 colour, weight = hair_on_skin(at, views.whole[k], hair.colour.pictures[k], hair.masks[k], mirror)

@@ -192,11 +192,17 @@ def hair_on_skin(
 ) -> tuple[Array, Array]:
     """Colours (N,3) and weights (N,) of hair at texels of the skin that it grows on, or of their mirror images; picture
     (S,S,3): the hair in even light, mask (S,S) of it."""
-    light = (photo.shade / _usual_light(photo)) ** LIT
-    values = np.c_[photo.pixel, photo.height, photo.facing, light]
+    values = np.c_[photo.pixel, photo.height, photo.facing, _lit(photo, photo.shade)]
     at = texels.at(values) if mirror is None else texels.at_mirrored(values, mirror)
     seen = replace(photo, usable=photo.usable * mask)
-    return sample(picture, at[:, :2]) / at[:, 4:7], seen_weights(seen, at[:, :2], at[:, 2], at[:, 3])
+    return sample(picture, at[:, :2]) / at[:, 4:], seen_weights(seen, at[:, :2], at[:, 2], at[:, 3])
+
+
+def _lit(photo: Projected, shade: Array) -> Array:
+    """(N,) how much more light than usual hair gets where skin gets shade (N,3). Of one hue: the pictures of hair have
+    hair's hues already."""
+    ratio: Array = (shade / _usual_light(photo)).mean(1) ** LIT
+    return ratio
 
 
 def _usual_light(photo: Projected) -> Array:
@@ -264,15 +270,15 @@ def _project(texels: Texels, triangles: Array, photo: HairPhoto, skin_triangles:
     normals = normal * [-1, 1, 1] if mirrored else normal
     pixel, height = camera.project(points)
     facing = (normals * camera.towards(points)).sum(1)
-    shade = (shading(photo.photo.light, normals) / _usual_light(photo.photo)) ** LIT
-    at = texels.at(np.c_[pixel, height, facing, shade])
+    lit = _lit(photo.photo, shading(photo.photo.light, normals))
+    at = texels.at(np.c_[pixel, height, facing, lit])
     tolerance = BEHIND if mirrored else 0.008
     front = front_at(buffer.height, at[:, :2], DEPTH_SIZE / size)
     weight = smoothstep(at[:, 3], *FACING) * (front - at[:, 2] < tolerance) * np.isfinite(front)
     weight *= ((at[:, :2] > 1) & (at[:, :2] < size - 2)).all(1) * (sample(photo.inside, at[:, :2]) > 0.99)
     hair = sample(photo.hair, at[:, :2])
     share = ramp(hair, 0.4, 0.8) * (0.8 if mirrored else 1.0)
-    return _View(sample(photo.colour, at[:, :2]) / at[:, 4:7], (weight * share).astype(np.float32), hair, weight)
+    return _View(sample(photo.colour, at[:, :2]) / at[:, 4:], (weight * share).astype(np.float32), hair, weight)
 
 
 def _mixed(layers: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -21,6 +21,9 @@ RIM = (0.6, 0.35)  # cosine to the camera from where on a place may lie beyond t
 # Logs of lightness, and of red over green, by which the rim differs from the other half of the face: skin, and no skin
 # any more. Of a side: how wide that is asked.
 OTHER_LIGHT, OTHER_RED, RIM_BLUR = (0.45, 0.8), (0.15, 0.3), 0.004
+# Cosine to the camera from where skin mirrors what is beside it, and where it does; log blue over red, over skin's, of
+# skin and of what it mirrors: a white wall, a window.
+GRAZING, WHITENED = (0.75, 0.5), (0.25, 0.5)
 FEWEST = 2.0  # seen texels (sum of weights) needed for a decision
 STRAND_DARK, STRAND_HUE = (-0.15, -0.4), (-0.06, -0.2)
 COLLAR = 8  # bands without skin that make a collar; fewer are the chin's shadow or a chain
@@ -65,6 +68,13 @@ def beyond_rim(own: Shaded, other: Shaded, other_seen: Array, facing: Array) -> 
     light, red = (cv2.GaussianBlur(a - b, (0, 0), blur) for a, b in ((own.light, other.light), (own.red, other.red)))
     unlike = np.maximum(ramp(abs(light), *OTHER_LIGHT), ramp(abs(red), *OTHER_RED))
     return np.asarray(unlike * other_seen * ramp(facing, *RIM), np.float32)
+
+
+def mirroring(skin: Shaded, facing: Array) -> Array:
+    """(S,S) 0..1: where the face's rim, as all surfaces at a grazing angle, mirrors a bright room: it is whiter than
+    skin. facing (S,S): cosine to the camera."""
+    blue = cv2.GaussianBlur(skin.hue[..., 2] - skin.hue[..., 0], (0, 0), RIM_BLUR * len(facing))
+    return np.asarray(ramp(blue, *WHITENED) * ramp(facing, *GRAZING), np.float32)
 
 
 def skin_like(colour: Array, tone: Array) -> Array:
