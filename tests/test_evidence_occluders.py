@@ -16,12 +16,13 @@ TONE = np.array([0.5, 0.27, 0.17])
 S = 256
 COLUMN = np.mgrid[:S, :S][1]
 TURNED = COLUMN * 2 * DIRECTIONS // S
-NOWHERE = np.zeros((S, S, 3)), np.zeros((S, S, 3))
+ACROSS = 0.0004 * (COLUMN - S / 2)  # metres
+NOWHERE = np.zeros((S, S, 3)), np.zeros((S, S, 4))
 
 
 def hidden(colour: Array, zones: float = 1.0) -> Array:
     ones = np.ones((S, S), np.float32)
-    around = np.dstack([np.full((S, S, 2), zones), TURNED])
+    around = np.dstack([np.full((S, S, 2), zones), ACROSS, TURNED])
     return occluders(colour.astype(np.float32), ones, TONE, np.dstack([zones * ones, 0 * ones, 0 * ones]), around)
 
 
@@ -41,7 +42,7 @@ def test_frames_strands_and_blue_things_are_left_out() -> None:
     assert hidden(glare)[170:].min() > 0.9 and hidden(1.9 * skin).max() < 0.05
     beards = np.zeros((S, S, 3)) + [0.0, 0.0, 1.0]  # a white one is no reflection
     ones = np.ones((S, S), np.float32)
-    assert occluders(glare.astype(np.float32), ones, TONE, beards, np.zeros((S, S, 3))).max() < 0.05
+    assert occluders(glare.astype(np.float32), ones, TONE, beards, NOWHERE[1]).max() < 0.05
     cloth = skin.copy()
     cloth[150:] = 0.1, 0.12, 0.3
     assert hidden(cloth)[170:].min() > 0.9
@@ -101,6 +102,33 @@ def test_wrinkles_and_shadows_do_not_go_round_an_eye() -> None:
     assert hidden(skin).max() < 0.1
 
 
+def test_what_does_not_cross_the_nose_is_no_frame() -> None:
+    """Seen: painted lids, and the wrinkles of a smile around them."""
+    skin = np.tile(TONE, (S, S, 1))
+    skin[100:103, :] *= 0.15
+    skin[100:103, 118:138] = TONE
+    assert hidden(skin).max() < 0.1
+
+
+def test_the_edges_of_a_frame_are_left_out_with_it() -> None:
+    """Seen: the bright inner side of a black frame, as a ring on the cheek."""
+    skin = np.tile(TONE, (S, S, 1))
+    skin[100:103, :] *= 0.1
+    skin[103:104, :] = 0.6
+    assert hidden(skin)[103].min() > 0.8 and hidden(skin)[112:].max() < 0.1
+
+
+def test_a_frame_as_black_as_a_brow_does_not_take_all_of_it() -> None:
+    picture = np.tile(TONE, (S, S, 1))
+    picture[115:118, :] *= 0.1  # a frame
+    picture[85:118, 150:200] = 0.1 * TONE  # a brow that touches it
+    brows = np.zeros((S, S))
+    brows[80:124, 140:210] = 1.0
+    zones, glasses = np.dstack([np.ones((S, S)), brows, 0 * brows]), np.dstack([np.ones((S, S, 2)), ACROSS, TURNED])
+    found = occluders(picture.astype(np.float32), np.ones((S, S), np.float32), TONE, zones, glasses)
+    assert found[116, 5:130].min() > 0.8 and found[90:105, 155:195].max() < 0.2
+
+
 def test_directions_from_the_nearer_eye() -> None:
     model = tiny_head_model(48, 32)
     middles = np.stack([model.landmarks(model.neutral)[list(lids)].mean(0) for lids in EYES])
@@ -121,7 +149,8 @@ def test_a_frame_goes_on_to_the_ear_and_over_a_brow_and_leaves_the_brow() -> Non
     around, brows = np.zeros((S, S)), np.zeros((S, S))
     around[:, 64:] = 1.0
     brows[90:124, 120:208] = 1.0
-    zones, glasses = np.dstack([np.ones((S, S)), brows, 0 * brows]), np.dstack([around, np.ones((S, S)), TURNED])
+    zones = np.dstack([np.ones((S, S)), brows, 0 * brows])
+    glasses = np.dstack([around, np.ones((S, S)), ACROSS, TURNED])
     found = occluders(picture.astype(np.float32), np.ones((S, S), np.float32), TONE, zones, glasses)
     assert found[116, 5:].min() > 0.8
     assert found[97:110, 128:200].max() < 0.2

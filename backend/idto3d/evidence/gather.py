@@ -170,7 +170,7 @@ def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
 class _Places:
     """What a map's texels are of the head, (N,) 0..1 where nothing else is said. bare: no hair grows there; inner: of
     mouth and eyes; jaw (N,3): see `beards.jaw_of`; strands: a fringe may lie there; neck (N,3): see `above_collar`;
-    eyes (S,S,3): as `glasses.frames` wants it."""
+    eyes (S,S,4): as `glasses.frames` wants it."""
 
     bare: Array
     inner: Array

@@ -15,18 +15,21 @@ ARMS = (0.022, 0.032)  # metres above and below the eyes within which a frame go
 DARK = (-0.2, -0.36)  # logarithm of lightness over its surround
 LENGTH, WIDTH, SOLID = 0.09, 0.018, 1 / 450  # of a map's side; blur that makes a brow's hairs one
 DEEP, ALIKE = 0.2, 0.5  # log lightness less than on both sides of a frame; log by which its colours differ
-DIRECTIONS, ROUND = 12, 0.65  # from an eye; share of them in which a frame lies: wrinkles and shadows lie in fewer
+BRIDGE, STRIP = 0.006, 0.002  # metres to both sides of the nose's middle; a frame is in all strips so wide
+EDGE, BLACK = 0.006, 0.25  # of a map's side: how far a frame's edges reach; log lightness that frames may have more
+BROW, MERGED = -0.7, 0.85  # log lightness of brows; share of one that would be frame
+DIRECTIONS, ROUND = 12, 0.65  # from an eye; share of them in which a frame lies
 
 
 def frame_zones(model: HeadModel) -> Array:
-    """(P,2) 0..1: where frames lie around the eyes, and where they may go on."""
+    """(P,3): where frames lie around the eyes, and where they may go on, 0..1; metres from the middle to the left."""
     points = model.neutral.astype(np.float64)
     marks = model.landmarks(points)
     lids = np.stack([marks[list(outline)] for outline in EYES])
     away = np.linalg.norm(points[:, None] - lids.mean(1), axis=2).min(1)
     clear = ramp(np.linalg.norm(points[:, None] - lids.reshape(-1, 3), axis=2).min(1), *GAP)
     arms = clear * ramp(np.abs(points[:, 1:2] - lids.mean(1)[:, 1]).min(1), *ARMS[::-1])
-    return np.stack([arms * ramp(away, *REACH[::-1]), arms], 1)
+    return np.stack([arms * ramp(away, *REACH[::-1]), arms, points[:, 0]], 1)
 
 
 def directions(model: HeadModel, points: Array) -> Array:
@@ -39,14 +42,15 @@ def directions(model: HeadModel, points: Array) -> Array:
 
 
 def frames(detail: Array, away: Array, zones: Array, brows: Array) -> Array:
-    """(S,S) 0..1: where glasses' frames hide the skin, if there are any: something dark and long around an eye, the
-    narrow lines by which it goes on to the ears, and those of its colour over the brows, which are wider.
+    """(S,S) 0..1: where glasses' frames hide the skin, if there are any: something dark and long around an eye that
+    crosses the nose, the narrow lines by which it goes on to the ears, those of its colour over the brows, which are
+    wider, and the edges of all these.
 
     detail (S,S): log lightness less that of its surround; away (S,S,3): log colours over the skin's tone; zones
-    (S,S,3): `frame_zones` and `directions`; brows (S,S) 0..1.
+    (S,S,4): `frame_zones` and `directions`; brows (S,S) 0..1.
     """
     size = len(detail)
-    near, reach, direction = np.moveaxis(zones, -1, 0)
+    near, reach, across, direction = np.moveaxis(zones, -1, 0)
     dark = smoothstep(detail, *DARK)
     rims = dark * near * (1 - brows)
     rims = rims * long_parts(rims > 0.4, LENGTH * size)  # freckles and most wrinkles are shorter
@@ -57,9 +61,33 @@ def frames(detail: Array, away: Array, zones: Array, brows: Array) -> Array:
     alike = (np.abs(colours - np.median(colours[sure], 0)).max(2) < ALIKE) | (brows < 0.5)
     window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(WIDTH * size) | 1,) * 2)
     narrow = cv2.morphologyEx(solid, cv2.MORPH_BLACKHAT, window) > DEEP
-    _, parts = cv2.connectedComponents((narrow & alike & (reach > 0) | sure).astype(np.uint8))
-    found = np.isin(parts, np.unique(parts[sure]))
-    met = np.unique(direction[found & narrow & (near > 0)].astype(int))
-    if np.bincount(met // DIRECTIONS, minlength=2).max() < ROUND * DIRECTIONS:
+    narrow = narrow & alike & (reach > 0)
+    ring = _reached(narrow, sure) & (near > 0)
+    met = np.unique(direction[ring & narrow].astype(int))
+    bridge = np.unique(np.floor(across[ring & (np.abs(across) < BRIDGE)] / STRIP))
+    if np.bincount(met // DIRECTIONS, minlength=2).max() < ROUND * DIRECTIONS or len(bridge) < 2 * BRIDGE / STRIP:
         return np.zeros_like(rims)
-    return np.maximum(rims, dark * reach * found)
+    light = away.mean(2)
+    black = (light < np.median(light[sure]) + BLACK) & (reach > 0)
+    found = _reached(narrow | black, sure)
+    for eye in (direction < DIRECTIONS, direction >= DIRECTIONS):
+        brow = eye & (brows > 0.5) & (light < BROW)
+        if brow.any() and found[brow].mean() > MERGED:  # the frame cannot be told from a brow as black
+            black = black & ~brow
+    found = _reached(narrow | black, sure)
+    out = np.maximum(rims, np.maximum(dark, black) * reach * found)
+    # Beside it lie its inner side, which may be bright, and its blurred edges; over a brow less of them is left out.
+    edges = np.maximum(_wider(out, EDGE * size) * (1 - brows), _wider(out, 0.5 * EDGE * size))
+    return np.maximum(out, edges * (reach > 0))
+
+
+def _reached(candidates: Array, start: Array) -> Array:
+    """(S,S) bool: the connected parts of candidates and start, both (S,S) bool, that hold some of start."""
+    _, parts = cv2.connectedComponents((candidates | start).astype(np.uint8))
+    return np.isin(parts, np.unique(parts[start]))
+
+
+def _wider(found: Array, radius: float) -> Array:
+    """(S,S) 0 or 1: within so many texels of found (S,S)."""
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(radius) + 1,) * 2)
+    return cv2.dilate((found > 0.4).astype(np.float32), disk)

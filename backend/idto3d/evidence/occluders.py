@@ -127,7 +127,7 @@ def neck_piece(colour: Array, seen: Array, neck: Array) -> Array:
 def occluders(colour: Array, weight: Array, tone: Array, zones: Array, glasses: Array) -> Array:
     """(S,S) 0..1: where colours (S,S,3) linear, seen with weight (S,S), belong to something in front of the skin.
 
-    zones (S,S,3): where strands of a fringe may lie, brows, and beards, which may be white, 0..1; glasses (S,S,3): as
+    zones (S,S,3): where strands of a fringe may lie, brows, and beards, which may be white, 0..1; glasses (S,S,4): as
     `glasses.frames` wants it.
     """
     size = len(colour)
