@@ -11,7 +11,7 @@ from ..ramps import ramp, smoothstep
 from .delight import long_parts
 
 REACH, GAP = (0.03, 0.045), (0.004, 0.006)  # metres around an eye; from its lids
-ARMS = (0.022, 0.032)  # metres above and below the eyes within which a frame goes on, over brows and to the ears
+ARMS = (0.032, 0.044)  # metres above and below the eyes within which a frame goes on, over brows and to the ears
 DARK = (-0.2, -0.36)  # logarithm of lightness over its surround
 LENGTH, WIDTH, SOLID = 0.09, 0.018, 1 / 450  # of a map's side; blur that makes a brow's hairs one
 DEEP, ALIKE = 0.2, 0.5  # log lightness less than on both sides of a frame; log by which its colours differ
