@@ -27,7 +27,7 @@ OFF = 0.5  # of a strand's way that goes off the skin at its root; the rest goes
 PARTS = 3
 WIDTH = 0.0009  # metres at the root
 SHADES = 32
-STRANDS = 0.6  # of a beard's place that is strands, not skin between them
+STRANDS = 0.4  # of a beard's place that is nothing but strands: through the others skin shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def grow_beard(model: HeadModel, neutral: Array, skin: Array, tone: Array) -> Be
     root, normal, thick = places.point[grown], places.normal[grown], found[grown]
     length = (LENGTH[0] + thick**2 * (LENGTH[1] - LENGTH[0])) * rng.uniform(0.7, 1.2, len(grown))
     way = _way(root, normal, rng)
-    shade, palette = _shades(albedo[grown])
+    shade, palette = _shades(albedo[grown], tone)
     vertices, triangles, along = _strands(root, normal, way, length, rng)
     per = len(vertices) // len(grown)
     uv = np.stack([np.repeat((shade + 0.5) / SHADES, per), np.tile(along, len(grown))], 1)
@@ -181,14 +181,14 @@ def _strands(
     return vertices.reshape(-1, 3), triangles, np.repeat(share, 2)[:-1]
 
 
-def _shades(albedo: Array) -> tuple[Array, Array]:
-    """(N,) the column of each of colours (N,3) linear, dark to light; and the palette (SHADES,SHADES,3) sRGB of them,
-    in which strands grow a little lighter towards their tips (the top)."""
+def _shades(albedo: Array, tone: Array) -> tuple[Array, Array]:
+    """(N,) the column of each of colours (N,3) linear, dark to light; and the palette (SHADES,SHADES,3) sRGB of those
+    that are least like skin of a tone (3,), in which strands grow a little lighter towards their tips (the top)."""
     order = np.argsort(albedo.mean(1), kind="stable")
     column = np.empty(len(albedo), int)
     column[order] = np.arange(len(albedo)) * SHADES // len(albedo)
-    # The lighter half is skin between strands.
-    dark = albedo[order[: int(STRANDS * len(order)) + 1]]
-    mean = np.stack([part.mean(0) for part in np.array_split(dark, SHADES)])
+    unlike = np.abs(np.log(np.maximum(albedo, 1e-3) / tone)).mean(1)[order]
+    hairs = albedo[order[unlike >= np.quantile(unlike, 1 - STRANDS)]]
+    mean = np.stack([part.mean(0) for part in np.array_split(hairs, SHADES)])
     lighter = np.linspace(1.15, 0.85, SHADES)[:, None, None]
     return column, linear_to_srgb(mean[None] * lighter)
