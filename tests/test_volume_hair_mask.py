@@ -116,6 +116,13 @@ def test_a_bald_head_has_none(tint: tuple[float, ...]) -> None:
     assert not find(shown).any()
 
 
+def test_smooth_dark_hair_down_to_the_brows_has_no_hairline_and_is_hair() -> None:
+    """Seen: a drawn person with a fringe over an eye, who came out bald."""
+    x, y = places(camera())
+    hair = head_seen(camera())[0] & (y > 0.045)
+    assert overlap(find(paint(hair, DARK, RED)), hair) > 0.8
+
+
 def test_a_picture_without_the_person_has_none() -> None:
     shown = paint(cap(camera(), 0.02), DARK, RED)
     empty = Shown(shown.picture, shown.inside, np.zeros((SIZE, SIZE), np.float32), shown.landmarks)

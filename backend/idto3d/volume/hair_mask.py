@@ -26,7 +26,7 @@ _GRAINS, _GRAIN_WEIGHT = 16, 0.6
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
 BALD = 3e-4  # square metres off the scalp, or of it and unlike skin behind a hairline: fewer are a bald head's lights
 HAIRLINE = (10.0, 20.0)  # L*a*b* a centimetre where the scalp's colours change most: of a bald head's lights, of hair
-BLACK = 0.4  # of the skin's L*: on a scalp it is hair
+DARK, BLACK = (0.65, 0.5), 0.4  # of the skin's L*: of a bald head in the shade and of dark hair; what is no skin at all
 SHADES = (0.75, 0.5, 0.3)  # of its colour that hair in hair's shade has: between fringe and temple it is all but black
 SHADED = 0.15  # of hair that is
 RING = 4e-4  # square metres of hair over the skull from which its colour is known
@@ -119,16 +119,17 @@ def tell_kinds(view: HeadView) -> Array:
 
 
 def _grown(view: HeadView, ring: Array, like_skin: Array) -> float:
-    """Square metres that are hair if there is any: what stands off the head, and, behind a hairline, what is unlike
-    skin. A bald head's colours are skin's, or change by and by. ring, like_skin (size,size) 0..1: close around the
-    skull, of the colours of skin."""
+    """Square metres that are hair if there is any: what stands off the head, and what is unlike skin, if there is a
+    hairline or all of the scalp is darker. A bald head's colours are skin's, or change by and by. ring, like_skin
+    (size,size) 0..1: close around the skull, of the colours of skin."""
     off = (view.outside > 0.01) & (view.outside < 0.06) & (view.above > view.mouth) & view.person
-    scalp = (view.scalp > 0.9) & view.person
-    light = view.colour[..., 0]
-    black = scalp & (light < BLACK * np.median(light[view.sure_skin & view.person])) if scalp.any() else scalp
-    unlike = float(((ring + 0.6 * scalp) * (1.0 - like_skin)).sum() + black.sum())
-    behind = float(ramp(_hairline(view), *HAIRLINE)) * unlike
-    return (float(off.sum()) + behind) / view.camera.scale**2
+    grown, scalp = float(off.sum()), (view.scalp > 0.9) & view.person
+    if scalp.any():
+        light = view.colour[..., 0] / np.median(view.colour[..., 0][view.sure_skin & view.person])
+        sure = max(ramp(_hairline(view), *HAIRLINE), ramp(np.median(light[scalp]), *DARK))
+        unlike = ((ring + 0.6 * scalp) * (1.0 - like_skin)).sum() + (scalp & (light < BLACK)).sum()
+        grown += float(sure * unlike)
+    return grown / view.camera.scale**2
 
 
 def _hairline(view: HeadView) -> float:
