@@ -123,9 +123,9 @@ def _grown(view: HeadView, ring: Array, like_skin: Array) -> float:
     hairline or all of the scalp is darker. A bald head's colours are skin's, or change by and by. ring, like_skin
     (size,size) 0..1: close around the skull, of the colours of skin."""
     off = (view.outside > 0.01) & (view.outside < 0.06) & (view.above > view.mouth) & view.person
-    grown, scalp = float(off.sum()), (view.scalp > 0.9) & view.person
-    if scalp.any():
-        light = view.colour[..., 0] / np.median(view.colour[..., 0][view.sure_skin & view.person])
+    grown, scalp, skin = float(off.sum()), (view.scalp > 0.9) & view.person, view.sure_skin & view.person
+    if scalp.any() and skin.any():
+        light = view.colour[..., 0] / np.median(view.colour[..., 0][skin])
         sure = max(ramp(_hairline(view), *HAIRLINE), ramp(np.median(light[scalp]), *DARK))
         unlike = ((ring + 0.6 * scalp) * (1.0 - like_skin)).sum() + (scalp & (light < BLACK)).sum()
         grown += float(sure * unlike)
