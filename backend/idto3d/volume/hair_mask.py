@@ -16,6 +16,7 @@ from ..fit.camera import PhotoCamera
 from ..headmodel import HeadModel
 from ..photos.guided_filter import guided_upsample
 from ..ramps import ramp
+from .bald import is_bald
 from .head_view import HeadView, SeenFace, head_view
 
 SIZE = 256  # pixels of the picture in which kinds are told apart
@@ -24,9 +25,6 @@ ROUNDS = 6
 HAIR, SKIN, OTHER = 0, 1, 2
 _GRAINS, _GRAIN_WEIGHT = 16, 0.6
 _BINS = (25, 30, 30)  # of L*, a*, b*, 4 each
-BALD = 3e-4  # square metres off the scalp, or of it and unlike skin behind a hairline: fewer are a bald head's lights
-HAIRLINE = (10.0, 20.0)  # L*a*b* a centimetre where the scalp's colours change most: of a bald head's lights, of hair
-DARK, BLACK = (0.65, 0.5), 0.4  # of the skin's L*: of a bald head in the shade and of dark hair; what is no skin at all
 SHADES = (0.75, 0.5, 0.3)  # of its colour that hair in hair's shade has: between fringe and temple it is all but black
 SHADED = 0.15  # of hair that is
 RING = 4e-4  # square metres of hair over the skull from which its colour is known
@@ -74,7 +72,7 @@ def tell_kinds(view: HeadView) -> Array:
     unlike_ring = known * (1.0 - _share_of_peak(histogram.learn(ring, 1.3), 0.9)[histogram.index])
     skin_0 = histogram.learn((view.sure_skin + unlike_ring * view.forehead) * weight, SKIN_BLUR)
     like_skin = _share_of_peak(skin_0, 0.9)[histogram.index]
-    if _grown(view, ring, like_skin) < BALD:
+    if is_bald(view, ring, like_skin):
         return np.stack([np.zeros_like(weight), weight, np.zeros_like(weight)], -1)
     sure_hair = ring + 0.6 * (view.scalp > 0.9) * weight * (1.0 - (1.0 - 0.2 * known) * like_skin) * (1.0 - unlike_ring)
     hair_0, every = histogram.learn(sure_hair, 1.3, SHADED), histogram.learn(weight, 1.3)
@@ -116,34 +114,6 @@ def tell_kinds(view: HeadView) -> Array:
         other = 0.4 * other_0 + 0.3 * every + 0.3 * histogram.learn(kinds[..., OTHER] * (0.2 + 0.8 * unlike_hair))
         grains = [0.7 * g + 0.3 * _learn_grain(grain, kinds[..., k] ** 3) for k, g in enumerate(grains)]
     return kinds
-
-
-def _grown(view: HeadView, ring: Array, like_skin: Array) -> float:
-    """Square metres that are hair if there is any: what stands off the head, and what is unlike skin, if there is a
-    hairline or all of the scalp is darker. A bald head's colours are skin's, or change by and by. ring, like_skin
-    (size,size) 0..1: close around the skull, of the colours of skin."""
-    off = (view.outside > 0.01) & (view.outside < 0.06) & (view.above > view.mouth) & view.person
-    grown, scalp, skin = float(off.sum()), (view.scalp > 0.9) & view.person, view.sure_skin & view.person
-    if scalp.any() and skin.any():
-        light = view.colour[..., 0] / np.median(view.colour[..., 0][skin])
-        sure = max(ramp(_hairline(view), *HAIRLINE), ramp(np.median(light[scalp]), *DARK))
-        unlike = ((ring + 0.6 * scalp) * (1.0 - like_skin)).sum() + (scalp & (light < BLACK)).sum()
-        grown += float(sure * unlike)
-    return grown / view.camera.scale**2
-
-
-def _hairline(view: HeadView) -> float:
-    """L*a*b* a centimetre by which colours change over three millimetres where, on the scalp and before it, they change
-    most: in a tenth of it."""
-    around = (view.scalp > 0.02) & (view.above > view.brow + 0.015) & (view.within > 0.008) & view.person
-    if not around.any():
-        return np.inf
-    head, blur = (view.person & view.skin).astype(np.float32), 0.003 * view.camera.scale
-    known = np.maximum(cv2.GaussianBlur(head, (0, 0), blur), 1e-3)
-    smooth = cv2.GaussianBlur(view.colour * head[..., None], (0, 0), blur) / known[..., None]
-    down, across = np.gradient(smooth, axis=(0, 1))
-    change = 0.01 * view.camera.scale * np.sqrt((down**2 + across**2).sum(-1))
-    return float(np.percentile(change[around], 90))
 
 
 def place_prior(view: HeadView, long: Array, buried: Array) -> tuple[Array, Array]:
