@@ -183,11 +183,12 @@ class _Places:
 @dataclass(frozen=True, eq=False)
 class _Side:
     """One photograph's colours, seen with weight (S,S), at a map's places or at the mirrored ones; crease (S,S): how
-    strongly its expression folds the skin."""
+    strongly its expression folds the skin; facing (S,S): cosine to the camera."""
 
     shaded: Shaded
     seen: Array
     crease: Array
+    facing: Array
 
 
 def _places(model: HeadModel, at: Texels) -> _Places:
@@ -202,7 +203,7 @@ def _side(views: Views, at: Texels, places: _Places, k: int, mirror: Array | Non
     """Photograph k; mirror (P,): the vertex on the other side, or None."""
     photo, tone = views.photos[k], views.tone
     colour, weight = project_texels(at, photo, mirror)
-    placed = np.c_[photo.pixel, views.folds[k]]
+    placed = np.c_[photo.pixel, views.folds[k], photo.facing]
     pixel = at.at(placed) if mirror is None else at.at_mirrored(placed, mirror)
     oval, lips, brows = sample(features_of(views.faces[k]), pixel[:, :2]).T
     beard = beard_of(at, colour, tone, weight * oval, places.jaw)
@@ -215,7 +216,7 @@ def _side(views: Views, at: Texels, places: _Places, k: int, mirror: Array | Non
     seen = seen * neck_piece(image, seen, at.image((places.neck[:, 0] > -NECK) * (1 - oval)))
     seen = seen * (1 - occluders(image, seen, tone, zones, places.eyes))
     skin = shaded(image, seen, tone, at.image(lips), at.image(beard))
-    return _Side(skin, seen, at.image(pixel[:, 2]))
+    return _Side(skin, seen, at.image(pixel[:, 2]), at.image(pixel[:, 3]))
 
 
 def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
@@ -224,13 +225,10 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
     places = _places(model, at)
     below = at.image(np.clip(places.neck[:, 0] / BELOW_CHIN, 0, 1))
     out = Layers([], [], [])
-    for k, photo in enumerate(views.photos):
+    for k in range(len(views.photos)):
         own, lent = (_side(views, at, places, k, mirror) for mirror in (None, model.mirror))
-        cosine = photo.facing[:, None]
-        facing, mirrored = (at.image(x[:, 0]) for x in (at.at(cosine), at.at_mirrored(cosine, model.mirror)))
-        own_seen = own.seen * (1 - beyond_rim(own.shaded, lent.shaded, lent.seen, facing))
-        own_seen = own_seen * (1 - mirroring(own.shaded, facing))
-        lent_seen = lent.seen * (1 - mirroring(lent.shaded, mirrored))
+        own_seen, lent_seen = (side.seen * (1 - mirroring(side.shaded, side.facing)) for side in (own, lent))
+        own_seen = own_seen * (1 - beyond_rim(own.shaded, lent.shaded, lent.seen, own.facing))
         own_skin, own_folds = without_light(own.shaded, lent.shaded, tone, own.crease, below)
         lent_skin, lent_folds = without_light(lent.shaded, own.shaded, tone, lent.crease, below)
         skins = [(own_skin, own_seen), (lent_skin, lent_seen)]

@@ -74,7 +74,7 @@ def frames(detail: Array, away: Array, zones: Array, brows: Array) -> Array:
         brow = eye & (brows > 0.5) & (light < BROW)
         if brow.any() and found[brow].mean() > MERGED:  # the frame cannot be told from a brow as black
             black = black & ~brow
-    found = _reached(narrow | black, sure)
+            found = _reached(narrow | black, sure)
     out = np.maximum(rims, np.maximum(dark, black) * reach * found)
     # Beside it lie its inner side, which may be bright, and its blurred edges; over a brow less of them is left out.
     edges = np.maximum(_wider(out, EDGE * size) * (1 - brows), _wider(out, 0.5 * EDGE * size))

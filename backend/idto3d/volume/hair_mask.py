@@ -180,7 +180,7 @@ def hangs(view: HeadView, hair: Array) -> Array:
     wide = low & (np.abs(view.across - view.middle) > 0.16)
     left, right = view.across > view.middle, view.across <= view.middle
     out = np.zeros(hair.shape, bool)
-    for half, other in ((left, right), (right, left), (left, right)):
+    for half, other in ((left, right), (right, left), (left, right)):  # the left again, now that the right is known
         # What goes on over the shoulder is clothes of hair's colour, but for a curtain that surely hangs before them.
         spills = (wide & half).sum() > max(0.1 * (low & half).sum(), 8e-4 * view.camera.scale**2)
         # Hair that comes from behind an ear widens by and by; a shoulder begins with its full width.
