@@ -325,6 +325,8 @@ def test_unseen_skin_has_the_tone_and_the_detail_that_was_asked_for(model: HeadM
     assert np.abs(plain).mean() < 0.15
     finest = rough - plain
     np.testing.assert_allclose(finest.std(), 3 * np.hypot.reduce(PLAIN), rtol=0.3)
+    red, green, blue = (np.log(skins[1]) - np.log(skins[0])).std(0)
+    assert red < 0.7 * green < 0.7 * blue, "skin is spotted with melanin, not with grey"
 
 
 def test_unseen_skin_is_as_usual_for_its_place_and_tone(model: HeadModel) -> None:

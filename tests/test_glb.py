@@ -158,6 +158,17 @@ def test_materials(file: Path) -> None:
         assert np.array_equal(glb.image(surface["baseColorTexture"]), material.albedo)
 
 
+def test_hair_shines_in_its_own_colour(tmp_path: Path) -> None:
+    given = example()
+    lashes = given.materials.index(next(m for m in given.materials if m.name == "lashes"))
+    materials = tuple(replace(m, name="hair") if n == lashes else m for n, m in enumerate(given.materials))
+    write_glb(replace(given, materials=materials), tmp_path / "head.glb")
+    hair = Glb(tmp_path / "head.glb").json["materials"][lashes]
+    sheen = hair["extensions"]["KHR_materials_sheen"]
+    assert sheen["sheenColorTexture"] == hair["pbrMetallicRoughness"]["baseColorTexture"]
+    assert report_of(tmp_path / "head.glb")["issues"]["numErrors"] == 0
+
+
 def test_a_head_without_expressions(tmp_path: Path) -> None:
     none = np.zeros((0, len(example().vertices), 3), np.float32)
     still = replace(example(), expressions=(), expression_groups=(), offsets=none)

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import naming, room, wrinkles
+from . import naming, room, strands, wrinkles
 from .bundle import SKIN, BundleError, Fade, MaterialHeader
 from .parts import PAUSE, Parts
 from .prepare import Prepared
@@ -28,9 +28,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
 # Under a coat: what has no gloss of its own, whatever programs without coats are told.
 _UNDER_COAT = {"Roughness": 0.7, "Specular IOR Level": 0.0}
 _SPECULAR = 0.5  # of a surface in full light
-# Of a lamp's light, by material: strands scatter it onwards, and without it each lock lies in a black line. A beard's
-# shadows stay: without them its strands are as pale as the skin below.
-_LET_THROUGH = {"hair": 0.7}
+# A shell of strands. A beard is none: without its shadows its strands are as pale as the skin below.
+_SHELL = "hair"
 _BLANK = ("seen",)  # maps that are no part of how it looks
 _METRE = "idto3d_metre"  # of a material: the metre, in units of a scene, that its lengths count in
 
@@ -115,8 +114,8 @@ def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Genera
     if shader.inputs["Normal"].is_linked and shader.inputs["Coat Weight"].default_value > 0:
         _dull_under_coat(material.node_tree)
     _link_alpha(material, given.alpha)
-    if given.name in _LET_THROUGH:
-        _thin_shadows(material.node_tree, _LET_THROUGH[given.name])
+    if given.name == _SHELL:
+        strands.scatter(material.node_tree, shader)
     # What Solid viewports show that show textures, and what texture painting begins with.
     material.node_tree.nodes.active = material.node_tree.nodes["albedo"]
     yield
@@ -180,23 +179,6 @@ def _link_alpha(material: Any, alpha: str) -> None:
         clear = cut.outputs[0]
     tree.links.new(clear, principled(tree).inputs["Alpha"])
     material.surface_render_method = "DITHERED" if alpha == "clip" else "BLENDED"
-
-
-def _thin_shadows(tree: Any, share: float) -> None:
-    """Shadows of the material are lighter by this share, 0..1; what cameras and other rays see of it stays."""
-    rays, thinner = tree.nodes.new("ShaderNodeLightPath"), tree.nodes.new("ShaderNodeMath")
-    thinner.operation = "MULTIPLY"
-    thinner.inputs[1].default_value = share
-    clear, mix = tree.nodes.new("ShaderNodeBsdfTransparent"), tree.nodes.new("ShaderNodeMixShader")
-    for node, place in ((rays, (-60, 300)), (thinner, (120, 300)), (clear, (120, 120)), (mix, (320, 160))):
-        node.location = place
-    output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
-    output.location = (520, 0)
-    tree.links.new(rays.outputs["Is Shadow Ray"], thinner.inputs[0])
-    shaders = (thinner.outputs[0], principled(tree).outputs["BSDF"], clear.outputs["BSDF"])
-    for socket, source in zip(mix.inputs, shaders, strict=True):
-        tree.links.new(source, socket)
-    tree.links.new(mix.outputs[0], output.inputs["Surface"])
 
 
 def _load_packed(parts: Parts, prepared: Prepared, name: str, file: str) -> None:

@@ -304,9 +304,10 @@ def spots(image: Any) -> np.ndarray:
     return np.array([pixels[height // 2 - 1, 0], pixels[height // 2 - 1, width // 2], pixels[-1, width // 2]])
 
 
-def check_shadow(material: Any) -> None:
-    """The floor under a roof of hair gets a good part of the sun, and cameras see nothing of that in the roof."""
-    scene = bpy.data.scenes.new("shadow")
+def check_light(material: Any) -> None:
+    """The floor under a roof of hair gets a good part of the sun, and cameras see nothing of that in the roof; which
+    shines in its own colour where the sun is behind it."""
+    scene = bpy.data.scenes.new("light")
     scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 16, False
     scene.cycles.max_bounces, scene.render.film_transparent = 0, True
     scene.render.resolution_x = scene.render.resolution_y = 8
@@ -322,11 +323,15 @@ def check_shadow(material: Any) -> None:
     scene.camera = scene.objects["eye"]
     shaded, _ = picture(scene)
     scene.objects["eye"].location.z, scene.objects["floor"].hide_render = 2.0, True
-    _, cover = picture(scene)
+    lit, cover = picture(scene)
+    scene.objects["sun"].rotation_euler.x = np.pi
+    through, _ = picture(scene)
+    scene.objects["sun"].rotation_euler.x = 0
     scene.objects["roof"].hide_render, scene.objects["floor"].hide_render = True, False
     full, _ = picture(scene)
     assert 0.5 < shaded / full < 0.9, (shaded, full)
     assert cover > 0.99, "the roof is seen through"
+    assert 0.2 < through / lit < 0.9, (through, lit)
     bpy.data.scenes.remove(scene)
 
 
@@ -340,7 +345,7 @@ def _square(size: float, material: Any) -> Any:
 
 def picture(scene: Any) -> tuple[float, float]:
     """How bright and how opaque it is, over all pixels."""
-    file = WORK / "shadow.exr"
+    file = WORK / "light.exr"
     scene.render.filepath, scene.render.image_settings.file_format = str(file), "OPEN_EXR"
     scene.render.image_settings.color_mode = "RGBA"
     bpy.ops.render.render(scene=scene.name, write_still=True)
@@ -360,7 +365,7 @@ def main() -> None:
         heads.append(bpy.context.object)
     anna, ben = heads
     check_refused(anna, ben)
-    check_shadow(next(slot.material for slot in anna.material_slots if slot.material[naming.ROLE] == "hair"))
+    check_light(next(slot.material for slot in anna.material_slots if slot.material[naming.ROLE] == "hair"))
     made = check_preview(anna, ben)
     check_polls.draw_all_panels()
     begun = time.perf_counter()

@@ -34,6 +34,10 @@ _COAT = "KHR_materials_clearcoat"
 _COATED = ("eyes",)
 """Materials whose gloss is that of a clear layer, which has the surface's own normals; under it they are dull."""
 _COAT_ROUGHNESS, _DULL = 0.03, 0.7
+_SHEEN = "KHR_materials_sheen"
+_STRANDS = ("hair",)
+"""Materials that shine in their own colour at a grazing angle."""
+_SHEEN_ROUGHNESS = 0.4
 # Principled BSDF's specular of 0.5 and glTF's factor of 1 are both the 4 % of refractive index 1.5.
 _FULL_SPECULAR = 0.5
 
@@ -230,6 +234,9 @@ class _Gltf:
             surface |= {"roughnessFactor": _DULL}
             coat = {"clearcoatFactor": 1.0, "clearcoatRoughnessFactor": _COAT_ROUGHNESS}
             made["extensions"] = {_SPECULAR: {"specularFactor": 0.0}, _COAT: coat}
+        if given.name in _STRANDS:
+            own = {"sheenColorFactor": [1.0, 1.0, 1.0], "sheenColorTexture": surface["baseColorTexture"]}
+            made["extensions"][_SHEEN] = {**own, "sheenRoughnessFactor": _SHEEN_ROUGHNESS}
         if given.alpha != "opaque":
             made |= {"alphaMode": "MASK" if given.alpha == "clip" else "BLEND", "doubleSided": True}
         self.materials.append(made)

@@ -21,8 +21,9 @@ from .blend import smooth_within
 
 BLOOD, MELANIN = np.array([-0.10, -0.62, -0.46]), np.array([-0.42, -0.60, -0.85])
 BANDS = (0.0016, 0.0045, 0.012)  # metres: wavelengths of the detail
-PLAIN = (0.018, 0.022, 0.02)  # its standard deviations (logarithm), where too little skin was seen
-LIMITS = (0.6, 1.6)  # times PLAIN: more is beard, less is a picture without detail
+PLAIN = (0.010, 0.010, 0.013)  # its standard deviations (logarithm), as the head kit's skins have on cheeks and throats
+LIMITS = (0.6, 1.6)  # times PLAIN: more is beard or a camera's noise, less is a picture without detail
+DETAIL = np.array([0.61, 1.03, 1.36])  # of red, green and blue over their mean: that of the kit's skins
 # in patches of 15 and of 30 mm: deviation of the amounts of blood and of melanin (measured on the head kit's skins)
 PATCHES, MOTTLED_BLOOD, MOTTLED_MELANIN = (0.015, 0.03), 0.014, 0.025
 # inside of the mouth: its part, added blood, melanin at the lips and for every metre behind them, as light falls off
@@ -41,7 +42,7 @@ def unseen_skin(model: HeadModel, at: Texels, tone: Array, deviations: Array, li
         away = away + MOTTLED_BLOOD * solid_noise(points, patch, 11 + 2 * n)[:, None] * BLOOD
         away = away + MOTTLED_MELANIN * solid_noise(points, patch, 12 + 2 * n)[:, None] * MELANIN
     for n, (wavelength, deviation) in enumerate(zip(BANDS, deviations, strict=True)):
-        away = away + deviation * solid_noise(points, wavelength, n)[:, None]
+        away = away + deviation * solid_noise(points, wavelength, n)[:, None] * DETAIL
     return (tone * np.exp(away)).astype(np.float32)
 
 

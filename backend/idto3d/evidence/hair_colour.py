@@ -24,8 +24,7 @@ from .blend import lay_over, smooth_within
 
 BEHIND = 0.02  # metres that mirrored hair may lie behind the frontmost: it is alike on both sides, not the same
 LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken to follow
-ROUGHNESS, SPECULAR = 0.75, 0.3  # any smoother, and a lamp behind the head makes the crown white
-GLINT = (0.45, 0.35)  # share of it that strands have, and how much they differ: else a highlight lies on a helmet
+ROUGHNESS, SPECULAR = 0.75, 0.03  # with more gloss, a lamp behind the head makes the crown white: a helmet's
 SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand was seen
 BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured and light
 COLOURED = (8.0, 18.0)  # chroma of both
@@ -107,11 +106,10 @@ def paint_hair(
         picture = lay_over(picture, texels.image(colour), texels.image(weight))
     seen = texels.image(np.max([w for _, w in own], 0))
     albedo = texels.padded(linear_to_srgb(picture))
-    gloss = SPECULAR * np.clip(GLINT[0] + GLINT[1] * pattern, 0.0, 1.0)
     faced = np.sum([view.faced for view in views[0]], 0)
     cover = np.sum([view.faced * view.cover for view in views[0]], 0) / np.maximum(faced, 1e-6)
     return HairPaint(
-        np.dstack([albedo, np.full_like(gloss, ROUGHNESS), gloss]).astype(np.float32),
+        np.dstack([albedo, np.broadcast_to([ROUGHNESS, SPECULAR], (size, size, 2))]).astype(np.float32),
         seen,
         texels.image(cover.astype(np.float32)),
         texels.image(np.minimum(faced, 1.0).astype(np.float32)),

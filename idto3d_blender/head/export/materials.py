@@ -19,6 +19,7 @@ ALPHA_CLIP, ALPHA_BLEND = "clip", "blend"
 # Kind of map -> the input of the Principled BSDF.
 _SOCKETS = {"albedo": "Base Color", "roughness": "Roughness", "specular": "Specular IOR Level", "normal": "Normal"}
 _MAIN = "albedo"
+_SHEEN = ("Sheen Weight", "Sheen Roughness")  # of hair, whose tint is its albedo
 _GLTF_SPECULAR = 2.0
 _SHARP = ("ROUND", "GREATER_THAN", "LESS_THAN")
 _PNG = b"\x89PNG"
@@ -51,6 +52,8 @@ def look_of(given: Any) -> Look:
         elif kind != "normal":
             value = socket.default_value
             values[name] = tuple(value) if kind == _MAIN else float(value)
+    if shader.inputs[_SHEEN[0]].default_value > 0 and shader.inputs["Sheen Tint"].is_linked:
+        values |= {name: float(shader.inputs[name].default_value) for name in _SHEEN}
     if _image_behind(shader.inputs["Alpha"], _MAIN) is None:
         return Look(maps, values, "opaque")
     maths = [node.operation for node in _upstream(shader.inputs["Alpha"]) if node.type == "MATH"]
@@ -84,6 +87,8 @@ def plain(given: Any, name: str, folder: Path, format: Format) -> Any:
             tree.links.new(colour, turn.inputs["Color"])
             colour = turn.outputs["Normal"]
         tree.links.new(colour, shader.inputs[_SOCKETS[kind]])
+        if kind == _MAIN and _SHEEN[0] in look.values:
+            tree.links.new(colour, shader.inputs["Sheen Tint"])
         if kind == _MAIN and look.alpha != "opaque":
             clear = node.outputs["Alpha"]
             if format == "FBX":
