@@ -19,11 +19,13 @@ from idto3d.evaluate.real import evaluate_real, read_people, real_rows, score
 from idto3d.evaluate.recogniser import load_recogniser
 from idto3d.evaluate.summary import synthetic_rows
 from idto3d.evaluate.table import Row, print_table
-from idto3d.evaluate.truth import SEEN, Truth, skin_apart, skin_errors
+from idto3d.evaluate.truth import SEEN, Truth, skin_apart, skin_errors, under_hair
 from idto3d.fit.camera import PhotoCamera
+from idto3d.headmodel import HeadModel
 from idto3d.mesh.attach import Surface
 from idto3d.photos import read_photo
-from idto3d.training.regions import Skin
+from idto3d.training.photographs import Photograph
+from idto3d.training.regions import Regions, Skin, orbit
 from tests.test_photos_load import HEIC
 
 
@@ -92,6 +94,23 @@ def test_overlap_and_turns_and_fifths() -> None:
 
 def _skin(colour: list[float], seen: list[float], region: list[str], cheek: list[float]) -> Skin:
     return Skin(np.repeat(np.array(colour)[:, None], 3, 1), np.array(seen), np.array(region), np.array(cheek))
+
+
+def test_skin_under_hair_is_no_skin_that_one_sees(starter: HeadModel) -> None:
+    """Of a head looked at from the front, with hair over the upper half of the picture."""
+    model, regions, side = starter, Regions(starter), 128
+    hair = np.zeros((side, side), np.float32)
+    hair[: side // 2] = 1
+    setting: Any = None
+    photograph = Photograph(np.zeros((side, side, 3), np.uint8), orbit(0.0, side), model.neutral, setting, hair)
+    hidden = under_hair(regions, photograph, 64)
+    fields = np.c_[model.neutral, model.vertices_of("face")]
+    places = np.concatenate([regions.texels(m, 64).at(fields) for m in model.materials if m.evidence])
+    marks = model.landmarks(model.neutral)
+    near = [np.linalg.norm(places[:, :3] - marks[n], axis=1) < 0.008 for n in (10, 152)]  # forehead, chin
+    forehead, chin = (hidden[rows & (places[:, 3] > 0.99)].mean() for rows in near)
+    behind = places[:, 2] < marks[10, 2] - 0.12
+    assert forehead > 0.95 and chin == 0 and hidden[behind].mean() < 0.02
 
 
 def test_skin_errors_keep_places_apart() -> None:

@@ -21,6 +21,7 @@ from idto3d.mesh.texels import make_texels
         ((75.0, 10.0, 9.0), (1.6, 1.6)),  # white beside red cheeks
         ((35.0, 12.0, 15.0), (12.0, 15.0)),  # auburn
         ((65.0, 5.0, 25.0), (5.0, 25.0)),  # blond
+        ((18.0, -2.0, 11.0), (3.9, 11.0)),  # brown under a lamp's green
         ((50.0, 60.0, -10.0), (60.0, -10.0)),  # pink dye
     ],
 )

@@ -86,9 +86,9 @@ def _person(tools: Instruments, study: Study, seed: int, tell: Callable[[str], N
     population, size = tools.population, study.config.working_size
     naked = population.person(seed)
     dressed = population.dressed(naked)
-    truth = truth_of(tools.regions, naked, dressed, size)
     rng = np.random.default_rng([seed, 1])
     photographs = [take_photograph(population, dressed, random_setting(rng)) for _ in range(3)]
+    truth = truth_of(tools.regions, naked, dressed, photographs[0], size)
     figures: Figures = {"seed": seed, "traits": vars(naked.traits)}
     one = _attempt(tools, study, photographs[:1], figures, "one")
     if one is not None:

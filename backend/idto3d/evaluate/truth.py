@@ -9,18 +9,20 @@ import numpy as np
 from ..arrays import Array
 from ..finish import HairPiece, Head, assemble
 from ..finish.head import BEARD, HAIR
-from ..fit.projection import linear_to_srgb, srgb_to_linear
-from ..fit.visibility import draw_depth
+from ..fit.projection import linear_to_srgb, sample, srgb_to_linear
+from ..fit.visibility import draw_depth, front_at
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
 from ..mesh.attach import Surface
 from ..mesh.intersections import self_intersections
+from ..training.photographs import Photograph
 from ..training.population import Person, Shell
 from ..training.regions import Regions, Skin, orbit, skin_of
 from .metrics import apart, colour_difference, lab, overlap, surface_error
 
 SEEN = 0.5  # from here on a place counts as seen
 OUTLINE_SIZE = 256  # pixels
+BEHIND = 0.005  # metres behind the frontmost skin that still count as frontmost
 SIDES = {"left": 90.0, "right": -90.0, "back": 180.0}
 
 
@@ -43,7 +45,8 @@ def crossings(regions: Regions, head: Array) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """A person, the head that a perfect fit would make, its texels, those that are bare skin, hair's outlines."""
+    """A person, the head that a perfect fit would make, its texels, those that are bare skin and not under the hair of
+    the photograph, hair's outlines."""
 
     person: Person
     head: Head
@@ -52,12 +55,24 @@ class Truth:
     hair: dict[str, Array]
 
 
-def truth_of(regions: Regions, naked: Person, dressed: Person, size: int) -> Truth:
-    """naked and dressed: the same person without and with clothes."""
+def truth_of(regions: Regions, naked: Person, dressed: Person, photograph: Photograph, size: int) -> Truth:
+    """naked and dressed: the same person without and with clothes, as in the photograph."""
     skin, other = (skin_of(regions, p.maps, {}, size) for p in (naked, dressed))
     bare = (np.abs(skin.colour - other.colour).max(1) < 1e-3) & (skin.region != "inner")
+    bare &= ~under_hair(regions, photograph, size)
     head = head_of_person(regions.model, naked)
     return Truth(naked, head, skin, bare, hair_outlines(head))
+
+
+def under_hair(regions: Regions, photograph: Photograph, size: int) -> Array:
+    """(N,) bool: texels of `skin_of` that the photograph would show, did hair not hide them."""
+    camera, posed = photograph.camera, photograph.posed
+    front = draw_depth(camera, posed, regions.skin_triangles, len(photograph.hair)).height
+    pixel, height = camera.project(posed)
+    evident = [material for material in regions.model.materials if material.evidence]
+    placed = np.concatenate([regions.texels(material, size).at(np.c_[pixel, height]) for material in evident])
+    first = front_at(front, placed[:, :2]) - placed[:, 2] < BEHIND
+    return first & (sample(photograph.hair, placed[:, :2]) > 0.5)
 
 
 def head_of_person(model: HeadModel, person: Person) -> Head:

@@ -17,6 +17,7 @@ from ..photos.faces import Face, in_colour
 from ..ramps import ramp
 from .beards import beard_of, beyond, jaw_of
 from .blend import lay_over
+from .chroma import quiet
 from .complexion import detail_of, lips_at, lips_colour, texel_length, unseen_skin
 from .crease_mask import crease_mask
 from .delight import Shaded, shaded, without_light
@@ -223,7 +224,7 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
     """De-lit layers of one map; cover (N,) 0..1: how far hair covers the texels' skin."""
     model, tone = views.model, views.tone
     places = _places(model, at)
-    below = at.image(np.clip(places.neck[:, 0] / BELOW_CHIN, 0, 1))
+    below, texel = at.image(np.clip(places.neck[:, 0] / BELOW_CHIN, 0, 1)), texel_length(model, at)
     out = Layers([], [], [])
     for k in range(len(views.photos)):
         own, lent = (_side(views, at, places, k, mirror) for mirror in (None, model.mirror))
@@ -231,6 +232,9 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
         own_seen = own_seen * (1 - beyond_rim(own.shaded, lent.shaded, lent.seen, own.facing))
         own_skin, own_folds = without_light(own.shaded, lent.shaded, tone, own.crease, below)
         lent_skin, lent_folds = without_light(lent.shaded, own.shaded, tone, lent.crease, below)
+        own_skin, lent_skin = (
+            quiet(skin, seen, texel) for skin, seen in ((own_skin, own_seen), (lent_skin, lent_seen))
+        )
         skins = [(own_skin, own_seen), (lent_skin, lent_seen)]
         out.folds.append(own_seen * own_folds + (1 - own_seen) * lent_seen * lent_folds)
         if hair is not None and hair.roots is not None:

@@ -29,6 +29,7 @@ SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand 
 BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured and light
 COLOURED = (8.0, 18.0)  # chroma of both
 REDNESS = ((45.0, 1.3), (72.0, 0.35))  # L* and a* of b* that hair has at most: dark hair, which may be red, and light
+LEAST_RED = ((25.0, 0.35), (60.0, 0.12))  # the same at least: what is less is green of a light
 WHITE = ((0.0, 0.0), (60.0, 60.0), (100.0, 82.0))  # L* of pictures and of hair: white hair is no paper
 YELLOWED = ((60.0, 72.0), (8.0, 24.0))  # L* and chroma: hair as light and as grey is white, under a light or over skin
 PINK = 0.8  # b* that skin's a* brings along
@@ -173,13 +174,13 @@ def _ranks() -> Array:
 
 
 def natural(lab: Array) -> Array:
-    """Colours (...,3) L*a*b* with the hue that hair can have: neither blue nor green, red only as far as yellow and
+    """Colours (...,3) L*a*b* with the hue that hair can have: neither blue nor olive, red only as far as yellow and
     dark, since pink is skin's, and goes with skin's yellow; but for strong colours, which are dye."""
     light, a, b = np.moveaxis(lab, -1, 0)
-    share = np.interp(light, *np.transpose(REDNESS))
+    share, least = (np.interp(light, *np.transpose(limits)) for limits in (REDNESS, LEAST_RED))
     yellow = np.maximum(b - PINK * np.maximum(a - share * np.maximum(b, 0.0) - 1.5, 0.0), 0.0)
     yellow = yellow * (1.0 - ramp(light, *YELLOWED[0]) * (1.0 - ramp(yellow, *YELLOWED[1])))
-    red = np.clip(a, 0.0, share * yellow + 1.5)
+    red = np.clip(a, least * yellow, share * yellow + 1.5)
     dyed = np.clip((np.hypot(a - red, b - yellow) - DYED[0]) / (DYED[1] - DYED[0]), 0.0, 1.0)
     light = np.interp(light, *np.transpose(WHITE))
     return np.stack([light, red + dyed * (a - red), yellow + dyed * (b - yellow)], -1)

@@ -50,12 +50,14 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """image (S,S,3) uint8 sRGB; camera, exact, in its pixels; posed (P,3) the head model's vertices in it."""
+    """image (S,S,3) uint8 sRGB; camera, exact, in its pixels; posed (P,3) the head model's vertices in it; hair (S,S)
+    0..1: where it shows any."""
 
     image: NDArray[np.uint8]
     camera: PhotoCamera
     posed: Array
     setting: Setting
+    hair: Array
 
 
 def random_setting(rng: np.random.Generator) -> Setting:
@@ -96,7 +98,8 @@ def take_photograph(population: Population, person: Person, setting: Setting, si
     picture = draw(drawing, [camera], size)
     light = _lit(drawing, picture, camera, setting)
     posed = drawing.vertices.numpy()[: len(model.neutral)].astype(np.float64)
-    return Photograph(_developed(light, picture.coverage[0], setting), photo_camera(camera, size), posed, setting)
+    image = _developed(light, picture.coverage[0], setting)
+    return Photograph(image, photo_camera(camera, size), posed, setting, picture.hair[0].numpy())
 
 
 def _camera(setting: Setting) -> Camera:
