@@ -27,6 +27,10 @@ def painted(colour: Array, where: Array) -> Array:
     return np.where(where[:, None], colour, TONE).astype(np.float32)
 
 
+def unseen_beard(picture: Array, seen: Array = INSIDE) -> tuple[Array, Array]:
+    return beyond(AT, [(AT.image(picture), AT.image(seen))], [(picture, seen)], TONE, JAW, METRES)
+
+
 def lower_face(low: float) -> Array:
     """(N,) bool: from the nose down to a height."""
     return FRONT & (POINTS[:, 1] < MARKS[2, 1]) & (POINTS[:, 1] > low)
@@ -46,7 +50,7 @@ def test_without_a_beard_on_the_chin_nothing_beard_of(colour: Array) -> None:
     collar = FRONT & (POINTS[:, 1] < CHIN - 0.002)
     picture = np.where(collar[:, None], BLACK, painted(colour, lower_face(CHIN - 0.002))).astype(np.float32)
     assert beard_of(AT, picture, TONE, INSIDE, JAW).max() == 0
-    assert beyond(AT, [(AT.image(picture), AT.image(INSIDE))], TONE, JAW, METRES)[0].max() == 0
+    assert unseen_beard(picture)[0].max() == 0
 
 
 def test_shade_that_fades_over_the_chin_is_no_beard() -> None:
@@ -55,7 +59,7 @@ def test_shade_that_fades_over_the_chin_is_no_beard() -> None:
     picture = (TONE * (BLACK / TONE) ** (0.36 * depth)).astype(np.float32)
     assert beard_colour(AT.image(picture), TONE).max() > 0.8
     assert beard_of(AT, picture, TONE, INSIDE, JAW).max() == 0
-    assert beyond(AT, [(AT.image(picture), AT.image(INSIDE))], TONE, JAW, METRES)[0].max() == 0
+    assert unseen_beard(picture)[0].max() == 0
 
 
 def test_a_collar_apart_from_the_beard_is_none_of_it() -> None:
@@ -71,10 +75,18 @@ def test_what_is_not_seen_has_the_beard_beside_it_in_the_colour_of_its_hairs() -
     picture = painted(BLACK, lower_face(CHIN))
     between = lower_face(CHIN) & (rng.random(len(picture)) < 0.3)
     picture[between] = 0.4 * TONE
-    cover, colour = beyond(AT, [(AT.image(picture), AT.image(INSIDE))], TONE, JAW, METRES)
+    cover, colour = unseen_beard(picture)
     unseen = FRONT & (INSIDE == 0) & (JAW[:, 0] > 0.99)
     assert cover[unseen].mean() > 0.6
     np.testing.assert_allclose(colour, BLACK, atol=0.01)
     assert (cover <= JAW[:, 0] + 1e-6).all()
-    hardly_seen = [(AT.image(picture), 0.4 * AT.image(INSIDE))]
-    assert beyond(AT, hardly_seen, TONE, JAW, METRES)[0].max() == 0
+    assert unseen_beard(picture, 0.4 * INSIDE)[0].max() == 0
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full", "goatee"])
+def test_before_the_ears_grows_what_covers_the_jaws_corners(full: bool) -> None:
+    burns = JAW[:, 4] > 0.99
+    within = lower_face(CHIN) if full else lower_face(CHIN) & (np.abs(POINTS[:, 0]) < 0.6 * np.abs(MARKS[172, 0]))
+    cover, _ = unseen_beard(painted(BLACK, within), INSIDE * ~burns)
+    assert burns.sum() > 50
+    assert cover[burns].mean() > 0.7 if full else cover[burns].max() < 0.1

@@ -26,7 +26,10 @@ JAW = 13  # landmarks of the face's outline: those around the chin, up to the ja
 REACH = (0.018, 0.030)  # metres from the jaw's line in which a beard goes on
 OUTLINED = 0.2  # of a beard that lies within the face's outline
 FEWEST = 50  # texels of a beard that tell its colour
-AROUND = 0.010  # metres within which what is seen of a beard tells of what is not
+AROUND, FAR = 0.006, 0.020  # metres within which what is seen of a beard tells of what is not; where nothing else does
+GROWN = (0.3, 0.7)  # share of what is near that is beard, on skin where none grows and where one does
+EARS, BEHIND, BELOW = (234, 454), 0.036, 0.012  # landmarks before the ears; metres from there, and below jaw's corners
+EDGE = 0.004  # metres over which a beard ends
 
 
 def beard_colour(colour: Array, tone: Array) -> Array:
@@ -38,7 +41,8 @@ def beard_colour(colour: Array, tone: Array) -> Array:
 
 
 def jaw_of(model: HeadModel) -> Array:
-    """(P,3) 0..1: at the jaw's line and around it; at the chin's front; there and on the face up to the nose."""
+    """(P,5) 0..1: around the jaw's line and up to the ears; at the chin's front; around the line and on the face up to
+    the nose; at the jaw's corners; between them and the ears."""
     marks, middle = model.landmarks(model.neutral), OVAL.index(CHIN[0])
     line = marks[list(OVAL[middle - JAW // 2 : middle + JAW // 2 + 1])]
     between = [np.linspace(a, b, 9) for a, b in zip(line[:-1], line[1:], strict=True)]
@@ -46,7 +50,24 @@ def jaw_of(model: HeadModel) -> Array:
     chin = np.linalg.norm(model.neutral - marks[list(CHIN)].mean(0), axis=1) < NEAR_CHIN
     around = ramp(away, *REACH[::-1])
     face = model.vertices_of("face") * ramp(marks[NOSE, 1] - model.neutral[:, 1], 0.0, 0.004)
-    return np.stack([around, chin, np.maximum(around, face * (model.neutral[:, 2] > line[:, 2].min()))], 1)
+    corner = line[[0, -1]]
+    at_corner = np.linalg.norm(model.neutral[:, None] - corner, axis=2).min(1) < NEAR_CHIN
+    beside, burns = _beside_jaw(model, marks, corner.mean(0))
+    lower = np.maximum(around, face * (model.neutral[:, 2] > line[:, 2].min()))
+    return np.stack([np.maximum(around, beside), chin, lower, at_corner, burns], 1)
+
+
+def _beside_jaw(model: HeadModel, marks: Array, corner: Array) -> tuple[Array, Array]:
+    """(P,) 0..1 from the height of the jaw's corners (y, z of (3,)) up to the ears, before them, and below a line from
+    there to the nose's base; and (P,) the part of it behind the corners, which narrows towards the ears."""
+    nose, ears = marks[NOSE], marks[list(EARS)]
+    out, height, depth = np.abs(model.neutral - [nose[0], 0, 0]).T[0], model.neutral[:, 1], model.neutral[:, 2]
+    far, ear = np.abs(ears[:, 0] - nose[0]).mean(), ears.mean(0)
+    top = nose[1] + np.clip(out / far, 0, 1) ** 2 * (ear[1] - nose[1])
+    inside = (top - height, height - corner[1] + BELOW, depth - ear[2] + BEHIND)
+    beside: Array = model.vertices_of("face") * np.min([ramp(metres, 0.0, EDGE) for metres in inside], 0)
+    front = np.interp(height, [corner[1], ear[1]], [corner[2], ear[2] - BEHIND / 2])
+    return beside, beside * ramp(front - depth, 0.0, EDGE)
 
 
 def is_beard(found: Array, chin: Array, lower: Array) -> bool:
@@ -61,7 +82,7 @@ def is_beard(found: Array, chin: Array, lower: Array) -> bool:
 def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) -> Array:
     """(N,) 0..1: texels that show a beard which covers the chin, also below the face's outline.
 
-    colour (N,3) linear; inside (N,) 0..1: how well they are seen within the outline; jaw (N,3): as `jaw_of`.
+    colour (N,3) linear; inside (N,) 0..1: how well they are seen within the outline; jaw (N,5): as `jaw_of`.
     """
     chin = inside * jaw[:, 1]
     found = at.of_image(beard_colour(at.image(colour), tone)) if chin.any() else chin
@@ -75,11 +96,14 @@ def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) 
 
 
 def beyond(
-    at: Texels, layers: Sequence[tuple[Array, Array]], tone: Array, jaw: Array, texel: float
-) -> tuple[Array, Array]:
+    at: Texels, layers: Sequence[tuple[Array, Array]], whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array,
+    texel: float,
+) -> tuple[Array, Array]:  # fmt: skip
     """(N,) 0..1 how far a beard covers texels that may not have been seen, and its colour (3,) linear.
 
-    layers: albedo (S,S,3) and weight (S,S); jaw (N,3): as `jaw_of`; texel: metres.
+    layers: albedo (S,S,3) and weight (S,S) of what is surely skin or beard; whole: the same (N,3), (N,) of all that
+    photographs show there and at the mirrored places, since before the ears a beard is hair to others; jaw (N,5): as
+    `jaw_of`; texel: metres.
     """
     nothing = np.zeros(len(jaw), np.float32), tone
     if not jaw[:, 1].any():
@@ -92,7 +116,21 @@ def beyond(
     covered = hair / np.maximum(known, 1e-6)
     if len(hairs) < FEWEST or not is_beard(covered, chin * known, at.image(jaw[:, 2]) * known):
         return nothing
-    share, _ = smooth_within(covered, known, AROUND / texel)
     unlike = np.abs(np.log(np.maximum(hairs, 1e-3) / tone)).mean(1)
     pure = hairs[unlike >= np.median(unlike)]  # through the others skin shows
-    return jaw[:, 0] * at.of_image(share), pure.mean(0)
+    return jaw[:, 0] * at.of_image(_share(at, whole, tone, jaw, texel)), pure.mean(0)
+
+
+def _share(at: Texels, whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array, texel: float) -> Array:
+    """(S,S) 0..1: how far a beard covers places, as `beyond`'s."""
+    known = at.image(np.sum([weight for _, weight in whole], 0) * (jaw[:, 0] > 0))
+    found = [at.of_image(beard_colour(at.image(colour), tone)) for colour, _ in whole]
+    hair = at.image(np.sum([weight * f for (_, weight), f in zip(whole, found, strict=True)], 0))
+    covered = hair / np.maximum(known, 1e-6)
+    near, reach = smooth_within(covered, known, AROUND / texel)
+    far, _ = smooth_within(covered, known, FAR / texel)
+    # A beard that covers the jaw's corners goes on to the ears.
+    corners = at.image(jaw[:, 3]) * known
+    if (corners * covered).sum() > SHARE * corners.sum():
+        far = np.maximum(far, at.image(jaw[:, 4]))
+    return ramp(far + np.clip(4 * reach, 0, 1) * (near - far), *GROWN)

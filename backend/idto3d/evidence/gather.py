@@ -123,7 +123,8 @@ def gather_evidence(
         lips = lips_at(model, at)
         coloured = lips, lips_colour(in_colour(faces, own.own), at.image(lips), tone)
         under = unseen_skin(model, at, tone, detail, coloured)
-        bearded, beard = beyond(at, own.own, tone, at.at(jaw_of(model)), texel_length(model, at))
+        whole = [project_texels(at, photo, side) for photo in scene.whole for side in (None, model.mirror)]
+        bearded, beard = beyond(at, own.own, whole, tone, at.at(jaw_of(model)), texel_length(model, at))
         under = (under + bearded[:, None] * (beard - under)).astype(np.float32)
         if hair is not None:
             cover, strands = covered[material.name]
@@ -170,7 +171,7 @@ def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
 @dataclass(frozen=True, eq=False)
 class _Places:
     """What a map's texels are of the head, (N,) 0..1 where nothing else is said. bare: no hair grows there; inner: of
-    mouth and eyes; jaw (N,3): see `beards.jaw_of`; strands: a fringe may lie there; neck (N,3): see `above_collar`;
+    mouth and eyes; jaw (N,5): see `beards.jaw_of`; strands: a fringe may lie there; neck (N,3): see `above_collar`;
     eyes (S,S,4): as `glasses.frames` wants it."""
 
     bare: Array
@@ -196,8 +197,8 @@ def _places(model: HeadModel, at: Texels) -> _Places:
     fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), jaw_of(model), zones_of(model), frame_zones(model)]
     places = at.at(fields)
     inner = places[:, 1]
-    around = np.c_[places[:, 9:] * (1 - inner)[:, None], directions(model, at.at(model.neutral)).astype(np.float32)]
-    return _Places(places[:, 0], inner, places[:, 2:5], places[:, 5], places[:, 6:9], at.image(around))
+    around = np.c_[places[:, 11:] * (1 - inner)[:, None], directions(model, at.at(model.neutral)).astype(np.float32)]
+    return _Places(places[:, 0], inner, places[:, 2:7], places[:, 7], places[:, 8:11], at.image(around))
 
 
 def _side(views: Views, at: Texels, places: _Places, k: int, mirror: Array | None) -> _Side:
