@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.evidence.beards import beard_colour, beard_of, beyond, jaw_of
+from idto3d.evidence.beards import SPREAD, beard_colour, beard_of, beyond, jaw_of
 from idto3d.evidence.gather import material_texels
 from tests.tiny_head import tiny_head_model
 
@@ -27,7 +27,7 @@ def painted(colour: Array, where: Array) -> Array:
     return np.where(where[:, None], colour, TONE).astype(np.float32)
 
 
-def unseen_beard(picture: Array, seen: Array = INSIDE) -> tuple[Array, Array]:
+def unseen_beard(picture: Array, seen: Array = INSIDE) -> tuple[Array, Array, float]:
     return beyond(AT, [(AT.image(picture), AT.image(seen))], [(picture, seen)], TONE, JAW, METRES)
 
 
@@ -75,10 +75,11 @@ def test_what_is_not_seen_has_the_beard_beside_it_in_the_colour_of_its_hairs() -
     picture = painted(BLACK, lower_face(CHIN))
     between = lower_face(CHIN) & (rng.random(len(picture)) < 0.3)
     picture[between] = 0.4 * TONE
-    cover, colour = unseen_beard(picture)
+    cover, colour, spread = unseen_beard(picture)
     unseen = FRONT & (INSIDE == 0) & (JAW[:, 0] > 0.99)
     assert cover[unseen].mean() > 0.6
     np.testing.assert_allclose(colour, BLACK, atol=0.01)
+    assert spread == pytest.approx(SPREAD[1]), "skin shows between the hairs"
     assert (cover <= JAW[:, 0] + 1e-6).all()
     assert unseen_beard(picture, 0.4 * INSIDE)[0].max() == 0
 
@@ -87,6 +88,6 @@ def test_what_is_not_seen_has_the_beard_beside_it_in_the_colour_of_its_hairs() -
 def test_before_the_ears_grows_what_covers_the_jaws_corners(full: bool) -> None:
     burns = JAW[:, 4] > 0.99
     within = lower_face(CHIN) if full else lower_face(CHIN) & (np.abs(POINTS[:, 0]) < 0.6 * np.abs(MARKS[172, 0]))
-    cover, _ = unseen_beard(painted(BLACK, within), INSIDE * ~burns)
+    cover, _, _ = unseen_beard(painted(BLACK, within), INSIDE * ~burns)
     assert burns.sum() > 50
     assert cover[burns].mean() > 0.7 if full else cover[burns].max() < 0.1

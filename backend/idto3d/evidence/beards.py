@@ -28,6 +28,7 @@ OUTLINED = 0.2  # of a beard that lies within the face's outline
 FEWEST = 50  # texels of a beard that tell its colour
 AROUND, FAR = 0.006, 0.020  # metres within which what is seen of a beard tells of what is not; where nothing else does
 GROWN = (0.3, 0.7)  # share of what is near that is beard, on skin where none grows and where one does
+SPREAD = (0.1, 0.4)  # deviation of the lightness of a beard's hairs, at least and at most
 EARS, BEHIND, BELOW = (234, 454), 0.036, 0.012  # landmarks before the ears; metres from there, and below jaw's corners
 EDGE = 0.004  # metres over which a beard ends
 
@@ -98,14 +99,15 @@ def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) 
 def beyond(
     at: Texels, layers: Sequence[tuple[Array, Array]], whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array,
     texel: float,
-) -> tuple[Array, Array]:  # fmt: skip
-    """(N,) 0..1 how far a beard covers texels that may not have been seen, and its colour (3,) linear.
+) -> tuple[Array, Array, float]:  # fmt: skip
+    """(N,) 0..1 how far a beard covers texels that may not have been seen, its colour (3,) linear, and the deviation of
+    its hairs' lightness (logarithm).
 
     layers: albedo (S,S,3) and weight (S,S) of what is surely skin or beard; whole: the same (N,3), (N,) of all that
     photographs show there and at the mirrored places, since before the ears a beard is hair to others; jaw (N,5): as
     `jaw_of`; texel: metres.
     """
-    nothing = np.zeros(len(jaw), np.float32), tone
+    nothing = np.zeros(len(jaw), np.float32), tone, 0.0
     if not jaw[:, 1].any():
         return nothing
     known = np.sum([weight for _, weight in layers], 0)
@@ -118,7 +120,8 @@ def beyond(
         return nothing
     unlike = np.abs(np.log(np.maximum(hairs, 1e-3) / tone)).mean(1)
     pure = hairs[unlike >= np.median(unlike)]  # through the others skin shows
-    return jaw[:, 0] * at.of_image(_share(at, whole, tone, jaw, texel)), pure.mean(0)
+    spread = float(np.clip(np.log(np.maximum(hairs, 1e-3)).mean(1).std(), *SPREAD))
+    return jaw[:, 0] * at.of_image(_share(at, whole, tone, jaw, texel)), pure.mean(0), spread
 
 
 def _share(at: Texels, whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array, texel: float) -> Array:

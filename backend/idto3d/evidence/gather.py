@@ -12,6 +12,7 @@ from ..fit.camera import PhotoCamera
 from ..fit.projection import Projected, linear_to_srgb, project_texels, sample, vertex_seen
 from ..fit.result import HeadFit
 from ..headmodel import HeadModel, Material
+from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face, in_colour
 from ..ramps import ramp
@@ -33,6 +34,7 @@ EYES_MATERIAL = "eyes"
 BELOW_CHIN = 0.015  # metres over which the face becomes the neck
 NECK = 0.03  # metres above the chin where the neck is seen beside the jaw
 BELIEVED = (0.05, 0.5)  # weights at which a colour begins to be believed, and all is
+HAIRS = 0.002  # metres: wavelength of a beard's hairs where none was seen
 MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
 
@@ -123,9 +125,7 @@ def gather_evidence(
         lips = lips_at(model, at)
         coloured = lips, lips_colour(in_colour(faces, own.own), at.image(lips), tone)
         under = unseen_skin(model, at, tone, detail, coloured)
-        whole = [project_texels(at, photo, side) for photo in scene.whole for side in (None, model.mirror)]
-        bearded, beard = beyond(at, own.own, whole, tone, at.at(jaw_of(model)), texel_length(model, at))
-        under = (under + bearded[:, None] * (beard - under)).astype(np.float32)
+        under = _with_beard(scene, at, own.own, under)
         if hair is not None:
             cover, strands = covered[material.name]
             strand = hair.colour.tone * hair.colour.strands(strands)
@@ -149,6 +149,17 @@ def gather_evidence(
             maps[material.name] = _eyes(scene, [p.camera for p in fit.photos], material, at)
     all_seen = np.max([vertex_seen(model, photo) for photo in photos], 0)
     return Evidence(maps, seen, folded, all_seen, tone, texels)
+
+
+def _with_beard(views: Views, at: Texels, layers: Sequence[tuple[Array, Array]], under: Array) -> Array:
+    """Synthetic skin (N,3) with the beard that goes on there from where it was seen; layers: as `beyond`'s."""
+    model, tone = views.model, views.tone
+    whole = [project_texels(at, photo, side) for photo in views.whole for side in (None, model.mirror)]
+    cover, colour, spread = beyond(at, layers, whole, tone, at.at(jaw_of(model)), texel_length(model, at))
+    if not cover.any():
+        return under
+    hairs = colour * np.exp(spread * solid_noise(at.at(model.neutral), HAIRS, 31))[:, None]
+    return (under + cover[:, None] * (hairs - under)).astype(np.float32)
 
 
 def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: Texels) -> Array:
