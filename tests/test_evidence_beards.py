@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from idto3d.arrays import Array
-from idto3d.evidence.beards import SPREAD, beard_colour, beard_of, beyond, jaw_of
+from idto3d.evidence.beards import SPREAD, beard_colour, beard_of, beyond, hairs_of, jaw_of
 from idto3d.evidence.gather import material_texels
 from tests.tiny_head import tiny_head_model
 
@@ -27,8 +27,11 @@ def painted(colour: Array, where: Array) -> Array:
     return np.where(where[:, None], colour, TONE).astype(np.float32)
 
 
-def unseen_beard(picture: Array, seen: Array = INSIDE) -> tuple[Array, Array, float]:
-    return beyond(AT, [(AT.image(picture), AT.image(seen))], [(picture, seen)], TONE, JAW, METRES)
+def unseen_beard(picture: Array, seen: Array = INSIDE) -> Array:
+    """(N,) 0..1: where a beard goes on; nowhere, if there is none."""
+    if hairs_of(AT, [(AT.image(picture), AT.image(seen))], TONE, JAW) is None:
+        return np.zeros(len(seen))
+    return beyond(AT, [(picture, seen)], TONE, JAW, METRES)
 
 
 def lower_face(low: float) -> Array:
@@ -50,7 +53,7 @@ def test_without_a_beard_on_the_chin_nothing_beard_of(colour: Array) -> None:
     collar = FRONT & (POINTS[:, 1] < CHIN - 0.002)
     picture = np.where(collar[:, None], BLACK, painted(colour, lower_face(CHIN - 0.002))).astype(np.float32)
     assert beard_of(AT, picture, TONE, INSIDE, JAW).max() == 0
-    assert unseen_beard(picture)[0].max() == 0
+    assert unseen_beard(picture).max() == 0
 
 
 def test_shade_that_fades_over_the_chin_is_no_beard() -> None:
@@ -59,7 +62,7 @@ def test_shade_that_fades_over_the_chin_is_no_beard() -> None:
     picture = (TONE * (BLACK / TONE) ** (0.36 * depth)).astype(np.float32)
     assert beard_colour(AT.image(picture), TONE).max() > 0.8
     assert beard_of(AT, picture, TONE, INSIDE, JAW).max() == 0
-    assert unseen_beard(picture)[0].max() == 0
+    assert unseen_beard(picture).max() == 0
 
 
 def test_a_collar_apart_from_the_beard_is_none_of_it() -> None:
@@ -75,19 +78,20 @@ def test_what_is_not_seen_has_the_beard_beside_it_in_the_colour_of_its_hairs() -
     picture = painted(BLACK, lower_face(CHIN))
     between = lower_face(CHIN) & (rng.random(len(picture)) < 0.3)
     picture[between] = 0.4 * TONE
-    cover, colour, spread = unseen_beard(picture)
+    cover, hairs = unseen_beard(picture), hairs_of(AT, [(AT.image(picture), AT.image(INSIDE))], TONE, JAW)
     unseen = FRONT & (INSIDE == 0) & (JAW[:, 0] > 0.99)
     assert cover[unseen].mean() > 0.6
-    np.testing.assert_allclose(colour, BLACK, atol=0.01)
-    assert spread == pytest.approx(SPREAD[1]), "skin shows between the hairs"
+    assert hairs is not None
+    np.testing.assert_allclose(hairs[0], BLACK, atol=0.01)
+    assert hairs[1] == pytest.approx(SPREAD[1]), "skin shows between the hairs"
     assert (cover <= JAW[:, 0] + 1e-6).all()
-    assert unseen_beard(picture, 0.4 * INSIDE)[0].max() == 0
+    assert unseen_beard(picture, 0.4 * INSIDE).max() == 0
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["full", "goatee"])
 def test_before_the_ears_grows_what_covers_the_jaws_corners(full: bool) -> None:
     burns = JAW[:, 4] > 0.99
     within = lower_face(CHIN) if full else lower_face(CHIN) & (np.abs(POINTS[:, 0]) < 0.6 * np.abs(MARKS[172, 0]))
-    cover, _, _ = unseen_beard(painted(BLACK, within), INSIDE * ~burns)
+    cover = unseen_beard(painted(BLACK, within), INSIDE * ~burns)
     assert burns.sum() > 50
     assert cover[burns].mean() > 0.7 if full else cover[burns].max() < 0.1

@@ -96,20 +96,13 @@ def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) 
     return (jaw[:, 2] * found * (own & (np.arange(len(own)) > 0))[part]).astype(np.float32)
 
 
-def beyond(
-    at: Texels, layers: Sequence[tuple[Array, Array]], whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array,
-    texel: float,
-) -> tuple[Array, Array, float]:  # fmt: skip
-    """(N,) 0..1 how far a beard covers texels that may not have been seen, its colour (3,) linear, and the deviation of
-    its hairs' lightness (logarithm).
+def hairs_of(at: Texels, layers: Sequence[tuple[Array, Array]], tone: Array, jaw: Array) -> tuple[Array, float] | None:
+    """A beard's colour (3,) linear and the deviation of its hairs' lightness (logarithm); None where there is none.
 
-    layers: albedo (S,S,3) and weight (S,S) of what is surely skin or beard; whole: the same (N,3), (N,) of all that
-    photographs show there and at the mirrored places, since before the ears a beard is hair to others; jaw (N,5): as
-    `jaw_of`; texel: metres.
+    layers: albedo (S,S,3) and weight (S,S) of what is surely skin or beard; jaw (N,5): as `jaw_of`.
     """
-    nothing = np.zeros(len(jaw), np.float32), tone, 0.0
     if not jaw[:, 1].any():
-        return nothing
+        return None
     known = np.sum([weight for _, weight in layers], 0)
     found = [beard_colour(colour, tone) for colour, _ in layers]
     hair = np.sum([weight * f for (_, weight), f in zip(layers, found, strict=True)], 0)
@@ -117,15 +110,19 @@ def beyond(
     hairs = np.concatenate([c[(w * f > 0.5) & around] for (c, w), f in zip(layers, found, strict=True)])
     covered = hair / np.maximum(known, 1e-6)
     if len(hairs) < FEWEST or not is_beard(covered, chin * known, at.image(jaw[:, 2]) * known):
-        return nothing
-    unlike = np.abs(np.log(np.maximum(hairs, 1e-3) / tone)).mean(1)
+        return None
+    logs = np.log(np.maximum(hairs, 1e-3))
+    unlike = np.abs(logs - np.log(tone)).mean(1)
     pure = hairs[unlike >= np.median(unlike)]  # through the others skin shows
-    spread = float(np.clip(np.log(np.maximum(hairs, 1e-3)).mean(1).std(), *SPREAD))
-    return jaw[:, 0] * at.of_image(_share(at, whole, tone, jaw, texel)), pure.mean(0), spread
+    return pure.mean(0), float(np.clip(logs.mean(1).std(), *SPREAD))
 
 
-def _share(at: Texels, whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array, texel: float) -> Array:
-    """(S,S) 0..1: how far a beard covers places, as `beyond`'s."""
+def beyond(at: Texels, whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array, texel: float) -> Array:
+    """(N,) 0..1: how far a beard that there is covers texels that may not have been seen.
+
+    whole: albedo (N,3) and weight (N,) of all that photographs show there and at the mirrored places, since before the
+    ears a beard is hair to others; jaw (N,5): as `jaw_of`; texel: metres.
+    """
     known = at.image(np.sum([weight for _, weight in whole], 0) * (jaw[:, 0] > 0))
     found = [at.of_image(beard_colour(at.image(colour), tone)) for colour, _ in whole]
     hair = at.image(np.sum([weight * f for (_, weight), f in zip(whole, found, strict=True)], 0))
@@ -136,4 +133,5 @@ def _share(at: Texels, whole: Sequence[tuple[Array, Array]], tone: Array, jaw: A
     corners = at.image(jaw[:, 3]) * known
     if (corners * covered).sum() > SHARE * corners.sum():
         far = np.maximum(far, at.image(jaw[:, 4]))
-    return ramp(far + np.clip(4 * reach, 0, 1) * (near - far), *GROWN)
+    share = ramp(far + np.clip(4 * reach, 0, 1) * (near - far), *GROWN)
+    return jaw[:, 0] * at.of_image(share)

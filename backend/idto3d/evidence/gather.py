@@ -16,7 +16,7 @@ from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face, in_colour
 from ..ramps import ramp
-from .beards import beard_of, beyond, jaw_of
+from .beards import beard_of, beyond, hairs_of, jaw_of
 from .blend import lay_over
 from .chroma import quiet
 from .complexion import detail_of, lips_at, lips_colour, texel_length, unseen_skin
@@ -152,14 +152,17 @@ def gather_evidence(
 
 
 def _with_beard(views: Views, at: Texels, layers: Sequence[tuple[Array, Array]], under: Array) -> Array:
-    """Synthetic skin (N,3) with the beard that goes on there from where it was seen; layers: as `beyond`'s."""
+    """Synthetic skin (N,3) with the beard that goes on there from where it was seen; layers: as `hairs_of`'s."""
     model, tone = views.model, views.tone
-    whole = [project_texels(at, photo, side) for photo in views.whole for side in (None, model.mirror)]
-    cover, colour, spread = beyond(at, layers, whole, tone, at.at(jaw_of(model)), texel_length(model, at))
-    if not cover.any():
+    jaw = at.at(jaw_of(model))
+    hairs = hairs_of(at, layers, tone, jaw)
+    if hairs is None:
         return under
-    hairs = colour * np.exp(spread * solid_noise(at.at(model.neutral), HAIRS, 31))[:, None]
-    return (under + cover[:, None] * (hairs - under)).astype(np.float32)
+    whole = [project_texels(at, photo, side) for photo in views.whole for side in (None, model.mirror)]
+    cover = beyond(at, whole, tone, jaw, texel_length(model, at))[:, None]
+    colour, spread = hairs
+    beard = colour * np.exp(spread * solid_noise(at.at(model.neutral), HAIRS, 31))[:, None]
+    return (under + cover * (beard - under)).astype(np.float32)
 
 
 def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: Texels) -> Array:
