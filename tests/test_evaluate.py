@@ -3,6 +3,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -103,7 +104,7 @@ def test_skin_under_hair_is_no_skin_that_one_sees(starter: HeadModel) -> None:
     hair[: side // 2] = 1
     setting: Any = None
     photograph = Photograph(np.zeros((side, side, 3), np.uint8), orbit(0.0, side), model.neutral, setting, hair)
-    hidden = under_hair(regions, photograph, 64)
+    hidden = under_hair(regions, [photograph], 64)
     fields = np.c_[model.neutral, model.vertices_of("face")]
     places = np.concatenate([regions.texels(m, 64).at(fields) for m in model.materials if m.evidence])
     marks = model.landmarks(model.neutral)
@@ -111,6 +112,7 @@ def test_skin_under_hair_is_no_skin_that_one_sees(starter: HeadModel) -> None:
     forehead, chin = (hidden[rows & (places[:, 3] > 0.99)].mean() for rows in near)
     behind = places[:, 2] < marks[10, 2] - 0.12
     assert forehead > 0.95 and chin == 0 and hidden[behind].mean() < 0.02
+    assert not under_hair(regions, [photograph, replace(photograph, hair=0 * hair)], 64).any(), "another shows it all"
 
 
 def test_skin_errors_keep_places_apart() -> None:

@@ -88,7 +88,7 @@ def _person(tools: Instruments, study: Study, seed: int, tell: Callable[[str], N
     dressed = population.dressed(naked)
     rng = np.random.default_rng([seed, 1])
     photographs = [take_photograph(population, dressed, random_setting(rng)) for _ in range(3)]
-    truth = truth_of(tools.regions, naked, dressed, photographs[0], size)
+    truth, of_three = (truth_of(tools.regions, naked, dressed, photographs[:n], size) for n in (1, 3))
     figures: Figures = {"seed": seed, "traits": vars(naked.traits)}
     one = _attempt(tools, study, photographs[:1], figures, "one")
     if one is not None:
@@ -104,7 +104,7 @@ def _person(tools: Instruments, study: Study, seed: int, tell: Callable[[str], N
             figures[SAMPLES] = _painted_by_samples(tools, study, truth, one)
     three = _attempt(tools, study, photographs, figures, "three")
     if three is not None:
-        figures["three"] |= _measures(tools, truth, three, size)
+        figures["three"] |= _measures(tools, of_three, three, size)
     figures["smile"] = _smile(tools, study, seed)
     tell(_line(figures))
     return figures

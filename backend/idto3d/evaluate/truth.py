@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A synthetic person's truth, and how far a head is from it: face, skin seen and unseen, outline of the hair."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -46,7 +47,7 @@ def crossings(regions: Regions, head: Array) -> int:
 @dataclass(frozen=True, eq=False)
 class Truth:
     """A person, the head that a perfect fit would make, its texels, those that are bare skin and not under the hair of
-    the photograph, hair's outlines."""
+    the photographs, hair's outlines."""
 
     person: Person
     head: Head
@@ -55,24 +56,28 @@ class Truth:
     hair: dict[str, Array]
 
 
-def truth_of(regions: Regions, naked: Person, dressed: Person, photograph: Photograph, size: int) -> Truth:
-    """naked and dressed: the same person without and with clothes, as in the photograph."""
+def truth_of(regions: Regions, naked: Person, dressed: Person, photographs: Sequence[Photograph], size: int) -> Truth:
+    """naked and dressed: the same person without and with clothes, as in the photographs."""
     skin, other = (skin_of(regions, p.maps, {}, size) for p in (naked, dressed))
     bare = (np.abs(skin.colour - other.colour).max(1) < 1e-3) & (skin.region != "inner")
-    bare &= ~under_hair(regions, photograph, size)
+    bare &= ~under_hair(regions, photographs, size)
     head = head_of_person(regions.model, naked)
     return Truth(naked, head, skin, bare, hair_outlines(head))
 
 
-def under_hair(regions: Regions, photograph: Photograph, size: int) -> Array:
-    """(N,) bool: texels of `skin_of` that the photograph would show, did hair not hide them."""
-    camera, posed = photograph.camera, photograph.posed
-    front = draw_depth(camera, posed, regions.skin_triangles, len(photograph.hair)).height
-    pixel, height = camera.project(posed)
+def under_hair(regions: Regions, photographs: Sequence[Photograph], size: int) -> Array:
+    """(N,) bool: texels of `skin_of` that hair hides wherever a photograph would show them."""
     evident = [material for material in regions.model.materials if material.evidence]
-    placed = np.concatenate([regions.texels(material, size).at(np.c_[pixel, height]) for material in evident])
-    first = front_at(front, placed[:, :2]) - placed[:, 2] < BEHIND
-    return first & (sample(photograph.hair, placed[:, :2]) > 0.5)
+    hidden, shown = False, False
+    for photograph in photographs:
+        camera, posed = photograph.camera, photograph.posed
+        front = draw_depth(camera, posed, regions.skin_triangles, len(photograph.hair)).height
+        pixel, height = camera.project(posed)
+        placed = np.concatenate([regions.texels(material, size).at(np.c_[pixel, height]) for material in evident])
+        first = front_at(front, placed[:, :2]) - placed[:, 2] < BEHIND
+        covered = sample(photograph.hair, placed[:, :2]) > 0.5
+        hidden, shown = hidden | (first & covered), shown | (first & ~covered)
+    return hidden & ~np.asarray(shown)
 
 
 def head_of_person(model: HeadModel, person: Person) -> Head:
