@@ -74,8 +74,10 @@ def under_hair(regions: Regions, photographs: Sequence[Photograph], size: int) -
         front = draw_depth(camera, posed, regions.skin_triangles, len(photograph.hair)).height
         pixel, height = camera.project(posed)
         placed = np.concatenate([regions.texels(material, size).at(np.c_[pixel, height]) for material in evident])
-        first = front_at(front, placed[:, :2]) - placed[:, 2] < BEHIND
-        covered = sample(photograph.hair, placed[:, :2]) > 0.5
+        at, last = placed[:, :2], len(photograph.hair) - 1
+        nearest = front_at(front, at)
+        first = ((at >= 0) & (at <= last)).all(1) & np.isfinite(nearest) & (nearest - placed[:, 2] < BEHIND)
+        covered = sample(photograph.hair, at) > 0.5
         hidden, shown = hidden | (first & covered), shown | (first & ~covered)
     return hidden & ~np.asarray(shown)
 
@@ -126,8 +128,9 @@ def _closed(mask: Array) -> Array:
 
 
 def skin_errors(truth: Truth, skin: Skin) -> dict[str, float]:
-    """Mean CIEDE2000 of bare skin: `seen` and `unseen`, of each region of the unseen, of the cheeks' mean colours, and
-    `seen_even`: of what was seen with the best common factor of linear light taken out."""
+    """Mean CIEDE2000 of bare skin, but for what lies under hair in the photographs: `seen` and `unseen`, of each region
+    of the unseen, of the cheeks' mean colours, and `seen_even`: of what was seen with the best common factor of linear
+    light taken out."""
     error = colour_difference(skin.colour, truth.skin.colour)
     seen = skin.seen >= SEEN
     ground = truth.bare & (truth.skin.region != "crown_back")

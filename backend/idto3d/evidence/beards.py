@@ -42,8 +42,8 @@ def beard_colour(colour: Array, tone: Array) -> Array:
 
 
 def jaw_of(model: HeadModel) -> Array:
-    """(P,5) 0..1: around the jaw's line and up to the ears; at the chin's front; around the line and on the face up to
-    the nose; at the jaw's corners; between them and the ears."""
+    """(P,6) 0..1: around the jaw's line; at the chin's front; around the line and on the face up to the nose; at the
+    jaw's corners; between them and the ears; from their height up to the nose and the ears."""
     marks, middle = model.landmarks(model.neutral), OVAL.index(CHIN[0])
     line = marks[list(OVAL[middle - JAW // 2 : middle + JAW // 2 + 1])]
     between = [np.linspace(a, b, 9) for a, b in zip(line[:-1], line[1:], strict=True)]
@@ -55,7 +55,7 @@ def jaw_of(model: HeadModel) -> Array:
     at_corner = np.linalg.norm(model.neutral[:, None] - corner, axis=2).min(1) < NEAR_CHIN
     beside, burns = _beside_jaw(model, marks, corner.mean(0))
     lower = np.maximum(around, face * (model.neutral[:, 2] > line[:, 2].min()))
-    return np.stack([np.maximum(around, beside), chin, lower, at_corner, burns], 1)
+    return np.stack([around, chin, lower, at_corner, burns, beside], 1)
 
 
 def _beside_jaw(model: HeadModel, marks: Array, corner: Array) -> tuple[Array, Array]:
@@ -83,7 +83,7 @@ def is_beard(found: Array, chin: Array, lower: Array) -> bool:
 def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) -> Array:
     """(N,) 0..1: texels that show a beard which covers the chin, also below the face's outline.
 
-    colour (N,3) linear; inside (N,) 0..1: how well they are seen within the outline; jaw (N,5): as `jaw_of`.
+    colour (N,3) linear; inside (N,) 0..1: how well they are seen within the outline; jaw (N,6): as `jaw_of`.
     """
     chin = inside * jaw[:, 1]
     found = at.of_image(beard_colour(at.image(colour), tone)) if chin.any() else chin
@@ -99,7 +99,7 @@ def beard_of(at: Texels, colour: Array, tone: Array, inside: Array, jaw: Array) 
 def hairs_of(at: Texels, layers: Sequence[tuple[Array, Array]], tone: Array, jaw: Array) -> tuple[Array, float] | None:
     """A beard's colour (3,) linear and the deviation of its hairs' lightness (logarithm); None where there is none.
 
-    layers: albedo (S,S,3) and weight (S,S) of what is surely skin or beard; jaw (N,5): as `jaw_of`.
+    layers: albedo (S,S,3) and weight (S,S) of what is surely skin or beard; jaw (N,6): as `jaw_of`.
     """
     if not jaw[:, 1].any():
         return None
@@ -117,15 +117,21 @@ def hairs_of(at: Texels, layers: Sequence[tuple[Array, Array]], tone: Array, jaw
     return pure.mean(0), float(np.clip(logs.mean(1).std(), *SPREAD))
 
 
-def beyond(at: Texels, whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array, texel: float) -> Array:
+def beyond(
+    at: Texels, layers: Sequence[tuple[Array, Array]], whole: Sequence[tuple[Array, Array]], tone: Array, jaw: Array,
+    texel: float,
+) -> Array:  # fmt: skip
     """(N,) 0..1: how far a beard that there is covers texels that may not have been seen.
 
-    whole: albedo (N,3) and weight (N,) of all that photographs show there and at the mirrored places, since before the
-    ears a beard is hair to others; jaw (N,5): as `jaw_of`; texel: metres.
+    layers: as `hairs_of`'s; whole: albedo (N,3) and weight (N,) of all that photographs show there and at the mirrored
+    places. It counts above the jaw, since before the ears a beard is hair to others; below are collars. jaw (N,6): as
+    `jaw_of`; texel: metres.
     """
-    known = at.image(np.sum([weight for _, weight in whole], 0) * (jaw[:, 0] > 0))
-    found = [at.of_image(beard_colour(at.image(colour), tone)) for colour, _ in whole]
-    hair = at.image(np.sum([weight * f for (_, weight), f in zip(whole, found, strict=True)], 0))
+    above, below = jaw[:, 5], jaw[:, 0] * (1 - jaw[:, 5])
+    seen = [(at.image(colour), at.image(weight * above)) for colour, weight in whole]
+    seen += [(colour, weight * at.image(below)) for colour, weight in layers]
+    known = np.sum([weight for _, weight in seen], 0)
+    hair = np.sum([weight * beard_colour(colour, tone) for colour, weight in seen], 0)
     covered = hair / np.maximum(known, 1e-6)
     near, reach = smooth_within(covered, known, AROUND / texel)
     far, _ = smooth_within(covered, known, FAR / texel)
@@ -134,4 +140,4 @@ def beyond(at: Texels, whole: Sequence[tuple[Array, Array]], tone: Array, jaw: A
     if (corners * covered).sum() > SHARE * corners.sum():
         far = np.maximum(far, at.image(jaw[:, 4]))
     share = ramp(far + np.clip(4 * reach, 0, 1) * (near - far), *GROWN)
-    return jaw[:, 0] * at.of_image(share)
+    return np.maximum(jaw[:, 0], above) * at.of_image(share)

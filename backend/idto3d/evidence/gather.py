@@ -159,7 +159,7 @@ def _with_beard(views: Views, at: Texels, layers: Sequence[tuple[Array, Array]],
     if hairs is None:
         return under
     whole = [project_texels(at, photo, side) for photo in views.whole for side in (None, model.mirror)]
-    cover = beyond(at, whole, tone, jaw, texel_length(model, at))[:, None]
+    cover = beyond(at, layers, whole, tone, jaw, texel_length(model, at))[:, None]
     colour, spread = hairs
     beard = colour * np.exp(spread * solid_noise(at.at(model.neutral), HAIRS, 31))[:, None]
     return (under + cover * (beard - under)).astype(np.float32)
@@ -185,7 +185,7 @@ def _covered(points: Array, hair: HairOver | None) -> tuple[Array, Array]:
 @dataclass(frozen=True, eq=False)
 class _Places:
     """What a map's texels are of the head, (N,) 0..1 where nothing else is said. bare: no hair grows there; inner: of
-    mouth and eyes; jaw (N,5): see `beards.jaw_of`; strands: a fringe may lie there; neck (N,3): see `above_collar`;
+    mouth and eyes; jaw (N,6): see `beards.jaw_of`; strands: a fringe may lie there; neck (N,3): see `above_collar`;
     eyes (S,S,4): as `glasses.frames` wants it."""
 
     bare: Array
@@ -211,8 +211,8 @@ def _places(model: HeadModel, at: Texels) -> _Places:
     fields = np.c_[1 - np.maximum(model.scalp, 0), _socket(model), jaw_of(model), zones_of(model), frame_zones(model)]
     places = at.at(fields)
     inner = places[:, 1]
-    around = np.c_[places[:, 11:] * (1 - inner)[:, None], directions(model, at.at(model.neutral)).astype(np.float32)]
-    return _Places(places[:, 0], inner, places[:, 2:7], places[:, 7], places[:, 8:11], at.image(around))
+    around = np.c_[places[:, 12:] * (1 - inner)[:, None], directions(model, at.at(model.neutral)).astype(np.float32)]
+    return _Places(places[:, 0], inner, places[:, 2:8], places[:, 8], places[:, 9:12], at.image(around))
 
 
 def _side(views: Views, at: Texels, places: _Places, k: int, mirror: Array | None) -> _Side:
@@ -247,10 +247,7 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
         own_seen = own_seen * (1 - beyond_rim(own.shaded, lent.shaded, lent.seen, own.facing))
         own_skin, own_folds = without_light(own.shaded, lent.shaded, tone, own.crease, below)
         lent_skin, lent_folds = without_light(lent.shaded, own.shaded, tone, lent.crease, below)
-        own_skin, lent_skin = (
-            quiet(skin, seen, texel) for skin, seen in ((own_skin, own_seen), (lent_skin, lent_seen))
-        )
-        skins = [(own_skin, own_seen), (lent_skin, lent_seen)]
+        skins = [(quiet(own_skin, own_seen, texel), own_seen), (quiet(lent_skin, lent_seen, texel), lent_seen)]
         out.folds.append(own_seen * own_folds + (1 - own_seen) * lent_seen * lent_folds)
         if hair is not None and hair.roots is not None:
             for side, mirror in enumerate((None, model.mirror)):

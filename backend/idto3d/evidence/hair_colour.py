@@ -180,8 +180,9 @@ def natural(lab: Array) -> Array:
     share, least = (np.interp(light, *np.transpose(limits)) for limits in (REDNESS, LEAST_RED))
     yellow = np.maximum(b - PINK * np.maximum(a - share * np.maximum(b, 0.0) - 1.5, 0.0), 0.0)
     yellow = yellow * (1.0 - ramp(light, *YELLOWED[0]) * (1.0 - ramp(yellow, *YELLOWED[1])))
-    red = np.clip(a, least * yellow, share * yellow + 1.5)
+    red = np.clip(a, 0.0, share * yellow + 1.5)
     dyed = np.clip((np.hypot(a - red, b - yellow) - DYED[0]) / (DYED[1] - DYED[0]), 0.0, 1.0)
+    red = np.maximum(red, least * yellow)
     light = np.interp(light, *np.transpose(WHITE))
     return np.stack([light, red + dyed * (a - red), yellow + dyed * (b - yellow)], -1)
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..arrays import Array
 from ..evidence.beards import CHIN, NEAR_CHIN, beard_colour, is_beard
-from ..evidence.hair_colour import ROUGHNESS, SPECULAR
 from ..finish.head import HairPiece
 from ..fit.projection import LIPS, linear_to_srgb, sample, srgb_to_linear
 from ..headmodel import HeadModel
@@ -26,6 +25,7 @@ LENGTH = (0.005, 0.010)  # metres, of a thin and of a thick beard
 OFF = 0.5  # of a strand's way that goes off the skin at its root; the rest goes down along it
 PARTS = 3
 WIDTH = 0.0009  # metres at the root
+ROUGHNESS, SPECULAR = 0.75, 0.3
 SHADES = 32
 STRANDS = 0.4  # of a beard's place that is nothing but strands: through the others skin shows
 

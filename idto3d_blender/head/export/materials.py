@@ -52,7 +52,7 @@ def look_of(given: Any) -> Look:
         elif kind != "normal":
             value = socket.default_value
             values[name] = tuple(value) if kind == _MAIN else float(value)
-    if shader.inputs[_SHEEN[0]].default_value > 0 and shader.inputs["Sheen Tint"].is_linked:
+    if _MAIN in maps and shader.inputs[_SHEEN[0]].default_value > 0 and shader.inputs["Sheen Tint"].is_linked:
         values |= {name: float(shader.inputs[name].default_value) for name in _SHEEN}
     if _image_behind(shader.inputs["Alpha"], _MAIN) is None:
         return Look(maps, values, "opaque")
