@@ -3,7 +3,8 @@
 seen skin.
 
 Patches vary in blood and melanin (their axes in log linear RGB after Tsumura et al. 2003); detail has the seen skin's
-variance, band by band, and comes from solid noise, so that it continues over the UV seams.
+variance, band by band, within the limits of photographed skins, and their hue; it comes from solid noise, so that it
+continues over the UV seams.
 """
 
 from collections.abc import Sequence
