@@ -6,7 +6,7 @@ from typing import Any
 # Strands turn sides to every light: they shine in their own colour where they are seen at a grazing angle, as at a
 # head's outline, where a smooth shell would be black, or white of a lamp behind it.
 SHEEN = {"Sheen Weight": 1.0, "Sheen Roughness": 0.4}  # the same in the backend's head.glb
-THROUGH = 0.35  # of the light that goes through to the other side, in the hair's colour
+THROUGH = 0.15  # of the light that goes through to the other side, in the hair's colour; with more, its front is dark
 THIN_SHADOWS = 0.7  # of a lamp's light that passes unseen: without it each lock lies in a black line
 
 
