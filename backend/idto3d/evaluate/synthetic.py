@@ -37,6 +37,7 @@ from .prior_samples import paint_samples
 from .sheets import person_sheet
 from .truth import (
     Truth,
+    bare_skin,
     crossings,
     face_apart,
     hair_overlap,
@@ -88,7 +89,7 @@ def _person(tools: Instruments, study: Study, seed: int, tell: Callable[[str], N
     dressed = population.dressed(naked)
     rng = np.random.default_rng([seed, 1])
     photographs = [take_photograph(population, dressed, random_setting(rng)) for _ in range(3)]
-    truth, of_three = (truth_of(tools.regions, naked, dressed, photographs[:n], size) for n in (1, 3))
+    truth = truth_of(tools.regions, naked, dressed, photographs[:1], size)
     figures: Figures = {"seed": seed, "traits": vars(naked.traits)}
     one = _attempt(tools, study, photographs[:1], figures, "one")
     if one is not None:
@@ -104,7 +105,8 @@ def _person(tools: Instruments, study: Study, seed: int, tell: Callable[[str], N
             figures[SAMPLES] = _painted_by_samples(tools, study, truth, one)
     three = _attempt(tools, study, photographs, figures, "three")
     if three is not None:
-        figures["three"] |= _measures(tools, of_three, three, size)
+        bare = bare_skin(tools.regions, truth.skin, dressed, photographs, size)
+        figures["three"] |= _measures(tools, replace(truth, bare=bare), three, size)
     figures["smile"] = _smile(tools, study, seed)
     tell(_line(figures))
     return figures

@@ -58,17 +58,21 @@ class Truth:
 
 def truth_of(regions: Regions, naked: Person, dressed: Person, photographs: Sequence[Photograph], size: int) -> Truth:
     """naked and dressed: the same person without and with clothes, as in the photographs."""
-    skin, other = (skin_of(regions, p.maps, {}, size) for p in (naked, dressed))
-    bare = (np.abs(skin.colour - other.colour).max(1) < 1e-3) & (skin.region != "inner")
-    bare &= ~under_hair(regions, photographs, size)
+    skin = skin_of(regions, naked.maps, {}, size)
     head = head_of_person(regions.model, naked)
-    return Truth(naked, head, skin, bare, hair_outlines(head))
+    return Truth(naked, head, skin, bare_skin(regions, skin, dressed, photographs, size), hair_outlines(head))
+
+
+def bare_skin(regions: Regions, skin: Skin, dressed: Person, photographs: Sequence[Photograph], size: int) -> Array:
+    """(N,) bool: texels of a skin under no clothes, and not under the hair of the photographs."""
+    clothed = np.abs(skin.colour - skin_of(regions, dressed.maps, {}, size).colour).max(1) >= 1e-3
+    return ~clothed & (skin.region != "inner") & ~under_hair(regions, photographs, size)
 
 
 def under_hair(regions: Regions, photographs: Sequence[Photograph], size: int) -> Array:
     """(N,) bool: texels of `skin_of` that hair hides wherever a photograph would show them."""
     evident = [material for material in regions.model.materials if material.evidence]
-    hidden, shown = False, False
+    hidden = shown = np.zeros((), bool)
     for photograph in photographs:
         camera, posed = photograph.camera, photograph.posed
         front = draw_depth(camera, posed, regions.skin_triangles, len(photograph.hair)).height
@@ -79,7 +83,7 @@ def under_hair(regions: Regions, photographs: Sequence[Photograph], size: int) -
         first = ((at >= 0) & (at <= last)).all(1) & np.isfinite(nearest) & (nearest - placed[:, 2] < BEHIND)
         covered = sample(photograph.hair, at) > 0.5
         hidden, shown = hidden | (first & covered), shown | (first & ~covered)
-    return hidden & ~np.asarray(shown)
+    return hidden & ~shown
 
 
 def head_of_person(model: HeadModel, person: Person) -> Head:

@@ -25,7 +25,7 @@ LENGTH = (0.005, 0.010)  # metres, of a thin and of a thick beard
 OFF = 0.5  # of a strand's way that goes off the skin at its root; the rest goes down along it
 PARTS = 3
 WIDTH = 0.0009  # metres at the root
-ROUGHNESS, SPECULAR = 0.75, 0.3
+ROUGHNESS, SPECULAR = 0.75, 0.3  # glossier than hair: too short to make a smooth shell
 SHADES = 32
 STRANDS = 0.4  # of a beard's place that is nothing but strands: through the others skin shows
 
