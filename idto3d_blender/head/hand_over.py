@@ -67,9 +67,19 @@ def _copy_modifiers(given: Any, made: Any) -> None:
         for one in modifier.bl_rna.properties:
             if not one.is_readonly and one.identifier not in ("name", "active"):
                 setattr(copy, one.identifier, getattr(modifier, one.identifier))
-        for point in modifier.control_points if modifier.type == "ENVELOPE" else ():
-            own = copy.control_points.add(point.frame)
-            own.min, own.max = point.min, point.max
+        if modifier.type == "ENVELOPE":
+            _copy_points(modifier.control_points, copy.control_points)
+
+
+def _copy_points(given: Any, made: Any) -> None:
+    """Of an envelope. All at once: Blender takes the one point whose property is set for a modifier and reads beyond
+    its memory, up to 5.0 at least, and sometimes crashes."""
+    values = np.empty(len(given), np.float32)
+    for point in given:
+        made.add(point.frame)
+    for name in ("min", "max"):
+        given.foreach_get(name, values)
+        made.foreach_set(name, values)
 
 
 def holders(data: Any) -> Iterator[Any]:

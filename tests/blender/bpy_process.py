@@ -15,7 +15,7 @@ def run(python: str, arguments: list[str], home: Path, code: int = 0) -> list[di
     """Run with Blender's settings in ``home``; the JSON lines of standard output."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "BLENDER_", "XDG_"))}
     result = subprocess.run(
-        [python, *arguments],
+        [python, "-X", "faulthandler", *arguments],
         cwd=ROOT,
         env={**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -23,7 +23,7 @@ def run(python: str, arguments: list[str], home: Path, code: int = 0) -> list[di
         timeout=600,
         check=False,
     )
-    assert result.returncode == code, result.stdout[-2000:] + result.stderr[-4000:]
+    assert result.returncode == code, f"{result.returncode}: {result.stdout[-2000:]}{result.stderr[-4000:]}"
     return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 
 
