@@ -49,6 +49,26 @@ def test_black_hair_with_a_sheen_is_black() -> None:
     assert 0.03 < sheen < 0.3  # of 0.5: it is still seen
 
 
+@pytest.mark.parametrize(
+    ("darkest", "middle", "of"),
+    [
+        ((0.03, 0.03, 0.03), (0.1, 0.1, 0.1), "black"),  # all but its darkest has light on it
+        ((0.12, 0.12, 0.12), (0.4, 0.4, 0.4), "grey"),
+        ((0.03, 0.02, 0.012), (0.1, 0.06, 0.03), "brown"),
+    ],
+)
+def test_hair_too_light_for_black_and_too_dark_for_grey_is_black_with_light_on_it(
+    darkest: tuple[float, ...], middle: tuple[float, ...], of: str
+) -> None:
+    picture = np.full((64, 64, 3), np.multiply(middle, 0.5), np.float32)
+    picture[:10] = np.multiply(darkest, 0.5)  # a sixth of it
+    colour = hair_colour([(photo(picture), np.ones((64, 64), np.float32))], [False])
+    expected = darkest if of == "black" else middle
+    np.testing.assert_allclose(colour.tone, expected, rtol=0.25)
+    kept = float(colour.pictures[0][32:].mean() / colour.pictures[0][:10].mean())
+    assert kept < 0.6 * np.mean(middle) / np.mean(darkest) if of == "black" else kept > 1.0
+
+
 def test_what_no_photo_shows_is_dark_as_hair_mostly_is() -> None:
     colour = hair_colour([(photo(np.zeros((8, 8, 3), np.float32)), np.zeros((8, 8), np.float32))], [False])
     assert 0.0 < colour.tone.max() < 0.2

@@ -27,6 +27,7 @@ LIT = 0.5  # exponent of the skin's shading that hair, which scatters, is taken 
 ROUGHNESS, SPECULAR = 0.75, 0.03  # with more gloss, a lamp behind the head makes the crown white: a helmet's
 SMOOTH = 0.05  # of the map's side: how wide the tone is spread where no strand was seen
 BODY = (0.3, 0.5)  # quantile of the lightness of hair that is its body's: of grey and black hair, of coloured and light
+WASHED, WASHED_BODY = (14.0, 22.0), 0.12  # too light for black, too dark for grey: black as a rule, with light on it
 COLOURED = (8.0, 18.0)  # chroma of both
 REDNESS = ((45.0, 1.3), (72.0, 0.35))  # L* and a* of b* that hair has at most: dark hair, which may be red, and light
 LEAST_RED = ((25.0, 0.35), (60.0, 0.12))  # the same at least: what is less is green of a light
@@ -34,7 +35,7 @@ WHITE = ((0.0, 0.0), (60.0, 60.0), (100.0, 82.0))  # L* of pictures and of hair:
 YELLOWED = ((60.0, 72.0), (8.0, 24.0))  # L* and chroma: hair as light and as grey is white, under a light or over skin
 PINK = 0.8  # b* that skin's a* brings along
 DYED = (16.0, 30.0)  # distance (a*, b*) from colours of nature: believed to be light, to be dye
-SHEEN_KEPT = 0.65  # of what is lighter than the body of dark hair: light hair has no sheen that one sees
+SHEEN_KEPT = (0.65, 0.35)  # of what is lighter than the body of dark hair, of washed: light hair has none that one sees
 SHADE, SHADE_KEPT = 0.75, 0.25  # share of the body's lightness below which hair is shaded, and of that shade that stays
 LIGHT = (40.0, 65.0)  # L* of dark and of light hair
 HUE_KEPT = (0.7, 0.3)  # of colour that differs in wide patches, and from strand to strand
@@ -126,6 +127,8 @@ def hair_colour(photos: Sequence[tuple[Projected, Array]], grey: Sequence[bool])
     found = found if len(found) > FEWEST else np.concatenate(hairs)
     raw = _body(_lab(found)) if len(found) > FEWEST else _lab(0.3 * photos[0][0].tone[None])[0]
     tone = natural(raw)
+    washed = ramp(tone[0], *WASHED) * (1 - _coloured(tone))
+    sheen = (1 - _lightness(tone)) * (1 - SHEEN_KEPT[0] - washed * (SHEEN_KEPT[1] - SHEEN_KEPT[0]))
     pictures = []
     for picture, (_, mask), without in zip(even, photos, grey, strict=True):
         toned = picture.copy()
@@ -141,7 +144,7 @@ def hair_colour(photos: Sequence[tuple[Projected, Array]], grey: Sequence[bool])
         wide, near = (field[hair] for field in smooth_within(hues, mask, PATCH * len(mask)))
         wide = raw[1:] + np.clip(8 * near, 0, 1)[:, None] * (wide - raw[1:])
         hue = tone[1:] + HUE_KEPT[0] * (wide - raw[1:]) + HUE_KEPT[1] * np.clip(lab[:, 1:] - wide, -12, 12)
-        light = lab[:, :1] - (1 - SHEEN_KEPT) * (1 - _lightness(tone)) * np.maximum(lab[:, :1] - tone[0], 0.0)
+        light = lab[:, :1] - sheen * np.maximum(lab[:, :1] - tone[0], 0.0)
         light = light + (1 - SHADE_KEPT) * np.maximum(SHADE * tone[0] - light, 0.0)
         toned[hair] = _linear(natural(np.concatenate([light, hue], 1)))
     masks = [mask for _, mask in photos]
@@ -219,9 +222,9 @@ def _body(lab: Array) -> Array:
     """(3,) L*a*b* of hair's body in its pixels (N,3)."""
     middle = np.median(lab, 0)
     coloured = max(_coloured(middle), _lightness(middle))
-    order = np.argsort(lab[:, 0], kind="stable")
-    at = len(lab) * (BODY[0] + coloured * (BODY[1] - BODY[0]))
-    light = lab[order[int(0.8 * at) : int(1.2 * at) + 1], 0].mean()
+    ordered, washed, usual = np.sort(lab[:, 0]), WASHED_BODY, BODY[0] + coloured * (BODY[1] - BODY[0])
+    dark, light = (ordered[int(0.8 * at * len(lab)) : int(1.2 * at * len(lab)) + 1].mean() for at in (washed, usual))
+    light -= (1 - coloured) * max(light - max(dark, WASHED[0]), 0.0)
     # The hue is all hair's: what is of middle lightness has more of it than lights and shades.
     mean = lab.mean(0)
     return np.r_[light, mean[1:] * min(light / max(mean[0], 1.0), 1.0)]
