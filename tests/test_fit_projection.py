@@ -233,6 +233,18 @@ def test_beyond_the_person_nothing_is_usable(model: HeadModel) -> None:
     assert usable_pixels(replace(face, inside=inside))[:38].max() < 0.01
 
 
+def test_beside_a_thing_before_the_face_nothing_is_usable_and_beside_the_face_all_of_it_is(model: HeadModel) -> None:
+    face = face_of(model, camera_of(model), model.neutral.astype(np.float64))
+    height, columns = float(np.ptp(face.landmarks[:468, 1])), np.arange(SIZE)
+    row, left = int(face.landmarks[50, 1]), int(face.landmarks[234, 0])  # of a cheek, of the face's side
+    person = np.ones((SIZE, SIZE), np.float32)
+    for edge, lost in ((left + 0.2 * height, 0.09), (left + 0.05 * height, 0.0)):
+        person[:] = columns > edge
+        usable = usable_pixels(replace(face, person=person))[row]
+        assert usable[int(edge + (lost + 0.05) * height)] > 0.95, "skin is lost"
+        assert lost == 0 or usable[: int(edge + (lost - 0.02) * height)].max() < 0.05, "the thing's rim stays"
+
+
 def test_openings_of_eyes_and_mouth_are_not_the_outside(model: HeadModel) -> None:
     posed = model.neutral + model.motion(model.expression_vector({"jawOpen": 0.6}))
     face = face_of(model, camera_of(model), posed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import Array
 from ..headmodel import HeadModel
@@ -25,6 +26,9 @@ EDGE, OVERHUNG = 0.003, (0.012, 0.02)  # metres beside an edge, and behind it, w
 DARK = (0.2, 0.55)  # of the mean irradiance: darker places show noise and reflected light
 CLIPPED = (0.85, 0.97)  # linear: where the camera's sensor saturates
 DEPTH_SIZE = 512
+# Of the face's height: how far within its outline what is no person is before it, not beside it, and how far this may
+# reach beyond its edge in the mask; share of the face that it takes at least.
+HELD_WITHIN, HELD_EDGE, HELD_LEAST = 0.08, 0.09, 0.01
 REDDER, GREY_HAIR = 0.6, (0.5, 0.75)  # quantile of red over green taken for skin's; log below it that is grey hair's
 TONES_APART = (0.2, 5.0)  # limits of what one photo's light is changed by, so that its skin has the others' tone
 # outlines in MediaPipe's mesh: of the eyes' openings and the mouth's
@@ -129,13 +133,29 @@ def usable_pixels(face: Face) -> Array:
     """(S,S) float32: 1 on the person, 0 in the openings of eyes and mouth."""
     size = len(face.picture)
     unit = max(1.0, float(np.ptp(face.landmarks[:468, 1])) / 150)
-    person = np.clip((face.person - 0.5) / 0.3, 0, 1) * face.inside
+    person = np.clip((face.person - 0.5) / 0.3, 0, 1) * face.inside * (1 - _held_before(face))
     person = cv2.erode(person.astype(np.float32), np.ones((3, 3), np.uint8), iterations=int(np.ceil(unit)))
     openings = np.zeros((size, size), np.uint8)
     for outline in (*EYES, MOUTH):
         openings |= polygon_mask(size, face.landmarks, outline).astype(np.uint8)
     wider = cv2.dilate(openings, np.ones((3, 3), np.uint8), iterations=max(1, int(round(0.7 * unit))))
     return cv2.GaussianBlur(person * (1.0 - wider), (0, 0), 0.7 * unit)
+
+
+def _held_before(face: Face) -> Array:
+    """(S,S) 0 or 1: things before the face, and what is beside them: the net's edges of them are rough."""
+    size, height = len(face.picture), float(np.ptp(face.landmarks[:468, 1]))
+    oval = polygon_mask(size, face.landmarks, OVAL).astype(np.uint8)
+    other = face.person < 0.5
+    deep = other & (cv2.erode(oval, _disc(HELD_WITHIN * height), borderValue=0) > 0)
+    if deep.sum() < HELD_LEAST * oval.sum():
+        return np.zeros((size, size), np.float32)
+    held = other & (cv2.dilate(deep.astype(np.uint8), _disc(HELD_WITHIN * height)) > 0)
+    return cv2.dilate(held.astype(np.float32), _disc(HELD_EDGE * height)).astype(np.float32)
+
+
+def _disc(radius: float) -> NDArray[np.uint8]:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(radius) + 1,) * 2).astype(np.uint8)
 
 
 def _light(
