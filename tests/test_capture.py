@@ -60,6 +60,14 @@ def test_frames_and_their_times(tmp_path: Path) -> None:
     assert len(times) == 6 and image.shape == (64, 96, 3) and image[:, :40].mean() > 180 > 60 > image[:, 56:].mean()
 
 
+def test_a_video_is_not_written_over(tmp_path: Path) -> None:
+    path = video(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="E_OUT_NOT_WRITABLE"):
+        capture(path, tmp_path / "." / path.name, STARTER_PACK, None, lambda event: None)
+    assert path.read_bytes() == before
+
+
 def test_a_phones_rotation_is_heard(tmp_path: Path) -> None:
     path = video(tmp_path)
     data = bytearray(path.read_bytes())

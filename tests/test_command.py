@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def test_threads_are_told_not_to_spin_before_torch_is_there(own: dict[str, str],
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     """Commands take signals over, and tell threads what to do."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     handlers, variables = [signal.getsignal(n) for n in numbers], dict(os.environ)
     yield
     for number, handler in zip(numbers, handlers, strict=True):
@@ -83,6 +85,23 @@ def test_generate_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "goes on from the last checkpoint" in capsys.readouterr().err
 
 
+def test_every_signal_that_stops_keeps_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)  # there on Windows alone
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        monkeypatch.setattr(pipeline, "generate", lambda *_, number=number: os.kill(os.getpid(), number))
+        assert main(["generate", "a", "--out", "o"]) == 130
+
+
+def test_what_only_a_preview_lacks_costs_no_head() -> None:
+    events: list[Any] = []
+    for error in (MemoryError("full"), Cancelled()):
+        kept: Future[None] = Future()
+        kept.set_exception(error)
+        with pytest.raises(Cancelled) if isinstance(error, Cancelled) else nullcontext():
+            pipeline._only_warn(kept, events.append)
+    assert [event["code"] for event in events] == ["W_PREVIEW"] and "full" in events[0]["message"]
+
+
 def test_what_reads_a_head_uses_the_pack_that_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +133,7 @@ def test_a_pack_that_is_gone_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("E_PACK_MISSING")
 
 
-@pytest.mark.parametrize("wrong", [["--quality", "best"], ["--texture-size", "300"], ["--seed", "x"]])
+@pytest.mark.parametrize("wrong", [["--quality", "best"], ["--texture-size", "300"], ["--seed", "x"], ["--seed", "-1"]])
 def test_options_that_make_no_sense_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["generate", "a", "--out", "o", *wrong])

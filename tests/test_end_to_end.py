@@ -61,6 +61,8 @@ def run(config: GenerateConfig, portrait: Path, tmp_path_factory: pytest.TempPat
     """A bundle, and what was told while it was made."""
     events: list[Event] = []
     folder = tmp_path_factory.mktemp("out")
+    (folder / "head.work").mkdir()
+    (folder / "head.work" / "mine.txt").write_text("the user's own")
     return generate([portrait], folder / "head", config, events.append, folder / "previews"), events
 
 
@@ -81,7 +83,7 @@ def test_a_photo_becomes_a_valid_bundle(run: tuple[Path, list[Event]], config: G
     assert moved[:, 2].min() < -0.01
     crown = head.vertices[:, 2] > np.quantile(head.vertices[:, 2], 0.97)
     assert np.linalg.norm(moved[crown], axis=1).max() < 0.001
-    assert not bundle.with_name(bundle.name + ".work").exists()
+    assert [path.name for path in bundle.with_name(bundle.name + ".work").iterdir()] == ["mine.txt"]
     told = json.loads((bundle / "head.json").read_text(encoding="utf-8"))
     (photo,) = told["photos"]
     assert photo["name"] == "astronaut.png" and photo["verdict"]["verdict"] in ("good", "fair")
@@ -215,10 +217,12 @@ def test_a_place_that_cannot_be_written_is_refused_first(
     (tmp_path / "file").write_text("")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("dear diary")
-    for out in (tmp_path / "file" / "head", tmp_path / "file", tmp_path / "mine"):
+    (tmp_path / "taken.work").write_text("")  # where its checkpoints would be
+    for out in (tmp_path / "file" / "head", tmp_path / "file", tmp_path / "mine", tmp_path / "taken"):
         with pytest.raises(UserError) as refused:
             generate([tmp_path / "nobody.png"], out, config, silent)
         assert refused.value.code == "E_OUT_NOT_WRITABLE"
+    assert not (tmp_path / "mine.work").exists()
     monkeypatch.chdir(tmp_path / "mine")
     with pytest.raises(UserError, match="mine exists"):
         generate([tmp_path / "nobody.png"], ".", config, silent)

@@ -60,7 +60,7 @@ def gather(
         laid.append(project_photo(model, face, camera, posed))
         photos.append(PhotoFit(face.name, camera, none, still, laid[-1].light, 0.001, weight))
     fit = HeadFit(np.zeros(len(model.identity)), still, none, tuple(photos))
-    return gather_evidence(model, faces, fit, with_common_tone(laid), MAP, hair)
+    return gather_evidence(model, faces, fit, with_common_tone(faces, laid), MAP, hair)
 
 
 def linear_map(evidence: Evidence, name: str = "skin") -> Array:

@@ -17,7 +17,8 @@ from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.photos import align
 from idto3d.photos.load import PhotoFile
 from idto3d_shared.errors import BundleError
-from idto3d_shared.fit_file import FitFile, close_up, fit_text, read_fit
+from idto3d_shared.fit_file import MOST_PHOTOS, FitFile, close_up, fit_text, read_fit
+from idto3d_shared.photo_names import photo_names
 from tests.example_bundle import example
 from tests.synthetic_face import camera_of, face_of
 from tests.tiny_head import tiny_head_model
@@ -91,6 +92,20 @@ def test_a_bundle_carries_the_fit(tmp_path: Path) -> None:
     assert back.pack == "/packs/own"
     assert coefficients(MODEL, back.photos[0].expression) == pytest.approx(MODEL.expression_vector({"jawOpen": 0.5}))
     assert read_bundle(write_bundle(example(), tmp_path / "head")).fit is None  # an older one's does not stay behind
+
+
+def test_the_largest_photos_and_names_of_old_archives_come_back(tmp_path: Path) -> None:
+    fit = recorded()[0]
+    (photo,) = fit.photos
+    camera = replace(photo.camera, focal=3e5, principal=np.array([2e5, 3.0]))
+    (name,) = photo_names(["M\udcfcller/M\udcfcller.jpg"])
+    photo = replace(photo, name=name, path="M\udcfcller/M\udcfcller.jpg", width=400_000, camera=camera)
+    bundle = write_bundle(replace(example(), fit=replace(fit, photos=(photo,) * MOST_PHOTOS)), tmp_path / "head")
+    back = read_bundle(bundle).fit
+    assert back is not None and len(back.photos) == MOST_PHOTOS
+    (first, *_) = back.photos
+    assert (first.name, first.path, first.width) == ("M?ller.jpg", "", 400_000)
+    assert (first.camera.focal, first.camera.principal[0]) == (3e5, 2e5)
 
 
 WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {

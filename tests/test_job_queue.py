@@ -267,8 +267,9 @@ def test_jobs_of_another_blender(user: Path) -> None:
     """Their place is taken, and they cannot be forgotten from here, as a list that is seconds old would offer."""
     theirs, ours = queue_of(user, ENDLESS), queue_of(user, NORMAL)
     name = theirs.submit({"photos": [str(photo(user))], "out": str(user / "me")})
-    checkpoint = user / "me.work" / "key" / "checkpoint.safetensors"
+    checkpoint = user / "me.work" / "0123456789abcdef" / "checkpoint.safetensors"
     checkpoint.parent.mkdir(parents=True)
+    (user / "me.work" / "own").mkdir()
     checkpoint.touch()
     assert ours.records.promised() == {str(user / "me")}
     with pytest.raises(KeyError):
@@ -279,6 +280,7 @@ def test_jobs_of_another_blender(user: Path) -> None:
     assert ours.records.promised() == {str(user / "me")}, "it may be resumed"
     ours.forget(name)
     assert ours.records.promised() == set() and not checkpoint.exists()
+    assert [path.name for path in (user / "me.work").iterdir()] == ["own"]
     assert list((user / "jobs").iterdir()) == []
     ours.submit({"photos": [str(photo(user))], "out": str(user / "me")})
     drain(ours)

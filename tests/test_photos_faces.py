@@ -240,6 +240,8 @@ def test_read_faces_reports_each_photo(tmp_path: Path) -> None:
         read_faces([tmp_path / "bad.png"], nets())
     with pytest.raises(UserError, match="E_PHOTO_MISSING"):
         read_faces([], nets())
+    with pytest.raises(UserError, match="E_PHOTO_COUNT"):
+        read_faces([tmp_path / "me.png"] * 33, nets())
 
 
 def test_photos_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 """`python -m idto3d`: generate, fit, capture, worker, sheet, evaluate, bench, train."""
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -51,7 +52,7 @@ def generate_command(arguments: list[str]) -> int:
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--pack", type=Path, default=STARTER_PACK)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--expressions", default="all", help="names with commas, or all")
     parser.add_argument("--prompt", default="", help="words about the person")
     parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
@@ -67,6 +68,13 @@ def generate_command(arguments: list[str]) -> int:
         events({"type": "done", "bundle": str(path)})
 
     return reporting(work, given.json)
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError("a seed is 0 to 4294967295")
+    return number
 
 
 def fit_command(arguments: list[str]) -> int:
@@ -137,8 +145,9 @@ def reporting(work: Callable[[Events], None], as_json: bool) -> int:
     def stop(number: int, frame: object) -> None:
         raise Cancelled
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last one is build.py's, on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
     try:
         work(events)
     except Cancelled:
@@ -166,6 +175,9 @@ def share_cores() -> None:
 def main(arguments: list[str]) -> int:
     share_cores()
     share_heaps()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names from old archives are no UTF-8
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0

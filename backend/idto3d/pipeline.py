@@ -4,7 +4,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from .distill.device import best_device, to_device
 from .distill.loop import Callbacks, Run
 from .distill.report import Report
 from .distill.scene import Scene
-from .errors import UserError
+from .errors import Cancelled, UserError
 from .expressions import parse_expressions
 from .finish import Head
 from .fit.check import look_back
@@ -117,13 +117,25 @@ def generate(
         clock("loading the priors")
         head, report = distil(sketch, pack, config, work, clock, live)
         if kept is not None:
-            kept.result()
+            _only_warn(kept, events)
     give_back()
     clock("saving")
     clock.close()
     path = write_bundle(to_bundle(as_shipped(head, sketch.start), origin, clock.timings, report), out)
-    shutil.rmtree(work.parent, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
+    with suppress(OSError):  # other settings' checkpoints, or the user's own files
+        work.parent.rmdir()
     return path
+
+
+def _only_warn(kept: Future[None], events: Events) -> None:
+    """Wait for the preview's bundle; the head is made without it, too."""
+    try:
+        kept.result()
+    except Cancelled:
+        raise
+    except Exception as error:
+        warn(events, [Notice("W_PREVIEW", f"What the photos alone show was not kept: {type(error).__name__} {error}")])
 
 
 def keep_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live: Live) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from .errors import FULL, UserError
 
+CHECKPOINT_NAMES = 80  # characters, of folders and files of one in `work_folder`, as they are written
+
 
 def absolute(path: str | Path) -> Path:
     """A whole path, so that its last part is a name, which "." and "heads/.." have none of."""
@@ -46,6 +48,13 @@ def check_place(out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent):
             pass
+        work = work_folder(out)
+        work.mkdir(exist_ok=True)
+        # As long as the names of checkpoints: Windows has a limit.
+        with tempfile.TemporaryDirectory(prefix=CHECKPOINT_NAMES * "_", dir=work):
+            pass
+        with contextlib.suppress(OSError):  # it has checkpoints
+            work.rmdir()
     except OSError as error:
         if error.errno in FULL:
             raise

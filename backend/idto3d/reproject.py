@@ -102,7 +102,8 @@ def _evidence(
     poses = [
         replace(p, pose=p.pose + turn_eyes(model, p.pose, c, f)) for f, c, p in zip(faces, cameras, poses, strict=True)
     ]
-    laid = with_common_tone([project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)])
+    seen = [project_photo(model, f, c, p.pose) for f, c, p in zip(faces, cameras, poses, strict=True)]
+    laid = with_common_tone(faces, seen)
     residuals = [head.fit.photos[k].residual for k in kept]
     nothing = np.zeros_like(head.pinning.neutral)
     photos = tuple(

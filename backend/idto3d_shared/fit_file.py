@@ -24,9 +24,10 @@ FIT = "fit.json"
 FORMAT_VERSION = 1
 LANDMARKS = 478
 _MOST_BYTES = 1 << 20
-_MOST_PHOTOS = 32
+MOST_PHOTOS = 32
 _MOST = {"identity": 4096, "names": 1024}
 _FARTHEST = 1e5
+_PIXELS = 1e9  # farther than any in a photo
 _CODE = "E_BUNDLE_JSON"
 _CLOSE_UP = 2.6  # heights of the face
 _ENDS = (10, 152)  # landmarks: the forehead's upper rim, the chin
@@ -103,7 +104,7 @@ def fit_text(fit: FitFile) -> str:
     photos = [
         {
             "name": photo.name,
-            "path": photo.path,
+            "path": _utf8(photo.path),
             "sha256": photo.sha256,
             "size": [photo.width, photo.height],
             "camera": {
@@ -121,7 +122,7 @@ def fit_text(fit: FitFile) -> str:
     ]
     whole = {
         "format_version": FORMAT_VERSION,
-        "pack": fit.pack,
+        "pack": _utf8(fit.pack),
         "identity": _rounded(fit.identity, 6),
         "resting": _named(fit.resting),
         "photos": photos,
@@ -139,7 +140,7 @@ def read_fit(file: Path) -> FitFile:
         if given["format_version"] != FORMAT_VERSION:
             raise _bad(f"its format is {str(given['format_version'])[:20]}, not {FORMAT_VERSION}")
         identity = _array(given["identity"], (len(given["identity"]),))
-        if not 0 < len(identity) <= _MOST["identity"] or len(given["photos"]) > _MOST_PHOTOS:
+        if not 0 < len(identity) <= _MOST["identity"] or len(given["photos"]) > MOST_PHOTOS:
             raise _bad("it has too many numbers")
         photos = tuple(_photo(one) for one in given["photos"])
         return FitFile(identity, _names(given["resting"]), photos, _text(given.get("pack", "")))
@@ -150,11 +151,12 @@ def read_fit(file: Path) -> FitFile:
 
 
 def _photo(given: Mapping[str, Any]) -> FitPhoto:
-    width, height = (int(_number(n)) for n in given["size"])
-    if not (0 < width <= 1 << 16 and 0 < height <= 1 << 16):
+    width, height = (int(_number(n, _PIXELS)) for n in given["size"])
+    if width <= 0 or height <= 0:
         raise _bad("a photo's size is none")
     camera = given["camera"]
-    focal = _number(camera["focal_length_px"])
+    focal = _number(camera["focal_length_px"], _PIXELS)
+    principal = _array(camera["principal_point_px"], (2,), _PIXELS)
     rotation = _array(camera["rotation"], (3, 3))
     if focal <= 0 or np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
         raise _bad("a camera is none")
@@ -164,28 +166,28 @@ def _photo(given: Mapping[str, Any]) -> FitPhoto:
         _text(given["sha256"]),
         width,
         height,
-        FitCamera(focal, _array(camera["principal_point_px"], (2,)), rotation, _array(camera["translation_m"], (3,))),
+        FitCamera(focal, principal, rotation, _array(camera["translation_m"], (3,))),
         _names(given["expression"]),
         _array(given["light"], (9, 3)),
-        _array(given["landmarks"], (LANDMARKS, 2)),
+        _array(given["landmarks"], (LANDMARKS, 2), _PIXELS),
         _number(given["residual_mm"]) / 1000,
     )
 
 
-def _array(given: Any, shape: tuple[int, ...]) -> Array:
+def _array(given: Any, shape: tuple[int, ...], most: float = _FARTHEST) -> Array:
     """Numbers, and nothing that numpy would take for one, such as a text or a truth value."""
     array = np.asarray(given)
     if array.shape != shape or array.dtype.kind not in "if":
         raise _bad(f"numbers have the shape {array.shape}")
-    if not np.isfinite(array).all() or np.abs(array).max(initial=0) > _FARTHEST:
+    if not np.isfinite(array).all() or np.abs(array).max(initial=0) > most:
         raise _bad("a number is too large")
     return array.astype(np.float64)
 
 
-def _number(given: Any) -> float:
+def _number(given: Any, most: float = _FARTHEST) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise _bad("something is no number")
-    if not math.isfinite(given) or abs(given) > _FARTHEST:
+    if not math.isfinite(given) or abs(given) > most:
         raise _bad("a number is too large")
     return float(given)
 
@@ -200,6 +202,11 @@ def _names(given: Any) -> dict[str, float]:
     if not isinstance(given, dict) or len(given) > _MOST["names"]:
         raise _bad("something is no list of coefficients")
     return {name: _number(value) for name, value in given.items()}
+
+
+def _utf8(path: str) -> str:
+    """A path, or nothing where a file cannot hold it: names from old archives are no UTF-8."""
+    return path if path.isascii() or path == path.encode("utf-8", "replace").decode() else ""
 
 
 def _rounded(values: NDArray[Any], digits: int) -> Any:

@@ -106,8 +106,7 @@ class Records:
             self._written.pop(job_id, None)
             record = _read(self.folder / f"{job_id}.json")
             if record is not None and record.state != "done" and record.request.get("out"):
-                out = Path(str(record.request["out"]))
-                shutil.rmtree(out.with_name(f"{out.name}.work"), ignore_errors=True)
+                _forget_checkpoints(Path(str(record.request["out"])))
             (self.folder / f"{job_id}.json").unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 (self.user_folder / "logs" / f"{job_id}.log").unlink(missing_ok=True)
@@ -200,6 +199,15 @@ def _drop_lock(file: BinaryIO) -> None:
             msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _forget_checkpoints(out: Path) -> None:
+    """Delete those of a bundle; what else is in their folder is the user's."""
+    work = out.with_name(f"{out.name}.work")
+    for folder in work.glob("[0-9a-f]" * 16):
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        work.rmdir()
 
 
 def _read(path: Path) -> Record | None:

@@ -55,6 +55,8 @@ def capture(
     """
     target = absolute(out)
     check_file(target)
+    if target.exists() and Path(video).exists() and target.samefile(video):
+        raise UserError("E_OUT_NOT_WRITABLE", f"{target.name} is the video itself.", "Choose another name.")
     pack = read_pack(pack).path
     model, nets = load_head_model(pack / "head.safetensors"), load_face_nets(pack / "photos")
     motion = load_motion(pack / FILE)

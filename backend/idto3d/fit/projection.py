@@ -13,7 +13,7 @@ from ..headmodel import HeadModel
 from ..headmodel.follow import FILMS
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
-from ..photos.faces import Face
+from ..photos.faces import Face, in_colour
 from ..ramps import ramp, smoothstep
 from .camera import PhotoCamera
 from .light import coat, fit_light, shading, under_coat
@@ -116,10 +116,11 @@ def project_photo(model: HeadModel, face: Face, camera: PhotoCamera, posed: Arra
     return Projected(pixel, height, facing, normal, shade, linear, usable, tone, light, *buffers)
 
 
-def with_common_tone(photos: Sequence[Projected]) -> list[Projected]:
-    """Photographs of one person, whose skin has one tone: the median of the photos' estimates, each of which errs by
-    its light, and better than any. Their light changes so that it explains the same colours."""
-    tone = np.exp(np.median([np.log(photo.tone) for photo in photos], 0))
+def with_common_tone(faces: Sequence[Face], photos: Sequence[Projected]) -> list[Projected]:
+    """Photographs of one person, one a face, whose skin has one tone: the median of the estimates of those that have
+    colours, each of which errs by its light, and better than any. Their light changes so that it explains the same
+    colours."""
+    tone = np.exp(np.median([np.log(photo.tone) for photo in in_colour(faces, photos)], 0))
     mirrored = coat(np.full(1, USUAL_FACING))
     out = []
     for photo in photos:

@@ -60,7 +60,7 @@ def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
         laid = project_photo(model, face, state.camera, fit.posed(model, photo))
         projected.append(laid)
         photos.append(photo)
-    projected = with_common_tone(projected)
+    projected = with_common_tone(used, projected)
     weights = weights_of(used, [state.camera for state in fitted.states], fitted.residual)
     lit = tuple(
         replace(photo, light=laid.light, weight=float(weight))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idto3d.errors import UserError
+from idto3d_shared.fit_file import MOST_PHOTOS
 from idto3d_shared.photo_names import photo_names
 
 from . import align
@@ -192,10 +193,14 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
     A photo that cannot be used, E_FACE_COVERED where something lies over its mouth or eyes, E_PHOTO_TWICE for another
     one saved again or cropped, is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used,
     the first one's UserError is raised. Of one photo in several sizes the largest is used. E_PHOTO_MISSING when no
-    photo is given. W_HAIR_CUT when none goes over the forehead. Faces are called by `photo_names`.
+    photo is given, E_PHOTO_COUNT when more than MOST_PHOTOS are. W_HAIR_CUT when none goes over the forehead.
+    Faces are called by `photo_names`.
     """
     if not paths:
         raise UserError("E_PHOTO_MISSING", "No photo was given.", "Choose at least one.")
+    if len(paths) > MOST_PHOTOS:
+        message = f"{len(paths)} photos were given; at most {MOST_PHOTOS} can be used."
+        raise UserError("E_PHOTO_COUNT", message, "Choose the best few.")
     faces: list[Face] = []
     notices: list[Notice] = []
     first: UserError | None = None
