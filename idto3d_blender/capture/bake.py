@@ -47,7 +47,7 @@ def is_tweaked(obj: Any) -> bool:
     """A strip of what a bake would move is in tweak mode, and its action held."""
     rig = target.rig_of(obj)
     owners = (obj, obj.data.shape_keys, obj.parent, rig, *([rig.parent] if rig is not None else []))
-    return any(owner is not None and owner.animation_data and owner.animation_data.use_tweak_mode for owner in owners)
+    return hand_over.is_tweaked(*owners)
 
 
 def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:

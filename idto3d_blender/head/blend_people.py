@@ -73,7 +73,9 @@ def begin(heads: Sequence[Any], collection: Any) -> Steps[Any]:
 def discard(made: Any, heads: Sequence[Any]) -> None:
     """Remove a new head of `begin`, and all that is its own."""
     collections = list(made.users_collection)
-    bpy.data.batch_remove([made, made.data, *blend_materials.own_data(made, heads)])
+    own = blend_materials.own_data(made, heads)
+    naming.remove_objects([made])
+    bpy.data.batch_remove(own)
     naming.remove_empty(collections)
 
 
@@ -95,7 +97,8 @@ def set_hair(made: Any, heads: Sequence[Any], donor: Any) -> None:
         key.value = values.get(key.name, 0.0)
     if donor is None:
         _shave(made)
-    bpy.data.meshes.remove(old)
+    if old.users == 0:
+        bpy.data.meshes.remove(old)
     mesh.name = made.name
 
 

@@ -13,7 +13,7 @@ from . import hand_over, naming
 from .rig import hang
 
 TOLD = "What moves {} as a whole is on the empty now that it hangs on"
-_PLACE = ("location", "rotation_", "scale", "delta_")
+_PLACE = ("location", "rotation_", "scale", "delta_", "constraints[")
 _CHANNELS = (
     "rotation_mode", "location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle", "scale",
     "delta_location", "delta_rotation_euler", "delta_rotation_quaternion", "delta_scale",

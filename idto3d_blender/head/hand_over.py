@@ -23,6 +23,12 @@ _OF_POINTS = {
 }  # fmt: skip
 
 
+def is_tweaked(*owners: Any) -> bool:
+    """A strip of one of the owners, None among them, is in tweak mode, and its action held."""
+    moved = [owner.animation_data for owner in owners if owner is not None]
+    return any(data is not None and data.use_tweak_mode for data in moved)
+
+
 def curves_of(player: Any) -> Any:
     """The curves that animation data, or a strip, plays of its action."""
     if bpy.app.version < (4, 4):

@@ -39,12 +39,14 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     made.select_set(True)
     context.view_layer.objects.active = made
     try:
-        modifier = made.modifiers.new("Multires", "MULTIRES")
+        # By its name: it may be another one after each step.
+        name = made.modifiers.new("Multires", "MULTIRES").name
         for level in range(LEVELS):
             yield _QUARTERED + (_SUBDIVIDED - _QUARTERED) * (level + 1) / LEVELS
-            bpy.ops.object.multires_subdivide(modifier=modifier.name, mode="CATMULL_CLARK")
+            bpy.ops.object.multires_subdivide(modifier=name, mode="CATMULL_CLARK")
+        modifier = made.modifiers[name]
         modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
-        off = yield from scaled(_reshape(context, made, full, modifier), _SUBDIVIDED, 1.0)
+        off = yield from scaled(_reshape(context, made, full, name), _SUBDIVIDED, 1.0)
     except BaseException:
         bpy.data.batch_remove([made, mesh] if had else [made, mesh, quarter, quarter.data])
         context.view_layer.objects.active = head
@@ -56,13 +58,13 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     return made, off
 
 
-def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> Steps[float]:
+def _reshape(context: Any, made: Any, full: Any, modifier: str) -> Steps[float]:
     """Lay the finest level on the full head's skin."""
     skin = wrap_head.skin_of(full)
     nearest = yield from aside(skin.nearest)
-    armatures = [one for one in made.modifiers if one.type == "ARMATURE" and one.show_viewport]
+    armatures = [one.name for one in made.modifiers if one.type == "ARMATURE" and one.show_viewport]
     for one in armatures:
-        one.show_viewport = False
+        made.modifiers[one].show_viewport = False
     fine = bpy.data.meshes.new_from_object(made.evaluated_get(context.evaluated_depsgraph_get()))
     shell = bpy.data.objects.new("shell", fine)
     try:
@@ -76,7 +78,7 @@ def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> Steps[float]:
     shell.matrix_world = made.matrix_world
     shell.select_set(True)
     context.view_layer.update()
-    bpy.ops.object.multires_reshape(modifier=modifier.name)
+    bpy.ops.object.multires_reshape(modifier=modifier)
     bpy.data.batch_remove([shell, fine])
     yield 0.7
     context.view_layer.update()
@@ -85,7 +87,7 @@ def _reshape(context: Any, made: Any, full: Any, modifier: Any) -> Steps[float]:
     evaluated.to_mesh().vertices.foreach_get("co", places.reshape(-1))
     evaluated.to_mesh_clear()
     for one in armatures:
-        one.show_viewport = True
+        made.modifiers[one].show_viewport = True
     found = yield from scaled(aside(lambda: nearest(places.astype(float))), 0.7, 1.0)
     return float(np.linalg.norm(found.place - places, axis=1).mean())
 

@@ -31,9 +31,24 @@ def takes_new(collection: Any) -> bool:
 
 
 def collection_of(obj: Any) -> Any:
-    """The collection that new objects of a head go to: its own, or where it lies now."""
-    collections = sorted(filter(takes_new, obj.users_collection), key=lambda one: _OWN not in one)
-    return collections[0] if collections else bpy.context.scene.collection
+    """The collection that new objects of a head go to: its own, or where it lies now, of those that the window shows
+    or may show."""
+    shown = {layer.collection for layer in _layers(bpy.context.view_layer.layer_collection) if not layer.exclude}
+    collections = [one for one in obj.users_collection if takes_new(one) and one in shown]
+    return min(collections, key=lambda one: _OWN not in one, default=bpy.context.scene.collection)
+
+
+def _layers(layer: Any) -> Iterator[Any]:
+    yield layer
+    for below in layer.children:
+        yield from _layers(below)
+
+
+def remove_objects(objects: Collection[Any]) -> None:
+    """Remove objects, and meshes and the like that nothing else uses: where some data goes, all its objects go."""
+    data = {obj.data for obj in objects if obj.data is not None}
+    bpy.data.batch_remove(list(objects))
+    bpy.data.batch_remove([one for one in data if one.users == 0])
 
 
 def remove_empty(collections: Iterable[Any]) -> None:

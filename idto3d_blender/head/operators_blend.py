@@ -14,6 +14,7 @@ from .stepwise import Refused, Steps, StepsOperator
 _NONE = "NONE"
 _ITEMS: list[tuple[str, str, str]] = []  # Blender keeps no reference to an enumeration's texts
 _MOST = 6
+_UNFINISHED = "Wait until the heads of all people are finished"
 
 
 def blend_of(obj: Any) -> Any:
@@ -27,6 +28,15 @@ def keep_pictures() -> None:
         if made.library is None and blend_of(made):
             for image in blend_materials.own_pictures(made):
                 image.pack()
+
+
+def show_again() -> None:
+    """What shows the mixtures is no part of undo."""
+    for made in bpy.data.objects:
+        given = blend_of(made) if made.library is None else None
+        heads = heads_of(given) if given else []
+        if heads and None not in heads:
+            blend_materials.show(made, heads, skin_shares(given), _donor(given))
 
 
 def heads_of(given: Any) -> list[Any]:
@@ -113,6 +123,8 @@ class IDTO3D_OT_blend_people(HeadOperator, StepsOperator, bpy.types.Operator):
             yield "Make the new head for good first"
         if any(map(is_matched, heads)):
             yield "Leave the match first"
+        if any(JOB in head for head in heads):
+            yield _UNFINISHED
         if not naming.takes_new(context.collection):
             yield "The active collection cannot take new objects"
 
@@ -153,7 +165,7 @@ class IDTO3D_OT_finish_blend(_BlendOperator, StepsOperator, bpy.types.Operator):
         if None in heads_of(blend_of(context.object)):
             yield "One of the people is not in the file any more"
         elif any(JOB in head for head in heads_of(blend_of(context.object))):
-            yield "Wait until the heads of all people are finished"
+            yield _UNFINISHED
 
     def steps(self, context: Any) -> Steps[str]:
         made = context.object

@@ -8,7 +8,7 @@ import bpy
 
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
-from . import blend_materials, clean_neck, life_size, mirror, naming, rig, separate
+from . import blend_materials, clean_neck, hand_over, life_size, mirror, naming, rig, separate
 from .import_head import JOB, is_head, is_matched
 from .stepwise import Steps, StepsOperator
 
@@ -40,6 +40,8 @@ class HeadOperator(ExplainedPoll):
             yield "Make the new head for good first"
         if cls.remakes and is_matched(context.object):
             yield "Leave the match first"
+        if cls.remakes and hand_over.is_tweaked(context.object, context.object.data.shape_keys):
+            yield hand_over.TWEAKED
 
 
 def select_only(context: Any, obj: Any) -> None:

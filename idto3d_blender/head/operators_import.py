@@ -59,7 +59,8 @@ class IDTO3D_OT_choose_head(_Choices, bpy.types.Operator):
     bl_idname = "idto3d.choose_head"
     bl_label = "Import Head"
 
-    filter_glob: bpy.props.StringProperty(default="head.json", options={"HIDDEN"})  # type: ignore[valid-type]
+    # With a star: Blender matches whole paths.
+    filter_glob: bpy.props.StringProperty(default="*head.json", options={"HIDDEN"})  # type: ignore[valid-type]
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         self.filepath = first_folder()

@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from ..polls import ExplainedPoll
-from . import carrier, densities, hand_over, rig, separate
+from . import carrier, densities, rig, separate
 from .operators_head import HeadOperator, select_only
 
 
@@ -38,9 +38,6 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
             yield "This head has a rig already"
         if not context.object.visible_get():
             yield "Show the head first"
-        moving = context.object.animation_data
-        if moving is not None and moving.use_tweak_mode:
-            yield hand_over.TWEAKED
         if rig.is_flat(context.object):
             yield FLAT
         if densities.full_of(context.object) != context.object or separate.is_part(context.object):

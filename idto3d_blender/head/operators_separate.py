@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from ..polls import ExplainedPoll
-from . import separate
+from . import hand_over, separate
 from .operators_head import HeadOperator
 from .stepwise import Steps, StepsOperator
 
@@ -54,6 +54,9 @@ class IDTO3D_OT_whole_head(ExplainedPoll, bpy.types.Operator):
     def why_not(cls, context: Any) -> Iterator[str]:
         if not separate.is_part(context.object) or context.mode != "OBJECT":
             yield "Select a part of a head that was separated, in object mode"
+        parts = separate.parts_of(context.object)
+        if hand_over.is_tweaked(*parts, *(part.data.shape_keys for part in parts)):
+            yield hand_over.TWEAKED
 
     def execute(self, context: Any) -> set[str]:
         whole = separate.together(context.object)

@@ -18,6 +18,7 @@ from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
 from . import anatomy, mesh_data, naming, rig_keys, separate, widgets
+from .import_head import is_head
 
 BONES = ("root", "neck", "head", "jaw", "eye.L", "eye.R")
 TARGET = "eyes_target"
@@ -98,8 +99,8 @@ def remove(context: Any, obj: Any) -> None:
     other densities and its separated parts, too. Where a copy of the head has the same armature, that one keeps it."""
     rig, forms = rig_of(obj), separate.forms(obj)
     rigged = [other for other in bpy.data.objects if other.type == "MESH" and rig_of(other) == rig]
-    # One that is hidden may be an earlier form of the head.
-    shared = any(other not in forms and other.visible_get() for other in rigged)
+    # A head that is hidden may be an earlier form of this one.
+    shared = any(other not in forms and (other.visible_get() or not is_head(other)) for other in rigged)
     for other in rigged:
         if other.library is None and (other in forms or not shared):
             _let_go(other, rig)

@@ -123,7 +123,6 @@ def _follow(made: Any, first: Any) -> None:
 
 def _remove(parts: list[Any]) -> None:
     """Objects, with the meshes and materials that are their own."""
-    meshes = [part.data for part in parts]
-    materials = {material for mesh in meshes for material in mesh.materials if material is not None}
-    bpy.data.batch_remove([*parts, *meshes])
+    materials = {material for part in parts for material in part.data.materials if material is not None}
+    naming.remove_objects(parts)
     bpy.data.batch_remove([material for material in materials if material.users == 0])

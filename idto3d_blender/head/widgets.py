@@ -6,6 +6,8 @@ from typing import Any
 
 import bpy
 
+from . import naming
+
 _MARK = "idto3d_widget"
 _ROUND = 32
 
@@ -51,12 +53,18 @@ def _exclude(hidden: Any) -> None:
 
 
 def remove(rig: Any) -> None:
-    """Remove the shapes of a rig, and their collection."""
-    shapes = {bone.custom_shape for bone in rig.pose.bones if bone.custom_shape is not None}
-    ours = [shape for shape in shapes if _MARK in shape]
+    """Remove the shapes of a rig, and their collection, but for what a copy of the rig has, too."""
+    ours = {shape for shape in _shapes(rig) if _MARK in shape}
+    for other in bpy.data.objects:
+        if other.type == "ARMATURE" and other != rig:
+            ours -= _shapes(other)
     collections = {collection for shape in ours for collection in shape.users_collection}
-    meshes = [shape.data for shape in ours]
-    bpy.data.batch_remove([*ours, *meshes, *(one for one in collections if _MARK in one)])
+    naming.remove_objects(ours)
+    bpy.data.batch_remove([one for one in collections if _MARK in one and not one.objects])
+
+
+def _shapes(rig: Any) -> set[Any]:
+    return {bone.custom_shape for bone in rig.pose.bones if bone.custom_shape is not None}
 
 
 def _circle(name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import bpy
 
+from .. import undo_step
 from ..head import import_head
 from ..head.bundle import BundleError
 from ..head.parts import PAUSE, Interrupted
@@ -212,14 +213,7 @@ def _import(work: Building, job: str, folder: Path) -> Slices:
         import_head.thumbnail(obj, prepared)
         live.let_go(job)
         yield PAUSE
-        if _hands_free():
-            bpy.ops.ed.undo_push(message="ID-to-3D Head")
-
-
-def _hands_free() -> bool:
-    """An undo step may be put in: nobody is in a mode or a modal operator, whose own steps it would come between."""
-    windows = bpy.context.window_manager.windows
-    return not bpy.app.background and bpy.context.mode == "OBJECT" and not any(w.modal_operators for w in windows)
+        undo_step.push("ID-to-3D Head")
 
 
 def _end_import(work: Building, state: session.Session, job: str) -> None:

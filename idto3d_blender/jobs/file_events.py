@@ -74,6 +74,7 @@ def _after_failed_load(*_: Any) -> None:
 @persistent
 def _after_undo(*_: Any) -> None:
     driver.after_undo()
+    operators_blend.show_again()
 
 
 @persistent

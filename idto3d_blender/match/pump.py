@@ -11,6 +11,7 @@ from typing import Any
 
 import bpy
 
+from .. import undo_step
 from ..head import naming
 from ..head.bundle import BundleError, HeadFiles, read_bundle_files
 from ..jobs.snapshot import Problem
@@ -40,6 +41,7 @@ def pump() -> None:
     if match.laying is not None and next(match.laying, _LAST) is _LAST:
         match.laying = None
         match.projecting = 0
+        undo_step.push("ID-to-3D Project Photos")  # or taking back the next drag would take the maps back, too
         viewport.redraw()
 
 

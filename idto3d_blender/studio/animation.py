@@ -30,15 +30,16 @@ def animate(obj: Any, start: int, frames: int) -> int:
     Replaces an earlier test animation of this head. Returns the frame after the loop, where it is as at ``start``."""
     clear(obj)
     keys = obj.data.shape_keys
+    data = keys.animation_data or keys.animation_data_create()
+    # From 4.4 on keys would go into the action that moves the object, the user's.
+    action = data.action = bpy.data.actions.new(f"{obj.name} expressions")
+    action[_MARK] = uuid.uuid4().hex
     frame = start
     for key in _shown(obj):
         for share, value in ((0, 0.0), (1, 1.0), (2, 1.0), (3, 0.0)):
             key.value = value
             key.keyframe_insert("value", frame=frame + share * frames / 3)
         frame += frames
-    action = keys.animation_data.action
-    action.name = f"{obj.name} expressions"
-    action[_MARK] = uuid.uuid4().hex
     return frame
 
 

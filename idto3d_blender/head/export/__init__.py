@@ -81,8 +81,10 @@ def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> 
         with _beside(target) as part:
             # What is being painted is in no file yet, and what is linked in another: neither would go along.
             here = any(image.is_dirty for image in naming.images(obj)) or obj.data.library is not None
-            work = elsewhere.write if aside and not here else checked.write
-            file = yield from work(context, obj, wanted, textures, part)
+            if aside and not here:
+                file = yield from elsewhere.write(context, obj, wanted, textures, part)
+            else:  # in one go: what others made meanwhile would go with the scene that the window shows
+                file = run_to_end(checked.write(context, obj, wanted, textures, part))
             (part / LICENCE).write_text(licence, encoding="utf-8")
             _move(part, target, file)
     except OSError as error:
