@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is left of a mesh of hair when edges have been collapsed, and how it ends at its border."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from idto3d.volume.hair import Ground, HairVolume
 from idto3d.volume.hair_mesh import FRAY, extract, to_tips, with_rim, without_fins
 from idto3d.volume.hood import PIXEL, Hood
 from idto3d.volume.ribbons import Cover
+from idto3d.volume.strands import DISK
 from idto3d.volume.tetgrid import lattice_band
 
 HOOD = Hood(np.zeros(3), 0.09, 0.2)
@@ -75,6 +77,24 @@ def test_a_rim_is_as_ragged_as_its_strands() -> None:
     strands = np.where(np.arange(64) < 32, 1.0, -1.0) * np.ones((64, 1))
     drawn = with_rim(ground(0.005), border, 0.0 * faced, strands, cover, faced)
     assert (drawn[:, 10] > 0.5).sum() > (drawn[:, 50] > 0.5).sum() + 4
+
+
+def test_what_a_mask_has_of_specks_is_not_drawn() -> None:
+    """Tufts of 4 mm on bare skin go, ones of 16 mm stay; pinholes in hair are closed, and larger ones are not."""
+    size = 512
+    texel = HOOD.reach / (DISK * size)
+    cover = (np.arange(size) < size // 2)[:, None] * np.ones((1, size))
+    places = (
+        (384, 128, 0.002, 1.0, 0.0),
+        (384, 384, 0.008, 1.0, 1.0),
+        (128, 128, 0.001, 0.0, 1.0),
+        (128, 384, 0.008, 0.0, 0.0),
+    )
+    for row, column, radius, value, _ in places:
+        cv2.circle(cover, (column, row), max(round(radius / texel), 1), value, -1)
+    faced, border = np.ones((size, size)), np.full((HOOD.side, HOOD.side), 0.01)
+    drawn = with_rim(ground(0.005), border, 0.0 * faced, 0.0 * faced, cover, faced)
+    assert [drawn[row, column] for row, column, *_, expected in places] == [expected for *_, expected in places]
 
 
 def test_two_faces_back_to_back_go_with_their_tip() -> None:

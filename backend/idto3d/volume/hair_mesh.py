@@ -31,6 +31,7 @@ RIM_COVER = (0.4, 0.6)  # of a photo's mask of hair: nothing, all
 RAGGED = 0.0025  # metres over which strands differ in it
 RIM_DRAWN = (0.001, 0.003)  # metres of the rim that photos draw: none of it, all
 RIM_ENDS = (0.0005, 0.002)  # metres from the mesh's own border, over which it fades
+ISLAND, PINHOLE = 8e-5, 8e-6  # square metres of what is too small there
 RIM_REACH = (0.02, 0.03)  # metres from the border from which photos say nothing of it
 UNEVEN = (0.8, 0.006, 0.025)  # of hair's thickness, and metres, by which strands are unequally long
 NECK = 0.018  # metres, where hair is cut to the neck
@@ -117,7 +118,19 @@ def with_rim(ground: Ground, border: Array, alpha: Array, pattern: Array, cover:
     own = ramp(strands, *RIM_COVER) * ramp(inside, *RIM_ENDS)
     share = faced * ramp(drawn, *RIM_DRAWN) * ramp(inside, RIM_REACH[1], RIM_REACH[0])
     out: Array = alpha + share * (own - alpha)
-    return out.astype(np.float32)
+    return _without_specks(out.astype(np.float32), texel=ground.hood.reach / (DISK * size))
+
+
+def _without_specks(alpha: Array, texel: float) -> Array:
+    """Opacity (size,size) without islands of hair on skin, and without holes, that are no strands' but a mask's; texel:
+    metres."""
+    for hair, least in ((True, ISLAND), (False, PINHOLE)):
+        _, label, stats, _ = cv2.connectedComponentsWithStats(((alpha > 0.5) == hair).astype(np.uint8), connectivity=4)
+        small = stats[:, cv2.CC_STAT_AREA] * texel**2 < least
+        small[0] = False
+        rim = cv2.dilate(small[label].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        alpha = np.where(rim, np.float32(not hair), alpha)
+    return alpha
 
 
 def to_tips(cover: Cover, tapered: Array) -> Array:
