@@ -20,11 +20,23 @@ from urllib.parse import unquote, urlsplit
 
 from child_process import Watch, run
 from environments import CUDA_SIZE, Environment, Size
-from preflight import NO_CPU_TORCH, InstallError, beside, check_disk, folder_bytes, offers_cpu_torch, raise_missing
+from preflight import (
+    CACHE,
+    NO_CPU_TORCH,
+    InstallError,
+    beside,
+    check_disk,
+    fetched_bytes,
+    offers_cpu_torch,
+    raise_missing,
+)
 
 # Each of these is fetched by itself, so that a stop loses no more than one of them.
 LARGE = re.compile(r"^(torch|triton|nvidia|cuda|opencv|bpy|onnx|scipy|llvmlite|numpy|transformers)")
 SMALL_BATCH = 8
+TEMPORARY, ARRIVED = "tmp", "arrived"  # folders beside the packages that are whole
+# What users have set for pip, and what would keep it from an environment of our own.
+PLAIN = {"PIP_USER": "0", "PIP_REQUIRE_HASHES": "0"}
 
 
 def interpreter(target: Path) -> Path:
@@ -48,13 +60,14 @@ def pip(target: Path, *arguments: str) -> list[str]:
 
 
 def resolve(environment: Environment, target: Path, watch: Watch, wheels: Path | None) -> list[Package]:
-    """What pip would install. With wheels it looks nowhere else."""
+    """What pip would install. With wheels it looks nowhere else. A pip older than 23.3, and any where the index does
+    not tell what packages need, downloads them to find out: to the cache, from where `get` takes them."""
     report = target / "report.json"
     asked = [f"--requirement={path}" for path in environment.requirements]
     where = ["--isolated", "--no-index", f"--find-links={wheels}"] if wheels else [f"--find-links={download(target)}"]
     dry = ["install", "--dry-run", "--ignore-installed", f"--report={report}", *where, *asked]
     try:
-        run(pip(target, *dry), watch, "E_INSTALL", "pip could not find out what is needed.")
+        ask(target, dry, environment.size, watch, "pip could not find out what is needed.")
     except InstallError as error:
         lost = re.findall(r"No matching distribution found for (\S+)", str(error))
         if lost and wheels:
@@ -82,7 +95,8 @@ def fetch(environment: Environment, target: Path, watch: Watch, wheels: Path | N
     """The files of all packages, downloaded (or found in wheels) and compiled where they come as source."""
     folder = download(target)
     folder.mkdir(exist_ok=True)
-    shutil.rmtree(folder / "tmp", ignore_errors=True)
+    for rest in (TEMPORARY, ARRIVED):  # of a run that was killed
+        shutil.rmtree(folder / rest, ignore_errors=True)
     watch.report("download", 0, 0)
     size = environment.size
     if environment.torch_index and wheels is None:
@@ -92,38 +106,48 @@ def fetch(environment: Environment, target: Path, watch: Watch, wheels: Path | N
         size = CUDA_SIZE
         watch.warn("W_TORCH_CUDA", NO_CPU_TORCH)
         check_disk(size, target, wheels)
-    absent = [package for package in packages if not (folder / package.file).exists()]
+    source = wheels or folder
+    absent = [package for package in packages if not (source / package.file).exists()]
     for batch in batches(absent):
         get(target, [package.url for package in batch], size, watch)
     files = []
     for package in packages:
-        file = folder / package.file
+        file = source / package.file
         if file.suffix != ".whl":
             file = compile_source(package, file, target, watch, wheels)
         files.append(file)
+    shutil.rmtree(folder / CACHE, ignore_errors=True)  # the environment needs the space
     watch.report("download", *2 * (max(1, size.download // 1_000_000),))
     return files
 
 
 def get(target: Path, asked: Sequence[str], size: Size, watch: Watch, *options: str) -> None:
     """Download some packages, without what they need. size: of the whole download, for the progress."""
-    folder, temporary = download(target), download(target) / "tmp"
+    folder, arrived = download(target), download(target) / ARRIVED
+    command = ["download", "--no-deps", "--progress-bar=off", f"--dest={arrived}", *options, *asked]
+    try:
+        ask(target, command, size, watch, "A download failed.")
+        for file in arrived.iterdir():
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(arrived, ignore_errors=True)  # half a package would only take the space that may be missing
+
+
+def ask(target: Path, command: Sequence[str], size: Size, watch: Watch, failed: str) -> None:
+    """Let pip do what may download something; all that it leaves lies beside the environment."""
+    folder, temporary = download(target), download(target) / TEMPORARY
     total = max(1, size.download // 1_000_000)
 
     def tick() -> None:
-        watch.report("download", min(folder_bytes(folder) // 1_000_000, total), total)
+        watch.report("download", min(fetched_bytes(target) // 1_000_000, total), total)
 
     tick()
     temporary.mkdir(exist_ok=True)
-    env = {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
-    command = pip(target, "download", "--no-deps", "--no-cache-dir", "--progress-bar=off", "--dest", str(temporary))
+    env = {**PLAIN, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))}
     try:
-        run([*command, *options, *asked], watch, "E_INSTALL", "A download failed.", env, tick)
-        for file in temporary.iterdir():
-            if file.is_file():
-                os.replace(file, folder / file.name)
+        run([*pip(target, *command), f"--cache-dir={folder / CACHE}"], watch, "E_INSTALL", failed, env, tick)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # half a package would only take the space that may be missing
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def fetch_torch(environment: Environment, target: Path, watch: Watch) -> None:
@@ -144,12 +168,12 @@ def fetch_torch(environment: Environment, target: Path, watch: Watch) -> None:
 
 def compile_source(package: Package, file: Path, target: Path, watch: Watch, wheels: Path | None) -> Path:
     """A wheel from a source package, kept beside it for the next run."""
-    built = file.parent / f"{file.name}.built"
+    built = download(target) / f"{file.name}.built"
     if not any(built.glob("*.whl")):
         where = ["--isolated", "--no-index", f"--find-links={wheels}"] if wheels else []
         command = pip(target, "wheel", "--no-deps", "--no-cache-dir", *where, "--wheel-dir", str(built), str(file))
         message = f"{package.name} comes as source for this Python and could not be compiled."
-        run(command, watch, "E_BUILD", message)
+        run(command, watch, "E_BUILD", message, PLAIN)
     return next(built.glob("*.whl"))
 
 

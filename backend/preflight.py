@@ -38,6 +38,7 @@ from environments import (
 from idto3d_shared.errors import UserError
 
 SPARE_BYTES = 200_000_000
+CACHE = "cache"  # pip's, in the folder of what is downloaded
 CHOOSE_PYTHON = "Name a Python 3.11 to 3.14 in the extension's preferences."
 LISTEN_SECONDS = 0.25  # between two looks at whether somebody has cancelled
 WINDOWS_PATH = 259  # characters, unless a setting allows more
@@ -66,6 +67,14 @@ def folder_bytes(folder: Path) -> int:
             with contextlib.suppress(OSError):
                 sizes[name] = max(sizes.get(name, 0), os.stat(os.path.join(root, name)).st_size)
     return sum(sizes.values())
+
+
+def fetched_bytes(target: Path) -> int:
+    """Bytes of packages that have been downloaded for an environment: to pip's cache first, where it has to look into
+    them, and out of it later."""
+    folder = beside(target, ".download")
+    cached = folder_bytes(folder / CACHE)
+    return max(cached, folder_bytes(folder) - cached)
 
 
 def check_machine() -> None:
@@ -135,7 +144,7 @@ def check_path_length(target: Path) -> None:
 
 def needed_bytes(size: Size, target: Path, wheels: Path | None) -> int:
     """Space that a set-up still takes: packages and environment lie side by side for a while."""
-    fetched = 0 if wheels else max(0, size.download - folder_bytes(beside(target, ".download")))
+    fetched = 0 if wheels else max(0, size.download - fetched_bytes(target))
     return fetched + size.disk + SPARE_BYTES
 
 
@@ -313,7 +322,7 @@ def plan(target: Path, python: str, device: str, wheels: Path | None, online: bo
     if problem is None and wheels is None:
         environment, note = as_offered(environment, python)
         problem = refusal(environment, target, python, wheels, online)  # its size may be another
-    fetched = 0 if wheels else max(0, environment.size.download - folder_bytes(beside(target, ".download")))
+    fetched = 0 if wheels else max(0, environment.size.download - fetched_bytes(target))
     indexes = "Python's package index" + (f" and {CPU_INDEX.split('/')[2]}" if environment.torch_index else "")
     download = f"{fetched / 1e9:.1f} GB to download from {indexes}" if fetched else "already downloaded"
     source = f"from the folder {wheels}" if wheels else download

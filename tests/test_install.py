@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,37 @@ def test_stopped_download_goes_on(tmp_path: Path) -> None:
     fetched = [line for line in second.lines if line.startswith("Saved")]
     assert len(fetched) == 1 and "torchlet" in fetched[0]
     assert (target / "complete").exists() and not download.exists()
+
+
+@pytest.mark.usefixtures("quick_venv")
+def test_each_package_comes_over_the_network_once(tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From an index that does not tell what packages need, so that pip has to look into them; whatever users have told
+    their own pip."""
+    for wheel in shelf.glob("*.whl"):
+        folder = tmp_path / "index" / wheel.name.split("-")[0]
+        folder.mkdir(parents=True)
+        shutil.copy(wheel, folder)
+    asked: list[str] = []
+
+    class Index(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            self.send_header("Cache-Control", "max-age=1000" if self.path.endswith(".whl") else "no-cache")
+            super().end_headers()
+
+        def log_message(self, form: str, *values: Any) -> None:
+            asked.append(self.path)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        use_index(monkeypatch, f"http://{host}/index")
+        for name, value in (("TRUSTED_HOST", host), ("USER", "1"), ("REQUIRE_HASHES", "1")):
+            monkeypatch.setenv(f"PIP_{name}", value)
+        install.make(environment_of(tmp_path), tmp_path / "venv", sys.executable, Seen().watch)
+        server.shutdown()
+    wheels = [path for path in asked if path.endswith(".whl")]
+    assert len(wheels) == len(set(wheels)) == 3 and (tmp_path / "venv" / "complete").exists()
+    assert not (tmp_path / "venv.download").exists()
 
 
 @pytest.mark.usefixtures("quick_venv")
@@ -306,7 +339,8 @@ def test_full_disk_keeps_what_is_whole_and_frees_the_rest(tmp_path: Path, monkey
 
     def pip(command: list[str], *rest: Any) -> None:
         if "download" in command and any("torchlet" in part for part in command):
-            (download / "tmp" / "half.whl").write_bytes(b"half")
+            (download / packages.ARRIVED).mkdir()
+            (download / packages.ARRIVED / "half.whl").write_bytes(b"half")
             command = [sys.executable, "-c", "raise OSError(28, 'No space left on device')"]
         real(command, *rest)
 
