@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = "lazy:0"
 aten = torch.ops.aten
+_tensor = torch.tensor
 _CROSSES = (aten.copy_.default, aten._to_copy.default)
 _TAKES_INDICES = ("aten::index", "aten::index_put_", "aten::_index_put_impl_")  # from the CPU, too
 
@@ -105,7 +106,7 @@ def on_the_cpu(function: Any) -> Any:
     """A function that knows nothing of the second device, such as one that loads a net from files."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        with _disable_current_modes():
+        with _disable_current_modes(), mock.patch.object(torch, "tensor", _tensor):
             return function(*tree_map(_here, args), **tree_map(_here, kwargs))
 
     return call

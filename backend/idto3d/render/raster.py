@@ -27,7 +27,8 @@ class Raster:
 
     tri_id: (B,H,W) long, -1 where empty. depth: (B,H,W) NDC z without gradient, infinite where empty.
     pixels: (K,) flat indices into B*H*W of the covered pixels. weights: (K,3) perspective-correct barycentric
-    coordinates there, differentiable in the clip positions. native: nvdiffrast's own output where that made the raster.
+    coordinates there, differentiable in the clip positions. native: nvdiffrast's own output where that made the raster;
+    drawn: tri_id and depth on the host, where they were drawn there.
     """
 
     tri_id: Tensor
@@ -35,6 +36,7 @@ class Raster:
     pixels: Tensor
     weights: Tensor
     native: Tensor | None = None
+    drawn: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None
 
     @property
     def bary(self) -> Tensor:
@@ -78,7 +80,7 @@ def rasterize(clip: Tensor, faces: Tensor, size: int) -> Raster:
     tri_id = torch.from_numpy(triangle).to(clip.device)
     pixels = (tri_id.view(-1) >= 0).nonzero()[:, 0]
     weights = _barycentrics(clip, faces.long(), tri_id, pixels, torch.from_numpy(thin).to(clip.device).view(-1)[pixels])
-    return Raster(tri_id, torch.from_numpy(depth).to(clip.device), pixels, weights)
+    return Raster(tri_id, torch.from_numpy(depth).to(clip.device), pixels, weights, drawn=(triangle, depth))
 
 
 def interpolate(attr: Tensor, raster: Raster, faces: Tensor) -> Tensor:
@@ -160,7 +162,7 @@ def _barycentrics(clip: Tensor, faces: Tensor, tri_id: Tensor, pixels: Tensor, t
 def _outlines(raster: Raster, clip: Tensor, faces: Tensor) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Rows (near pixel, far pixel, vertex, vertex), flat over the batch; see ``outline_pairs``."""
     views, size = raster.tri_id.shape[0], raster.tri_id.shape[1]
-    triangle, depth = raster.tri_id.cpu().numpy(), raster.depth.cpu().numpy()
+    triangle, depth = raster.drawn or (raster.tri_id.cpu().numpy(), raster.depth.cpu().numpy())
     corners = faces.detach().cpu().long().contiguous().numpy()
     positions = clip.detach().cpu().numpy()
     neighbour = _neighbours(corners.tobytes(), clip.shape[1])
