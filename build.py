@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,10 +41,10 @@ from environments import (  # noqa: E402
 from extension_package import contents, fill_repository, stage_extension  # noqa: E402
 from preflight import InstallError, as_offered  # noqa: E402
 from progress_bar import Progress, clock  # noqa: E402
+from terminal_child import child, run  # noqa: E402
 
 BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
 DEMO_BPY = "5.0.1"
-SHUTDOWN_SECONDS = 30.0  # what a child has to write its checkpoint after Ctrl-C
 FORWARDED = {
     "fit": "show how photos are understood, and no more",
     "capture": "read a face's motion off a video, into a Live Link Face CSV",
@@ -56,52 +56,6 @@ FORWARDED = {
 
 class BuildError(Exception):
     """An expected failure; the message says what happened and what to do."""
-
-
-def stop(process: subprocess.Popen[str]) -> None:
-    """Ask for a checkpoint first; insist only when that takes too long or the user presses Ctrl-C again."""
-    for number, patience in ((signal.SIGINT, SHUTDOWN_SECONDS), (signal.SIGTERM, 5.0)):
-        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt, ProcessLookupError):
-            if sys.platform == "win32":
-                process.send_signal(signal.CTRL_BREAK_EVENT)
-            else:
-                os.killpg(process.pid, number)
-            process.wait(patience)
-            return
-    process.kill()
-    process.wait()
-
-
-@contextlib.contextmanager
-def child(command: Sequence[str | Path], env: dict[str, str] | None = None, log: Path | None = None,
-          piped: bool = False) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
-    """A child that runs beside the block, and is stopped where that fails.
-
-    With a log both its streams go there, without, to the terminal; piped: its stdout is for us. It has its own process
-    group, so that Ctrl-C reaches it once, through us.
-    """
-    with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(log.open("a", encoding="utf-8")) if log else None
-        process = subprocess.Popen(
-            [str(part) for part in command], env={**os.environ, "PYTHONUTF8": "1", **(env or {})}, encoding="utf-8",
-            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if piped else sink, stderr=sink,
-            start_new_session=sys.platform != "win32",
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # fmt: skip
-        try:
-            yield process
-        except BaseException:
-            stop(process)
-            raise
-
-
-def run(command: Sequence[str | Path], env: dict[str, str] | None = None, log: Path | None = None,
-        on_line: Callable[[str], None] | None = None) -> int:  # fmt: skip
-    """Run a child to its end and return its exit status; on_line gets the lines of its stdout."""
-    with child(command, env, log, on_line is not None) as process:
-        for line in process.stdout or ():
-            assert on_line is not None
-            on_line(line.rstrip("\n"))
-        return process.wait()
 
 
 @contextlib.contextmanager
@@ -259,16 +213,31 @@ def generate(photos: Sequence[Path], out: Path, options: Sequence[str] = (), ble
     print(f"  {out}    the bundle: mesh, maps, head.json")
 
 
+def out_folder() -> Path:
+    """Where demo and package put what they make. Raises BuildError where nothing can be written, before the work."""
+    out = ROOT / "out"
+    try:
+        out.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise BuildError(f"Nothing can be written into {out}: {error.strerror or error}. Make it writable.") from error
+    return out
+
+
 def demo() -> None:
     """The main job on the public-domain portrait of Eileen Collins that scikit-image carries."""
+    out = out_folder()
     print("From one photo to an expressive head in Blender. On two CPU cores this takes up to ten minutes.")
     ensure(backend_environment(), bpy_environment(DEMO_BPY))
-    photo = ROOT / "out" / "photos" / "astronaut.png"
+    photo = out / "photos" / "astronaut.png"
     photo.parent.mkdir(parents=True, exist_ok=True)
     save = "import sys, skimage.data, PIL.Image; PIL.Image.fromarray(skimage.data.astronaut()).save(sys.argv[1])"
     if run([backend_environment().python(), "-c", save, photo]):
         raise BuildError(f"The demo photo could not be written to {photo}.")
-    generate([photo], ROOT / "out" / "astronaut")
+    generate([photo], out / "astronaut")
 
 
 def test_gui(blender: str) -> int:
@@ -317,7 +286,7 @@ def package() -> None:
 
     out/repository can be put on any web server as it is.
     """
-    blender, target = bpy_environment(DEMO_BPY), ROOT / "out"
+    blender, target = bpy_environment(DEMO_BPY), out_folder()
     ensure(blender)
     tool = next(blender.packages().glob("bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
 
@@ -329,7 +298,6 @@ def package() -> None:
         stage, repository = Path(folder) / "idto3d", Path(folder) / "repository"
         stage_extension(stage)
         archive = fill_repository(stage, repository, blender_ext)
-        target.mkdir(exist_ok=True)
         shutil.copy2(archive, target)
         shutil.rmtree(target / "repository", ignore_errors=True)
         shutil.copytree(repository, target / "repository")
@@ -384,7 +352,14 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def command_line(argv: Sequence[str]) -> int:
     """Run a command; what was to be expected is said in words, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no name of a photo ends a job
     try:
+        try:
+            cache_folder()
+        except RuntimeError as error:
+            raise BuildError(f"There is no home folder ({error}). Let XDG_CACHE_HOME name a folder.") from error
         return main(argv)
     except BuildError as error:
         print(f"\n{error}", file=sys.stderr)

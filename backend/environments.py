@@ -84,13 +84,13 @@ def read_pins(path: Path, options: tuple[str, ...] = ("-r ", "-c ")) -> list[str
 
 
 def cache_folder() -> Path:
-    home = Path.home()
+    """Raises RuntimeError where nothing names one, and the user has no home."""
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
+        base = Path.home() / "Library" / "Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "idto3d"
 
 

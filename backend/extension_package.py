@@ -20,7 +20,8 @@ WORKSHOP = ("training", "evaluate")
 def stage_extension(stage: Path) -> None:
     """Lay out in a new folder what goes into the zip: no tests, no tools and their pins, nothing that makes or measures
     a pack, no caches, nothing hidden."""
-    tools = ("requirements-bpy-*", "requirements-dev.txt", Path(__file__).name, "progress_bar.py", *WORKSHOP)
+    own = Path(__file__).name, "progress_bar.py", "terminal_child.py"
+    tools = ("requirements-bpy-*", "requirements-dev.txt", *own, *WORKSHOP)
     unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", *tools)
     shutil.copytree(ROOT / "idto3d_blender", stage, ignore=unwanted)
     shutil.copytree(ROOT / "backend", stage / "backend", ignore=unwanted)

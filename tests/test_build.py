@@ -2,6 +2,7 @@
 """build.py and its environments: keys, repair, locks, arguments, progress, children."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -175,6 +176,41 @@ def test_events_become_progress_and_warnings(capsys: pytest.CaptureFixture[str])
     assert "geometry" in out and "1:01 left" in out and "W_SEVERAL_FACES: Several faces." in out
     log = (environments.cache_folder() / "logs" / "t.log").read_text()
     assert log == "not JSON\n3\n"
+
+
+def test_names_that_the_terminal_cannot_show_end_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(build, "main", lambda _: print("Ω \udcfc") or 0)
+    assert build.command_line([]) == 0
+    shown.seek(0)
+    assert shown.read().rstrip() == "\\u03a9 \\udcfc"
+
+
+def test_without_a_home_the_cache_folder_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.setattr(build, "main", lambda _: 0)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
+    assert environments.cache_folder() == Path("/var/cache/idto3d") and build.command_line([]) == 0
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert build.command_line([]) == 1 and "XDG_CACHE_HOME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["demo", "package"])
+def test_a_checkout_that_cannot_be_written_is_told_first(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").write_text("no folder")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "ensure", lambda *_: pytest.fail("the work has begun"))
+    with pytest.raises(build.BuildError, match="Nothing can be written"):
+        build.main([command])
 
 
 def test_error_event_and_crash_are_told_apart() -> None:
