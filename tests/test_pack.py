@@ -66,10 +66,13 @@ def test_manifests_that_are_none(folder: Path, tmp_path: Path) -> None:
 
     assert code("{") == "E_PACK_FORMAT"
     assert code("[]") == "E_PACK_FORMAT"
+    assert code("[" * 100_000) == code('{"a": ' + "9" * 5000 + "}") == "E_PACK_FORMAT"
     for field, value in (
         ("latent_scale", "1"),
         ("latent_scale", float("nan")),
         ("latent_scale", 0),
+        ("latent_scale", 10**400),
+        ("name", "\ud800"),
         ("image_size", True),
         ("prediction_type", "sample"),
         ("schedule", {**SCHEDULE, "beta_schedule": "cosine"}),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Adapters on a tiny U-Net of Stable Diffusion's class, and their share of the real one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from idto3d.errors import UserError
+from idto3d.prior.adapter_file import write_adapter
 from idto3d.prior.adapters import (
     AdapterConfig,
     BranchedAttnProcessor,
@@ -168,6 +170,10 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "junk.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(UserError, match="E_PACK_FORMAT"):
         attach_saved(tiny_unet(), tmp_path / "junk.safetensors")
+    for sizes in ({"lora_rank": 0}, {"lora_rank": "a"}, {"hidden": -1}):
+        write_adapter(tmp_path / "wrong.safetensors", replace(CONFIG, **sizes), state, torch.float32)
+        with pytest.raises(UserError, match="E_PACK_FORMAT"):
+            attach_saved(tiny_unet(), tmp_path / "wrong.safetensors")
 
 
 def test_unconditional_and_cat() -> None:

@@ -81,6 +81,28 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [*STAGES, *settings, "--people", str(PEOPLE), "--workers", "1"]
 
 
+def test_places_that_were_found_before_a_kill_reach_the_head(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, used = tiny_head_model(), list[Path]()
+
+    def killed(_: Path, places: Path) -> HeadModel:
+        used.append(places)
+        if len(used) == 2:
+            raise KeyboardInterrupt
+        return head
+
+    monkeypatch.setattr(run, "build_head_model", killed)
+    line = ["head", "places", *arguments[len(STAGES) :]]
+    with pytest.raises(KeyboardInterrupt):
+        command.main(line)
+    found = tmp_path / "work" / "places.npz"
+    assert found.exists()
+    for _ in range(2):
+        command.main(line)
+        assert used[2:] == [found], "once, with what was found"
+
+
 def test_a_fit_knows_its_priors_from_nothing(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

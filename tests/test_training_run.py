@@ -57,15 +57,39 @@ def _config(tmp_path: Path, **more: object) -> TrainConfig:
     )  # fmt: skip
 
 
-def test_mirror_images_are_learnt_where_they_have_a_name(tmp_path: Path) -> None:
+def test_mirror_images_are_learnt_where_they_have_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idto3d.training.run.BUDGETS", {"cpu": _tiny_budget()})
     run = Run(_config(tmp_path))
+    with pytest.raises(UserError, match="E_TRAIN_ORDER"):
+        _ = run.latents
+    run.vae()
     data = run.prior_data()
     assert len(data.person) == 4 + 2  # mouth_left and jaw_right have no mirrored name
     assert data.tokens["normal"].shape[:2] == (6, CAPTIONS) and data.latents["albedo"].shape == (6, 4, 32, 32)
     np.testing.assert_array_equal(data.person, [0, 0, 1, 1, 0, 1])
     plain = Run(TrainConfig(**{**vars(run.config), "mirror": 0, "work": str(tmp_path / "other")}))
-    shutil.copytree(run.work / "views", plain.work / "views")
+    for made in ("views", "vae"):
+        shutil.copytree(run.work / made, plain.work / made)
     assert len(plain.prior_data().person) == 4
+
+
+def test_latents_are_of_the_autoencoder_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idto3d.training.run.BUDGETS", {"cpu": _tiny_budget()})
+    config = _config(tmp_path)
+    Run(config).vae()
+    before = Run(config).latents
+    Run(config).vae()
+    np.testing.assert_array_equal(Run(config).latents["normal"], before["normal"])
+    Run(longer := replace(config, vae_steps=2)).vae()
+    with pytest.raises(UserError, match="E_TRAIN_SETTINGS"):
+        _ = Run(longer).latents
+
+
+def test_a_head_of_other_scans_is_made_again(tmp_path: Path) -> None:
+    config = replace(_config(tmp_path), work=str(tmp_path / "new"))
+    Run(config).head_file.touch()
+    assert Run(config).head_file.exists()
+    assert not Run(replace(config, ictkit="other")).head_file.exists()
 
 
 def test_a_folder_keeps_to_what_it_was_begun_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

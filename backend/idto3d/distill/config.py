@@ -2,6 +2,7 @@
 """The `distillation` block of a pack: configuration of the stages for its prior. There are no defaults."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -178,7 +179,11 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         each = [inner[0]] * len(value) if Ellipsis in inner else inner
         return tuple(_read(k, v, f"{where}[{n}]") for n, (k, v) in enumerate(zip(each, value, strict=True)))
     allowed = (int, float) if kind is float else (kind,)
-    if not isinstance(value, allowed) or isinstance(value, bool) or (kind is float and not math.isfinite(value)):
+    if (
+        not isinstance(value, allowed)
+        or isinstance(value, bool)
+        or (kind is float and not abs(value) <= sys.float_info.max)
+    ):
         raise _refuse(f"{where} is not a {kind.__name__}")
     return float(value) if kind is float else value
 
@@ -188,7 +193,7 @@ def _check(config: DistillationConfig) -> None:
     for template in (config.prompts.normal, config.prompts.albedo):
         try:
             fill_prompt(template, VIEWS[0])
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise _refuse(f"a prompt's template has an unknown place ({error})") from error
     positive = {
         "views.fov": views.fov[0],
@@ -221,5 +226,9 @@ def _check(config: DistillationConfig) -> None:
     ):
         if limits[0] > limits[1]:
             raise _refuse(f"views.{name} runs backwards")
+    if min(share for share, _, _ in views.azimuth) < 0 or min(views.jitter, views.close_share) < 0:
+        raise _refuse("a share or the jitter of views is negative")
+    if views.fov[1] >= 180:
+        raise _refuse("views.fov is too large")
     if not math.isclose(sum(share for share, _, _ in views.azimuth), 1.0, abs_tol=1e-6):
         raise _refuse("the shares of views.azimuth do not add up to 1")

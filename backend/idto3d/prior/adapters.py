@@ -19,6 +19,7 @@ from diffusers.models.attention_processor import Attention
 from peft import LoraConfig
 from torch import Tensor, nn
 
+from ..errors import UserError
 from .adapter_file import copy_weights, read_adapter, write_adapter
 from .reference import Reference, low_rank
 
@@ -274,6 +275,10 @@ def read_domain(path: Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
 def attach_saved(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel:
     """`attach` with what `read_domain` reads. Raises UserError E_PACK_FORMAT if it does not fit the U-Net."""
     config, state = read_domain(path)
-    attach(unet, config)
+    try:
+        attach(unet, config)
+    except (ValueError, TypeError, RuntimeError) as error:
+        what = f"The sizes of the adapters in {path.name} make no sense ({error})."
+        raise UserError("E_PACK_FORMAT", what, "Install the pack again.") from error
     load_domain_state(unet, state)
     return unet

@@ -3,8 +3,8 @@
 
 import hashlib
 import json
-import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -100,7 +100,7 @@ def read_pack(path: Path | str, verify: bool = True) -> Pack:
         raise UserError("E_PACK_MISSING", f"There is no pack at {root}.", "Choose a folder that holds a pack.json.")
     try:
         data = json.loads(manifest.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise _malformed(f"it is not JSON ({error})") from error
     pack = _parse(root, data)
     for name, digest in pack.files.items():
@@ -179,7 +179,7 @@ def read_expressions(pack: Pack) -> dict[str, Array]:
     """
     try:
         vectors = load_file(pack.file(VECTORS))
-    except SafetensorError as error:
+    except (SafetensorError, TypeError) as error:  # the latter: bfloat16, which NumPy does not know
         raise UserError("E_PACK_FORMAT", f"{VECTORS} cannot be read ({error}).", _FIX) from error
     shapes = {v.shape for v in vectors.values()}
     fits = vectors.keys() == pack.expressions.keys() and len(shapes) == 1 and len(next(iter(shapes))) == 1
@@ -328,10 +328,16 @@ def _listed(files: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _field(data: Mapping[str, Any], key: str, kind: type) -> Any:
-    """data[key] of the given type; an integer passes for a float, a Boolean or a non-finite number for nothing."""
+    """data[key] of the given type; an integer passes for a float, a Boolean, a number that no float holds or a text
+    that no file holds for nothing."""
     value = data.get(key)
     allowed = (int, float) if kind is float else (kind,)
-    infinite = isinstance(value, float) and not math.isfinite(value)
-    if not isinstance(value, allowed) or isinstance(value, bool) or infinite:
+    absent = not isinstance(value, allowed) or isinstance(value, bool)
+    endless = isinstance(value, int | float) and not abs(value) <= sys.float_info.max
+    if absent or endless or (isinstance(value, str) and not _is_utf8(value)):
         raise _malformed(f"{key} is absent or not a {kind.__name__}")
     return value
+
+
+def _is_utf8(text: str) -> bool:
+    return text == text.encode("utf-8", "replace").decode()

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ..arrays import Array
 from ..capture.motion import FILE as MOTION
+from ..checkpoint import checkpoint_step
+from ..errors import UserError
 from ..expressions import EXPRESSIONS
 from ..headmodel import load_head_model, save_head_model
 from ..identity import embed, load_recogniser
@@ -106,7 +108,8 @@ class Run:
         paths = ("ictkit", "headkit", "facenets", "recogniser", "init")
         settings = {name: os.path.abspath(path) if (path := getattr(config, name)) else "" for name in paths}
         numbers = {"people": self.data_config.people, "mirror": config.mirror, "seed": config.seed}
-        keep_to(self.work, {**settings, **numbers})
+        if keep_to(self.work, {**settings, **numbers}):
+            self.head_file.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------ stages
     def head(self) -> None:
@@ -115,11 +118,12 @@ class Run:
             save_head_model(build_head_model(Path(self.config.ictkit), landmarks), self.head_file)
 
     def places(self) -> None:
-        file = self.work / "places.npz"
-        if not file.exists():
+        file, done = self.work / "places.npz", self.work / "places.done"
+        if not done.exists():
             write_face_nets(Path(self.config.facenets), self.work / "photos")
             stored(file, lambda: find_places(self.data_config))
             save_head_model(build_head_model(Path(self.config.ictkit), file), self.head_file)
+            done.touch()
 
     def errors(self) -> None:
         """After `places`: adds the landmark net's errors to the head model."""
@@ -210,9 +214,22 @@ class Run:
         return vae
 
     def load_vae(self) -> Any:
+        """After `vae`: its averaged weights. Raises UserError E_TRAIN_ORDER."""
         vae = self.new_vae()
-        load_average(self.work / "vae", vae)
+        if not load_average(self.work / "vae", vae):
+            message = f"{self.work} has no autoencoder yet, of which the priors learn."
+            raise UserError("E_TRAIN_ORDER", message, "Train the stage vae first.")
         return vae.eval().requires_grad_(False)
+
+    def of_vae(self, name: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+        """`stored` arrays of the autoencoder as it is. Raises UserError E_TRAIN_SETTINGS where it has been trained
+        further: what has learned from them knows another one."""
+        step = checkpoint_step(self.work / "vae")
+        made = stored(self.work / f"{name}.npz", lambda: {**make(), "vae_step": np.array(step)})
+        if int(made.pop("vae_step", step)) != step:
+            message = f"{name}.npz in {self.work} is of an autoencoder that has been trained further since."
+            raise UserError("E_TRAIN_SETTINGS", message, "Name another folder by --work, or delete it and the priors.")
+        return made
 
     @cached_property
     def text(self) -> tuple[Any, Any]:
@@ -267,7 +284,7 @@ class Run:
                 out[domain] = np.concatenate([prior_training.encode_all(vae, p, device).numpy() for p in both])
             return out
 
-        return stored(self.work / "latents.npz", make)
+        return self.of_vae("latents", make)
 
     @cached_property
     def latent_scale(self) -> float:
@@ -288,7 +305,7 @@ class Run:
                 latents.append(prior_training.encode_all(vae, pictures, device).numpy())
             return {"latents": np.concatenate(latents), "row": rows}
 
-        made = stored(self.work / f"reference_{domain}.npz", make)
+        made = self.of_vae(f"reference_{domain}", make)
         return reference_training.References(torch.from_numpy(made["latents"]).float() * self.latent_scale, made["row"])
 
     def prior_data(self, said: float = captions.SAID) -> prior_training.PriorData:

@@ -87,12 +87,12 @@ def run_stage(
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - min(config.ema, step / (step + 20)))
         if step % 25 == 0 or step == config.steps:
             for k, v in parts.items():
-                means[k] = 0.7 * means.get(k, float(v)) + 0.3 * float(v)
+                means[k] = 0.7 * means.get(k, float(v.detach())) + 0.3 * float(v.detach())
             _log(folder, {"step": step, "seconds": round(time.time() - started, 1), **means})
         if time.time() - saved > config.checkpoint_every or step == config.steps:
-            _save(folder, model, optimiser, step, average)
             with _swapped(parameters, average):
-                on_checkpoint()
+                on_checkpoint()  # before the last one is saved, after which nothing calls it
+            _save(folder, model, optimiser, step, average)
             saved = time.time()
     _copy(parameters, average)
 
