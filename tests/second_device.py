@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 DEVICE = "lazy:0"
 aten = torch.ops.aten
 _tensor = torch.tensor
+_downloaded: list[tuple[int, ...]] = []
 _CROSSES = (aten.copy_.default, aten._to_copy.default)
 _TAKES_INDICES = ("aten::index", "aten::index_put_", "aten::_index_put_impl_")  # from the CPU, too
 
@@ -82,6 +83,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func._schema.is_mutable and isinstance(args[0], Tensor):
         return args[0]
     stays = bool(elsewhere) if asked is None else _is_elsewhere(asked)
+    if elsewhere and not stays:
+        _downloaded.append(tuple(elsewhere[0].shape))
     return tree_map(lambda x: Elsewhere(x) if isinstance(x, Tensor) else x, out) if stays else out
 
 
@@ -96,10 +99,11 @@ def _made(make: Any) -> Any:
 
 
 @contextlib.contextmanager
-def second_device() -> Iterator[None]:
-    """Within, DEVICE can be used."""
+def second_device() -> Iterator[list[tuple[int, ...]]]:
+    """Within, DEVICE can be used; the shapes of what is copied from there to the CPU."""
+    _downloaded.clear()
     with mock.patch.object(torch, "tensor", _made(torch.tensor)), _Mode():
-        yield
+        yield _downloaded
 
 
 def on_the_cpu(function: Any) -> Any:

@@ -16,6 +16,7 @@ from idto3d.render.cameras import Camera, to_clip
 from idto3d.render.gather import blend_rows, gather_rows, scatter_add_rows
 from idto3d.render.raster import antialias, interpolate, rasterize
 from idto3d.render.zbuffer import edge_neighbours
+from tests.second_device import DEVICE, second_device
 
 SQUARE = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
 SQUARE_FACES = torch.tensor([[0, 1, 2], [1, 3, 2]])
@@ -36,6 +37,16 @@ def sphere(subdivisions: int, radius: float = 1.0, dtype: torch.dtype = torch.fl
 def soft_area(clip: Tensor, faces: Tensor, size: int) -> Tensor:
     raster = rasterize(clip, faces, size)
     return antialias(raster.mask, raster, clip, faces).sum()
+
+
+def test_no_image_is_copied_from_another_device() -> None:
+    size = 16
+    with second_device() as downloaded:
+        clip, faces = (flat_clip(0.7 * SQUARE), SQUARE_FACES)
+        area = soft_area(clip.to(DEVICE), faces.to(DEVICE), size)
+        seen = [shape for shape in downloaded if shape[-2:] == (size, size)]
+    assert downloaded and not seen
+    assert float(area.cpu()) == pytest.approx((0.7 * size) ** 2, rel=0.01)
 
 
 @pytest.mark.parametrize("flip", [False, True])
