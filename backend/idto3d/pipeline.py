@@ -273,6 +273,8 @@ def settle_torch(seed: int) -> None:
     torch.manual_seed(seed)
     # Otherwise threads sum gradients of shared vertices in any order. On a GPU only a warning: cuBLAS may refuse it.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # TF32 has half precision's ten bits, from which the autoencoder is kept.
+    torch.backends.cudnn.allow_tf32 = False
     # It fills new tensors to expose bugs, which costs 4 % of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The optimisation loop of both stages: seeded by step, can be stopped at any moment, resumes bit by bit."""
+"""The optimisation loop of both stages: seeded by step, can be stopped at any moment, resumes bit by bit on a CPU."""
 
 import hashlib
 import json
