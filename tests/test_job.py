@@ -313,3 +313,8 @@ def test_release_closes_stdin(user: Path) -> None:
     until(job, lambda: job._gone)
     assert job._process is not None and job._process.popen is not None
     assert job._process.popen.returncode == 0
+
+
+def test_a_problem_is_said_with_its_code() -> None:
+    assert Problem("W_X", "It is dark.").said == "It is dark. (W_X)"
+    assert Problem("E_X", "It is dark.", "Switch on the light.").said == "It is dark. Switch on the light. (E_X)"

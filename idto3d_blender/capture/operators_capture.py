@@ -121,7 +121,7 @@ def _read(operator: Any, context: Any, video: Path) -> set[str]:
         time.sleep(0.05)
     problem = takes.state.problem
     if problem is not None:
-        operator.report({"ERROR"}, f"{problem.message} {problem.fix} ({problem.code})")
+        operator.report({"ERROR"}, problem.said)
     return {"FINISHED"} if job.state == "done" and problem is None else {"CANCELLED"}
 
 

@@ -310,7 +310,7 @@ def _wait(operator: Any, job: str) -> set[str]:
         operator.report({"WARNING"}, "The head was cancelled; it can be resumed")
         return {"CANCELLED"}
     if ended.error is not None:
-        operator.report({"ERROR"}, f"{ended.error.message} {ended.error.fix} ({ended.error.code})")
+        operator.report({"ERROR"}, ended.error.said)
         return {"CANCELLED"}
     operator.report({"INFO"}, f"The head is in {ended.bundle}")
     return {"FINISHED"}

@@ -80,7 +80,7 @@ class IDTO3D_OT_install(ExplainedPoll, bpy.types.Operator):
         driver.run_until_idle()
         ended = state.setup_ended
         if ended is not None and ended.error is not None:
-            self.report({"ERROR"}, f"{ended.error.message} {ended.error.fix} ({ended.error.code})")
+            self.report({"ERROR"}, ended.error.said)
             return {"CANCELLED"}
         self.report({"INFO"}, state.status.message)
         return {"FINISHED"}

@@ -21,6 +21,11 @@ class Problem:
     message: str
     fix: str = ""
 
+    @property
+    def said(self) -> str:
+        """All of it, on one line."""
+        return " ".join(filter(None, (self.message, self.fix, f"({self.code})")))
+
 
 @dataclass(frozen=True)
 class Fit:

@@ -50,7 +50,7 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             session.read(context.object)
         except BundleError as error:
             if (Path(folders.folder_of(context.object)) / "head.json").is_file():
-                self.report({"ERROR"}, f"{error.message} {error.fix}")
+                self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
                 return {"CANCELLED"}
             context.window_manager.fileselect_add(self)
             return {"RUNNING_MODAL"}
@@ -220,7 +220,7 @@ class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
                 time.sleep(_PAUSE)
                 pump.pump()
             if match.problem is not None:
-                self.report({"ERROR"}, f"{match.problem.message} {match.problem.fix}")
+                self.report({"ERROR"}, match.problem.said)
                 return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -34,7 +34,7 @@ class IDTO3D_PT_capture(panel_parts.SidebarPanel, bpy.types.Panel):
         row.label(text=f"{takes.state.name}, {take.duration:.1f} s", icon="REC")
         row.operator("idto3d.capture_close", text="", icon="X", emboss=False)
         for warning in takes.state.warnings[-2:]:
-            panel_parts.text(layout, context, warning.message, "INFO")
+            panel_parts.text(layout, context, warning.said, "INFO")
         _draw_settings(layout, given)
         row = layout.row()
         row.scale_y = 1.4

@@ -63,7 +63,7 @@ def _draw_running(layout: Any, context: Any, state: session.Session, running: Sn
     row.operator("idto3d.look_at", icon="ZOOM_SELECTED").job = running.id
     layout.operator("idto3d.use_sketch", icon="CHECKMARK").job = running.id
     for warning in running.warnings[-2:]:
-        panel_parts.text(layout, context, f"{warning.message} {warning.fix}".strip(), "INFO")
+        panel_parts.text(layout, context, warning.said, "INFO")
 
 
 def _draw_waiting(layout: Any, state: session.Session) -> None:
@@ -92,7 +92,7 @@ def _draw_ended(layout: Any, context: Any, state: session.Session, ended: Snapsh
         row.operator("idto3d.import_ready", text="", icon="IMPORT", emboss=False).job = ended.id
         row.operator("idto3d.dismiss", text="", icon="X", emboss=False)
         for warning in ended.warnings[-3:]:
-            panel_parts.text(layout, context, f"{warning.message} {warning.fix}".strip(), "INFO")
+            panel_parts.text(layout, context, warning.said, "INFO")
     else:
         row.label(text=f"{name}: cancelled", icon="PAUSE")
         row.operator("idto3d.dismiss", text="", icon="X", emboss=False)

@@ -50,7 +50,7 @@ class IDTO3D_PT_match(panel_parts.HeadBox, bpy.types.Panel):
         state = match.link.state
         if state == "gone" or match.problem is not None:
             wrong = match.problem
-            said = f"{wrong.message} {wrong.fix}" if wrong is not None else "The backend is gone."
+            said = wrong.said if wrong is not None else "The backend is gone."
             panel_parts.text(layout, context, said, "ERROR")
         elif match.skin is None:
             what = "The backend is starting..." if state == "starting" else "Reading the head..."

@@ -66,7 +66,7 @@ def _draw_plan(layout: Any, context: Any) -> None:
             panel_parts.text(box, context, line)
         # That the network is off is said below, with the button that helps.
         if plan.problem is not None and plan.problem.code != "E_NETWORK":
-            panel_parts.text(box, context, f"{plan.problem.message} {plan.problem.fix}", "ERROR")
+            panel_parts.text(box, context, plan.problem.said, "ERROR")
             panel_parts.remedy_buttons(box, plan.problem)
             # The plan is asked for once: without this, Install would stay grey after the user has mended it.
             box.operator("idto3d.check_backend", icon="FILE_REFRESH")
@@ -93,7 +93,7 @@ def _draw_running(layout: Any, context: Any, state: session.Session) -> None:
     panel_parts.bar(column, snapshot.fraction)
     column.label(text=progress_text.time_left(snapshot, setup_backend.SETUP_STAGES))
     for warning in snapshot.warnings:
-        panel_parts.text(layout, context, warning.message, "INFO")
+        panel_parts.text(layout, context, warning.said, "INFO")
     row = layout.row(align=True)
     row.operator("idto3d.cancel_install", icon="CANCEL")
     row.operator("idto3d.open_log", icon="TEXT").path = str(snapshot.log)
