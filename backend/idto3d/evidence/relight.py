@@ -18,7 +18,6 @@ from ..fit.light import harmonics
 from ..fit.projection import sample, seen_weights
 from ..fit.subject import Fitted
 from ..headmodel import HeadModel
-from ..mesh.texels import Texels
 from ..render.lights import lobe
 from ..render.shading import MIN_ROUGHNESS, coat_albedo, diffuse_bands, glossy_bands, srgb_to_linear
 from ..render.skin import F0_OF_SPECULAR
@@ -43,7 +42,7 @@ def relit(model: HeadModel, fitted: Fitted, evidence: Evidence) -> Fitted:
     at, maps, seen = evidence.texels[name], evidence.maps[name], evidence.seen[name]
     rows = np.flatnonzero(at.of_image(seen) > LEAST_SEEN)
     rows = rows[:: max(1, len(rows) // SAMPLES)]
-    few = Texels(at.size, at.index[rows], at.triangle[rows], at.corners[rows], at.weights[rows])
+    few = at.only(rows)
     photos = []
     for photo, laid in zip(fitted.fit.photos, fitted.projected, strict=True):
         towards = photo.camera.towards(fitted.fit.posed(model, photo))

@@ -53,8 +53,9 @@ def mouth_map(model: HeadModel, material: Material) -> Array:
     for name, painted in ((TEETH, _teeth), (GUMS, _gums), (TONGUE, _tongue)):
         own = part == model.part_names.index(name) if name in model.part_names else np.zeros(len(part), bool)
         if own.any():
-            factor[own] = painted(model, at)[own]
-            depth = at.at(model.neutral)[own, 2]
+            few = at.only(own)
+            factor[own] = painted(model, few)
+            depth = few.at(model.neutral)[:, 2]
             metres, power = DEPTH[name]
             light = np.exp(-(((depth.max() - depth) / metres) ** power))[:, None]
             factor[own] *= light

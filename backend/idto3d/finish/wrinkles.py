@@ -160,7 +160,7 @@ class _Skin:
         strains = [at_vertices(strain(face.vertices, m, triangles), face.vertices, triangles) for m in moved]
         strains = [one * near[:, None, None] for one in strains]
         total = np.asarray(sum(strains), np.float32)
-        part = _within(texels, chosen[texels.triangle])
+        part = texels.only(chosen[texels.triangle])
         six = part.image(part.at(total.reshape(-1, 9)[:, [0, 4, 8, 1, 5, 2]]))
         window = _around(part)
         chart = self.chart[window]
@@ -216,11 +216,6 @@ def _across(strain: Array, vertices: Array, triangles: Array) -> tuple[Array, Ar
     across = vectors[:, :, 0] - normal * (vectors[:, :, 0] * normal).sum(1, keepdims=True)
     across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
     return np.maximum(-values[:, 0], 0) * area, across
-
-
-def _within(texels: Texels, chosen: Array) -> Texels:
-    parts = (part[chosen] for part in (texels.index, texels.triangle, texels.corners, texels.weights))
-    return Texels(texels.size, *parts)
 
 
 def _packed(chart: Chart, height: Array, texels: Texels) -> Bytes:

@@ -44,15 +44,21 @@ def untangle(model: HeadModel, points: Array) -> Array:
     around = cKDTree(mean[hit]).query(mean, distance_upper_bound=SURROUNDINGS)[0]
     triangles = triangles[np.isfinite(around)[triangles].any(1)]
     warp, share, wide = points - mean, np.zeros(len(points)), 1.0
+    smoothed, known = np.zeros_like(points), np.zeros(len(points), bool)  # at the present width
     for number in range(1, ROUNDS + 1):
         if np.median(share[hit]) >= 1:
             wide *= WIDER
+            known[:] = False
         distance = cKDTree(mean[hit]).query(mean[soft], distance_upper_bound=wide * REACH)[0]
         near = np.clip(1 - (distance / (wide * REACH)) ** 2, 0, 1) ** 2
         share[soft] = np.maximum(share[soft], min(1.0, STEP * number) * np.minimum(1.0, 1.3 * near))
         rows = np.flatnonzero(share > 0)
+        new = rows[~known[rows]]
+        if len(new):
+            smoothed[new] = _smooth(mean, warp, skin, new, wide * SPREAD)
+            known[new] = True
         change = np.zeros_like(points)
-        change[rows] = share[rows, None] * (_smooth(mean, warp, skin, rows, wide * SPREAD) - warp[rows])
+        change[rows] = share[rows, None] * (smoothed[rows] - warp[rows])
         pairs = self_intersections(points + change, triangles, CLEARANCE)
         if len(pairs) < fewest:
             best, fewest = change, len(pairs)

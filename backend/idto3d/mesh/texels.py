@@ -22,6 +22,10 @@ class Texels:
     corners: Array
     weights: Array
 
+    def only(self, rows: Array) -> "Texels":
+        """Those of some rows, (M,) of them or (N,) bool."""
+        return Texels(self.size, self.index[rows], self.triangle[rows], self.corners[rows], self.weights[rows])
+
     def at(self, values: Array) -> Array:
         """Vertex values (V,C) at the texels (N,C), float32."""
         return _interpolate(np.ascontiguousarray(values, np.float32), self.corners, self.weights)
