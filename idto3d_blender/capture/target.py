@@ -141,7 +141,8 @@ def still(obj: Any) -> None:
                 moving += strips
         for holder in moving:
             turns = _turns(holder)
-            holder.action.use_fake_user = True  # the user's own, perhaps
+            if any(turns):
+                holder.action.use_fake_user = True  # the user's own, perhaps
             if any(turns) and not all(turns):
                 hand_over.keep(holder, lambda curve: not curve.data_path.startswith(TURNS))
                 holder.action.name = f"{obj.name} way"
