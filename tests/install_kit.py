@@ -2,11 +2,17 @@
 """Packages made by the tests, as wheels in a folder and as an index on disk, and who looks on at a set-up."""
 
 import base64
+import contextlib
 import hashlib
 import os
+import shutil
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +54,30 @@ def make_index(folder: Path, wheels: Path) -> str:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(f"<!DOCTYPE html><html><body>{anchors}</body></html>")
     return folder.as_uri()
+
+
+@contextlib.contextmanager
+def served(folder: Path, wheels: Path) -> Iterator[tuple[str, list[str]]]:
+    """The same as an index on the network, one that does not tell what packages need: its host, and what it is asked
+    for."""
+    for wheel in wheels.glob("*.whl"):
+        own = folder / wheel.name.split("-")[0]
+        own.mkdir(parents=True)
+        shutil.copy(wheel, own)
+    asked: list[str] = []
+
+    class Index(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            self.send_header("Cache-Control", "max-age=1000" if self.path.endswith(".whl") else "no-cache")
+            super().end_headers()
+
+        def log_message(self, form: str, *values: Any) -> None:
+            asked.append(self.path)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", asked
+        server.shutdown()
 
 
 def use_index(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

@@ -12,8 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Job, Launch
 from preflight import InstallError
-from tests.install_kit import Seen, environment_of, make_index, make_wheel, use_index
+from tests.install_kit import Seen, environment_of, make_index, make_wheel, served, use_index
 
 BACKEND = environments.BACKEND
 
@@ -143,28 +141,11 @@ def test_stopped_download_goes_on(tmp_path: Path) -> None:
 def test_each_package_comes_over_the_network_once(tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From an index that does not tell what packages need, so that pip has to look into them; whatever users have told
     their own pip."""
-    for wheel in shelf.glob("*.whl"):
-        folder = tmp_path / "index" / wheel.name.split("-")[0]
-        folder.mkdir(parents=True)
-        shutil.copy(wheel, folder)
-    asked: list[str] = []
-
-    class Index(SimpleHTTPRequestHandler):
-        def end_headers(self) -> None:
-            self.send_header("Cache-Control", "max-age=1000" if self.path.endswith(".whl") else "no-cache")
-            super().end_headers()
-
-        def log_message(self, form: str, *values: Any) -> None:
-            asked.append(self.path)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=str(tmp_path))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        host = f"127.0.0.1:{server.server_port}"
-        use_index(monkeypatch, f"http://{host}/index")
+    with served(tmp_path / "index", shelf) as (host, asked):
+        use_index(monkeypatch, f"http://{host}")
         for name, value in (("TRUSTED_HOST", host), ("USER", "1"), ("REQUIRE_HASHES", "1")):
             monkeypatch.setenv(f"PIP_{name}", value)
         install.make(environment_of(tmp_path), tmp_path / "venv", sys.executable, Seen().watch)
-        server.shutdown()
     wheels = [path for path in asked if path.endswith(".whl")]
     assert len(wheels) == len(set(wheels)) == 3 and (tmp_path / "venv" / "complete").exists()
     assert not (tmp_path / "venv.download").exists()

@@ -104,7 +104,7 @@ def fit_text(fit: FitFile) -> str:
     photos = [
         {
             "name": photo.name,
-            "path": _utf8(photo.path),
+            "path": photo.path if is_utf8(photo.path) else "",
             "sha256": photo.sha256,
             "size": [photo.width, photo.height],
             "camera": {
@@ -122,7 +122,7 @@ def fit_text(fit: FitFile) -> str:
     ]
     whole = {
         "format_version": FORMAT_VERSION,
-        "pack": _utf8(fit.pack),
+        "pack": fit.pack if is_utf8(fit.pack) else "",
         "identity": _rounded(fit.identity, 6),
         "resting": _named(fit.resting),
         "photos": photos,
@@ -204,9 +204,9 @@ def _names(given: Any) -> dict[str, float]:
     return {name: _number(value) for name, value in given.items()}
 
 
-def _utf8(path: str) -> str:
-    """A path, or nothing where a file cannot hold it: names from old archives are no UTF-8."""
-    return path if path.isascii() or path == path.encode("utf-8", "replace").decode() else ""
+def is_utf8(text: str) -> bool:
+    """A file can hold it: names from old archives are no UTF-8."""
+    return text == text.encode("utf-8", "replace").decode()
 
 
 def _rounded(values: NDArray[Any], digits: int) -> Any:

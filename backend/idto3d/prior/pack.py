@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from idto3d_shared.fit_file import is_utf8
 from idto3d_shared.live_link import SHAPES as ARKIT
 
 from ..arrays import Array
@@ -334,10 +335,6 @@ def _field(data: Mapping[str, Any], key: str, kind: type) -> Any:
     allowed = (int, float) if kind is float else (kind,)
     absent = not isinstance(value, allowed) or isinstance(value, bool)
     endless = isinstance(value, int | float) and not abs(value) <= sys.float_info.max
-    if absent or endless or (isinstance(value, str) and not _is_utf8(value)):
+    if absent or endless or (isinstance(value, str) and not is_utf8(value)):
         raise _malformed(f"{key} is absent or not a {kind.__name__}")
     return value
-
-
-def _is_utf8(text: str) -> bool:
-    return text == text.encode("utf-8", "replace").decode()

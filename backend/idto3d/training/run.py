@@ -217,8 +217,7 @@ class Run:
         """After `vae`: its averaged weights. Raises UserError E_TRAIN_ORDER."""
         vae = self.new_vae()
         if not load_average(self.work / "vae", vae):
-            message = f"{self.work} has no autoencoder yet, of which the priors learn."
-            raise UserError("E_TRAIN_ORDER", message, "Train the stage vae first.")
+            raise UserError("E_TRAIN_ORDER", f"{self.work} has no autoencoder yet.", "Train the stage vae first.")
         return vae.eval().requires_grad_(False)
 
     def of_vae(self, name: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
