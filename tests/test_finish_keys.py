@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from idto3d.arrays import Array
 from idto3d.evaluate.crossings import depth_inside, find_crossings
@@ -18,6 +19,7 @@ from idto3d.fit.untangle import untangle
 from idto3d.headmodel import HeadModel
 from idto3d.headmodel.eyeballs import GROWTH, TURN, find_eyeballs, look
 from idto3d.mesh.intersections import self_intersections
+from idto3d.render.raster import rasterize
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 
@@ -68,7 +70,7 @@ def test_sides_are_mirror_images(starter: HeadModel, neutral: Array) -> None:
 def test_keys_that_give_way_to_teeth_stay_mirror_images(starter: HeadModel, keys: Keys) -> None:
     for name in ARKIT:
         twin = keys.offsets[other_side(name)][starter.mirror] * FLIP
-        assert np.abs(twin - keys.offsets[name]).max() < 4e-4, name
+        assert np.abs(twin - keys.offsets[name]).max() < 6e-4, name  # lids meet by their vertices, which are not quite in mirrored places
 
 
 def test_a_viseme_is_its_sum(keys: Keys) -> None:
@@ -87,7 +89,29 @@ def test_lids_that_give_way_to_eyes_do_not_cross_their_own_folds(starter: HeadMo
     face = rest[starter.vertices_of("face")]
     for eye in find_eyeballs(starter, rest):
         ball = eyeball_obstacle(starter, rest, eye, "sclera")
-        assert pushes(face[None], 0.0, [(ball, RESTING)])[1].max() < 3e-4
+        assert pushes(face[None], np.zeros(len(face)), [(ball, RESTING)])[1].max() < 3e-4
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_lids_meet_in_wide_and_in_narrow_eyes(starter: HeadModel, seed: int) -> None:
+    """Seen from the front, hardly any of the balls shows: two square millimetres of both."""
+    someone = starter.shape(np.random.default_rng(seed).normal(size=len(starter.identity)))
+    someone += untangle(starter, someone)
+    closed = starter.motion(starter.expression_vector({"eyeBlink": 1.0}))
+    keys = all_keys(starter, someone, np.zeros(len(starter.expression)), {"eye_closed": closed})
+    part = starter.part[starter.triangle_quad]
+    shown = np.isin(part, [starter.part_names.index(n) for n in ("face", "eye_socket", "sclera")])
+    eyes = starter.part_names.index("sclera")
+    size, metres = 600, 0.12
+    for names in (("eyeBlinkLeft", "eyeBlinkRight"), ("eye_closed",)):
+        points = keys.neutral + sum(keys.offsets[n] for n in names)
+        middle = points[starter.vertices_of("sclera")].mean(0)
+        across, up = ((points - middle)[:, :2] / (0.5 * metres)).T
+        clip = torch.from_numpy(np.stack([across, up, -(points - middle)[:, 2], np.ones_like(up)], 1)).float()
+        raster = rasterize(clip[None], torch.from_numpy(starter.triangles[shown]), size)
+        seen = raster.tri_id[raster.tri_id >= 0].numpy()
+        assert len(seen) > 0.5 * size**2
+        assert (part[shown][seen] == eyes).sum() * (metres / size) ** 2 < 2e-6
 
 
 def test_eyes_turn_about_their_centres(starter: HeadModel, neutral: Array) -> None:
@@ -191,11 +215,12 @@ def test_the_key_that_brings_skin_into_an_obstacle_gives_way(into: float) -> Non
     skin = (radius + margin) * outward + height[:, None] * [0.0, 1.0, 0.0]
     corner = (15 * rows + columns)[:-1, :-1].ravel()[:, None]
     triangles = np.concatenate([corner + [0, 1, 16], corner + [0, 16, 15]])
-    everywhere = near_skin(skin, triangles, np.arange(len(skin)), np.ones(len(skin), bool), 0.02, margin)
+    all_of_it, margins = np.ones(len(skin), bool), np.full(len(skin), margin)
+    everywhere = near_skin(skin, triangles, np.arange(len(skin)), all_of_it, 0.02, margins)
     keys = np.stack([-into * outward, np.broadcast_to([0.0, 0.1 * into, 0.0], skin.shape)])
     still = Moving(column, skin[:4], np.zeros((2, 3, 3)), np.zeros((2, 3)))
-    added = clear_keys(skin, keys, everywhere, [still], np.ones((1, 2)))
-    assert not pushes((skin + (keys + added).sum(0))[None], margin, [(column, RESTING)])[1].any(), "it is still in it"
+    added = clear_keys(skin, keys, everywhere, [still], np.ones((1, 2)), 8)
+    assert not pushes((skin + (keys + added).sum(0))[None], margins, [(column, RESTING)])[1].any(), "it is still in it"
     one, other = np.linalg.norm(added, axis=2).max(1)
     assert other < 0.15 * one
     assert np.linalg.norm(added.sum(0), axis=1).max() < 1.3 * into, "it is thrown out"

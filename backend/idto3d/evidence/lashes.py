@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from ..arrays import Array
 from ..fit.light import LUMINANCE
 from ..fit.projection import EYES, Projected, sample
+from ..fit.rims import POINTS, rims
 from ..fit.tone import IRIS, iris_of
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
@@ -22,9 +23,8 @@ DARKEST = 0.12  # that a measurement is believed to be: the rest is the pupil's 
 ACROSS = np.linspace(-0.2, 0.6, 17)  # iris radii out from a rim, at which it is looked at
 BESIDE = 0.3  # iris radii out from a rim, from where on it is the lid's skin
 ENOUGH, SMALLEST = 6.0, 0.3  # an iris's radius in the photo's pixels, and the share of it that tells nothing of lashes
-WIDTH = (0.0011, 0.0006)  # metres over which upper and lower roots fade
+WIDTH = (0.0014, 0.0006)  # metres over which upper and lower roots fade
 CORNER = 0.25  # of a rim, from the inner corner, over which lashes thicken
-POINTS = 80  # of a rim
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def measure_lashes(faces: Sequence[Face], photos: Sequence[Projected], weights: 
         for eye, iris in zip(EYES, IRIS, strict=True):
             _, radius = iris_of(face.landmarks, iris)
             middle = face.landmarks[list(eye)].mean(0)
-            found.append(np.array([_darkness(light, rim, middle, radius) for rim in _rims(face.landmarks, eye)]))
+            found.append(np.array([_darkness(light, rim, middle, radius) for rim in rims(face.landmarks, eye)]))
             trust.append(float(weight) * float(np.clip(radius / face.enlarged / ENOUGH - SMALLEST, 0, 1)))
     upper, lower = np.exp(np.average(np.log(found), axis=0, weights=trust))
     return Lashes(float(upper), float(lower))
@@ -62,23 +62,17 @@ def _darkness(light: Array, rim: Array, middle: Array, radius: float) -> float:
 def draw_lashes(model: HeadModel, at: Texels, albedo: Array, lashes: Lashes) -> Array:
     """Linear albedo (S,S,3) with the roots of lashes drawn along the lids' rims."""
     points, marks = at.at(model.neutral), model.landmarks(model.neutral)
+    ball = cKDTree(model.neutral[model.vertices_of("sclera")])
+    skin = at.at(model.vertices_of("eye_socket")[:, None])[:, 0] < 0.5
     dimmed = np.ones(len(points), np.float32)
-    for eye in EYES:
-        for rim, light, width in zip(_rims(marks, eye), (lashes.upper, lashes.lower), WIDTH, strict=True):
+    for upper, lower in (rims(marks, eye) for eye in EYES):
+        for rim, light, width in ((upper, lashes.upper, WIDTH[0]), (lower, lashes.lower, WIDTH[1])):
             low, high = rim.min(0) - 3 * width, rim.max(0) + 3 * width
-            near = np.flatnonzero(((points > low) & (points < high)).all(1))
+            near = np.flatnonzero(skin & ((points > low) & (points < high)).all(1))
             away, which = cKDTree(rim).query(points[near])
+            if rim is upper:  # the lid's edge, which faces the ball, lies in the shade of the lashes
+                inside = ball.query(points[near])[0] < ball.query(rim)[0][which]
+                away[inside & (away < cKDTree(lower).query(points[near])[0])] = 0.0
             thick = np.clip(which / (POINTS - 1) / CORNER, 0, 1)
             dimmed[near] *= 1 - (1 - light) * thick * np.exp(-((away / width) ** 2))
     return albedo * (1 - at.image(1 - dimmed))[..., None]
-
-
-def _rims(marks: Array, eye: tuple[int, ...]) -> tuple[Array, Array]:
-    """(POINTS,C) each: rims of upper and lower lid, of landmarks (478,C), from the inner to the outer corner."""
-    return along(marks[[*eye[8:], eye[0]]], POINTS), along(marks[[*eye[8::-1]]], POINTS)
-
-
-def along(line: Array, count: int) -> Array:
-    """(count,C) along a line through points (K,C)."""
-    places = np.linspace(0, len(line) - 1, count)
-    return np.stack([np.interp(places, np.arange(len(line)), line[:, c]) for c in range(line.shape[1])], 1)

@@ -8,11 +8,11 @@ from scipy.spatial import cKDTree
 
 from ..arrays import Array
 from ..fit.projection import BROWS, EYES
+from ..fit.rims import along
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..ramps import ramp
 from .blend import smooth_within
-from .lashes import along
 
 NEAR = 0.08  # metres from between the eyes
 REACH = 0.01  # metres from a place of the outline to the map's nearest texel, at most

@@ -22,8 +22,8 @@ from .obstacles import RESTING, Obstacle, Place, affine, pushes
 Look = Callable[[Array], tuple[Array, Array, Array]]
 
 ROUNDS = 24
-SPREAD, PASSES = 8, 3  # steps of diffusion over edges; how often the remaining shortfall is added
-SPREAD_AT_REST = 48  # wider: a lid's fold has to go along with its rim, or the two cross
+PASSES = 3  # of adding the remaining shortfall of a smooth motion
+SPREAD_AT_REST = 48  # steps of diffusion over edges: a lid's fold has to go along with its rim, or the two cross
 ALONE = (0.35, 0.7, 1.0)
 """Weights at which each key alone is checked."""
 SLID = 8e-3  # metres that a key moves skin over the obstacle at which it takes its full share of a correction there
@@ -36,12 +36,12 @@ MOVES = 5e-5  # metres of motion below which a key does not affect an obstacle o
 @dataclass(frozen=True, eq=False)
 class Skin:
     """The skin near an obstacle: vertices (S,) of the head model, smooth (S,S) a step of diffusion over it, held (S,)
-    bool: vertices that may not enter it, margin: metres that they keep from it."""
+    bool: vertices that may not enter it, margins (H,): metres that those keep from it."""
 
     vertices: Array
     smooth: csr_array
     held: Array
-    margin: float
+    margins: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +69,9 @@ class Moving:
         return np.eye(3) + np.einsum("nk,kij->nij", weights, self.matrix), weights @ self.shift
 
 
-def near_skin(points: Array, triangles: Array, seeds: Array, held: Array, reach: float, margin: float) -> Skin:
+def near_skin(points: Array, triangles: Array, seeds: Array, held: Array, reach: float, margins: Array) -> Skin:
     """The surface of triangles (F,3) within a geodesic distance of `reach` metres of the vertices seeds (N,); held (P,)
-    bool."""
+    bool and margins (P,): see `Skin`."""
     ends = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     length = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
     pair, first = np.unique(np.sort(ends, 1), axis=0, return_index=True)
@@ -84,14 +84,14 @@ def near_skin(points: Array, triangles: Array, seeds: Array, held: Array, reach:
     step = 0.5 * (diags_array(np.ones(len(vertices))) + diags_array(1 / degree) @ linked)
     # Fades to nothing at the rim.
     fade = diags_array(np.clip((reach - away[vertices]) / (0.4 * reach), 0, 1))
-    return Skin(vertices, csr_array(fade @ step), held[vertices], margin)
+    return Skin(vertices, csr_array(fade @ step), held[vertices], margins[vertices][held[vertices]])
 
 
 def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
     """(S,3) displacement that moves skin at rest (S,3) out of obstacles at rest."""
     moved = np.zeros_like(rest)
     for _ in range(ROUNDS):
-        push, size = pushes((rest + moved)[skin.held][None], skin.margin, [(o, RESTING) for o in obstacles])
+        push, size = pushes((rest + moved)[skin.held][None], skin.margins, [(o, RESTING) for o in obstacles])
         if not size.any():
             break
         change = np.zeros_like(rest)
@@ -100,9 +100,11 @@ def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
     return moved
 
 
-def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], weights: Array) -> Array:
+def clear_keys(
+    rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], weights: Array, steps: int
+) -> Array:
     """(K,S,3) correction of keys (K,S,3) on skin at rest (S,3) that keeps it out of obstacles in poses of weights
-    (N,K)."""
+    (N,K); steps: of diffusion over edges, which spread it."""
     held = np.flatnonzero(skin.held)
     places = [(o.obstacle, o.place(weights)) for o in obstacles]
     few = csr_array(weights)  # most of a pose's weights are zero
@@ -115,7 +117,7 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
     answers = np.clip(slid / SLID, LEAST, 1)
     for _ in range(ROUNDS):
         posed = (keys + added)[:, held].reshape(len(keys), -1)
-        look = partial(_look, rest[held], posed, places, skin.margin, few)
+        look = partial(_look, rest[held], posed, places, skin.margins, few)
         with ThreadPoolExecutor() as pool:
             seen = list(pool.map(partial(_depths, look), _chunks(left)))
         left, depth = (np.concatenate(part) for part in zip(*seen, strict=True))
@@ -138,7 +140,7 @@ def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], we
             at = (worst, np.arange(len(met)))
             share = own[worst, k] * answers[k, met] / scale[at] * (size[at] > 0)
             change[k, held[met]] = share[:, None] * push[at]
-        added += spread(change, skin)
+        added += spread(change, skin, steps)
     return added
 
 
@@ -153,17 +155,17 @@ def _depths(look: Look, rows: Array) -> tuple[Array, Array]:
 
 
 def _look(
-    rest: Array, keys: Array, places: list[tuple[Obstacle, Place]], margin: float, weights: csr_array, rows: Array
+    rest: Array, keys: Array, places: list[tuple[Obstacle, Place]], margins: Array, weights: csr_array, rows: Array
 ) -> tuple[Array, Array, Array]:
     """Those of the poses `rows` of weights (N,K) in which skin at rest (H,3) with keys (K,3 H) is in an obstacle:
     their numbers (M,), the pushes that move it out (M,H,3) and their lengths (M,H)."""
     points = rest + (weights[rows] @ keys).reshape(len(rows), -1, 3)
-    push, size = pushes(points, margin, [(o, (turn[rows], shift[rows])) for o, (turn, shift) in places])
+    push, size = pushes(points, margins, [(o, (turn[rows], shift[rows])) for o, (turn, shift) in places])
     own = size.any(1)
     return rows[own], push[own], size[own]
 
 
-def spread(wanted: Array, skin: Skin, steps: int = SPREAD) -> Array:
+def spread(wanted: Array, skin: Skin, steps: int) -> Array:
     """Smooth motions (K,S,3) that go at least as far as those wanted, in their direction, spread by steps of
     diffusion."""
     every, wanted = np.zeros_like(wanted), wanted[some := wanted.any((1, 2))]

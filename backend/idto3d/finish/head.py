@@ -11,7 +11,7 @@ from ..arrays import Array
 from ..headmodel import HeadModel, Material
 from ..mesh.surface import split_quads
 from ..mesh.texels import make_texels
-from .lashes import lash_opacity, lash_sheets
+from .lashes import lash_cards, lash_opacity
 from .mouth import has_mouth_map, mouth_map
 
 HIDDEN = ("iris", "lacrimal", "eye_blend", "eye_occlusion")
@@ -20,7 +20,7 @@ SEE_THROUGH = "lashes"
 HAIR, BEARD = "hair", "beard"
 """Materials; both are of the part hair."""
 PLAIN_SIZE = 64
-LASH_SIZE = 1024
+LASH_SIZE = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +82,9 @@ class Head:
 def shipped_faces(model: HeadModel) -> Array:
     """(T,) bool: the model's faces that a finished head has."""
     out = ~model.faces_of(*HIDDEN)
-    cards = np.flatnonzero(model.faces_of(SEE_THROUGH)) if SEE_THROUGH in model.part_names else np.zeros(0, int)
-    out[cards[~lash_sheets(model, cards)]] = False
+    if SEE_THROUGH in model.part_names:
+        out &= ~model.faces_of(SEE_THROUGH)
+        out[lash_cards(model)] = True
     return out
 
 

@@ -20,6 +20,7 @@ from ..headmodel.model import SKIN_PARTS
 from ..mesh.intersections import self_intersections
 from .arkit import ARKIT, TONGUE_OUT, in_head_model
 from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
+from .lids import SOCKET, find_lids
 from .mixtures import LOWER, draw, in_mirror, limited, together, with_shape
 from .obstacles import TEETH, Obstacle, eyeball_obstacle, teeth_obstacles
 from .tongue import at_rest, on_the_floor, opening, tongue_out
@@ -30,15 +31,21 @@ Group = Literal["expression", "arkit", "viseme"]
 HELD = "face"
 """The part that may not enter eyeballs and teeth; parts attached to it follow."""
 TURNS = 4  # in which skin at rest is moved out of obstacles, then out of itself
+INSIDE = -5e-5  # the same of the lids' insides: the less they move, the better the outsides hide them
+LID_TURNS = 2  # in which lids are brought together, then moved out of the balls, which opens them again
 ROOTS = 0.0015  # metres from the skin within which a film is attached to it
 Where = Literal["eye", "mouth"]
 NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle within which skin is a seed
 REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # geodesic metres from the seeds that are corrected
-MARGIN: dict[Where, float] = {"eye": 1e-4, "mouth": 7e-4}  # metres that skin keeps from the obstacle
+KEPT: dict[Where, float] = {"eye": 0.6, "mouth": 1.0}  # of its distance from the obstacle at rest that skin keeps
+MARGIN: dict[Where, tuple[float, float]] = {"eye": (1e-4, 9e-4), "mouth": (7e-4, 7e-4)}
+"""Metres that skin keeps at least, and need not keep more of: a lid's outside does not sink through its inside."""
+SPREAD: dict[Where, int] = {"eye": 24, "mouth": 8}  # edges over which corrections fade: a lid bulges as one
 MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # random mixtures, and as many mirrored
 TOGETHER: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
 """Shapes of which all pairs and triples are checked, at full strength and at some others."""
 WEAKEST, STRENGTHS = 0.2, 3
+BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
 SLIDES = "mouthLeft"
 """The shape that moves lips over teeth the furthest: it is added to all mixtures."""
 SEED = 52
@@ -70,9 +77,13 @@ def all_keys(model: HeadModel, neutral: Array, resting: Array, expressions: Mapp
     opened = made[names.index("jawOpen")].copy()
     jaws = _jaws(model, made, opened) * [name != TONGUE_OUT for name in names]
     made += jaws[:, None, None] * on_the_floor(model, neutral, lay)
-    for eye in find_eyeballs(model, neutral):
-        ball = eyeball_obstacle(model, neutral, eye, EYEBALLS[0])
-        _keep_clear(model, neutral, made, names, "eye", [ball])
+    balls = [eyeball_obstacle(model, neutral, eye, EYEBALLS[0]) for eye in find_eyeballs(model, neutral)]
+    blink = made[[names.index(n) for n in BLINKS]].sum(0)
+    closing = [[lids.closed_by(key, blink) for lids in find_lids(model, neutral)] for key in made]
+    for _ in range(LID_TURNS):
+        _close_lids(model, neutral, made, closing)
+        for ball in balls:
+            _keep_clear(model, neutral, made, names, "eye", [ball])
     teeth = teeth_obstacles(model, neutral, opened)
     if teeth:
         _keep_clear(model, neutral, made, names, "mouth", teeth)
@@ -124,10 +135,20 @@ def _keep_clear(
     weights = _poses([names[k] for k in active], where)
     moving = [Moving.of(o, neutral, keys[active]) for o in obstacles]
     follow = _Following(model, neutral, own)
-    added = clear_keys(neutral[own], keys[np.ix_(active, own)], skin, moving, weights)
+    added = clear_keys(neutral[own], keys[np.ix_(active, own)], skin, moving, weights, SPREAD[where])
     for k, change in zip(active, added, strict=True):
         keys[k][own] += change
         follow(keys[k], change)
+
+
+def _close_lids(model: HeadModel, neutral: Array, keys: Array, closing: list[list[bool]]) -> None:
+    """Change keys (K,P,3) of a head (P,3) in place so that lids meet in those that are closing (K) an eye."""
+    for n, lids in enumerate(find_lids(model, neutral)):
+        follow = _Following(model, neutral, lids.vertices)
+        for key in (key for key, closes in zip(keys, closing, strict=True) if closes[n]):
+            change = (lids.factors(key) - 1)[:, None] * key[lids.vertices]
+            key[lids.vertices] += change
+            follow(key, change)
 
 
 def _clear_rest(model: HeadModel, neutral: Array, skin: Skin, obstacles: list[Obstacle]) -> None:
@@ -172,10 +193,15 @@ def _skin_near(model: HeadModel, neutral: Array, obstacles: list[Obstacle], wher
     held = model.vertices_of(HELD)
     surface = np.concatenate([neutral[o.vertices] for o in obstacles])
     candidates = np.flatnonzero(held)
-    distance, _ = cKDTree(surface).query(neutral[candidates], distance_upper_bound=NEAR[where])
-    seeds = candidates[np.isfinite(distance)]
+    distance = np.full(len(neutral), np.inf)
+    distance[candidates], _ = cKDTree(surface).query(neutral[candidates])
+    seeds = candidates[distance[candidates] < NEAR[where]]
+    margins = np.where(model.vertices_of(SOCKET), INSIDE, np.clip(KEPT[where] * distance, *MARGIN[where]))
     hanging = model.triangles[~model.faces_of(TEETH, *EYEBALLS, *FILMS)[model.triangle_quad]]
-    return near_skin(neutral, hanging, seeds, held, REACH[where], MARGIN[where])
+    # What moves a lid's outside far out of a ball must not take its inside along, which would come out in front.
+    inside = model.vertices_of(SOCKET)[hanging].sum(1)
+    hanging = hanging[(inside == 0) | (inside == 3)]
+    return near_skin(neutral, hanging, seeds, held, REACH[where], margins)
 
 
 class _Following:

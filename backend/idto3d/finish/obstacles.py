@@ -44,20 +44,20 @@ class Obstacle:
     deep: float
 
 
-def pushes(points: Array, margin: float, placed: Sequence[tuple[Obstacle, Place]]) -> tuple[Array, Array]:
-    """The longest of the displacements (N,S,3) that move points (N,S,3) of N poses to `margin` off the surfaces of
+def pushes(points: Array, margins: Array, placed: Sequence[tuple[Obstacle, Place]]) -> tuple[Array, Array]:
+    """The longest of the displacements (N,S,3) that move points (N,S,3) of N poses to margins (S,) off the surfaces of
     obstacles at their places, zero outside of them, and their lengths (N,S), zero below ENOUGH."""
     push, size = np.zeros(points.shape), np.zeros(points.shape[:2])
     for o, (turn, shift) in placed:
         back = np.ascontiguousarray(np.linalg.inv(turn))
-        _push(points, turn, back, shift, o.centre, o.front, o.low, o.step, o.upright, o.deep, margin, push, size)
+        _push(points, turn, back, shift, o.centre, o.front, o.low, o.step, o.upright, o.deep, margins, push, size)
     size[size < ENOUGH] = 0.0
     return push, size
 
 
 @numba.njit(cache=True, nogil=True)
-def _push(points, turn, back, shift, centre, front, low, step, upright, deep, margin, push, size):  # type: ignore[no-untyped-def]
-    beyond = front.max() + margin
+def _push(points, turn, back, shift, centre, front, low, step, upright, deep, margins, push, size):  # type: ignore[no-untyped-def]
+    beyond = front.max() + margins.max()
     top = low[1] + step[1] * (front.shape[1] - 1)
     for n in range(points.shape[0]):
         for s in range(points.shape[1]):
@@ -85,7 +85,7 @@ def _push(points, turn, back, shift, centre, front, low, step, upright, deep, ma
                 continue
             near = (1 - v) * front[a, b] + v * front[a, b + 1]
             far = (1 - v) * front[a + 1, b] + v * front[a + 1, b + 1]
-            depth = (1 - u) * near + u * far + margin - distance
+            depth = (1 - u) * near + u * far + margins[s] - distance
             if 0 < depth < deep:
                 d0 = depth * (turn[n, 0, 0] * x + turn[n, 0, 1] * y + turn[n, 0, 2] * z)
                 d1 = depth * (turn[n, 1, 0] * x + turn[n, 1, 1] * y + turn[n, 1, 2] * z)

@@ -15,6 +15,7 @@ from ..arrays import Array
 from ..errors import UserError
 from ..headmodel import HeadModel, Material
 from ..headmodel.model import LANDMARKS
+from .lash_curl import curl_lashes
 
 _SCALE = 0.01  # the kit is in centimetres
 _TWINS = {311: 81}  # a landmark on the lip that the places lack, and the one on the other side
@@ -106,7 +107,7 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
         triangle, barycentric, trust = _landmarks(neutral, quads, part, dict(places))
         for lost, twin in _TWINS.items():
             triangle[lost], barycentric[lost], trust[lost] = mirror[triangle[twin]], barycentric[twin], trust[twin]
-        return HeadModel(
+        model = HeadModel(
             neutral=neutral.astype(np.float32),
             quads=quads,
             uv=_side_by_side(kit, quads, quads_uv, part),
@@ -125,6 +126,7 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
             expression_names=tuple(names[n] for n in kept),
             materials=MATERIALS,
         )
+        return curl_lashes(model)
 
 
 def symmetric(expression: Array, names: list[str], mirror: Array) -> Array:
