@@ -17,6 +17,7 @@ from idto3d.evidence.eyes import (
     open_eyes,
     paint_eyes,
     unmirrored,
+    with_pupils,
 )
 from idto3d.evidence.gather import material_texels
 from idto3d.fit.camera import PhotoCamera
@@ -125,8 +126,8 @@ def test_each_eye_counts_by_its_own_pixels(model: HeadModel) -> None:
     face, _, _ = eyes(model)
     rings = [list(ring) for _, ring in IRIS]
     shown = replace(
-        face, landmarks=face.landmarks.copy(), to_picture=np.diag([8.0, 8.0, 1.0])[:2]
-    )  # irises of 3 pixels
+        face, landmarks=face.landmarks.copy(), to_picture=np.diag([1.5, 1.5, 1.0])[:2]
+    )  # irises of 16 pixels
     shown.landmarks[rings[0]] = CENTRES[0] + 0.2 * (face.landmarks[rings[0]] - CENTRES[0])
     near, far = (open_eyes(shown)[tuple(c.astype(int)[::-1])] for c in (CENTRES[1], CENTRES[0]))
     assert near > 0.95 and far == 0
@@ -178,7 +179,8 @@ def test_a_ball_is_painted_by_the_distance_from_its_pole(model: HeadModel) -> No
     material = next(m for m in model.materials if m.name == "eyes")
     texels = material_texels(model, material, 256)
     look = EyeLook(0.0055, np.tile(BLUE, (BINS, 1)), WHITE)
-    colour = paint_eyes(model, texels, look)
+    painted = texels.spread(paint_eyes(model, texels, look).astype(np.float32))
+    colour = texels.of_image(with_pupils(painted, model, texels, look.radius))
     points = texels.at(model.neutral)
     for centre, _ in IRIS:
         pole = model.landmark_barycentric[centre] @ model.neutral[model.landmark_triangle[centre]]

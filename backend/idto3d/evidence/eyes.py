@@ -4,7 +4,7 @@
 Between the lids the photograph's own pixels are used, without highlights; the hidden rest is painted to match.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -24,13 +24,17 @@ from ..ramps import ramp
 from .blend import lay_over
 
 RADIUS_LIMITS = (0.0052, 0.0066)  # metres, of an iris
-PUPIL = 0.36  # of the iris
+PUPIL, BLACK = 0.36, 0.006  # of the iris; linear
 BINS = 12
 PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
 PLAIN_SCLERA = (0.46, 0.41, 0.38)
+CORNERS, PINK = (
+    (1.3, 3.2),
+    np.array([0.18, 0.34, 0.36]),
+)  # iris radii from its centre where the white turns darker, redder
 LID_SHADOW = (0.4, 0.0042)  # of the upper lid, which overhangs: depth, and how far it reaches, metres
 LASHES = 0.12  # iris radii by which lashes reach into the opening
-SMALLEST, ENOUGH_RADIUS = 1.4, 3.0  # iris radius in the photo's pixels at which it begins to count, and counts fully
+SMALLEST, ENOUGH_RADIUS = 5.0, 14.0  # iris radius in the photo's pixels at which it begins to count, and counts fully
 CLOSED, OPEN = 0.5, 1.0  # opening in iris radii below which lids and lashes are seen, and from which only the eye is
 GLARE = 0.55  # linear: brighter pixels of an eye are reflections
 MIRRORS = (1.6, 2.6)  # times the iris's median lightness: reflections of a lamp or a window
@@ -125,8 +129,8 @@ def _without_highlights(ring: Array, light: Array) -> Array:
 
 
 def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
-    """(N,3) linear albedo of the eye map's texels: pupil, iris, its dark rim and the white, by geodesic distance from
-    the iris's centre, darkened under the upper lid, which shades the ball."""
+    """(N,3) linear albedo of the eye map's texels: iris, its dark rim and the white, by geodesic distance from the
+    iris's centre, darkened under the upper lid, which shades the ball."""
     points = texels.at(model.neutral)
     out = np.zeros((len(points), 3))
     lids = model.neutral[model.vertices_of("face")]
@@ -139,6 +143,28 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
     shadow = texels.at(dimmed)
     rng = np.random.default_rng(0)
     streaks = np.interp(np.linspace(0, 1, 720), np.linspace(0, 1, 90), rng.normal(1, 0.16, 90))
+    for side, away, up in _irises(model, points, look.radius):
+        fibre = streaks[((up / (2 * np.pi) + 0.5) * 719).astype(int)]
+        at = np.clip((away - PUPIL) / (1 - PUPIL), 0, 1) * (BINS - 1)
+        iris = np.stack([np.interp(at, np.arange(BINS), look.profile[:, c]) for c in range(3)], 1) * fibre[:, None]
+        iris *= (1 - 0.45 * np.clip((away - 0.86) / 0.14, 0, 1))[:, None]
+        white = look.sclera * (1 - ramp(away, *CORNERS)[:, None] * np.array(PINK))
+        edge = np.clip((away - 0.97) / 0.1, 0, 1)[:, None]
+        out[side] = (1 - edge) * iris + edge * white
+    return out * shadow
+
+
+def with_pupils(albedo: Array, model: HeadModel, texels: Texels, radius: float) -> Array:
+    """Linear albedo of eyes (S,S,3) with pupils in irises of a radius in metres: photographs show lamps there."""
+    points, dark = texels.at(model.neutral), np.zeros(len(texels.index), np.float32)
+    for side, away, _ in _irises(model, points, radius):
+        dark[side] = 1 - np.clip((away - (PUPIL - 0.04)) / 0.06, 0, 1)
+    return albedo + texels.image(dark)[..., None] * (BLACK - albedo)
+
+
+def _irises(model: HeadModel, points: Array, radius: float) -> Iterator[tuple[Array, Array, Array]]:
+    """Of each eye which of points (N,3) are on it (N,), their geodesic distance from its iris's centre, in irises of a
+    radius in metres, and their angle about it (M,)."""
     for centre, _ in IRIS:
         if model.landmark_trust[centre] <= 0:
             continue
@@ -149,20 +175,10 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
             continue
         ball = (p.max(0) + p.min(0)) / 2
         axis = pole - ball
-        radius = float(np.linalg.norm(axis))
+        reach = float(np.linalg.norm(axis))
         unit = (p - ball) / np.linalg.norm(p - ball, axis=1, keepdims=True)
-        away = np.arccos(np.clip(unit @ (axis / radius), -1, 1)) * radius / look.radius
-        up = np.arctan2(unit[:, 1], unit[:, 0] * np.sign(pole[0]))
-        fibre = streaks[((up / (2 * np.pi) + 0.5) * 719).astype(int)]
-        at = np.clip((away - PUPIL) / (1 - PUPIL), 0, 1) * (BINS - 1)
-        iris = np.stack([np.interp(at, np.arange(BINS), look.profile[:, c]) for c in range(3)], 1) * fibre[:, None]
-        iris *= (1 - 0.45 * np.clip((away - 0.86) / 0.14, 0, 1))[:, None]
-        pink = np.clip((away - 1.3) / 2.5, 0, 1)[:, None]
-        white = look.sclera * (1 - pink * [0.06, 0.2, 0.22])
-        edge = np.clip((away - 0.97) / 0.1, 0, 1)[:, None]
-        pupil = np.clip((away - (PUPIL - 0.04)) / 0.06, 0, 1)[:, None]
-        out[side] = (1 - edge) * (pupil * iris + (1 - pupil) * 0.006) + edge * white
-    return out * shadow
+        away = np.arccos(np.clip(unit @ (axis / reach), -1, 1)) * reach / radius
+        yield side, away, np.arctan2(unit[:, 1], unit[:, 0] * np.sign(pole[0]))
 
 
 def open_eyes(face: Face) -> Array:

@@ -22,7 +22,7 @@ from .chroma import quiet
 from .complexion import detail_of, lips_at, lips_colour, texel_length, unseen_skin
 from .crease_mask import crease_mask
 from .delight import Shaded, shaded, without_light
-from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes
+from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes, with_pupils
 from .glasses import directions, frame_zones
 from .gloss import dulled, gloss_of, shine_of
 from .hair_colour import HairColour, hair_on_skin
@@ -171,6 +171,7 @@ def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: 
     look = measure_eyes(in_colour(views.faces, shown))
     painted = at.spread(paint_eyes(views.model, at, look).astype(np.float32))
     albedo = lay_photo_on_eyes(painted, at, views.faces, views.whole, views.weights, look.sclera)
+    albedo = with_pupils(albedo, views.model, at, look.radius)
     plain = np.broadcast_to(np.array([material.roughness, material.specular], np.float32), (*albedo.shape[:2], 2))
     return np.concatenate([at.padded(linear_to_srgb(albedo)), plain], 2)
 

@@ -100,9 +100,7 @@ def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
     return moved
 
 
-def clear_keys(
-    rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], weights: Array, steps: int
-) -> Array:
+def clear_keys(rest: Array, keys: Array, skin: Skin, obstacles: list[Moving], weights: Array, steps: int) -> Array:
     """(K,S,3) correction of keys (K,S,3) on skin at rest (S,3) that keeps it out of obstacles in poses of weights
     (N,K); steps: of diffusion over edges, which spread it."""
     held = np.flatnonzero(skin.held)

@@ -26,7 +26,7 @@ SMOOTH = np.array([1, 2, 1]) / 4
 
 @dataclass(frozen=True, eq=False)
 class Lids:
-    """One eye's, of a head at rest. vertices (N,) of the head model and where they are (N,3); place (N,): of the nearest
+    """One eye's, of a head at rest. vertices (N,) of the head model and their points (N,3); place (N,): the nearest
     point of the upper rim; upper (N,) 0..1: how far they move with that lid; edge (N,): the column of those that may be
     at an edge, -1 of others; apart (COLUMNS,): metres between the rims."""
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Upper lashes that curve up. The kit's point straight ahead, so that from the front they hide the eye's white and leave
-the lid bare; in photographs they darken the lid for some millimetres above its rim."""
+"""Upper lashes that curve up. The kit's point straight ahead: from the front they hide the eye's white and leave the
+lid bare. In photographs they darken the lid for some millimetres above its rim."""
 
 from dataclasses import replace
 
