@@ -11,6 +11,7 @@ import numpy as np
 from .arrays import Array
 from .bundle import SKIN
 from .distill.scene import HAIR, Scene, make_scene, with_hair, with_hair_mesh
+from .evidence.cavities import sky
 from .evidence.close_up import enlarged
 from .evidence.gather import Evidence, HairOver, gather_evidence
 from .evidence.relight import relit
@@ -55,6 +56,7 @@ def find(model: HeadModel, faces: Sequence[Face], began: Began) -> Found:
     """Fit the head and carve the hair. Raises UserError E_FIT_...."""
     with ThreadPoolExecutor(1) as beside:
         beside.submit(draw_shared, model)
+        beside.submit(sky, model)
         began("fitting the head")
         fitted = fit_subject(model, faces)
         began("carving the hair")

@@ -18,6 +18,7 @@ from ..photos.faces import Face, in_colour
 from ..ramps import ramp
 from .beards import beard_of, beyond, hairs_of, jaw_of
 from .blend import lay_over
+from .cavities import darkened, light_in
 from .chroma import quiet
 from .complexion import detail_of, lips_at, lips_colour, texel_length, unseen_skin
 from .crease_mask import crease_mask
@@ -132,9 +133,10 @@ def gather_evidence(
             under = (under + cover[:, None] * (strand - under)).astype(np.float32)
         shown = np.max([w for _, w in (*own.own, *own.lent)], 0)
         albedo = even_lids(model, at, _joined(own, weights, at.spread(under)), shown)
-        albedo = draw_lashes(model, at, albedo, lashes)
+        light = light_in(model, at)
+        albedo = darkened(draw_lashes(model, at, albedo, lashes), at.image(light, fill=1.0))
         gloss = gloss_of(model, at, (material.roughness, material.specular), lips, shine)
-        gloss = dulled(gloss, at.of_image(albedo), tone, lips)
+        gloss = dulled(gloss, at.of_image(albedo), tone, lips) * np.stack([np.ones_like(light), light], 1)
         return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
 
     with ThreadPoolExecutor() as pool:  # a thread a map: NumPy and OpenCV release the interpreter's lock

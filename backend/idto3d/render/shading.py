@@ -64,7 +64,12 @@ def coat_albedo(cos_eye: Tensor, roughness: Tensor, specular: Tensor) -> Tensor:
     tail = torch.minimum(peak * peak, torch.exp2(-9.28 * cos_eye)) * peak + 0.0425 - 0.0275 * roughness
     scale = -1.04 * tail + 1.04 - 0.572 * roughness
     offset = 1.04 * tail - 0.04 + 0.022 * roughness
-    return (specular * scale + offset).clamp(0.0, 1.0)
+    return (specular * scale + _grazing(specular) * offset).clamp(0.0, 1.0)
+
+
+def _grazing(specular: Tensor) -> Tensor:
+    """Reflectance at grazing angles: less than 2 % head-on is no substance's, but stands for shadow (Karis 2014)."""
+    return (50.0 * specular).clamp(max=1.0)
 
 
 def _point(
@@ -88,7 +93,9 @@ def _point(
     visibility = 0.5 / (
         cos_light * (cos_eye**2 * (1.0 - a2) + a2).sqrt() + cos_eye * (cos_light**2 * (1.0 - a2) + a2).sqrt()
     )
-    fresnel = specular + (1.0 - specular) * (1.0 - _dot(to_eye, half).clamp(0.0, 1.0)) ** 5
+    fresnel = (
+        specular + (_grazing(specular) - specular).clamp_min(0.0) * (1.0 - _dot(to_eye, half).clamp(0.0, 1.0)) ** 5
+    )
     # A white diffuse surface has radiance irradiance/pi; the light is given in those units.
     return light.intensity.to(base) / squared * cos_light * (base + math.pi * distribution * visibility * fresnel)
 
