@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..fit.camera import PhotoCamera
+from ..fit.light import spiral
 from ..fit.visibility import draw_depth, front_at
 from ..headmodel import HeadModel
 from ..headmodel.follow import FILMS
@@ -51,7 +52,7 @@ def _sky(model: HeadModel, points: Array, skin: Array) -> Array:
     normals = vertex_normals(points, model.triangles_of(*SKIN_PARTS))[skin]
     seen, whole = np.zeros(skin.sum()), np.full(skin.sum(), 1e-9)
     middle = (points.max(0) + points.min(0)) / 2
-    for direction in _directions():
+    for direction in spiral(DIRECTIONS):
         right = np.cross([0.0, 1.0, 0.0], direction)
         right /= np.linalg.norm(right)
         rotation = np.stack([right, np.cross(direction, right), direction])
@@ -62,11 +63,3 @@ def _sky(model: HeadModel, points: Array, skin: Array) -> Array:
         front = front_at(draw_depth(camera, points, solid, SIZE).height, pixel)
         seen += facing * (height > front - BEHIND)
     return seen / whole
-
-
-def _directions() -> Array:
-    """(DIRECTIONS,3) spread evenly over the sphere (Fibonacci's spiral)."""
-    height = 1 - (2 * np.arange(DIRECTIONS) + 1) / DIRECTIONS
-    turn = np.pi * (3 - 5**0.5) * np.arange(DIRECTIONS)
-    wide = np.sqrt(1 - height**2)
-    return np.stack([wide * np.cos(turn), height, wide * np.sin(turn)], 1)

@@ -28,10 +28,8 @@ PUPIL, BLACK = 0.36, 0.006  # of the iris; linear
 BINS = 12
 PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
 PLAIN_SCLERA = (0.46, 0.41, 0.38)
-CORNERS, PINK = (
-    (1.3, 3.2),
-    np.array([0.18, 0.34, 0.36]),
-)  # iris radii from its centre where the white turns darker, redder
+CORNERS = (1.3, 3.2)  # iris radii from its centre over which the white turns to the corners' colour
+PINK = np.array([0.18, 0.34, 0.36])  # shares that they lack of it
 LID_SHADOW = (0.4, 0.0042)  # of the upper lid, which overhangs: depth, and how far it reaches, metres
 LASHES = 0.12  # iris radii by which lashes reach into the opening
 SMALLEST, ENOUGH_RADIUS = 5.0, 14.0  # iris radius in the photo's pixels at which it begins to count, and counts fully
@@ -148,7 +146,7 @@ def paint_eyes(model: HeadModel, texels: Texels, look: EyeLook) -> Array:
         at = np.clip((away - PUPIL) / (1 - PUPIL), 0, 1) * (BINS - 1)
         iris = np.stack([np.interp(at, np.arange(BINS), look.profile[:, c]) for c in range(3)], 1) * fibre[:, None]
         iris *= (1 - 0.45 * np.clip((away - 0.86) / 0.14, 0, 1))[:, None]
-        white = look.sclera * (1 - ramp(away, *CORNERS)[:, None] * np.array(PINK))
+        white = look.sclera * (1 - ramp(away, *CORNERS)[:, None] * PINK)
         edge = np.clip((away - 0.97) / 0.1, 0, 1)[:, None]
         out[side] = (1 - edge) * iris + edge * white
     return out * shadow

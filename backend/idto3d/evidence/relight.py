@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import nnls
 
 from ..arrays import Array
-from ..fit.light import harmonics
+from ..fit.light import harmonics, spiral
 from ..fit.projection import sample, seen_weights
 from ..fit.subject import Fitted
 from ..headmodel import HeadModel
@@ -104,9 +104,5 @@ def _level(even: Array, colour: Array, weight: Array) -> float:
 
 
 def _lobes() -> Array:
-    """(9,LOBES) coefficients of lobes in directions spread evenly (Fibonacci's spiral)."""
-    height = 1 - (2 * np.arange(LOBES) + 1) / LOBES
-    turn = np.pi * (3 - 5**0.5) * np.arange(LOBES)
-    wide = np.sqrt(1 - height**2)
-    around = np.stack([wide * np.cos(turn), height, wide * np.sin(turn)], 1)
-    return np.stack([lobe(torch.from_numpy(d), *SHARPEST).numpy() for d in around], 1)
+    """(9,LOBES) coefficients of lobes in directions spread evenly."""
+    return np.stack([lobe(torch.from_numpy(d), *SHARPEST).numpy() for d in spiral(LOBES)], 1)

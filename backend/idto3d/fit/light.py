@@ -69,3 +69,11 @@ def shading(light: Array, normals: Array) -> Array:
     """Irradiance over pi (N,3) of normals (N,3) under light (9,3), kept away from zero."""
     mean = 0.28209479 * light[0]
     return np.maximum(harmonics(normals) @ light, FLOOR * np.maximum(mean, 1e-3))
+
+
+def spiral(count: int) -> Array:
+    """(count,3) directions spread evenly over the sphere (Fibonacci's spiral)."""
+    height = 1 - (2 * np.arange(count) + 1) / count
+    turn = np.pi * (3 - 5**0.5) * np.arange(count)
+    wide = np.sqrt(1 - height**2)
+    return np.stack([wide * np.cos(turn), height, wide * np.sin(turn)], 1)
