@@ -31,7 +31,6 @@ Group = Literal["expression", "arkit", "viseme"]
 HELD = "face"
 """The part that may not enter eyeballs and teeth; parts attached to it follow."""
 TURNS = 4  # in which skin at rest is moved out of obstacles, then out of itself
-INSIDE = -5e-5  # the same of the lids' insides: the less they move, the better the outsides hide them
 LID_TURNS = 2  # in which lids are brought together, then moved out of the balls, which opens them again
 ROOTS = 0.0015  # metres from the skin within which a film is attached to it
 Where = Literal["eye", "mouth"]
@@ -40,6 +39,7 @@ REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # geodesic metres fro
 KEPT: dict[Where, float] = {"eye": 0.6, "mouth": 1.0}  # of its distance from the obstacle at rest that skin keeps
 MARGIN: dict[Where, tuple[float, float]] = {"eye": (1e-4, 9e-4), "mouth": (7e-4, 7e-4)}
 """Metres that skin keeps at least, and need not keep more of: a lid's outside does not sink through its inside."""
+INSIDE = -5e-5  # metres that lids' insides keep: the less these move, the better the outsides hide them
 SPREAD: dict[Where, int] = {"eye": 24, "mouth": 8}  # edges over which corrections fade: a lid bulges as one
 MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # random mixtures, and as many mirrored
 TOGETHER: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
