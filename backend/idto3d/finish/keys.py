@@ -39,7 +39,6 @@ REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # geodesic metres fro
 KEPT: dict[Where, float] = {"eye": 0.6, "mouth": 1.0}  # of its distance from the obstacle at rest that skin keeps
 MARGIN: dict[Where, tuple[float, float]] = {"eye": (1e-4, 9e-4), "mouth": (7e-4, 7e-4)}
 """Metres that skin keeps at least, and need not keep more of: a lid's outside does not sink through its inside."""
-INSIDE = -5e-5  # metres that lids' insides keep: the less these move, the better the outsides hide them
 SPREAD: dict[Where, int] = {"eye": 24, "mouth": 8}  # edges over which corrections fade: a lid bulges as one
 MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # random mixtures, and as many mirrored
 TOGETHER: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
@@ -196,7 +195,7 @@ def _skin_near(model: HeadModel, neutral: Array, obstacles: list[Obstacle], wher
     distance = np.full(len(neutral), np.inf)
     distance[candidates], _ = cKDTree(surface).query(neutral[candidates])
     seeds = candidates[distance[candidates] < NEAR[where]]
-    margins = np.where(model.vertices_of(SOCKET), INSIDE, np.clip(KEPT[where] * distance, *MARGIN[where]))
+    margins = np.clip(KEPT[where] * distance, *MARGIN[where])
     hanging = model.triangles[~model.faces_of(TEETH, *EYEBALLS, *FILMS)[model.triangle_quad]]
     # What moves a lid's outside far out of a ball must not take its inside along, which would come out in front.
     inside = model.vertices_of(SOCKET)[hanging].sum(1)
