@@ -11,6 +11,7 @@ from idto3d.evaluate.keys import measure_keys
 from idto3d.finish.arkit import ARKIT, in_head_model, other_side
 from idto3d.finish.clear import Moving, clear_keys, near_skin
 from idto3d.finish.keys import Keys, all_keys, arkit_shapes, group_of
+from idto3d.finish.lids import find_lids
 from idto3d.finish.mixtures import AT_MOST_ONE, draw, in_mirror, limited, together
 from idto3d.finish.obstacles import RESTING, Obstacle, eyeball_obstacle, pushes
 from idto3d.finish.tongue import MOUTH
@@ -114,6 +115,15 @@ def test_lids_meet_in_wide_and_in_narrow_eyes(starter: HeadModel, seed: int) -> 
         seen = raster.tri_id[raster.tri_id >= 0].numpy()
         assert len(seen) > 0.5 * size**2
         assert (part[shown][seen] == eyes).sum() * (metres / size) ** 2 < 2e-6
+
+
+def test_only_keys_that_blink_are_to_close_an_eye(starter: HeadModel, neutral: Array) -> None:
+    shapes = dict(zip(ARKIT, arkit_shapes(starter, neutral, np.zeros(len(starter.expression_names))), strict=True))
+    blink = shapes["eyeBlinkLeft"] + shapes["eyeBlinkRight"]
+    both = find_lids(starter, neutral)
+    closed = {name for name, key in shapes.items() if any(lids.closed_by(key, blink) for lids in both)}
+    assert closed == {"eyeBlinkLeft", "eyeBlinkRight"} and all(lids.closed_by(blink, blink) for lids in both)
+    assert [lids.closed_by(shapes["eyeBlinkRight"], blink) for lids in both] == [True, False]
 
 
 def test_eyes_turn_about_their_centres(starter: HeadModel, neutral: Array) -> None:

@@ -22,7 +22,7 @@ from .arkit import ARKIT, TONGUE_OUT, in_head_model
 from .clear import ALONE, MOVES, Moving, Skin, clear_keys, clear_rest, near_skin
 from .lids import SOCKET, find_lids
 from .mixtures import LOWER, draw, in_mirror, limited, together, with_shape
-from .obstacles import TEETH, Obstacle, eyeball_obstacle, teeth_obstacles
+from .obstacles import RESTING, TEETH, Obstacle, eyeball_obstacle, pushes, teeth_obstacles
 from .tongue import at_rest, on_the_floor, opening, tongue_out
 from .visemes import VISEMES
 
@@ -195,11 +195,12 @@ def _skin_near(model: HeadModel, neutral: Array, obstacles: list[Obstacle], wher
     distance = np.full(len(neutral), np.inf)
     distance[candidates], _ = cKDTree(surface).query(neutral[candidates])
     seeds = candidates[distance[candidates] < NEAR[where]]
-    margins = np.clip(KEPT[where] * distance, *MARGIN[where])
+    _, inside = pushes(neutral[None], np.zeros(len(neutral)), [(o, RESTING) for o in obstacles])
+    margins = np.clip(KEPT[where] * np.where(inside[0] > 0, 0.0, distance), *MARGIN[where])
     hanging = model.triangles[~model.faces_of(TEETH, *EYEBALLS, *FILMS)[model.triangle_quad]]
     # What moves a lid's outside far out of a ball must not take its inside along, which would come out in front.
-    inside = model.vertices_of(SOCKET)[hanging].sum(1)
-    hanging = hanging[(inside == 0) | (inside == 3)]
+    corners = model.vertices_of(SOCKET)[hanging].sum(1)
+    hanging = hanging[(corners == 0) | (corners == 3)]
     return near_skin(neutral, hanging, seeds, held, REACH[where], margins)
 
 
