@@ -88,10 +88,10 @@ def near_skin(points: Array, triangles: Array, seeds: Array, held: Array, reach:
 
 
 def clear_rest(rest: Array, skin: Skin, obstacles: list[Obstacle]) -> Array:
-    """(S,3) displacement that moves skin at rest (S,3) out of obstacles at rest, by the least of its margins."""
-    moved, least = np.zeros_like(rest), np.full(len(skin.margins), skin.margins.min(initial=np.inf))
+    """(S,3) displacement that moves skin at rest (S,3) out of obstacles at rest."""
+    moved = np.zeros_like(rest)
     for _ in range(ROUNDS):
-        push, size = pushes((rest + moved)[skin.held][None], least, [(o, RESTING) for o in obstacles])
+        push, size = pushes((rest + moved)[skin.held][None], skin.margins, [(o, RESTING) for o in obstacles])
         if not size.any():
             break
         change = np.zeros_like(rest)

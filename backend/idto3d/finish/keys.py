@@ -36,7 +36,7 @@ ROOTS = 0.0015  # metres from the skin within which a film is attached to it
 Where = Literal["eye", "mouth"]
 NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle within which skin is a seed
 REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # geodesic metres from the seeds that are corrected
-KEPT: dict[Where, float] = {"eye": 0.6, "mouth": 1.0}  # of its distance from the obstacle at rest that skin keeps
+KEPT: dict[Where, float] = {"eye": 0.6, "mouth": 1.0}  # of its clearance at rest that skin keeps
 MARGIN: dict[Where, tuple[float, float]] = {"eye": (1e-4, 9e-4), "mouth": (7e-4, 7e-4)}
 """Metres that skin keeps at least, and need not keep more of: a lid's outside does not sink through its inside."""
 SPREAD: dict[Where, int] = {"eye": 24, "mouth": 8}  # edges over which corrections fade: a lid bulges as one
@@ -192,11 +192,11 @@ def _skin_near(model: HeadModel, neutral: Array, obstacles: list[Obstacle], wher
     held = model.vertices_of(HELD)
     surface = np.concatenate([neutral[o.vertices] for o in obstacles])
     candidates = np.flatnonzero(held)
-    distance = np.full(len(neutral), np.inf)
-    distance[candidates], _ = cKDTree(surface).query(neutral[candidates])
-    seeds = candidates[distance[candidates] < NEAR[where]]
-    _, inside = pushes(neutral[None], np.zeros(len(neutral)), [(o, RESTING) for o in obstacles])
-    margins = np.clip(KEPT[where] * np.where(inside[0] > 0, 0.0, distance), *MARGIN[where])
+    distance, _ = cKDTree(surface).query(neutral[candidates], distance_upper_bound=NEAR[where])
+    seeds = candidates[np.isfinite(distance)]
+    least, most = MARGIN[where]
+    _, missing = pushes(neutral[None], np.full(len(neutral), most / KEPT[where]), [(o, RESTING) for o in obstacles])
+    margins = np.maximum(most - KEPT[where] * missing[0], least)
     hanging = model.triangles[~model.faces_of(TEETH, *EYEBALLS, *FILMS)[model.triangle_quad]]
     # What moves a lid's outside far out of a ball must not take its inside along, which would come out in front.
     corners = model.vertices_of(SOCKET)[hanging].sum(1)
