@@ -37,7 +37,7 @@ Where = Literal["eye", "mouth"]
 NEAR: dict[Where, float] = {"eye": 0.003, "mouth": 0.004}  # metres from an obstacle within which skin is a seed
 REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # geodesic metres from the seeds that are corrected
 KEPT: dict[Where, float] = {"eye": 0.6, "mouth": 1.0}  # of its clearance at rest that skin keeps
-MARGIN: dict[Where, tuple[float, float]] = {"eye": (1e-4, 9e-4), "mouth": (7e-4, 7e-4)}
+MARGIN: dict[Where, tuple[float, float]] = {"eye": (2e-4, 9e-4), "mouth": (7e-4, 7e-4)}
 """Metres that skin keeps at least, and need not keep more of: a lid's outside does not sink through its inside."""
 SPREAD: dict[Where, int] = {"eye": 24, "mouth": 8}  # edges over which corrections fade: a lid bulges as one
 MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # random mixtures, and as many mirrored
