@@ -20,8 +20,8 @@ from ..ramps import ramp
 DIRECTIONS = 64
 SIZE, ACROSS, AWAY = 320, 0.4, 3.0  # pixels; metres that they show, and from how far
 BEHIND = 0.0015  # metres behind the frontmost surface from which on a point is hidden
-OPEN = (0.03, 0.3)  # share of the sky from which nothing, and enough, of the light gets in
-DEEPEST = (0.16, 0.09, 0.08)  # of the albedo, linear: what little light there is has gone through skin
+OPEN = (0.02, 0.22)  # share of the sky from which nothing, and enough, of the light gets in
+DEEPEST = (0.28, 0.17, 0.15)  # of the albedo, linear: what little light there is has gone through skin
 MOUTH_OPEN = {"jawOpen": 1.0}
 
 
