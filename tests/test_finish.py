@@ -10,6 +10,7 @@ from idto3d.arrays import Array
 from idto3d.bundle import to_blender_frame
 from idto3d.finish import HairPiece, Head, assemble
 from idto3d.finish.head import HAIR, HIDDEN, LASH_SIZE, PLAIN_SIZE, plain_map, shipped_faces
+from idto3d.finish.lashes import lash_cards
 from idto3d.finish.to_bundle import head_arrays
 from idto3d.headmodel import HeadModel, Material
 
@@ -130,6 +131,11 @@ def test_lashes_are_thick_at_the_lid_and_thin_at_the_tip(model: HeadModel) -> No
     if own is model:
         return
     assert set(head.alpha) == {"lashes"}
+
+
+def test_a_model_without_lashes_has_no_cards(tiny: HeadModel) -> None:
+    named = replace(tiny, part_names=(*tiny.part_names, "lashes"))
+    assert not len(lash_cards(named)) and shipped_faces(named).any()
 
 
 def test_lash_cards_of_the_shipped_head(starter: HeadModel) -> None:

@@ -63,7 +63,7 @@ def lash_cards(model: HeadModel) -> Array:
     for sheet in sheets_of(model):
         if sum((s.left, s.lower) == (sheet.left, sheet.lower) for s in kept) < SHEETS[sheet.lower]:
             kept.append(sheet)
-    return np.concatenate([sheet.quads for sheet in kept])
+    return np.concatenate([np.zeros(0, np.int64), *(sheet.quads for sheet in kept)])
 
 
 def lash_opacity(model: HeadModel, texels: Texels) -> Array:
