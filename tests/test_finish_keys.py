@@ -71,9 +71,8 @@ def test_sides_are_mirror_images(starter: HeadModel, neutral: Array) -> None:
 def test_keys_that_give_way_to_teeth_stay_mirror_images(starter: HeadModel, keys: Keys) -> None:
     for name in ARKIT:
         twin = keys.offsets[other_side(name)][starter.mirror] * FLIP
-        assert np.abs(twin - keys.offsets[name]).max() < 6e-4, (
-            name
-        )  # lids meet by their vertices, which are not quite in mirrored places
+        # lids meet by their vertices, which are not quite in mirrored places
+        assert np.abs(twin - keys.offsets[name]).max() < 6e-4, name
 
 
 def test_a_viseme_is_its_sum(keys: Keys) -> None:

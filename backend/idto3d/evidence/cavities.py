@@ -32,7 +32,8 @@ def light_in(model: HeadModel, at: Texels) -> Array:
 
 def darkened(albedo: Array, light: Array) -> Array:
     """Linear albedo (S,S,3) where there is little light (S,S)."""
-    return albedo * (light + (1 - light) * np.array(DEEPEST, np.float32)[:, None, None]).transpose(1, 2, 0)
+    share = light[..., None]
+    return albedo * (share + (1 - share) * np.array(DEEPEST, np.float32))
 
 
 @lru_cache(maxsize=1)

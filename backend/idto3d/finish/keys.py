@@ -78,7 +78,8 @@ def all_keys(model: HeadModel, neutral: Array, resting: Array, expressions: Mapp
     made += jaws[:, None, None] * on_the_floor(model, neutral, lay)
     balls = [eyeball_obstacle(model, neutral, eye, EYEBALLS[0]) for eye in find_eyeballs(model, neutral)]
     blink = made[[names.index(n) for n in BLINKS]].sum(0)
-    closing = [[lids.closed_by(key, blink) for lids in find_lids(model, neutral)] for key in made]
+    both = find_lids(model, neutral)
+    closing = [[lids.closed_by(key, blink) for lids in both] for key in made]
     for _ in range(LID_TURNS):
         _close_lids(model, neutral, made, closing)
         for ball in balls:
