@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import blend_materials, frame, mesh_data, mixture, naming, rig_keys
-from .import_head import PROPERTY
-from .stepwise import Steps
+from .import_head import PROPERTY, run_to_end
+from .stepwise import Steps, scaled
 
 HAIR = "hair"
 _ANCHORS = 40
@@ -102,8 +102,13 @@ def set_hair(made: Any, heads: Sequence[Any], donor: Any) -> None:
     mesh.name = made.name
 
 
-def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, all_keys: bool = False) -> None:
-    """Bring the new head's shape to the mixture; keys at 0 only with ``all_keys``, as they do not show."""
+def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any) -> None:
+    """Bring the new head's shape to the mixture; but for keys at 0, as they do not show."""
+    run_to_end(_moved(made, heads, weights, donor, all_keys=False))
+
+
+def _moved(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, all_keys: bool) -> Steps[None]:
+    """Steps of `move`, one a key."""
     blocks = made.data.shape_keys.key_blocks
     own = body_of(made)
     bodies = [body_of(head) for head in heads]
@@ -123,6 +128,7 @@ def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, 
     for block in blocks[1:]:
         if not (all_keys or block.value):
             continue
+        yield 0.0
         if any(block.name not in keys for keys in sources):  # `finish` drops it
             block.points.foreach_set("co", basis.ravel())
             continue
@@ -151,7 +157,7 @@ def finish(
         if block.name not in common:
             lost.append(block.name)
             made.shape_key_remove(block)
-    move(made, heads, shape, donor, all_keys=True)
+    yield from scaled(_moved(made, heads, shape, donor, all_keys=True), 1.0, 1.0)
     blend_materials.finish(made, heads, skin, pictures)
     info = made[PROPERTY].to_dict()
     people = zip(heads, shape, skin, strict=True)

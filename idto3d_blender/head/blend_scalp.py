@@ -65,7 +65,9 @@ def learn(heads: Sequence[Any]) -> Steps[None]:
             yield done
             skin = _Skin(head, slot)
             yield done
-            own[role] = yield from scaled(in_thread(_cover(skin, _hair(head))), done, done + step)
+            hair = _hair(head)
+            yield done
+            own[role] = yield from scaled(in_thread(_cover(skin, hair)), done, done + step)
             done += step
         _covers[head.data.session_uid] = own
 

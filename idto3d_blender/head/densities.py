@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, chords, collapse, hand_over, mesh_data, naming
+from . import blend_materials, chords, collapse, hand_over, keyless, mesh_data, naming
 from .net import Closed, Net
 from .stepwise import Steps, in_thread, scaled
 from .thinning import thin
@@ -110,9 +110,10 @@ def _thinner(full: Any, density: str) -> Steps[Any]:
     hair = np.array([name == "hair" for name in mesh_data.part_names(full)])
     hair = hair[net.group % len(hair)]
     closed = yield from in_thread(_thinned(net, hair, SHARES[density]))
-    mesh = full.data.copy()
+    mesh = keyless.copy_of(full.data)
     try:
         yield from _weld(mesh, closed)
+        yield from keyless.give_keys(mesh, full.data)
     except BaseException:
         bpy.data.meshes.remove(mesh)
         raise
@@ -172,7 +173,7 @@ def _of_triangles(net: Net) -> NDArray[np.bool_]:
 
 
 def _weld(mesh: Any, closed: Closed) -> Steps[None]:
-    """Steps that close a mesh in place. BMesh keeps keys, weights and attributes of what stays."""
+    """Steps that close a mesh in place. BMesh keeps weights and attributes of what stays."""
     places = corner_numbers(mesh)
     layer = mesh.uv_layers.active
     if layer is not None:
@@ -188,7 +189,9 @@ def _weld(mesh: Any, closed: Closed) -> Steps[None]:
         work.verts.ensure_lookup_table()
         gone = np.flatnonzero(closed.vertex != np.arange(len(closed.vertex)))
         pairs = zip(gone.tolist(), closed.vertex[gone].tolist(), strict=True)
-        bmesh.ops.weld_verts(work, targetmap={work.verts[a]: work.verts[b] for a, b in pairs})
+        targets = {work.verts[a]: work.verts[b] for a, b in pairs}
+        yield 1.0
+        bmesh.ops.weld_verts(work, targetmap=targets)
         yield 1.0
         work.to_mesh(mesh)
     finally:
@@ -214,23 +217,38 @@ def beside(head: Any, mesh: Any, name: str) -> Any:
     return made
 
 
-def without_faces(mesh: Any, chosen: NDArray[np.bool_]) -> Any:
-    """A copy of a mesh without the chosen faces (F,), and without the materials that no face has any more."""
-    mesh = mesh.copy()
+def without_faces(mesh: Any, chosen: NDArray[np.bool_]) -> Steps[Any]:
+    """Steps to a copy of a mesh without the chosen faces (F,), and without the materials that no face has any more."""
+    made = keyless.copy_of(mesh)
+    try:
+        yield from _delete(made, chosen)
+        used, new = np.unique(mesh_data.slots(made), return_inverse=True)
+        materials = [made.materials[number] for number in used.tolist() if number < len(made.materials)]
+        made.materials.clear()
+        for material in materials:
+            made.materials.append(material)
+        made.polygons.foreach_set("material_index", new.reshape(-1).astype(np.int32))
+        made.update()
+        yield from keyless.give_keys(made, mesh)
+    except BaseException:
+        bpy.data.meshes.remove(made)
+        raise
+    return made
+
+
+def _delete(mesh: Any, chosen: NDArray[np.bool_]) -> Steps[None]:
     work = bmesh.new()
-    work.from_mesh(mesh)
-    work.faces.ensure_lookup_table()
-    bmesh.ops.delete(work, geom=[work.faces[number] for number in np.flatnonzero(chosen).tolist()], context="FACES")
-    work.to_mesh(mesh)
-    work.free()
-    used, new = np.unique(mesh_data.slots(mesh), return_inverse=True)
-    materials = [mesh.materials[number] for number in used.tolist() if number < len(mesh.materials)]
-    mesh.materials.clear()
-    for material in materials:
-        mesh.materials.append(material)
-    mesh.polygons.foreach_set("material_index", new.reshape(-1).astype(np.int32))
-    mesh.update()
-    return mesh
+    try:
+        yield 0.0
+        work.from_mesh(mesh)
+        yield 0.0
+        work.faces.ensure_lookup_table()
+        faces = [work.faces[number] for number in np.flatnonzero(chosen).tolist()]
+        bmesh.ops.delete(work, geom=faces, context="FACES")
+        yield 0.0
+        work.to_mesh(mesh)
+    finally:
+        work.free()
 
 
 def take_pose(made: Any, other: Any) -> None:

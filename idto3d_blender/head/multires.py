@@ -11,7 +11,7 @@ from . import densities, mesh_data, wrap, wrap_head
 from .stepwise import Steps, aside, scaled
 
 LEVELS = 2  # a quarter of the quads, four times four as many again: finer than the full head
-_QUARTERED, _SUBDIVIDED = 0.5, 0.7  # of the whole work
+_CUT, _QUARTERED, _SUBDIVIDED = 0.45, 0.5, 0.7  # of the whole work
 _FACING = 0.3  # cosine between normals: else it is the other lip
 
 
@@ -21,11 +21,38 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     rounded off."""
     full = densities.full_of(head)
     had = densities.existing(full, "QUARTER") is not None
-    quarter = yield from scaled(densities.change(head, "QUARTER"), 0.0, _QUARTERED)
+    quarter = yield from scaled(densities.change(head, "QUARTER"), 0.0, _CUT)
+    yield from scaled(densities.change(quarter, densities.density_of(head)), _CUT, _CUT)
     part, names = mesh_data.parts(quarter.data), np.array(mesh_data.part_names(quarter))
-    mesh = densities.without_faces(quarter.data, ~np.isin(names[part], wrap_head.SKIN))
-    made = densities.beside(quarter, mesh, f"{full.name} multires")
-    yield from scaled(densities.change(quarter, densities.density_of(head)), _QUARTERED, _QUARTERED)
+    own = [] if had else [quarter, quarter.data]
+    try:
+        cut = densities.without_faces(quarter.data, ~np.isin(names[part], wrap_head.SKIN))
+        mesh = yield from scaled(cut, _CUT, _QUARTERED)
+        made = densities.beside(quarter, mesh, f"{full.name} multires")
+        own += [made, mesh]
+        _show(context, made)
+        # By its name: it may be another one after each step.
+        name = made.modifiers.new("Multires", "MULTIRES").name
+        for level in range(LEVELS):
+            yield _QUARTERED + (_SUBDIVIDED - _QUARTERED) * (level + 1) / LEVELS
+            bpy.ops.object.multires_subdivide(modifier=name, mode="CATMULL_CLARK")
+        yield _SUBDIVIDED
+        modifier = made.modifiers[name]
+        modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
+        off = yield from scaled(_reshape(context, made, full, name), _SUBDIVIDED, 1.0)
+    except BaseException:
+        bpy.data.batch_remove(own)
+        context.view_layer.objects.active = head
+        head.select_set(True)
+        raise
+    # Both in one place, each would show through the other.
+    head.hide_set(True)
+    head.hide_render = True
+    return made, off
+
+
+def _show(context: Any, made: Any) -> None:
+    """Make a new object that stands for itself, in its neutral shape, the selected and active one."""
     densities.stand_alone(made)
     # What makes faces of its own, as a subdivision does, would leave nothing to reshape.
     for modifier in [one for one in made.modifiers if one.type != "ARMATURE"]:
@@ -38,29 +65,12 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
         obj.select_set(False)
     made.select_set(True)
     context.view_layer.objects.active = made
-    try:
-        # By its name: it may be another one after each step.
-        name = made.modifiers.new("Multires", "MULTIRES").name
-        for level in range(LEVELS):
-            yield _QUARTERED + (_SUBDIVIDED - _QUARTERED) * (level + 1) / LEVELS
-            bpy.ops.object.multires_subdivide(modifier=name, mode="CATMULL_CLARK")
-        modifier = made.modifiers[name]
-        modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
-        off = yield from scaled(_reshape(context, made, full, name), _SUBDIVIDED, 1.0)
-    except BaseException:
-        bpy.data.batch_remove([made, mesh] if had else [made, mesh, quarter, quarter.data])
-        context.view_layer.objects.active = head
-        head.select_set(True)
-        raise
-    # Both in one place, each would show through the other.
-    head.hide_set(True)
-    head.hide_render = True
-    return made, off
 
 
 def _reshape(context: Any, made: Any, full: Any, modifier: str) -> Steps[float]:
     """Lay the finest level on the full head's skin."""
     skin = wrap_head.skin_of(full)
+    yield 0.0
     nearest = yield from aside(skin.nearest)
     armatures = [one.name for one in made.modifiers if one.type == "ARMATURE" and one.show_viewport]
     for one in armatures:

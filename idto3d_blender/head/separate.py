@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from . import densities, mesh_data, naming, poses
 from .bundle import SKIN
 from .import_head import PROPERTY
-from .stepwise import Steps
+from .stepwise import Steps, scaled
 
 WHOLE = "idto3d_whole"
 """Property of each object: the head that it is a part of."""
@@ -63,15 +63,16 @@ def forms(obj: Any) -> list[Any]:
 
 
 def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
-    """Steps, one an object, to the objects of a head; the first has the sliders. The head is hidden."""
+    """Steps to the objects of a head; the first has the sliders. The head is hidden."""
     of_face, names = _groups(head, by_part)
     present = [number for number in range(len(names)) if (of_face == number).any()]
     present.sort(key=lambda number: names[number] not in _FIRST)
     made: list[Any] = []
     try:
         for number in present:
-            yield len(made) / len(present)
-            mesh = densities.without_faces(head.data, of_face != number)
+            done = len(made) / len(present)
+            cut = densities.without_faces(head.data, of_face != number)
+            mesh = yield from scaled(cut, done, done + 1 / len(present))
             made.append(densities.beside(head, mesh, f"{head.name} {names[number]}"))
             made[-1][WHOLE] = head
             densities.stand_alone(made[-1])

@@ -84,8 +84,36 @@ def check_head(full: Any) -> None:
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
     assert made["HALF"].hide_render and not full.hide_render and len(full.data.polygons) == count
     assert np.array_equal(uv_of(full), uv), "thinning the head has moved its own UV"
+    check_users_keys(full)
     check_deleted(full)
     check_elsewhere(full)
+
+
+def check_users_keys(full: Any) -> None:
+    """What a user has set of keys, and drives them with, is the thinner head's, too, and its parts'."""
+    half, smile = full.name + " half", "smile"
+    bpy.data.objects.remove(bpy.data.objects[half])
+    own = full.shape_key_add(name="own", from_mix=False)
+    blocks = full.data.shape_keys.key_blocks
+    own.relative_key, own.slider_max, own.slider_min, own.value, own.mute = blocks[smile], 3.0, 2.0, 2.5, True
+    own.vertex_group = "neck"
+    own.driver_add("mute").driver.expression = "frame > 0"
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    made = bpy.context.object
+    assert made.name == half
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    for obj in (made, bpy.context.object):
+        keys = obj.data.shape_keys
+        key = keys.key_blocks["own"]
+        assert key.relative_key == keys.key_blocks[smile] and key.mute and key.vertex_group == "neck"
+        assert (key.slider_min, key.slider_max, key.value) == (2.0, 3.0, 2.5)
+        assert len([one for one in keys.animation_data.drivers if one.data_path.endswith(".mute")]) == 1
+        assert [one.name for one in obj.data.attributes if one.name.startswith("idto3d")] == []
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"}
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
+    own.driver_remove("mute")
+    full.shape_key_remove(own)
+    bpy.data.objects.remove(made)
 
 
 def check_deleted(full: Any) -> None:
