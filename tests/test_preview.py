@@ -160,6 +160,16 @@ def test_the_head_lies_where_the_photo_has_it(tiny: HeadModel, head: Head) -> No
     assert all(0.1 < outline.mean() < 0.9 for outline in outlines[2:])
 
 
+@pytest.mark.parametrize("grey", [True, False])
+def test_the_head_in_a_photos_light_has_colours_if_the_photo_has(tiny: HeadModel, head: Head, grey: bool) -> None:
+    camera = camera_of(tiny, -25)
+    light = EVEN_LIGHT * np.array([1.0, 0.8, 0.6])
+    face = replace(face_of(tiny, camera, tiny.neutral.astype(np.float64)), grey=grey)
+    sheet = preview_sheet(face, replace(photo_of(tiny, -25), light=light), head)
+    colours = [np.ptp(tile.astype(int), axis=2).max() for tile in np.split(sheet, 2 + len(ANGLES), 1)]
+    assert (colours[1] == 0) == grey and min(colours[2:]) > 0
+
+
 def test_the_photos_light_is_the_one_that_was_fitted(tiny: HeadModel) -> None:
     """Radiance whose irradiance over pi is what the fit has."""
     light = EVEN_LIGHT.copy()

@@ -33,7 +33,10 @@ def preview_sheet(face: Face, photo: PhotoFit, head: Head) -> NDArray[np.uint8]:
     # the photo's own mean background, since a face looks lighter before a dark one
     around = face.picture[(face.person < 0.2) & face.inside]
     grey = float(np.median(around)) / 255 if len(around) else GREY
-    tiles = [crop, to_uint8(render_head(head, camera, SIZE, light, grey))]
+    matched = to_uint8(render_head(head, camera, SIZE, light, grey))
+    if face.grey:  # its light is said to have the hue that makes skin grey: gloss would be blue
+        matched = np.repeat(cv2.cvtColor(matched, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    tiles = [crop, matched]
     for azimuth in ANGLES:
         tiles.append(to_uint8(render_head(head, portrait(head, azimuth, SIZE, elevation=4.0), SIZE, studio)))
     return np.concatenate(tiles, 1)
