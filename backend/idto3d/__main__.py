@@ -48,14 +48,14 @@ def print_plain(event: Event) -> None:
 def generate_command(arguments: list[str]) -> int:
     from .pipeline import STARTER_PACK, GenerateConfig, generate
 
-    parser = argparse.ArgumentParser(prog="idto3d generate")
-    parser.add_argument("photos", nargs="+", type=Path)
+    parser = argparse.ArgumentParser(prog="python -m idto3d generate", description="A head from photos of one person.")
+    parser.add_argument("photos", nargs="+", type=Path, help="of one person")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--pack", type=Path, default=STARTER_PACK)
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument("--pack", type=Path, default=STARTER_PACK, help="weights to use (the starter pack)")
+    parser.add_argument("--seed", type=_seed, default=0, help="same seed, same machine: same head (0)")
     parser.add_argument("--expressions", default="all", help="names with commas, or all")
     parser.add_argument("--prompt", default="", help="words about the person")
-    parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
+    parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard", help="work spent on it (standard)")
     sizes = (256, 512, 1024, 2048, 4096)
     parser.add_argument("--texture-size", type=int, choices=sizes, default=0, help="instead of quality's")
     parser.add_argument("--previews", type=Path, help="folder for preview files on the way")
@@ -81,10 +81,12 @@ def fit_command(arguments: list[str]) -> int:
     from .fit_only import fit_photos
     from .pipeline import STARTER_PACK
 
-    parser = argparse.ArgumentParser(prog="idto3d fit", description="How photographs are understood, and no more.")
-    parser.add_argument("photos", nargs="+", type=Path)
+    parser = argparse.ArgumentParser(
+        prog="python -m idto3d fit", description="How photographs are understood, and no more."
+    )
+    parser.add_argument("photos", nargs="+", type=Path, help="of one person")
     parser.add_argument("--out", type=Path, required=True, help="folder for fit.json and overlay.png")
-    parser.add_argument("--pack", type=Path, default=STARTER_PACK)
+    parser.add_argument("--pack", type=Path, default=STARTER_PACK, help="weights to use (the starter pack)")
     parser.add_argument("--json", action="store_true", help="print the protocol's JSON lines")
     given = parser.parse_args(arguments)
     return reporting(lambda events: fit_photos(given.photos, given.out, given.pack, events), given.json)
@@ -94,7 +96,9 @@ def capture_command(arguments: list[str]) -> int:
     from .capture import capture
     from .pipeline import pack_of
 
-    parser = argparse.ArgumentParser(prog="idto3d capture", description="A video of a face to a Live Link Face CSV.")
+    parser = argparse.ArgumentParser(
+        prog="python -m idto3d capture", description="A video of a face to a Live Link Face CSV."
+    )
     parser.add_argument("video", help="a file, or camera:0:20 for twenty seconds of the first camera")
     parser.add_argument("--out", type=Path, required=True, help="the CSV")
     parser.add_argument("--head", type=Path, help="the person's bundle; without it, the video has to tell")
@@ -116,7 +120,7 @@ def sheet_command(arguments: list[str]) -> int:
 
     from .sheet import compose_sheet
 
-    parser = argparse.ArgumentParser(prog="idto3d sheet")
+    parser = argparse.ArgumentParser(prog="python -m idto3d sheet", description="A preview sheet of a bundle.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--tiles", type=Path, required=True)
     parser.add_argument("--photos", type=Path, nargs="+", required=True)

@@ -137,10 +137,10 @@ def bench(photo: Path, config: GenerateConfig) -> tuple[list[str], list[Row]]:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="idto3d bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m idto3d bench", description=__doc__)
     parser.add_argument("photo", type=Path, nargs="?", help="a photo of a face (scikit-image's astronaut)")
-    parser.add_argument("--pack", type=Path, default=STARTER_PACK)
-    parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
+    parser.add_argument("--pack", type=Path, default=STARTER_PACK, help="weights to use (the starter pack)")
+    parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard", help="work spent on a head (standard)")
     given = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as folder:

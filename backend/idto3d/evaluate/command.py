@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d evaluate`: accuracy on synthetic people of known geometry (the default), likeness on photographs by a second
-recogniser (--real), and the effect of words (--prompts)."""
+"""Accuracy on synthetic people of known geometry (the default), likeness on photographs by a second recogniser
+(--real), and the effect of words (--prompts)."""
 
 import argparse
 import json
@@ -34,20 +34,21 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="idto3d evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m idto3d evaluate", description=__doc__)
     parser.add_argument("--out", type=Path, help="a JSON file for everything that was measured")
     parser.add_argument(
         "--real", nargs=2, type=Path, metavar=("PEOPLE.json", "HEADS"), help="score bundles by a second recogniser"
     )
     parser.add_argument("--prompts", action="store_true", help="ten prompts on each person instead of the table")
-    parser.add_argument("--pack", type=Path, default=STARTER_PACK)
+    parser.add_argument("--pack", type=Path, default=STARTER_PACK, help="weights to use (the starter pack)")
     parser.add_argument("--headkit", type=Path, help="folder of the head kit, whose skins and hair people have")
     parser.add_argument("--facenets", type=Path, help="folder of the nets that the kit is registered with")
     parser.add_argument("--work", type=Path, help="folder that keeps the registration between runs")
-    parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--people", type=int, default=20, help="synthetic people to measure (20)")
     parser.add_argument("--seed", type=int, default=0, help="of the first person, after 9,000,000")
-    parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard")
-    parser.add_argument("--texture-size", type=int, choices=(512, 1024, 2048, 4096), default=1024)
+    parser.add_argument("--quality", choices=QUALITY_NAMES, default="standard", help="work spent on a head (standard)")
+    sizes = (512, 1024, 2048, 4096)
+    parser.add_argument("--texture-size", type=int, choices=sizes, default=1024, help="of the skin, pixels (1024)")
     parser.add_argument("--start-only", action="store_true", help="no distillation")
     parser.add_argument(
         "--ablation", action="store_true", help="three times the steps and the prior's own samples, too"

@@ -81,7 +81,7 @@ def key_rows(heads: Sequence[Held]) -> list[Row]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="idto3d.evaluate.keys", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m idto3d.evaluate.keys", description=__doc__)
     parser.add_argument("bundle", nargs="+", type=Path)
     parser.add_argument("--mixtures", type=int, default=500)
     given = parser.parse_args()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d train`: the starter pack's head model and priors. Each stage is resumed after a kill and skipped when done:
+"""The starter pack's head model and priors. Each stage is resumed after a kill and skipped when done:
 a folder (--work) keeps to the people, kits, mirroring and seed that it was begun with, and others are refused.
 
 head     the head model
@@ -47,7 +47,7 @@ USUAL = [stage for stage in STAGES if not stage.startswith("reference_")]
 def main(arguments: list[str] | None = None) -> None:
     """The stages asked for, in their order. Status 1 if an input is missing, or is another one than before."""
     parser = argparse.ArgumentParser(
-        prog="idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "stages", nargs="*", metavar="stage", help=f"any of {', '.join(STAGES)}; none: {', '.join(USUAL)}"
@@ -55,8 +55,15 @@ def main(arguments: list[str] | None = None) -> None:
     for field in dataclasses.fields(TrainConfig):
         kind: Any = field.type  # str or int
         required = field.default is dataclasses.MISSING
-        name = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(name, type=kind, required=required, default=None if required else field.default)
+        usual = "" if required or field.default in (0, "") else f" ({field.default})"
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            required=required,
+            default=None if required else field.default,
+            metavar="N" if kind is int else field.name.upper(),
+            help=field.metadata["help"] + usual,
+        )
     given = parser.parse_args(arguments)
     stages = given.stages or USUAL
     if unknown := set(stages) - set(STAGES):

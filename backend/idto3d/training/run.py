@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,30 +53,29 @@ ONE_SIDED = ("mouth_left", "jaw_right")
 """Expressions whose mirror image is another expression."""
 
 
+def _option(text: str, **default: Any) -> Any:
+    return field(metadata={"help": text}, **default)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Where things are, and the budgets of all stages. 0 takes the device's own (`BUDGETS`)."""
 
-    ictkit: str
-    headkit: str
-    facenets: str
-    work: str
-    # ONNX file of the recogniser behind y_id, which is trained elsewhere
-    recogniser: str
-    device: str = "cpu"
-    # processes that draw; 0: one a core
-    workers: int = 0
-    people: int = 0
-    vae_steps: int = 0
-    prior_steps: int = 0
-    reference_steps: int = 0
-    # 1: mirror images are learnt from too
-    mirror: int = 1
-    # a pack whose nets are trained further instead of new ones; empty: none
-    init: str = ""
-    # seconds between checkpoints, each of which draws a sheet of samples
-    checkpoint_every: int = 600
-    seed: int = 0
+    ictkit: str = _option("folder of the head model as its authors give it")
+    headkit: str = _option("folder of skins, hair and people")
+    facenets: str = _option("folder of the nets that read photographs")
+    work: str = _option("folder of all that is made, and of the checkpoints to go on from")
+    recogniser: str = _option("ONNX file of the recogniser behind y_id, which is trained elsewhere")
+    device: str = _option("cpu or cuda", default="cpu")
+    workers: int = _option("processes that draw; 0: one a core", default=0)
+    people: int = _option("synthetic people to draw; 0: the device's own number", default=0)
+    vae_steps: int = _option("of the autoencoder; 0: the device's own number", default=0)
+    prior_steps: int = _option("of the U-Net with both domains; 0: the device's own number", default=0)
+    reference_steps: int = _option("of each reference network; 0: the device's own number", default=0)
+    mirror: int = _option("1: mirror images are learnt from, too", default=1)
+    init: str = _option("a pack whose nets are trained further instead of new ones", default="")
+    checkpoint_every: int = _option("seconds between checkpoints, each with a sheet of samples", default=600)
+    seed: int = _option("of the people, the pictures and the nets", default=0)
 
 
 @dataclass(frozen=True)
