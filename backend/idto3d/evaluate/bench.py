@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`idto3d bench`: where the time goes from photo to sketch and to bundle, memory, and how much of it is bare U-Net."""
+"""Where the time goes from photo to sketch and to bundle, memory, and how much of it is bare U-Net."""
 
 import argparse
 import json
