@@ -64,6 +64,22 @@ def begin(made: Any, heads: Sequence[Any]) -> Steps[None]:
     show(made, heads, [1.0, *(0.0 for _ in heads[1:])], heads[0])
 
 
+def own_preview(made: Any) -> None:
+    """Give a mixture that Blender has copied materials and pictures of its own to show it with."""
+    mixing = {material for material, _ in _nodes(made)}
+    for slot, material in enumerate(made.data.materials):
+        if material not in mixing:
+            continue
+        if material.users - material.use_fake_user > 1:
+            material = made.data.materials[slot] = material.copy()
+            for node in material.node_tree.nodes:
+                if _SHARE in node and _is_own(node):
+                    node.image = node.image.copy()
+        for target in _key_targets(material):
+            if target.id != made.data.shape_keys:
+                target.id = made.data.shape_keys
+
+
 def own_data(made: Any, heads: Sequence[Any]) -> list[Any]:
     """The materials and pictures that `begin` has made so far."""
     others = {material for head in heads for material in head.data.materials}
@@ -113,8 +129,7 @@ def mix_pictures(made: Any, heads: Sequence[Any], weights: Sequence[float], dono
             images = [image, *(_same_picture(head, image) for head in heads[1:])]
             done, step = 0.1 + 0.9 * len(own) / len(given), 0.9 / len(given)
             if material is None or None in images:
-                yield done
-                own[image] = _copy(image)
+                own[image] = yield from scaled(_copy(image, image), done, done + step)
             else:
                 each = _picture_shares(heads, material, images, weights, donor)
                 own[image] = yield from scaled(_mixed(images, each), done, done + step)
@@ -322,7 +337,7 @@ def _mixed(images: Sequence[Any], weights: Sequence[Any]) -> Steps[Any]:
     yield 0.0
     whole = next((image for image, weight in zip(images, weights, strict=True) if np.min(weight) > 0.999), None)
     if whole is not None:
-        return _copy(whole, first)
+        return (yield from _copy(whole, first))
     width, height = max((tuple(image.size) for image in images), key=lambda size: size[0] * size[1])
     pictures = []
     for image in images:
@@ -333,10 +348,14 @@ def _mixed(images: Sequence[Any], weights: Sequence[Any]) -> Steps[Any]:
     return (yield from scaled(packed(first.name, out, first), 0.8, 1.0))
 
 
-def _copy(image: Any, called: Any = None) -> Any:
-    """A copy with the pixels in it; ``called``: the image whose place it takes."""
-    made = image.copy()
-    role = (called or image).get(naming.ROLE)
+def _copy(image: Any, called: Any) -> Steps[Any]:
+    """Steps to a copy, with what is painted on it and not saved yet; ``called``: the image whose place it takes."""
+    yield 0.0
+    if image.is_dirty:  # Blender's own copy would be read anew
+        made = yield from packed(image.name, _pixels(image, *image.size), image)
+    else:
+        made = image.copy()
+    role = called.get(naming.ROLE)
     if role is not None:
         made[naming.ROLE] = role
     return made

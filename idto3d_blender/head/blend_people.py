@@ -104,16 +104,19 @@ def set_hair(made: Any, heads: Sequence[Any], donor: Any) -> None:
 
 def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any) -> None:
     """Bring the new head's shape to the mixture; but for keys at 0, as they do not show."""
-    run_to_end(_moved(made, heads, weights, donor, all_keys=False))
+    _put(made, heads, weights, run_to_end(_mixed(made, heads, weights, donor, all_keys=False)))
 
 
-def _moved(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, all_keys: bool) -> Steps[None]:
-    """Steps of `move`, one a key."""
+def _mixed(
+    made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any, all_keys: bool
+) -> Steps[dict[str, NDArray[np.float32]]]:
+    """Steps, one a key, to where keys put the vertices (V,3) of the mixture: the neutral one is the last. None at all
+    where somebody has cut the mesh."""
     blocks = made.data.shape_keys.key_blocks
     own = body_of(made)
     bodies = [body_of(head) for head in heads]
-    if any(len(body.points) != len(own.points) for body in bodies):  # somebody cut the mesh
-        return
+    if any(len(body.points) != len(own.points) for body in bodies):
+        return {}
     sources = [head.data.shape_keys.key_blocks for head in heads]
     first = [mesh_data.places(keys[0])[body.points] for keys, body in zip(sources, bodies, strict=True)]
     basis = mesh_data.places(blocks[0])
@@ -125,21 +128,31 @@ def _moved(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any
         theirs = bodies[list(heads).index(donor)].hair
         hair = mesh_data.places(donor.data.shape_keys.key_blocks[0])[theirs]
         basis[own.hair] = mixture.carried(hair, skin[anchors], basis[own.points][anchors])
+    places = {}
     for block in blocks[1:]:
         if not (all_keys or block.value):
             continue
         yield 0.0
         if any(block.name not in keys for keys in sources):  # `finish` drops it
-            block.points.foreach_set("co", basis.ravel())
+            places[block.name] = basis
             continue
         offset = np.zeros_like(basis)
         parts = [mesh_data.places(k[block.name])[b.points] - f for k, b, f in zip(sources, bodies, first, strict=True)]
         offset[own.points] = mixture.mixed(parts, weights)
         if donor is not None and len(own.hair):
             offset[own.hair] = mesh_data.places(donor.data.shape_keys.key_blocks[block.name])[theirs] - hair
-        block.points.foreach_set("co", (basis + offset).ravel())
-    blocks[0].points.foreach_set("co", basis.ravel())
-    made.data.attributes["position"].data.foreach_set("vector", basis.ravel())
+        places[block.name] = basis + offset
+    return {**places, blocks[0].name: basis}
+
+
+def _put(made: Any, heads: Sequence[Any], weights: Sequence[float], places: dict[str, NDArray[np.float32]]) -> None:
+    """Move the keys to these places."""
+    if not places:
+        return
+    blocks = made.data.shape_keys.key_blocks
+    for name, place in places.items():
+        blocks[name].points.foreach_set("co", place.ravel())
+    made.data.attributes["position"].data.foreach_set("vector", places[blocks[0].name].ravel())
     origins = [np.array(head.data.get(frame.ORIGIN, (0.0, 0.0, 0.0)), np.float32) for head in heads]
     made.data[frame.ORIGIN] = mixture.mixed(origins, weights).tolist()
     made.data.update()
@@ -151,13 +164,16 @@ def finish(
     """Steps that make the mixture the new head's own: keys, pictures, values of the materials; closed early, it stays
     what it was. Returns the names of keys that not all of ``heads`` have, and that are left out."""
     pictures = yield from blend_materials.mix_pictures(made, heads, skin, donor)
+    try:
+        places = yield from scaled(_mixed(made, heads, shape, donor, all_keys=True), 1.0, 1.0)
+    except BaseException:
+        bpy.data.batch_remove(list(pictures.values()))
+        raise
+    _put(made, heads, shape, places)
     common = set.intersection(*({key.name for key in head.data.shape_keys.key_blocks[1:]} for head in heads))
-    lost = []
-    for block in list(made.data.shape_keys.key_blocks[1:]):
-        if block.name not in common:
-            lost.append(block.name)
-            made.shape_key_remove(block)
-    yield from scaled(_moved(made, heads, shape, donor, all_keys=True), 1.0, 1.0)
+    lost = [key.name for key in made.data.shape_keys.key_blocks[1:] if key.name not in common]
+    for name in lost:
+        made.shape_key_remove(made.data.shape_keys.key_blocks[name])
     blend_materials.finish(made, heads, skin, pictures)
     info = made[PROPERTY].to_dict()
     people = zip(heads, shape, skin, strict=True)

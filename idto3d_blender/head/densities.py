@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import blend_materials, chords, collapse, hand_over, keyless, mesh_data, naming
 from .net import Closed, Net
+from .rig_keys import is_twin
 from .stepwise import Steps, in_thread, scaled
 from .thinning import thin
 
@@ -22,8 +23,10 @@ SHARES = {"HALF": 0.5, "QUARTER": 0.25}
 FULL = "FULL"
 FROM = "idto3d_full"
 DENSITY = "idto3d_density"
+EARLIER = "idto3d_was_full"
+"""Of a thinner head that shows what the full one was once: that one."""
 SHAPE = "idto3d_full_shape"
-"""Of a thinner head: a checksum of the neutral shape that the full one had."""
+"""Of a thinner head: a checksum of the shape and the keys that the full one had."""
 _UV_STEPS = 1 << 20
 
 
@@ -50,6 +53,7 @@ def show_instead(made: Any, obj: Any) -> None:
         if other in layer.objects.values():
             other.hide_set(hidden)
         other.hide_render = hidden
+    hand_over.give_children(obj, made)
 
 
 def change(obj: Any, density: str) -> Steps[Any]:
@@ -58,21 +62,23 @@ def change(obj: Any, density: str) -> Steps[Any]:
     full = full_of(obj)
     if obj in _made(full, density_of(obj))[1:]:
         full = _own_full(obj, full)
-    made = full if density == FULL else existing(full, density)
+    made = full if density == FULL else (yield from existing(full, density))
     if made is None:
         for outdated in _made(full, density):
             stand_alone(outdated)
+            outdated[EARLIER] = full
         made = yield from _thinner(full, density)
     if made != obj:
         show_instead(made, obj)
     return made
 
 
-def existing(full: Any, density: str) -> Any:
-    """The object that a full head has in a density, or None: none, too, once pins or a sculptor moved the full one, or
-    it has got another rig."""
-    made = (obj for obj in _made(full, density) if obj.get(SHAPE) == _checksum(full))
-    return next((obj for obj in made if _armatures(obj) == _armatures(full)), None)
+def existing(full: Any, density: str) -> Steps[Any]:
+    """Steps to the object that a full head has in a density, or None: none, too, once pins or a sculptor moved the full
+    one, its keys are others, or it has got another rig."""
+    made = [obj for obj in _made(full, density) if _armatures(obj) == _armatures(full)]
+    shape = (yield from _checksum(full)) if made else ""
+    return next((obj for obj in made if obj.get(SHAPE) == shape), None)
 
 
 def _armatures(obj: Any) -> list[Any]:
@@ -100,9 +106,14 @@ def _own_full(obj: Any, full: Any) -> Any:
     return own
 
 
-def _checksum(full: Any) -> str:
-    places = mesh_data.places(full.data.shape_keys.key_blocks[0])
-    return f"{zlib.crc32(places.tobytes()):08x}"
+def _checksum(full: Any) -> Steps[str]:
+    """Of a head's neutral shape and its keys, but for those of a rig."""
+    found = 0
+    for block in full.data.shape_keys.key_blocks:
+        yield 0.0
+        if not is_twin(block.name):
+            found = zlib.crc32(mesh_data.places(block).tobytes(), zlib.crc32(block.name.encode(), found))
+    return f"{found:08x}"
 
 
 def _thinner(full: Any, density: str) -> Steps[Any]:
@@ -114,11 +125,12 @@ def _thinner(full: Any, density: str) -> Steps[Any]:
     try:
         yield from _weld(mesh, closed)
         yield from keyless.give_keys(mesh, full.data)
+        shape = yield from _checksum(full)
     except BaseException:
         bpy.data.meshes.remove(mesh)
         raise
     made = beside(full, mesh, f"{full.name} {density.lower()}")
-    made[FROM], made[DENSITY], made[SHAPE] = full, density, _checksum(full)
+    made[FROM], made[DENSITY], made[SHAPE] = full, density, shape
     return made
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What moves the shape keys of one form of a head, given to another form of it: the active action and the strips."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +34,8 @@ def curves_of(player: Any) -> Any:
     """The curves that animation data, or a strip, plays of its action."""
     if bpy.app.version < (4, 4):
         return player.action.fcurves
+    if player.action_slot is None:
+        return []
     strips = [strip for layer in player.action.layers for strip in layer.strips]
     bags = [bag for strip in strips if (bag := strip.channelbag(player.action_slot))]
     return bags[0].fcurves if bags else []
@@ -148,6 +151,17 @@ def give_drivers(given: Any, made: Any) -> None:
             after.drivers.from_existing(src_driver=curve)
 
 
+def give_children(given: Any, made: Any) -> None:
+    """What hangs on an object hangs on another one afterwards, and stays where it is."""
+    children = [child for child in given.children if child.parent_type == "OBJECT"]
+    if children:
+        bpy.context.view_layer.update()
+    for child in children:
+        world = child.matrix_world.copy()
+        child.parent = made
+        child.matrix_parent_inverse = made.matrix_world.inverted_safe() @ world @ child.matrix_basis.inverted_safe()
+
+
 def clips(strips: Any, muted: bool = False) -> Iterator[tuple[Any, bool]]:
     """The strips that play actions, those in meta strips, too, and whether they are muted."""
     for strip in strips:
@@ -161,7 +175,9 @@ def _copy_track(track: Any, data: Any) -> None:
     made = data.nla_tracks.new()
     made.name, made.mute = track.name, track.mute
     for strip, muted in clips(track.strips):
-        copy = made.strips.new(strip.name, int(strip.frame_start), strip.action)
+        # Behind all others, where there is room; then where the other one is.
+        far = max((one.frame_end for one in made.strips), default=strip.frame_start)
+        copy = made.strips.new(strip.name, math.ceil(max(far, strip.frame_start)), strip.action)
         _take_slot(strip, copy)
         for name in _OF_STRIP:
             setattr(copy, name, getattr(strip, name))

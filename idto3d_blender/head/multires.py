@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import densities, mesh_data, wrap, wrap_head
+from . import densities, mesh_data, separate, wrap, wrap_head
 from .stepwise import Steps, aside, scaled
 
 LEVELS = 2  # a quarter of the quads, four times four as many again: finer than the full head
@@ -20,16 +20,16 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     finest level lies off the head's skin on average, metres. Hair, eyes, teeth and lashes are left out: they would be
     rounded off."""
     full = densities.full_of(head)
-    had = densities.existing(full, "QUARTER") is not None
+    had = (yield from densities.existing(full, "QUARTER")) is not None
     quarter = yield from scaled(densities.change(head, "QUARTER"), 0.0, _CUT)
     yield from scaled(densities.change(quarter, densities.density_of(head)), _CUT, _CUT)
     part, names = mesh_data.parts(quarter.data), np.array(mesh_data.part_names(quarter))
-    own = [] if had else [quarter, quarter.data]
+    own = [] if had else [quarter]
     try:
         cut = densities.without_faces(quarter.data, ~np.isin(names[part], wrap_head.SKIN))
         mesh = yield from scaled(cut, _CUT, _QUARTERED)
         made = densities.beside(quarter, mesh, f"{full.name} multires")
-        own += [made, mesh]
+        own.append(made)
         _show(context, made)
         # By its name: it may be another one after each step.
         name = made.modifiers.new("Multires", "MULTIRES").name
@@ -41,7 +41,7 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
         modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
         off = yield from scaled(_reshape(context, made, full, name), _SUBDIVIDED, 1.0)
     except BaseException:
-        bpy.data.batch_remove(own)
+        separate.remove(own)
         context.view_layer.objects.active = head
         head.select_set(True)
         raise

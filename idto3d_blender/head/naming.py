@@ -51,6 +51,11 @@ def remove_objects(objects: Collection[Any]) -> None:
     bpy.data.batch_remove([one for one in data if one.users == 0])
 
 
+def shares_mesh(obj: Any) -> bool:
+    """Another object has the same mesh: one made with Alt+D."""
+    return any(other.data == obj.data for other in bpy.data.objects if other != obj)
+
+
 def remove_empty(collections: Iterable[Any]) -> None:
     """Remove those of the collections that we made for a head, and that hold nothing any more."""
     for collection in collections:

@@ -67,6 +67,7 @@ def _paint(person: Any, context: Any) -> None:
     given = person.id_data.idto3d_blend
     heads = heads_of(given)
     if None not in heads:
+        blend_materials.own_preview(person.id_data)
         blend_materials.show(person.id_data, heads, skin_shares(given), _donor(given))
 
 
@@ -74,6 +75,7 @@ def _change_hair(given: Any, context: Any) -> None:
     made = given.id_data
     heads = heads_of(given)
     if None not in heads and made.mode == "OBJECT":
+        blend_materials.own_preview(made)
         blend_people.set_hair(made, heads, _donor(given))
         blend_people.move(made, heads, shape_shares(given), _donor(given))
         blend_materials.show(made, heads, skin_shares(given), _donor(given))
@@ -173,6 +175,7 @@ class IDTO3D_OT_finish_blend(_BlendOperator, StepsOperator, bpy.types.Operator):
         heads = heads_of(given)
         if reason := blend_people.why_not(heads):
             raise Refused(f"{reason}.")
+        blend_materials.own_preview(made)
         lost = yield from blend_people.finish(made, heads, shape_shares(given), skin_shares(given), _donor(given))
         given.people.clear()
         left_out = f". Not all of them have {', '.join(lost)}, which {made.name} lacks" if lost else ""

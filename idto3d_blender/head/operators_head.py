@@ -13,6 +13,7 @@ from .import_head import JOB, is_head, is_matched
 from .stepwise import Steps, StepsOperator
 
 _FRAMES = 24
+SHARED = "Another object has this head's mesh, too: make it a single user first"
 
 
 class HeadOperator(ExplainedPoll):
@@ -143,8 +144,8 @@ class IDTO3D_OT_cut_neck(HeadOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        if context.object.data.users > 1:
-            yield "Another object has this head's mesh, too: make it a single user first"
+        if naming.shares_mesh(context.object):
+            yield SHARED
 
     def execute(self, context: Any) -> set[str]:
         if not clean_neck.cut(context.object, self.height, self.close):

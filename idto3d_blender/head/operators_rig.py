@@ -7,8 +7,8 @@ from typing import Any
 import bpy
 
 from ..polls import ExplainedPoll
-from . import carrier, densities, rig, separate
-from .operators_head import HeadOperator, select_only
+from . import carrier, densities, naming, rig, separate
+from .operators_head import SHARED, HeadOperator, select_only
 
 
 def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:
@@ -38,6 +38,8 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
             yield "This head has a rig already"
         if not context.object.visible_get():
             yield "Show the head first"
+        if naming.shares_mesh(context.object):
+            yield SHARED
         if rig.is_flat(context.object):
             yield FLAT
         if densities.full_of(context.object) != context.object or separate.is_part(context.object):
@@ -98,6 +100,12 @@ class IDTO3D_OT_remove_rig(_RigOperator, bpy.types.Operator):
     bl_idname = "idto3d.remove_rig"
     bl_label = "Remove Rig"
     bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        if naming.shares_mesh(context.object):
+            yield SHARED
 
     def execute(self, context: Any) -> set[str]:
         rig.remove(context, context.object)

@@ -18,7 +18,6 @@ from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
 from . import anatomy, mesh_data, naming, rig_keys, separate, widgets
-from .import_head import is_head
 
 BONES = ("root", "neck", "head", "jaw", "eye.L", "eye.R")
 TARGET = "eyes_target"
@@ -99,8 +98,7 @@ def remove(context: Any, obj: Any) -> None:
     other densities and its separated parts, too. Where a copy of the head has the same armature, that one keeps it."""
     rig, forms = rig_of(obj), separate.forms(obj)
     rigged = [other for other in bpy.data.objects if other.type == "MESH" and rig_of(other) == rig]
-    # A head that is hidden may be an earlier form of this one.
-    shared = any(other not in forms and (other.visible_get() or not is_head(other)) for other in rigged)
+    shared = any(other not in forms for other in rigged)
     for other in rigged:
         if other.library is None and (other in forms or not shared):
             _let_go(other, rig)
@@ -122,7 +120,8 @@ def _let_go(obj: Any, rig: Any) -> None:
     if obj.data.shape_keys is not None:
         rig_keys.remove(obj)
     for modifier in [one for one in obj.modifiers if one.type == "ARMATURE" and one.object == rig]:
-        obj.modifiers.remove(modifier)
+        if rig is not None or modifier.name.startswith(_MODIFIER):
+            obj.modifiers.remove(modifier)
     for name in BONES:
         group = obj.vertex_groups.get(name)
         if group is not None:

@@ -12,11 +12,13 @@ from . import anatomy, mesh_data
 PREFIX = "rig_"
 """Begins the names of keys that belong to the rig: no expression, not for a slider, not for an export."""
 _SIDES = {"L": "Left", "R": "Right"}
+_LOOKS = [f"eyeLook{way}{word}" for way in ("Up", "Down", "In", "Out") for word in _SIDES.values()]
+_TWINS = {f"{PREFIX}{name}" for name in (*anatomy.JAW_KEYS, "jawLeft", "jawRight", "jawForward", *_LOOKS)}
 
 
 def is_twin(name: str) -> bool:
     """The key is moved by a bone of the rig."""
-    return name.startswith(PREFIX)
+    return name in _TWINS
 
 
 def add(

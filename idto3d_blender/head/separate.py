@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import densities, mesh_data, naming, poses
+from . import densities, hand_over, mesh_data, naming, poses
 from .bundle import SKIN
 from .import_head import PROPERTY
 from .stepwise import Steps, scaled
@@ -53,7 +53,7 @@ def origins(obj: Any) -> Iterator[Any]:
     """A form of a head, the form that it was made from, and so on to the full head in one piece."""
     while obj is not None:
         yield obj
-        obj = obj.get(WHOLE) or obj.get(densities.FROM)
+        obj = obj.get(WHOLE) or obj.get(densities.FROM) or obj.get(densities.EARLIER)
 
 
 def forms(obj: Any) -> list[Any]:
@@ -79,7 +79,7 @@ def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
             if len(made) > 1:
                 _follow(made[-1], made[0])
     except BaseException:
-        _remove(made)
+        remove(made)
         raise
     head.hide_set(True)
     head.hide_render = True
@@ -94,7 +94,9 @@ def together(obj: Any) -> Any:
     if any(other.get(WHOLE) == whole for other in bpy.data.objects if other not in parts):
         whole = densities.beside(whole, whole.data.copy(), whole.name)  # that one is for the other parts
     densities.show_instead(whole, posed)
-    _remove(parts)
+    for part in parts:
+        hand_over.give_children(part, whole)
+    remove(parts)
     return whole
 
 
@@ -122,7 +124,7 @@ def _follow(made: Any, first: Any) -> None:
         target.data_path = f'key_blocks["{bpy.utils.escape_identifier(block.name)}"].value'
 
 
-def _remove(parts: list[Any]) -> None:
+def remove(parts: list[Any]) -> None:
     """Objects, with the meshes and materials that are their own."""
     materials = {material for part in parts for material in part.data.materials if material is not None}
     naming.remove_objects(parts)

@@ -160,8 +160,9 @@ def _read(material: Any, kind: str, pictures: dict[str, Any]) -> Floats:
         return pixels
     plain = _FLAT
     socket = {"roughness": "Roughness", "specular": "Specular IOR Level"}.get(kind)
-    if socket and material is not None:
-        shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    nodes = material.node_tree.nodes if material is not None and material.node_tree is not None else ()
+    shader = next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
+    if socket and shader is not None:
         plain = (*(float(shader.inputs[socket].default_value),) * 3, 1.0)
     return np.array(plain, np.float32)
 

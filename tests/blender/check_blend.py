@@ -152,12 +152,18 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
     made.idto3d_blend.hair = "1"
     ben.shape_key_add(name="his own", from_mix=False).value = 0.0
     images = set(bpy.data.images)
-    given_up = blend_people.finish(made, [anna, ben], [0.75, 0.25], [0.25, 0.75], ben)
-    while next(given_up) < 0.7:
-        pass
-    assert set(bpy.data.images) != images
-    given_up.close()
-    assert set(bpy.data.images) == images and len(made.idto3d_blend.people) == 2
+    anna.data.shape_keys.key_blocks["smile"].name = "her own"
+    before = made.data.shape_keys.key_blocks.keys()
+    for far in (0.7, 1.0):
+        given_up = blend_people.finish(made, [anna, ben], [0.75, 0.25], [0.25, 0.75], ben)
+        while next(given_up) < far:
+            pass
+        next(given_up)
+        assert set(bpy.data.images) != images
+        given_up.close()
+        assert set(bpy.data.images) == images and len(made.idto3d_blend.people) == 2
+        assert made.data.shape_keys.key_blocks.keys() == before
+    anna.data.shape_keys.key_blocks["her own"].name = "smile"
     ben[import_head.JOB] = "a job"
     refused(bpy.ops.idto3d.finish_blend, "Wait until the heads")
     del ben[import_head.JOB]

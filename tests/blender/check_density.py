@@ -216,7 +216,7 @@ def check_elsewhere(full: Any) -> None:
 
 def check_multires(full: Any) -> None:
     """The finest level lies on the full head's skin, and a key moves it as it moves the head."""
-    kinds = (bpy.data.objects, bpy.data.meshes)
+    kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.materials)
     before = [set(kind) for kind in kinds]
     for far in (0.2, 0.5, 0.6, 0.7, 0.9):
         given_up = multires.base(bpy.context, full)

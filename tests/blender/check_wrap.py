@@ -201,6 +201,21 @@ def check_without_pictures(head: Any, mine: Any) -> None:
     bpy.data.meshes.remove(bpy.context.object.data)
     for node, image in zip(nodes, kept, strict=True):
         node.image = image
+    # Or has given it a material of their own, which has no roughness.
+    own = bpy.data.materials.new("toon")
+    own.use_nodes = True
+    own.node_tree.nodes.clear()
+    slot = len(head.data.materials)
+    head.data.materials.append(own)
+    slots = mesh_data.slots(head.data)
+    toon = np.where((slots == 0) & (np.arange(len(slots)) % 2 == 0), slot, slots)
+    head.data.polygons.foreach_set("material_index", toon)
+    select(head, mine)
+    assert bpy.ops.idto3d.wrap() == {"FINISHED"}
+    bpy.data.meshes.remove(bpy.context.object.data)
+    head.data.polygons.foreach_set("material_index", slots)
+    head.data.materials.pop(index=slot)
+    bpy.data.materials.remove(own)
 
 
 def check_given_up(head: Any, mine: Any) -> None:

@@ -14,7 +14,7 @@ from tests.blender.conftest import PYTHONS
 
 CHECKS = (
     "blend", "capture", "capture_moved", "density", "driver", "export", "export_rig", "import", "manners", "match",
-    "polls", "rig", "tools", "users_own", "viewports", "wrap",
+    "polls", "rig", "tools", "users_own", "users_scene", "viewports", "wrap",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import ExportError
 from .presets import Format
@@ -156,7 +157,7 @@ def _written(image: Any, file: Path) -> Any:
     if packed.startswith(_PNG):
         file.write_bytes(packed)
     else:
-        _save(image, file)
+        _save_as_it_is(image, file)
     made = bpy.data.images.load(str(file), check_existing=False)
     made.name = file.stem
     made.colorspace_settings.name = image.colorspace_settings.name
@@ -165,21 +166,18 @@ def _written(image: Any, file: Path) -> Any:
 
 def _grey_and_alpha(image: Any, channel: int, factor: float, file: Path) -> Any:
     """A new image of the file: a channel of a picture times a factor, at most 1, as grey and as alpha."""
-    pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
-    image.pixels.foreach_get(pixels)
+    grey = np.repeat(np.minimum(factor * _pixels(image)[channel::4], 1.0), 4)
     made = bpy.data.images.new(file.stem, *image.size, alpha=True)
     made.colorspace_settings.name = "Non-Color"
-    made.pixels.foreach_set(np.repeat(np.minimum(factor * pixels[channel::4], 1.0), 4))
-    made.filepath_raw, made.file_format = str(file), "PNG"
-    made.save()
-    bpy.data.images.remove(made)
+    _save(made, grey.astype(np.float32), file)
     loaded = bpy.data.images.load(str(file), check_existing=False)
     loaded.name = file.stem
     loaded.colorspace_settings.name = "Non-Color"
     return loaded
 
 
-def _save(image: Any, file: Path) -> None:
+def _save_as_it_is(image: Any, file: Path) -> None:
+    """A copy of the image would not have what is painted on it and not saved yet."""
     if not image.size[0]:
         where = f" at {image.filepath}" if image.filepath else ""
         raise ExportError(
@@ -187,11 +185,23 @@ def _save(image: Any, file: Path) -> None:
             f"The picture {image.name}{where} cannot be read.",
             "Find it again (File > External Data), or take it out of the material.",
         )
-    copy = image.copy()
+    alpha = image.depth // image.channels * 4 == image.depth
+    made = bpy.data.images.new(file.stem, *image.size, alpha=alpha, float_buffer=image.is_float)
+    made.colorspace_settings.name, made.alpha_mode = image.colorspace_settings.name, image.alpha_mode
+    _save(made, _pixels(image), file)
+
+
+def _pixels(image: Any) -> NDArray[np.float32]:
+    flat = np.empty(4 * image.size[0] * image.size[1], np.float32)
+    image.pixels.foreach_get(flat)
+    return flat
+
+
+def _save(made: Any, pixels: NDArray[np.float32], file: Path) -> None:
+    """Write pixels as the PNG of an image that goes afterwards."""
     try:
-        copy.pixels[0]  # reads it from its own file, before the copy has another
-        copy.file_format = "PNG"
-        copy.filepath_raw = str(file)
-        copy.save()
+        made.pixels.foreach_set(pixels)
+        made.filepath_raw, made.file_format = str(file), "PNG"
+        made.save()
     finally:
-        bpy.data.images.remove(copy)
+        bpy.data.images.remove(made)

@@ -53,9 +53,12 @@ def played(owner: Any) -> Played | None:
     if data.action is not None:
         return Played(data)
     strips = _strips(data)
-    if len(strips) != 1 or (strips[0].scale, strips[0].repeat, strips[0].use_reverse) != (1.0, 1.0, False):
+    if len(strips) != 1 or strips[0].action is None:
         return None
-    return Played(strips[0], strips[0].frame_start - strips[0].action_frame_start)
+    (strip,) = strips
+    if (strip.scale, strip.repeat, strip.use_reverse) != (1.0, 1.0, False):
+        return None
+    return Played(strip, strip.frame_start - strip.action_frame_start)
 
 
 def left_strips(owner: Any) -> bool:
@@ -65,7 +68,9 @@ def left_strips(owner: Any) -> bool:
 
 
 def _strips(data: Any) -> list[Any]:
-    return [strip for track in data.nla_tracks if not track.mute for strip in track.strips if not strip.mute]
+    """Those that play an action, or have strips in them that do."""
+    strips = [strip for track in data.nla_tracks if not track.mute for strip in track.strips]
+    return [one for one in strips if not all(muted for _, muted in hand_over.clips([one]))]
 
 
 def driven(keys: Any) -> list[str]:

@@ -86,11 +86,16 @@ def scene_of_our_own(context: Any, unit: float = 1.0) -> Iterator[Any]:
     scene = bpy.data.scenes.new("idto3d export")
     scene.unit_settings.scale_length = unit
     # Exporters read the window's scene, whatever the context is overridden with.
+    # Viewports leave the camera where a scene has none.
+    views = [area.spaces.active.region_3d for area in window.screen.areas if area.type == "VIEW_3D"]
+    perspectives = [view.view_perspective for view in views]
     window.scene = scene
     try:
         yield scene
     finally:
         window.scene = shown
+        for view, perspective in zip(views, perspectives, strict=True):
+            view.view_perspective = perspective
         made = [block for kind, known in before.items() for block in getattr(bpy.data, kind) if block not in known]
         bpy.data.scenes.remove(scene)
         bpy.data.batch_remove(made)
@@ -203,7 +208,7 @@ def _source(scene: Any, obj: Any) -> Any:
     source.animation_data_clear()
     source.parent = None
     source.constraints.clear()
-    source.matrix_world = Matrix()
+    source.matrix_world = obj.matrix_world  # what lies around it in the scene may shape it
     source.show_only_shape_key = False
     kept = {m.name for m in kept_modifiers(obj)}
     for modifier in list(source.modifiers):
