@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from idto3d.evidence.close_up import enlarged
+from idto3d.evidence.gather import HairOver
+from idto3d.evidence.hair_colour import SHADES, HairColour
 from idto3d.fit.projection import project_photo
 from idto3d.headmodel import HeadModel
 from idto3d.photos import align
 from idto3d.photos.picture import LARGEST, CloseUp, close_up, frame
 from tests.synthetic_face import camera_of, landmarks_of
-from tests.test_evidence import MAP, gather, shoot
+from tests.test_evidence import MAP, gather, shoot, where
 from tests.test_evidence import model as model  # the fixture
 
 SCALE = 4  # pixels of the close-up along one of the picture
@@ -61,8 +63,15 @@ def test_stripes_too_fine_for_the_picture_reach_the_map(model: HeadModel) -> Non
     seen = np.kron(evidence.seen["skin"], np.ones((2, 2)))
     assert change[seen > 0.9].mean() > 0.03 and change[seen == 0].max() < 0.01
     np.testing.assert_array_equal(striped[..., 3:], plain[..., 3:])
-    # What another photo has seen gets no detail of this one, in which it is turned away.
-    both = replace(evidence, seen={"skin": np.ones_like(evidence.seen["skin"])})
+    # What another photo has seen gets no detail of this one, in which hair lies over it.
+    over = np.zeros(face.inside.shape, np.float32)
+    over[:, : len(over) // 2] = 1
+    colour = HairColour(np.full(3, 0.1), (photo.linear,) * 2, np.zeros((SHADES, 3)))
+    both = gather(model, [face, face], [0.0, 0.0], [1.0, 0.5], hair=HairOver([over, 0 * over], colour))
     close = replace(face, close=CloseUp(np.rint(even + wave[:, None, None]).astype(np.uint8), place))
     change = np.abs(enlarged(before, skin, model, both, (close, photo)) - plain)[..., :3].mean(2)
-    assert change[seen > 0.9].mean() > 0.03 and change[seen == 0].max() < 0.01
+    seen = np.kron(both.seen["skin"], np.ones((2, 2)))
+    left = np.kron(where(model, both)[..., 0], np.ones((2, 2)))  # the person's is on the right of the picture
+    assert change[(seen > 0.9) & (left > 0.005)].mean() > 0.03
+    hidden = (seen > 0.9) & (left < -0.005)
+    assert hidden.sum() > 1000 and change[hidden].max() < 0.01

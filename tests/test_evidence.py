@@ -205,6 +205,23 @@ def test_insides_of_eyes_and_mouth_stay_off_the_skin(model: HeadModel) -> None:
     assert green.max() < 2.7 and (green > 1.2).mean() < 0.015  # a breath of it on the very edge of lids and lips
 
 
+def test_hair_over_an_eye_is_not_the_eye(model: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    face = shoot(model)
+    over = np.zeros(face.person.shape, np.float32)
+    over[:, : len(over) // 2] = 1
+    told: list[Any] = []
+
+    def kept(photos: Any) -> Any:
+        told.extend(photos)
+        return measure_eyes(photos)
+
+    monkeypatch.setattr("idto3d.evidence.gather.measure_eyes", kept)
+    colour = HairColour(np.full(3, 0.1), (srgb_to_linear(face.picture),), np.zeros((SHADES, 3)))
+    gather(model, [face], [0.0], hair=HairOver([over], colour))
+    ((shown, _, _),) = told
+    assert not shown.inside[:, : len(over) // 2].any() and shown.inside[:, len(over) // 2 :].any()
+
+
 def test_hair_stays_off_the_skin(model: HeadModel) -> None:
     masks = []
 

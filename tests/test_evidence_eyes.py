@@ -169,6 +169,26 @@ def test_few_pixels_say_little_and_none_nothing(model: HeadModel) -> None:
     assert PLAIN_IRIS[2] < tiny < large
 
 
+def test_of_an_enlarged_picture_the_photos_own_pixels_count(model: HeadModel) -> None:
+    green = np.array([0.05, 0.16, 0.05])
+    sharp, (face, camera, photo) = eyes(model, 24.0, green), eyes(model, 24.0, BLUE)
+    blown = replace(face, to_picture=np.diag([6.0, 6.0, 1.0])[:2]), camera, photo
+    np.testing.assert_allclose(measured(sharp, blown).profile[5], green, rtol=0.15)
+    tiny = replace(face, to_picture=np.diag([15.0, 15.0, 1.0])[:2])  # irises of 1.6
+    found = measured((tiny, camera, photo)).profile[5, 2]
+    assert PLAIN_IRIS[2] < found < 0.8 * measured((face, camera, photo)).profile[5, 2]
+
+
+def test_what_lies_over_an_eye_is_not_measured(model: HeadModel) -> None:
+    """A red fringe over one of two blue eyes."""
+    face, camera, photo = eyes(model)
+    over = np.hypot(*(np.mgrid[:SIZE, :SIZE] - CENTRES[0][::-1].reshape(2, 1, 1))) < 80
+    photo.linear[over] = (0.5, 0.05, 0.03)
+    shown = replace(face, inside=face.inside & ~over)
+    np.testing.assert_allclose(measured((shown, camera, photo)).profile[4], BLUE, rtol=0.1)
+    assert measured((face, camera, photo)).profile[4, 0] > 2 * BLUE[0]
+
+
 def test_photos_are_pooled_by_their_pixels(model: HeadModel) -> None:
     green = np.array([0.05, 0.16, 0.05])
     near_, far = eyes(model, 24.0, green), eyes(model, 6.0, BLUE)

@@ -17,12 +17,13 @@ S = 400
 SKIN = 0.4
 
 
-def shown(upper: float, lower: float, radius: float, weight: float = 1.0) -> Lashes:
-    """What is measured of a picture with two eyes of this iris radius, pixels, whose rims have this lightness."""
+def shown(upper: float, lower: float, radius: float, weight: float = 1.0, half: float = 0.8) -> Lashes:
+    """What is measured of a picture with two eyes of this iris radius, pixels, whose rims have this lightness; half of
+    their opening, in radii."""
     marks, picture = np.zeros((478, 2)), np.full((S, S, 3), SKIN, np.float32)
     for eye, iris, x in zip(EYES, (468, 473), (120, 280), strict=True):
         around = np.pi - np.arange(16) / 16 * 2 * np.pi  # from the outer corner below the eye and back above it
-        marks[list(eye)] = np.c_[x + 2 * radius * np.cos(around), 200 + 0.8 * radius * np.sin(around)]
+        marks[list(eye)] = np.c_[x + 2 * radius * np.cos(around), 200 + half * radius * np.sin(around)]
         rays = np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
         marks[iris : iris + 5] = np.array([x, 200]) + radius * rays
         for rim, light in ((eye[8:] + eye[:1], upper), (eye[:9], lower)):
@@ -40,7 +41,7 @@ def test_rims_are_as_dark_as_in_the_picture() -> None:
 
 
 def test_what_a_picture_cannot_tell_is_usual() -> None:
-    for told in (shown(0.9, 0.9, 1.5), shown(0.9, 0.9, 20.0, weight=0.0)):
+    for told in (shown(0.9, 0.9, 1.5), shown(0.9, 0.9, 20.0, weight=0.0), shown(0.2, 0.2, 20.0, half=0.15)):
         np.testing.assert_allclose([told.upper, told.lower], USUAL)
 
 

@@ -4,6 +4,7 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from idto3d import reproject as module
 from idto3d.bundle import Bundle, read_bundle, write_bundle
 from idto3d.errors import UserError
+from idto3d.evidence.gather import gather_evidence
 from idto3d.finish import assemble
 from idto3d.finish.to_bundle import head_arrays
 from idto3d.fit.landmarks import LandmarkModel
 from idto3d.fit.record import record_fit
 from idto3d.fit.result import HeadFit, PhotoFit
+from idto3d.headmodel import HeadModel
 from idto3d.protocol import PinRequest, Refit
 from idto3d.refit import LaidHead
 from idto3d_shared.bundle_reader import read_bundle_files
@@ -80,6 +83,24 @@ def test_seen_places_get_the_photos_colour_and_others_keep_theirs(given: tuple[L
     assert new.preview.shape[1] == 6 * len(new.preview)
     front = new.preview[:, 2 * len(new.preview) : 3 * len(new.preview)].astype(int)
     assert (np.abs(front - front[0, 0]).max(2) > 20).mean() > 0.1
+
+
+def test_the_face_at_rest_folds_nothing(given: tuple[LaidHead, Refit], monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a face is at rest is in its photos' expressions, too."""
+    head, _ = given
+    fits: list[HeadFit] = []
+
+    def kept(model: HeadModel, faces: Any, fit: HeadFit, *rest: Any) -> Any:
+        fits.append(fit)
+        return gather_evidence(model, faces, fit, *rest)
+
+    monkeypatch.setattr(module, "gather_evidence", kept)
+    name = MODEL.expression_names[0]
+    head.fit.resting[name] = 0.25  # type: ignore[index]
+    project(given)
+    assert fits[0].resting[0] == 0.25
+    rest, posed = fits[0].neutral(MODEL), fits[0].posed(MODEL, replace(fits[0].photos[0], expression=fits[0].resting))
+    np.testing.assert_allclose(posed, rest, atol=1e-9)
 
 
 def test_pins_are_in_the_new_head_and_in_its_fit(given: tuple[LaidHead, Refit]) -> None:

@@ -26,7 +26,7 @@ from .fit.check import weights_of
 from .fit.gaze import turn_eyes
 from .fit.pins import Posed
 from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear, with_common_tone
-from .fit.record import in_photo, to_file
+from .fit.record import coefficients, in_photo, to_file
 from .fit.result import HeadFit, PhotoFit
 from .photos import Face, find_face, load_face_nets
 from .photos.load import read_photo
@@ -112,7 +112,7 @@ def _evidence(
             faces, cameras, poses, laid, residuals, weights_of(faces, cameras, residuals), strict=True
         )
     )
-    fit = HeadFit(head.fit.identity, nothing, np.zeros(len(model.expression)), photos)
+    fit = HeadFit(head.fit.identity, nothing, coefficients(model, head.fit.resting), photos)
     masks = [hair_mask(f, model, p.pose, c) for f, c, p in zip(faces, cameras, poses, strict=True)]
     colour = hair_colour(list(zip(laid, masks, strict=True)), [face.grey for face in faces])
     over = HairOver(masks, colour) if len(head.used) < len(head.files.vertices) else None

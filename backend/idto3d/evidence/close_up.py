@@ -19,8 +19,8 @@ MOST = 0.35  # log brightness over its surround; a larger difference is an edge 
 def enlarged(
     image: Array, material: Material, model: HeadModel, evidence: Evidence, shown: tuple[Face, Projected]
 ) -> Array:
-    """(2S,2S,5) from a material's map (S,S,5): sRGB albedo, roughness, specular; shown: the photograph whose close-up,
-    if it has one, gives the detail."""
+    """(2S,2S,5) from a material's map (S,S,5): sRGB albedo, roughness, specular; shown: the photograph of the most
+    weight, whose close-up, if it has one, gives the detail."""
     size = 2 * len(image)
     out = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
     np.clip(out, 0, 1, out=out)
@@ -31,8 +31,8 @@ def enlarged(
     at = texels.at(np.c_[photo.pixel, photo.height, photo.facing])
     pixel = align.apply(face.close.from_picture, at[:, :2])
     inside = np.all((pixel > 0) & (pixel < len(face.close.picture) - 1), 1)
-    seen = cv2.resize(evidence.seen[material.name], (size, size), interpolation=cv2.INTER_LINEAR)
-    # Another photo may have seen what lies turned away, or behind something, in this one.
+    seen = cv2.resize(evidence.seen_best[material.name], (size, size), interpolation=cv2.INTER_LINEAR)
+    # Of the map's own, finer places.
     seen = np.minimum(seen, texels.image(seen_weights(photo, at[:, :2], at[:, 2], at[:, 3])))
     detail = texels.image(sample(_detail(face.close), pixel) * inside) * seen
     out[..., :3] = np.minimum(out[..., :3] * np.exp(detail / GAMMA)[..., None], 1)

@@ -104,6 +104,7 @@ def without_light(own: Shaded, other: Shaded, tone: Array, folded: Array, neck: 
     known = ALIKE_KEPT * alike + ONE_SIDED_KEPT * (own.wide - alike)
     kept = both * known + (1 - both) * LIGHT_KEPT * own.wide
     kept = (1 - neck * (1 - NECK_KEPT)) * kept
+    kept = kept - (1 - FOLD_KEPT) * fold * np.minimum(kept, 0)  # a wide fold is on both sides, too
     kept = (1 - beard) * kept + beard * own.wide
     out: Array = tone.astype(np.float32) * np.exp((kept + detail)[..., None] + hue)
     return np.clip(out, 0.0, 1.0), folds

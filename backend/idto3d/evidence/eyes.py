@@ -58,17 +58,20 @@ def measure_eyes(photos: Sequence[tuple[Face, PhotoCamera, Projected]]) -> EyeLo
         for eye, outline in zip(IRIS, EYES, strict=True):
             open_ = polygon_mask(size, face.landmarks, outline)
             middle, radius = iris_of(face.landmarks, eye)
-            shows = ramp(_opening(open_, radius), CLOSED, OPEN)
+            shows = ramp(opening(open_, radius), CLOSED, OPEN)
             if not shows:
                 continue
             reach = int(3 * radius) + 2
             x, y = np.rint(middle).astype(int)
             window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
-            rows, columns = np.nonzero(open_[window])
-            if len(rows) < 6 * face.enlarged**2:
+            rows, columns = np.nonzero((open_ & face.inside)[window])
+            # of a picture that was enlarged as many pixels as the photo has
+            step = max(1, round(face.enlarged))
+            own = (rows % step == 0) & (columns % step == 0)
+            if own.sum() < 6:
                 continue
             sure = max(sure, float(shows))
-            rows, columns = rows + window[0].start, columns + window[1].start
+            rows, columns = rows[own] + window[0].start, columns[own] + window[1].start
             away = np.hypot(columns - middle[0], rows - middle[1]) / radius
             colour = photo.linear[rows, columns] / level
             radii.append((radius / camera.scale, len(rows)))
@@ -85,7 +88,7 @@ def _level(face: Face, photo: Projected) -> Array:
     return np.full(3, level.mean()) if face.grey else level
 
 
-def _opening(between: Array, radius: float) -> float:
+def opening(between: Array, radius: float) -> float:
     """In iris radii, between (S,S) bool the lids; radius: of the iris, pixels."""
     return 2 * float(cv2.distanceTransform(between.astype(np.uint8), cv2.DIST_L2, 3).max()) / radius
 
@@ -187,7 +190,7 @@ def open_eyes(face: Face) -> Array:
     for eye, outline in zip(IRIS, EYES, strict=True):
         inside = polygon_mask(size, face.landmarks, outline).astype(np.uint8)
         _, radius = iris_of(face.landmarks, eye)
-        if _opening(inside, radius) < CLOSED:
+        if opening(inside, radius) < CLOSED:
             continue
         fine = ramp(radius / face.enlarged, SMALLEST, ENOUGH_RADIUS)
         depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)

@@ -41,12 +41,14 @@ MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """maps: material to (S,S,5) float32: albedo sRGB, roughness, specular, 0..1; seen: material to (S,S) 0..1; folds:
-    material to (S,S) log darkness of the expressions' folds, which are not in the albedo; vertex_seen (P,); tone (3,):
-    the skin's mean linear albedo; texels: material to where its texels lie, emptied once the light is known."""
+    """maps: material to (S,S,5) float32: albedo sRGB, roughness, specular, 0..1; seen, seen_best: material to (S,S)
+    0..1, of all photographs and of that with the most weight; folds: material to (S,S) log darkness of the expressions'
+    folds, which are not in the albedo; vertex_seen (P,); tone (3,): the skin's mean linear albedo; texels: material to
+    where its texels lie, emptied once the light is known."""
 
     maps: Mapping[str, Array]
     seen: Mapping[str, Array]
+    seen_best: Mapping[str, Array]
     folds: Mapping[str, Array]
     vertex_seen: Array
     tone: Array
@@ -101,12 +103,13 @@ def gather_evidence(
 ) -> Evidence:  # fmt: skip
     """De-light the projected photographs and blend them over what the mirrored side shows and over synthetic skin.
 
-    photos: of one tone. size: of the maps with evidence; eyes get half of it.
+    photos: of one tone. size: of the maps with evidence; eyes get half of it, 256 at least.
     """
-    shown = photos
+    shown, bare = photos, list(faces)
     rest = fit.neutral(model)
     if hair is not None:
         photos = [replace(p, usable=p.usable * (1 - m)) for p, m in zip(photos, hair.masks, strict=True)]
+        bare = [replace(f, inside=f.inside & (m < 0.5)) for f, m in zip(faces, hair.masks, strict=True)]
     weights = np.array([photo.weight for photo in fit.photos])
     tone = photos[0].tone
     folds = [crease_mask(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
@@ -144,13 +147,14 @@ def gather_evidence(
         detail = _detail(scene, texels, layers)
         maps = dict(zip(names, pool.map(painted, evident, layers.values()), strict=True))
     seen = {name: np.max([w for _, w in layers[name].own], 0) for name in names}
+    seen_best = {name: layers[name].own[int(np.argmax(weights))][1] for name in names}
     folded = {name: np.max(layers[name].folds, 0) for name in names}
     for material in model.materials:
         if material.name == EYES_MATERIAL:
             at = texels[material.name] = material_texels(model, material, max(256, size // 2))
-            maps[material.name] = _eyes(scene, [p.camera for p in fit.photos], material, at)
+            maps[material.name] = _eyes(replace(scene, faces=bare), [p.camera for p in fit.photos], material, at)
     all_seen = np.max([vertex_seen(model, photo) for photo in photos], 0)
-    return Evidence(maps, seen, folded, all_seen, tone, texels)
+    return Evidence(maps, seen, seen_best, folded, all_seen, tone, texels)
 
 
 def _with_beard(views: Views, at: Texels, layers: Sequence[tuple[Array, Array]], under: Array) -> Array:
@@ -269,8 +273,9 @@ def _with_hair(skin: tuple[Array, Array], colour: Array, weight: Array) -> tuple
 
 
 def _detail(views: Views, texels: Mapping[str, Texels], layers: Mapping[str, Layers]) -> Array:
-    """The seen skin's `complexion.detail_of`, of the map and photograph that show most of it."""
-    shown = [(float(w.sum()), name, k) for name, own in layers.items() for k, (_, w) in enumerate(own.own)]
+    """The seen skin's `complexion.detail_of`, of the map and photograph that show most of it, best."""
+    weights = views.weights
+    shown = [(float(w.sum() * weights[k]), name, k) for name, own in layers.items() for k, (_, w) in enumerate(own.own)]
     _, name, k = max(shown)
     return detail_of(*layers[name].own[k], texel_length(views.model, texels[name]))
 

@@ -11,12 +11,14 @@ from scipy.spatial import cKDTree
 
 from ..arrays import Array
 from ..fit.light import LUMINANCE
-from ..fit.projection import EYES, Projected, sample
+from ..fit.projection import EYES, Projected, polygon_mask, sample
 from ..fit.rims import POINTS, rims
 from ..fit.tone import IRIS, iris_of
 from ..headmodel import HeadModel
 from ..mesh.texels import Texels
 from ..photos.faces import Face
+from ..ramps import ramp
+from .eyes import CLOSED, OPEN, opening
 
 USUAL, TRUST_USUAL = (0.35, 0.6), 0.3  # lightness of upper and lower roots over the lid's; weight in photographs
 DARKEST = 0.12  # that a measurement is believed to be: the rest is the pupil's or a frame's
@@ -45,7 +47,10 @@ def measure_lashes(faces: Sequence[Face], photos: Sequence[Projected], weights: 
             _, radius = iris_of(face.landmarks, iris)
             middle = face.landmarks[list(eye)].mean(0)
             found.append(np.array([_darkness(light, rim, middle, radius) for rim in rims(face.landmarks, eye)]))
-            trust.append(float(weight) * float(np.clip(radius / face.enlarged / ENOUGH - SMALLEST, 0, 1)))
+            fine = float(np.clip(radius / face.enlarged / ENOUGH - SMALLEST, 0, 1))
+            opened = opening(polygon_mask(len(light), face.landmarks, eye), radius)
+            # closed, the skin beside one rim would be the other's lashes
+            trust.append(float(weight * fine * ramp(opened, CLOSED, OPEN)))
     upper, lower = np.exp(np.average(np.log(found), axis=0, weights=trust))
     return Lashes(float(upper), float(lower))
 

@@ -20,7 +20,7 @@ from ..ramps import ramp, smoothstep
 from .flow import plan_flow, strand_flow
 from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin, with_better_temple
 from .head_view import distance
-from .hood import PIXEL, Hood, flatten_skin, read_map
+from .hood import PIXEL, Hood, flatten_skin, read_at, read_map
 from .observe import RIM, HairView, without_holes
 from .spread import Spread
 
@@ -129,8 +129,7 @@ def _behind(hood: Hood, curtain: Curtain, turn: Array, down: Array, radius: Arra
 
 def _read(values: Array, hood: Hood, turn: Array, down: Array) -> Array:
     """(K,) values of a map (side,side)."""
-    column, row = hood.place(turn, down)
-    return read_map(values, column[None], row[None])[0] if len(turn) else turn
+    return read_at(values, np.stack(hood.place(turn, down), 1))
 
 
 def _without_hollows(outer: Array) -> Array:
