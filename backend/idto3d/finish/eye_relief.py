@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..arrays import Array
 from ..headmodel.eyeballs import IRIS_RADIUS, sphere_centre
+from ..mesh.surface import unit
 from ..mesh.texels import Texels
 
 LIMBUS = 0.1  # of the iris's radius: the transition from iris to white
@@ -19,9 +20,9 @@ def iris_relief(texels: Texels, vertices: Array) -> NDArray[np.uint8]:
     left eye at x > 0."""
     points = texels.at(vertices).astype(np.float64)
     place = texels.spread(points)
-    along = _unit(texels.of_image(np.gradient(place, axis=1)))
+    along = unit(texels.of_image(np.gradient(place, axis=1)))
     up = texels.of_image(-np.gradient(place, axis=0))
-    up = _unit(up - along * (up * along).sum(1, keepdims=True))
+    up = unit(up - along * (up * along).sum(1, keepdims=True))
     out = np.cross(along, up)
     tangent = np.zeros_like(points)
     tangent[:, 2] = 1
@@ -30,20 +31,16 @@ def iris_relief(texels: Texels, vertices: Array) -> NDArray[np.uint8]:
             continue
         away = points[side] - sphere_centre(points[side])
         reach = np.linalg.norm(away, axis=1)
-        axis = _unit(away[reach >= np.quantile(reach, 1 - APEX)].mean(0))
+        axis = unit(away[reach >= np.quantile(reach, 1 - APEX)].mean(0))
         direction = away / reach[:, None]
         angle = np.arccos(np.clip(direction @ axis, -1, 1))
         off = angle * np.median(reach) / IRIS_RADIUS
-        outward = _unit(direction - (direction @ axis)[:, None] * axis)
+        outward = unit(direction - (direction @ axis)[:, None] * axis)
         lean = (HOLLOW * np.minimum(off, 1))[:, None]
         disc = axis * np.cos(lean) - outward * np.sin(lean)
         own = out[side] * np.sign((out[side] * direction).sum(1, keepdims=True))
         share = np.clip((1 - off) / LIMBUS, 0, 1)[:, None]
-        wanted = _unit(share * disc + (1 - share) * own)
+        wanted = unit(share * disc + (1 - share) * own)
         tangent[side] = np.stack([(wanted * v).sum(1) for v in (along[side], up[side], own)], 1)
-    image = texels.spread(_unit(tangent))
+    image = texels.spread(unit(tangent))
     return np.rint((image * 0.5 + 0.5) * 255).astype(np.uint8)
-
-
-def _unit(vectors: Array) -> Array:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

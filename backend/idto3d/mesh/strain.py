@@ -4,13 +4,14 @@
 import numpy as np
 
 from ..arrays import Array
+from .surface import unit
 
 
 def triangle_frames(vertices: Array, triangles: Array) -> Array:
     """(F,2,3) two perpendicular unit vectors in the plane of each triangle, the first along its first edge."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    first = _unit(b - a)
-    normal = _unit(np.cross(b - a, c - a))
+    first = unit(b - a)
+    normal = unit(np.cross(b - a, c - a))
     return np.stack([first, np.cross(normal, first)], 1)
 
 
@@ -73,7 +74,3 @@ def at_vertices(values: Array, vertices: Array, triangles: Array) -> Array:
         for n in range(flat.shape[1]):
             total[:, n] += np.bincount(triangles[:, k], flat[:, n], len(vertices))
     return (total / np.maximum(weight, 1e-20)[:, None]).reshape(-1, *values.shape[1:])
-
-
-def _unit(vectors: Array) -> Array:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

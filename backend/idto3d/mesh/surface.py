@@ -8,6 +8,11 @@ from scipy.sparse.csgraph import connected_components
 from ..arrays import Array
 
 
+def unit(vectors: Array) -> Array:
+    """Vectors (...,C) of length 1; those of no length stay."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
 def vertex_normals(vertices: Array, triangles: Array) -> Array:
     """Unit normals (V,3), area-weighted; zero for a vertex in no triangle. triangles (F,3), counter-clockwise."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))

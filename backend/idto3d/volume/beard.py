@@ -14,6 +14,7 @@ from ..finish.head import HairPiece
 from ..fit.projection import LIPS, linear_to_srgb, sample, srgb_to_linear
 from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
+from .ribbons import pointed
 
 TRIED, MOST = 60_000, 2600  # places where a strand may grow, and strands
 AREA, PATCH = 1.2e-3, 1.5e-4  # square metres: less is no beard, and no part of one but a fold's shadow
@@ -173,12 +174,8 @@ def _strands(
     turn = rng.uniform(-0.9, 0.9, len(root))
     aside = np.cos(turn)[:, None] * aside + np.sin(turn)[:, None] * normal
     width = WIDTH * (1 - share) ** 0.7
-    edges = [middle + s * 0.5 * width[None, :, None] * aside[:, None] for s in (1.0, -1.0)]
-    each = 2 * PARTS + 1
-    vertices = np.stack(edges, 2).reshape(len(root), each + 1, 3)[:, :-1]  # both last ones are the tip
-    strip = np.array([[2 * k + c for c in corner] for k in range(PARTS) for corner in ((0, 2, 1), (1, 2, 3))][:-1])
-    triangles = (strip[None] + each * np.arange(len(root))[:, None, None]).reshape(-1, 3)
-    return vertices.reshape(-1, 3), triangles, np.repeat(share, 2)[:-1]
+    vertices, triangles = pointed(middle, 0.5 * width[None, :, None] * aside[:, None])
+    return vertices, triangles, np.repeat(share, 2)[:-1]
 
 
 def _shades(albedo: Array, tone: Array) -> tuple[Array, Array]:

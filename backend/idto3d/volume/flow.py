@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from ..arrays import Array
+from ..mesh.surface import unit
 from .hood import PIXEL, Hood
 from .observe import HairView
 
@@ -27,11 +28,11 @@ def plan_flow(hood: Hood, hairline: float, fringe: float) -> Array:
     way = front - whorl
     at = np.stack([columns, rows], -1)
     along = np.clip(((at - whorl) @ way) / max(float(way @ way), 1e-9), 0.0, 1.0)
-    off = _unit(at - (whorl + along[..., None] * way))
-    radial = _unit(at)
+    off = unit(at - (whorl + along[..., None] * way))
+    radial = unit(at)
     level = np.linalg.norm(at, axis=-1) / hood.equator
     fall = np.clip((level - FALL[0]) / (FALL[1] - FALL[0]), 0.0, 1.0)[..., None]
-    return _unit(off * (1 - fall) + radial * fall)
+    return unit(off * (1 - fall) + radial * fall)
 
 
 def strand_flow(hood: Hood, outer: Array, plan: Array, views: Sequence[HairView]) -> Array:
@@ -52,7 +53,7 @@ def strand_flow(hood: Hood, outer: Array, plan: Array, views: Sequence[HairView]
         )
         angle = 0.5 * np.arctan2(lines[..., 1], lines[..., 0])
         x, y = np.cos(angle), np.sin(angle)
-        way = _unit(np.stack([b[..., 1] * x - b[..., 0] * y, a[..., 0] * y - a[..., 1] * x], -1))
+        way = unit(np.stack([b[..., 1] * x - b[..., 0] * y, a[..., 0] * y - a[..., 1] * x], -1))
         tensor += (seen * np.hypot(lines[..., 0], lines[..., 1]))[..., None] * _tensor(way)
     smooth = cv2.GaussianBlur(tensor.astype(np.float32), (0, 0), BLUR / PIXEL)
     angle = 0.5 * np.arctan2(2 * smooth[..., 2], smooth[..., 0] - smooth[..., 1])
@@ -64,7 +65,3 @@ def strand_flow(hood: Hood, outer: Array, plan: Array, views: Sequence[HairView]
 def _tensor(way: Array) -> Array:
     x, y = way[..., 0], way[..., 1]
     return np.stack([x * x, y * y, x * y], -1)
-
-
-def _unit(x: Array) -> Array:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)

@@ -14,7 +14,7 @@ from ..headmodel import HeadModel
 from ..mesh.attach import Attachment, Surface
 from ..ramps import ramp
 from .hair import Ground, HairVolume
-from .head_view import distance
+from .hairline import border_distance
 from .hood import PIXEL, Hood, flatten, read_at, read_map
 from .marching_tets import marching_tetrahedra
 from .ribbons import AT_BORDER, COUNT, Cover, continued, ribbons
@@ -82,8 +82,7 @@ def extract(volume: HairVolume) -> HairMesh | None:
         return None
     radius, hit = flatten(hood, vertices, outer, True)
     covered = (hit >= 0) & (radius > ground.skin - 0.002)
-    border = distance(covered, 1.0 / PIXEL) - distance(~covered, 1.0 / PIXEL)
-    border = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
+    border = cv2.GaussianBlur(border_distance(covered).astype(np.float32), (0, 0), 1.0)
     cover = Cover(hood, continued(radius, covered), ground.skin, border - ground.rim, ground.flow, ground.curl)
     locks = strand_pattern(hood, cover.flow, cover.curl, *LOCKS[:2])
     vertices = _with_locks(cover, locks, vertices)

@@ -72,12 +72,18 @@ def ribbons(cover: Cover, roots: Array, safe: float) -> tuple[Array, Array, Arra
     aside = _point(cover, line + across, lift) - middle
     aside /= np.maximum(np.linalg.norm(aside, axis=-1, keepdims=True), 1e-9)
     width = rng.uniform(*WIDTH, count)[:, None] * np.minimum(4 * share + 0.3, 1.0) * (1 - share) ** 0.6
-    edges = [middle + s * 0.5 * width[..., None] * aside for s in (1.0, -1.0)]
-    vertices = np.stack(edges, 2).reshape(count, 2 * PARTS + 2, 3)[:, :-1]  # both last ones are the tip
-    places = np.repeat(colours, 2, 1)[:, :-1]
-    strip = np.array([[2 * k + c for c in corner] for k in range(PARTS) for corner in ((0, 2, 1), (1, 2, 3))][:-1])
-    triangles = (strip[None] + (2 * PARTS + 1) * np.arange(count)[:, None, None]).reshape(-1, 3)
-    return vertices.reshape(-1, 3), triangles, places.reshape(-1, 2)
+    vertices, triangles = pointed(middle, 0.5 * width[..., None] * aside)
+    return vertices, triangles, np.repeat(colours, 2, 1)[:, :-1].reshape(-1, 2)
+
+
+def pointed(middle: Array, half: Array) -> tuple[Array, Array]:
+    """Vertices (K(2N-1),3) and triangles (F,3) of strips along lines (K,N,3) that reach as far as half (K,N,3) to both
+    sides, and end in a point."""
+    count, parts = len(middle), middle.shape[1] - 1
+    vertices = np.stack([middle + half, middle - half], 2).reshape(count, 2 * parts + 2, 3)[:, :-1]
+    strip = np.array([[2 * k + c for c in corner] for k in range(parts) for corner in ((0, 2, 1), (1, 2, 3))][:-1])
+    triangles = strip[None] + (2 * parts + 1) * np.arange(count)[:, None, None]
+    return vertices.reshape(-1, 3), triangles.reshape(-1, 3)
 
 
 def _traced(cover: Cover, at: Array, length: Array) -> Array:

@@ -207,8 +207,7 @@ def _outer(
     layer = float(np.clip(0.35 * np.percentile(np.maximum(lift, 0.0), 60), *LAYER)) if len(lift) else LAYER[0]
     outer = np.maximum(base + lifts, skin + THIN)
     # From its line over the forehead hair rises, and before it lies down; beside the face and on the chest it need not.
-    behind_line = distance(scalp, 1.0 / PIXEL) - distance(~scalp, 1.0 / PIXEL)
-    risen = np.minimum(outer, skin + layer + np.maximum(RISE[0] + RISE[1] * behind_line, 0.0))
+    risen = np.minimum(outer, skin + layer + np.maximum(RISE[0] + RISE[1] * border_distance(scalp), 0.0))
     bushy = np.clip(lifts / 0.05, 0.0, 1.0)
     beside = smoothstep(down, hood.equator - 0.02, hood.equator + 0.02)
     border = BORDER[0] + beside * (np.minimum(curtain.front, BORDER[1]) - BORDER[0])
