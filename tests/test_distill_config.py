@@ -50,6 +50,12 @@ def test_round_trip_through_json() -> None:
         ("views.jitter", -0.1),
         ("views.azimuth", [[1.5, -45, 45], [-0.5, 45, 180]]),
         ("views.fov", [30, 200]),
+        ("views.azimuth", []),
+        ("views.azimuth", [[1.0, 45, -45]]),
+        ("views.close_frame", [0.3, 0.2]),
+        ("texture.feather", 1e12),
+        ("geometry.smoothing", -5),
+        ("geometry.lr_neutral", -1),
     ],
 )
 def test_refusals(path: str, value: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from idto3d.bundle import read_bundle, to_blender_frame, write_bundle
+from idto3d.errors import UserError
 from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.record import coefficients, from_file, in_photo, record_fit, to_file
 from idto3d.fit.result import HeadFit, PhotoFit
@@ -82,6 +83,16 @@ def test_cameras_come_back_from_the_file() -> None:
     back = from_file(to_file(whole), whole.centre)
     for name in ("rotation", "scale", "shift", "inverse_distance"):
         assert np.allclose(getattr(back, name), getattr(whole, name)), name
+
+
+def test_a_camera_in_the_head_is_refused() -> None:
+    _, camera, to_picture = recorded()
+    whole = in_photo(camera, align.invert(to_picture))
+    file = to_file(whole)
+    for distance in (0.0, -1.0, 0.1):
+        near = replace(file, translation=file.translation + [0, 0, distance - 1 / whole.inverse_distance])
+        with pytest.raises(UserError, match="E_REFIT_BUNDLE"):
+            from_file(near, whole.centre)
 
 
 def test_a_bundle_carries_the_fit(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 """Recogniser loading through insightface, pooling and agreement, on tiny nets and hand-computed vectors."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from idto3d import identity
 from idto3d.errors import UserError
+from idto3d.subject import Subject
 
 
 def make_recogniser(path: Path, width: int = 512, size: int = 112, scale: float = 1.0) -> Path:
@@ -108,3 +110,13 @@ def test_disagreement_names_every_photo() -> None:
     (notice,) = identity.disagreement(names, [0.5, 0.4, 0.1])
     assert notice.code == "W_PHOTOS_DISAGREE"
     assert all(part in notice.message for part in ("a.jpg 0.50", "b.jpg 0.40", "c.jpg 0.10"))
+
+
+def test_a_photo_that_the_fit_leaves_out_says_nothing_of_the_person() -> None:
+    faces: Any = [object(), object(), object()]
+    vectors = np.eye(3, 512, dtype=np.float32)
+    vectors[1] = vectors[0]
+    subject = Subject(tuple(faces), (), vectors)
+    assert subject.scores[0] < 0.8 and subject.y_id[2] > 0.3
+    left = subject.only(faces[:2])
+    assert left.faces == tuple(faces[:2]) and left.scores == (1.0, 1.0) and left.y_id[0] == 1

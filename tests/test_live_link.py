@@ -67,7 +67,10 @@ def test_columns_without_values_are_absent(tmp_path: Path) -> None:
         (["00:00:00:29", "00:00:01:00"], 1 / 30),  # the count ends at 29: 30 frames
         (["00:00:00:23", "00:00:01:00"], 1 / 24),
         (["00:00:00:24", "00:00:01:00"], 1 / 25),
-        (["00:00:00;58", "00:00:01;00"], 2 / 60),  # drop-frame, and one was dropped
+        (["00:00:00;58", "00:00:01;00"], 2 * 1.001 / 60),  # drop-frame, and one was dropped
+        (["00:00:59;29", "00:01:00;02"], 1.001 / 30),  # there are no frames 0 and 1 of that minute
+        (["0.5000", "0.5333"], 0.0333),  # seconds
+        (["01:00:00.500", "01:00:00.533"], 0.033),
         (["00:00:00:00", "00:00:00:24"], 24 / 60),  # too short to tell
         (["23:59:59:59", "00:00:00:00"], 1 / 60),
         (["7", "10"], 3 / 60),
@@ -78,6 +81,30 @@ def test_columns_without_values_are_absent(tmp_path: Path) -> None:
 def test_times(tmp_path: Path, codes: list[str], seconds: float) -> None:
     take = read_take(saved(tmp_path, "\n".join([HEADER, *map(row, codes)])))
     np.testing.assert_allclose(take.times, [0, seconds], atol=1e-6)
+
+
+def test_a_clock_that_was_set_moves_nothing(tmp_path: Path) -> None:
+    def at(hour: int, frame: int) -> str:
+        return f"{hour:02d}:00:{frame // 60:02d}:{frame % 60:02d}"
+
+    back = [at(3 if n < 60 else 2, n) for n in range(120)]
+    ahead = [at(23 if n == 50 else 11, n) for n in range(120)]
+    late = ["00:00:00:00", *(at(11, n) for n in range(1, 120))]
+    for codes in (back, ahead, late):
+        take = read_take(saved(tmp_path, "\n".join([HEADER, *map(row, codes)])))
+        np.testing.assert_allclose(take.times, np.arange(120) / 60, atol=1e-6)
+
+
+def test_a_column_with_few_values_loses_no_rows(tmp_path: Path) -> None:
+    lines = [HEADER, *(row(f"00:00:00:{n:02d}", jawOpen=n / 100, HeadYaw=n / 100) for n in range(10))]
+    cells = [line.split(",") for line in lines]
+    for n in range(2, 11):
+        cells[n][HEADER.split(",").index("TongueOut")] = ""
+        cells[n][HEADER.split(",").index("HeadYaw")] = "" if n % 3 else cells[n][HEADER.split(",").index("HeadYaw")]
+    take = read_take(saved(tmp_path, "\n".join(map(",".join, cells))))
+    assert take.tracked.all()
+    np.testing.assert_allclose(take.shapes[:, SHAPES.index("jawOpen")], np.arange(10) / 100)
+    np.testing.assert_allclose(take.head[:9, 0], np.arange(9) / 100, atol=1e-9)
 
 
 def test_rows_that_do_not_follow_are_left_out(tmp_path: Path) -> None:
@@ -105,6 +132,8 @@ def test_a_lost_face_is_marked_and_bridged(tmp_path: Path) -> None:
 def test_degrees_are_turned_to_radians(tmp_path: Path) -> None:
     take = read_take(saved(tmp_path, "\n".join([HEADER, row("00:00:00:01", HeadYaw=90), row("00:00:00:02")])))
     assert take.head[0, 0] == pytest.approx(np.pi / 2)
+    take = read_take(saved(tmp_path, "\n".join([HEADER, row("00:00:00:01", HeadYaw=5), row("00:00:00:02")])))
+    assert take.head[0, 0] == pytest.approx(np.radians(5))
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,8 @@ def test_nets_must_fit_each_other(folder: Path, whole: Path) -> None:
     assert spoilt("vae/config.json", latent_channels=16) == "E_PACK_FORMAT"
     assert spoilt("unet/config.json", out_channels=8) == "E_PACK_FORMAT"
     assert spoilt("unet/config.json", cross_attention_dim=None) == "E_PACK_FORMAT"
+    assert spoilt("vae/config.json", block_out_channels=None) == "E_PACK_FORMAT"
+    assert spoilt("vae/config.json", block_out_channels=[8] * 12) == "E_PACK_FORMAT"  # the pictures are too small
     (folder / "vae" / "config.json").write_text("[]")
     write(folder)
     assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"
@@ -192,6 +194,14 @@ def test_nets_must_fit_each_other(folder: Path, whole: Path) -> None:
 
 def test_a_net_that_is_none_is_refused(folder: Path) -> None:
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"junk")
+    write(folder)
+    assert refused(lambda: Prior.load(read_pack(folder))) == "E_PACK_FORMAT"
+
+
+@pytest.mark.parametrize("wrong", [{"norm_num_groups": 0}, {"block_out_channels": 8}, {"attention_head_dim": 0}])
+def test_a_net_that_cannot_be_built_is_refused(folder: Path, whole: Path, wrong: dict[str, Any]) -> None:
+    given = json.loads((whole / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps({**given, **wrong}))
     write(folder)
     assert refused(lambda: Prior.load(read_pack(folder))) == "E_PACK_FORMAT"
 

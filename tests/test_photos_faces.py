@@ -294,6 +294,22 @@ def test_a_cropped_photo_is_no_second_one(tmp_path: Path) -> None:
     assert "crop.jpg is the same photo as whole.png" in notices[0].message
 
 
+def test_of_copies_that_with_colours_and_then_the_finer_face_is_used(tmp_path: Path) -> None:
+    photo = Image.fromarray(astronaut())
+    low, high = np.percentile(align.apply(align.invert(face().to_picture), face().landmarks), (0, 100), axis=0)
+    (left, top), (right, bottom) = np.rint(low - 0.4 * (high - low)), np.rint(high + 0.4 * (high - low))
+    photo.crop((int(left), int(top), int(right), int(bottom))).save(tmp_path / "crop.png")
+    photo.convert("L").save(tmp_path / "grey.png")
+    large = Image.new("RGB", (2 * photo.width, 2 * photo.height), "grey")
+    large.paste(photo.resize((photo.width // 2, photo.height // 2), Image.Resampling.LANCZOS), (200, 200))
+    large.save(tmp_path / "framed.png")
+    for kept, other in (("crop.png", "grey.png"), ("crop.png", "framed.png"), ("framed.png", "grey.png")):
+        for order in ((kept, other), (other, kept)):
+            found, notices = read_faces([tmp_path / name for name in order], nets())
+            assert [f.name for f in found] == [kept], order
+            assert "E_PHOTO_TWICE" in notices[0].message
+
+
 def moved(how: str) -> np.ndarray:
     """The astronaut, another moment: by a hundredth of the face's height the middle of the face, as the head turns, or
     a corner of the mouth has moved."""

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -218,6 +219,13 @@ def test_dark_planes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="separate planes") as error:
         read_photo(tmp_path / "planes12.tif")
     assert error.value.code == "E_PHOTO_UNREADABLE"
+
+
+@pytest.mark.parametrize("tags", [[(254, "I", 1, 1, True)], [(50706, "B", 4, (1, 4, 0, 0), True)]])
+def test_a_raw_files_preview_is_not_taken_for_the_photo(tags: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "raw.tif", np.zeros((120, 160, 3), np.uint8), extratags=tags)
+    with pytest.raises(UserError, match="E_PHOTO_UNREADABLE.*raw file"):
+        read_photo(tmp_path / "raw.tif")
 
 
 @pytest.mark.parametrize("mode", Image.MODES)

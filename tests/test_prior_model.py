@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from idto3d.distill.config import Score
 from idto3d.distill.sds import sds_loss
+from idto3d.errors import UserError
 from idto3d.prior.adapters import Condition
 from idto3d.prior.model import Prior, cfg_pair
 from idto3d.prior.pack import read_pack
@@ -153,6 +155,45 @@ def test_what_is_too_large_for_half_precision_goes_on_in_single(pack_dir: Path) 
             prior.unet.conv_in.weight.mul_(3e5)  # of up to .17: half precision still holds them, but not what they give
     torch.testing.assert_close(half.predict(z, t, cond), single.predict(z, t, cond), rtol=0, atol=0.02)
     assert half.unet.dtype == torch.float32
+
+
+def test_the_text_encoder_stays_in_single_precision(pack_dir: Path) -> None:
+    """Half holds its weights, but not what they give."""
+    prior = Prior.load(read_pack(pack_dir), dtype=torch.float16)
+    with torch.no_grad():
+        for net in prior.text_encoder.modules():
+            if isinstance(net, torch.nn.Linear):
+                net.weight.mul_(3e4)
+    assert bool(prior.encode_text(["a cat"]).isfinite().all())
+
+
+@pytest.mark.parametrize("net", ["text/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"])
+def test_a_net_without_all_its_weights_is_refused(net: str, tmp_path: Path) -> None:
+    """Those would be random."""
+    folder = make_pack(tmp_path / "pack")
+    file = folder / f"{net}.safetensors"
+    weights = load_file(file)
+    weights.pop(next(name for name in weights if name.endswith("weight")))
+    save_file(weights, file, {"format": "pt"})
+    write(folder)
+    with pytest.raises(UserError, match="E_PACK_FORMAT.*lacks 1 weights"):
+        Prior.load(read_pack(folder))
+
+
+def test_code_in_a_pack_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_pack(tmp_path / "pack")
+    mark = tmp_path / "it ran"
+    (folder / "text" / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: pass\n", encoding="utf-8")
+    settings = folder / "text" / "tokenizer_config.json"
+    given = json.loads(settings.read_text(encoding="utf-8"))
+    own = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    settings.write_text(json.dumps({**given, **own}), encoding="utf-8")
+    write(folder)
+    monkeypatch.setattr("builtins.input", lambda *question: "y")
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    with pytest.raises(UserError, match="E_PACK_FORMAT"):
+        Prior.load(read_pack(folder))
+    assert not mark.exists()
 
 
 def test_score_distillation_reaches_the_image(prior: Prior) -> None:

@@ -24,6 +24,7 @@ from idto3d.prior.reference import (
     ReferenceAttnProcessor,
     ReferenceConfig,
     attach_reference,
+    attach_saved_reference,
     reference_of,
     reference_parameters,
     save_reference,
@@ -189,6 +190,14 @@ def test_one_that_does_not_fit_is_refused(pack_dir: Path, tmp_path: Path) -> Non
     write(folder)
     with pytest.raises(UserError, match="E_PACK_FORMAT.*do not fit"):
         Prior.load(read_pack(folder), "albedo")
+
+
+@pytest.mark.parametrize(("rank", "weight"), [(2, -1.0), (2, float("nan")), (2, "1"), (0, 0.5), (-3, 0.5)])
+def test_an_adapter_whose_numbers_make_no_sense_is_refused(rank: int, weight: Any, tmp_path: Path) -> None:
+    net = attach_reference(attach(tiny_unet(), CONFIG), ReferenceConfig(2))
+    save_reference(net, ReferenceConfig(rank, weight), tmp_path / "reference.safetensors")
+    with pytest.raises(UserError, match="E_PACK_FORMAT"):
+        attach_saved_reference(net, tmp_path / "reference.safetensors")
 
 
 def test_the_picture_shows_what_was_seen_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,7 @@ def generate(
     clock("reading photos")
     check_place(out)
     pack = read_pack(config.pack)
+    DistillationConfig.from_pack(pack.distillation)  # refused before the photos are read
     nets = load_face_nets(pack.path / "photos")
     subject = read_subject(photos, pack, nets)
     warn(events, subject.notices)
@@ -110,7 +111,7 @@ def generate(
         _import_stages_aside()
     sketch = understand(subject, pack, nets, config, clock, live)
     give_back()
-    origin = Origin(subject, sketch.start, pack, config.seed, settings(config), own_pack(config))
+    origin = Origin(sketch.subject, sketch.start, pack, config.seed, settings(config), own_pack(config))
     work = job_folder(out, photos, config)
     with ThreadPoolExecutor(1) as beside:
         kept = beside.submit(keep_sketch, origin, sketch.offsets, clock, live) if live is not None else None
@@ -184,7 +185,7 @@ def understand(
         _show(start, live)
     weights = {name: model.expression_vector(pack.expressions[name].weights) for name in names[1:]}
     offsets = {name: start.fitted.fit.offset(model, w) for name, w in weights.items()}
-    return Sketch(subject, start, offsets)
+    return Sketch(subject.only(start.fitted.faces), start, offsets)
 
 
 def _show(start: Start, live: Live | None) -> None:

@@ -2,13 +2,14 @@
 """Who is on the photographs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .arrays import Array
 from .identity import agreement, disagreement, embed, load_recogniser, pool
 from .photos import Face, read_faces
 from .photos.load import Notice
@@ -18,19 +19,32 @@ from .prior.pack import Pack
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """faces: one a usable photo; notices of reading them; scores: of each photo the cosine of its identity to the
-    others'; y_id (512,) pooled, unit length."""
+    """faces: one a usable photo; notices of reading them; vectors (N,512): the identity that each shows."""
 
     faces: tuple[Face, ...]
     notices: tuple[Notice, ...]
-    scores: tuple[float, ...]
-    y_id: Tensor
+    vectors: Array
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Of each photo the cosine of its identity to the others'."""
+        return tuple(float(score) for score in agreement(self.vectors))
+
+    @property
+    def y_id(self) -> Tensor:
+        """(512,) pooled, unit length."""
+        return torch.from_numpy(pool(self.vectors))
+
+    def only(self, faces: Sequence[Face]) -> "Subject":
+        """Of these of the faces alone, since a photo that is left out says nothing of the person either."""
+        rows = [k for k, face in enumerate(self.faces) if any(face is kept for kept in faces)]
+        return replace(self, faces=tuple(self.faces[k] for k in rows), vectors=self.vectors[rows])
 
 
 def read_subject(photos: Sequence[str | Path], pack: Pack, nets: FaceNets) -> Subject:
     """Find the face in every photo, embed and pool. Raises the photos' own errors (E_NO_FACE, E_PHOTO_...)."""
     faces, notices = read_faces([str(p) for p in photos], nets)
     vectors = embed(load_recogniser(pack.file("recognition.onnx")), np.stack([f.crop for f in faces]))
-    scores = agreement(vectors)
-    notices = [*notices, *disagreement([f.name for f in faces], scores)]
-    return Subject(tuple(faces), tuple(notices), tuple(float(s) for s in scores), torch.from_numpy(pool(vectors)))
+    notices = [*notices, *disagreement([f.name for f in faces], agreement(vectors))]
+    pool(vectors)  # vectors that cancel out are refused before anything is made of them
+    return Subject(tuple(faces), tuple(notices), vectors)

@@ -51,9 +51,11 @@ USUAL_BASE = 60
 
 _BASES = (24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
 _LEAST_SHAPES = 8  # columns by which a file is known
+_LEAST_OF_ROW = 0.5  # of the columns that hold anything: a row with less is cut off, or shows no face
 _MOST_BYTES = 1 << 29
 _DAY = 86400.0
-_MOST_ANGLE = 2 * math.pi  # more than that are degrees
+_MOST_ANGLE = math.pi  # more than that are degrees
+_SET_BACK, _SET_FORWARD = -1.0, 60.0  # seconds between two rows: somebody has set the clock
 _TIMECODE, _COUNT = "timecode", "blendshapecount"
 
 
@@ -175,12 +177,17 @@ def _parse(name: str, rows: Sequence[Sequence[str]]) -> FaceTake:
                 values[k, c] = _number(row[n])
     count = columns.get(_COUNT)
     seen = np.array([count is None or _number(_cell(row, count)) != 0 for row in body], bool)
-    # Some programs name columns that they leave blank in each row, or that their rows do not reach.
+    # Some programs name columns that they leave blank in each row or in some, or that their rows do not reach.
     there = np.isfinite(values[seen]).any(0)
-    seen &= np.isfinite(values[:, there]).all(1)
+    seen &= np.isfinite(values[:, there]).mean(1) >= _LEAST_OF_ROW if there.any() else False
+    there = np.isfinite(values[seen]).any(0)
     if there[: len(SHAPES)].sum() < _LEAST_SHAPES or not seen.any():
         raise _no_table(name, "it holds no moment in which a face was seen")
     values[:, ~there] = 0.0
+    for column in np.flatnonzero(there):
+        known = np.flatnonzero(seen & np.isfinite(values[:, column]))
+        blank = np.flatnonzero(~np.isfinite(values[:, column]))
+        values[blank, column] = np.interp(blank, known, values[known, column])
     codes = [_cell(row, columns[_TIMECODE]) for row in body] if _TIMECODE in columns else []
     times = _times(codes, len(body))
     keep = _rising(times)
@@ -210,16 +217,21 @@ def _times(codes: Sequence[str], count: int) -> Array:
     if not any(part is not None for part in parts):
         numbers = np.array([_number(code) for code in codes] or [math.nan] * count)
         frames = numbers if np.isfinite(numbers).all() else np.arange(count, dtype=np.float64)
-        return (frames - frames[0]) / USUAL_BASE
+        seconds = bool((frames % 1 != 0).any())
+        return (frames - frames[0]) / (1 if seconds else USUAL_BASE)
     base = _base([part for part in parts if part is not None])
     times = np.full(count, np.nan)
     for n, part in enumerate(parts):
         if part is not None:
-            times[n] = part[0] + part[1] / base
+            times[n] = _drop_frame(*part, base) if ";" in codes[n] else part[0] + part[1] / base
     known = np.isfinite(times)
-    # Past midnight the clock begins anew.
+    # Past midnight the clock begins anew, and where it was set the take goes on.
     steps = np.diff(times[known])
-    times[known] += np.concatenate([[0.0], np.cumsum(np.where(steps < -_DAY / 2, _DAY, 0.0))])
+    steps += np.where(steps < -_DAY / 2, _DAY, 0.0)
+    forward = steps[(steps > 0) & (steps <= _SET_FORWARD)]
+    usual = float(np.median(forward)) if len(forward) else 1.0 / base
+    steps = np.where((steps < _SET_BACK) | (steps > _SET_FORWARD), usual, steps)
+    times[known] = times[known][0] + np.concatenate([[0.0], np.cumsum(steps)])
     first = int(np.argmax(known))
     for n in range(first - 1, -1, -1):
         times[n] = times[n + 1] - 1.0 / base
@@ -229,13 +241,20 @@ def _times(codes: Sequence[str], count: int) -> Array:
     return times
 
 
+def _drop_frame(seconds: float, frame: float, base: int) -> float:
+    """Seconds of a code that leaves out numbers, of 30 frames two in each minute but every tenth, so that it goes with
+    29.97 frames a second (SMPTE 12M)."""
+    minutes = int(seconds // 60)
+    return (seconds * base + frame - round(base / 15) * (minutes - minutes // 10)) * 1.001 / base
+
+
 def _split(code: str) -> tuple[float, float] | None:
-    """Whole seconds since midnight, and frames with their fraction."""
+    """Seconds since midnight, and frames with their fraction, none in a clock's hh:mm:ss.mmm."""
     cells = code.replace(";", ":").split(":")
     numbers = [_number(cell) for cell in cells]
-    if len(cells) != 4 or not all(number >= 0 for number in numbers):
+    if len(cells) not in (3, 4) or not all(number >= 0 for number in numbers):
         return None
-    hour, minute, second, frame = numbers
+    hour, minute, second, frame = (*numbers, 0.0)[:4]
     return 3600.0 * hour + 60.0 * minute + second, frame
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from ..errors import UserError
 from ..prior.prompts import VIEWS, fill_prompt
 
+MOST = 1e9  # of any number of a stage
+
 Form = Literal["eps", "x0", "image"]
 Weighting = Literal["sigma2", "uniform"]
 Quality = Literal["draft", "standard", "fine"]
@@ -212,6 +214,10 @@ def _check(config: DistillationConfig) -> None:
     for name, value in positive.items():
         if not value > 0:
             raise _refuse(f"{name} is too small")
+    for name, stage in (("geometry", geometry), ("texture", texture)):
+        for key, value in vars(stage).items():
+            if isinstance(value, int | float) and not 0 <= value <= MOST:
+                raise _refuse(f"{name}.{key} is out of range")
     for name, steps in (("geometry", geometry.steps), ("texture", texture.steps)):
         if not 0 <= steps.draft <= steps.standard <= steps.fine:
             raise _refuse(f"{name}.steps do not rise with quality")
@@ -222,12 +228,16 @@ def _check(config: DistillationConfig) -> None:
         ("elevation", views.elevation),
         ("fov", views.fov),
         ("frame", views.frame),
+        ("close_frame", views.close_frame),
+        *(("azimuth", (low, high)) for _, low, high in views.azimuth),
         ("gate", views.gate),
     ):
         if limits[0] > limits[1]:
             raise _refuse(f"views.{name} runs backwards")
-    if min(share for share, _, _ in views.azimuth) < 0 or min(views.jitter, views.close_share) < 0:
+    if min((share for share, _, _ in views.azimuth), default=-1) < 0 or min(views.jitter, views.close_share) < 0:
         raise _refuse("a share or the jitter of views is negative")
+    if texture.feather > 1:
+        raise _refuse("texture.feather is more than the map")
     if views.fov[1] >= 180:
         raise _refuse("views.fov is too large")
     if not math.isclose(sum(share for share, _, _ in views.azimuth), 1.0, abs_tol=1e-6):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from idto3d.errors import UserError
 from idto3d_shared.fit_file import FitCamera, FitFile, FitPhoto
 
 from ..arrays import Array
@@ -17,6 +18,7 @@ from .result import HeadFit
 TO_HEAD = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 """The bundle's frame (Z up, facing -Y) to the head's (Y up, facing +Z)."""
 _TO_OPENCV = np.diag([1.0, -1.0, -1.0])
+NEAREST = 0.15  # metres from a camera to the middle of the head: nearer, it is in it
 
 
 def record_fit(model: HeadModel, fit: HeadFit, faces: Sequence[Face]) -> FitFile:
@@ -67,7 +69,11 @@ def to_file(camera: PhotoCamera) -> FitCamera:
 
 
 def from_file(camera: FitCamera, centre: Array) -> PhotoCamera:
-    """The inverse of `to_file`; centre (3,): head frame, the camera's centre in the fit."""
+    """The inverse of `to_file`; centre (3,): head frame, the camera's centre in the fit. Raises UserError
+    E_REFIT_BUNDLE for a camera in the head or behind it."""
     rotation = _TO_OPENCV @ camera.rotation @ TO_HEAD.T
     distance = float((camera.rotation @ TO_HEAD.T @ centre + camera.translation)[2])
+    if not distance > NEAREST:
+        message = "A photo's camera lies in the head, by the head's fit.json."
+        raise UserError("E_REFIT_BUNDLE", message, "Generate the head again.")
     return PhotoCamera(rotation, centre, camera.focal / distance, camera.principal, 1 / distance)

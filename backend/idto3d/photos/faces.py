@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finds the face in each of one person's photos, or says why a photo cannot be used."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -192,7 +193,7 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
 
     A photo that cannot be used, E_FACE_COVERED where something lies over its mouth or eyes, E_PHOTO_TWICE for another
     one saved again or cropped, is left out and reported as W_PHOTO_SKIPPED with its own error; when none can be used,
-    the first one's UserError is raised. Of one photo in several sizes the largest is used. E_PHOTO_MISSING when no
+    the first one's UserError is raised. Of copies of one photo that which shows most is used. E_PHOTO_MISSING when no
     photo is given, E_PHOTO_COUNT when more than MOST_PHOTOS are. W_HAIR_CUT when none goes over the forehead.
     Faces are called by `photo_names`.
     """
@@ -216,7 +217,7 @@ def read_faces(paths: Sequence[str | os.PathLike[str]], nets: FaceNets) -> tuple
         if same is None:
             faces.append(face)
             continue
-        fewer, faces[same] = (faces[same], face) if _pixels(face) > _pixels(faces[same]) else (face, faces[same])
+        fewer, faces[same] = sorted((face, faces[same]), key=_worth)
         what = f"{fewer.name} is the same photo as {faces[same].name}."
         twice = UserError("E_PHOTO_TWICE", what, "Remove one of them.")
         notices.append(Notice("W_PHOTO_SKIPPED", f"Photo left out. {twice}"))
@@ -237,8 +238,10 @@ def _is_resaved(one: Face, other: Face) -> bool:
     return unlikeness(one.picture, both, one.landmarks, other.picture, back) < _RESAVED
 
 
-def _pixels(face: Face) -> int:
-    return 0 if face.file is None else face.file.width * face.file.height
+def _worth(face: Face) -> tuple[bool, int, int]:
+    """Of copies of one photo: with colours, then with more pixels of the face, then more of all."""
+    height = float(np.ptp(face.landmarks[:MESH, 1])) / math.sqrt(abs(np.linalg.det(face.to_picture[:, :2])))
+    return not face.grey, round(height), 0 if face.file is None else face.file.width * face.file.height
 
 
 def _check_uncovered(face: Face) -> None:

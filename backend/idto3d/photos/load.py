@@ -28,6 +28,7 @@ FORMATS = (
 
 _GREY = (128, 128, 128)
 _EXIF_ORIENTATION = 0x0112
+_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of TIFF
 # EXIF orientation -> what brings the stored rows upright (EXIF 2.32, tag 0x0112).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -102,6 +103,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
                     raise _too_large(file)
                 if opened.width * opened.height == 0:
                     raise OSError("the image is empty")
+                if _is_raw(opened):
+                    raise _unreadable(file, "it is a camera's raw file, of which only a small preview could be read")
                 image = _decode(opened, file, notices)
                 rgb = _upright(_to_rgb(image, file.name, notices), _orientation(opened))
         with file.open("rb") as stream:
@@ -118,6 +121,12 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         raise _unreadable(file, str(error) or type(error).__name__) from error
     height, width = rgb.shape[:2]
     return Photo(rgb, file.name, tuple(notices), PhotoFile(os.fspath(path), digest, width, height))
+
+
+def _is_raw(opened: ImageFile.ImageFile) -> bool:
+    """A TIFF whose first image is said to be a reduced one, or a digital negative (DNG 1.7, NewSubfileType)."""
+    tags = getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
+    return _DNG_VERSION in tags or bool(int(tags.get(_SUBFILE_TYPE, 0)) & 1)
 
 
 def _decode(opened: ImageFile.ImageFile, file: Path, notices: list[Notice]) -> Image.Image:

@@ -2,7 +2,7 @@
 """A frozen 2D prior phi: text, identity and expression in, the noise of a latent out."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -66,14 +66,15 @@ class Prior(nn.Module):
     ) -> "Prior":
         """The prior of a pack, set to `domain`. Reads local files only.
 
-        dtype: of the U-Net and text encoder; the autoencoder stays float32, whose image gradient half precision spoils.
+        dtype: of the U-Net; the autoencoder stays float32, whose image gradient half precision spoils, and so does the
+        text encoder, which is asked a few times.
         Raises UserError E_PACK_FORMAT where a net cannot be read or does not fit.
         """
         unet, vae, text_encoder, tokenizer = load_networks(pack)
         attach_saved(unet, pack.file(f"{domain}.safetensors"))
         for net in (unet, vae):
             net.to(memory_format=torch.channels_last)  # decoding on a CPU takes .7 of the time
-        prior = cls(unet.to(dtype=dtype), vae, text_encoder.to(dtype=dtype), tokenizer, pack).to(device)
+        prior = cls(unet.to(dtype=dtype), vae, text_encoder, tokenizer, pack).to(device)
         prior._take_reference(domain)
         return prior
 
@@ -213,20 +214,28 @@ def look_at(unet: UNet2DConditionModel, z0: Tensor, empty_text: Tensor) -> dict[
     return observe(unet, lambda: denoise(unet, z0, torch.zeros(count, dtype=torch.long, device=z0.device), cond))
 
 
+def _check_whole(folder: str, given: Mapping[str, Any]) -> None:
+    """Weights that a file lacks would be random, or of no memory."""
+    if absent := [*given["missing_keys"], *given.get("mismatched_keys", ())]:
+        raise ValueError(f"{folder} lacks {len(absent)} weights, such as {absent[0]}")
+
+
 def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel, Any]:
     """The pack's base U-Net (no adapters), autoencoder, text encoder and tokenizer, float32 on the CPU.
 
     Raises UserError E_PACK_FORMAT if one of the folders does not hold such a network.
     """
-    local: dict[str, Any] = {"local_files_only": True, "torch_dtype": torch.float32}
+    local: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     try:
-        unet = UNet2DConditionModel.from_pretrained(pack.path / "unet", use_safetensors=True, **local)
-        vae = AutoencoderKL.from_pretrained(pack.path / "vae", use_safetensors=True, **local)
-        text_encoder = CLIPTextModel.from_pretrained(
-            pack.path / "text", use_safetensors=True, local_files_only=True, dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(pack.path / "text", local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        unet, given = UNet2DConditionModel.from_pretrained(pack.path / "unet", torch_dtype=torch.float32, **local)
+        _check_whole("unet", given)
+        vae, given = AutoencoderKL.from_pretrained(pack.path / "vae", torch_dtype=torch.float32, **local)
+        _check_whole("vae", given)
+        text_encoder, given = CLIPTextModel.from_pretrained(pack.path / "text", dtype=torch.float32, **local)
+        _check_whole("text", given)
+        # Never code that comes with a pack.
+        tokenizer = AutoTokenizer.from_pretrained(pack.path / "text", local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, KeyError, ArithmeticError) as error:
         raise UserError(
             "E_PACK_FORMAT", f"A network of the pack {pack.name} cannot be read ({error}).", "Install the pack again."
         ) from error

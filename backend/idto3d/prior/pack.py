@@ -237,6 +237,13 @@ def _check_nets(pack: Pack) -> None:
         _sizes(pack.file(name), "rank")
     length = len(next(iter(read_expressions(pack).values())))
     pairs.append((f"the adapters and {VECTORS}", int(normal["exp_dim"]), length))
+    vae = json.loads(pack.file("vae/config.json").read_text(encoding="utf-8"))
+    try:
+        factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    except (KeyError, TypeError) as error:
+        raise UserError("E_PACK_FORMAT", f"vae/config.json has no block_out_channels ({error}).", _FIX) from error
+    if pack.image_size % factor:
+        raise UserError("E_PACK_FORMAT", f"The pack's image_size is no multiple of its autoencoder's {factor}.", _FIX)
     for names, one, other in pairs:
         if one != other:
             raise UserError("E_PACK_FORMAT", f"The pack's nets do not fit: {names} have {one} and {other}.", _FIX)

@@ -6,11 +6,12 @@ U-Net on a reference picture and appends its self-attention's keys and values to
 is the same U-Net with its domain's adapters at t = 0, without text and with closed gates; the keys and values of what
 it sees get low-rank additions of their own:
 
-    softmax([Q K^T, Q K_ref^T + log lambda_ref + b] / sqrt d) [V; V_ref],   b one learned number a head.
+    softmax([Q K^T / sqrt d, Q K_ref^T / sqrt d + log lambda_ref + b]) [V; V_ref],   b one learned number a head.
 
 Neither depends on the noisy sample: they are made once a head. lambda_ref is per sample; zero leaves the net as it was.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 
+from ..errors import UserError
 from .adapter_file import copy_weights, read_adapter, write_adapter
 
 
@@ -162,8 +164,15 @@ def save_reference(
 
 def attach_saved_reference(unet: UNet2DConditionModel, path: Path) -> ReferenceConfig:
     """`attach_reference`, frozen, with what `save_reference` wrote. Raises UserError E_PACK_FORMAT for another file and
-    where it does not fit the U-Net."""
+    where it does not fit the U-Net or its numbers make no sense."""
     config, state = read_adapter(path, ReferenceConfig)
+    try:
+        whole = config.rank >= 1 and 0 <= config.weight < math.inf
+    except TypeError:
+        whole = False
+    if not whole:
+        why = f"{path.name} has the rank {config.rank!r} and the weight {config.weight!r}"
+        raise UserError("E_PACK_FORMAT", f"The pack's adapter cannot be used: {why}.", "Install the pack again.")
     attach_reference(unet, config)
     own = reference_parameters(unet)
     copy_weights(own, state)
