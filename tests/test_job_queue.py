@@ -306,6 +306,29 @@ def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
     assert not (user / "logs" / f"{old}.log").exists() and (user / "logs" / f"{new}.log").exists()
 
 
+def test_tidy_forgets_what_no_list_shows_and_films_frames(user: Path) -> None:
+    """A head whose photos are gone, with its checkpoints, and frames that a Blender that was killed left behind."""
+    jobs = queue_of(user, NORMAL)
+    mine = photo(user)
+    waiting = jobs.submit({"photos": [str(mine)], "out": str(user / "me")})
+    jobs.cancel(waiting)
+    drain(jobs)
+    jobs.records.unlock()
+    checkpoint = user / "me.work" / ("0" * 16) / "checkpoint.npz"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    frames = [user / "previews" / f"capture-{name}" for name in ("old", "new")]
+    for folder in frames:
+        folder.mkdir(parents=True)
+    os.utime(frames[0], (1e9, 1e9))
+    os.utime(user / "jobs" / f"{waiting}.json", (1e9, 1e9))
+    jobs.records.tidy()
+    assert (user / "jobs" / f"{waiting}.json").exists() and not frames[0].exists() and frames[1].exists()
+    mine.unlink()
+    jobs.records.tidy()
+    assert not list((user / "jobs").iterdir()) and not checkpoint.exists()
+
+
 def test_user_folder_that_cannot_be_written(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = queue_of(user, NORMAL)
     with monkeypatch.context() as patch:

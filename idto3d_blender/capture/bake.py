@@ -147,3 +147,4 @@ def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted) -> None:
     if slot is not None:
         strip.action_slot = slot
     strip.frame_start_ui = strip.action_frame_start
+    strip.extrapolation = "HOLD_FORWARD"  # HOLD would lie over the tracks below from the beginning on

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import math
 import re
+import shutil
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
@@ -62,7 +63,7 @@ def start(video: Path, head: Any, launch: Callable[[str, Mapping[str, Any]], Lau
     if head is not None:
         *_, head = separate.origins(head)  # the backend knows the face in the mesh that it has made
         request["pack"] = packs.pack_of(head)
-        request["head"] = str(_write_head(head, session.get().folder / "previews" / job_id))
+        request["head"] = str(_write_head(head, _previews(job_id)))
     state.out = _new_file(video.stem)
     request["out"] = str(state.out)
     state.job = Job(job_id, (launch or worker_launch)(job_id, request))
@@ -96,6 +97,7 @@ def poll() -> bool:
         return True
     state.job = None
     _drop_empty()
+    _drop_previews(job)
     warnings = job.snapshot.warnings
     if job.state == "failed":
         state.problem = job.snapshot.error
@@ -106,6 +108,15 @@ def poll() -> bool:
             state.problem = Problem(error.code, error.message, error.fix)
     state.warnings = warnings
     return False
+
+
+def _drop_previews(job: Job) -> None:
+    """Frames of the film, with the person's face, are for looking at meanwhile."""
+    shutil.rmtree(_previews(job.id), ignore_errors=True)
+
+
+def _previews(job_id: str) -> Path:
+    return session.get().folder / "previews" / job_id
 
 
 def _timer() -> float | None:
@@ -162,4 +173,5 @@ def unregister() -> None:
     if state.job is not None:
         state.job.kill()
         _drop_empty()
+        _drop_previews(state.job)
     state.job = state.take = None

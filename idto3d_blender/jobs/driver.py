@@ -89,14 +89,14 @@ def tick() -> float | None:
     state.jobs.poll()
     _take_note_of_end(work, state)
     building.look_at_running(work.building, state)
-    rendering = _rendering()
-    full = building.read_picture(state) or rendering
+    is_rendering = rendering()
+    full = building.read_picture(state) or is_rendering
     while not full and building.next_slice(work.building, state) and time.perf_counter() - begun < BUDGET:
         pass
     asks = state.status.state != "ready" and state.setup is None
     plan = session.plan() if asks else None
     _redraw_if_new(work, state, plan)
-    if work.building.busy and not rendering:
+    if work.building.busy and not is_rendering:
         return _AT_WORK
     if work.building.busy or state.busy or work.building.reading is not None or (asks and plan is None):
         return _AT_REST
@@ -148,7 +148,7 @@ def redraw() -> None:
                         region.tag_redraw()
 
 
-def _rendering() -> bool:
+def rendering() -> bool:
     """A thread of Blender reads the scene: data-blocks that come or go meanwhile can crash it."""
     return any(bpy.app.is_job_running(kind) for kind in ("RENDER", "OBJECT_BAKE"))
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From settings to a job in the queue."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def new_folder(parent: Path, name: str) -> Path:
     number = 1
     while True:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")
-        if str(folder) not in taken and not folder.exists():
+        # Not Path.exists, which raises where a folder may not be looked into.
+        if str(folder) not in taken and not os.path.lexists(folder):
             return folder
         number += 1
 

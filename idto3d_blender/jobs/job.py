@@ -30,7 +30,7 @@ _SPENT = ("E_OUT_OF_MEMORY", "E_INTERNAL", "E_SETUP")
 _KILLED = 9
 
 # A gap between two polls counts as no more than this: Blender renders, or the machine slept, and nobody listened.
-_LONGEST_GAP = 1.0
+LONGEST_GAP = 1.0
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Job:
         Also watches the time limits. Never blocks.
         """
         now = time.monotonic()
-        gap = 0.0 if self._polled is None else min(now - self._polled, _LONGEST_GAP)
+        gap = 0.0 if self._polled is None else min(now - self._polled, LONGEST_GAP)
         self._polled = now
         self._watched += gap
         events: list[Event] = []

@@ -128,6 +128,7 @@ class IDTO3D_OT_cancel_job(ExplainedPoll, bpy.types.Operator):
         state = session.get()
         running = state.running()
         job = self.job or (running.id if running else "")
+        state.here.discard(job)  # one that is being saved ends all the same: it can then be imported, and is not
         state.jobs.cancel(job)
         state.look_up_jobs()
         driver.redraw()
@@ -155,6 +156,7 @@ class IDTO3D_OT_use_sketch(ExplainedPoll, bpy.types.Operator):
         if running is None or running.sketch is None or self.job not in ("", running.id):
             return {"CANCELLED"}
         record = state.jobs.record(running.id)
+        state.here.discard(running.id)
         state.jobs.cancel(running.id)
         try:
             folder = _kept(running.sketch, Path(str(record.request["out"]))) if record is not None else running.sketch

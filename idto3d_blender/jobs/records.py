@@ -25,7 +25,7 @@ else:
     import fcntl
 
 
-KEEP_SECONDS = 30 * 24 * 3600.0
+KEEP_SECONDS, KEEP_FRAMES_SECONDS = 30 * 24 * 3600.0, 24 * 3600.0
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
@@ -115,18 +115,25 @@ class Records:
             self.unlock(job_id)
 
     def tidy(self) -> None:
-        """Forget jobs that are finished, or failed for good, after a month, and what of logs and previews is older than
-        that; heads stay.
+        """Forget jobs that are finished, failed for good, or whose photos are gone, after a month, and what of logs and
+        previews is older than that, of films' frames than a day; heads stay.
 
         Deletes files, perhaps many: to be called once, from a thread that may take its time.
         """
         oldest = time.time() - KEEP_SECONDS
         for path in self.folder.glob("*.json"):
             record = _read(path)
-            over = record is not None and (record.state == "done" or not record.resumable)
-            if over and _modified(path) < oldest:
+            if record is None or _modified(path) >= oldest:
+                continue
+            if record.state == "done" or not record.resumable:
                 with contextlib.suppress(OSError):
                     path.unlink()
+            elif not record.photos_exist():  # no list shows it, so nobody could forget it
+                with contextlib.suppress(OSError, KeyError):
+                    self.delete(record.id)
+        for path in self.user_folder.glob("previews/capture-*"):
+            if _modified(path) < time.time() - KEEP_FRAMES_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
         for path in [*self.user_folder.glob("logs/*.log"), *self.user_folder.glob("previews/*")]:
             if _modified(path) < oldest and not (self.folder / f"{path.stem}.json").exists():
                 if path.is_dir():

@@ -14,6 +14,7 @@ from pathlib import Path
 import bpy
 
 from .. import ADDON
+from ..head.bundle import photo_names
 from ..ui import preferences
 from . import setup_backend
 from .job import Job, Launch
@@ -59,10 +60,14 @@ class Session:
         return self.jobs.current.snapshot if self.jobs.current else None
 
     def fits(self) -> Mapping[str, Fit]:
-        """How well each photo of the running job, or of the last that ended, was understood, by its name
-        (`photo_names`)."""
+        """How well each photo of the running job, or of the last that ended, was understood, by its path."""
         latest = self.running() or self.jobs.finished
-        return {fit.photo: fit for fit in latest.fits} if latest is not None else {}
+        record = self.jobs.record(latest.id) if latest is not None else None
+        if latest is None or record is None:
+            return {}
+        photos = [str(photo) for photo in record.request.get("photos") or []]
+        paths = dict(zip(photo_names(photos), photos, strict=True))
+        return {paths[fit.photo]: fit for fit in latest.fits if fit.photo in paths}
 
     def look_up(self) -> None:
         """Read from the disk again what the panel shows of it: backend and resumable jobs."""

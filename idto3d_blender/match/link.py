@@ -7,6 +7,7 @@ Of what is asked while it computes only the newest is sent on: a drag asks sixty
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jobs.backend_process import Event
-from ..jobs.job import Warm
+from ..jobs.job import LONGEST_GAP, Warm
 from ..jobs.snapshot import Problem
 
 State = Literal["starting", "ready", "busy", "gone"]
@@ -48,7 +49,7 @@ class Link:
         self._part: tuple[Event, Mapping[str, NDArray[Any]]] | None = None
         self._greeted = warm.hello is not None
         self._ended: Problem | None = None
-        self._heard = time.monotonic()
+        self._polled, self._watched, self._heard = time.monotonic(), 0.0, 0.0
 
     @property
     def state(self) -> State:
@@ -69,13 +70,16 @@ class Link:
     def poll(self) -> list[Answer]:
         """What has been answered since the last call."""
         answers: list[Answer] = []
+        now = time.monotonic()
+        self._watched += min(now - self._polled, LONGEST_GAP)
+        self._polled = now
         for kind, what in self._process.received():
-            self._heard = time.monotonic()
+            self._heard = self._watched
             if kind == "event":
                 answers += self._take(what)
             elif kind in ("exit", "unstarted") and self._ended is None:
                 self._ended = Problem("E_BACKEND_DIED", "The backend has ended.", "Leave the match and begin it again.")
-        if self._ended is None and time.monotonic() - self._heard > _SLOW:
+        if self._ended is None and self._watched - self._heard > _SLOW:
             self._ended = Problem("E_BACKEND_HUNG", "The backend does not answer.", "Leave the match and begin again.")
         if self._ended is not None:
             answers += self._failed(self._ended)
@@ -114,9 +118,13 @@ class Link:
             pass
         elif kind == "refit":
             path = Path(event["path"])
-            with np.load(path, allow_pickle=False) as stored:
-                self._part = event, dict(stored)
-            path.unlink(missing_ok=True)
+            try:
+                with np.load(path, allow_pickle=False) as stored:
+                    self._part = event, dict(stored)
+                path.unlink(missing_ok=True)
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                why = f"The backend's answer could not be read: {error}."
+                return self._finish(Problem("E_BACKEND_DIED", why, "Try again."))
         elif kind == "done":
             return self._finish(None)
         elif kind == "error":

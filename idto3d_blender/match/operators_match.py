@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Begin and leave a match, go from photo to photo, find photos, lay them on the head anew."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,7 +230,7 @@ def _free(bundle: Path) -> Path:
     """A new folder beside a bundle."""
     stem = bundle.name.rsplit(" pinned", 1)[0]
     number = 1
-    while (path := bundle.with_name(f"{stem} pinned {number}")).exists():
+    while os.path.lexists(path := bundle.with_name(f"{stem} pinned {number}")):
         number += 1
     return path
 

@@ -14,6 +14,7 @@ import bpy
 from .. import undo_step
 from ..head import naming
 from ..head.bundle import BundleError, HeadFiles, read_bundle_files
+from ..jobs import driver
 from ..jobs.snapshot import Problem
 from . import scene as stage
 from . import session, viewport
@@ -136,7 +137,7 @@ def _mark(data: bytes) -> str:
 def _timer() -> float | None:
     if session.get() is None:
         return None
-    if listener is None:
+    if listener is None and not driver.rendering():
         try:
             pump()
         except Exception:  # a timer that raises is never called again

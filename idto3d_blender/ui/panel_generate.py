@@ -24,7 +24,7 @@ class IDTO3D_UL_photos(bpy.types.UIList):
         row = layout.row(align=True)
         row.active = index < PHOTOS_USED
         name = _name(data, index)
-        fit = session.get().fits().get(name)
+        fit = session.get().fits().get(item.path)
         # One of the two: with both, a sidebar of the usual width has no room for the name.
         if fit is None:
             row.label(text=name, icon_value=thumbnails.photo(item.path))
@@ -77,7 +77,7 @@ def _draw_photos(layout: Any, context: Any, given: Any) -> None:
     if given.photos:
         number = min(max(given.photo_index, 0), len(given.photos) - 1)
         shown = given.photos[number].path
-        fit = session.get().fits().get(_name(given, number))
+        fit = session.get().fits().get(shown)
         row = layout.split(factor=0.24)
         row.template_icon(thumbnails.photo(str(fit.overlay or shown) if fit else shown), scale=3.0)
         row = row.row()

@@ -46,24 +46,26 @@ def text(layout: Any, context: Any, message: str, icon: str = "NONE") -> None:
         column.label(text=line, icon=icon if number == 0 else ("BLANK1" if icon != "NONE" else "NONE"))
 
 
-def problem(layout: Any, context: Any, what: Problem, resume: str = "") -> None:
-    """An error: one sentence, the buttons that help, the report, and its code. resume: the job that may go on."""
+def problem(layout: Any, context: Any, what: Problem, resume: str = "", of_head: bool = True) -> None:
+    """An error: one sentence, the buttons that help, the report, and its code. resume: the job that may go on; of_head:
+    what the panel of heads asks for may be changed, and the report is on that."""
     first = what.message.splitlines()[0] if what.message else "Something went wrong."
     text(layout, context, first, "ERROR")
     if what.fix:
         text(layout, context, what.fix, "BLANK1")
-    remedy_buttons(layout, what)
+    remedy_buttons(layout, what, of_head)
     if resume:
         resume_buttons(layout, resume)
-    layout.operator("idto3d.copy_report", icon="COPYDOWN")
+    if of_head:
+        layout.operator("idto3d.copy_report", icon="COPYDOWN")
     # In a row of its own: beside a button the longest codes are cut off.
     layout.label(text=what.code)
 
 
-def remedy_buttons(layout: Any, what: Problem) -> None:
+def remedy_buttons(layout: Any, what: Problem, of_head: bool = True) -> None:
     """The buttons that help against an error, if there are any."""
     column = layout.column()
-    for remedy in remedies(what.code):
+    for remedy in remedies(what.code, of_head):
         button = column.operator(remedy.operator, text=remedy.text, icon=remedy.icon)
         for name, value in remedy.values.items():
             setattr(button, name, value)

@@ -48,7 +48,12 @@ _BY_KIND: dict[str, tuple[Remedy, ...]] = {
 }
 
 
-def remedies(code: str) -> tuple[Remedy, ...]:
-    """The buttons for an error; none for one that only reading, or resuming, helps."""
+_EVERYWHERE = (FREE_MEMORY, REPAIR, ONLINE, CHOOSE_PYTHON)
+
+
+def remedies(code: str, of_head: bool = True) -> tuple[Remedy, ...]:
+    """The buttons for an error; none for one that only reading, or resuming, helps. of_head: those that change what the
+    panel of heads asks for, too."""
     kind = "_".join(code.split("_")[:2])
-    return _BY_CODE.get(code) or _BY_KIND.get(kind, ())
+    found = _BY_CODE.get(code) or _BY_KIND.get(kind, ())
+    return tuple(remedy for remedy in found if of_head or remedy in _EVERYWHERE)

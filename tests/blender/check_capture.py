@@ -144,7 +144,14 @@ def check_keys_and_takes(head: Any) -> None:
     assert track.strips[0].frame_start == 11 and track.strips[0].action.name == track.name
     at_frame(23)
     assert abs(keys.key_blocks["jawOpen"].value - 0.4) < 0.01
-    keys.animation_data.nla_tracks.remove(track)
+    # A second strip lets the first one play.
+    properties.settings().start = 101
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    for frame, value in ((23, 0.4), (113, 0.4)):
+        at_frame(frame)
+        assert abs(keys.key_blocks["jawOpen"].value - value) < 0.01, frame
+    for track in list(keys.animation_data.nla_tracks):
+        keys.animation_data.nla_tracks.remove(track)
 
 
 def check_yaw_is_no_nod(head: Any) -> None:
@@ -325,10 +332,11 @@ def check_videos(head: Any) -> None:
     # A thinner head's face is the full one's.
     assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
     job = takes.start(video, bpy.context.object, launch)
-    finish()
-    assert takes.state.problem is None
     with np.load(jobs.get().folder / "previews" / job.id / "head.npz") as written:
         assert len(written["vertices"]) == len(head.data.vertices) > len(bpy.context.object.data.vertices)
+    finish()
+    assert takes.state.problem is None
+    assert not (jobs.get().folder / "previews" / job.id).exists(), "frames of the film are kept"
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
     (folder / "film-2.csv").unlink()
     takes.start(WORK / "refused.mp4", None, launch)

@@ -180,6 +180,15 @@ def check_sketch(state: session.Session, ticks: blender_session.Ticks) -> None:
         assert not leftovers(), leftovers()
     counts = [len(blocks) for blocks in (bpy.data.meshes, bpy.data.materials, bpy.data.images)]
     assert counts == [b + 2 * n for b, n in zip(before, (1, 4, 8), strict=True)], (before, counts)
+    # One that is being saved already ends all the same, and does not come beside the one that is used.
+    count = len([obj for obj in bpy.data.objects if is_head(obj)])
+    job = generate.ask(request("saved", "saving"), frame=False)
+    ticks.until(lambda: (now := state.running()) is not None and now.stage == "saving")
+    assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
+    ticks.until(lambda: state.running() is None and not driver.alive(job))
+    assert state.ended is not None and state.ended.state == "done" and job in state.ready
+    assert len([obj for obj in bpy.data.objects if is_head(obj)]) == count + 1
+    state.ready.pop(job)
     # In another file there is no such object: the bundle is imported.
     job = generate.ask(request("elsewhere-used", "sketch"), frame=False)
     ticks.until(lambda: (now := state.running()) is not None and now.sketch is not None)
@@ -236,11 +245,11 @@ def check_edit_mode(state: session.Session, ticks: blender_session.Ticks) -> Non
     assert driver.importing(job) and not is_head(live.find(job))
     refused(lambda: bpy.ops.wm.open_mainfile(filepath=str(WORK / "nowhere.blend")), "nowhere.blend")
     bpy.ops.object.mode_set(mode="OBJECT")
-    asked, driver._rendering = driver._rendering, lambda: True
+    asked, driver.rendering = driver.rendering, lambda: True
     for _ in range(20):
         driver.tick()
     assert not asked() and driver.importing(job), "data-blocks are made while Blender renders"
-    driver._rendering = asked
+    driver.rendering = asked
     ticks.until(lambda: not driver.alive(job))
     assert is_head(bpy.data.objects["edited"])
 

@@ -344,6 +344,15 @@ def main() -> None:
     assert bpy.ops.idto3d.match_find_photo(filepath=str(moved)) == {"FINISHED"}
     assert match.paths[0] == str(moved)
 
+    # after a machine has slept the backend still answers, and an answer that cannot be read is no end either
+    with patch("time.monotonic", return_value=time.monotonic() + 1e4):
+        match.link.poll()
+    assert match.link.state != "gone"
+    with patch.object(np, "load", side_effect=OSError("gone")):
+        problem = match.link.wait(match.link.ask(session.request(match, obj)), 10.0).problem
+    assert problem is not None and "could not be read" in problem.message
+    assert match.link.wait(match.link.ask(session.request(match, obj)), 10.0).problem is None
+
     # a backend that has ended answers at once, and says so
     match.link._process.kill()
     end = time.monotonic() + 20

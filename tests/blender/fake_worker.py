@@ -2,8 +2,9 @@
 """A worker that speaks the protocol and computes nothing: ``python fake_worker.py BUNDLE`` makes copies of BUNDLE.
 
 What happens is steered by the request's text: "hold" waits, before the end, until the file OUT.go is there; "fail"
-ends in an error; "sketch" is "hold" with a sketch, a copy of BUNDLE, whose vertices the last previews move; any other
-goes to its end. Previews are of two topologies, triangles and then quads with colours.
+ends in an error; "sketch" is "hold" with a sketch, a copy of BUNDLE, whose vertices the last previews move; "saving"
+has one, too, and saves until it is cancelled, and to the end all the same; any other goes to its end. Previews are of
+two topologies, triangles and then quads with colours.
 """
 
 import json
@@ -19,6 +20,7 @@ import numpy as np
 from tests.blender import synthetic_bundle as synthetic
 
 STEPS = 6
+SKETCHED = ("sketch", "saving")
 requests: list[dict[str, Any]] = []
 lock = threading.Lock()
 
@@ -49,8 +51,8 @@ def preview(request: dict[str, Any], job: str, step: int) -> None:
     folder = Path(request["previews"])
     folder.mkdir(parents=True, exist_ok=True)
     second = step >= STEPS // 2
-    topology = 2**32 - 1 if second or request["prompt"] == "sketch" else 2**31
-    if request["prompt"] == "sketch":
+    topology = 2**32 - 1 if second or request["prompt"] in SKETCHED else 2**31
+    if request["prompt"] in SKETCHED:
         with np.load(Path(sys.argv[1]) / "head.npz") as stored:
             shape = {name: stored[name] for name in ("vertices", "faces")}
     else:
@@ -74,7 +76,7 @@ def understand(request: dict[str, Any], job: str) -> None:
         seen = {"verdict": ("good", "fair", "poor")[number % 3], "residual_mm": 0.8, "yaw": -23.4, "pitch": 2.0}
         words = {"reason": "", "expression": "jawOpen", "another_day": "ignored"}
         say(type="fit", job=job, photo=Path(photo).name, **seen, **words, overlay=None)
-    if request["prompt"] == "sketch":
+    if request["prompt"] in SKETCHED:
         sketch = Path(request["out"]).with_suffix(".work") / "sketch"
         shutil.copytree(sys.argv[1], sketch, dirs_exist_ok=True)
         say(type="sketch", job=job, bundle=str(sketch))
@@ -113,6 +115,10 @@ def main() -> None:
     if request["prompt"] in ("hold", "sketch") and not wait(lambda: out.with_suffix(".go").exists()):
         say(type="cancelled", job=job, resumable=True)
         return
+    if request["prompt"] == "saving":
+        say(type="progress", job=job, stage="saving", step=0, steps=1, eta_seconds=None)
+        wait(lambda: False)
+        time.sleep(0.5)
     shutil.copytree(sys.argv[1], out)
     say(type="done", job=job, bundle=str(out))
 
