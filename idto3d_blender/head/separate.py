@@ -81,6 +81,7 @@ def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
     except BaseException:
         remove(made)
         raise
+    hand_over.give_children(head, made[0])
     head.hide_set(True)
     head.hide_render = True
     return made

@@ -85,7 +85,7 @@ _session: Session | None = None
 
 def get() -> Session:
     """The session; made, with the folders it needs, when it is first asked for."""
-    return _session if _session is not None else start(_user_folder())
+    return _session if _session is not None else start(setup_backend.user_folder(ADDON))
 
 
 def start(folder: Path, launch: Callable[[Record], Launch] | None = None) -> Session:
@@ -137,11 +137,3 @@ def plan() -> setup_backend.Plan | None:
     return setup_backend.plan(
         get().folder, python=chosen.python, device=chosen.device, wheels=chosen.wheels, online=bpy.app.online_access
     )
-
-
-def _user_folder() -> Path:
-    try:
-        return setup_backend.user_folder(ADDON)
-    except ValueError:
-        # Run from a checkout, by a script: only an installed extension has a folder of its own.
-        return Path(bpy.utils.user_resource("DATAFILES", path="idto3d", create=True))

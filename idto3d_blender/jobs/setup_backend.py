@@ -19,6 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -97,10 +98,16 @@ _questions: dict[tuple[str, ...], _Question] = {}
 
 
 def user_folder(package: str) -> Path:
-    """Blender's folder for this extension's files, made if need be. package: ``__package__`` of the extension."""
+    """Blender's folder for this extension's files, made if need be. package: ``__package__`` of the extension. Where
+    Blender cannot make it, on a full or read-only disk, a temporary one: its "" would be wherever it was started."""
     import bpy
 
-    return Path(bpy.utils.extension_path_user(package, path="", create=True))
+    try:
+        path = bpy.utils.extension_path_user(package, path="", create=True)
+    except ValueError:
+        # Run from a checkout, by a script: only an installed extension has a folder of its own.
+        path = bpy.utils.user_resource("DATAFILES", path="idto3d", create=True)
+    return Path(path) if path else Path(tempfile.gettempdir()) / "idto3d"
 
 
 def environment_folder(folder: Path) -> Path:

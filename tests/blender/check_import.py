@@ -9,8 +9,10 @@ import json
 import math
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import bpy
 import numpy as np
@@ -19,6 +21,7 @@ import idto3d_blender
 from idto3d_blender.head import import_head, material, operators_import
 from idto3d_blender.head.export import materials
 from idto3d_blender.head.prepare import prepare
+from idto3d_blender.jobs import setup_backend
 from idto3d_blender.ui import properties
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
@@ -251,6 +254,8 @@ def check_first_folder(folder: Path) -> None:
     kept.mkdir()
     assert operators_import.first_folder() == f"{kept}/"
     kept.rmdir()
+    with patch.object(bpy.utils, "user_resource", return_value=""):  # so Blender says that it cannot make it
+        assert setup_backend.user_folder(idto3d_blender.ADDON) == Path(tempfile.gettempdir()) / "idto3d"
 
 
 def main() -> None:

@@ -166,6 +166,7 @@ def check_hung_on(head: Any) -> None:
         bpy.context.view_layer.update()
         np.testing.assert_allclose(glasses.matrix_world.translation, (1.0, -0.1, 0.0), atol=1e-6)
     assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    assert glasses.parent == bpy.context.object and separate.is_part(glasses.parent)
     part = next(obj for obj in bpy.data.objects if separate.is_part(obj) and obj != bpy.context.object)
     glasses.parent = part
     part.location.x = 4.0
