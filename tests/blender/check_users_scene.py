@@ -36,12 +36,13 @@ def colour_of(image: Any) -> list[int]:
 
 def check_paint(head: Any, other: Any) -> None:
     """What is painted and not saved is exported, and goes into a mixture."""
-    for role in ("skin_albedo", "skin_roughness"):
-        paint(head, role)
+    depth = paint(head, "skin_albedo").depth
+    paint(head, "skin_roughness")
     select(head)
     assert bpy.ops.idto3d.export(directory=str(WORK / "out"), preset="UNITY") == {"FINISHED"}
     (file,) = (WORK / "out").rglob("*skin_albedo.png")
-    assert colour_of(bpy.data.images.load(str(file))) == list(PAINT)
+    written = bpy.data.images.load(str(file))
+    assert colour_of(written) == list(PAINT) and written.depth == depth == 24, (written.depth, depth)
     assert paint(head, "skin_albedo").is_dirty
     for share in (0.0, 1.0):
         select(other, head)

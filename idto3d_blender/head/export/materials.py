@@ -185,7 +185,7 @@ def _save_as_it_is(image: Any, file: Path) -> None:
             f"The picture {image.name}{where} cannot be read.",
             "Find it again (File > External Data), or take it out of the material.",
         )
-    alpha = image.depth // image.channels * 4 == image.depth
+    alpha = image.depth in (32, 128)
     made = bpy.data.images.new(file.stem, *image.size, alpha=alpha, float_buffer=image.is_float)
     made.colorspace_settings.name, made.alpha_mode = image.colorspace_settings.name, image.alpha_mode
     _save(made, _pixels(image), file)
