@@ -309,7 +309,8 @@ def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
 def test_tidy_forgets_what_no_list_shows_and_films_frames(user: Path) -> None:
     """A head whose photos are gone, with its checkpoints, and frames that a Blender that was killed left behind."""
     jobs = queue_of(user, NORMAL)
-    mine = photo(user)
+    (user / "drive").mkdir()
+    mine = photo(user / "drive")
     waiting = jobs.submit({"photos": [str(mine)], "out": str(user / "me")})
     jobs.cancel(waiting)
     drain(jobs)
@@ -324,6 +325,10 @@ def test_tidy_forgets_what_no_list_shows_and_films_frames(user: Path) -> None:
     os.utime(user / "jobs" / f"{waiting}.json", (1e9, 1e9))
     jobs.records.tidy()
     assert (user / "jobs" / f"{waiting}.json").exists() and not frames[0].exists() and frames[1].exists()
+    unplugged = mine.parent.rename(user / "unplugged")
+    jobs.records.tidy()
+    assert checkpoint.exists(), "its drive may come back"
+    unplugged.rename(mine.parent)
     mine.unlink()
     jobs.records.tidy()
     assert not list((user / "jobs").iterdir()) and not checkpoint.exists()

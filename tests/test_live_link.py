@@ -71,6 +71,7 @@ def test_columns_without_values_are_absent(tmp_path: Path) -> None:
         (["00:00:59;29", "00:01:00;02"], 1.001 / 30),  # there are no frames 0 and 1 of that minute
         (["0.5000", "0.5333"], 0.0333),  # seconds
         (["01:00:00.500", "01:00:00.533"], 0.033),
+        (["01:00:00", "01:00:01"], 1 / 60),  # of the same second there may be many: in their order
         (["00:00:00:00", "00:00:00:24"], 24 / 60),  # too short to tell
         (["23:59:59:59", "00:00:00:00"], 1 / 60),
         (["7", "10"], 3 / 60),

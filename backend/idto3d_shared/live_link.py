@@ -249,10 +249,12 @@ def _drop_frame(seconds: float, frame: float, base: int) -> float:
 
 
 def _split(code: str) -> tuple[float, float] | None:
-    """Seconds since midnight, and frames with their fraction, none in a clock's hh:mm:ss.mmm."""
+    """Seconds since midnight, and frames with their fraction, none in a clock's hh:mm:ss.mmm. Whole seconds alone tell
+    rows apart no better than their order does."""
     cells = code.replace(";", ":").split(":")
     numbers = [_number(cell) for cell in cells]
-    if len(cells) not in (3, 4) or not all(number >= 0 for number in numbers):
+    fine = len(cells) == 4 or (len(cells) == 3 and not cells[2].strip().isdigit())
+    if not fine or not all(number >= 0 for number in numbers):
         return None
     hour, minute, second, frame = (*numbers, 0.0)[:4]
     return 3600.0 * hour + 60.0 * minute + second, frame

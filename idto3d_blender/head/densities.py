@@ -23,8 +23,8 @@ SHARES = {"HALF": 0.5, "QUARTER": 0.25}
 FULL = "FULL"
 FROM = "idto3d_full"
 DENSITY = "idto3d_density"
-EARLIER = "idto3d_was_full"
-"""Of a thinner head that shows what the full one was once: that one."""
+EARLIER = "idto3d_was_thinner"
+"""Of a thinner head that shows what the full one was once."""
 SHAPE = "idto3d_full_shape"
 """Of a thinner head: a checksum of the shape and the keys that the full one had."""
 _UV_STEPS = 1 << 20
@@ -66,7 +66,7 @@ def change(obj: Any, density: str) -> Steps[Any]:
     if made is None:
         for outdated in _made(full, density):
             stand_alone(outdated)
-            outdated[EARLIER] = full
+            outdated[EARLIER] = True
         made = yield from _thinner(full, density)
     if made != obj:
         show_instead(made, obj)
@@ -87,7 +87,7 @@ def _armatures(obj: Any) -> list[Any]:
 
 def stand_alone(obj: Any) -> None:
     """A thinner head becomes one of its own."""
-    for name in (FROM, DENSITY, SHAPE):
+    for name in (FROM, DENSITY, SHAPE, EARLIER):
         obj.pop(name, None)
 
 

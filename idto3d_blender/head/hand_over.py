@@ -156,10 +156,11 @@ def give_children(given: Any, made: Any) -> None:
     children = [child for child in given.children if child.parent_type == "OBJECT"]
     if children:
         bpy.context.view_layer.update()
+    moved = made.matrix_world.inverted_safe() @ given.matrix_world
     for child in children:
-        world = child.matrix_world.copy()
+        inverse = moved @ child.matrix_parent_inverse
         child.parent = made
-        child.matrix_parent_inverse = made.matrix_world.inverted_safe() @ world @ child.matrix_basis.inverted_safe()
+        child.matrix_parent_inverse = inverse
 
 
 def clips(strips: Any, muted: bool = False) -> Iterator[tuple[Any, bool]]:

@@ -22,7 +22,8 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
     full = densities.full_of(head)
     had = (yield from densities.existing(full, "QUARTER")) is not None
     quarter = yield from scaled(densities.change(head, "QUARTER"), 0.0, _CUT)
-    yield from scaled(densities.change(quarter, densities.density_of(head)), _CUT, _CUT)
+    if quarter != head:
+        densities.show_instead(head, quarter)
     part, names = mesh_data.parts(quarter.data), np.array(mesh_data.part_names(quarter))
     own = [] if had else [quarter]
     try:

@@ -53,7 +53,8 @@ def remove_objects(objects: Collection[Any]) -> None:
 
 def shares_mesh(obj: Any) -> bool:
     """Another object has the same mesh: one made with Alt+D."""
-    return any(other.data == obj.data for other in bpy.data.objects if other != obj)
+    alone = obj.data.users - obj.data.use_fake_user < 2  # quick: panels ask
+    return not alone and any(other.data == obj.data for other in bpy.data.objects if other != obj)
 
 
 def remove_empty(collections: Iterable[Any]) -> None:

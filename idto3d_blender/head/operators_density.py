@@ -20,7 +20,7 @@ _ITEMS = (
 class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
     """Show this head in all, half or a quarter of its quads, with all keys, materials and weights. The full head stays
     in the file, hidden; what has been made once, which takes some seconds, is only shown again while that one keeps its
-    shape"""
+    shape and its keys"""
 
     remakes = True
     bl_idname = "idto3d.change_density"

@@ -17,7 +17,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
-from . import anatomy, mesh_data, naming, rig_keys, separate, widgets
+from . import anatomy, densities, mesh_data, naming, rig_keys, separate, widgets
 
 BONES = ("root", "neck", "head", "jaw", "eye.L", "eye.R")
 TARGET = "eyes_target"
@@ -98,11 +98,12 @@ def remove(context: Any, obj: Any) -> None:
     other densities and its separated parts, too. Where a copy of the head has the same armature, that one keeps it."""
     rig, forms = rig_of(obj), separate.forms(obj)
     rigged = [other for other in bpy.data.objects if other.type == "MESH" and rig_of(other) == rig]
-    shared = any(other not in forms for other in rigged)
-    for other in rigged:
-        if other.library is None and (other in forms or not shared):
+    own = [other for other in rigged if other in forms or _is_outdated(other)]
+    shared = len(own) < len(rigged)
+    for other in own:
+        if other.library is None:
             _let_go(other, rig)
-    for child in [child for child in rig.children if child in forms or not shared]:
+    for child in [child for child in rig.children if child in own or not shared]:
         world = child.matrix_world.copy()
         hang(child, rig.parent, rig.parent_type, rig.parent_bone, world)
     if shared:
@@ -114,6 +115,11 @@ def remove(context: Any, obj: Any) -> None:
     if armature.users == 0:
         bpy.data.armatures.remove(armature)
     context.view_layer.update()
+
+
+def _is_outdated(obj: Any) -> bool:
+    """A hidden form that a head had before its keys changed. Shown, it is somebody's own."""
+    return densities.EARLIER in obj and not obj.visible_get()
 
 
 def _let_go(obj: Any, rig: Any) -> None:

@@ -53,7 +53,7 @@ def origins(obj: Any) -> Iterator[Any]:
     """A form of a head, the form that it was made from, and so on to the full head in one piece."""
     while obj is not None:
         yield obj
-        obj = obj.get(WHOLE) or obj.get(densities.FROM) or obj.get(densities.EARLIER)
+        obj = obj.get(WHOLE) or obj.get(densities.FROM)
 
 
 def forms(obj: Any) -> list[Any]:

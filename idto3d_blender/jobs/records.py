@@ -47,6 +47,11 @@ class Record:
         # Not Path.is_file, which raises where a folder may not be looked into.
         return bool(photos) and all(os.path.isfile(photo) for photo in photos)
 
+    def photos_gone(self) -> bool:
+        """A photo is not there, though its folder is: that one is on no drive that is only not plugged in."""
+        photos = self.request.get("photos") or []
+        return any(os.path.isdir(os.path.dirname(photo)) and not os.path.lexists(photo) for photo in photos)
+
 
 class Records:
     """All records of a user folder, and the locks of those that belong to this process."""
@@ -128,7 +133,7 @@ class Records:
             if record.state == "done" or not record.resumable:
                 with contextlib.suppress(OSError):
                     path.unlink()
-            elif not record.photos_exist():  # no list shows it, so nobody could forget it
+            elif record.photos_gone():  # no list shows it, so nobody could forget it
                 with contextlib.suppress(OSError, KeyError):
                     self.delete(record.id)
         for path in self.user_folder.glob("previews/capture-*"):

@@ -216,16 +216,20 @@ def check_elsewhere(full: Any) -> None:
 
 def check_multires(full: Any) -> None:
     """The finest level lies on the full head's skin, and a key moves it as it moves the head."""
-    kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.materials)
-    before = [set(kind) for kind in kinds]
-    for far in (0.2, 0.5, 0.6, 0.7, 0.9):
-        given_up = multires.base(bpy.context, full)
-        done = [0.0]
-        while done[-1] < far:
-            done.append(next(given_up))
-        given_up.close()
-        assert done == sorted(done), "progress ran backwards"
-        assert [set(kind) for kind in kinds] == before and bpy.context.object == full and not full.hide_get()
+    for density in ("HALF", "FULL"):
+        assert bpy.ops.idto3d.change_density(density=density) == {"FINISHED"}
+        shown = bpy.context.object
+        kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.materials)
+        before = [set(kind) for kind in kinds]
+        for far in (0.2, 0.45, 0.5, 0.6, 0.7, 0.9):
+            given_up = multires.base(bpy.context, shown)
+            done = [0.0]
+            while done[-1] < far:
+                done.append(next(given_up))
+            given_up.close()
+            assert done == sorted(done), "progress ran backwards"
+            assert [set(kind) for kind in kinds] == before, (density, far)
+            assert bpy.context.object == shown and not shown.hide_get() and not shown.hide_render, (density, far)
     full.hide_set(True)
     refused(bpy.ops.idto3d.multires_base, "Show the head first")
     full.hide_set(False)

@@ -160,12 +160,25 @@ def check_hung_on(head: Any) -> None:
     glasses = bpy.data.objects.new("glasses", None)
     bpy.context.collection.objects.link(glasses)
     glasses.parent, glasses.location, head.location = head, (0.0, -0.1, 0.0), (1.0, 0.0, 0.0)
+    # A constraint that adds to where the object is does so once.
+    strap = bpy.data.objects.new("strap", None)
+    bpy.context.collection.objects.link(strap)
+    strap.location = (0.0, 0.0, 0.5)
+    strap.parent = head
+    held = bpy.data.objects.new("held", None)
+    bpy.context.collection.objects.link(held)
+    held.parent = head
+    adding = held.constraints.new("COPY_LOCATION")
+    adding.target, adding.use_offset = strap, True
+    bpy.context.view_layer.update()
+    before = held.matrix_world.copy()
     select(head)
     for density in ("HALF", "FULL"):
         assert bpy.ops.idto3d.change_density(density=density) == {"FINISHED"}
         assert glasses.parent == bpy.context.object and densities.density_of(glasses.parent) == density
         bpy.context.view_layer.update()
         np.testing.assert_allclose(glasses.matrix_world.translation, (1.0, -0.1, 0.0), atol=1e-6)
+        np.testing.assert_allclose(held.matrix_world, before, atol=1e-6)
     assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
     assert glasses.parent == bpy.context.object and separate.is_part(glasses.parent)
     part = next(obj for obj in bpy.data.objects if separate.is_part(obj) and obj != bpy.context.object)
