@@ -97,6 +97,16 @@ def test_process_serves_one_job_after_the_other(user: Path) -> None:
     assert jobs.warm is None
 
 
+def test_files_of_the_environment_are_let_go_of_at_once(user: Path) -> None:
+    """As Windows wants it before they are removed."""
+    jobs, _ = server(user)
+    serve(jobs, user)
+    warm = jobs._warm
+    jobs.end_warm()
+    assert warm is not None and warm.process.popen is not None and jobs.warm is None
+    assert warm.process.popen.poll() is not None
+
+
 def test_process_is_started_ahead(user: Path) -> None:
     jobs, launch = server(user)
     jobs.warm_up(launch)

@@ -88,6 +88,13 @@ class BackendProcess:
         self.close_input()
         self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
 
+    def end(self, seconds: float) -> None:
+        """`kill`, and wait for it, for some seconds at most."""
+        self.kill()
+        if self.popen is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.popen.wait(seconds)
+
     def note(self, line: str) -> None:
         """Append a line to the log."""
         with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8", errors="replace") as log:

@@ -18,6 +18,7 @@ from .records import Record, Records
 from .snapshot import FINAL, Snapshot
 
 WARM_SECONDS = 600.0
+END_SECONDS = 5.0  # that a process which is killed may take
 """How long a process without work is kept: for the next photo of somebody who is at it, not overnight."""
 
 
@@ -99,6 +100,13 @@ class Jobs:
         if self._warm is not None:
             self._warm.process.close_input()
             self._warm = None
+
+    def end_warm(self) -> None:
+        """`cool_down`, and wait until the process is gone: Windows keeps its files as long as it lives."""
+        warm = self._warm
+        self.cool_down()
+        if warm is not None:
+            warm.process.end(END_SECONDS)
 
     @property
     def warm(self) -> float | None:

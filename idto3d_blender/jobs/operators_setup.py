@@ -66,7 +66,7 @@ class IDTO3D_OT_install(ExplainedPoll, bpy.types.Operator):
             return {"CANCELLED"}
         state, chosen = session.get(), preferences.get()
         state.setup_ended = None
-        state.jobs.cool_down()
+        state.jobs.end_warm()
         state.setup = setup_backend.start(
             state.folder,
             python=chosen.python,
@@ -125,7 +125,7 @@ class IDTO3D_OT_remove_backend(ExplainedPoll, bpy.types.Operator):
         if not _free(self):
             return {"CANCELLED"}
         state = session.get()
-        state.jobs.cool_down()
+        state.jobs.end_warm()
         try:
             thread = setup_backend.remove(state.folder)
         except OSError as error:
