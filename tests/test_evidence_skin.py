@@ -12,7 +12,6 @@ from idto3d.evidence.complexion import PLAIN, detail_of, lips_at, lips_colour, u
 from idto3d.evidence.crease_mask import crease_mask
 from idto3d.evidence.delight import Shaded, lines, shaded, without_light
 from idto3d.evidence.gloss import dulled, gloss_of
-from idto3d.finish.normal_map import skin_relief
 from idto3d.fit.light import coat, under_coat
 from idto3d.fit.tone import (
     AXES,
@@ -381,22 +380,3 @@ def test_dark_hair_dulls_the_skin_and_lips_stay_glossy() -> None:
     albedo = TONE * np.array([1.2, 0.35, 0.05, 0.35])[:, None]
     out = dulled(gloss, albedo, TONE, np.array([0, 0, 0, 1]))
     np.testing.assert_allclose(out, [[0.4, 0.4], [0.4, 0.2], [0.4, 0.0], [0.4, 0.4]], atol=1e-6)
-
-
-# ---------------------------------------------------------------- relief
-
-
-def test_dark_lines_are_grooves_and_up_is_green() -> None:
-    corners = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-    square = np.array([[0, 1, 2], [0, 2, 3]])
-    vertices = np.c_[corners, np.zeros(4)] * 0.1  # 10 cm: texels of 0.4 mm
-    at = make_texels(corners, square, square, S)
-    albedo = np.full((S, S, 3), 0.6)
-    albedo[128] *= 0.9  # a line across
-    normal = skin_relief(albedo, at, vertices).astype(np.float64) / 255 * 2 - 1
-    np.testing.assert_allclose(np.linalg.norm(normal, axis=2), 1, atol=0.02)
-    # the upper bank of a groove falls towards the row below: its normal points down, the lower one's up
-    assert normal[127, :, 1].mean() < -0.02 and normal[129, :, 1].mean() > 0.02
-    assert np.abs(normal[..., 0]).mean() < 0.1 and normal[..., 2].min() > 0.8
-    brow = albedo * np.where(ROW % 4 < 2, 0.2, 1.0)[..., None]
-    assert np.abs(skin_relief(brow, at, vertices) / 127.5 - 1)[..., 1].mean() < 0.2  # hair is no range of mountains

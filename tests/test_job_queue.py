@@ -297,53 +297,6 @@ def test_jobs_of_another_blender(user: Path) -> None:
     assert ours.records.promised() == set(), "a head that is there is no promise"
 
 
-def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
-    jobs = queue_of(user, NORMAL)
-    old, new = (jobs.submit({"photos": [str(photo(user))], "out": "o"}) for _ in range(2))
-    waiting = jobs.submit({"photos": [str(photo(user))], "out": "o"})
-    jobs.cancel(waiting)
-    drain(jobs)
-    for name in (old, new, waiting):
-        (user / "previews" / name).mkdir(parents=True)
-        (user / "previews" / name / "a.png").touch()
-    for name in (old, waiting):
-        for path in (f"jobs/{name}.json", f"logs/{name}.log", f"previews/{name}"):
-            if (user / path).exists():
-                os.utime(user / path, (1e9, 1e9))
-    jobs.records.tidy()
-    assert {path.stem for path in (user / "jobs").iterdir()} == {new, waiting}
-    assert {path.name for path in (user / "previews").iterdir()} == {new, waiting}
-    assert not (user / "logs" / f"{old}.log").exists() and (user / "logs" / f"{new}.log").exists()
-
-
-def test_tidy_forgets_what_no_list_shows_and_films_frames(user: Path) -> None:
-    """A head whose photos are gone, with its checkpoints, and frames that a Blender that was killed left behind."""
-    jobs = queue_of(user, NORMAL)
-    (user / "drive").mkdir()
-    mine = photo(user / "drive")
-    waiting = jobs.submit({"photos": [str(mine)], "out": str(user / "me")})
-    jobs.cancel(waiting)
-    drain(jobs)
-    jobs.records.unlock()
-    checkpoint = user / "me.work" / ("0" * 16) / "checkpoint.npz"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
-    frames = [user / "previews" / f"capture-{name}" for name in ("old", "new")]
-    for folder in frames:
-        folder.mkdir(parents=True)
-    os.utime(frames[0], (1e9, 1e9))
-    os.utime(user / "jobs" / f"{waiting}.json", (1e9, 1e9))
-    jobs.records.tidy()
-    assert (user / "jobs" / f"{waiting}.json").exists() and not frames[0].exists() and frames[1].exists()
-    unplugged = mine.parent.rename(user / "unplugged")
-    jobs.records.tidy()
-    assert checkpoint.exists(), "its drive may come back"
-    unplugged.rename(mine.parent)
-    mine.unlink()
-    jobs.records.tidy()
-    assert not list((user / "jobs").iterdir()) and not checkpoint.exists()
-
-
 def test_user_folder_that_cannot_be_written(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = queue_of(user, NORMAL)
     with monkeypatch.context() as patch:

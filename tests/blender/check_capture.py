@@ -147,11 +147,10 @@ def check_keys_and_takes(head: Any) -> None:
     # A second strip lets the first one play.
     properties.settings().start = 101
     assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
-    for frame, value in ((23, 0.4), (113, 0.4)):
+    for frame in (23, 113):
         at_frame(frame)
-        assert abs(keys.key_blocks["jawOpen"].value - value) < 0.01, frame
-    for track in list(keys.animation_data.nla_tracks):
-        keys.animation_data.nla_tracks.remove(track)
+        assert abs(keys.key_blocks["jawOpen"].value - 0.4) < 0.01, frame
+    keys.animation_data_clear()
 
 
 def check_yaw_is_no_nod(head: Any) -> None:
