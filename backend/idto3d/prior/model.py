@@ -215,7 +215,7 @@ def look_at(unet: UNet2DConditionModel, z0: Tensor, empty_text: Tensor) -> dict[
 
 
 def _check_whole(folder: str, given: Mapping[str, Any]) -> None:
-    """Weights that a file lacks would be random, or of no memory."""
+    """Raises ValueError where a file lacks weights: a net would have random ones, or none that it could use."""
     if absent := [*given["missing_keys"], *given.get("mismatched_keys", ())]:
         raise ValueError(f"{folder} lacks {len(absent)} weights, such as {absent[0]}")
 
