@@ -20,13 +20,12 @@ DATA_SAMPLES = 8
 
 @dataclass(frozen=True)
 class Tile:
-    """name: file name without ending; azimuth, elevation: degrees, positive shows the person's left and the top; look:
+    """name: file name without ending; azimuth: degrees, positive shows the person's left; look:
     "photo" is through the first photo's camera, in its light; expression: the key at 1; large: twice the size; close:
     the face alone."""
 
     name: str
     azimuth: float = 0.0
-    elevation: float = 0.0
     look: Look = "skin"
     expression: str = ""
     large: bool = False
@@ -41,8 +40,7 @@ def tiles(expressions: list[str], photographed: bool = False) -> list[Tile]:
         Tile("neutral_right", -THREE_QUARTER),
         Tile("neutral_front", large=not photographed),
         Tile("neutral_left", THREE_QUARTER),
-        # The neck's edge is lower at the chest: level with it, one would look into the empty bust.
-        Tile("neutral_back", 180.0, 12.0),
+        Tile("neutral_back", 180.0),
         *(Tile(f"expr_{name}", expression=name, close=True) for name in expressions),
         Tile("normals", look="normals"),
         Tile("albedo", look="albedo"),
@@ -101,7 +99,7 @@ def render_tiles(
         for key in blocks[1:]:
             key.value = 1.0 if key.name == tile.expression else 0.0
         seen = face if tile.close else sitting.framing
-        stage.place(portrait, seen, tile.azimuth, tile.elevation, seen.distance)
+        stage.place(portrait, seen, tile.azimuth, 0.0, seen.distance)
         scene.render.resolution_x = scene.render.resolution_y = size * 2 if tile.large else size
         look = looks[tile.look]
         scene.camera = look.camera

@@ -3,6 +3,7 @@
 landmarks on it. The only module that knows this model's vertices, lengths and names.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from scipy.spatial import cKDTree
 from ..arrays import Array
 from ..errors import UserError
 from ..headmodel import HeadModel, Material
-from ..headmodel.model import LANDMARKS
+from ..headmodel.model import LANDMARKS, SKIN_PARTS
+from .bust import level_bust
 from .lash_curl import curl_lashes
 
 _SCALE = 0.01  # the kit is in centimetres
@@ -126,7 +128,9 @@ def build_head_model(ictkit: Path, landmarks: Path) -> HeadModel:
             expression_names=tuple(names[n] for n in kept),
             materials=MATERIALS,
         )
-        return curl_lashes(model)
+        skin = model.triangles_of(*SKIN_PARTS)
+        standing = level_bust(model.neutral.astype(np.float64), skin).astype(np.float32)
+        return curl_lashes(replace(model, neutral=standing))
 
 
 def symmetric(expression: Array, names: list[str], mirror: Array) -> Array:
