@@ -45,6 +45,7 @@ from terminal_child import child, run  # noqa: E402
 
 BPY_VERSIONS = ("4.2.23", "4.5.15", "5.0.1")
 DEMO_BPY = "5.0.1"
+SAFE = {"PYTHONSAFEPATH": "1"}  # nothing is imported from the folder that a command is given in
 FORWARDED = {
     "fit": "show how photos are understood, and no more",
     "capture": "read a face's motion off a video, into a Live Link Face CSV",
@@ -189,7 +190,7 @@ def make(environment: Environment, python: str) -> None:
 
 def idto3d(*arguments: str | Path) -> tuple[list[str | Path], dict[str, str]]:
     """Command and environment variables that run the backend's own command line."""
-    return [backend_environment().python(), "-m", "idto3d", *arguments], {"PYTHONPATH": str(ROOT / "backend")}
+    return [backend_environment().python(), "-m", "idto3d", *arguments], {**SAFE, "PYTHONPATH": str(ROOT / "backend")}
 
 
 def generate(photos: Sequence[Path], out: Path, options: Sequence[str] = (), blend: bool = True) -> None:
@@ -197,7 +198,7 @@ def generate(photos: Sequence[Path], out: Path, options: Sequence[str] = (), ble
     # Whole paths: where the bundle takes the place of the folder that we are in, others lead nowhere.
     out, photos = Path(os.path.abspath(out)), [Path(os.path.abspath(photo)) for photo in photos]
     began, progress, blender = time.monotonic(), Progress(), bpy_environment(DEMO_BPY)
-    if lost := [str(photo) for photo in photos if not photo.is_file()]:
+    if lost := [str(photo) for photo in photos if not os.path.isfile(photo)]:
         raise BuildError(f"No such photo: {', '.join(lost)}.")
     ensure(backend_environment(), *([blender] if blend else []))
     run_reporting("generate", *idto3d("generate", *photos, "--out", out, *options, "--json"), progress)
@@ -205,7 +206,7 @@ def generate(photos: Sequence[Path], out: Path, options: Sequence[str] = (), ble
         with tempfile.TemporaryDirectory(prefix="idto3d-") as tiles:
             arguments: list[str | Path] = [out, "--blend", out / "head.blend", "--tiles", tiles]
             headless = [blender.python(), "-m", "idto3d_blender.head.headless", *arguments]
-            run_reporting("blender", headless, {"PYTHONPATH": str(ROOT)}, progress)
+            run_reporting("blender", headless, {**SAFE, "PYTHONPATH": str(ROOT)}, progress)
             run_reporting("sheet", *idto3d("sheet", out, "--tiles", tiles, "--photos", *photos, "--json"), progress)
     print(f"\nDone in {clock(time.monotonic() - began)}. Look at\n  {out / 'preview.png'}   what it looks like")
     if blend:

@@ -20,11 +20,20 @@ from preflight import InstallError
 
 TICK_SECONDS = 0.25
 
-# What pip prints -> code, what happened, what to do.
+# What a child prints -> code, what happened, what to do; {} is what was found.
 FAILURES = (
     (
-        r"No space left|Errno 28|not enough space",
+        r"No space left|Errno 28|not enough space|Disk quota exceeded|Errno 122|WinError 112",
         ("E_DISK_SPACE", "The disk is full.", "Free some space, then set up again; it goes on from there."),
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|confirming the ssl certificate|Tunnel connection failed: 407",
+        (
+            "E_NETWORK",
+            "The packages could not be downloaded: a proxy or firewall stands in between.",
+            "Ask its keeper for the proxy's address and certificate and start Blender with HTTPS_PROXY and PIP_CERT set"
+            " to them; or choose an offline folder.",
+        ),
     ),
     (
         r"ConnectionError|NewConnection|ConnectTimeout|ReadTimeout|Read timed out|ProxyError|SSLError|NameResolution"
@@ -33,6 +42,15 @@ FAILURES = (
             "E_NETWORK",
             "The packages could not be downloaded: the network does not answer.",
             "Check the connection and set up again, which goes on from there; or choose an offline folder.",
+        ),
+    ),
+    (
+        r"[\w.+-]+: cannot open shared object file|DLL load failed while importing \w+",
+        (
+            "E_CHECK",
+            "The packages were installed but cannot be loaded ({}).",
+            "On Linux install the system's library of that name; on Windows Microsoft's Visual C++ runtime. Then set up"
+            " again.",
         ),
     ),
     (
@@ -112,7 +130,7 @@ def run(
     if process.returncode:
         output = "\n".join(last)
         for pattern, failure in FAILURES:
-            if re.search(pattern, output):
-                raise InstallError(*failure)
-        words = [line for line in last if line.strip()][-2:]
-        raise InstallError(code, "\n".join([message, *words]), "Set up again to retry; the log has the details.")
+            if found := re.search(pattern, output):
+                raise InstallError(*(words.format(found[0]) for words in failure))
+        words = [line for line in last if line.strip()][-1:]
+        raise InstallError(code, " ".join([message, *words]), "Set up again to retry; the log has the details.")

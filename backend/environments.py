@@ -14,6 +14,7 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -151,8 +152,14 @@ class Environment:
         return self.folder() / where / "site-packages"
 
     def ready(self) -> bool:
-        # The interpreter is a link to the one that made it, which may have been removed since.
-        return (self.folder() / "complete").exists() and self.python().exists()
+        # The interpreter is a link to the one that made it, on Windows a program that starts it; that may be gone.
+        try:
+            values = (self.folder() / "pyvenv.cfg").read_text(encoding="utf-8")
+        except OSError:
+            return False
+        home = re.search(r"^home *= *(.+?) *$", values, re.MULTILINE)
+        made = home is not None and os.path.isdir(home[1])
+        return made and self.python().exists() and (self.folder() / "complete").exists()
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,11 @@ def make(
     watch.report("checking", 1, 1)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        os.replace(target, old)
+        try:
+            os.replace(target, old)
+        except PermissionError as error:  # Windows moves no program that runs
+            fix = "Close other Blenders, then set up again."
+            raise InstallError("E_INSTALL", "A program of the old set-up is still running.", fix) from error
     try:
         watch.report("python environment", 0, 1)
         run([python, "-I", "-m", "venv", str(target)], watch, "E_VENV", "Python could not make an environment.")
@@ -90,7 +94,7 @@ def make(
         command = [str(interpreter(target)), "-s", "-c", environment.check]
         # The check loads what a head needs, so that its bytecode is there for the first head: seven of its seconds
         # otherwise, and of every later one's where the user's own Python is told to write none.
-        env = {"PYTHONPATH": str(BACKEND), "PYTHONDONTWRITEBYTECODE": ""}
+        env = {"PYTHONPATH": str(BACKEND), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": ""}
         run(command, watch, "E_CHECK", "The packages were installed but cannot be loaded.", env)
         write_complete(target, environment)
     except BaseException:

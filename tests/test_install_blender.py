@@ -36,16 +36,27 @@ def no_shared_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path / "cache" / "idto3d" / "envs"
 
 
+def put_python(python: Path) -> Path:
+    """An interpreter as venv leaves it, and the folder of the one that made it."""
+    home = python.parents[2] / "blender" / "python"
+    for folder in (python.parent, home):
+        folder.mkdir(parents=True, exist_ok=True)
+    python.touch()
+    (python.parents[1] / "pyvenv.cfg").write_text(f"home = {home}\nversion = 3.11.13\n")
+    return home
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="its cache folder cannot be moved")
 def test_environment_of_a_checkout_is_used_and_left_alone(
     tmp_path: Path, packaged: Path, no_shared_environment: Path
 ) -> None:
     user, shared = tmp_path / "user", no_shared_environment / "backend-0123"
     python = shared / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    python.parent.mkdir(parents=True)
-    python.touch()
+    put_python(python)
     install.write_complete(shared, environments.backend_environment())
     assert setup_backend.status(user).state == "ready"
+    setup_backend.environment_folder(user).with_name("venv.download").mkdir(parents=True)
+    assert setup_backend.status(user).state == "ready", "a repair that was cancelled takes nothing away"
     assert setup_backend.worker_launch(user, "1", {}).command[0] == str(python)
     setup_backend.remove(user).join()
     assert python.exists()
@@ -65,8 +76,7 @@ def test_status_from_missing_to_ready_and_back(tmp_path: Path, packaged: Path) -
     download = environment.with_name("venv.download")
     download.mkdir(parents=True)
     assert state() == "incomplete"
-    python.parent.mkdir(parents=True)
-    python.touch()
+    home = put_python(python)
     assert state() == "incomplete"
     install.write_complete(environment, environments.user_environment("cpu"))
     assert state() == "ready" and setup_backend.status(user).device == "cpu"
@@ -79,6 +89,10 @@ def test_status_from_missing_to_ready_and_back(tmp_path: Path, packaged: Path) -
     (environment / "complete").write_text("torch==1\n")
     assert state() == "incomplete"
     install.write_complete(environment, environments.user_environment("cpu"))
+    home.rename(home.with_name("moved"))
+    assert state() == "incomplete", "on Windows the interpreter is no link, and is there without the one that made it"
+    put_python(python)
+    assert state() == "outdated"
     python.unlink()
     assert state() == "incomplete"
     setup_backend.remove(user).join()

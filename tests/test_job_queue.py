@@ -17,9 +17,10 @@ import pytest
 from idto3d.worker import LOADING
 from idto3d_blender.jobs import jobs as jobs_module
 from idto3d_blender.jobs import setup_backend
+from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Job, Launch
 from idto3d_blender.jobs.jobs import Jobs
-from idto3d_blender.jobs.records import Record
+from idto3d_blender.jobs.records import Record, Records
 from tests.scripted_worker import ENDLESS, NORMAL, ROOT, SHORT, launch_of, until
 
 
@@ -339,6 +340,41 @@ def test_records_are_replaced_whole(user: Path, monkeypatch: pytest.MonkeyPatch)
     drain(jobs)
     assert jobs.finished is not None and jobs.finished.state == "done"
     assert [path.suffix for path in (user / "jobs").iterdir()] == [".json"]
+
+
+def test_last_record_is_written_in_the_end(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that failed once, as on Windows while another Blender reads it, the head is not unfinished for ever."""
+    jobs = queue_of(user, NORMAL)
+    name = jobs.submit({"photos": [str(photo(user))], "out": "o"})
+    replace = os.replace
+
+    def refused(source: str, target: str) -> None:
+        if "done" in Path(source).read_text(encoding="utf-8"):
+            raise PermissionError(13, "in use")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refused)
+        drain(jobs)
+    file = user / "jobs" / f"{name}.json"
+    assert json.loads(file.read_text(encoding="utf-8"))["state"] != "done"
+    assert jobs.resumable() == []
+    assert json.loads(file.read_text(encoding="utf-8"))["state"] == "done"
+
+
+def test_other_work_with_the_backend_is_seen(user: Path) -> None:
+    mine, other = Records(user), Records(user)
+    let_go = mine.hold("capture-1")
+    assert other.others_at_work() and not mine.others_at_work()
+    let_go()
+    assert not other.others_at_work() and not list((user / "jobs").iterdir())
+
+
+def test_backend_imports_nothing_from_where_blender_was_started(user: Path) -> None:
+    (user / "random.py").write_text("raise SystemExit('a file of the user')")
+    env = child_environment(user, user / "nowhere")
+    command = [sys.executable, "-s", "-c", "import random"]
+    assert subprocess.run(command, env=env, cwd=user, timeout=60).returncode == 0
 
 
 def test_worker_launch(user: Path) -> None:

@@ -2,6 +2,7 @@
 """What is forgotten of old jobs, and what is kept."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tests.scripted_worker import NORMAL
@@ -25,6 +26,24 @@ def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
     assert {path.stem for path in (user / "jobs").iterdir()} == {new, waiting}
     assert {path.name for path in (user / "previews").iterdir()} == {new, waiting}
     assert not (user / "logs" / f"{old}.log").exists() and (user / "logs" / f"{new}.log").exists()
+
+
+def test_tidy_forgets_checkpoints_of_what_failed_for_good(user: Path) -> None:
+    jobs = queue_of(user, NORMAL)
+    name = jobs.submit({"photos": [str(photo(user))], "out": str(user / "me")})
+    drain(jobs)
+    record = jobs.record(name)
+    assert record is not None
+    jobs.records.write(replace(record, state="failed", resumable=False))
+    checkpoint = user / "me.work" / ("0" * 16) / "checkpoint.npz"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    left = user / "jobs" / "capture-of-the-dead.lock"
+    left.touch()
+    for path in (left, user / "jobs" / f"{name}.json"):
+        os.utime(path, (1e9, 1e9))
+    jobs.records.tidy()
+    assert not list((user / "jobs").iterdir()) and not checkpoint.parents[1].exists()
 
 
 def test_tidy_forgets_what_no_list_shows_and_films_frames(user: Path) -> None:

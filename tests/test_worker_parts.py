@@ -88,6 +88,8 @@ def chained(error: Exception, cause: Exception) -> Exception:
         (OSError(errno.ENOSPC, "full"), "E_DISK_FULL"),
         (chained(UserError("E_BUNDLE_WRITE", "not saved"), OSError(errno.ENOSPC, "full")), "E_DISK_FULL"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "E_DISK_FULL"),
+        (RuntimeError("I/O error: Disk quota exceeded (os error 122)"), "E_DISK_FULL"),
+        (RuntimeError("I/O error: Host is down (os error 112)"), "E_INTERNAL"),
         (MemoryError(), "E_OUT_OF_MEMORY"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "E_OUT_OF_MEMORY"),
         (torch.OutOfMemoryError("Allocation on device"), "E_OUT_OF_MEMORY"),

@@ -2,13 +2,17 @@
 """Errors that end a job: for the user to read, or because they cancelled it."""
 
 import errno
+import re
+import sys
 
 from idto3d_shared.errors import UserError
 
 __all__ = ["FULL", "Cancelled", "UserError", "as_user_error"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of an OSError that mean a full disk."""
+"""Numbers of an OSError that mean a full disk, or a quota that is used up."""
+_FULL_IN_RUST = FULL if sys.platform != "win32" else (*FULL, 39, 112)
+"""Numbers that safetensors names in words, as "(os error 28)"; those of Windows mean something else elsewhere."""
 _NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 """What torch on a CPU, CUDA, cuBLAS and cuDNN say where they find no memory and the error's class does not tell."""
 
@@ -29,7 +33,9 @@ def as_user_error(error: BaseException) -> UserError | None:
     seen: BaseException | None = error
     while seen is not None:  # also the causes that it was raised from
         text = str(seen)
-        if (isinstance(seen, OSError) and seen.errno in FULL) or "(os error 28)" in text:  # the latter: safetensors
+        in_rust = re.search(r"\(os error (\d+)\)", text)
+        full = in_rust is not None and int(in_rust[1]) in _FULL_IN_RUST
+        if full or (isinstance(seen, OSError) and seen.errno in FULL):
             return UserError("E_DISK_FULL", "The disk is full.", "Free some space, then resume.")
         told = isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError"  # the latter: torch's
         if told or any(words in text for words in _NO_MEMORY):

@@ -55,4 +55,8 @@ def run_generate(request: Generate, events: Events) -> Path:
     try:
         return generate(request.photos, request.out, config, events, request.previews)
     except Cancelled as stop:
-        raise Cancelled(has_checkpoint(job_folder(request.out, request.photos, config))) from stop
+        try:
+            left = has_checkpoint(job_folder(request.out, request.photos, config))
+        except OSError:  # nothing was made: there is no such pack
+            left = False
+        raise Cancelled(left) from stop

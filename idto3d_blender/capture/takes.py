@@ -32,12 +32,14 @@ FOLDER = "Captures"
 
 @dataclass
 class State:
-    """take and name: what is loaded; file: its CSV; job: that reads a video now; problem: why the last one failed."""
+    """take and name: what is loaded; file: its CSV; job: that reads a video now; let_go: of the backend, which other
+    Blenders leave where it is meanwhile; problem: why the last one failed."""
 
     take: FaceTake | None = None
     name: str = ""
     file: Path | None = None
     job: Job | None = None
+    let_go: Callable[[], None] = lambda: None
     out: Path | None = None
     warnings: tuple[Problem, ...] = ()
     problem: Problem | None = None
@@ -67,6 +69,7 @@ def start(video: Path, head: Any, launch: Callable[[str, Mapping[str, Any]], Lau
     state.out = _new_file(video.stem)
     request["out"] = str(state.out)
     state.job = Job(job_id, (launch or worker_launch)(job_id, request))
+    state.let_go = session.get().jobs.records.hold(job_id)
     state.problem, state.warnings = None, ()
     state.job.start()
     if not bpy.app.background:
@@ -96,6 +99,7 @@ def poll() -> bool:
     if not job.ended:
         return True
     state.job = None
+    state.let_go()
     _drop_empty()
     _drop_previews(job)
     warnings = job.snapshot.warnings
@@ -172,6 +176,7 @@ def unregister() -> None:
         bpy.app.timers.unregister(_timer)
     if state.job is not None:
         state.job.kill()
+        state.let_go()
         _drop_empty()
         _drop_previews(state.job)
     state.job = state.take = None

@@ -168,13 +168,14 @@ class BackendProcess:
 
 
 def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:
-    """Environment variables for a Python that is not Blender's: nothing of Blender's Python is handed on, and nothing
-    is written outside ``user_folder``."""
+    """Environment variables for a Python that is not Blender's: nothing of Blender's Python is handed on, nothing is
+    imported from wherever Blender was started, and nothing is written outside ``user_folder``."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
     env.pop("VIRTUAL_ENV", None)
     return {
         **env,
         "PYTHONPATH": str(pythonpath),
+        "PYTHONSAFEPATH": "1",
         "PYTHONNOUSERSITE": "1",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",

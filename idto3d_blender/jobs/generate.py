@@ -12,6 +12,8 @@ from ..studio import live
 from ..ui import photo_list, preferences, properties
 from . import driver, session
 
+_LONGEST_NAME = 60  # characters of a head's folder: of three bytes each they fit a name of 255
+
 
 def ask(request: dict[str, Any], frame: bool) -> str:
     """Put a ``generate`` request into the queue for the open file; returns the job's id. frame: bring the head
@@ -58,15 +60,16 @@ def heads_folder() -> Path:
 
 def new_folder(parent: Path, name: str) -> Path:
     """A folder in ``parent`` that is neither there nor promised to a job, of this Blender or another: "name", "name-2",
-    ..."""
-    # As the disk has it now: another Blender may have begun a job since this one has looked.
-    taken = session.get().jobs.records.promised()
-    stem = re.sub(r"[^\w-]+", "-", name).strip("-") or "head"
+    ... A long name is cut, as files with longer ones lie in that folder and beside it."""
+    # As the disk has it now: another Blender may have begun a job since this one has looked. To Windows and macOS a
+    # name in other letters, small or capital, is the same.
+    taken = {folder.casefold() for folder in session.get().jobs.records.promised()}
+    stem = re.sub(r"[^\w-]+", "-", name)[:_LONGEST_NAME].strip("-") or "head"
     number = 1
     while True:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")
         # Not Path.exists, which raises where a folder may not be looked into.
-        if str(folder) not in taken and not os.path.lexists(folder):
+        if str(folder).casefold() not in taken and not os.path.lexists(folder):
             return folder
         number += 1
 

@@ -17,8 +17,8 @@ from .job import DEFAULT_TIMEOUTS, Job, Launch, Timeouts, Warm
 from .records import Record, Records
 from .snapshot import FINAL, Snapshot
 
-WARM_SECONDS = 600.0
 END_SECONDS = 5.0  # that a process which is killed may take
+WARM_SECONDS = 600.0
 """How long a process without work is kept: for the next photo of somebody who is at it, not overnight."""
 
 

@@ -28,10 +28,10 @@ def _why_busy() -> Iterator[str]:
 
 
 def _free(operator: Any) -> bool:
-    """No other Blender makes a head with what is about to be replaced; else the operator says so."""
+    """No other Blender works with what is about to be replaced; else the operator says so."""
     if not session.get().jobs.records.others_at_work():
         return True
-    why = "Another Blender is making a head with it. Wait for that, or cancel it there, first (E_JOB_ELSEWHERE)"
+    why = "Another Blender is at work with it. Wait for that, or cancel it there, first (E_JOB_ELSEWHERE)"
     operator.report({"ERROR"}, why)
     return False
 

@@ -12,8 +12,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -60,6 +61,7 @@ class Records:
         self.user_folder = user_folder
         self.folder = user_folder / "jobs"
         self._written: dict[str, Record] = {}
+        self._unsaved: dict[str, Record] = {}
         self._locks: dict[str, BinaryIO] = {}
 
     def get(self, job_id: str) -> Record | None:
@@ -67,10 +69,12 @@ class Records:
         return self._written.get(job_id)
 
     def write(self, record: Record) -> None:
-        """Keep a record. Raises OSError where the user folder cannot be written; this process knows it all the same."""
-        self._written[record.id] = record
+        """Keep a record. Raises OSError where the user folder cannot be written; this process knows it all the same,
+        and tries again whenever records are read: on Windows nothing replaces a file that somebody is just reading."""
+        self._written[record.id] = self._unsaved[record.id] = record
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / f"{record.id}.json", json.dumps(asdict(record), indent=1))
+        del self._unsaved[record.id]
 
     def left_behind(self) -> list[Record]:
         """Jobs that were cancelled, failed on the way, or were left queued or running by a process that is gone; newest
@@ -94,7 +98,8 @@ class Records:
         return record is not None and record.state != "done" and record.resumable
 
     def others_at_work(self) -> bool:
-        """Another process has jobs that wait or run. Reads the disk: not for a panel's draw."""
+        """Another process has jobs that wait or run, reads a video, or lays a head over its photos. Reads the disk:
+        not for a panel's draw."""
         locks = {path.stem for path in self.folder.glob("*.lock")} - self._locks.keys()
         return any(map(self._held_elsewhere, locks))
 
@@ -109,6 +114,7 @@ class Records:
         self.lock(job_id)
         try:
             self._written.pop(job_id, None)
+            self._unsaved.pop(job_id, None)
             record = _read(self.folder / f"{job_id}.json")
             if record is not None and record.state != "done" and record.request.get("out"):
                 _forget_checkpoints(Path(str(record.request["out"])))
@@ -130,12 +136,13 @@ class Records:
             record = _read(path)
             if record is None or _modified(path) >= oldest:
                 continue
-            if record.state == "done" or not record.resumable:
+            if record.state == "done" or not record.resumable or record.photos_gone():
+                with contextlib.suppress(OSError, KeyError):
+                    self.delete(record.id)  # no list shows it, so nobody could forget it
+        for path in self.folder.glob("*.lock"):  # of what a process that died was at
+            if _modified(path) < oldest and not self._held_elsewhere(path.stem):
                 with contextlib.suppress(OSError):
                     path.unlink()
-            elif record.photos_gone():  # no list shows it, so nobody could forget it
-                with contextlib.suppress(OSError, KeyError):
-                    self.delete(record.id)
         for path in self.user_folder.glob("previews/capture-*"):
             if _modified(path) < time.time() - KEEP_FRAMES_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
@@ -156,6 +163,13 @@ class Records:
             raise KeyError(job_id)
         self._locks[job_id] = file
 
+    def hold(self, job_id: str) -> Callable[[], None]:
+        """`lock` what is no job with a record, so that `others_at_work` says so in other processes. Returns what lets
+        go of it. Where nothing can be written nobody is told."""
+        with contextlib.suppress(OSError):
+            self.lock(job_id)
+        return partial(self.unlock, job_id)
+
     def unlock(self, *job_ids: str) -> None:
         """Let go of these jobs, or of all."""
         for job_id in job_ids or tuple(self._locks):
@@ -167,6 +181,9 @@ class Records:
                     (self.folder / f"{job_id}.lock").unlink(missing_ok=True)
 
     def _all(self) -> list[Record]:
+        for unsaved in tuple(self._unsaved.values()):
+            with contextlib.suppress(OSError):
+                self.write(unsaved)
         return [record for path in self.folder.glob("*.json") if (record := _read(path)) is not None]
 
     def _held_elsewhere(self, job_id: str) -> bool:

@@ -72,6 +72,7 @@ class Session:
     def look_up(self) -> None:
         """Read from the disk again what the panel shows of it: backend and resumable jobs."""
         setup_backend.refresh()
+        self.launch = setup_backend.worker_launch(self.folder, "worker", {})
         self.status = setup_backend.status(self.folder)
         self.look_up_jobs()
 

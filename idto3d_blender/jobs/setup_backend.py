@@ -16,6 +16,7 @@ folder as an argument.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -132,6 +133,17 @@ def _python(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
+def _runs(environment: Path) -> bool:
+    """Its Python is there, and the one that made it: the former is a link to the latter, on Windows a small program
+    that starts it."""
+    try:
+        values = (environment / "pyvenv.cfg").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    home = re.search(r"^home *= *(.+?) *$", values, re.MULTILINE)
+    return _python(environment).exists() and home is not None and Path(home[1]).is_dir()
+
+
 def _shared_python() -> Path | None:
     """That of an environment with all pins of this extension in build.py's folder, see backend/environments.py."""
     if sys.platform == "win32":
@@ -143,7 +155,7 @@ def _shared_python() -> Path | None:
     for environment in sorted((cache / "idto3d" / "envs").glob("backend-*")):
         made = _made(environment)
         # A checkout asks for tools besides, of which an installed extension knows nothing.
-        if made is not None and _up_to_date(made.files, but="requirements-dev.txt") and _python(environment).exists():
+        if made is not None and _up_to_date(made.files, but="requirements-dev.txt") and _runs(environment):
             return _python(environment)
     return None
 
@@ -172,19 +184,19 @@ def status(folder: Path) -> Status:
     """Whether the backend can be run. Reads the disk: not for a panel's draw."""
     environment = environment_folder(folder)
     if not environment.exists():
+        shared = _shared_python()
+        made = _made(shared.parents[1]) if shared is not None else None
+        if made is not None:
+            return Status("ready", "The backend is ready: build.py has made it.", made.device)
         left = [environment.with_name(environment.name + ending) for ending in (".download", ".old")]
         if any(path.exists() for path in left):
             return Status("incomplete", "The set-up was interrupted. Set up again to go on.")
-        shared = _shared_python()
-        made = _made(shared.parents[1]) if shared is not None else None
-        if made is None:
-            return Status("missing", "The backend is not set up yet.")
-        return Status("ready", "The backend is ready: build.py has made it.", made.device)
+        return Status("missing", "The backend is not set up yet.")
     made = _made(environment)
     if made is None:
         return Status("incomplete", "The set-up is damaged. Repair it.")
     device = made.device
-    if not _python(environment).exists():
+    if not _runs(environment):
         return Status("incomplete", "The Python that the backend was set up with is gone. Repair the set-up.", device)
     if not _up_to_date(made.files):
         return Status("outdated", "The extension was updated and needs other packages. Update the set-up.", device)

@@ -2,7 +2,8 @@
 """The running match: the backend that answers, and what it said that is no part of the file."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from .link import Answer, Link
 @dataclass
 class Match:
     """bundle: the head's folder; fit: what fit.json says; paths: of the photos, "" where one is not to be found; link:
-    the backend; pack: see `packs.pack_of`; scene: session_uid of the scene that it is in; skin, corners, weights,
-    outlines: see the protocol's `refit`, None before the first answer; problem: the last that was wrong; first: ticket
-    of a question that no drag waits for; drag: number of a pin that is on its way, and the pin; projecting: ticket of a
-    projection, 0 while there is none; laying: the steps that give the head its pictures, None while there are none."""
+    the backend; pack: see `packs.pack_of`; scene: session_uid of the scene that it is in; let_go: of the backend, which
+    other Blenders leave where it is meanwhile; skin, corners, weights, outlines: see the protocol's `refit`, None
+    before the first answer; problem: the last that was wrong; first: ticket of a question that no drag waits for; drag:
+    number of a pin that is on its way, and the pin; projecting: ticket of a projection, 0 while there is none; laying:
+    the steps that give the head its pictures, None while there are none."""
 
     bundle: Path
     fit: FitFile
@@ -33,6 +35,7 @@ class Match:
     link: Link
     pack: str | None
     scene: int
+    let_go: Callable[[], None]
     skin: NDArray[np.int32] | None = None
     corners: NDArray[np.int32] | None = None
     weights: NDArray[np.float32] | None = None
@@ -105,7 +108,8 @@ def start(scene: Any, folder: Path, fit: FitFile, paths: list[str], link: Link |
     if link is None:
         # The one that waits for photos, where there is one: it is ready at once.
         link = Link(session.get().jobs.lend(session.get().launch))
-    _match = Match(folder, fit, paths, link, pack, scene.session_uid)
+    let_go = session.get().jobs.records.hold(f"match-{uuid.uuid4().hex[:8]}")
+    _match = Match(folder, fit, paths, link, pack, scene.session_uid, let_go)
     _match.first = link.ask(request(_match, obj))
     return _match
 
@@ -115,6 +119,7 @@ def stop() -> None:
     global _match
     if _match is not None:
         _match.link.close()
+        _match.let_go()
     _match = None
 
 

@@ -113,16 +113,18 @@ class IDTO3D_OT_copy_report(bpy.types.Operator):
     bl_label = "Copy Report"
     bl_options = {"INTERNAL"}
 
+    of_setup: bpy.props.BoolProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
     def execute(self, context: Any) -> set[str]:
-        context.window_manager.clipboard = report_text()
+        context.window_manager.clipboard = report_text(self.of_setup)
         self.report({"INFO"}, "The report is on the clipboard. Read it before you send it")
         return {"FINISHED"}
 
 
-def report_text() -> str:
-    """The report on the newest job or set-up that there is."""
+def report_text(of_setup: bool) -> str:
+    """The report on the last set-up or on the last head."""
     state = session.get()
-    snapshot = state.ended or state.setup_ended or state.running() or (state.setup.snapshot if state.setup else None)
+    snapshot = state.setup_ended if of_setup else state.ended or state.running()
     record = state.jobs.record(snapshot.id) if snapshot else None
     if record is None and snapshot is not None:
         record = next((known for known in state.resumable if known.id == snapshot.id), None)

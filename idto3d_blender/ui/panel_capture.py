@@ -26,7 +26,7 @@ class IDTO3D_PT_capture(panel_parts.SidebarPanel, bpy.types.Panel):
         layout.operator("idto3d.capture_open", text="Open CSV or Video...", icon="FILE_FOLDER")
         layout.operator("idto3d.capture_camera", text="Film With Camera...", icon="OUTLINER_OB_CAMERA")
         if takes.state.problem is not None:
-            panel_parts.problem(layout.box(), context, takes.state.problem, of_head=False)
+            panel_parts.problem(layout.box(), context, takes.state.problem, about="capture")
         take = takes.state.take
         if take is None:
             return

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pieces that several of our panels draw."""
 
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 
@@ -12,6 +12,7 @@ from .progress_text import wrap
 from .remedies import remedies
 
 CATEGORY = "ID-to-3D"
+About = Literal["head", "setup", "capture"]
 # A character's width in pixels in Blender's interface font, and the longest message that a panel shows in full.
 _CHARACTER = 6.6
 _MOST_LINES = 8
@@ -46,18 +47,18 @@ def text(layout: Any, context: Any, message: str, icon: str = "NONE") -> None:
         column.label(text=line, icon=icon if number == 0 else ("BLANK1" if icon != "NONE" else "NONE"))
 
 
-def problem(layout: Any, context: Any, what: Problem, resume: str = "", of_head: bool = True) -> None:
-    """An error: one sentence, the buttons that help, the report, and its code. resume: the job that may go on; of_head:
-    what the panel of heads asks for may be changed, and the report is on that."""
+def problem(layout: Any, context: Any, what: Problem, resume: str = "", about: About = "head") -> None:
+    """An error: one sentence, the buttons that help, the report, and its code. resume: the job that may go on; about:
+    what failed, which is what is reported; of captures there are no reports."""
     first = what.message.splitlines()[0] if what.message else "Something went wrong."
     text(layout, context, first, "ERROR")
     if what.fix:
         text(layout, context, what.fix, "BLANK1")
-    remedy_buttons(layout, what, of_head)
+    remedy_buttons(layout, what, about == "head")
     if resume:
         resume_buttons(layout, resume)
-    if of_head:
-        layout.operator("idto3d.copy_report", icon="COPYDOWN")
+    if about != "capture":
+        layout.operator("idto3d.copy_report", icon="COPYDOWN").of_setup = about == "setup"
     # In a row of its own: beside a button the longest codes are cut off.
     layout.label(text=what.code)
 

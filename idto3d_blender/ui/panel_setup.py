@@ -17,8 +17,7 @@ class IDTO3D_PT_setup(panel_parts.SidebarPanel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        state = session.get()
-        return state.status.state != "ready" or state.setup is not None
+        return not _is_settled(session.get())
 
     def draw(self, context: Any) -> None:
         state = session.get()
@@ -29,8 +28,11 @@ class IDTO3D_PT_setup(panel_parts.SidebarPanel, bpy.types.Panel):
         _draw_plan(self.layout, context)
         ended = state.setup_ended
         if ended is not None and ended.error is not None:
-            panel_parts.problem(self.layout.box(), context, ended.error)
-            self.layout.operator("idto3d.open_log", icon="TEXT").path = str(ended.log)
+            box = self.layout.box()
+            panel_parts.problem(box, context, ended.error, about="setup")
+            box.operator("idto3d.open_log", icon="TEXT").path = str(ended.log)
+            if state.status.state == "ready":  # what was to be repaired is there again
+                box.operator("idto3d.dismiss", text="Dismiss", icon="X")
 
 
 class IDTO3D_PT_setup_ready(panel_parts.SidebarPanel, bpy.types.Panel):
@@ -42,8 +44,7 @@ class IDTO3D_PT_setup_ready(panel_parts.SidebarPanel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        state = session.get()
-        return state.status.state == "ready" and state.setup is None
+        return _is_settled(session.get())
 
     def draw(self, context: Any) -> None:
         layout = self.layout
@@ -52,6 +53,12 @@ class IDTO3D_PT_setup_ready(panel_parts.SidebarPanel, bpy.types.Panel):
         column.operator("idto3d.check_backend", icon="FILE_REFRESH")
         column.operator("idto3d.install", text="Repair...", icon="TOOL_SETTINGS")
         column.operator("idto3d.remove_backend", text="Remove...", icon="TRASH")
+
+
+def _is_settled(state: session.Session) -> bool:
+    """There is nothing to do, and nothing to be told."""
+    failed = state.setup_ended is not None and state.setup_ended.error is not None
+    return state.status.state == "ready" and state.setup is None and not failed
 
 
 def _draw_plan(layout: Any, context: Any) -> None:

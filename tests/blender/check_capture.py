@@ -26,6 +26,7 @@ from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
+from idto3d_blender.jobs.records import Records
 from idto3d_blender.ui import preferences
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
@@ -348,11 +349,13 @@ def check_videos(head: Any) -> None:
         assert time.monotonic() < end
     assert 0 < takes.running().fraction < 1
     refused(bpy.ops.idto3d.remove_backend, "until the video is read")
+    assert Records(state.folder).others_at_work(), "another Blender could take the backend away"
     assert not bpy.ops.idto3d.install.poll()
     assert "idto3d.capture_cancel" in check_polls.draw_all_panels()
     assert bpy.ops.idto3d.capture_cancel() == {"FINISHED"}
     finish()
     assert takes.running() is None and takes.state.problem is None
+    assert not Records(state.folder).others_at_work()
     assert [file.name for file in folder.iterdir()] == ["film.csv"], "files of what came to nothing are left"
     state.setup = Mock()
     for read in (partial(bpy.ops.idto3d.capture_open, filepath=str(WORK / "film.mp4")), bpy.ops.idto3d.capture_camera):

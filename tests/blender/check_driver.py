@@ -331,6 +331,7 @@ def check_other_window(state: session.Session) -> None:
     other.lock(job)
     other.write(Record(job, request("shared"), time.time(), state="running"))
     assert generate.new_folder(WORK / "heads", "shared").name == "shared-2"
+    assert generate.new_folder(WORK / "heads", "Shared").name == "Shared-2", "one and the same on Windows and macOS"
     refused(lambda: bpy.ops.idto3d.forget_job(job=job), "E_JOB_ELSEWHERE")
     refused(lambda: bpy.ops.idto3d.resume_job(job=job), "another Blender")
     refused(bpy.ops.idto3d.remove_backend, "E_JOB_ELSEWHERE")
@@ -338,6 +339,9 @@ def check_other_window(state: session.Session) -> None:
     assert not state.jobs.records.others_at_work()
     assert bpy.ops.idto3d.forget_job(job=job) == {"FINISHED"}
     assert generate.new_folder(WORK / "heads", "shared").name == "shared"
+    long = generate.new_folder(WORK / "heads", "\u82b1" * 200)
+    long.mkdir(parents=True)
+    assert len(long.name.encode()) <= 180 and generate.new_folder(WORK / "heads", "\u82b1" * 200).name.endswith("-2")
 
 
 def check_script(state: session.Session) -> None:

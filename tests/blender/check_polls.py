@@ -201,11 +201,16 @@ def check_errors(state: session.Session, work: Path) -> None:
     ):
         state.ended = Snapshot("x", "failed", log, error=Problem(code, "It did not work.", "Do this."))
         assert {button, "idto3d.copy_report"} <= set(draw_all_panels())
-    text = operators_remedy.report_text()
+    text = operators_remedy.report_text(of_setup=False)
     assert "E_BACKEND_START: It did not work. Do this." in text and bpy.app.version_string in text
     assert str(Path.home()) not in text and "me.jpg" not in text
+    # A repair that failed: what was to be repaired is there again, and the error is told nevertheless.
+    state.setup_ended = Snapshot("setup-x", "failed", log, error=Problem("E_NETWORK", "No answer.", "Try again."))
+    assert state.status.state == "ready" and not operators_remedy.report_text(of_setup=False).count("E_NETWORK")
+    assert "E_NETWORK" in drawn().texts and "E_NETWORK: No answer." in operators_remedy.report_text(of_setup=True)
     assert bpy.ops.idto3d.copy_report() == {"FINISHED"}
     assert bpy.ops.idto3d.dismiss() == {"FINISHED"} and state.ended is None
+    assert state.setup_ended is None and "E_NETWORK" not in drawn().texts
 
 
 def main() -> None:
