@@ -57,6 +57,14 @@ def test_jaw_without_a_key_lies_in_the_head() -> None:
     assert -0.1 < found.jaw[1] < 0.08 and 0.0 < found.jaw[2] < EYE[2] and found.jaw_angle > 0.2
 
 
+def test_mesh_that_says_nothing_of_parts_has_shoulders_all_the_same() -> None:
+    points, members, offsets = _head()
+    measured = anatomy.measure(points, members, offsets)
+    weights = anatomy.weights(measured, points, {"": np.arange(len(points))})
+    whole = anatomy.weights(measured, points, {"face": members["face"]})
+    assert weights["root"] == pytest.approx(whole["root"]) and weights["root"].max() == 1.0
+
+
 def test_weights_bend_the_neck_alone() -> None:
     points, members, offsets = _head()
     measured = anatomy.measure(points, members, offsets)

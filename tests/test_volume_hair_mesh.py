@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from idto3d.volume.hair import Ground, HairVolume
-from idto3d.volume.hair_mesh import FRAY, extract, to_tips, with_rim, without_fins
-from idto3d.volume.hood import PIXEL, Hood
+from idto3d.volume.hair_mesh import FRAY, HairMesh, extract, to_tips, with_rim, without_fins
+from idto3d.volume.hood import PIXEL, Hood, flatten
 from idto3d.volume.ribbons import Cover
 from idto3d.volume.strands import DISK
 from idto3d.volume.tetgrid import lattice_band
@@ -106,9 +106,8 @@ def test_two_faces_back_to_back_go_with_their_tip() -> None:
     np.testing.assert_array_equal(triangles, solid)
 
 
-@pytest.mark.parametrize(("thick", "least", "most"), [(0.006, 0.0, 0.1), (0.03, 0.5, 1.5)])
-def test_hair_has_locks_unless_it_is_cut_short(thick: float, least: float, most: float) -> None:
-    """A cap on a ball, so many metres thick."""
+def cap(thick: float, skin: np.ndarray) -> HairMesh:
+    """Hair on the upper half of a ball of 10 cm, so many metres thick; skin (side,side): its radius."""
     axis = np.arange(-0.14, 0.14, 0.007)
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
     distance = np.linalg.norm(points, axis=-1)
@@ -117,9 +116,29 @@ def test_hair_has_locks_unless_it_is_cut_short(thick: float, least: float, most:
     flow = np.stack([COLUMNS, ROWS], -1) - HOOD.side // 2
     flow = flow / np.maximum(np.linalg.norm(flow, axis=-1, keepdims=True), 1.0)
     flat = np.zeros(ROWS.shape)
-    on = Ground(HOOD, flat + 0.1, flat + 0.01, flat, flat, flow, 0.0)
+    on = Ground(HOOD, skin, flat + 0.01, flat, flat, flow, 0.0)
     grid = points.reshape(-1, 3)[where].astype(np.float32), tets, sdf.ravel()[where].astype(np.float32)
     mesh = extract(HairVolume(*grid, np.zeros(len(where), np.float32), on, (0,)))
     assert mesh is not None
+    return mesh
+
+
+@pytest.mark.parametrize(("thick", "least", "most"), [(0.006, 0.0, 0.1), (0.03, 0.5, 1.5)])
+def test_hair_has_locks_unless_it_is_cut_short(thick: float, least: float, most: float) -> None:
+    mesh = cap(thick, np.full(ROWS.shape, 0.1))
     near_crown = slice(96, 160)
     assert least <= mesh.locks[near_crown, near_crown].std() < most
+
+
+def test_no_ear_looks_out_of_hair() -> None:
+    """A ridge of 14 mm, as wide as a pixel of the maps, which the grid of 7 mm does not know."""
+    skin = np.full(ROWS.shape, 0.1)
+    middle = HOOD.side // 2
+    ridge = (np.abs(ROWS - middle) == 8) & (np.abs(COLUMNS - middle) <= 8)
+    skin[ridge] += 0.014
+    mesh = cap(0.012, skin)
+    radius, hit = flatten(HOOD, mesh.vertices, mesh.triangles[: mesh.outer], True)
+    assert (hit[ridge] >= 0).all()
+    assert (radius[ridge] > skin[ridge]).all(), (radius[ridge] - skin[ridge]).min()
+    plain = (hit >= 0) & ~cv2.dilate(ridge.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+    assert np.median(radius[plain]) < 0.1135, "hair has grown everywhere"

@@ -70,7 +70,7 @@ def weights(anatomy: Anatomy, points: Array, members: Mapping[str, NDArray[np.in
     """Bone -> (V,) weight, which add up to 1: ``root`` (shoulders), ``neck``, ``head``, ``eye.L``, ``eye.R``.
 
     The bend lies between the neck's base and a slope from under the chin to the nape: what is in the head, and all of
-    the face, is the head's alone.
+    the face, is the head's alone. A part without a name, the user's own mesh, is all of it.
     """
     front, back = anatomy.chin[1], float(points[:, 1].max())
     slope = (anatomy.skull[2] - anatomy.chin[2] + _BELOW_CHIN) / max(back - front, 1e-3)
@@ -78,7 +78,7 @@ def weights(anatomy: Anatomy, points: Array, members: Mapping[str, NDArray[np.in
     above_base = np.clip(points[:, 2] + _BELOW_BASE, 0.0, None)
     below_head = np.clip(top - points[:, 2], 0.0, None)
     share = above_base / np.maximum(above_base + below_head, 1e-6)
-    inside = [own for part, own in members.items() if part not in ("face", "back_head", "hair")]
+    inside = [own for part, own in members.items() if part not in ("face", "back_head", "hair", "")]
     if inside:
         share[np.concatenate(inside)] = 1.0
     moving, head = _smooth(share / 0.7), _smooth((share - 0.3) / 0.7)

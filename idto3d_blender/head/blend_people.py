@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, frame, mesh_data, mixture, naming, rig_keys
+from . import blend_materials, frame, hand_over, mesh_data, mixture, naming, rig_keys
 from .import_head import PROPERTY, run_to_end
 from .stepwise import Steps, scaled
 
@@ -95,6 +95,8 @@ def set_hair(made: Any, heads: Sequence[Any], donor: Any) -> None:
             blend_materials.aim_drivers(own[role], old.shape_keys, mesh.shape_keys)
     for key in mesh.shape_keys.key_blocks[1:]:
         key.value = values.get(key.name, 0.0)
+    hand_over.give_motion(old.shape_keys, mesh.shape_keys)
+    hand_over.give_drivers(old.shape_keys, mesh.shape_keys)
     if donor is None:
         _shave(made)
     if old.users == 0:
@@ -103,7 +105,7 @@ def set_hair(made: Any, heads: Sequence[Any], donor: Any) -> None:
 
 
 def move(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any) -> None:
-    """Bring the new head's shape to the mixture; but for keys at 0, as they do not show."""
+    """Bring the new head's shape to the mixture; keys at 0, which do not show, stay the first person's on it."""
     _put(made, heads, weights, run_to_end(_mixed(made, heads, weights, donor, all_keys=False)))
 
 
@@ -150,8 +152,11 @@ def _put(made: Any, heads: Sequence[Any], weights: Sequence[float], places: dict
     if not places:
         return
     blocks = made.data.shape_keys.key_blocks
-    for name, place in places.items():
-        blocks[name].points.foreach_set("co", place.ravel())
+    step = places[blocks[0].name] - mesh_data.places(blocks[0])
+    for block in blocks:
+        # A key that was not mixed goes along as it is: it holds places, not offsets.
+        place = places[block.name] if block.name in places else mesh_data.places(block) + step
+        block.points.foreach_set("co", place.ravel())
     made.data.attributes["position"].data.foreach_set("vector", places[blocks[0].name].ravel())
     origins = [np.array(head.data.get(frame.ORIGIN, (0.0, 0.0, 0.0)), np.float32) for head in heads]
     made.data[frame.ORIGIN] = mixture.mixed(origins, weights).tolist()

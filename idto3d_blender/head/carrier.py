@@ -14,10 +14,6 @@ from .rig import hang
 
 TOLD = "What moves {} as a whole is on the empty now that it hangs on"
 _PLACE = ("location", "rotation_", "scale", "delta_", "constraints[")
-_CHANNELS = (
-    "rotation_mode", "location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle", "scale",
-    "delta_location", "delta_rotation_euler", "delta_rotation_quaternion", "delta_scale",
-)  # fmt: skip
 
 
 def is_moved(obj: Any) -> bool:
@@ -37,17 +33,11 @@ def lift(context: Any, objects: Sequence[Any]) -> None:
     empty = bpy.data.objects.new(f"{first.name} place", None)
     empty.empty_display_type, empty.empty_display_size = "PLAIN_AXES", 0.1
     naming.collection_of(first).objects.link(empty)
-    for name in _CHANNELS:
-        setattr(empty, name, getattr(first, name))
-    empty.parent, empty.parent_type, empty.parent_bone = first.parent, first.parent_type, first.parent_bone
-    empty.matrix_parent_inverse = first.matrix_parent_inverse
-    hand_over.give_motion(first, empty)
+    hand_over.give_place(first, empty)
     _keep(empty, _places)
     for curve in list(first.animation_data.drivers) if first.animation_data else ():
         if _places(curve):
             (empty.animation_data or empty.animation_data_create()).drivers.from_existing(src_driver=curve)
-    for constraint in first.constraints:
-        empty.constraints.copy(constraint)
     context.view_layer.update()
     for obj in objects:
         world = obj.matrix_world.copy()

@@ -49,11 +49,21 @@ def show_instead(made: Any, obj: Any) -> None:
         if made not in layer.objects.values() and made not in collection.objects.values():
             collection.objects.link(made)
             layer.update()
+    _show_locally(made, obj)
     for other, hidden in ((obj, True), (made, False)):
-        if other in layer.objects.values():
-            other.hide_set(hidden)
+        for one in bpy.context.scene.view_layers:
+            if other in one.objects.values():
+                other.hide_set(hidden, view_layer=one)
         other.hide_render = hidden
     hand_over.give_children(obj, made)
+
+
+def _show_locally(made: Any, obj: Any) -> None:
+    """In viewports that show ``obj`` in a local view show ``made``, too."""
+    for area in (area for window in bpy.context.window_manager.windows for area in window.screen.areas):
+        space = area.spaces.active
+        if space.type == "VIEW_3D" and space.local_view is not None and obj.local_view_get(space):
+            made.local_view_set(space, True)
 
 
 def change(obj: Any, density: str) -> Steps[Any]:
@@ -264,17 +274,12 @@ def _delete(mesh: Any, chosen: NDArray[np.bool_]) -> Steps[None]:
 
 
 def take_pose(made: Any, other: Any) -> None:
-    """Place ``made`` where ``other`` is and hang it on the same parent, with the same animation, and the same values
-    and animation of its keys."""
+    """Place ``made`` where ``other`` is, moved as that one is, with the same values, animation and drivers of its
+    keys."""
     keys = other.data.shape_keys
     for block in made.data.shape_keys.key_blocks[1:]:
         if block.name in keys.key_blocks:
             block.value = keys.key_blocks[block.name].value
     hand_over.give_motion(keys, made.data.shape_keys)
-    hand_over.give_motion(other, made)
-    made.constraints.clear()
-    for constraint in other.constraints:
-        made.constraints.copy(constraint)
-    made.parent, made.parent_type, made.parent_bone = other.parent, other.parent_type, other.parent_bone
-    made.matrix_parent_inverse = other.matrix_parent_inverse
-    made.matrix_basis = other.matrix_basis
+    hand_over.give_drivers(keys, made.data.shape_keys)
+    hand_over.give_place(other, made)

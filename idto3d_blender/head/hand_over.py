@@ -17,11 +17,19 @@ _OF_STRIP = (
     "use_animated_time", "use_animated_time_cyclic", "influence", "strip_time",
 )  # fmt: skip
 
-# Of a key frame, with the numbers that each has.
+# Of a key frame: points in the plane, single numbers, choices.
 _OF_POINTS = {
-    "co": 2, "handle_left": 2, "handle_right": 2,
-    "interpolation": 1, "easing": 1, "handle_left_type": 1, "handle_right_type": 1,
-}  # fmt: skip
+    **dict.fromkeys(("co", "handle_left", "handle_right"), (2, np.float32)),
+    **dict.fromkeys(("back", "amplitude", "period"), (1, np.float32)),
+    **dict.fromkeys(("interpolation", "easing", "type", "handle_left_type", "handle_right_type"), (1, np.int32)),
+}
+
+# Of where an object stands.
+_OF_PLACE = (
+    "rotation_mode", "location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle", "scale",
+    "delta_location", "delta_rotation_euler", "delta_rotation_quaternion", "delta_scale",
+    "parent", "parent_type", "parent_bone", "matrix_parent_inverse",
+)  # fmt: skip
 
 
 def is_tweaked(*owners: Any) -> bool:
@@ -61,8 +69,8 @@ def _fill(curve: Any, made: Any) -> None:
     made.extrapolation, made.mute = curve.extrapolation, curve.mute
     made.keyframe_points.clear()
     made.keyframe_points.add(len(curve.keyframe_points))
-    for name, width in _OF_POINTS.items():
-        values = np.empty(width * len(curve.keyframe_points), np.float32 if width > 1 else np.int32)
+    for name, (width, kind) in _OF_POINTS.items():
+        values = np.empty(width * len(curve.keyframe_points), kind)
         curve.keyframe_points.foreach_get(name, values)
         made.keyframe_points.foreach_set(name, values)
     _copy_modifiers(curve, made)
@@ -140,15 +148,28 @@ def give_motion(given: Any, made: Any) -> None:
 
 
 def give_drivers(given: Any, made: Any) -> None:
-    """The keys ``made`` get the drivers of the keys ``given``, but of those that they lack."""
+    """The keys ``made`` get the drivers of the keys ``given``, but those of keys that they lack or that are driven."""
     data = given.animation_data
     if data is None or not len(data.drivers):
         return
-    own = {f'key_blocks["{name}"].value' for name in made.key_blocks.keys()}
     after = made.animation_data or made.animation_data_create()
-    for curve in data.drivers:
-        if curve.data_path in own:
-            after.drivers.from_existing(src_driver=curve)
+    free = {f'key_blocks["{name}"].value' for name in made.key_blocks.keys()}
+    free -= {curve.data_path for curve in after.drivers}
+    for curve in [curve for curve in data.drivers if curve.data_path in free]:
+        driver = after.drivers.from_existing(src_driver=curve).driver
+        for target in (target for variable in driver.variables for target in variable.targets):
+            if target.id == given:
+                target.id = made
+
+
+def give_place(given: Any, made: Any) -> None:
+    """An object stands where another one does, hangs on the same, and is moved and constrained as that one is."""
+    for name in _OF_PLACE:
+        setattr(made, name, getattr(given, name))
+    made.constraints.clear()
+    for constraint in given.constraints:
+        made.constraints.copy(constraint)
+    give_motion(given, made)
 
 
 def give_children(given: Any, made: Any) -> None:

@@ -32,6 +32,9 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
         made = densities.beside(quarter, mesh, f"{full.name} multires")
         own.append(made)
         _show(context, made)
+        muted = [block.mute for block in made.data.shape_keys.key_blocks]
+        for block in made.data.shape_keys.key_blocks:
+            block.mute = True  # a driver would set its value again
         # By its name: it may be another one after each step.
         name = made.modifiers.new("Multires", "MULTIRES").name
         for level in range(LEVELS):
@@ -41,6 +44,8 @@ def base(context: Any, head: Any) -> Steps[tuple[Any, float]]:
         modifier = made.modifiers[name]
         modifier.levels = modifier.render_levels = modifier.sculpt_levels = LEVELS
         off = yield from scaled(_reshape(context, made, full, name), _SUBDIVIDED, 1.0)
+        for block, mute in zip(made.data.shape_keys.key_blocks, muted, strict=True):
+            block.mute = mute
     except BaseException:
         separate.remove(own)
         context.view_layer.objects.active = head

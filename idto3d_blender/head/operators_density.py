@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from . import densities, mesh_data, multires, separate
-from .operators_head import HeadOperator
+from .operators_head import IN_PIECES, HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
 _ITEMS = (
@@ -33,7 +33,7 @@ class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
         if separate.is_part(context.object):
-            yield "Take its parts together first"
+            yield IN_PIECES
 
     def steps(self, context: Any) -> Steps[str]:
         before = context.object

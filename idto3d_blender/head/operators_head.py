@@ -13,6 +13,7 @@ from .import_head import JOB, is_head, is_matched
 from .stepwise import Steps, StepsOperator
 
 _FRAMES = 24
+IN_PIECES = "Take its parts together first"
 SHARED = "Another object has this head's mesh, too: make it a single user first"
 
 
@@ -146,6 +147,8 @@ class IDTO3D_OT_cut_neck(HeadOperator, bpy.types.Operator):
         yield from super().why_not(context)
         if naming.shares_mesh(context.object):
             yield SHARED
+        if separate.is_part(context.object):
+            yield IN_PIECES
 
     def execute(self, context: Any) -> set[str]:
         if not clean_neck.cut(context.object, self.height, self.close):
@@ -228,6 +231,8 @@ class IDTO3D_OT_mirror_keys(HeadOperator, StepsOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
+        if separate.is_part(context.object):
+            yield IN_PIECES
         if not mirror.missing(context.object):
             yield "Every one-sided expression has its other side"
 

@@ -8,7 +8,7 @@ import bpy
 
 from ..polls import ExplainedPoll
 from . import hand_over, separate
-from .operators_head import HeadOperator
+from .operators_head import IN_PIECES, HeadOperator
 from .stepwise import Steps, StepsOperator
 
 
@@ -33,7 +33,7 @@ class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
         if separate.is_part(context.object):
-            yield "Take its parts together first"
+            yield IN_PIECES
 
     def steps(self, context: Any) -> Steps[str]:
         made = yield from separate.separate(context.object, self.by == "PART")

@@ -52,9 +52,10 @@ class IDTO3D_OT_wrap_marks(_WrapOperator, bpy.types.Operator):
             bpy.data.objects.remove(mark)
         skin = wrap_head.skin_of(head)
         places = wrap_marks.landmarks(skin.points, mesh_data.members(head))
-        # Both as they stand in the scene, since a mesh may be stored lying down.
-        to_world = np.array(own.matrix_world)
-        mine = wrap_head.mesh_of(own).points @ to_world[:3, :3].T + to_world[:3, 3]
+        # As it stands in the scene, since a mesh may be stored lying down, and along the head's axes: it looks the way
+        # that the head does.
+        to_world, turn = np.array(own.matrix_world), np.array(head.matrix_world.to_quaternion().to_matrix())
+        mine = (wrap_head.mesh_of(own).points @ to_world[:3, :3].T + to_world[:3, 3]) @ turn
         guessed = wrap_marks.guess(mine, skin.points[np.unique(skin.triangles)], places)
         size = 0.03 * float(np.ptp(mine[:, 2]))
         for name, place in guessed.items():
@@ -65,7 +66,7 @@ class IDTO3D_OT_wrap_marks(_WrapOperator, bpy.types.Operator):
             naming.collection_of(own).objects.link(mark)
             mark.parent = own
             mark.matrix_parent_inverse = own.matrix_world.inverted()
-            mark.location = Vector(place)
+            mark.location = Vector(turn @ place)
         self.report({"INFO"}, f"{len(guessed)} marks on {own.name}: move each to its place")
         return {"FINISHED"}
 

@@ -75,9 +75,16 @@ def boxes(scene: Any, layer: Any, scale: float | None = None) -> Boxes:
     return lows[small], highs[small]
 
 
+def placed(obj: Any) -> Matrix:
+    """Where an object stands: as it was set, which its matrix_world is only after the next evaluation, unless others
+    have a say in it."""
+    held = obj.parent is not None or obj.rigid_body is not None or any(not one.mute for one in obj.constraints)
+    return obj.matrix_world if held else obj.matrix_basis
+
+
 def box(obj: Any) -> Boxes:
-    """World-space corners (3,) and (3,) of one object. Its matrix_world is only right after the next evaluation."""
-    matrix = obj.matrix_world if obj.parent else obj.matrix_basis
+    """World-space corners (3,) and (3,) of one object."""
+    matrix = placed(obj)
     corners = np.array([matrix @ Vector(corner) for corner in obj.bound_box])
     return corners.min(axis=0), corners.max(axis=0)
 

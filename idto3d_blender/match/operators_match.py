@@ -11,7 +11,7 @@ import bpy
 
 from ..head import densities, folders, separate
 from ..head.bundle import FIT, BundleError, bundle_folder
-from ..head.import_head import FOLDER, PROPERTY
+from ..head.import_head import FOLDER, JOB, PROPERTY
 from ..head.operators_head import HeadOperator
 from ..head.wrap_head import REPORT
 from ..jobs import session as jobs
@@ -43,6 +43,8 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             yield "A mixture of people was made from no photos"
         if densities.full_of(obj) != obj or separate.is_part(obj):
             yield "Show the full head in one piece first"
+        if JOB in obj:
+            yield "Wait until the head is finished"
         if REPORT in obj:
             yield "This mesh is your own: match the head that was wrapped onto it"
 

@@ -13,9 +13,11 @@ from .overlay import Frame
 
 TOOL = "idto3d.pins"
 FACE = 0.6  # of the viewport's height
-_before: dict[str, Any] = {}
-_entered: set[int] = set()
-"""Viewports that were entered: an undo that takes the photo's camera away lets them look through the scene's own."""
+_before: dict[int, dict[str, Any]] = {}
+"""What each viewport that was entered looked at, by its address. An undo that takes the photo's camera away lets them
+look through the scene's own."""
+_tools: dict[str, str] = {}
+"""The tool that each workspace had."""
 
 
 def enter(context: Any, camera: Any, face: NDArray[np.floating]) -> None:
@@ -25,20 +27,19 @@ def enter(context: Any, camera: Any, face: NDArray[np.floating]) -> None:
     if space is None or space.type != "VIEW_3D" or camera is None:
         return
     view = space.region_3d
-    if not _before:
-        tool = context.workspace.tools.from_space_view3d_mode("OBJECT", create=False)
-        _before.update(
-            perspective=view.view_perspective,
-            matrix=view.view_matrix.copy(),
-            distance=view.view_distance,
-            local=space.use_local_camera,
-            camera=space.camera.name if space.camera else "",
-            gizmo=space.show_gizmo,
-            extras=space.overlay.show_extras,
-            outline=space.overlay.show_outline_selected,
-            tool=tool.idname if tool else "builtin.select_box",
-        )
-    _entered.add(space.as_pointer())
+    tool = context.workspace.tools.from_space_view3d_mode("OBJECT", create=False)
+    if tool is not None and tool.idname != TOOL:
+        _tools[context.workspace.name] = tool.idname
+    if space.as_pointer() not in _before:
+        _before[space.as_pointer()] = {
+            "perspective": view.view_perspective,
+            "matrix": view.view_matrix.copy(),
+            "distance": view.view_distance,
+            "local": space.use_local_camera,
+            "camera": space.camera.name if space.camera else "",
+            "extras": space.overlay.show_extras,
+            "outline": space.overlay.show_outline_selected,
+        }
     space.use_local_camera = True
     space.camera = camera
     view.view_perspective = "CAMERA"
@@ -75,34 +76,38 @@ def _look_at_face(region: Any, space: Any, scene: Any, face: NDArray[np.floating
 def leave() -> None:
     """Give viewports back what they showed before, and the tool, also in workspaces that are not shown now."""
     for space in _ours():
-        space.use_local_camera = bool(_before.get("local", False))
-        space.camera = bpy.data.objects.get(_before.get("camera", "")) or space.camera
+        before = _before.get(space.as_pointer(), {})
+        space.use_local_camera = before.get("local", False)
+        space.camera = bpy.data.objects.get(before.get("camera", "")) or space.camera
         view = space.region_3d
-        before = _before.get("perspective", "PERSP")
-        view.view_perspective = "PERSP" if before == "CAMERA" else before
-        if "matrix" in _before:
-            view.view_distance = _before["distance"]
-            view.view_matrix = _before["matrix"]
-        space.overlay.show_extras = _before.get("extras", True)
-        space.overlay.show_outline_selected = _before.get("outline", True)
+        perspective = before.get("perspective", "PERSP")
+        view.view_perspective = "PERSP" if perspective == "CAMERA" else perspective
+        if before:
+            view.view_distance = before["distance"]
+            view.view_matrix = before["matrix"]
+        if perspective == "CAMERA" and space.camera is not None and stage.KEY not in space.camera:
+            view.view_perspective = "CAMERA"
+        space.overlay.show_extras = before.get("extras", True)
+        space.overlay.show_outline_selected = before.get("outline", True)
     for workspace in bpy.data.workspaces:
         tool = workspace.tools.from_space_view3d_mode("OBJECT", create=False)
         if tool is not None and tool.idname == TOOL:
             with bpy.context.temp_override(workspace=workspace):
-                bpy.ops.wm.tool_set_by_id(name=_before.get("tool", "builtin.select_box"), space_type="VIEW_3D")
+                name = _tools.get(workspace.name, "builtin.select_box")
+                bpy.ops.wm.tool_set_by_id(name=name, space_type="VIEW_3D")
     forget()
     redraw()
 
 
 def entered() -> bool:
     """Whether a viewport looks through a photo's camera since `enter`."""
-    return bool(_entered)
+    return bool(_before)
 
 
 def forget() -> None:
     """Another file was loaded: what its viewports looked at before is not known."""
     _before.clear()
-    _entered.clear()
+    _tools.clear()
 
 
 def _ours() -> Iterator[Any]:
@@ -112,7 +117,7 @@ def _ours() -> Iterator[Any]:
             if area.type == "VIEW_3D":
                 space = area.spaces.active
                 gone = space.use_local_camera and space.camera is None
-                if gone or space.as_pointer() in _entered or (space.camera is not None and stage.KEY in space.camera):
+                if gone or space.as_pointer() in _before or (space.camera is not None and stage.KEY in space.camera):
                     yield space
 
 

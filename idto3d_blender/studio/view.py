@@ -75,8 +75,7 @@ def shows(area: Any, space: Any, obj: Any) -> bool:
 def _turn(view: Any, obj: Any, middle: Vector, distance: float) -> None:
     """Turn the view, where it shows less than half of the face."""
     to_eye = view.view_rotation @ Vector((0.0, 0.0, 1.0))
-    place = obj.matrix_basis if obj.parent is None else obj.matrix_world  # that of a new object is not known yet
-    facing = math.degrees(place.to_euler().z)
+    facing = math.degrees(room.placed(obj).to_euler().z)
     azimuth = math.degrees(math.atan2(to_eye.x, -to_eye.y)) - facing
     azimuth = (azimuth + 180.0) % 360.0 - 180.0
     if abs(azimuth) <= _TURNED and abs(math.degrees(math.asin(max(-1.0, min(1.0, to_eye.z))))) <= _TURNED:

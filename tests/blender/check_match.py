@@ -18,6 +18,7 @@ from mathutils import Vector
 import idto3d_blender
 from idto3d_blender.head import mesh_data, naming
 from idto3d_blender.head.bundle import BundleError
+from idto3d_blender.head.import_head import JOB
 from idto3d_blender.jobs import packs, setup_backend
 from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs.backend_process import BackendProcess, child_environment
@@ -159,6 +160,9 @@ def check_refused(obj: Any) -> None:
     obj["idto3d"]["blend"] = "anna: shape 0.50, skin 0.50"
     refused(bpy.ops.idto3d.match, "mixture")
     del obj["idto3d"]["blend"]
+    obj[JOB] = "1"
+    refused(bpy.ops.idto3d.match, "until the head is finished")
+    del obj[JOB]
     assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
     refused(bpy.ops.idto3d.match, "full head")
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}

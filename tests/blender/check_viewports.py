@@ -252,7 +252,7 @@ def check_match_left_in_another_workspace() -> None:
     tools.from_space_view3d_mode("OBJECT", create=True)
     space.camera = enter_match()
     space.region_3d.view_perspective, space.overlay.show_extras = "CAMERA", False
-    match_viewport._entered.add(space.as_pointer())
+    match_viewport._before[space.as_pointer()] = dict(next(iter(match_viewport._before.values())))
     own, match_viewport.TOOL = match_viewport.TOOL, "builtin.move"  # tools of add-ons are not there without a window
     with bpy.context.temp_override(workspace=away):
         bpy.ops.wm.tool_set_by_id(name=match_viewport.TOOL, space_type="VIEW_3D")
@@ -261,6 +261,43 @@ def check_match_left_in_another_workspace() -> None:
     match_viewport.TOOL = own
     assert space.region_3d.view_perspective == "PERSP" and space.overlay.show_extras
     assert tools.from_space_view3d_mode("OBJECT").idname == "builtin.select_box"
+
+
+def check_match_in_two_viewports() -> None:
+    """Each looks at what it looked at before: one at nothing in particular, one through the scene's camera."""
+    bpy.ops.wm.read_factory_settings()
+    _, space = viewport()
+    away = next(one for one in bpy.data.workspaces if one != bpy.context.window_manager.windows[0].workspace)
+    other = next(area for area in away.screens[0].areas if area.type == "VIEW_3D")
+    looks = other.spaces.active.region_3d
+    looks.view_perspective, space.region_3d.view_perspective = "CAMERA", "ORTHO"
+    space.region_3d.view_distance, space.overlay.show_extras = 7.0, False
+    other.spaces.active.overlay.show_extras = True
+    camera = enter_match()
+    with bpy.context.temp_override(workspace=away, screen=away.screens[0], area=other):
+        match_viewport.enter(bpy.context, camera, np.zeros((1, 2)))
+    assert other.spaces.active.camera == camera and not other.spaces.active.overlay.show_extras
+    match_viewport.leave()
+    assert looks.view_perspective == "CAMERA" and other.spaces.active.camera == bpy.context.scene.camera != camera
+    assert space.region_3d.view_perspective == "ORTHO" and abs(space.region_3d.view_distance - 7.0) < 1e-5
+    assert not space.overlay.show_extras and other.spaces.active.overlay.show_extras
+
+
+def check_constraint() -> None:
+    """A head that others hold is looked at where they hold it."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "head")) == {"FINISHED"}
+    head, goal = bpy.context.object, bpy.data.objects.new("goal", None)
+    bpy.context.collection.objects.link(goal)
+    goal.location = (5.0, 0.0, 0.0)
+    constraint = head.constraints.new("COPY_LOCATION")
+    constraint.target = goal
+    bpy.context.view_layer.update()
+    low, high = room.box(head)
+    assert abs((low + high)[0] / 2 - 5.0) < 0.01
+    constraint.mute, head.location = True, (2.0, 0.0, 0.0)
+    low, high = room.box(head)
+    assert abs((low + high)[0] / 2 - 2.0) < 0.01, "what was set a moment ago counts"
 
 
 def check_match_left_by_loading() -> None:
@@ -327,6 +364,8 @@ def main() -> None:
     check_many_objects()
     check_match_undone()
     check_match_left_in_another_workspace()
+    check_match_in_two_viewports()
+    check_constraint()
     check_match_left_by_loading()
     check_import()
     idto3d_blender.unregister()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python that has bpy: a head put onto meshes whose truth is known. ``python check_wrap.py WORK``."""
 
+import math
 import sys
 import threading
 import time
@@ -255,6 +256,30 @@ def check_place(head: Any, mine: Any, truth: np.ndarray) -> None:
     head.rotation_euler = (0, 0, 0)
 
 
+def check_turned_marks(head: Any, mine: Any) -> None:
+    """Marks lie where they lie on a pair that looks to the front, whichever way both look."""
+    places = []
+    for turn in (0.0, 0.7, math.pi):
+        for obj in (head, mine):
+            obj.rotation_euler = (0.0, 0.0, turn)
+        bpy.context.view_layer.update()
+        for obj in bpy.context.scene.objects:
+            obj.hide_set(False)
+            obj.select_set(obj in (head, mine))
+        bpy.context.view_layer.objects.active = head
+        assert bpy.ops.idto3d.wrap_marks() == {"FINISHED"}
+        bpy.context.view_layer.update()
+        marks = operators_wrap.marks_of(mine)
+        back = mine.matrix_world.inverted()
+        places.append({name: np.array(back @ mark.matrix_world.translation) for name, mark in marks.items()})
+    assert len(places[0]) >= 3
+    for name, place in places[0].items():
+        assert all(np.abs(other[name] - place).max() < 1e-5 for other in places[1:]), name
+    for obj in (head, mine):
+        obj.rotation_euler = (0.0, 0.0, 0.0)
+    bpy.context.view_layer.update()
+
+
 def check_thread() -> None:
     """Steps go on in another thread; their value and their error come back, and a close stops them."""
     seen: list[Any] = []
@@ -306,6 +331,7 @@ def main() -> None:
     check_without_pictures(head, mine)
     check_refused(head)
     check_place(head, mine, truth)
+    check_turned_marks(head, mine)
     idto3d_blender.unregister()
     blender_session.leave()
 

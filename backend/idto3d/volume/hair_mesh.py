@@ -25,6 +25,7 @@ TAUBIN = (0.5, -0.53, 8)  # two factors and rounds (Taubin 1995)
 UNDER = 0.005  # metres under the skin from which hair is not meshed
 LOCKS = (256, 0.010, 0.0018, 0.003)  # size of their pattern; metres of their width and, straight and curled, height
 FADE = (0.004, 0.008, 0.025)  # metres from the border over which locks come to their full height; of thickness, too
+EAR, OVER_EAR = (0.006, 0.01), 0.003  # metres by which skin rises within 8 mm at an ear; by which hair lies over it
 FRAY = 0.006  # metres inside the border in which strands come to an end
 HALF = 0.35  # of it, where half of them have ended
 RIM_COVER = (0.4, 0.6)  # of a photo's mask of hair: nothing, all
@@ -86,6 +87,8 @@ def extract(volume: HairVolume) -> HairMesh | None:
     cover = Cover(hood, continued(radius, covered), ground.skin, border - ground.rim, ground.flow, ground.curl)
     locks = strand_pattern(hood, cover.flow, cover.curl, *LOCKS[:2])
     vertices = _with_locks(cover, locks, vertices)
+    own = np.unique(outer)
+    vertices[own] = _over_ears(cover, vertices[own])
     more, strips, places = ribbons(cover, _roots(cover, vertices, outer), FRAY)
     uv = np.concatenate([_uv(hood, hood.places(vertices)), _uv(hood, places)])
     whole = np.concatenate([outer, under, strips + len(vertices)])
@@ -180,6 +183,18 @@ def _with_locks(cover: Cover, locks: Array, vertices: Array) -> Array:
     # Rather deep between locks than high on them: the outline that was seen is that of the highest.
     height = ((1 - cover.curl) * straight + cover.curl * curled) * np.clip(lock - 0.4, -1.5, 0.8)
     return hood.point(turn, down, radius + share * height)
+
+
+def _over_ears(cover: Cover, vertices: Array) -> Array:
+    """Vertices of hair over the ears that it covers, whose rim is finer than the carved grid."""
+    hood = cover.hood
+    turn, down, radius = hood.coordinates(vertices)
+    place = hood.places(vertices)
+    skin, around = cover.skin.astype(np.float32), np.ones((5, 5), np.uint8)
+    high = cv2.dilate(skin, around)
+    share = ramp(read_at(high - cv2.erode(skin, around), place), *EAR)
+    share *= ramp(read_at(cover.border, place), 0.0, FADE[0])
+    return hood.point(turn, down, radius + share * np.maximum(read_at(high, place) + OVER_EAR - radius, 0.0))
 
 
 def _roots(cover: Cover, vertices: Array, triangles: Array) -> Array:

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: what a user moves a head with goes along to its other forms, and into mixtures, and is
+in nobody's way. ``python check_forms_moved.py WORK``."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+import idto3d_blender
+from idto3d_blender.head import hand_over, wrap_head
+from tests.blender import blender_session
+from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import key_places, refused
+
+WORK = Path(sys.argv[-1])
+
+
+def head_of(name: str) -> Any:
+    """The head of a bundle in an empty file."""
+    folder = WORK / name
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(folder)) == {"FINISHED"}
+    return bpy.context.object
+
+
+def drive(obj: Any, key: str, name: str) -> Any:
+    """Let a key follow a property of the object; returns the driver."""
+    obj[name] = 0.0
+    driver = obj.data.shape_keys.key_blocks[key].driver_add("value").driver
+    driver.type = "SUM"
+    target = driver.variables.new().targets[0]
+    target.id, target.data_path = obj, f'["{name}"]'
+    return driver
+
+
+def driven(obj: Any) -> list[str]:
+    data = obj.data.shape_keys.animation_data
+    return [curve.data_path for curve in data.drivers] if data is not None else []
+
+
+def check_densities() -> None:
+    full = head_of("anna")
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    half = bpy.context.object
+    half.rotation_mode, half.delta_location = "QUATERNION", (0.0, 0.0, 1.0)
+    half.rotation_quaternion = (math.cos(0.5), 0.0, 0.0, math.sin(0.5))
+    half.keyframe_insert("rotation_quaternion", frame=1)
+    half.keyframe_insert("location", frame=1)
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    half.matrix_basis = full.matrix_basis.Identity(4)
+    bpy.context.scene.frame_set(1)
+    bpy.context.view_layer.update()
+    assert full.rotation_mode == "QUATERNION" and np.allclose(full.matrix_world, half.matrix_world, atol=1e-6)
+    assert abs(full.matrix_world.translation.z - 1.0) < 1e-6, "the delta stayed behind"
+    drive(full, "smile", "mood")
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    assert driven(half) == driven(full) != []
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    assert len(driven(full)) == 1, "driven twice"
+
+
+def check_parts() -> None:
+    head = head_of("anna")
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    refused(bpy.ops.idto3d.cut_neck, "Take its parts together first")
+    refused(bpy.ops.idto3d.mirror_keys, "Take its parts together first")
+    part = bpy.context.object
+    keys = part.data.shape_keys
+    driver = keys.key_blocks["smile"].driver_add("value").driver
+    driver.type = "SUM"
+    target = driver.variables.new().targets[0]
+    target.id_type, target.id, target.data_path = "KEY", keys, 'key_blocks["mouth_stretch"].value'
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head
+    (curve,) = head.data.shape_keys.animation_data.drivers
+    assert curve.driver.variables[0].targets[0].id == head.data.shape_keys, "it follows keys that are gone"
+
+
+def check_multires() -> None:
+    """The base is the head at rest, whatever its drivers say meanwhile, and follows them afterwards."""
+    head = head_of("anna")
+    muted = head.data.shape_keys.key_blocks["smile"]
+    muted.mute = True
+    drive(head, "mouth_stretch", "open")
+    head["open"] = 1.0
+    bpy.context.view_layer.update()
+    assert bpy.ops.idto3d.multires_base() == {"FINISHED"}
+    made = bpy.context.object
+    assert [key.name for key in made.data.shape_keys.key_blocks if key.mute] == [muted.name]
+    nearest = wrap_head.skin_of(head).nearest()
+    for value, least, most in ((0.0, 0.0, 2e-5), (1.0, 1e-3, 1.0)):
+        made.data.shape_keys.animation_data_clear()
+        made.data.shape_keys.key_blocks["mouth_stretch"].value = value
+        bpy.context.view_layer.update()
+        mesh = made.evaluated_get(bpy.context.evaluated_depsgraph_get()).to_mesh()
+        places = np.array([vertex.co for vertex in mesh.vertices])
+        off = float(np.linalg.norm(nearest(places).place - places, axis=1).mean())
+        assert least <= off <= most, (value, off)
+
+
+def check_easing() -> None:
+    """A copied curve is the curve, with the overshoot of its easing."""
+    obj = bpy.data.objects.new("eased", None)
+    for frame, height in ((1, 0.0), (20, 1.0)):
+        obj.location.z = height
+        obj.keyframe_insert("location", index=2, frame=frame)
+    data = obj.animation_data
+    (curve,) = hand_over.curves_of(data)
+    curve.keyframe_points[0].interpolation, curve.keyframe_points[0].type = "BACK", "EXTREME"
+    curve.keyframe_points[0].back = 3.0
+    other = bpy.data.objects.new("copy", None)
+    other.animation_data_create().action = action = bpy.data.actions.new("copy")
+    curves, slot = hand_over.part_for(other, action)
+    if slot is not None:
+        other.animation_data.action_slot = slot
+    hand_over.copy_curve(curve, curves)
+    (made,) = hand_over.curves_of(other.animation_data)
+    drawn = [[one.evaluate(frame) for frame in range(1, 21)] for one in (curve, made)]
+    assert max(drawn[0]) > 1.1 and drawn[0] == drawn[1] and made.keyframe_points[0].type == "EXTREME"
+
+
+def check_mixture() -> None:
+    """What nobody posed while the shape was chosen is posed on that shape; and hair that changes takes no motion."""
+    anna = head_of("anna")
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "ben")) == {"FINISHED"}
+    ben = bpy.context.object
+    anna.select_set(True)
+    bpy.context.view_layer.objects.active = anna
+    assert bpy.ops.idto3d.blend_people() == {"FINISHED"}
+    made = bpy.context.object
+    made.idto3d_blend.people[1].shape = 1.0
+    assert made.data.shape_keys.key_blocks["smile"].value == 0.0
+    smile = key_places(made, "smile") - key_places(made)
+    assert np.abs(smile - (key_places(anna, "smile") - key_places(anna))).max() < 1e-6
+    assert np.abs(key_places(made) - key_places(ben)).max() < 1e-6
+    made.data.shape_keys.key_blocks["smile"].keyframe_insert("value", frame=1)
+    drive(made, "mouth_stretch", "open")
+    action = made.data.shape_keys.animation_data.action
+    for hair in ("1", "NONE", "0"):
+        made.idto3d_blend.hair = hair
+        assert made.data.shape_keys.animation_data.action == action and len(driven(made)) == 1, hair
+
+
+def main() -> None:
+    idto3d_blender.register()
+    synthetic.write(WORK / "anna", rows=24, columns=48)
+    folder = synthetic.write(WORK / "ben", rows=24, columns=48)
+    with np.load(folder / "head.npz") as stored:
+        arrays = dict(stored)
+    np.savez(folder / "head.npz", **{**arrays, "vertices": arrays["vertices"] * np.array([1.1, 1.0, 1.0], np.float32)})
+    check_densities()
+    check_parts()
+    check_multires()
+    check_easing()
+    check_mixture()
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
