@@ -79,6 +79,5 @@ def test_it_goes_with_the_jaw(beard: Beard) -> None:
 
 def test_laid_over_its_photos_again_it_hangs_on_the_face_and_hair_on_the_scalp(beard: Beard) -> None:
     points = np.concatenate([MODEL.neutral[MODEL.scalp > 0.9][:5] * 1.1, beard.vertices[:50]])
-    triangles, place = attach_hair(MODEL, MODEL.neutral, points, np.arange(len(points)) >= 5)
-    on = triangles[place.face.numpy()]
+    on = attach_hair(MODEL, MODEL.neutral, points, np.arange(len(points)) >= 5).corners
     assert (MODEL.scalp[on[:5]] > 0.5).all() and MODEL.vertices_of("face")[on[5:]].all()

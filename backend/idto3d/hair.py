@@ -7,14 +7,13 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-import torch
 
 from .arrays import Array
 from .evidence.hair_colour import HairColour, HairPhoto, hair_colour, paint_hair
 from .finish import HairPiece
 from .fit.subject import Fitted
 from .headmodel import HeadModel
-from .mesh.attach import Attachment, carry
+from .mesh.attach import Attachment
 from .mesh.texels import make_texels
 from .photos.load import Notice
 from .volume.hair import HairVolume, carve_hair
@@ -63,11 +62,10 @@ class HairSeen:
 
 @dataclass(frozen=True, eq=False)
 class HairStart:
-    """A mesh of hair on a head: scalp (F,3) triangles that carry it, attachment to them, and of its outer side maps
-    (S,S,5), alpha (S,S) and seen (S,S)."""
+    """A mesh of hair on a head, its attachment to the scalp, and of its outer side maps (S,S,5), alpha (S,S) and seen
+    (S,S)."""
 
     mesh: HairMesh
-    scalp: Array
     attachment: Attachment
     maps: Array
     alpha: Array
@@ -75,8 +73,7 @@ class HairStart:
 
     def moved(self, motion: Array) -> Array:
         """(V,3) for a motion (P,3) of the head model."""
-        field = torch.from_numpy(np.ascontiguousarray(motion, np.float64))
-        return carry(field, torch.from_numpy(self.scalp), self.attachment).numpy()
+        return self.attachment.reader(len(motion)) @ motion.astype(np.float64)
 
     def at_vertices(self, image: Array) -> Array:
         """(V,) values of an image (S,S)."""
@@ -92,7 +89,7 @@ class HairStart:
     def piece(self, skin: tuple[Array, Array], motion: Array, offsets: Mapping[str, Array], maps: Array) -> HairPiece:
         """What ships, where the head has moved by motion (P,3) since the mesh was made. skin: its vertices (P,3) now,
         and triangles (F,3) of what may lift hair."""
-        mesh, away = self.mesh, self.attachment.gap.numpy()
+        mesh, away = self.mesh, self.attachment.gap
         vertices = mesh.vertices + self.moved(motion)
         motions = ((offset, self.moved(offset)) for offset in offsets.values())
         hanging = hung(vertices, away, skin, motions) if offsets else []  # a preview has none, and waits for nothing
@@ -133,14 +130,14 @@ def paint(model: HeadModel, fitted: Fitted, neutral: Array, hair: HairSeen, size
     mesh = extract(hair.volume)
     if mesh is None:
         return None
-    scalp, attachment = attach_to_scalp(model, neutral, mesh.vertices)
+    attachment = attach_to_scalp(model, neutral, mesh.vertices)
     outer = mesh.triangles[: mesh.outer]
     texels = make_texels(mesh.uv, outer, outer, size)
     ground = hair.volume.ground
     pattern = strand_pattern(ground.hood, ground.flow, ground.curl, size, STRAND)
     alpha = opacity(ground.hood, mesh.ends, pattern)
     empty = np.zeros((size, size, 5), np.float32)
-    start = HairStart(mesh, scalp, attachment, empty, alpha, empty[..., 0])
+    start = HairStart(mesh, attachment, empty, alpha, empty[..., 0])
     photos = []
     for k in sorted(hair.volume.photos, key=lambda k: fitted.fit.photos[k].weight):
         photo, projected = fitted.fit.photos[k], fitted.projected[k]

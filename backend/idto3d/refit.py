@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from idto3d_shared.bundle_reader import HeadFiles, read_bundle_files
@@ -28,7 +27,6 @@ from .fit.projection import BROWS, EYES, LIPS, OVAL
 from .fit.record import coefficients, from_file, to_file
 from .headmodel import HeadModel, load_head_model
 from .headmodel.model import SKIN_PARTS
-from .mesh.attach import Attachment, carry
 from .photos.load import read_photo
 from .prior.pack import read_pack
 from .protocol import PinRequest, Refit
@@ -69,12 +67,11 @@ class LaidHead:
         self.pinning = Pinning(self.model, fit.identity, neutral, _posed(self.model, fit, neutral, resting))
         hanging = shipped[len(self.used) :]
         self._pictures: dict[str, str | None] = {}
-        self._hanging: tuple[Array, Attachment] | None = None
-        if len(hanging):
-            names, bearded = [m.name for m in files.materials], np.zeros(len(shipped), bool)
-            faces = files.faces[files.material == names.index(BEARD)] if BEARD in names else files.faces[:0]
-            bearded[faces[faces >= 0]] = True
-            self._hanging = attach_hair(self.model, neutral, hanging, bearded[len(self.used) :])
+        names, bearded = [m.name for m in files.materials], np.zeros(len(shipped), bool)
+        faces = files.faces[files.material == names.index(BEARD)] if BEARD in names else files.faces[:0]
+        bearded[faces[faces >= 0]] = True
+        attached = attach_hair(self.model, neutral, hanging, bearded[len(self.used) :])
+        self._hanging = attached.reader(len(neutral))
 
     def pull(self, pins: Sequence[PinRequest]) -> Pulled:
         """Raises UserError E_FIT_PINS."""
@@ -89,12 +86,7 @@ class LaidHead:
 
     def shipped(self, field: Array) -> Array:
         """(V,3) motion of the bundle's vertices, in its frame, for a motion (P,3) of the head model."""
-        own = field[self.used]
-        if self._hanging is not None:
-            triangles, attachment = self._hanging
-            hair = carry(torch.from_numpy(np.ascontiguousarray(field)), torch.from_numpy(triangles), attachment)
-            own = np.concatenate([own, hair.numpy()])
-        return to_blender_frame(own)
+        return to_blender_frame(np.concatenate([field[self.used], self._hanging @ field]))
 
     def answer(self, pulled: Pulled) -> dict[str, Array]:
         """What Blender needs: moved (V,3) metres, the neutral head's motion from the bundle's; posed (N,V,3) what each

@@ -140,8 +140,8 @@ def with_hair_mesh(scene: Scene, vertices: Array, faces: tuple[Array, Array, Arr
 
 def _anchor(scene: Scene, points: Array) -> Anchor:
     """Hair is attached to the scalp, so that jaw and brows do not move it."""
-    triangles, place = attach_to_scalp(scene.model, scene.neutral.cpu().numpy().astype(np.float64), np.asarray(points))
-    return Anchor(scene.body.place.cpu()[torch.from_numpy(triangles)[place.face]], place.bary)
+    at = attach_to_scalp(scene.model, scene.neutral.cpu().numpy().astype(np.float64), np.asarray(points))
+    return Anchor(scene.body.place.cpu()[torch.from_numpy(at.corners)], torch.from_numpy(at.bary))
 
 
 def _tensor(values: Array) -> Tensor:

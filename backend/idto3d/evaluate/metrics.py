@@ -24,8 +24,7 @@ def align(points: Array, surface: Surface) -> Array:
 def closest(points: Array, surface: Surface) -> Array:
     """(N,3) nearest surface points."""
     at = surface.attach(points)
-    corners = surface.vertices[surface.faces[at.face.numpy()]]
-    return np.einsum("nk,nkc->nc", at.bary.numpy(), corners)
+    return np.einsum("nk,nkc->nc", at.bary, surface.vertices[at.corners])
 
 
 def surface_error(points: Array, surface: Surface) -> float:

@@ -39,7 +39,8 @@ REACH: dict[Where, float] = {"eye": 0.014, "mouth": 0.02}  # geodesic metres fro
 KEPT: dict[Where, float] = {"eye": 0.6, "mouth": 1.0}  # of its clearance at rest that skin keeps
 MARGIN: dict[Where, tuple[float, float]] = {"eye": (2e-4, 9e-4), "mouth": (7e-4, 7e-4)}
 """Metres that skin keeps at least, and need not keep more of: a lid's outside does not sink through its inside."""
-SPREAD: dict[Where, int] = {"eye": 24, "mouth": 8}  # edges over which corrections fade: a lid bulges as one
+SPREAD: dict[Where, int] = {"eye": 48, "mouth": 8}  # edges over which corrections fade: a lid bulges as one, or its
+# fold stays behind and the rim turns inside out
 MIXTURES: dict[Where, int] = {"eye": 120, "mouth": 400}  # random mixtures, and as many mirrored
 TOGETHER: dict[Where, tuple[str, ...]] = {"eye": (), "mouth": (*LOWER, "cheekSquint", "noseSneer")}
 """Shapes of which all pairs and triples are checked, at full strength and at some others."""

@@ -19,6 +19,7 @@ EDGE = 0.003  # metres from a rim within which a vertex may be at a lid's edge
 REACH = 0.03  # metres from a rim within which a blink moves skin
 COLUMNS = 20  # of a lid
 OVERLAP = 0.0002  # metres by which the upper lid hides the lower one's edge
+SEEN_FROM = np.tan(np.radians(20))  # of what it hangs before that one: as far below no ball shows between them
 OPENING = (0.0005, 0.002)  # metres between the rims at rest from which on lids have a way to go, off the eye's corners
 LIMITS = (0.6, 1.8)  # of what a lid's motion may be of the key's own
 SMOOTH = np.array([1, 2, 1]) / 4
@@ -46,13 +47,14 @@ class Lids:
         """(N,) factors on a key (P,3) with which the lids meet."""
         moves = key[self.vertices]
         closed, over = self.points + moves, self.upper > 0.5
-        floor = [rows[closed[rows, 1].argmax()] for rows in self._columns(~over) if len(rows)]
-        floor = sorted(floor, key=lambda n: float(closed[n, 0]))
+        highest = [rows[closed[rows, 1].argmax()] for rows in self._columns(~over) if len(rows)]
+        floor = closed[sorted(highest, key=lambda n: float(closed[n, 0]))]
         factor = np.ones(COLUMNS)
         for c, rows in enumerate(self._columns(over)):
-            if len(rows) and floor:
+            if len(rows) and len(floor):
                 edge = rows[closed[rows, 1].argmin()]
-                missing = closed[edge, 1] - np.interp(closed[edge, 0], *closed[floor, :2].T) + OVERLAP
+                above, before = (closed[edge, k] - np.interp(closed[edge, 0], floor[:, 0], floor[:, k]) for k in (1, 2))
+                missing = above + OVERLAP + SEEN_FROM * max(before, 0.0)
                 factor[c] += ramp(self.apart[c], *OPENING) * missing / max(-float(moves[edge, 1]), OPENING[0])
         factor = np.pad(np.clip(factor, *LIMITS), len(SMOOTH) // 2, "edge")
         middles = (np.arange(COLUMNS) + 0.5) * POINTS / COLUMNS

@@ -4,22 +4,28 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
-from torch import Tensor
 
 from ..arrays import Array
 
 SAMPLES_PER_TRIANGLE, NEIGHBOURS = 16, 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attachment:
-    """face (N,) long, bary (N,3) of the nearest point on that face, gap (N,) its distance in metres."""
+    """corners (N,3): the vertices of the face with the nearest place of each point, bary (N,3): that place on it, gap
+    (N,): its distance in metres."""
 
-    face: Tensor
-    bary: Tensor
-    gap: Tensor
+    corners: Array
+    bary: Array
+    gap: Array
+
+    def reader(self, count: int) -> csr_array:
+        """(N,count): times a field (count,C) on the mesh's vertices it is that field at the attached points (N,C)."""
+        ends = np.arange(0, self.corners.size + 1, 3)
+        shares = self.bary.ravel().astype(np.float64)
+        return csr_array((shares, self.corners.ravel(), ends), shape=(len(self.corners), count))
 
 
 def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
@@ -74,15 +80,7 @@ class Surface:
         gap = np.linalg.norm(np.einsum("nk,nkc->nc", bary, corners) - np.repeat(points, NEIGHBOURS, 0), axis=1)
         rows, best = np.arange(len(points)), gap.reshape(face.shape).argmin(1)
         return Attachment(
-            torch.from_numpy(face[rows, best]),
-            torch.from_numpy(bary.reshape(*face.shape, 3)[rows, best]).float(),
-            torch.from_numpy(gap.reshape(face.shape)[rows, best]).float(),
+            self.faces[face[rows, best]],
+            bary.reshape(*face.shape, 3)[rows, best].astype(np.float32),
+            gap.reshape(face.shape)[rows, best].astype(np.float32),
         )
-
-
-def carry(field: Tensor, faces: Tensor, attachment: Attachment) -> Tensor:
-    """A field (...,P,C) on the mesh, read at attached points: (...,N,C)."""
-    # corner by corner: PyTorch's sum over an axis of three takes three times as long as all this
-    corners, shares = faces[attachment.face].T, attachment.bary.T[..., None]
-    a, b, c = (field.index_select(-2, at) * share for at, share in zip(corners, shares, strict=True))
-    return a + b + c

@@ -115,8 +115,8 @@ def settle_votes(model: HeadModel, votes: Array) -> dict[str, Array]:
     at = surface.attach(place)
     trust[np.isin(np.arange(MESH), np.concatenate([EYES[0], EYES[1]])) & (trust < 0.2)] = 0.0
     return {
-        "triangle": np.where(trust[:, None] > 0, triangles[at.face.numpy()], -1).astype(np.int32),
-        "barycentric": at.bary.numpy().astype(np.float32),
+        "triangle": np.where(trust[:, None] > 0, at.corners, -1).astype(np.int32),
+        "barycentric": at.bary.astype(np.float32),
         "weight": trust.astype(np.float32),
     }
 

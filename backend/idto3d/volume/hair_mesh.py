@@ -223,25 +223,19 @@ def without_fins(vertices: Array, triangles: Array) -> tuple[Array, Array]:
     return vertices[used], kept.reshape(-1, 3)
 
 
-def attach_to_scalp(model: HeadModel, neutral: Array, points: Array) -> tuple[Array, Attachment]:
-    """Triangles (F',3) of the scalp, and where on them points (N,3) hang: what moves the scalp carries them, what moves
-    jaw and brows does not."""
-    triangles = model.triangles[(model.scalp[model.triangles] > 0.5).all(1)]
-    return triangles, Surface(neutral, triangles).attach(points)
+def attach_to_scalp(model: HeadModel, neutral: Array, points: Array) -> Attachment:
+    """Where on the scalp points (N,3) hang: what moves it carries them, what moves jaw and brows does not."""
+    return Surface(neutral, model.triangles[(model.scalp[model.triangles] > 0.5).all(1)]).attach(points)
 
 
-def attach_hair(model: HeadModel, neutral: Array, points: Array, beard: Array) -> tuple[Array, Attachment]:
-    """Triangles (F',3), and where on them points (N,3) hang: a beard's, (N,) bool, on the face, others on the scalp."""
-    scalp, own = attach_to_scalp(model, neutral, points)
-    if not beard.any():
-        return scalp, own
-    face = model.triangles_of("face")
-    on_face = Surface(neutral, face).attach(points)
-    bearded = torch.from_numpy(beard)
-    return np.concatenate([scalp, face]), Attachment(
-        torch.where(bearded, on_face.face + len(scalp), own.face),
-        torch.where(bearded[:, None], on_face.bary, own.bary),
-        torch.where(bearded, on_face.gap, own.gap),
+def attach_hair(model: HeadModel, neutral: Array, points: Array, beard: Array) -> Attachment:
+    """Where points (N,3) hang: a beard's, (N,) bool, on the face, others on the scalp."""
+    on_scalp = attach_to_scalp(model, neutral, points)
+    on_face = Surface(neutral, model.triangles_of("face")).attach(points)
+    return Attachment(
+        np.where(beard[:, None], on_face.corners, on_scalp.corners),
+        np.where(beard[:, None], on_face.bary, on_scalp.bary),
+        np.where(beard, on_face.gap, on_scalp.gap),
     )
 
 

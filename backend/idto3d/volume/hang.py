@@ -5,10 +5,9 @@ are, for the skin glides under them. Where skin rises into hair it lifts it."""
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import torch
 
 from ..arrays import Array
-from ..mesh.attach import Surface, carry
+from ..mesh.attach import Surface
 from ..mesh.surface import vertex_normals
 from ..ramps import ramp
 
@@ -27,17 +26,13 @@ def hung(
     """
     vertices, triangles = skin
     at = Surface(vertices, triangles).attach(hair)
-    faces, rooted = torch.from_numpy(triangles), ramp(away, ROOTED[1], ROOTED[0])[:, None]
-
-    def below(field: Array) -> Array:
-        return carry(torch.from_numpy(np.ascontiguousarray(field, np.float64)), faces, at).numpy()
-
-    outwards = below(vertex_normals(vertices, triangles))
+    below, rooted = at.reader(len(vertices)), ramp(away, ROOTED[1], ROOTED[0])[:, None]
+    outwards = below @ vertex_normals(vertices, triangles)
     outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-9)
-    room = np.maximum(((hair - below(vertices)) * outwards).sum(1) - CLEAR, 0.0)
-    near = at.gap.numpy() < NEAR
+    room = np.maximum(((hair - below @ vertices) * outwards).sum(1) - CLEAR, 0.0)
+    near = at.gap < NEAR
     for offset, carried in motions:
         moved = carried * rooted
         # By no more than the skin moves: where it ends, and hair does not, nearest places tell nothing else.
-        rise = ((below(offset) - moved) * outwards).sum(1)
+        rise = ((below @ offset - moved) * outwards).sum(1)
         yield moved + (near * np.maximum(rise - room, 0.0))[:, None] * outwards
