@@ -66,7 +66,7 @@ def test_stripes_too_fine_for_the_picture_reach_the_map(model: HeadModel) -> Non
     # What another photo has seen gets no detail of this one, in which hair lies over it.
     over = np.zeros(face.inside.shape, np.float32)
     over[:, : len(over) // 2] = 1
-    colour = HairColour(np.full(3, 0.1), (photo.linear,) * 2, np.zeros((SHADES, 3)))
+    colour = HairColour(np.full(3, 0.1), (photo.linear,) * 2, np.zeros((SHADES, 3)), (0, 1))
     both = gather(model, [face, face], [0.0, 0.0], [1.0, 0.5], hair=HairOver([over, 0 * over], colour))
     close = replace(face, close=CloseUp(np.rint(even + wave[:, None, None]).astype(np.uint8), place))
     change = np.abs(enlarged(before, skin, model, both, (close, photo)) - plain)[..., :3].mean(2)

@@ -216,7 +216,7 @@ def test_hair_over_an_eye_is_not_the_eye(model: HeadModel, monkeypatch: pytest.M
         return measure_eyes(photos)
 
     monkeypatch.setattr("idto3d.evidence.gather.measure_eyes", kept)
-    colour = HairColour(np.full(3, 0.1), (srgb_to_linear(face.picture),), np.zeros((SHADES, 3)))
+    colour = HairColour(np.full(3, 0.1), (srgb_to_linear(face.picture),), np.zeros((SHADES, 3)), (0,))
     gather(model, [face], [0.0], hair=HairOver([over], colour))
     ((shown, _, _),) = told
     assert not shown.inside[:, : len(over) // 2].any() and shown.inside[:, len(over) // 2 :].any()
@@ -234,7 +234,7 @@ def test_hair_stays_off_the_skin(model: HeadModel) -> None:
 
     face = shoot(model, change=fringe)
     bald = gather(model, [face], [0.0])
-    green_hair = HairColour(np.array([0.02, 0.6, 0.02]), (srgb_to_linear(face.picture),), np.zeros((SHADES, 3)))
+    green_hair = HairColour(np.array([0.02, 0.6, 0.02]), (srgb_to_linear(face.picture),), np.zeros((SHADES, 3)), (0,))
     evidence = gather(model, [face], [0.0], hair=HairOver(masks, green_hair))
     points = where(model, evidence)
     top, chin = (float(at_landmarks(model, model.neutral)[k, 1]) for k in (10, 152))

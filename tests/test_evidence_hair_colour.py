@@ -74,6 +74,16 @@ def test_what_no_photo_shows_is_dark_as_hair_mostly_is() -> None:
     assert 0.0 < colour.tone.max() < 0.2
 
 
+def test_hair_worn_otherwise_does_not_colour_this_one() -> None:
+    blond, mask = np.full((64, 64, 3), (0.3, 0.2, 0.1), np.float32), np.ones((64, 64), np.float32)
+    brown = np.full_like(blond, (0.05, 0.03, 0.015))
+    photos = [(photo(blond), mask), (photo(brown), mask)]
+    colour = hair_colour(photos, [False, False], worn=(1,))
+    np.testing.assert_allclose(colour.tone, hair_colour(photos[1:], [False]).tone)
+    assert colour.photos == (1,) and len(colour.pictures) == 2
+    assert hair_colour(photos, [False, False]).tone.max() > 1.2 * colour.tone.max()
+
+
 def test_beside_a_photo_with_colours_one_without_tells_their_lightness_alone() -> None:
     red, mask = np.full((64, 64, 3), (0.1, 0.04, 0.015), np.float32), np.ones((64, 64), np.float32)
     grey = np.full_like(red, red[0, 0] @ LUMINANCE)
@@ -138,7 +148,7 @@ def shot(colour: float, hair: float, right: int = 64, light: tuple[float, ...] =
 
 def painted(*photos: HairPhoto) -> Any:
     texels = make_texels(SQUARE[:, :2] / 0.2 + 0.5, TRIANGLES, TRIANGLES, 32)
-    tone = HairColour(np.full(3, 0.1), (), np.zeros((16, 3), np.float32))
+    tone = HairColour(np.full(3, 0.1), (), np.zeros((16, 3), np.float32), ())
     return paint_hair(texels, TRIANGLES, photos, TRIANGLES, tone, np.zeros((32, 32)))
 
 

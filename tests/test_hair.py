@@ -20,7 +20,7 @@ def test_hair_grows_thin_at_its_line_and_is_not_cut_there_strand_by_strand() -> 
     flow = np.stack([np.sin(turn), np.cos(turn)], -1)
     ground = Ground(HOOD, flat + 0.09, HOOD.equator - down, flat, flat, flow, 0.0)
     volume = replace(empty_volume(HOOD, (0,)), ground=ground)
-    seen = HairSeen((), HairColour(np.zeros(3), (), np.zeros((16, 3))), volume)
+    seen = HairSeen((), HairColour(np.zeros(3), (), np.zeros((16, 3)), ()), volume)
     around = np.linspace(-3.0, 3.0, 400)
 
     def cover(below: float) -> np.ndarray:

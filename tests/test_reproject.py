@@ -116,6 +116,25 @@ def test_pins_are_in_the_new_head_and_in_its_fit(given: tuple[LaidHead, Refit]) 
     assert np.abs(new.fit.identity - head.fit.identity).max() > 1e-3
 
 
+def test_what_a_photo_that_is_gone_showed_is_still_seen(given: tuple[LaidHead, Refit], tmp_path: Path) -> None:
+    """Of two photos one is found: eyes stay, and no place is seen less than it was."""
+    once = project(given)
+    assert once.fit is not None and once.seen_map is not None and once.seen_map.min() == 0
+    whole = replace(
+        once,
+        fit=replace(once.fit, photos=once.fit.photos * 2),
+        seen=np.maximum(once.seen, 0.7).astype(np.float32),
+        seen_map=np.maximum(once.seen_map, 200),
+    )
+    folder = write_bundle(whole, tmp_path / "whole")
+    head = LaidHead(read_bundle_files(folder), MODEL)
+    request = replace(given[1], bundle=str(folder), photos=("a.png", ""), out=str(tmp_path / "few"))
+    few = project((head, request))
+    assert few.seen_map is not None and few.seen_map.min() >= 200 and few.seen.min() >= 0.69
+    both = project((head, replace(request, photos=("a.png", "a.png"), out=str(tmp_path / "both"))))
+    assert both.seen_map is not None and both.seen_map.min() == 0, "all photos tell anew"
+
+
 def test_without_a_photo_it_is_refused(given: tuple[LaidHead, Refit]) -> None:
     head, request = given
     with pytest.raises(UserError) as refused:

@@ -152,6 +152,29 @@ def test_photos_that_end_at_the_forehead_do_not_outvote_one_that_shows_hair() ->
     assert len(volume.sdf)
 
 
+def test_a_photo_that_ends_at_the_chin_takes_no_hair_from_below_it() -> None:
+    """Locks before the chest, in one photo of two: seen there as they are without the other; and curls stay curls."""
+    view = camera()
+    x, y = places(view)
+    whole = curtains(view) | ((np.abs(x) > 0.03) & (np.abs(x) < 0.105) & (y < -0.075) & (y > -0.16))
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 300, (SIZE, SIZE)), (0, 0), 2.0)
+    curly = np.clip(128 + noise[..., None] * np.ones(3), 0, 255).astype(np.uint8)
+    shown, above = replace(photo(view, whole), picture=curly), y > -0.05
+    cut = replace(shown, inside=above, person=shown.person * above)
+    bare = replace(cut, inside=y < 0.0, person=shown.person * (y < 0.0))
+    masks = [mask.astype(np.float32) for mask in (whole, whole & above, 0.0 * whole)]
+    volumes = [
+        carve_hair(MODEL, fitted(*[view] * count), [shown, cut, bare][:count], masks[:count]) for count in (1, 2, 3)
+    ]
+    alone, both = (extract(volume) for volume in volumes[:2])
+    assert alone is not None and both is not None and volumes[1].photos == (0, 1)
+    low = y < -0.07
+    seen = [int((seen_hair(mesh, view) & low).sum()) for mesh in (alone, both)]
+    assert seen[1] > 0.95 * seen[0]
+    assert abs(both.vertices[:, 1].min() - alone.vertices[:, 1].min()) < 0.005
+    assert 2 in volumes[2].photos and volumes[2].ground.curl > 0.95 * volumes[1].ground.curl > 0.3
+
+
 @pytest.mark.parametrize("lift", [0.01, 0.03])
 @pytest.mark.parametrize("yaw", [0.0, 35.0])
 def test_short_hair_has_the_outline_of_its_mask(lift: float, yaw: float) -> None:

@@ -112,8 +112,9 @@ def see_hair(model: HeadModel, fitted: Fitted) -> HairSeen:
         hair_mask(face, model, fit.posed(model, photo), photo.camera)
         for face, photo in zip(fitted.faces, fit.photos, strict=True)
     )
-    colour = hair_colour(list(zip(fitted.projected, masks, strict=True)), [face.grey for face in fitted.faces])
     volume = carve_hair(model, fit, fitted.faces, masks)
+    grey = [face.grey for face in fitted.faces]
+    colour = hair_colour(list(zip(fitted.projected, masks, strict=True)), grey, volume.photos)
     return HairSeen(masks, colour, volume, tuple(_other_styles([face.name for face in fitted.faces], volume.photos)))
 
 

@@ -64,15 +64,23 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     _tell(events, "reading the photos' colours", 1)
     evidence, shown = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
     _tell(events, "saving", 2)
-    old = read_bundle(Path(request.bundle))
+    old, few = read_bundle(Path(request.bundle)), len(kept) < len(head.fit.photos)
     seen = old.seen.copy()
     seen[: len(head.used)] = evidence.vertex_seen[head.used]
+    seen_map = to_uint8(evidence.seen[SKIN]) if SKIN in evidence.seen else old.seen_map
+    if few:  # what the others showed is still there
+        seen = np.maximum(seen, old.seen)
+        if seen_map is not None and old.seen_map is not None:
+            seen_map = np.maximum(seen_map, _resized(old.seen_map, len(seen_map)))
     bundle = replace(
         old,
         vertices=old.vertices + head.shipped(pulled.motion),
         seen=seen.astype(np.float32),
-        materials=tuple(_material(material, evidence) for material in old.materials),
-        seen_map=to_uint8(evidence.seen[SKIN]) if SKIN in evidence.seen else old.seen_map,
+        materials=tuple(
+            material if few and material.name == EYES_MATERIAL else _material(material, evidence)
+            for material in old.materials
+        ),
+        seen_map=seen_map,
         expression_albedo={},
         fit=_fit_file(head, pulled.identity, pulled.photos),
     )

@@ -256,7 +256,7 @@ def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> La
         lent_skin, lent_folds = without_light(lent.shaded, own.shaded, tone, lent.crease, below)
         skins = [(quiet(own_skin, own_seen, texel), own_seen), (quiet(lent_skin, lent_seen, texel), lent_seen)]
         out.folds.append(own_seen * own_folds + (1 - own_seen) * lent_seen * lent_folds)
-        if hair is not None and hair.roots is not None:
+        if hair is not None and hair.roots is not None and k in hair.colour.photos:
             for side, mirror in enumerate((None, model.mirror)):
                 colour, weight = hair_on_skin(at, views.whole[k], hair.colour.pictures[k], hair.masks[k], mirror)
                 skins[side] = _with_hair(skins[side], at.image(colour), at.image(weight * cover))

@@ -75,11 +75,13 @@ class HairPaint:
 @dataclass(frozen=True, eq=False)
 class HairColour:
     """tone (3,) linear, of the hair; pictures: of each photo, (S,S,3) linear, the hair in even light; shades
-    (SHADES,3): logarithms by which its strands differ from what is around them, dark to light, equally many of each."""
+    (SHADES,3): logarithms by which its strands differ from what is around them, dark to light, equally many of each;
+    photos: numbers of those that show it."""
 
     tone: Array
     pictures: tuple[Array, ...]
     shades: Array
+    photos: tuple[int, ...]
 
     def strands(self, pattern: Array) -> Array:
         """(...,3) factors of the tone: strands of a pattern (...,) of deviation 1 get shades by their rank in it, as
@@ -118,12 +120,15 @@ def paint_hair(
     )
 
 
-def hair_colour(photos: Sequence[tuple[Projected, Array]], grey: Sequence[bool]) -> HairColour:
+def hair_colour(
+    photos: Sequence[tuple[Projected, Array]], grey: Sequence[bool], worn: Sequence[int] | None = None
+) -> HairColour:
     """Of photographs and their masks of hair (S,S). grey: which of them have no colours; beside others, of these the
-    lightness alone counts."""
+    lightness alone counts. worn: numbers of those that show this hair, not another style of it; all if not given."""
+    chosen = tuple(range(len(photos)) if worn is None else worn)
     even = [photo.linear / _usual_light(photo) for photo, _ in photos]
-    hairs = [picture[mask > 0.8] for picture, (_, mask) in zip(even, photos, strict=True)]
-    found = np.concatenate([hair for hair, without in zip(hairs, grey, strict=True) if not without] or hairs)
+    hairs = [even[k][photos[k][1] > 0.8] for k in chosen]
+    found = np.concatenate([hair for hair, k in zip(hairs, chosen, strict=True) if not grey[k]] or hairs)
     found = found if len(found) > FEWEST else np.concatenate(hairs)
     raw = _body(_lab(found)) if len(found) > FEWEST else _lab(0.3 * photos[0][0].tone[None])[0]
     tone = natural(raw)
@@ -147,8 +152,8 @@ def hair_colour(photos: Sequence[tuple[Projected, Array]], grey: Sequence[bool])
         light = lab[:, :1] - sheen * np.maximum(lab[:, :1] - tone[0], 0.0)
         light = light + (1 - SHADE_KEPT) * np.maximum(SHADE * tone[0] - light, 0.0)
         toned[hair] = _linear(natural(np.concatenate([light, hue], 1)))
-    masks = [mask for _, mask in photos]
-    return HairColour(_linear(tone[None])[0], tuple(pictures), _shades(pictures, masks, _coloured(tone)))
+    shades = _shades([pictures[k] for k in chosen], [photos[k][1] for k in chosen], _coloured(tone))
+    return HairColour(_linear(tone[None])[0], tuple(pictures), shades, chosen)
 
 
 def _shades(pictures: Sequence[Array], masks: Sequence[Array], coloured: float) -> Array:

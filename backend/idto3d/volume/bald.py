@@ -25,7 +25,7 @@ def is_bald(view: HeadView, ring: Array, like_skin: Array) -> bool:
     off = (view.outside > OFF[0]) & (view.outside < OFF[1]) & (view.above > view.mouth) & view.person
     grown, scalp, skin = float(off.sum()), (view.scalp > 0.9) & view.person, view.sure_skin & view.person
     if scalp.any() and skin.any():
-        light = view.colour[..., 0] / np.median(view.colour[..., 0][skin])
+        light = view.colour[..., 0] / max(float(np.median(view.colour[..., 0][skin])), 1.0)
         sure = max(ramp(_hairline(view), *HAIRLINE), ramp(np.median(light[scalp]), *DARK))
         unlike = ((ring + 0.6 * scalp) * (1.0 - like_skin)).sum() + (scalp & (light < BLACK)).sum()
         grown += float(sure * unlike)

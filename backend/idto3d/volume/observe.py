@@ -70,6 +70,12 @@ class HairView:
         unknown, _ = self.sample(self.open, points)
         return (height > skin - NEAR_SKIN) & (unknown < 0.5), outline
 
+    def hangs(self, points: Array) -> Array:
+        """(A,B) metres inside the outline of hair that points (A,B,3) lie, negative outside; infinite where the photo
+        has ended."""
+        outside, _ = self.sample(self.open, points)
+        return np.where(outside > 0.5, np.inf, -self.sample(self.outline, points)[0])
+
     def shows_hair(self, points: Array) -> Array:
         """(A,B) bool: points (A,B,3) on the surface of hair fall on hair, and no skin hides them."""
         outline, height = self.sample(self.outline, points)

@@ -93,7 +93,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     covered = seen.covered
     outer = np.where(covered & ~scalp, np.maximum(outer, skin + layer), outer)
     points = hood.point(*hood.map_coordinates(), outer)
-    hangs = np.min([-view.sample(view.outline, points)[0] for view in views], 0)
+    hangs = np.min([view.hangs(points) for view in views], 0)
     inside = find_border(hood, scalp, seen, curtain, outer - skin, hangs)
     inside = np.where(_bald(spread, scalp, covered, seen.bare, rim), np.minimum(inside, -PIXEL), inside)
     within = _smoothed(inside)
@@ -110,7 +110,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     farther = np.maximum(border - beyond - within, 0.0) * ramp(within, *CLOSE)
     depth = np.maximum(np.minimum(within + farther, border), 0.0)
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
-    curl = float(np.mean([view.curl for view in views]))
+    curl = float(np.average([view.curl for view in views], weights=[view.area + 1e-6 for view in views]))
     flow = strand_flow(hood, outer, _plan(hood, scalp, covered, domain), views)
     hanging = lengths.free * (below > hood.equator)
     sideways = border_distance(domain | (below > lengths.end - PIECE))
