@@ -184,6 +184,22 @@ def test_several_photos_share_one_head_and_know_it_better(model: HeadModel, monk
     assert four < 0.8 * one
 
 
+def test_a_blurred_small_photo_beside_a_fine_one_does_no_harm(model: HeadModel) -> None:
+    """Two of them, whose landmarks are off by 9 mm."""
+    errors = []
+    for seed in range(3):
+        identity = person(model, 20 + seed, 0.6)
+        fine, *small = noisy(model, identity, seed)[:3]
+        rng = np.random.default_rng(seed)
+        small = [
+            replace(f, landmarks=f.landmarks + rng.normal(0, 6.0, (478, 2)), to_picture=f.to_picture * 8) for f in small
+        ]
+        fits = [fit_landmarks(model, faces).identity for faces in ([fine], [fine, *small])]
+        errors.append([off(model, model.shape(a), model.shape(identity)) for a in fits])
+    alone, beside = np.mean(errors, 0)
+    assert beside < 1.05 * alone
+
+
 def test_each_photo_has_its_own_expression(tiny: HeadModel) -> None:
     identity, open_ = person(tiny, 7), tiny.expression_vector({"jawOpen": 0.8})
     still = face_of(tiny, camera_of(tiny), tiny.shape(identity))

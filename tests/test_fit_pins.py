@@ -111,6 +111,18 @@ def test_two_pins_of_one_place_that_disagree_are_refused_or_averaged(head: Pinni
     assert np.isfinite(pulled.motion).all() and np.abs(pulled.motion).max() < 0.01
 
 
+def test_pins_of_one_place_in_two_views_that_disagree_make_no_spike(starter: HeadModel) -> None:
+    """By two millimetres, in views that are four degrees apart: met in full, that would be centimetres of depth."""
+    neutral, calm = starter.shape(np.zeros(len(starter.identity))), np.zeros(len(starter.expression))
+    cameras = [camera_of(starter, yaw=yaw, size=SIZE) for yaw in (0, 4)]
+    head = Pinning(starter, np.zeros(len(starter.identity)), neutral, [Posed(c, calm, neutral) for c in cameras])
+    apart = 0.001 * cameras[0].scale
+    pulled = head.pull([pin(head, NOSE, (apart, 0)), pin(head, NOSE, (-apart, 0), 1)])
+    assert np.abs(pulled.motion).max() < 0.004
+    assert all(np.linalg.norm(where(head, pulled, k)[NOSE] - pin(head, NOSE, ((1 - 2 * k) * apart, 0), k).pixel) < 0.5
+               for k in (0, 1))  # fmt: skip
+
+
 def test_a_pin_on_an_eyeball_is_refused(head: Pinning) -> None:
     corners = head.model.triangles_of("sclera")[0]
     with pytest.raises(UserError) as refused:

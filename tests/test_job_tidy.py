@@ -46,6 +46,23 @@ def test_tidy_forgets_checkpoints_of_what_failed_for_good(user: Path) -> None:
     assert not list((user / "jobs").iterdir()) and not checkpoint.parents[1].exists()
 
 
+def test_tidy_leaves_checkpoints_of_a_job_that_got_the_place_of_one_that_failed(user: Path) -> None:
+    jobs = queue_of(user, NORMAL)
+    first, second = (jobs.submit({"photos": [str(photo(user))], "out": str(user / "me")}) for _ in range(2))
+    jobs.cancel(second)
+    drain(jobs)
+    jobs.records.unlock()
+    record = jobs.record(first)
+    assert record is not None
+    jobs.records.write(replace(record, state="failed", resumable=False))
+    checkpoint = user / "me.work" / ("0" * 16) / "checkpoint.npz"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    os.utime(user / "jobs" / f"{first}.json", (1e9, 1e9))
+    jobs.records.tidy()
+    assert checkpoint.exists() and [path.stem for path in (user / "jobs").glob("*.json")] == [second]
+
+
 def test_tidy_forgets_what_no_list_shows_and_films_frames(user: Path) -> None:
     """A head whose photos are gone, with its checkpoints, and frames that a Blender that was killed left behind."""
     jobs = queue_of(user, NORMAL)

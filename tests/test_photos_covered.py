@@ -95,6 +95,13 @@ def test_sunglasses_are_refused(face: Face, colour: tuple[int, int, int], clear:
     assert what_is_covered(without_colours, face.landmarks, grey=True) == ("eyes" if dark else "")
 
 
+@pytest.mark.parametrize(("contrast", "lifted"), [(0.5, 64), (0.6, 100)])
+def test_haze_covers_no_eyes_and_hides_no_lenses(face: Face, contrast: float, lifted: int) -> None:
+    for picture, covered in ((face.picture, ""), (with_lenses(face, (12, 12, 14), 0.04), "eyes")):
+        hazy = np.clip(contrast * picture.astype(float) + lifted, 0, 255).astype(np.uint8)
+        assert what_is_covered(hazy, face.landmarks) == covered
+
+
 def test_clear_glasses_and_a_cap_s_shade_cover_no_eyes(face: Face) -> None:
     assert not what_is_covered(with_lenses(face, (235, 240, 245), 0.85), face.landmarks)
     shade = np.ones((*face.picture.shape[:2], 1))

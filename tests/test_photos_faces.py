@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a file to a Face, by the shipped nets and one photograph: the contract, refusals, what storage may change."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from skimage import data
 from idto3d.errors import UserError
 from idto3d.photos import Face, Photo, align, faces, find_face, five_points, read_faces
 from idto3d.photos.detect import Box
+from idto3d.photos.faces import FINE, fineness
 from idto3d.photos.landmarks import CHIN, EYE_CORNERS, FOREHEAD, Landmarks
 from idto3d.photos.search import Candidate
 from idto3d_shared.photo_names import photo_names
@@ -292,6 +294,25 @@ def test_a_cropped_photo_is_no_second_one(tmp_path: Path) -> None:
     found, notices = read_faces([tmp_path / "crop.jpg", tmp_path / "whole.png"], nets())
     assert [f.name for f in found] == ["whole.png"] and len(notices) == 1
     assert "crop.jpg is the same photo as whole.png" in notices[0].message
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_crop_that_cuts_the_face_is_no_second_photo(share: float, tmp_path: Path) -> None:
+    places = align.apply(align.invert(face().to_picture), face().landmarks)
+    (left, top), (right, bottom) = places.min(0), places.max(0)
+    edge = int(right - share * 0.5 * (right - left))
+    whole = astronaut()
+    Image.fromarray(whole[max(0, int(top) - 90) : int(bottom) + 60, :edge]).save(tmp_path / "cut.png")
+    Image.fromarray(whole).save(tmp_path / "whole.png")
+    found, notices = read_faces([tmp_path / "cut.png", tmp_path / "whole.png"], nets())
+    assert [f.name for f in found] == ["whole.png"] and "E_PHOTO_TWICE" in notices[0].message
+
+
+def test_a_small_face_beside_a_large_one_tells_less_of_the_shape() -> None:
+    one = face()
+    small, tiny = (replace(one, to_picture=one.to_picture * factor) for factor in (one.height / 75, one.height / 30))
+    assert fineness([one]) == [1.0] == fineness([tiny])
+    assert fineness([one, small, tiny]) == pytest.approx([1.0, 75 / min(FINE, one.height), 30 / min(FINE, one.height)])
 
 
 def test_of_copies_that_with_colours_and_then_the_finer_face_is_used(tmp_path: Path) -> None:

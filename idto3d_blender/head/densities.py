@@ -50,11 +50,13 @@ def show_instead(made: Any, obj: Any) -> None:
             collection.objects.link(made)
             layer.update()
     _show_locally(made, obj)
-    for other, hidden in ((obj, True), (made, False)):
-        for one in bpy.context.scene.view_layers:
-            if other in one.objects.values():
-                other.hide_set(hidden, view_layer=one)
-        other.hide_render = hidden
+    obj.hide_render, made.hide_render = True, False
+    for one in bpy.context.scene.view_layers:
+        hidden = obj.hide_get(view_layer=one) and one != layer  # asked first: it brings the layer's list up to date
+        objects = one.objects.values()
+        for other, value in ((obj, True), (made, hidden)):
+            if other in objects:
+                other.hide_set(value, view_layer=one)
     hand_over.give_children(obj, made)
 
 
@@ -274,8 +276,8 @@ def _delete(mesh: Any, chosen: NDArray[np.bool_]) -> Steps[None]:
 
 
 def take_pose(made: Any, other: Any) -> None:
-    """Place ``made`` where ``other`` is, moved as that one is, with the same values, animation and drivers of its
-    keys."""
+    """Place ``made`` where ``other`` is, moved as that one is, with the same values and animation of its keys, and the
+    drivers of those that have none."""
     keys = other.data.shape_keys
     for block in made.data.shape_keys.key_blocks[1:]:
         if block.name in keys.key_blocks:

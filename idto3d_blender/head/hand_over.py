@@ -163,7 +163,8 @@ def give_drivers(given: Any, made: Any) -> None:
 
 
 def give_place(given: Any, made: Any) -> None:
-    """An object stands where another one does, hangs on the same, and is moved and constrained as that one is."""
+    """An object stands where another one does, hangs on the same, and is animated and constrained as that one is;
+    drivers of its place stay as they are."""
     for name in _OF_PLACE:
         setattr(made, name, getattr(given, name))
     made.constraints.clear()

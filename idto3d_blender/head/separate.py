@@ -94,6 +94,8 @@ def together(obj: Any) -> Any:
     posed = next((part for part in parts if PROPERTY in part), obj)
     if any(other.get(WHOLE) == whole for other in bpy.data.objects if other not in parts):
         whole = densities.beside(whole, whole.data.copy(), whole.name)  # that one is for the other parts
+    if PROPERTY not in posed:  # its keys follow those of an object that somebody has deleted
+        posed.data.shape_keys.animation_data_clear()
     densities.show_instead(whole, posed)
     for part in parts:
         hand_over.give_children(part, whole)

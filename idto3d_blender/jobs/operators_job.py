@@ -268,10 +268,14 @@ class IDTO3D_OT_dismiss(bpy.types.Operator):
     bl_label = "Close"
     bl_options = {"INTERNAL"}
 
+    of_setup: bpy.props.BoolProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
     def execute(self, context: Any) -> set[str]:
         state = session.get()
-        state.ended = None
-        state.setup_ended = None
+        if self.of_setup:
+            state.setup_ended = None
+        else:
+            state.ended = None
         driver.redraw()
         return {"FINISHED"}
 

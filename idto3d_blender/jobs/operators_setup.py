@@ -31,7 +31,7 @@ def _free(operator: Any) -> bool:
     """No other Blender works with what is about to be replaced; else the operator says so."""
     if not session.get().jobs.records.others_at_work():
         return True
-    why = "Another Blender is at work with it. Wait for that, or cancel it there, first (E_JOB_ELSEWHERE)"
+    why = "Another Blender is at work with it. Wait for that, cancel it, or leave its match first (E_JOB_ELSEWHERE)"
     operator.report({"ERROR"}, why)
     return False
 

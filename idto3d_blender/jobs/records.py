@@ -70,7 +70,7 @@ class Records:
 
     def write(self, record: Record) -> None:
         """Keep a record. Raises OSError where the user folder cannot be written; this process knows it all the same,
-        and tries again whenever records are read: on Windows nothing replaces a file that somebody is just reading."""
+        and tries once more in `unlock`: on Windows nothing replaces a file that somebody is just reading."""
         self._written[record.id] = self._unsaved[record.id] = record
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / f"{record.id}.json", json.dumps(asdict(record), indent=1))
@@ -116,9 +116,10 @@ class Records:
             self._written.pop(job_id, None)
             self._unsaved.pop(job_id, None)
             record = _read(self.folder / f"{job_id}.json")
-            if record is not None and record.state != "done" and record.request.get("out"):
-                _forget_checkpoints(Path(str(record.request["out"])))
             (self.folder / f"{job_id}.json").unlink(missing_ok=True)
+            out = "" if record is None or record.state == "done" else str(record.request.get("out") or "")
+            if out and out not in self.promised():  # another job may have got the place of one that had failed
+                _forget_checkpoints(Path(out))
             with contextlib.suppress(OSError):
                 (self.user_folder / "logs" / f"{job_id}.log").unlink(missing_ok=True)
             shutil.rmtree(self.user_folder / "previews" / job_id, ignore_errors=True)
@@ -173,6 +174,11 @@ class Records:
     def unlock(self, *job_ids: str) -> None:
         """Let go of these jobs, or of all."""
         for job_id in job_ids or tuple(self._locks):
+            unsaved = self._unsaved.get(job_id)
+            if unsaved is not None and job_id in self._locks:
+                with contextlib.suppress(OSError):
+                    self.write(unsaved)
+            self._unsaved.pop(job_id, None)
             file = self._locks.pop(job_id, None)
             if file is not None:
                 _drop_lock(file)
@@ -181,9 +187,6 @@ class Records:
                     (self.folder / f"{job_id}.lock").unlink(missing_ok=True)
 
     def _all(self) -> list[Record]:
-        for unsaved in tuple(self._unsaved.values()):
-            with contextlib.suppress(OSError):
-                self.write(unsaved)
         return [record for path in self.folder.glob("*.json") if (record := _read(path)) is not None]
 
     def _held_elsewhere(self, job_id: str) -> bool:

@@ -32,7 +32,7 @@ class IDTO3D_PT_setup(panel_parts.SidebarPanel, bpy.types.Panel):
             panel_parts.problem(box, context, ended.error, about="setup")
             box.operator("idto3d.open_log", icon="TEXT").path = str(ended.log)
             if state.status.state == "ready":  # what was to be repaired is there again
-                box.operator("idto3d.dismiss", text="Dismiss", icon="X")
+                box.operator("idto3d.dismiss", text="Dismiss", icon="X").of_setup = True
 
 
 class IDTO3D_PT_setup_ready(panel_parts.SidebarPanel, bpy.types.Panel):

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import hand_over, wrap_head
+from idto3d_blender.head import hand_over, separate, wrap_head
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
@@ -77,6 +77,26 @@ def check_parts() -> None:
     assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head
     (curve,) = head.data.shape_keys.animation_data.drivers
     assert curve.driver.variables[0].targets[0].id == head.data.shape_keys, "it follows keys that are gone"
+    # From a part whose leader was deleted.
+    head.data.shape_keys.animation_data_clear()
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    bpy.data.objects.remove(bpy.context.object)
+    bpy.context.view_layer.objects.active = next(obj for obj in bpy.context.scene.objects if separate.is_part(obj))
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and not driven(head)
+
+
+def check_view_layers() -> None:
+    """Who has hidden a head in another view layer finds it hidden there, and else one form of it."""
+    full = head_of("anna")
+    other = bpy.context.scene.view_layers.new("second")
+    for hidden in (True, False):
+        full.hide_set(hidden, view_layer=other)
+        assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+        half = bpy.context.object
+        assert full.hide_get(view_layer=other) and half.hide_get(view_layer=other) == hidden
+        assert not half.hide_get() and full.hide_get()
+        assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+        assert half.hide_get(view_layer=other) and full.hide_get(view_layer=other) == hidden
 
 
 def check_multires() -> None:
@@ -153,6 +173,7 @@ def main() -> None:
     np.savez(folder / "head.npz", **{**arrays, "vertices": arrays["vertices"] * np.array([1.1, 1.0, 1.0], np.float32)})
     check_densities()
     check_parts()
+    check_view_layers()
     check_multires()
     check_easing()
     check_mixture()

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from ..arrays import Array
 from ..headmodel import HeadModel
-from ..photos.faces import Face
+from ..photos.faces import Face, fineness
 from .camera import PhotoCamera
 from .likely import Likely, likely_errors, likely_identity
 
@@ -107,9 +107,10 @@ class Observed:
     lines: Lines | None = None
 
     @classmethod
-    def of(cls, model: HeadModel, face: Face, lines: Lines | None = None) -> "Observed":
+    def of(cls, model: HeadModel, face: Face, fine: float, lines: Lines | None = None) -> "Observed":
+        """fine: see `fineness`."""
         at = LandmarkModel.reported(model, face)
-        return cls(at, face.landmarks[at.index], lines)
+        return cls(replace(at, trust=at.trust * fine**2), face.landmarks[at.index], lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,8 @@ class LandmarkFit:
 
 def fit_landmarks(model: HeadModel, faces: Sequence[Face]) -> LandmarkFit:
     """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
-    photos, likely = [Observed.of(model, face) for face in faces], likely_identity(model, faces)
+    likely = likely_identity(model, faces)
+    photos = [Observed.of(model, face, fine) for face, fine in zip(faces, fineness(faces), strict=True)]
     starts = tuple(_start(model, photo, face, likely) for photo, face in zip(photos, faces, strict=True))
     return _gauss_newton(photos, starts, likely, STEPS)
 
@@ -148,7 +150,8 @@ def refit_with(
 
     likely: what is known of the identity beside landmarks and lines, by default `likely_identity`.
     """
-    photos = [Observed.of(model, *pair) for pair in zip(faces, lines or [None] * len(faces), strict=True)]
+    given = zip(faces, fineness(faces), lines or [None] * len(faces), strict=True)
+    photos = [Observed.of(model, *one) for one in given]
     return _gauss_newton(photos, before.states, likely or likely_identity(model, faces), MORE_STEPS, before.identity)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..arrays import Array
 from ..errors import UserError
 from ..headmodel import HeadModel
-from ..photos.faces import Face
+from ..photos.faces import Face, fineness
 
 MOST_VARIANCE = 0.95  # of a mode's variance: it is 1 where nothing is known
 
@@ -48,11 +48,12 @@ def likely_identity(model: HeadModel, faces: Sequence[Face]) -> Likely:
     Raises UserError E_PACK_FORMAT where it knows those of another net.
     """
     count = len(model.identity)
-    estimates = [one for one in (_estimate(model, face) for face in faces) if one is not None]
+    pairs = zip(fineness(faces), (_estimate(model, face) for face in faces), strict=True)
+    estimates = [(fine, *one) for fine, one in pairs if one is not None]
     if not estimates:
         return Likely(np.zeros(count), np.eye(count))
-    trust = np.array([t for _, t in estimates])
-    estimate = trust @ np.stack([s[:count] for s, _ in estimates]) / trust.sum()
+    trust = np.array([fine * t for fine, _, t in estimates])
+    estimate = trust @ np.stack([s[:count] for _, s, _ in estimates]) / trust.sum()
     shared, own = np.asarray(model.feature_errors, np.float64)[:, :count, :count]
     return _posterior(estimate, shared / trust.max() + own / trust.sum(), _extra(model) * own / trust.sum())
 

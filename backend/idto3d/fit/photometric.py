@@ -60,8 +60,9 @@ def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit) ->
     for face, state in zip(faces, before.states, strict=True):
         posed = model.shape(before.identity) + model.motion(state.expression)
         normal, gradient = normal_equations(model, read_shading(model, face, state.camera, posed, model.shading_points))
-        precision = precision + normal
-        information = information + normal @ before.identity + gradient
+        # What skin is darker of itself is the same in each photo, and no photo's error: together they tell as one.
+        precision = precision + normal / len(faces)
+        information = information + (normal @ before.identity + gradient) / len(faces)
     likely = Likely(np.linalg.solve(precision, information), precision)
     return refit_with(model, faces, before, outlines(model, faces, before), likely)
 

@@ -33,6 +33,9 @@ NEAR = 0.02  # metres round a pin within which landmarks lose their weight
 SIGMA_FAR, FAR, SAMPLES = 0.002, 0.04, 300
 """Standard deviation of the skin far from pins (metres), where far begins, and at how many vertices it is evaluated."""
 SCREEN = 6.0  # edges over which a pin's displacement fades
+EXACT, SHARED = 1e-6, 0.02
+"""Of pins' responses, added to them: for a field that meets its pins, and for the one that photos share. That one
+would turn a millimetre by which pins of one place disagree in two views into a spike of centimetres in depth."""
 EXPRESSIVE = 0.006  # metres of expression at a pin at which half of the displacement goes to that photo's pose only
 STEPS = 4
 FARTHEST = 0.015  # metres that the displacement may have to bridge
@@ -195,7 +198,7 @@ class Pinning:
         corners, weights = np.stack([p.corners for p in pins]), np.stack([p.weights for p in pins])
         mood = [np.linalg.norm(p.weights @ self.model.motion(photos[p.photo].expression)[p.corners]) for p in pins]
         share = 1 / (1 + (np.array(mood) / EXPRESSIVE) ** 2)
-        shared = self._field(green, axes, share[:, None] * left, corners, weights)
+        shared = self._field(green, axes, share[:, None] * left, corners, weights, SHARED)
         left = left - np.einsum("nic,nc->ni", axes, _at(shared, corners, weights))
         own = []
         for k in range(len(photos)):
@@ -211,14 +214,16 @@ class Pinning:
         pushes = coo_array((values, (rows, columns)), shape=(len(pins), len(self._body.vertices))).toarray()
         return self._solver.solve(np.ascontiguousarray(pushes.T, np.float64)).T
 
-    def _field(self, green: Array, axes: Array, wanted: Array, corners: Array, weights: Array) -> Array:
-        """(P,3) of least energy that moves pins by wanted (N,2) metres along axes (N,2,3)."""
+    def _field(
+        self, green: Array, axes: Array, wanted: Array, corners: Array, weights: Array, ridge: float = EXACT
+    ) -> Array:
+        """(P,3) of least energy that moves pins by wanted (N,2) metres along axes (N,2,3); ridge: see `EXACT`."""
         n = len(wanted)
         if not n:
             return np.zeros_like(self.neutral)
         answer = np.einsum("qpk,pk->pq", green[:, self._place[corners]], weights)
         matrix = np.einsum("pq,pic,qjc->piqj", answer, axes, axes).reshape(2 * n, 2 * n)
-        matrix[np.diag_indices(2 * n)] *= 1 + 1e-6
+        matrix[np.diag_indices(2 * n)] *= 1 + ridge
         push = np.linalg.solve(matrix, wanted.ravel()).reshape(n, 2)
         motion = torch.from_numpy(np.ascontiguousarray(green.T @ np.einsum("ni,nic->nc", push, axes)))
         return self._body.whole(motion).numpy().astype(np.float64)

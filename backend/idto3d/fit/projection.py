@@ -147,7 +147,7 @@ def _held_before(face: Face) -> Array:
     """(S,S) 0 or 1: things before the face, and what is beside them: the net's edges of them are rough."""
     size, height = len(face.picture), float(np.ptp(face.landmarks[:468, 1]))
     oval = polygon_mask(size, face.landmarks, OVAL).astype(np.uint8)
-    other = face.person < 0.5
+    other = (face.person < 0.5) & face.inside
     deep = other & (cv2.erode(oval, _disc(HELD_WITHIN * height), borderValue=0) > 0)
     if deep.sum() < HELD_LEAST * oval.sum():
         return np.zeros((size, size), np.float32)

@@ -78,8 +78,8 @@ def what_is_covered(picture: NDArray[np.uint8], landmarks: Array, grey: bool = F
     """Returns "eyes", "mouth" or "". Of a picture (S,S,3) sRGB of a head, and landmarks (478,2) in its pixels; grey: it
     has no colours, which tell of mouths."""
     # A gain of the light is one of sRGB's values, too, as they are nearly a power of it.
-    white = np.float32(max(np.quantile(picture[::_SPARSE, ::_SPARSE].max(2), _WHITE), 1.0))
-    exposed = np.minimum(picture / white, np.float32(1.0))
+    black, white = np.quantile(picture[::_SPARSE, ::_SPARSE].max(2), (1 - _WHITE, _WHITE))
+    exposed = np.clip((picture.astype(np.float32) - np.float32(black)) / np.float32(max(white - black, 1.0)), 0, 1)
     light, red, _ = cv2.split(cv2.cvtColor(exposed, cv2.COLOR_RGB2LAB))
     look = _Look(light, red, landmarks)
     if _eyes_are_covered(look):

@@ -31,6 +31,8 @@ _NOSE_TIP, _MOUTH_CORNERS = 4, [61, 291]
 _SMALLEST_PHOTO = 32
 # Heights of the face in pixels, forehead to chin. Under the first the landmarks are off by a fiftieth of it.
 _TOO_SMALL, _SMALL = 32.0, 80.0
+FINE = 150.0
+"""Pixels from forehead to chin from which on more tell no more of a face's shape."""
 # Degrees of yaw, by the net's depth, beyond which less than half of the face is seen well.
 _TURNED = 40.0
 # Heights of the face over the forehead's rim to which a photo must go so that it shows how hair grows.
@@ -81,6 +83,18 @@ class Face:
         """Pixels of the picture for one of the photo, 1 where the photo has as many or more: what is smaller than a
         pixel of the photo shows nothing."""
         return max(1.0, float(np.sqrt(abs(np.linalg.det(self.to_picture[:, :2])))))
+
+    @property
+    def height(self) -> float:
+        """Pixels of the photo from forehead to chin."""
+        return float(np.ptp(self.landmarks[:MESH, 1])) / math.sqrt(abs(np.linalg.det(self.to_picture[:, :2])))
+
+
+def fineness(faces: Sequence[Face]) -> list[float]:
+    """0..1: by how many of its pixels lie on the face, over those of the finest of one person's photos, each tells of
+    the shape. A face of 45 pixels beside one of 300 would lead the fit astray; above FINE more tell no more."""
+    enough = min(FINE, max(face.height for face in faces))
+    return [min(1.0, face.height / enough) for face in faces]
 
 
 def in_colour(faces: Sequence[Face], values: Sequence[_T]) -> list[_T]:
@@ -175,7 +189,12 @@ def _notices(name: str, candidates: Sequence[Candidate], beyond: float) -> list[
     notices = []
     count = beside(candidates)
     if count > 1:
-        notices.append(Notice("W_SEVERAL_FACES", f"{name} shows {count} faces; the largest is used. Crop to choose."))
+        notices.append(
+            Notice(
+                "W_SEVERAL_FACES",
+                f"{name} shows {count} faces; the largest and most central one is used. Crop to choose.",
+            )
+        )
     tall = candidates[0].size
     if tall < _SMALL:
         notices.append(Notice("W_FACE_SMALL", f"The face in {name} is small: {tall:.0f} pixels from forehead to chin."))
@@ -240,8 +259,7 @@ def _is_resaved(one: Face, other: Face) -> bool:
 
 def _worth(face: Face) -> tuple[bool, int, int]:
     """Of copies of one photo: with colours, then with more pixels of the face, then more of all."""
-    height = float(np.ptp(face.landmarks[:MESH, 1])) / math.sqrt(abs(np.linalg.det(face.to_picture[:, :2])))
-    return not face.grey, round(height), 0 if face.file is None else face.file.width * face.file.height
+    return not face.grey, round(face.height), 0 if face.file is None else face.file.width * face.file.height
 
 
 def _check_uncovered(face: Face) -> None:

@@ -139,7 +139,8 @@ def unlikeness(
     hull = cv2.convexHull(np.rint(points[:MESH]).astype(np.int32))
     face = cv2.fillConvexPoly(np.zeros((size, size), np.uint8), hull, 1) * within
     shown = cv2.resize(face.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.99
-    unlike = np.abs(cv2.GaussianBlur(one - two, (0, 0), _NOISE))[shown].max(initial=0.0)
+    real = cv2.resize(within.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.99
+    unlike = np.abs(cv2.GaussianBlur((one - two) * real, (0, 0), _NOISE))[shown].max(initial=0.0)
     return float(unlike / max(float(one[shown].std()), 1e-6)) if shown.any() else np.inf
 
 
