@@ -13,6 +13,7 @@ from idto3d.errors import UserError
 from idto3d.fit import photometric
 from idto3d.fit.landmarks import fit_landmarks
 from idto3d.fit.light import harmonics
+from idto3d.fit.likely import likely_identity
 from idto3d.fit.photometric import Shading, fit_shading, normal_equations, read_shading, smaller
 from idto3d.fit.projection import project_photo
 from idto3d.headmodel import HeadModel, load_head_model, save_head_model
@@ -141,6 +142,20 @@ def test_the_fit_goes_on_with_it(model: HeadModel) -> None:
     after = fit_shading(model, [face], before)
     assert not np.allclose(after.identity, before.identity)
     assert after.residual[0] < before.residual[0] + 1e-3
+
+
+def test_photos_of_one_skin_tell_of_its_shades_once(model: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is darker on it than shading explains is so in each of them."""
+    camera = camera_of(model)
+    picture, person = photograph(model, camera, model.neutral.astype(np.float64), None, SIDE)
+    face = face_of(model, camera, model.neutral.astype(np.float64), picture, person=person)
+    before, told = fit_landmarks(model, [face]), []
+    monkeypatch.setattr(photometric, "refit_with", lambda *arguments: told.append(arguments[-1].precision))
+    for faces in ([face], [face] * 3):
+        fit_shading(model, faces, replace(before, states=before.states * len(faces)))
+        told[-1] = told[-1] - likely_identity(model, faces).precision
+    assert np.trace(told[0]) > 1
+    np.testing.assert_allclose(told[1], told[0], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("power", "mean"), [(1.0, 0.2), (1.3, 0.07), (6.0, -0.2)])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from idto3d.errors import UserError
 from idto3d.photos import Face, Photo, find_face, read_faces
-from idto3d.photos.covered import what_is_covered
+from idto3d.photos.covered import exposed, what_is_covered
 from tests.shipped import astronaut, nets
 
 LOWER_FACE = (197, 123, 234, 93, 58, 172, 136, 150, 176, 152, 400, 379, 365, 397, 288, 323, 454, 352)
@@ -100,6 +100,7 @@ def test_haze_covers_no_eyes_and_hides_no_lenses(face: Face, contrast: float, li
     for picture, covered in ((face.picture, ""), (with_lenses(face, (12, 12, 14), 0.04), "eyes")):
         hazy = np.clip(contrast * picture.astype(float) + lifted, 0, 255).astype(np.uint8)
         assert what_is_covered(hazy, face.landmarks) == covered
+        assert np.abs(exposed(hazy) - exposed(picture)).mean() < 0.01
 
 
 def test_clear_glasses_and_a_cap_s_shade_cover_no_eyes(face: Face) -> None:

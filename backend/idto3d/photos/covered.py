@@ -74,13 +74,18 @@ class _Look:
         return float(np.subtract(*np.percentile(inside, (95, 5)))) if len(inside) else np.inf
 
 
+def exposed(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(S,S,3) 0..1: a picture (S,S,3) sRGB from its black, which haze lifts, to its white. A gain of the light is one
+    of sRGB's values, too, as they are nearly a power of it."""
+    black, white = np.quantile(picture[::_SPARSE, ::_SPARSE].max(2), (1 - _WHITE, _WHITE))
+    stretched = (picture.astype(np.float32) - np.float32(black)) / np.float32(max(white - black, 1.0))
+    return np.clip(stretched, 0, 1)
+
+
 def what_is_covered(picture: NDArray[np.uint8], landmarks: Array, grey: bool = False) -> str:
     """Returns "eyes", "mouth" or "". Of a picture (S,S,3) sRGB of a head, and landmarks (478,2) in its pixels; grey: it
     has no colours, which tell of mouths."""
-    # A gain of the light is one of sRGB's values, too, as they are nearly a power of it.
-    black, white = np.quantile(picture[::_SPARSE, ::_SPARSE].max(2), (1 - _WHITE, _WHITE))
-    exposed = np.clip((picture.astype(np.float32) - np.float32(black)) / np.float32(max(white - black, 1.0)), 0, 1)
-    light, red, _ = cv2.split(cv2.cvtColor(exposed, cv2.COLOR_RGB2LAB))
+    light, red, _ = cv2.split(cv2.cvtColor(exposed(picture), cv2.COLOR_RGB2LAB))
     look = _Look(light, red, landmarks)
     if _eyes_are_covered(look):
         return "eyes"
