@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A bust that stands, of a made-up one that is cut aslant."""
 
 import numpy as np

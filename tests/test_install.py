@@ -370,43 +370,6 @@ def test_package_that_does_not_exist_for_this_machine(tmp_path: Path) -> None:
     assert caught.value.code == "E_PACKAGE_MISSING"
 
 
-@pytest.mark.parametrize(
-    ("output", "code"),
-    [
-        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "E_DISK_SPACE"),
-        ("ERROR: Could not install packages due to an OSError: [Errno 122] Disk quota exceeded", "E_DISK_SPACE"),
-        ("ImportError: libGL.so.1: cannot open shared object file: No such file or directory", "E_CHECK"),
-        ("WARNING: Retrying after connection broken by 'NewConnectionError(...)'", "E_NETWORK"),
-        ("pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out.", "E_NETWORK"),
-        ("[WinError 206] The filename or extension is too long: 'C:\\\\x'", "E_PATH_LENGTH"),
-        ("HINT: ... does not have Windows Long Path support enabled", "E_PATH_LENGTH"),
-        ("anything else", "E_INSTALL"),
-    ],
-)
-def test_what_a_child_says_becomes_a_code(output: str, code: str) -> None:
-    seen, command = Seen(), [sys.executable, "-S", "-c", f"print({output!r}); raise SystemExit(1)"]
-    with pytest.raises(InstallError) as caught:
-        run(command, seen.watch, "E_INSTALL", "It failed.")
-    assert caught.value.code == code and seen.lines == [output]
-
-
-@pytest.mark.parametrize(
-    ("output", "told"),
-    [
-        ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate...", "proxy or firewall"),
-        ("ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 407 Authent", "proxy or firewall"),
-        ("ImportError: libGL.so.1: cannot open shared object file: No such file", "libGL.so.1"),
-        ("ValueError: {odd} numbers", "ValueError: {odd} numbers"),
-    ],
-)
-def test_first_line_of_a_failure_tells_what_it_was(output: str, told: str) -> None:
-    """A panel shows no more of it."""
-    command = [sys.executable, "-S", "-c", f"print('noise'); print({output!r}); raise SystemExit(1)"]
-    with pytest.raises(InstallError) as caught:
-        run(command, Seen().watch, "E_CHECK", "It cannot be loaded.")
-    assert told in caught.value.message.splitlines()[0]
-
-
 @pytest.mark.usefixtures("quick_venv")
 def test_old_set_up_that_runs_is_said_to(tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*paths: object) -> None:
