@@ -116,7 +116,7 @@ def settle_votes(model: HeadModel, votes: Array) -> dict[str, Array]:
     trust[np.isin(np.arange(MESH), np.concatenate([EYES[0], EYES[1]])) & (trust < 0.2)] = 0.0
     return {
         "triangle": np.where(trust[:, None] > 0, at.corners, -1).astype(np.int32),
-        "barycentric": at.bary.astype(np.float32),
+        "barycentric": at.bary,
         "weight": trust.astype(np.float32),
     }
 

@@ -231,6 +231,8 @@ def attach_to_scalp(model: HeadModel, neutral: Array, points: Array) -> Attachme
 def attach_hair(model: HeadModel, neutral: Array, points: Array, beard: Array) -> Attachment:
     """Where points (N,3) hang: a beard's, (N,) bool, on the face, others on the scalp."""
     on_scalp = attach_to_scalp(model, neutral, points)
+    if not beard.any():
+        return on_scalp
     on_face = Surface(neutral, model.triangles_of("face")).attach(points)
     return Attachment(
         np.where(beard[:, None], on_face.corners, on_scalp.corners),
