@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import densities, mesh_data, separate, wrap, wrap_head
+from . import densities, mesh_data, naming, separate, wrap, wrap_head
 from .stepwise import Steps, aside, scaled
 
 LEVELS = 2  # a quarter of the quads, four times four as many again: finer than the full head
@@ -86,16 +86,14 @@ def _reshape(context: Any, made: Any, full: Any, modifier: str) -> Steps[float]:
     try:
         surface = wrap_head.mesh_of(shell)
         goal = yield from scaled(aside(lambda: _goal(surface, nearest)), 0.3, 0.7)
-    except BaseException:
+        fine.vertices.foreach_set("co", goal.astype(np.float32).ravel())
+        naming.collection_of(made).objects.link(shell)
+        shell.matrix_world = made.matrix_world
+        shell.select_set(True)
+        context.view_layer.update()
+        bpy.ops.object.multires_reshape(modifier=modifier)
+    finally:
         bpy.data.batch_remove([shell, fine])
-        raise
-    fine.vertices.foreach_set("co", goal.astype(np.float32).ravel())
-    context.collection.objects.link(shell)
-    shell.matrix_world = made.matrix_world
-    shell.select_set(True)
-    context.view_layer.update()
-    bpy.ops.object.multires_reshape(modifier=modifier)
-    bpy.data.batch_remove([shell, fine])
     yield 0.7
     context.view_layer.update()
     evaluated = made.evaluated_get(context.evaluated_depsgraph_get())

@@ -9,9 +9,9 @@ from typing import Any
 
 import bpy
 
-from . import export
+from . import export, separate
 from .import_head import is_matched
-from .operators_head import HeadOperator
+from .operators_head import IN_PIECES, UNFINISHED, HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
 _CHARACTERS = 32  # in a line of the file browser's side region
@@ -66,6 +66,10 @@ class IDTO3D_OT_export(HeadOperator, StepsOperator, bpy.types.Operator):
         yield from super().why_not(context)
         if is_matched(context.object):  # the photos' keys would go along
             yield "Leave the match first"
+        if len(context.object.idto3d_blend.people):  # keys at 0 and pictures are still the first one's
+            yield UNFINISHED
+        if separate.is_part(context.object):
+            yield IN_PIECES
 
     @classmethod
     def description(cls, context: Any, properties: Any) -> str:

@@ -14,6 +14,7 @@ from .stepwise import Steps, StepsOperator
 
 _FRAMES = 24
 IN_PIECES = "Take its parts together first"
+UNFINISHED = "Make the new head for good first"
 SHARED = "Another object has this head's mesh, too: make it a single user first"
 
 
@@ -39,7 +40,7 @@ class HeadOperator(ExplainedPoll):
         if cls.remakes and JOB in context.object:
             yield "Wait until the head is finished"
         if cls.remakes and len(context.object.idto3d_blend.people):
-            yield "Make the new head for good first"
+            yield UNFINISHED
         if cls.remakes and is_matched(context.object):
             yield "Leave the match first"
         if cls.remakes and hand_over.is_tweaked(context.object, context.object.data.shape_keys):
@@ -61,7 +62,7 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
     bl_label = "Rename Head"
     bl_options = {"REGISTER", "UNDO"}
 
-    name: bpy.props.StringProperty(name="Name", maxlen=40, options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    name: bpy.props.StringProperty(name="Name", maxlen=180, options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         self.name = context.object.name

@@ -205,6 +205,7 @@ def check_unfinished() -> None:
     ops = bpy.ops.idto3d
     for operator in (ops.change_density, ops.add_rig, ops.cut_neck, ops.separate_parts, ops.multires_base):
         refused(operator, "for good first")
+    refused(lambda: ops.export(directory=str(WORK), preset="UNITY"), "for good first")
 
 
 def check_refused(anna: Any, ben: Any) -> None:

@@ -279,6 +279,7 @@ def check_separate(head: Any) -> None:
             assert own <= {tuple(row) for row in key_places(head, 1).tolist()}
         check_polls.draw_all_panels()
         refused(bpy.ops.idto3d.separate_parts, "Take its parts together first")
+        refused(lambda: bpy.ops.idto3d.export(directory=str(WORK), preset="UNITY"), "Take its parts together first")
         assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head and not head.hide_render
         assert abs(head.data.shape_keys.key_blocks["smile"].value - 0.75) < 1e-6
         assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)

@@ -184,6 +184,13 @@ def check_export(head: Any) -> None:
     assert "jaw" not in head.vertex_groups and not rig.rig_of(head).data.bones["jaw"].use_deform, "the head was changed"
     for name in ("THREE", "UNREAL", "USD"):
         check_jaw_elsewhere(name)
+    # Nor need the head hang on its rig: the modifier poses it.
+    parent, inverse, basis = head.parent, head.matrix_parent_inverse.copy(), head.matrix_basis.copy()
+    world = head.matrix_world.copy()
+    head.parent = None
+    head.matrix_world = world
+    check_jaw_elsewhere("UNREAL")
+    head.parent, head.matrix_parent_inverse, head.matrix_basis = parent, inverse, basis
 
 
 def check_jaw_elsewhere(preset: str) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bpy
+
 from .. import naming, room
 from ..import_head import run_to_end
 from ..rig_keys import is_twin
@@ -109,7 +111,7 @@ def changes(obj: Any) -> list[str]:
 
 def notes(obj: Any, choice: Choice) -> list[str]:
     """What an export of this head will not hold, or will hold otherwise, a sentence for each; to be said before."""
-    given = _key_names(obj)
+    given, owners, frames = _key_names(obj), _owners(obj), motion.frames_of(bpy.context.scene)
     lines = changes(obj)
     arkit = [name for name in given if keys.group_of(name) == "ARKIT"]
     if choice.preset.name == "UNREAL" and "ARKIT" in choice.groups and len(arkit) < len(keys.ARKIT):
@@ -118,7 +120,9 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append(f"This head's keys cannot show {', '.join(name for name in keys.VRM if name in missing)}")
     if choice.animation and _moves(obj) and not choice.preset.animated:
         lines.append(f"{choice.preset.title} gets the head without its animation")
-    if choice.animation and any(motion.left_strips(owner) for owner in (obj.data.shape_keys, stage.armature_of(obj))):
+    elif choice.animation and _moves(obj) and not any(motion.moves(one, frames) for one in owners):
+        lines.append("No key or bone moves within the scene's frames: the file has no animation")
+    if choice.animation and any(motion.left_strips(owner) for owner in owners):
         lines.append("Strips stay behind: bake them into one action first (NLA Editor, Strip > Bake Action)")
     if choice.rig and choice.animation and (held := motion.held(stage.armature_of(obj))):
         how = "bake it into their own keys first (Pose > Animation > Bake Action, Visual Keying)"
@@ -131,6 +135,8 @@ def notes(obj: Any, choice: Choice) -> list[str]:
     if choice.rig and any(is_twin(key.name) for key in obj.data.shape_keys.key_blocks):
         lines.append("In the file lids move by keys and not by bones, the jaw by either")
     lines.append(LIMITS[choice.preset.format])
+    if recoloured := [slot.material.name for slot in obj.material_slots if materials.is_recoloured(slot.material)]:
+        lines.append(f"What nodes do to the pictures of {', '.join(recoloured)} stays in Blender")
     if any(materials.own_albedo(slot.material) for slot in obj.material_slots):
         lines.append("Wrinkles and colours that expressions fade into the skin stay in Blender")
     return lines
@@ -157,7 +163,12 @@ def _move(aside: Path, target: Path, main: Path) -> None:
 
 
 def _moves(obj: Any) -> bool:
-    return any(motion.played(owner) is not None for owner in (obj.data.shape_keys, stage.armature_of(obj)))
+    return any(motion.played(owner) is not None for owner in _owners(obj))
+
+
+def _owners(obj: Any) -> tuple[Any, Any]:
+    """What moves a head: its keys, its armature; either may be None."""
+    return obj.data.shape_keys, stage.armature_of(obj)
 
 
 def _licence(obj: Any) -> str:

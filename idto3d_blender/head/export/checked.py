@@ -25,7 +25,7 @@ def write(context: Any, obj: Any, wanted: stage.Wanted, textures: Textures, fold
             yield 0.2
             promised = readback.contents(filter(None, (staged.head, staged.armature)), staged.unit)
             yield 0.3
-            writers.write(file, wanted.preset, textures, stage.notes_of(obj), wanted.frames is not None)
+            writers.write(file, wanted.preset, textures, stage.notes_of(obj), bool(promised.moving))
             yield 0.8
         if not file.is_file():
             raise ExportError("E_EXPORT", f"Blender did not write {file.name}.")

@@ -22,6 +22,11 @@ _SOCKETS = {"albedo": "Base Color", "roughness": "Roughness", "specular": "Specu
 _MAIN = "albedo"
 _SHEEN = ("Sheen Weight", "Sheen Roughness")  # of hair, whose tint is its albedo
 _GLTF_SPECULAR = 2.0
+# Nodes that change a picture, and that our materials are made without.
+_RECOLOURING = {
+    f"ShaderNode{name}"
+    for name in ("HueSaturation", "BrightContrast", "Gamma", "Invert", "RGBCurve", "ValToRGB", "MixRGB")
+}
 _SHARP = ("ROUND", "GREATER_THAN", "LESS_THAN")
 _PNG = b"\x89PNG"
 
@@ -115,6 +120,13 @@ def own_albedo(given: Any) -> bool:
     shader = _shader(given)
     links: Any = shader.inputs["Base Color"].links if shader is not None else ()
     return bool(links) and links[0].from_node.type == "MIX"
+
+
+def is_recoloured(given: Any) -> bool:
+    """Nodes of the user's lie between a picture and the shader, which stay in Blender."""
+    shader = _shader(given)
+    sockets = [shader.inputs[name] for name in (*_SOCKETS.values(), "Alpha")] if shader is not None else []
+    return any(node.bl_idname in _RECOLOURING for socket in sockets for node in _upstream(socket))
 
 
 def _shader(given: Any) -> Any:

@@ -5,22 +5,38 @@ import contextlib
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import bpy
 
+LONGEST = 40
+"""Characters of a name, to which an export adds others: FBX keeps 63, and makes numbers of longer ones."""
 _STRANGE = re.compile(r"[^A-Za-z0-9_]+")
 _KINDS = ("objects", "meshes", "armatures", "materials", "images")
 
 
 def ascii_name(name: str) -> str:
-    """Letters, digits and underscores, a letter first, as USD wants names: "Zoë 2" is "Zoe_2"; what has no such letters
-    is "head" and a number that is its own."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    made = _STRANGE.sub("_", plain).strip("_")
-    if not made:
-        return f"head_{zlib.crc32(name.encode()) % 0x10000:04x}"
-    return made if made[0].isalpha() else f"head_{made}"
+    """Letters, digits and underscores, a letter first, as USD wants names: "Zoë 2" is "Zoe_2". What has letters of
+    other scripts, or none, or is longer, ends in a number that is its own: two names stay two."""
+    apart = unicodedata.normalize("NFKD", name)
+    made = _STRANGE.sub("_", apart.encode("ascii", "ignore").decode()).strip("_")
+    lost = not made or any(letter.isalnum() and not letter.isascii() for letter in apart)
+    made = made if made[:1].isalpha() else f"head_{made}".rstrip("_")
+    if len(made) <= LONGEST and not lost:
+        return made
+    number = f"_{zlib.crc32(name.encode()) % 0x10000:04x}"
+    return made[: LONGEST - len(number)] + number
+
+
+def ascii_names(names: Iterable[str]) -> dict[str, str]:
+    """`ascii_name` of each name, no two of them alike."""
+    made: dict[str, str] = {}
+    for name in names:
+        plain = one = ascii_name(name)
+        while one in made.values():
+            one = f"{plain}_{len(made)}"
+        made[name] = one
+    return made
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import mesh_data
 from .errors import ExportError
 from .materials import look_of
-from .motion import is_moving
+from .motion import is_animated
 from .presets import Preset
 
 # What is half a tenth of a millimetre off is another point; FBX's and USD's numbers are as fine as ours.
@@ -45,7 +45,7 @@ def contents(objects: Iterable[Any], unit: float = 1.0) -> Contents:
     given = list(objects)
     armatures = [obj for obj in given if obj.type == "ARMATURE"]
     # glTF's importer gives bones a shape, which is a mesh, too.
-    moving = {"bones" for armature in armatures if is_moving(armature)}
+    moving = {"bones" for armature in armatures if is_animated(armature)}
     shapes = {bone.custom_shape for armature in armatures for bone in armature.pose.bones}
     for armature in armatures:
         bones |= {bone.name for bone in armature.data.bones if _deforms(bone)}
@@ -57,7 +57,7 @@ def contents(objects: Iterable[Any], unit: float = 1.0) -> Contents:
         used = np.unique(mesh_data.corners(obj.data)[0])
         basis = _coordinates(obj.data.attributes["position"].data, "vector")[used]
         points.append(basis @ matrix[:3, :3].T + matrix[:3, 3])
-        if is_moving(obj.data.shape_keys):
+        if is_animated(obj.data.shape_keys):
             moving.add("keys")
         blocks = obj.data.shape_keys.key_blocks if obj.data.shape_keys is not None else ()
         start = _coordinates(blocks[0].points, "co")[used] if blocks else basis

@@ -7,7 +7,7 @@ aside, an animation, the scene's unit) finds its way into the file.
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ..import_head import PROPERTY
 from . import materials, motion
 from .errors import ExportError
 from .keys import Mix
-from .names import ascii_name
+from .names import ascii_name, ascii_names
 from .presets import Preset
 
 NOTES = {"licence": "Licence", "consent": "Consent", "generator": "Made by", "pack": "Pack", "seed": "Seed"}
@@ -86,16 +86,16 @@ def scene_of_our_own(context: Any, unit: float = 1.0) -> Iterator[Any]:
     scene = bpy.data.scenes.new("idto3d export")
     scene.unit_settings.scale_length = unit
     # Exporters read the window's scene, whatever the context is overridden with.
-    # Viewports leave the camera where a scene has none.
-    views = [area.spaces.active.region_3d for area in window.screen.areas if area.type == "VIEW_3D"]
-    perspectives = [view.view_perspective for view in views]
+    # Viewports leave the camera where a scene has none, and forget their own.
+    spaces = [area.spaces.active for area in window.screen.areas if area.type == "VIEW_3D"]
+    views = [(space, space.region_3d.view_perspective, space.camera) for space in spaces]
     window.scene = scene
     try:
         yield scene
     finally:
         window.scene = shown
-        for view, perspective in zip(views, perspectives, strict=True):
-            view.view_perspective = perspective
+        for space, perspective, camera in views:
+            space.region_3d.view_perspective, space.camera = perspective, camera
         made = [block for kind, known in before.items() for block in getattr(bpy.data, kind) if block not in known]
         bpy.data.scenes.remove(scene)
         bpy.data.batch_remove(made)
@@ -115,11 +115,15 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     # FBX says in its objects' rotation how its axes lie to Blender's. Turned beforehand, the objects are not.
     axes = Matrix.Rotation(-math.pi / 2, 4, "X") if preset.format == "FBX" and preset.up == "Y" else Matrix()
     frame = Matrix.Scale(1 / (unit * wanted.metre), 4) @ axes @ upright
-    head = _head(scene, obj, wanted, frame @ obj.matrix_world)
+    # Unreal and USD know no dots in names.
+    called = ascii_names(bone.name for bone in armature.data.bones) if armature is not None else {}
+    head = _head(scene, obj, wanted, frame @ obj.matrix_world, called)
     for slot, name in enumerate(material_names(obj, wanted.name)):
         given = obj.material_slots[slot].material
         head.data.materials[slot] = materials.plain(given, name, textures, preset.format)
-    bones = _armature(scene, armature, frame, wanted) if armature is not None else None
+    bones = _armature(scene, armature, frame, wanted, called) if armature is not None else None
+    if bones is not None and called.get("jaw", "") in head.vertex_groups:
+        bones.data.bones[called["jaw"]].use_deform = True  # see rig.weigh_jaw
     top = bones or head
     top.matrix_world = axes.inverted()
     if bones is not None:
@@ -127,11 +131,14 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
         head.parent = bones if preset.format != "GLTF" else None
         head.modifiers.new("Armature", "ARMATURE").object = bones
     if wanted.frames is not None:
-        motion.set_frames(scene, wanted.frames)
+        # Where FBX's exporter divides by the base, glTF's multiplies.
+        motion.set_frames(
+            scene, wanted.frames, 1 / wanted.frames.base if preset.format == "GLTF" else wanted.frames.base
+        )
         # What exporters call the animation.
         scene.name = ascii_name(motion.name_of(obj.data.shape_keys, armature))
         if head.data.shape_keys is not None:
-            motion.hand_on(obj.data.shape_keys, head.data.shape_keys)
+            motion.hand_on(obj.data.shape_keys, head.data.shape_keys, wanted.frames)
     for each in filter(None, (bones, head)):
         each.select_set(True)
         scene.view_layers[0].objects.active = each
@@ -146,22 +153,25 @@ def material_names(obj: Any, name: str) -> list[str]:
     called after them."""
     made: list[str] = []
     for number, slot in enumerate(obj.material_slots):
-        plain = _material_name(slot.material, number, name)
+        plain = _material_name(slot.material, number, obj, name)
         made.append(plain if plain not in made else f"{plain}_{number}")
     return made
 
 
-def _material_name(given: Any, slot: int, name: str) -> str:
+def _material_name(given: Any, slot: int, obj: Any, name: str) -> str:
     """ "anna_skin" of "anna skin" and of "anna skin.001"."""
     if given is None:
         return f"{name}_{slot}"
-    return ascii_name(given.name.rpartition(".")[0] if given.name[-4:-3] == "." else given.name)
+    own = given.name.rpartition(".")[0] if given.name[-4:-3] == "." else given.name
+    role = own.removeprefix(f"{obj.name} ")
+    return ascii_name(own) if role == own else f"{name}_{ascii_name(role)}"
 
 
-def _head(scene: Any, obj: Any, wanted: Wanted, frame: Matrix) -> Any:
-    """The neutral mesh with a key for each mix, as modifiers and all that shape keys can do make them."""
+def _head(scene: Any, obj: Any, wanted: Wanted, frame: Matrix, called: Mapping[str, str]) -> Any:
+    """The neutral mesh with a key for each mix, as modifiers and all that shape keys can do make them; called: bone ->
+    its name in the file."""
     source = _source(scene, obj)
-    if wanted.rig and rig.rig_of(obj) is not None:
+    if called and rig.rig_of(obj) == armature_of(obj):
         rig.weigh_jaw(source)
     layer = scene.view_layers[0]
     neutral = _evaluated(layer, source, {})
@@ -187,9 +197,9 @@ def _head(scene: Any, obj: Any, wanted: Wanted, frame: Matrix) -> Any:
     for group in source.vertex_groups:
         if group.name not in head.vertex_groups:
             head.vertex_groups.new(name=group.name)
-    # As the bones of the copy are called.
-    for group in head.vertex_groups:
-        group.name = ascii_name(group.name)
+    for group in [group for group in head.vertex_groups if group.name not in called]:
+        head.vertex_groups.remove(group)
+    _rename(head.vertex_groups, called)
     mesh.attributes["position"].data.foreach_set("vector", _moved(neutral, frame).ravel())
     if poses:
         head.shape_key_add(name="Basis", from_mix=False)
@@ -244,7 +254,15 @@ def _moved(points: NDArray[np.float32], frame: Matrix) -> NDArray[np.float32]:
     return np.ascontiguousarray(points @ matrix[:3, :3].T + matrix[:3, 3], np.float32)
 
 
-def _armature(scene: Any, given: Any, frame: Matrix, wanted: Wanted) -> Any:
+def _rename(named: Iterable[Any], called: Mapping[str, str]) -> None:
+    """By no name that another one still has: Blender would put a number behind it."""
+    for one, name in [(one, called[one.name]) for one in named]:
+        one.name = f"idto3d {name}"
+    for one in named:
+        one.name = one.name.removeprefix("idto3d ")
+
+
+def _armature(scene: Any, given: Any, frame: Matrix, wanted: Wanted, called: Mapping[str, str]) -> Any:
     """A copy in rest, or with its animation."""
     made = given.copy()
     made.data = given.data.copy()
@@ -262,14 +280,9 @@ def _armature(scene: Any, given: Any, frame: Matrix, wanted: Wanted) -> Any:
         bone.matrix_basis = Matrix()
         for constraint in list(bone.constraints):
             bone.constraints.remove(constraint)
-    jaw = made.data.bones.get("jaw")
-    if jaw is not None and rig.head_of(given) is not None:
-        jaw.use_deform = True  # see rig.weigh_jaw
     if wanted.frames is not None:
         # Before the bones are renamed: the action's paths follow.
-        motion.hand_on(given, made, (frame @ given.matrix_world).median_scale)
-    # Unreal and USD know no dots in names.
-    for one in made.data.bones:
-        one.name = ascii_name(one.name)
+        motion.hand_on(given, made, wanted.frames, (frame @ given.matrix_world).median_scale)
+    _rename(made.data.bones, called)
     made.data.transform(frame @ given.matrix_world)
     return made

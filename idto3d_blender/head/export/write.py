@@ -3,6 +3,7 @@
 
 import importlib
 import json
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,10 @@ def _fbx(file: Path, preset: Preset, textures: Textures, moving: bool) -> None:
         use_armature_deform_only=True,
         add_leaf_bones=False,
     )
+    # It says where pictures lie on this disk, too: in a folder that will be gone, and that is nobody's business.
+    folder = os.path.normpath(os.path.abspath(file.parent)).encode("utf-8")
+    here = b"." + b"/" * (len(folder) - 1)  # as long: the format counts bytes
+    file.write_bytes(file.read_bytes().replace(folder, here))
 
 
 def _usd(file: Path) -> None:

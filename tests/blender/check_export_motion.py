@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: animations that move little or nothing, odd frame rates, and bones and heads whose
+names are not Latin. ``python check_export_motion.py WORK`` as check_import.py."""
+
+import json
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+import idto3d_blender
+from idto3d_blender.head import export, hand_over
+from tests.blender import blender_session
+from tests.blender import synthetic_bundle as synthetic
+from tests.blender.exported import FILES, WORK, new_head, read
+
+ANIMATED = ("UNREAL", "UNITY", "THREE", "GODOT")
+STILL, STRIPS = "the file has no animation", "Strips stay behind"
+
+
+def keyed_smile(head: Any, *keys: tuple[int, float]) -> Any:
+    """The curve of a smile that has these values at these frames, and no other animation."""
+    head.data.shape_keys.animation_data_clear()
+    smile = head.data.shape_keys.key_blocks["smile"]
+    for frame, value in keys:
+        smile.value = value
+        smile.keyframe_insert("value", frame=frame)
+    (curve,) = hand_over.curves_of(head.data.shape_keys.animation_data)
+    return curve
+
+
+def notes(head: Any, preset: str = "THREE") -> str:
+    return " ".join(export.notes(head, export.Choice(export.BY_NAME[preset], animation=True)))
+
+
+def exported(preset: str, folder: str) -> Path:
+    assert bpy.ops.idto3d.export(directory=str(WORK / folder), preset=preset) == {"FINISHED"}, (preset, folder)
+    return WORK / folder / FILES[preset]
+
+
+def seconds(file: Path) -> float:
+    """How long the one animation of a .glb is."""
+    data = file.read_bytes()
+    content = json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]])
+    (animation,) = content["animations"]
+    return max(content["accessors"][one["input"]]["max"][0] for one in animation["samplers"])
+
+
+def check_frame_rates() -> None:
+    """A take is as long in the file as in the scene, also where a second has no whole number of frames."""
+    head, render = new_head(), bpy.context.scene.render
+    keyed_smile(head, (1, 0.0), (61, 1.0))
+    bpy.context.scene.frame_end = 61
+    for rate, base in ((30, 1.001), (2997, 100.0), (24, 1.0)):
+        render.fps, render.fps_base = rate, base
+        wanted = 60 * base / rate
+        length = seconds(exported("THREE", f"rate {rate}"))
+        assert abs(length - wanted) < 1e-4, f"{rate} / {base}: {length} instead of {wanted} s"
+    assert (render.fps, render.fps_base) == (24, 1.0)
+
+
+def check_still() -> None:
+    """What stands still within the frames is no animation, and none that is missed in the file."""
+    head = new_head()
+    bpy.context.scene.frame_end = 20
+    keyed_smile(head, (1, 0.0), (11, 1.0))
+    assert STILL not in notes(head)
+    _, found = read("THREE", exported("THREE", "moving"))
+    assert found.moving == {"keys"}
+    head = new_head()
+    bpy.context.scene.frame_end = 20
+    for name, *keys in (("one frame", (1, 0.5)), ("later", (101, 0.0), (111, 1.0)), ("muted", (1, 0.0), (11, 1.0))):
+        keyed_smile(head, *keys).mute = name == "muted"
+        assert STILL in notes(head), name
+        for preset in ANIMATED:
+            exported(preset, name)
+    keyed_smile(head, (1, 0.0), (11, 1.0))
+    assert bpy.ops.idto3d.export(directory=str(WORK / "other keys"), preset="UNREAL", moods=False) == {"FINISHED"}
+    if bpy.app.version >= (4, 4):
+        head.data.shape_keys.animation_data.action_slot = None
+        assert STILL in notes(head)
+        for preset in ANIMATED:
+            exported(preset, "no slot")
+
+
+def check_strip() -> None:
+    """A strip plays its whole action or is not exported."""
+    head = new_head()
+    keyed_smile(head, (1, 0.0), (61, 1.0))
+    data = head.data.shape_keys.animation_data
+    strip = data.nla_tracks.new().strips.new("take", 1, data.action)
+    if bpy.app.version >= (4, 4):
+        strip.action_slot = data.action_slot
+    data.action = None
+    assert STRIPS not in notes(head)
+    for change, back in (
+        ({"action_frame_start": 21.0}, {"action_frame_start": 1.0}),
+        ({"blend_in": 10.0}, {"blend_in": 0.0}),
+        ({"use_animated_influence": True}, {"use_animated_influence": False}),
+        ({"blend_type": "ADD"}, {"blend_type": "REPLACE"}),
+    ):
+        for values, said in ((change, True), (back, False)):
+            for name, value in values.items():
+                setattr(strip, name, value)
+            assert (STRIPS in notes(head)) == said, values
+
+
+def check_bones() -> None:
+    """Each bone moves in the file what it moves here, whatever script its name is in; and so does the jaw of a head
+    that no longer hangs on its rig."""
+    head = new_head()
+    rig = bpy.data.objects.new("rig", bpy.data.armatures.new("rig"))
+    bpy.context.scene.collection.objects.link(rig)
+    bpy.context.view_layer.update()
+    rig.matrix_world = head.matrix_world
+    bpy.context.view_layer.objects.active = rig
+    bpy.ops.object.mode_set(mode="EDIT")
+    sides = {"目.L": 0.03, "耳.L": -0.03, "L": 0.0}
+    for name, x in sides.items():
+        bone = rig.data.edit_bones.new(name)
+        bone.head, bone.tail = (x, 0, 0), (x, 0, 0.05)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    across = np.array([vertex.co.x for vertex in head.data.vertices])
+    head.vertex_groups.new(name="nobody's")
+    for name in ("L", "耳.L", "目.L"):
+        own = across * sides[name] > 0 if sides[name] else across == 0
+        head.vertex_groups.new(name=name).add(np.flatnonzero(own).tolist(), 1.0, "REPLACE")
+    head.modifiers.new("Armature", "ARMATURE").object = rig
+    bpy.context.view_layer.objects.active = head
+    for preset, file in [(preset, exported(preset, "bones")) for preset in ("THREE", "UNREAL", "USD")]:
+        objects, found = read(preset, file)
+        mesh = next(obj for obj in objects if obj.type == "MESH" and obj.data.shape_keys is not None)
+        bones = next(obj for obj in objects if obj.type == "ARMATURE")
+        assert len(found.bones) == 3 and "L" in found.bones and all(map(str.isascii, found.bones)), found.bones
+        seen = 0
+        for bone in bones.data.bones:
+            place = (bones.matrix_world @ bone.head_local).x
+            group = mesh.vertex_groups.get(bone.name)
+            own = [v for v in mesh.data.vertices if group and any(g.group == group.index for g in v.groups)]
+            assert all((mesh.matrix_world @ v.co).x * place > -1e-6 for v in own), (preset, bone.name)
+            seen += len(own)
+        assert seen >= np.count_nonzero(across), f"{preset}: {seen} vertices have weights"
+
+
+def check_names() -> None:
+    """Two people's heads are two folders; a name as long as names may be fails nowhere; no file says where it lay."""
+    head = new_head()
+    for name in ("小明 1", "小红 1", "Anna " * 12):
+        head.name = name
+        assert bpy.ops.idto3d.rename_head(name=name) == {"FINISHED"} and head.name == name.strip()
+        for preset in ("UNITY", "USD"):
+            assert bpy.ops.idto3d.export(directory=str(WORK / "names"), preset=preset) == {"FINISHED"}, name
+    folders = sorted(path.name for path in (WORK / "names").iterdir())
+    assert len(folders) == 6 and all(map(str.isascii, folders)), folders
+    files = [*(WORK / "names").rglob("*.fbx"), exported_inside()]
+    assert len(files) == 4 and not any(str(WORK).encode() in file.read_bytes() for file in files)
+
+
+def exported_inside() -> Path:
+    folder = WORK / "inside"
+    assert bpy.ops.idto3d.export(directory=str(folder), preset="UNITY", textures="INSIDE") == {"FINISHED"}
+    (file,) = folder.rglob("*.fbx")
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.import_scene.fbx(filepath=str(file))
+    images = [image for image in bpy.data.images if image.size[0] == synthetic.SIZE]
+    assert images and all(image.packed_file is not None for image in images), "pictures are not inside"
+    return file
+
+
+def check_recoloured() -> None:
+    """What somebody's nodes do to a picture does not go along, and is said."""
+    head = new_head()
+    material = head.data.materials[0]
+    tree = material.node_tree
+    assert "What nodes do" not in notes(head)
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    socket = shader.inputs["Base Color"]
+    turn = tree.nodes.new("ShaderNodeHueSaturation")
+    tree.links.new(socket.links[0].from_socket, turn.inputs["Color"])
+    tree.links.new(turn.outputs["Color"], socket)
+    assert f"What nodes do to the pictures of {material.name} stays in Blender" in notes(head)
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    idto3d_blender.register()
+    check_frame_rates()
+    check_still()
+    check_strip()
+    check_bones()
+    check_names()
+    check_recoloured()
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
