@@ -37,6 +37,7 @@ from environments import (
 )
 from idto3d_shared.errors import UserError
 
+NAMED = 3  # packages that are said to be missing
 SPARE_BYTES = 200_000_000
 CACHE = "cache"  # pip's, in the folder of what is downloaded
 CHOOSE_PYTHON = "Name a Python 3.11 to 3.14 in the extension's preferences."
@@ -185,8 +186,12 @@ def raise_missing(wheels: Path, missing: Sequence[str], environment: Environment
     # requirements-cuda.txt where a GPU was found: filling the folder from the other one would end here again.
     files = " ".join(f"-r {path.name}" for path in environment.requirements)
     index = f" --extra-index-url {environment.torch_index}" if environment.torch_index else ""
-    fix = f"Fill the folder on a machine with network: python3 -m pip download {files}{index} -d FOLDER"
-    raise InstallError("E_WHEELS_MISSING", f"The offline folder {wheels} lacks {', '.join(missing)}.", fix)
+    where = f"in {environment.requirements[0].parent.name} of the unpacked zip"
+    fix = f"Fill the folder on a machine with network, {where}: python3 -m pip download {files}{index} -d FOLDER"
+    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    raise InstallError(
+        "E_WHEELS_MISSING", f"The offline folder {wheels} lacks {', '.join(missing[:NAMED])}{more}.", fix
+    )
 
 
 def check_online(wheels: Path | None, online: bool) -> None:

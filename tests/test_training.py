@@ -120,6 +120,15 @@ def test_the_head_counts_twice_in_the_loss() -> None:
     assert float(weighted(schedule, eps, noise, t, covered)) == pytest.approx(2 / 5, rel=1e-3)
 
 
+def test_little_noise_counts_little_in_the_loss() -> None:
+    """min-SNR: at t = 0 the signal is so strong that the loss counts 5 / SNR."""
+    schedule = make_schedule()
+    noise = torch.zeros(1, 4, 2, 2)
+    signal = float(schedule.alphas_cumprod[0])
+    found = weighted(schedule, noise + 1.0, noise, torch.tensor([0]), torch.zeros(1, 2, 2))
+    assert float(found) == pytest.approx(5 * (1 - signal) / signal, rel=1e-3) and float(found) < 0.01
+
+
 def test_every_caption_is_in_the_vocabulary_and_fits_the_prompt() -> None:
     words, rng = split_words(" ".join(vocabulary())), np.random.default_rng(0)
     longest = 0
@@ -160,7 +169,7 @@ def test_captions_are_drawn_row_by_row() -> None:
     tokens = torch.arange(2 * 3 * 1).view(2, 3, 1)
     zero = torch.zeros(2, 1, 1, 1)
     data = PriorData({"normal": zero, "albedo": zero}, {"normal": tokens, "albedo": tokens}, tokens[0, :1],
-                     torch.zeros(2, 1, 1), np.zeros(2, int), np.zeros(2, int))  # fmt: skip
+                     torch.zeros(2, 1, 1), np.zeros(2, int), np.zeros(2, int), np.arange(2))  # fmt: skip
     rng = np.random.default_rng(0)
     found = {int(v) for _ in range(40) for v in data.some_tokens("albedo", np.array([1]), rng)}
     assert found == {3, 4, 5}

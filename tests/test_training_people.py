@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from idto3d.arrays import Array
+from idto3d.errors import UserError
 from idto3d.headmodel import HeadModel
 from idto3d.render.cameras import make_camera
+from idto3d.training import landmark_places
 from idto3d.training.accessories import make_glasses, paint_clothes
 from idto3d.training.captions import changed
 from idto3d.training.kit import average_identity, cut_cards, kit_skin
+from idto3d.training.photographs import Photograph, Setting
 from idto3d.training.pictures import Drawing, draw
 from idto3d.training.population import EVAL_SEED, TRAIN_SEED, Person, Population
 from idto3d.training.registration import register, similarity
@@ -230,3 +233,20 @@ def test_clothes_cover_the_shoulders_alone() -> None:
     np.testing.assert_allclose(painted["skin"][:2], 0.5)
     assert np.abs(painted["skin"][2:] - 0.5).max() > 0.02
     np.testing.assert_array_equal(painted["eyes"], 1.0)
+
+
+def test_how_a_face_is_seen_tells_nothing_of_whose_it_is(people: Population, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: list[Setting] = []
+
+    def taken(population: Population, person: Person, setting: Setting) -> Photograph:
+        settings.append(setting)
+        raise UserError("E_NO_FACE", "none", "")
+
+    monkeypatch.setattr(landmark_places, "take_photograph", taken)
+    seeds = range(1_600_000, 1_600_060)
+    whose = np.array([people.person(seed).identity for seed in seeds])
+    for seed in seeds:
+        with pytest.raises(UserError):
+            landmark_places.sight(people, None, seed)  # type: ignore[arg-type]
+    seen = np.array([(one.azimuth, one.elevation, one.exposure) for one in settings])
+    assert np.abs(np.corrcoef(whose.T, seen.T)[: whose.shape[1], whose.shape[1] :]).max() < 0.5

@@ -46,10 +46,21 @@ def test_what_turned_away_is_black_and_tone_is_off() -> None:
 def test_nobody_sees_the_picture_that_they_are_to_draw() -> None:
     person = np.array([0, 0, 0, 1, 1, 2])
     empty = torch.zeros(0)
-    data = PriorData({}, {}, empty, empty, person, person)
+    data = PriorData({}, {}, empty, empty, person, person, np.arange(6))
     references = References(torch.arange(4.0).view(4, 1, 1, 1), np.array([0, 1, 4, 5]))
     for seed in range(8):
         latents, there = references.draw(data, np.arange(6), np.random.default_rng(seed))
         assert there.tolist() == [1, 1, 1, 1, 0, 0]
         chosen = latents.view(-1).tolist()
         assert chosen[0] == 1 and chosen[1] == 0 and chosen[2] in (0, 1) and chosen[3] == 2
+
+
+def test_nor_the_picture_that_it_is_the_mirror_image_of() -> None:
+    """Two people of two views each, then the mirror images of these."""
+    person, view = np.tile([0, 0, 1, 1], 2), np.tile(np.arange(4), 2)
+    empty = torch.zeros(0)
+    data = PriorData({}, {}, empty, empty, person, person, view)
+    references = References(torch.arange(4.0).view(4, 1, 1, 1), np.arange(4))
+    for seed in range(8):
+        latents, _ = references.draw(data, np.arange(8), np.random.default_rng(seed))
+        assert latents.view(-1).tolist() == [1, 0, 3, 2] * 2

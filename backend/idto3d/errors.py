@@ -7,7 +7,7 @@ import sys
 
 from idto3d_shared.errors import UserError
 
-__all__ = ["FULL", "Cancelled", "UserError", "as_user_error"]
+__all__ = ["FULL", "PACK_AGAIN", "Cancelled", "UserError", "as_user_error"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of an OSError that mean a full disk, or a quota that is used up."""
@@ -15,6 +15,8 @@ _FULL_IN_RUST = FULL if sys.platform != "win32" else (*FULL, 39, 112)
 """Numbers that safetensors names in words, as "(os error 28)"; those of Windows mean something else elsewhere."""
 _NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 """What torch on a CPU, CUDA, cuBLAS and cuDNN say where they find no memory and the error's class does not tell."""
+
+PACK_AGAIN = "Download the pack again; the starter pack comes with the extension: install that again."
 
 
 class Cancelled(BaseException):

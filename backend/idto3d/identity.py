@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from idto3d.errors import UserError
+from idto3d.errors import PACK_AGAIN, UserError
 from idto3d.photos.load import Notice
 
 DIMENSIONS = 512
@@ -26,15 +26,13 @@ def load_recogniser(file: Path) -> Any:
     numbers).
     """
     if not file.is_file():
-        raise UserError("E_PACK_MISSING", f"There is no recogniser at {file}.", "Install the pack, or choose another.")
+        raise UserError("E_PACK_MISSING", f"There is no recogniser at {file}.", PACK_AGAIN)
     from insightface.model_zoo import get_model  # brings onnx, onnxruntime and OpenCV: only when needed
 
     try:
         model = get_model(str(file), providers=["CPUExecutionProvider"])
     except Exception as error:  # insightface and onnxruntime raise without a common base
-        raise UserError(
-            "E_PACK_FORMAT", f"{file.name} cannot be loaded: {error}.", "Install the pack again."
-        ) from error
+        raise UserError("E_PACK_FORMAT", f"{file.name} cannot be loaded: {error}.", PACK_AGAIN) from error
     known = getattr(model, "taskname", None) == "recognition"
     if not known or not (isinstance(model.output_shape[-1], str) or model.output_shape[-1] in (DIMENSIONS, None)):
         raise UserError(

@@ -172,7 +172,7 @@ class IDTO3D_OT_reset_expressions(HeadOperator, bpy.types.Operator):
 
 
 class IDTO3D_OT_test_animation(HeadOperator, bpy.types.Operator):
-    """Key a loop through all expressions, one after the other"""
+    """Key a loop through the whole expressions and your own keys, one after the other"""
 
     bl_idname = "idto3d.test_animation"
     bl_label = "Test Animation"

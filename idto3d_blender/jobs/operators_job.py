@@ -213,7 +213,7 @@ class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):
 
 
 class IDTO3D_OT_forget_job(bpy.types.Operator):
-    """Take this unfinished head out of the list, with its preview in the scene"""
+    """Delete what is done of this unfinished head, with its preview in the scene: it cannot be resumed any more"""
 
     bl_idname = "idto3d.forget_job"
     bl_label = "Forget"

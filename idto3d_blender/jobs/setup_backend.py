@@ -194,10 +194,10 @@ def status(folder: Path) -> Status:
         return Status("missing", "The backend is not set up yet.")
     made = _made(environment)
     if made is None:
-        return Status("incomplete", "The set-up is damaged. Repair it.")
+        return Status("incomplete", "The set-up is damaged. Set up again.")
     device = made.device
     if not _runs(environment):
-        return Status("incomplete", "The Python that the backend was set up with is gone. Repair the set-up.", device)
+        return Status("incomplete", "The Python that the backend was set up with is gone. Set up again.", device)
     if not _up_to_date(made.files):
         return Status("outdated", "The extension was updated and needs other packages. Update the set-up.", device)
     return Status("ready", f"The backend is ready ({'GPU' if device == 'cuda' else 'CPU'}).", device)

@@ -76,7 +76,7 @@ def read(obj: Any, chosen: str = "") -> tuple[Path, FitFile]:
     try:
         fit = read_fit(folder / FIT)
     except OSError as error:
-        what = f"{folder.name} has no {FIT}: an earlier version made it."
+        what = f"{folder.name} has no {FIT}: it was deleted, or an earlier version made the head."
         raise BundleError("E_BUNDLE_MISSING", what, "Generate the head again from its photos.") from error
     return folder, fit
 

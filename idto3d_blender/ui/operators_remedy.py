@@ -85,6 +85,7 @@ class IDTO3D_OT_choose_output(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         settings().output = self.directory
+        self.report({"INFO"}, "The next head goes there. Generate again")
         return {"FINISHED"}
 
 
@@ -98,7 +99,7 @@ class IDTO3D_OT_use_starter_pack(ExplainedPoll, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         if settings().pack == "STARTER":
-            yield "It is used already: repair the set-up"
+            yield "It is used already: install the extension again"
 
     def execute(self, context: Any) -> set[str]:
         settings().pack = "STARTER"

@@ -73,7 +73,8 @@ def _draw_plan(layout: Any, context: Any) -> None:
             panel_parts.text(box, context, line)
         # That the network is off is said below, with the button that helps.
         if plan.problem is not None and plan.problem.code != "E_NETWORK":
-            panel_parts.text(box, context, plan.problem.said, "ERROR")
+            panel_parts.text(box, context, plan.problem.message, "ERROR")
+            panel_parts.text(box, context, plan.problem.fix)
             panel_parts.remedy_buttons(box, plan.problem)
             # The plan is asked for once: without this, Install would stay grey after the user has mended it.
             box.operator("idto3d.check_backend", icon="FILE_REFRESH")
@@ -86,7 +87,7 @@ def _draw_plan(layout: Any, context: Any) -> None:
         panel_parts.text(box, context, "Or name a folder of offline packages in the add-on's preferences.")
     row = layout.row()
     row.scale_y = 1.4
-    title = {"missing": "Install...", "incomplete": "Go On Installing...", "outdated": "Update..."}
+    title = {"missing": "Install...", "incomplete": "Set Up Again...", "outdated": "Update..."}
     row.operator("idto3d.install", text=title.get(state.status.state, "Repair..."), icon="IMPORT")
     if state.status.state != "missing":
         layout.operator("idto3d.remove_backend", text="Remove...", icon="TRASH")

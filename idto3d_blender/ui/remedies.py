@@ -44,7 +44,7 @@ _BY_KIND: dict[str, tuple[Remedy, ...]] = {
     "E_PHOTO": (OTHER_PHOTOS,),
     "E_FACE": (OTHER_PHOTOS,),
     "E_FIT": (OTHER_PHOTOS,),
-    "E_PACK": (STARTER, REPAIR),
+    "E_PACK": (STARTER,),
 }
 
 

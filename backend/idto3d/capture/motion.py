@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from idto3d_shared.live_link import SHAPES
 
 from ..arrays import Array
-from ..errors import UserError
+from ..errors import PACK_AGAIN, UserError
 from ..photos.nets import LANDMARKS
 from .gaze import neutral_irises
 from .person import Person
@@ -25,8 +25,7 @@ from .solve import Lens, Pose
 
 FILE = "motion.safetensors"
 FEATURES = 2 * LANDMARKS + len(SHAPES) + 2
-_FIX = "Install the pack again."
-_ELSE = "Install the pack again, or let the video tell who it is: the starter pack reads it then."
+_ELSE = "Download the pack again, or let the video tell who it is: the starter pack reads it then."
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +48,9 @@ def load_motion(path: Path) -> Motion:
         stored = load_file(path)
         weights, bias = (stored[name].astype(np.float64) for name in ("weights", "bias"))
     except (OSError, SafetensorError, KeyError) as error:
-        raise UserError("E_PACK_FORMAT", f"{path.name} does not say how faces move ({error}).", _FIX) from error
+        raise UserError("E_PACK_FORMAT", f"{path.name} does not say how faces move ({error}).", PACK_AGAIN) from error
     if weights.shape != (FEATURES, len(SHAPES)) or bias.shape != (len(SHAPES),):
-        raise UserError("E_PACK_FORMAT", f"{path.name} has weights of {weights.shape}.", _FIX)
+        raise UserError("E_PACK_FORMAT", f"{path.name} has weights of {weights.shape}.", PACK_AGAIN)
     return Motion(weights, bias)
 
 

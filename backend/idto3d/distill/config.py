@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ..errors import UserError
+from ..errors import PACK_AGAIN, UserError
 from ..prior.prompts import VIEWS, fill_prompt
 
 MOST = 1e9  # of any number of a stage
@@ -156,9 +156,7 @@ class DistillationConfig:
 
 
 def _refuse(what: str) -> UserError:
-    return UserError(
-        "E_PACK_FORMAT", f"The pack's distillation block cannot be used: {what}.", "Install the pack again."
-    )
+    return UserError("E_PACK_FORMAT", f"The pack's distillation block cannot be used: {what}.", PACK_AGAIN)
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

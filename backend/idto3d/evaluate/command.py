@@ -93,7 +93,7 @@ def _synthetic(given: argparse.Namespace) -> dict[str, Any]:
 
     if given.prompts:
         changes, sheet = evaluate_prompts(tools, study, tell)
-        if given.pictures:
+        if given.pictures and sheet.size:
             given.pictures.mkdir(parents=True, exist_ok=True)
             Image.fromarray(sheet).save(given.pictures / "prompts.png")
         print(print_changes(changes))

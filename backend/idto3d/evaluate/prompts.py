@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..arrays import Array
 from ..bundle import to_uint8
 from ..clock import Clock
+from ..errors import UserError
 from ..finish import Head
 from ..finish.picture import portrait, render_head
 from ..pipeline import Sketch, distil
@@ -50,7 +51,11 @@ def evaluate_prompts(
         seed = EVAL_SEED + study.seed + n
         person = tools.population.dressed(tools.population.person(seed))
         photograph = take_photograph(tools.population, person, random_setting(np.random.default_rng([seed, 1])))
-        sketch, _ = make(tools, study.config, [photograph])
+        try:
+            sketch, _ = make(tools, study.config, [photograph])
+        except UserError as error:
+            tell(f"{seed}: refused, {error.code}")
+            continue
         plain = _head(tools, study, sketch, "")
         base = albedo(plain, plain)
         column = [lit(plain, plain)]
@@ -61,7 +66,7 @@ def evaluate_prompts(
             column.append(lit(head, plain))
             tell(f"{seed}, {words}: {changes[words][-1]:.1f}")
         columns.append(np.concatenate(column, 0))
-    return changes, np.concatenate(columns, 1)
+    return changes, np.concatenate(columns, 1) if columns else np.zeros((0, 0, 3), np.uint8)
 
 
 def _head(tools: Instruments, study: Study, sketch: Sketch, words: str) -> Head:
@@ -95,5 +100,6 @@ def print_changes(changes: dict[str, list[float]]) -> str:
     lines = []
     for words, values in changes.items():
         visible = sum(v >= VISIBLE for v in values)
-        lines.append(f"{words:20s} dE {np.mean(values):5.1f}, visible on {visible} of {len(values)}")
+        mean = np.mean(values) if values else np.nan
+        lines.append(f"{words:20s} dE {mean:5.1f}, visible on {visible} of {len(values)}")
     return "\n".join(lines)

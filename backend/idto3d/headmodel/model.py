@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..arrays import Array
-from ..errors import UserError
+from ..errors import PACK_AGAIN, UserError
 from ..mesh.surface import split_quads
 
 LANDMARKS = 478
@@ -61,7 +61,6 @@ _OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *sum(_GR
 _HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter", "feature_weights", "shading_ways",
            "complexion_mean", "complexion_slope")  # fmt: skip
 _INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror", "shading_points")
-_FIX = "Install the pack again."
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ def _load(path: Path, _state: tuple[int, int]) -> HeadModel:
             for m in json.loads(metadata["materials"])
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError("E_PACK_FORMAT", f"{path.name} is not a head model ({error}).", _FIX) from error
+        raise UserError("E_PACK_FORMAT", f"{path.name} is not a head model ({error}).", PACK_AGAIN) from error
     for name, array in arrays.items():
         arrays[name] = array.astype(_kind(name, np.int64, np.float32))
     _check(path.name, arrays, names)
@@ -257,7 +256,7 @@ def _kind(name: str, whole: Any, real: Any) -> Any:
 
 def _check(file: str, arrays: dict[str, Array], names: tuple[Any, Any]) -> None:
     def refuse(what: str) -> UserError:
-        return UserError("E_PACK_FORMAT", f"{file} is not a head model: {what}.", _FIX)
+        return UserError("E_PACK_FORMAT", f"{file} is not a head model: {what}.", PACK_AGAIN)
 
     sizes: dict[str, int] = {}
     for name, shape in _SHAPES.items():

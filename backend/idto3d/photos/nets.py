@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from idto3d.errors import UserError
+from idto3d.errors import PACK_AGAIN, UserError
 
 DETECTOR_SIZE = 192
 LANDMARK_SIZE = 256
@@ -105,9 +105,7 @@ def load_face_nets(folder: Path) -> FaceNets:
 
 def _load(file: Path, signature: Signature) -> Any:
     if not file.is_file():
-        raise UserError(
-            "E_PACK_MISSING", f"The pack has no photos/{file.name}.", "Install the pack again or choose another."
-        )
+        raise UserError("E_PACK_MISSING", f"The pack has no photos/{file.name}.", PACK_AGAIN)
     import onnxruntime  # slow to import and only needed here
 
     options = onnxruntime.SessionOptions()
@@ -117,9 +115,7 @@ def _load(file: Path, signature: Signature) -> Any:
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no documented base
-        raise UserError(
-            "E_PACK_FORMAT", f"photos/{file.name} is not a readable ONNX net.", "Install the pack again."
-        ) from error
+        raise UserError("E_PACK_FORMAT", f"photos/{file.name} is not a readable ONNX net.", PACK_AGAIN) from error
     for wanted, there in ((signature.inputs, session.get_inputs()), (signature.outputs, session.get_outputs())):
         shapes = {value.name: value.shape for value in there}
         if shapes.keys() != wanted.keys() or not all(_fits(shapes[name], shape) for name, shape in wanted.items()):

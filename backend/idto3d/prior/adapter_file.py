@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import PACK_AGAIN, UserError
 
 METADATA_KEY = "adapter_config"
 
@@ -35,9 +35,7 @@ def read_adapter(path: Path, kind: type[Config]) -> tuple[Config, dict[str, Tens
             config = kind(**json.loads(file.metadata()[METADATA_KEY]))
             state = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            "E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", "Install the pack again."
-        ) from error
+        raise UserError("E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", PACK_AGAIN) from error
     return config, state
 
 

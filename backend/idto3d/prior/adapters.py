@@ -19,7 +19,7 @@ from diffusers.models.attention_processor import Attention
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import PACK_AGAIN, UserError
 from .adapter_file import copy_weights, read_adapter, write_adapter
 from .reference import Reference, low_rank
 
@@ -279,6 +279,6 @@ def attach_saved(unet: UNet2DConditionModel, path: Path) -> UNet2DConditionModel
         attach(unet, config)
     except (ValueError, TypeError, RuntimeError) as error:
         what = f"The sizes of the adapters in {path.name} make no sense ({error})."
-        raise UserError("E_PACK_FORMAT", what, "Install the pack again.") from error
+        raise UserError("E_PACK_FORMAT", what, PACK_AGAIN) from error
     load_domain_state(unet, state)
     return unet

@@ -12,7 +12,7 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel
 
-from ..errors import UserError
+from ..errors import PACK_AGAIN, UserError
 from .adapters import ID_DIM, Condition, adapter_config, attach_saved, denoise, load_domain_state, read_domain
 from .pack import Pack, reference_file
 from .reference import Reference, attach_saved_reference, observe, reference_of
@@ -237,7 +237,7 @@ def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIP
         tokenizer = AutoTokenizer.from_pretrained(pack.path / "text", local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError, KeyError, ArithmeticError) as error:
         raise UserError(
-            "E_PACK_FORMAT", f"A network of the pack {pack.name} cannot be read ({error}).", "Install the pack again."
+            "E_PACK_FORMAT", f"A network of the pack {pack.name} cannot be read ({error}).", PACK_AGAIN
         ) from error
     # A tokenizer need not name a length, and then has one without end.
     tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)

@@ -18,7 +18,7 @@ from idto3d_shared.fit_file import is_utf8
 from idto3d_shared.live_link import SHAPES as ARKIT
 
 from ..arrays import Array
-from ..errors import UserError
+from ..errors import PACK_AGAIN, UserError
 from ..expressions import Expression
 from ..headmodel import HeadModel
 
@@ -41,7 +41,6 @@ REQUIRED = (
     VECTORS,
 )
 
-_FIX = "Install the pack again."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")  # a bundle makes file names and shape keys of it
 # Shape keys that a head has besides: Blender's rest shape, ARKit's; by their beginnings visemes and those of a rig.
 _RESERVED = frozenset(("basis", *map(str.lower, ARKIT)))
@@ -79,7 +78,7 @@ class Pack:
     def file(self, name: str) -> Path:
         """The path of one of the pack's files. Raises UserError E_PACK_MISSING if it is not there."""
         if name not in self.files or not (self.path / name).is_file():
-            raise UserError("E_PACK_MISSING", f"The pack {self.name} has no file {name}.", _FIX)
+            raise UserError("E_PACK_MISSING", f"The pack {self.name} has no file {name}.", PACK_AGAIN)
         return self.path / name
 
 
@@ -107,13 +106,15 @@ def read_pack(path: Path | str, verify: bool = True) -> Pack:
     for name, digest in pack.files.items():
         file = root / name
         if not file.is_file():
-            raise UserError("E_PACK_MISSING", f"The pack {pack.name} lacks its file {name}.", _FIX)
+            raise UserError("E_PACK_MISSING", f"The pack {pack.name} lacks its file {name}.", PACK_AGAIN)
         if verify and sha256(file) != digest:
-            raise UserError("E_PACK_HASH", f"The file {name} of the pack {pack.name} is damaged or altered.", _FIX)
+            raise UserError(
+                "E_PACK_HASH", f"The file {name} of the pack {pack.name} is damaged or altered.", PACK_AGAIN
+            )
     for name in _files(root):
         if name not in pack.files:
             raise UserError(
-                "E_PACK_HASH", f"The pack {pack.name} does not list its file {name}.", f"Remove {name}. {_FIX}"
+                "E_PACK_HASH", f"The pack {pack.name} does not list its file {name}.", f"Remove {name}. {PACK_AGAIN}"
             )
     _check_nets(pack)
     return pack
@@ -181,11 +182,11 @@ def read_expressions(pack: Pack) -> dict[str, Array]:
     try:
         vectors = load_file(pack.file(VECTORS))
     except (SafetensorError, TypeError) as error:  # the latter: bfloat16, which NumPy does not know
-        raise UserError("E_PACK_FORMAT", f"{VECTORS} cannot be read ({error}).", _FIX) from error
+        raise UserError("E_PACK_FORMAT", f"{VECTORS} cannot be read ({error}).", PACK_AGAIN) from error
     shapes = {v.shape for v in vectors.values()}
     fits = vectors.keys() == pack.expressions.keys() and len(shapes) == 1 and len(next(iter(shapes))) == 1
     if not fits or not all(np.isfinite(v).all() for v in vectors.values()):
-        raise UserError("E_PACK_FORMAT", f"{VECTORS} does not fit the pack's list of expressions.", _FIX)
+        raise UserError("E_PACK_FORMAT", f"{VECTORS} does not fit the pack's list of expressions.", PACK_AGAIN)
     return {name: vectors[name].astype(np.float32) for name in pack.expressions}
 
 
@@ -219,9 +220,11 @@ def _check_nets(pack: Pack) -> None:
         try:
             value = json.loads(pack.file(file).read_text(encoding="utf-8")).get(key)
         except (ValueError, AttributeError) as error:
-            raise UserError("E_PACK_FORMAT", f"{file} is not a network's configuration ({error}).", _FIX) from error
+            raise UserError(
+                "E_PACK_FORMAT", f"{file} is not a network's configuration ({error}).", PACK_AGAIN
+            ) from error
         if not isinstance(value, int):
-            raise UserError("E_PACK_FORMAT", f"{file} has no {key}.", _FIX)
+            raise UserError("E_PACK_FORMAT", f"{file} has no {key}.", PACK_AGAIN)
         return value
 
     width, channels = size("unet/config.json", "cross_attention_dim"), size("vae/config.json", "latent_channels")
@@ -232,7 +235,9 @@ def _check_nets(pack: Pack) -> None:
     ]
     normal, albedo = (_sizes(pack.file(f"{domain}.safetensors"), "exp_dim") for domain in ("normal", "albedo"))
     if normal != albedo:  # one base U-Net serves both
-        raise UserError("E_PACK_FORMAT", "The pack's nets do not fit: its two domains' adapters differ in size.", _FIX)
+        raise UserError(
+            "E_PACK_FORMAT", "The pack's nets do not fit: its two domains' adapters differ in size.", PACK_AGAIN
+        )
     for name in filter(pack.files.__contains__, map(reference_file, ("normal", "albedo"))):
         _sizes(pack.file(name), "rank")
     length = len(next(iter(read_expressions(pack).values())))
@@ -241,12 +246,14 @@ def _check_nets(pack: Pack) -> None:
     try:
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
     except (KeyError, TypeError) as error:
-        raise UserError("E_PACK_FORMAT", f"vae/config.json has no block_out_channels ({error}).", _FIX) from error
+        raise UserError("E_PACK_FORMAT", f"vae/config.json has no block_out_channels ({error}).", PACK_AGAIN) from error
     if pack.image_size % factor:
-        raise UserError("E_PACK_FORMAT", f"The pack's image_size is no multiple of its autoencoder's {factor}.", _FIX)
+        raise UserError(
+            "E_PACK_FORMAT", f"The pack's image_size is no multiple of its autoencoder's {factor}.", PACK_AGAIN
+        )
     for names, one, other in pairs:
         if one != other:
-            raise UserError("E_PACK_FORMAT", f"The pack's nets do not fit: {names} have {one} and {other}.", _FIX)
+            raise UserError("E_PACK_FORMAT", f"The pack's nets do not fit: {names} have {one} and {other}.", PACK_AGAIN)
 
 
 def _sizes(path: Path, key: str) -> dict[str, Any]:
@@ -256,11 +263,11 @@ def _sizes(path: Path, key: str) -> dict[str, Any]:
             config: dict[str, Any] = json.loads(stored.metadata()["adapter_config"])
         return {**config, key: int(config[key])}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError("E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", _FIX) from error
+        raise UserError("E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", PACK_AGAIN) from error
 
 
 def _malformed(what: str) -> UserError:
-    return UserError("E_PACK_FORMAT", f"The pack's {MANIFEST} cannot be used: {what}.", _FIX)
+    return UserError("E_PACK_FORMAT", f"The pack's {MANIFEST} cannot be used: {what}.", PACK_AGAIN)
 
 
 def _parse(root: Path, data: object) -> Pack:
@@ -331,7 +338,7 @@ def _listed(files: Mapping[str, Any]) -> dict[str, str]:
             raise _malformed(f"the file path {name!r} leaves the folder")
     absent = [name for name in REQUIRED if name not in files]
     if absent:
-        raise UserError("E_PACK_MISSING", f"The pack does not list {', '.join(absent)}.", _FIX)
+        raise UserError("E_PACK_MISSING", f"The pack does not list {', '.join(absent)}.", PACK_AGAIN)
     return dict(files)
 
 

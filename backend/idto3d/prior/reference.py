@@ -22,7 +22,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import PACK_AGAIN, UserError
 from .adapter_file import copy_weights, read_adapter, write_adapter
 
 
@@ -172,7 +172,7 @@ def attach_saved_reference(unet: UNet2DConditionModel, path: Path) -> ReferenceC
         whole = False
     if not whole:
         why = f"{path.name} has the rank {config.rank!r} and the weight {config.weight!r}"
-        raise UserError("E_PACK_FORMAT", f"The pack's adapter cannot be used: {why}.", "Install the pack again.")
+        raise UserError("E_PACK_FORMAT", f"The pack's adapter cannot be used: {why}.", PACK_AGAIN)
     attach_reference(unet, config)
     own = reference_parameters(unet)
     copy_weights(own, state)

@@ -39,11 +39,12 @@ _SHARD = 25  # people a file
 class DataConfig:
     """How much to draw."""
 
-    # where files go, and head model, registration and face nets are
+    # where files go, and head model, registration and face nets are; people, families: see `run.Budget`
     work: Path
     headkit: str
     facenets: str
     people: int
+    families: int
     workers: int
 
 

@@ -148,7 +148,7 @@ def learn_errors(model: HeadModel, reports: Sequence[Report]) -> tuple[dict[str,
 
 def people_of(config: DataConfig) -> range:
     """Seeds of those whom errors and shading are learnt from."""
-    return range(FIRST_SEED, FIRST_SEED + config.people)
+    return range(FIRST_SEED, FIRST_SEED + config.families)
 
 
 def find_errors(config: DataConfig) -> dict[str, Array]:

@@ -46,7 +46,7 @@ class Sighting:
 
 def sight(population: Population, nets: FaceNets, seed: int) -> Sighting | None:
     """Detect the landmarks in a casual portrait of a person; None where no face is found."""
-    rng = np.random.default_rng([seed, 3])
+    rng = np.random.default_rng([seed, 4])  # 3 is the person's own
     setting = random_setting(rng)
     if rng.random() < 0.4:
         setting = replace(setting, expression=str(rng.choice(OPEN_MOUTHS)), strength=0.6)

@@ -69,7 +69,8 @@ def _to_net(pictures: Array, device: str) -> Tensor:
 @dataclass(frozen=True, eq=False)
 class PriorData:
     """Pictures and what is said of them, row by row: scaled latents by domain (N,4,h,w), token ids by domain (N,K,L) of
-    K captions each, coverage (N,h,w), person (N,), expression (N,). tokens_blank: (1,L) of the empty prompt."""
+    K captions each, coverage (N,h,w), person (N,), expression (N,), view (N,): which picture it is, or the mirror image
+    of. tokens_blank: (1,L) of the empty prompt."""
 
     latents: dict[Domain, Tensor]
     tokens: dict[Domain, Tensor]
@@ -77,6 +78,7 @@ class PriorData:
     coverage: Tensor
     person: Array
     expression: Array
+    view: Array
 
     def some_tokens(self, domain: Domain, rows: Array, rng: np.random.Generator) -> Tensor:
         """(B,L) one caption of each row."""

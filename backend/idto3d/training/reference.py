@@ -56,7 +56,8 @@ def reference_pictures(domain: Domain, views: dict[str, Array], rng: np.random.G
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """Scaled latents (M,4,h,w) of reference pictures, and the row (M,) of the view that each was made of."""
+    """Scaled latents (M,4,h,w) of reference pictures, and the view (M,) that each was made of, as `PriorData` numbers
+    them."""
 
     latents: Tensor
     row: Array
@@ -67,7 +68,7 @@ class References:
         chosen = np.zeros(len(rows), np.int64)
         there = np.zeros(len(rows), np.float32)
         for n, row in enumerate(rows):
-            others = np.flatnonzero((person == data.person[row]) & (self.row != row))
+            others = np.flatnonzero((person == data.person[row]) & (self.row != data.view[row]))
             if len(others):
                 chosen[n], there[n] = rng.choice(others), 1
         return self.latents[torch.from_numpy(chosen)], torch.from_numpy(there)

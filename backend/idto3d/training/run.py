@@ -22,7 +22,7 @@ from ..headmodel import load_head_model, save_head_model
 from ..identity import embed, load_recogniser
 from ..prior.adapters import AdapterConfig, attach, load_domain_state, read_domain
 from ..prior.model import tokenize
-from ..prior.pack import normalise_expressions
+from ..prior.pack import normalise_expressions, read_expressions, read_pack
 from ..prior.prompts import mirror_text, view_name
 from ..prior.reference import ReferenceConfig, attach_reference, reference_parameters
 from ..prior.starter import build_starter_unet, build_starter_vae
@@ -69,20 +69,23 @@ class TrainConfig:
     device: str = _option("cpu or cuda", default="cpu")
     workers: int = _option("processes that draw; 0: one a core", default=0)
     people: int = _option("synthetic people to draw; 0: the device's own number", default=0)
+    families: int = _option("people that errors and shading are learnt from; 0: the device's own number", default=0)
     vae_steps: int = _option("of the autoencoder; 0: the device's own number", default=0)
     prior_steps: int = _option("of the U-Net with both domains; 0: the device's own number", default=0)
     reference_steps: int = _option("of each reference network; 0: the device's own number", default=0)
     mirror: int = _option("1: mirror images are learnt from, too", default=1)
     init: str = _option("a pack whose nets are trained further instead of new ones", default="")
     checkpoint_every: int = _option("seconds between checkpoints, each with a sheet of samples", default=600)
-    seed: int = _option("of the people, the pictures and the nets", default=0)
+    seed: int = _option("of the nets, and of what they see when; people and pictures are the same", default=0)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """People to draw; steps and batch of each stage."""
+    """People to draw, and those that the stages errors and shading take 16 and 2 photographs of; steps and batch of
+    each other stage."""
 
     people: int
+    families: int
     vae: tuple[int, int]
     priors: tuple[int, int]
     reference: tuple[int, int]
@@ -90,9 +93,9 @@ class Budget:
 
 BUDGETS = {
     # two cores: half a day from nothing
-    "cpu": Budget(1200, (6000, 12), (14000, 32), (2000, 24)),
-    # one H100 with 16 cores: meant to take under 25 minutes, of which drawing takes five
-    "cuda": Budget(3000, (6000, 64), (10000, 256), (4000, 128)),
+    "cpu": Budget(1200, 1200, (6000, 12), (14000, 32), (2000, 24)),
+    # one H100 with 16 cores: meant to take under 25 minutes, of which people and photographs take fifteen
+    "cuda": Budget(3000, 300, (6000, 64), (10000, 256), (4000, 128)),
 }
 
 
@@ -106,7 +109,8 @@ class Run:
         self.budget = BUDGETS[torch.device(config.device).type]
         paths = ("ictkit", "headkit", "facenets", "recogniser", "init")
         settings = {name: os.path.abspath(path) if (path := getattr(config, name)) else "" for name in paths}
-        numbers = {"people": self.data_config.people, "mirror": config.mirror, "seed": config.seed}
+        people = {"people": self.data_config.people, "families": self.data_config.families}
+        numbers = {**people, "mirror": config.mirror, "seed": config.seed}
         if keep_to(self.work, {**settings, **numbers}):
             self.head_file.unlink(missing_ok=True)
 
@@ -165,6 +169,7 @@ class Run:
     def reference(self, domain: captions.Domain) -> None:
         """After `priors`: the adapter for pictures of the person, of one domain."""
         priors, folder = self.load_priors(), self.reference_folder(domain)
+        self.of_priors(domain)
         attach_reference(priors.unets[domain], REFERENCE)
         for net in (priors.unets[domain], priors.text):
             net.to(self.config.device)
@@ -191,6 +196,7 @@ class Run:
             self.config.headkit,
             self.config.facenets,
             people=self.config.people or self.budget.people,
+            families=self.config.families or self.budget.families,
             workers=self.config.workers or os.cpu_count() or 1,
         )
 
@@ -254,18 +260,32 @@ class Run:
         return prior_training.Priors(unets, self.text[1], self.identities, self.expression_codes)
 
     def load_priors(self) -> prior_training.Priors:
-        """The averaged weights of the stage."""
+        """After `priors`: the averaged weights. Raises UserError E_TRAIN_ORDER."""
         priors = self.new_priors()
         for p in (parameters := priors.parameters()):
             p.requires_grad_(True)
-        load_average(self.work / "priors", torch.nn.ParameterList(parameters))
+        if not load_average(self.work / "priors", torch.nn.ParameterList(parameters)):
+            raise UserError("E_TRAIN_ORDER", f"{self.work} has no priors yet.", "Train the stage priors first.")
         return priors
 
     def load_reference(self, domain: captions.Domain) -> UNet2DConditionModel | None:
         """A domain's U-Net with the averaged weights of its stage `reference`; None where that has not begun."""
         unet = attach_reference(self.load_priors().unets[domain].requires_grad_(False), REFERENCE)
         parameters = torch.nn.ParameterList(reference_parameters(unet).values())
-        return unet if load_average(self.reference_folder(domain), parameters) else None
+        if not load_average(self.reference_folder(domain), parameters):
+            return None
+        self.of_priors(domain)
+        return unet
+
+    def of_priors(self, domain: captions.Domain) -> None:
+        """Raises UserError E_TRAIN_SETTINGS where a domain's reference network was trained on priors that have been
+        trained further since; notes which ones they are where it is new."""
+        step = {"step": np.array(checkpoint_step(self.work / "priors"))}
+        file = self.reference_folder(domain) / "priors.npz"
+        file.parent.mkdir(exist_ok=True)
+        if int(stored(file, lambda: step)["step"]) != step["step"]:
+            message = f"{file.parent.name} in {self.work} is of priors that have been trained further since."
+            raise UserError("E_TRAIN_SETTINGS", message, "Delete that folder, and train its stage again.")
 
     @cached_property
     def latents(self) -> dict[str, Array]:
@@ -335,12 +355,18 @@ class Run:
             cover,
             (views["person"] - TRAIN_SEED)[rows % count],
             views["expression"][rows % count],
+            rows % count,
         )
 
     @cached_property
     def expression_codes(self) -> Tensor:
         """y_exp (E,C): the pooled vector of each expression's text by the text encoder as it is before it is trained,
-        normalised as packs are; a pack carries them, so that they need not follow the encoder."""
+        normalised as packs are; a pack carries them, so that they need not follow the encoder. Those of the pack that
+        training goes on from stay."""
+        if self.config.init:
+            known = read_expressions(read_pack(Path(self.config.init)))
+            if known.keys() == EXPRESSIONS.keys():
+                return torch.from_numpy(np.stack([known[name] for name in EXPRESSIONS]))
         with torch.no_grad():
             texts = [e.text for e in EXPRESSIONS.values()]
             encoder = self.text[1]
