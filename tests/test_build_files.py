@@ -127,7 +127,7 @@ def test_what_is_packaged(tmp_path: Path) -> None:
 def test_manifest() -> None:
     manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
     assert manifest["blender_version_min"] == "4.2.0"
-    assert set(manifest["permissions"]) == {"files", "network", "clipboard"}
+    assert set(manifest["permissions"]) == {"files", "network", "clipboard", "camera"}
     for reason in manifest["permissions"].values():
         assert len(reason) <= 64 and not reason.endswith("."), "Blender's validator refuses it"
 

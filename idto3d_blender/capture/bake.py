@@ -120,13 +120,7 @@ def _write(fcurves: Any, curve: Curve, frames: Any) -> None:
     values = curve.values
     if np.ptp(values) < _SAME:  # one key says it
         frames, values = frames[:1], values[:1]
-    fcurve = fcurves.new(curve.path) if curve.index < 0 else fcurves.new(curve.path, index=curve.index)
-    points = fcurve.keyframe_points
-    points.add(len(frames))
-    points.foreach_set("co", np.stack([frames, values], 1).astype(np.float32).ravel())
-    linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
-    points.foreach_set("interpolation", np.full(len(frames), linear, np.int32))
-    fcurve.update()
+    hand_over.linear_curve(fcurves, (curve.path, curve.index), frames, values)
 
 
 def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted) -> None:

@@ -59,6 +59,18 @@ def part_for(owner: Any, action: Any) -> tuple[Any, Any]:
     return strip.channelbag(slot, ensure=True).fcurves, slot
 
 
+def linear_curve(curves: Any, path: tuple[str, int], frames: Any, values: Any) -> None:
+    """Put a curve among those of an action that goes straight from value to value (F,); path: of the property, and its
+    index, -1 where it has none."""
+    made = curves.new(path[0]) if path[1] < 0 else curves.new(path[0], index=path[1])
+    points = made.keyframe_points
+    points.add(len(frames))
+    points.foreach_set("co", np.stack([frames, values], 1).astype(np.float32).ravel())
+    linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
+    points.foreach_set("interpolation", np.full(len(frames), linear, np.int32))
+    made.update()
+
+
 def copy_curve(curve: Any, curves: Any) -> None:
     """Put a copy of a curve among those of another action."""
     _fill(curve, curves.new(curve.data_path, index=curve.array_index))

@@ -43,7 +43,7 @@ LICENCE = "LICENCE.txt"
 @dataclass(frozen=True)
 class Choice:
     """What a user wants. groups: of keys, see `keys.GROUPS`; textures: None as the preset has them; rig: with the
-    armature, where the head has one; animation: what is `motion.played`, in the scene's frames."""
+    armature, where the head has one; animation: in the scene's frames, see `motion`."""
 
     preset: Preset
     groups: Collection[str] = keys.GROUPS
@@ -73,7 +73,7 @@ def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> 
     mixes = keys.wanted(_key_names(obj), choice.groups, preset.vrm)
     if preset.format == "USD":
         mixes = {name: mixes[old] for old, name in keys.renamed(mixes).items()}
-    frames = motion.frames_of(context.scene) if choice.animation and _moves(obj) and preset.animated else None
+    frames = motion.frames_of(context.scene) if choice.animation and preset.animated else None
     metre = room.metre(context.scene)
     wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name), metre, frames)
     target = folder / f"{wanted.name}_{preset.name.lower()}"
@@ -111,24 +111,17 @@ def changes(obj: Any) -> list[str]:
 
 def notes(obj: Any, choice: Choice) -> list[str]:
     """What an export of this head will not hold, or will hold otherwise, a sentence for each; to be said before."""
-    given, owners, frames = _key_names(obj), _owners(obj), motion.frames_of(bpy.context.scene)
+    given, owners = _key_names(obj), (obj.data.shape_keys, stage.armature_of(obj))
     lines = changes(obj)
     arkit = [name for name in given if keys.group_of(name) == "ARKIT"]
     if choice.preset.name == "UNREAL" and "ARKIT" in choice.groups and len(arkit) < len(keys.ARKIT):
         lines.append(f"This head has {len(arkit)} of the {len(keys.ARKIT)} shapes of ARKit, which Live Link drives")
     if choice.preset.vrm and (missing := keys.VRM.keys() - keys.vrm_mixes(given).keys()):
         lines.append(f"This head's keys cannot show {', '.join(name for name in keys.VRM if name in missing)}")
-    if choice.animation and _moves(obj) and not choice.preset.animated:
+    if choice.animation and any(map(motion.is_animated, owners)) and not choice.preset.animated:
         lines.append(f"{choice.preset.title} gets the head without its animation")
-    elif choice.animation and _moves(obj) and not any(motion.moves(one, frames) for one in owners):
-        lines.append("No key or bone moves within the scene's frames: the file has no animation")
-    if choice.animation and any(motion.left_strips(owner) for owner in owners):
-        lines.append("Strips stay behind: bake them into one action first (NLA Editor, Strip > Bake Action)")
-    if choice.rig and choice.animation and (held := motion.held(stage.armature_of(obj))):
-        how = "bake it into their own keys first (Pose > Animation > Bake Action, Visual Keying)"
-        lines.append(f"What constraints do to {', '.join(held)} stays behind: {how}")
-    if driven := motion.driven(obj.data.shape_keys):
-        lines.append(f"Drivers move {', '.join(driven)}: in the file they stay at rest unless you key them")
+    elif choice.animation and motion.lies_outside(owners, motion.frames_of(bpy.context.scene)):
+        lines.append("The animation lies outside the scene's frames: the file has none")
     if choice.preset.format == "USD":
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []
@@ -160,15 +153,6 @@ def _move(aside: Path, target: Path, main: Path) -> None:
         place = target / path.relative_to(aside)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, place)
-
-
-def _moves(obj: Any) -> bool:
-    return any(motion.played(owner) is not None for owner in _owners(obj))
-
-
-def _owners(obj: Any) -> tuple[Any, Any]:
-    """What moves a head: its keys, its armature; either may be None."""
-    return obj.data.shape_keys, stage.armature_of(obj)
 
 
 def _licence(obj: Any) -> str:

@@ -1,32 +1,45 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head's animation for an exporter: the active actions of its keys and of its rig, or their only strips, within the
-scene's frames."""
+"""A head's animation for an exporter: what its keys and the bones of its rig show in the scene's frames, whatever moves
+them. Exporters look at each frame, too, but only at what has an action of its own."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
 
 from .. import hand_over
-from ..rig_keys import is_twin
 
-_LOOKS = 200  # frames at which a curve is looked at, beside its keyframes
 _STILL = 1e-6
+_Path = tuple[str, int]
+_CHANNELS = [
+    (name, n) for name, count in (("location", 3), ("rotation_quaternion", 4), ("scale", 3)) for n in range(count)
+]
+_REST = np.array([0, 0, 0, 1, 0, 0, 0, 1, 1, 1], np.float32)
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The scene's: first and last, how many a second."""
+    """The scene's: first and last, the one that it shows, how many a second."""
 
     first: int
     last: int
+    now: int
     fps: int
     base: float
+
+    @property
+    def numbers(self) -> range:
+        return range(self.first, self.last + 1)
 
 
 def frames_of(scene: Any) -> Frames:
     """The frames of a scene."""
-    return Frames(scene.frame_start, scene.frame_end, scene.render.fps, scene.render.fps_base)
+    render = scene.render
+    return Frames(scene.frame_start, scene.frame_end, scene.frame_current, render.fps, render.fps_base)
 
 
 def set_frames(scene: Any, frames: Frames, base: float) -> None:
@@ -41,119 +54,126 @@ def is_animated(owner: Any) -> bool:
     return data is not None and (data.action is not None or any(track.strips for track in data.nla_tracks))
 
 
-def moves(owner: Any, frames: Frames) -> bool:
-    """What is `played` changes something of shape keys or of an armature's bones within the frames."""
-    one = played(owner)
-    if one is None:
-        return False
-    curves = [curve for curve in hand_over.curves_of(one.source) if _goes_along(owner, curve)]
-    return any(_varies(curve, frames, one.begin) for curve in curves)
+def lies_outside(owners: Sequence[Any], frames: Frames) -> bool:
+    """Shape keys and an armature, either may be None, have actions or strips, none of them within the frames."""
+    datas = [owner.animation_data for owner in owners if is_animated(owner)]
+    spans = [tuple(data.action.frame_range) for data in datas if data.action is not None]
+    spans += [(strip.frame_start, strip.frame_end) for data in datas for strip in _strips(data)]
+    return bool(spans) and all(end < frames.first or begin > frames.last for begin, end in spans)
 
 
-def _goes_along(owner: Any, curve: Any) -> bool:
-    if curve.mute or not curve.data_path.startswith(("pose.bones", "key_blocks")):
-        return False
-    try:
-        owner.path_resolve(curve.data_path)
-    except ValueError:  # of a bone or a key that there is no more
-        return False
-    return True
-
-
-def _varies(curve: Any, frames: Frames, begin: float) -> bool:
-    even = range(frames.first, frames.last, max(1, (frames.last - frames.first) // _LOOKS))
-    own = (point.co.x + begin for point in curve.keyframe_points)
-    within = [frame for frame in own if frames.first <= frame <= frames.last]
-    start = curve.evaluate(frames.first - begin)
-    return any(abs(curve.evaluate(frame - begin) - start) > _STILL for frame in (*within, *even, frames.last))
-
-
-@dataclass(frozen=True)
-class Played:
-    """source: the animation data or the strip whose action plays; begin: frames by which it plays later."""
-
-    source: Any
-    begin: float = 0.0
-
-
-def played(owner: Any) -> Played | None:
-    """What an exporter gets of shape keys or an armature: the active action, or a strip that is alone and unchanged.
-    None where nothing moves them, or several strips do."""
-    data = owner.animation_data if owner is not None else None
-    if data is None:
-        return None
-    if data.action is not None:
-        return Played(data)
-    strips = _strips(data)
-    if len(strips) != 1 or strips[0].action is None:
-        return None
-    (strip,) = strips
-    return Played(strip, strip.frame_start - strip.action_frame_start) if _is_unchanged(strip) else None
-
-
-def _is_unchanged(strip: Any) -> bool:
-    """A strip plays its whole action, as it is."""
-    if strip.use_animated_influence or strip.use_animated_time or len(strip.modifiers):
-        return False
-    if (strip.scale, strip.repeat, strip.use_reverse, strip.blend_type) != (1.0, 1.0, False, "REPLACE"):
-        return False
-    ends = [end for curve in hand_over.curves_of(strip) for end in curve.range()]
-    whole = not ends or (strip.action_frame_start <= min(ends) and max(ends) <= strip.action_frame_end)
-    return whole and strip.blend_in == strip.blend_out == 0.0
-
-
-def left_strips(owner: Any) -> bool:
-    """Strips move shape keys or an armature, and not all that they do is `played`."""
-    data = owner.animation_data if owner is not None else None
-    return data is not None and bool(_strips(data)) and (data.action is not None or played(owner) is None)
-
-
-def _strips(data: Any) -> list[Any]:
-    """Those that play an action, or have strips in them that do."""
-    strips = [strip for track in data.nla_tracks if not track.mute for strip in track.strips]
-    return [one for one in strips if not all(muted for _, muted in hand_over.clips([one]))]
-
-
-def driven(keys: Any) -> list[str]:
-    """The shape keys that drivers move, but for those that bones of our rig do."""
-    data = keys.animation_data if keys is not None else None
-    if data is None:
-        return []
-    moved = {curve.data_path for curve in data.drivers if not curve.mute}
-    return [key.name for key in keys.key_blocks if not is_twin(key.name) and key.path_from_id("value") in moved]
-
-
-def held(armature: Any) -> list[str]:
-    """The bones that constraints move."""
-    bones = armature.pose.bones if armature is not None else ()
-    return [bone.name for bone in bones if any(not one.mute and one.influence > 0 for one in bone.constraints)]
+def _strips(data: Any) -> Iterator[Any]:
+    for track in data.nla_tracks:
+        if not track.mute:
+            yield from (strip for strip, muted in hand_over.clips(track.strips) if not muted)
 
 
 def name_of(*owners: Any) -> str:
-    """What the animation of keys and armature is called: as the first action of them that is `played`."""
-    return next((one.source.action.name for owner in owners if (one := played(owner)) is not None), "Animation")
+    """What the animation of keys and armature is called: as the first action that moves them."""
+    datas = [owner.animation_data for owner in owners if is_animated(owner)]
+    actions = [data.action or next((strip.action for strip in _strips(data)), None) for data in datas]
+    return next((action.name for action in actions if action is not None), "Animation")
 
 
-def hand_on(given: Any, made: Any, frames: Frames, scale: float = 1.0) -> None:
-    """Give ``made`` a copy of the action of ``given`` that is `played`, so that names in it can be changed, where it
-    moves anything of ``made`` within the frames. scale: of the copy's bones. What moves an armature as a whole stays
-    behind."""
-    before = played(given)
-    if before is None:
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """What is shown at each of F frames. keys: name -> (F,); bones: name -> (F,10) location, quaternion and scale off
+    their rest."""
+
+    keys: dict[str, NDArray[np.float32]]
+    bones: dict[str, NDArray[np.float32]]
+
+
+def hand_on(scene: Any, frames: Frames, heads: tuple[Any, Any], rigs: tuple[Any, Any], scale: float) -> bool:
+    """Give copies the animation of a head and of its armature, where any of theirs moves within the frames, which is
+    what it returns; of either the given one and its copy, None without an armature. scene: one of our own; scale: of
+    the copied bones. What moves an armature as a whole stays behind."""
+    (obj, head), (armature, bones) = heads, rigs
+    sampled = _sample(scene, obj, armature, frames)
+    if head.data.shape_keys is not None:
+        _write(dict(_curves_of_keys(sampled, head.data.shape_keys)), head.data.shape_keys, frames)
+    if bones is not None:
+        _write(dict(_curves_of_bones(sampled, bones, scale)), bones, frames)
+    return is_animated(head.data.shape_keys) or is_animated(bones)
+
+
+def _sample(scene: Any, obj: Any, armature: Any, frames: Frames) -> Sampled:
+    """Play the frames in an empty scene of our own; of what is animated all is at the frame of before afterwards."""
+    keys, bones = obj.data.shape_keys, armature.pose.bones if armature is not None else ()
+    values = [key.value for key in keys.key_blocks] if keys is not None else []
+    poses = [bone.matrix_basis.copy() for bone in bones]
+    # One has the keys, and the other wants the armature posed, whether somebody has hidden them or not.
+    keyed, posed = bpy.data.objects.new("keyed", obj.data), bpy.data.objects.new("posed", bpy.data.meshes.new("posed"))
+    keyed.show_only_shape_key = True  # the first: no mesh is made of all of them at each frame
+    wanting = posed.modifiers.new("Armature", "ARMATURE")
+    wanting.object, wanting.use_bone_envelopes = armature, True  # with weights alone it wants the weighted bones alone
+    for shell in (keyed, posed):
+        scene.collection.objects.link(shell)
+    shown: dict[str, list[float]] = {key.name: [] for key in (keys.key_blocks if keys is not None else ())}
+    turned: dict[str, list[Any]] = {bone.name: [] for bone in bones}
+    for frame in frames.numbers:
+        scene.frame_set(frame)
+        graph = scene.view_layers[0].depsgraph
+        for key in keys.evaluated_get(graph).key_blocks if keys is not None else ():
+            shown[key.name].append(0.0 if key.mute else key.value)
+        for bone in armature.evaluated_get(graph).pose.bones if armature is not None else ():
+            turned[bone.name].append(_off_rest(bone))
+    scene.frame_set(frames.now)
+    bpy.data.batch_remove([keyed, posed, posed.data])
+    for key, value in zip(keys.key_blocks if keys is not None else (), values, strict=True):
+        key.value = value
+    for bone, pose in zip(bones, poses, strict=True):
+        bone.matrix_basis = pose
+    moved = {name: _channels(matrices) for name, matrices in turned.items()}
+    return Sampled({name: np.array(own, np.float32) for name, own in shown.items()}, moved)
+
+
+def _off_rest(bone: Any) -> Matrix:
+    rest, parent = bone.bone.matrix_local, bone.parent
+    if parent is None:
+        return bone.bone.convert_local_to_pose(bone.matrix, rest, invert=True)
+    hung = {"parent_matrix": parent.matrix, "parent_matrix_local": parent.bone.matrix_local}
+    return bone.bone.convert_local_to_pose(bone.matrix, rest, **hung, invert=True)
+
+
+def _channels(matrices: list[Any]) -> NDArray[np.float32]:
+    """(F,10); turns go the short way from frame to frame."""
+    rows, before = [], None
+    for matrix in matrices:
+        place, turn, scale = matrix.decompose()
+        if before is not None:
+            turn.make_compatible(before)
+        before = turn
+        rows.append((*place, *turn, *scale))
+    return np.array(rows, np.float32).reshape(len(rows), 10)
+
+
+def _write(curves: dict[_Path, NDArray[np.float32]], made: Any, frames: Frames) -> None:
+    """An action of these values at each frame; none of what stands still, which exporters would leave out."""
+    if not any(np.ptp(values) > _STILL for values in curves.values()):
         return
-    after = made.animation_data_create()
-    after.action = before.source.action.copy()
-    if bpy.app.version >= (4, 4):
-        slot = before.source.action_slot
-        after.action_slot = slot and after.action.slots[slot.identifier]
-    curves = hand_over.curves_of(after)
-    for curve in list(curves):
-        if not _goes_along(made, curve):
-            curves.remove(curve)
+    action = bpy.data.actions.new("sampled")
+    own, slot = hand_over.part_for(made, action)
+    data = made.animation_data_create()
+    data.action = action
+    if slot is not None:
+        data.action_slot = slot
+    for path, values in curves.items():
+        hand_over.linear_curve(own, path, np.array(frames.numbers), values)
+
+
+def _curves_of_keys(sampled: Sampled, keys: Any) -> Iterator[tuple[_Path, NDArray[np.float32]]]:
+    for key in keys.key_blocks[1:]:
+        if key.name in sampled.keys:
+            yield (key.path_from_id("value"), -1), sampled.keys[key.name]
+
+
+def _curves_of_bones(sampled: Sampled, armature: Any, scale: float) -> Iterator[tuple[_Path, NDArray[np.float32]]]:
+    for bone in armature.pose.bones:
+        bone.rotation_mode = "QUATERNION"
+        rows = sampled.bones[bone.name].copy()
+        rows[:, :3] *= scale
+        if np.abs(rows - _REST).max() < _STILL:
             continue
-        up = scale if curve.data_path.endswith(".location") else 1.0
-        for point in curve.keyframe_points if (up, before.begin) != (1.0, 0.0) else ():
-            for place in (point.co, point.handle_left, point.handle_right):
-                place.x, place.y = place.x + before.begin, place.y * up
-    if not moves(made, frames):  # exporters write none, or one that stands still
-        made.animation_data_clear()
+        for column, (channel, index) in enumerate(_CHANNELS):
+            yield (bone.path_from_id(channel), index), rows[:, column]

@@ -121,24 +121,26 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     for slot, name in enumerate(material_names(obj, wanted.name)):
         given = obj.material_slots[slot].material
         head.data.materials[slot] = materials.plain(given, name, textures, preset.format)
-    bones = _armature(scene, armature, frame, wanted, called) if armature is not None else None
-    if bones is not None and called.get("jaw", "") in head.vertex_groups:
-        bones.data.bones[called["jaw"]].use_deform = True  # see rig.weigh_jaw
+    bones = _armature(scene, armature, f"{wanted.name}_rig") if armature is not None else None
+    if wanted.frames is not None:
+        # Where FBX's exporter divides by the base, glTF's multiplies.
+        base = 1 / wanted.frames.base if preset.format == "GLTF" else wanted.frames.base
+        motion.set_frames(scene, wanted.frames, base)
+        if motion.hand_on(scene, wanted.frames, (obj, head), (armature, bones), (frame @ anchor).median_scale):
+            # What exporters call the animation.
+            scene.name = ascii_name(motion.name_of(obj.data.shape_keys, armature))
+    if bones is not None:
+        # After the animation, whose paths follow.
+        _rename(bones.data.bones, called)
+        bones.data.transform(frame @ anchor)
+        if called.get("jaw", "") in head.vertex_groups:
+            bones.data.bones[called["jaw"]].use_deform = True  # see rig.weigh_jaw
     top = bones or head
     top.matrix_world = axes.inverted()
     if bones is not None:
         # Where a skinned mesh hangs means nothing in glTF, whose validator asks for it at the top.
         head.parent = bones if preset.format != "GLTF" else None
         head.modifiers.new("Armature", "ARMATURE").object = bones
-    if wanted.frames is not None:
-        # Where FBX's exporter divides by the base, glTF's multiplies.
-        motion.set_frames(
-            scene, wanted.frames, 1 / wanted.frames.base if preset.format == "GLTF" else wanted.frames.base
-        )
-        # What exporters call the animation.
-        scene.name = ascii_name(motion.name_of(obj.data.shape_keys, armature))
-        if head.data.shape_keys is not None:
-            motion.hand_on(obj.data.shape_keys, head.data.shape_keys, wanted.frames)
     for each in filter(None, (bones, head)):
         each.select_set(True)
         scene.view_layers[0].objects.active = each
@@ -262,11 +264,11 @@ def _rename(named: Iterable[Any], called: Mapping[str, str]) -> None:
         one.name = one.name.removeprefix("idto3d ")
 
 
-def _armature(scene: Any, given: Any, frame: Matrix, wanted: Wanted, called: Mapping[str, str]) -> Any:
-    """A copy in rest, or with its animation."""
+def _armature(scene: Any, given: Any, name: str) -> Any:
+    """A copy in rest."""
     made = given.copy()
     made.data = given.data.copy()
-    made.name = made.data.name = f"{wanted.name}_rig"
+    made.name = made.data.name = name
     for block in (made, made.data):
         block.animation_data_clear()
         for key in list(block.keys()):
@@ -280,9 +282,4 @@ def _armature(scene: Any, given: Any, frame: Matrix, wanted: Wanted, called: Map
         bone.matrix_basis = Matrix()
         for constraint in list(bone.constraints):
             bone.constraints.remove(constraint)
-    if wanted.frames is not None:
-        # Before the bones are renamed: the action's paths follow.
-        motion.hand_on(given, made, wanted.frames, (frame @ given.matrix_world).median_scale)
-    _rename(made.data.bones, called)
-    made.data.transform(frame @ given.matrix_world)
     return made
