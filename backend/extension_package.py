@@ -25,7 +25,8 @@ def stage_extension(stage: Path) -> None:
     unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", *tools)
     shutil.copytree(ROOT / "idto3d_blender", stage, ignore=unwanted)
     shutil.copytree(ROOT / "backend", stage / "backend", ignore=unwanted)
-    for name in ("blender_manifest.toml", "LICENSE"):
+    shutil.copytree(ROOT / "docs", stage / "docs", ignore=unwanted)
+    for name in ("blender_manifest.toml", "LICENSE", "README.md"):
         shutil.copy2(ROOT / name, stage)
 
 

@@ -121,6 +121,10 @@ def test_what_is_packaged(tmp_path: Path) -> None:
     for path in environments.user_environment("cpu").files() + environments.user_environment("cuda").files():
         assert f"backend/{path.name}" in names
     assert "backend/packs/starter/pack.json" in names
+    # The guide, with all that it shows and names.
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "docs" / "user-guide.md").read_text(encoding="utf-8"))
+    shown = {os.path.normpath(f"docs/{link}").replace(os.sep, "/") for link in links if "://" not in link}
+    assert {"docs/user-guide.md", *shown} <= names and len(shown) > 5
     assert not [name for name in names if "test" in name or "requirements-dev" in name or "requirements-bpy" in name]
 
 

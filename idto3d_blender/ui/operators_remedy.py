@@ -17,6 +17,7 @@ from . import preferences, report
 from .properties import settings
 
 _HERE = Path(__file__).resolve().parents[1]
+_GUIDE = _HERE / "docs" / "user-guide.md"
 _LOWER = {"fine": "standard", "standard": "draft"}
 # Those that an animator misses most; each expression costs memory and time.
 _FEW = ("smile", "mouth_stretch", "brow_raiser", "eye_closed")
@@ -106,6 +107,22 @@ class IDTO3D_OT_use_starter_pack(ExplainedPoll, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class IDTO3D_OT_open_guide(ExplainedPoll, bpy.types.Operator):
+    """Open the user guide, from the set-up to a head in a game engine, in the program that this computer has for it"""
+
+    bl_idname = "idto3d.open_guide"
+    bl_label = "User Guide"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        if not _GUIDE.is_file():
+            yield "This copy of the extension comes without it"
+
+    def execute(self, context: Any) -> set[str]:
+        return bpy.ops.wm.path_open(filepath=str(_GUIDE))
+
+
 class IDTO3D_OT_copy_report(bpy.types.Operator):
     """Copy a report for the developers to the clipboard: versions, settings and the end of the log, without your name,
     your folders, or your photos' names"""
@@ -155,6 +172,7 @@ _CLASSES = (
     IDTO3D_OT_lower_quality,
     IDTO3D_OT_fewer_expressions,
     IDTO3D_OT_choose_output,
+    IDTO3D_OT_open_guide,
     IDTO3D_OT_use_starter_pack,
     IDTO3D_OT_copy_report,
 )

@@ -62,6 +62,7 @@ class IDTO3D_preferences(bpy.types.AddonPreferences):
         column.prop(self, "wheels")
         column.prop(self, "python")
         layout.label(text="Install, repair and remove: sidebar of the 3D viewport (N), tab ID-to-3D", icon="INFO")
+        layout.operator("idto3d.open_guide", icon="HELP")
 
 
 @dataclass(frozen=True)

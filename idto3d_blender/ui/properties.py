@@ -32,7 +32,7 @@ class IDTO3D_settings(bpy.types.PropertyGroup):
     )
     pack: bpy.props.EnumProperty(  # type: ignore[valid-type]
         name="Pack",
-        description="The trained weights that make the head",
+        description="The trained networks that make the head",
         items=(
             ("STARTER", "Starter", "The small pack that comes with the extension"),
             ("FOLDER", "Folder", "A pack of your own"),
