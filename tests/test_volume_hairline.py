@@ -79,6 +79,21 @@ def test_a_lock_before_the_shoulder_is_one_with_the_hair_behind_it(side: float) 
     assert at(border(bare, 0.15), side * 84, 0.12) < 0
 
 
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_hair_that_has_gone_behind_a_shoulder_comes_forward_no_more(side: float) -> None:
+    """Seen: hair in front of the ear's line above and below, and in between a bare shoulder up to that line, or not."""
+    away, below = np.degrees(np.abs(TURN)), DOWN - HOOD.equator
+    front = (TURN * side > 0) & (away > 50) & (away < 98)
+    hair = front & (away > 72) & (below > 0.06) & (below < 0.2)
+    shoulder = front & (below > 0.115) & (below < 0.14)
+    covered = SkinSeen(np.where(hair, 0.01, 0.0), hair.astype(float), NOTHING)
+    bare = SkinSeen(np.where(shoulder, -0.02, covered.value), np.maximum(hair, shoulder).astype(float), NOTHING)
+    before, after = (border(seen, 0.19) for seen in (covered, bare))
+    assert at(before, side * 78, 0.1) > 0 and at(after, side * 78, 0.1) > 0
+    assert at(before, side * 78, 0.17) > 0 > at(after, side * 78, 0.17)
+    assert at(after, side * 130, 0.17) > 0
+
+
 def test_a_temple_that_is_turned_away_has_the_hairline_of_the_other_if_hair_is_short() -> None:
     left = TURN > 0
     seen = SkinSeen(np.where(left, 0.01, -0.02), NOTHING + 0.5, np.where(left, 0.25, 0.75))

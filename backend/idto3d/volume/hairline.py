@@ -43,6 +43,7 @@ OVER = 2.0  # of that thickness more where hair hangs over an ear
 BELOW = 0.01  # metres that such locks reach below the others, and as much again over an ear
 FRONT_LOCKS = (0.04, 0.16)  # metres below the equator from which hair that is seen hangs before the shoulders
 FORWARD_SLOPE = 1.2  # metres that hair which hangs comes forward a metre
+BEHIND_SHOULDER = 12.0  # degrees by which such a front goes back: what hangs behind a shoulder comes forward no more
 EVEN = 0.008  # metres over which its front is smooth: seen from the front, jags are drawn out
 
 
@@ -151,8 +152,12 @@ def _one_curtain(hood: Hood, curtain: Curtain, border: Array, bare: Array) -> Ar
         hair = read_map(border, *side) > 0
         front = np.where(hair.any(1), hair.argmax(1), CURTAIN[2]).astype(float)
         front[levels < start] = CURTAIN[2]
+        foremost, bound = CURTAIN[2], 0.0
         for k in range(max(int((levels < start).sum()), 1), len(levels)):
-            front[k] = max(front[k], front[k - 1] - FORWARD_SLOPE * PIXEL / arc)
+            front[k] = max(front[k], front[k - 1] - FORWARD_SLOPE * PIXEL / arc, bound)
+            foremost = min(foremost, front[k])
+            if front[k] > foremost + BEHIND_SHOULDER:
+                bound = max(bound, front[k] - BEHIND_SHOULDER)
         front = gaussian_filter1d(front, EVEN / PIXEL)
         behind = (np.degrees(np.abs(turn)) - np.interp(down, levels, front)) * arc
         hangs = (turn * sign >= 0) & (down > start) & (down < end)
