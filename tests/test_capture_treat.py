@@ -120,6 +120,29 @@ def test_the_strongest_blinks_close_the_eyes() -> None:
     assert at.shapes[:, SHAPES.index("eyeBlinkRight")].max() == pytest.approx(0.1)  # no blink, and not made one
 
 
+@pytest.mark.parametrize(("rate", "fps"), [(60, 24.0), (30, 24.0), (60, 30.0), (30, 25.0)])
+def test_the_strongest_blinks_close_at_any_frame_rate(rate: int, fps: float) -> None:
+    """Nine blinks of .75 that fall between the scene's frames otherwise each time: those that score most close."""
+    times = np.arange(20 * rate) / rate
+    blink = np.zeros(len(times))
+    for n in range(9):
+        begin = 1.0 + 2.013 * n
+        blink = np.maximum(blink, np.interp(times, begin + np.array([0, 0.08, 0.11, 0.26]), [0, 0.75, 0.75, 0]))
+    at = treat(take(times, eyeBlinkLeft=blink), Treatment(fps=fps))
+    assert at.shapes[:, SHAPES.index("eyeBlinkLeft")].max() == pytest.approx(1.0, abs=1e-6)
+    part = treat(take(times, eyeBlinkLeft=blink), Treatment(fps=fps, trim=(4.5, 5.5)))
+    assert part.shapes[:, SHAPES.index("eyeBlinkLeft")].max() > 0.85  # as strong as in the whole take
+
+
+def test_gains_are_the_eye_bones_too() -> None:
+    given = take([0.0, 1.0], eyeLookOutLeft=0.2)
+    given.eyes[:, 0] = [0.2, 0.1, 0.0]
+    for gains, factor in (({}, 2.0), ({"eye": 0.5}, 1.0), ({"mouth": 3.0}, 2.0)):
+        at = treat(given, Treatment(gain=2.0, gains=gains, fps=1.0))
+        np.testing.assert_allclose(at.eyes[0, 0], [factor * 0.2, factor * 0.1, 0])
+        assert at.gaze
+
+
 def test_every_shape_has_a_region() -> None:
     assert {region_of(name) for name in SHAPES} == set(REGIONS)
     assert region_of("noseSneerLeft") == "cheek" and region_of("tongueOut") == "mouth"

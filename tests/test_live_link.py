@@ -178,3 +178,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_timecode() -> None:
     assert timecode(0) == "00:00:00:00.000" and timecode(86399 + 59.5 / 60) == "23:59:59:59.500"
     assert timecode(1 - 1e-9) == "00:00:01:00.000"
+
+
+@pytest.mark.parametrize("rate", [1, 2, 3, 4, 5, 6, 10, 24, 25, 29.97, 30, 59.94, 60])
+def test_what_we_write_is_read_at_its_times(tmp_path: Path, rate: float) -> None:
+    """Few of a second's frame numbers occur in a slow film."""
+    times = np.arange(40) / rate
+    write_take(take_of(times, np.zeros((40, 61)), np.ones(40, bool)), tmp_path / "a.csv")
+    np.testing.assert_allclose(read_take(tmp_path / "a.csv").times, times, atol=1e-4)

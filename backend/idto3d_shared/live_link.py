@@ -46,6 +46,7 @@ ANGLES = (
     "HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch",
     "RightEyeRoll",
 )  # fmt: skip
+EYE_ANGLES = ANGLES[3:]
 USUAL_BASE = 60
 """Frames in a second of the app's timecode, where a take is too short to tell; we write no other."""
 
@@ -262,11 +263,11 @@ def _split(code: str) -> tuple[float, float] | None:
 
 def _base(parts: Sequence[tuple[float, float]]) -> int:
     """Frames in a second, by the highest number that a frame has: it is certain only where a second has ended, since
-    before that the count need not have come to its end."""
+    before that the count need not have come to its end; and a slow film's numbers, as we write them, leave gaps."""
     most = max(int(frame) for _, frame in parts) + 1
     ended = parts[0][0] != parts[-1][0]
     least = most if ended else max(most, USUAL_BASE)
-    return next((base for base in _BASES if base >= least), most)
+    return next((base for base in _BASES if base == least or base >= max(least, USUAL_BASE)), most)
 
 
 def _rising(times: Array) -> NDArray[np.bool_]:

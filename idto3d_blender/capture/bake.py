@@ -5,6 +5,7 @@ Each bake is a take of its own, an action with a name that lasts; those before s
 From Blender 4.4 on one action holds all of it, in a slot for each data-block; before, each data-block has an action.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     """Animate a head in object mode."""
     keys = obj.data.shape_keys
     rig = target.rig_of(obj)
-    eyes = wanted.eyes and target.has_eyes(rig)
+    eyes = wanted.eyes and take.gaze and target.has_eyes(rig)
     missing = tuple(name for name in SHAPES if name not in keys.key_blocks)
     driven = {curve.data_path for curve in keys.animation_data.drivers} if keys.animation_data else set()
     curves, kept = [], []
@@ -70,17 +71,31 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
         curves.append(Curve(path, -1, np.zeros(len(take.frames)) if turned else take.shapes[:, n]))
     writer = _Writer(f"{obj.name} {wanted.name}", wanted, take)
     writer.write(keys, curves, tuple(f'key_blocks["{name}"].value' for name in SHAPES))
-    if rig is not None and (wanted.head or eyes):
-        if wanted.head:
-            target.still(rig)  # it would turn the head as well
-        turns = list(target.rig_curves(obj, rig, take, eyes))
-        bones = (target.NECK, target.HEAD, *target.EYES)
-        chosen = turns if wanted.head else [c for c in turns if any(f'"{e}"' in c.path for e in target.EYES)]
-        writer.write(rig, chosen, tuple(f'pose.bones["{bone}"].{target.TURNS}' for bone in bones))
-    elif rig is None and wanted.head:
+    if rig is not None or not wanted.head:
+        target.still(rig or obj)  # what a take before turned would turn the head as well
+    if rig is not None:
+        _turn_bones(obj, rig, (take, wanted, eyes), writer)
+    elif wanted.head:
         empty = target.empty_of(context, obj)
-        writer.write(empty, target.empty_curves(empty, take), (target.TURNS,))
+        writer.write(empty, list(target.empty_curves(empty, take)), (target.TURNS,))
     return Baked(writer.name, missing, tuple(kept))
+
+
+def _turn_bones(obj: Any, rig: Any, how: tuple[Treated, Wanted, bool], writer: "_Writer") -> None:
+    take, wanted, eyes = how
+    bones = [*((target.NECK, target.HEAD) if wanted.head else ()), *(target.EYES if eyes else ())]
+    turns = [curve for curve in target.rig_curves(obj, rig, take, eyes) if curve.path.startswith(_turns_of(bones))]
+    data = rig.animation_data
+    # What a take before turned, and this one does not, is still; what somebody has keyed goes along.
+    ours = data is not None and data.action is not None and MARK in data.action
+    still = [bone for bone in (target.NECK, target.HEAD, *target.EYES) if ours and bone not in bones]
+    if turns or still:
+        writer.write(rig, turns, _turns_of([*bones, *still]))
+        target.rest(rig, still)
+
+
+def _turns_of(bones: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f'pose.bones["{bone}"].{target.TURNS}' for bone in bones)
 
 
 class _Writer:
@@ -90,11 +105,15 @@ class _Writer:
         self.name, self._wanted, self._take = name, wanted, take
         self._action: Any = None
 
-    def write(self, owner: Any, curves: Iterable[Curve], of_takes: tuple[str, ...]) -> None:
+    def write(self, owner: Any, curves: list[Curve], of_takes: tuple[str, ...]) -> None:
         """Give a data-block its part of the take. of_takes: what the paths begin with that are the take's alone: what
         else the action before moves, which this one replaces, goes along."""
         layered = bpy.app.version >= (4, 4)
         before = [c for c in self._replaced(owner) if not c.data_path.startswith(of_takes)]
+        if not (curves or before):
+            owner.animation_data.action.use_fake_user = True
+            owner.animation_data.action = None
+            return
         if self._action is None or not layered:
             self._action = bpy.data.actions.new(self.name)
             self._action.use_fake_user = True  # a take that is not in use now is a take still
@@ -135,10 +154,23 @@ def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted) -> None:
         return
     if before is not None and MARK in before:
         data.action = None  # it would lie over the strip
-    track = data.nla_tracks.new()
-    track.name = action.name
-    strip = track.strips.new(action.name, 0, action)
+    first, last = action.frame_range
+    last = max(last, first + 1)  # no strip is shorter
+    lowest = data.nla_tracks[0] if data.nla_tracks else None
+    if lowest is not None and _has_room(lowest, first, last):
+        track = lowest
+    else:
+        track = data.nla_tracks.new()
+        track.name = action.name
+    strip = track.strips.new(action.name, math.floor(first), action)
     if slot is not None:
         strip.action_slot = slot
     strip.frame_start_ui = strip.action_frame_start
-    strip.extrapolation = "HOLD_FORWARD"  # HOLD would lie over the tracks below from the beginning on
+    # Where no strip plays Blender from 5.0 on has all keys at 1. One that held above others would end them.
+    strip.extrapolation = "HOLD" if track == data.nla_tracks[0] else "NOTHING"
+
+
+def _has_room(track: Any, first: float, last: float) -> bool:
+    """A track has takes alone, and none between two frames."""
+    ours = all(strip.action is not None and MARK in strip.action for strip in track.strips)
+    return ours and all(strip.frame_end <= first or last <= strip.frame_start for strip in track.strips)

@@ -124,7 +124,8 @@ def treatment(scene: Any, take: FaceTake) -> Treatment:
         turn=given.turn,
         flips=(yaw, pitch, roll),
         swap_mouth=given.swap_mouth,
-        trim=(given.trim_in, given.trim_out or float("inf")),
+        # Blender's number may be a little less than the take's own length.
+        trim=(given.trim_in, given.trim_out if 0 < given.trim_out < take.duration - 1e-3 else float("inf")),
         start=given.start,
         fps=scene.render.fps / scene.render.fps_base,
     )

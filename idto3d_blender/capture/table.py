@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING
 from ..head import bundle
 
 if TYPE_CHECKING:
-    from idto3d_shared.live_link import ANGLES, SHAPES, FaceTake, TakeError, read_take, take_of, write_take
+    from idto3d_shared.live_link import ANGLES, EYE_ANGLES, SHAPES, FaceTake, TakeError, read_take, take_of, write_take
 else:
     assert bundle  # it loads the package
-    from ..head.idto3d_shared.live_link import ANGLES, SHAPES, FaceTake, TakeError, read_take, take_of, write_take
+    from ..head.idto3d_shared.live_link import (
+        ANGLES,
+        EYE_ANGLES,
+        SHAPES,
+        FaceTake,
+        TakeError,
+        read_take,
+        take_of,
+        write_take,
+    )
 
-__all__ = ["ANGLES", "SHAPES", "FaceTake", "TakeError", "read_take", "take_of", "write_take"]
+__all__ = ["ANGLES", "EYE_ANGLES", "SHAPES", "FaceTake", "TakeError", "read_take", "take_of", "write_take"]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The targets of a captured head's and eyes' rotations: bones of its rig, or an empty that is its parent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,13 @@ def rig_curves(obj: Any, rig: Any, take: Treated, eyes: bool) -> Iterator[Curve]
         rest = between.T @ np.array(bone.bone.matrix_local.to_quaternion().to_matrix())
         path = f'pose.bones["{bpy.utils.escape_identifier(name)}"]'
         yield from _rotation(bone, path, np.swapaxes(rest, 0, 1) @ turn @ rest)
+
+
+def rest(rig: Any, bones: Iterable[str]) -> None:
+    """Turn bones that a rig has back to where it was made."""
+    for bone in [rig.pose.bones[name] for name in bones if name in rig.pose.bones]:
+        place, _, scale = bone.matrix_basis.decompose()
+        bone.matrix_basis = Matrix.LocRotScale(place, None, scale)
 
 
 def empty_of(context: Any, obj: Any) -> Any:

@@ -2,14 +2,14 @@
 """From a take as it was recorded to values at the scene's frames: calibrate, smooth, gain, trim, retime. No bpy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .one_euro import one_euro, without_lag
-from .table import SHAPES, FaceTake
+from .table import EYE_ANGLES, SHAPES, FaceTake
 
 Array = NDArray[Any]
 
@@ -59,12 +59,13 @@ class Treatment:
 @dataclass(frozen=True, eq=False)
 class Treated:
     """frames (F,) whole numbers, one after the other; shapes (F,52) 0..1; head (F,3) and eyes (F,2,3) yaw, pitch, roll
-    in radians, as the table has them."""
+    in radians, as the table has them; gaze: whether it has the eyes' at all, and not their shapes alone."""
 
     frames: Array
     shapes: Array
     head: Array
     eyes: Array
+    gaze: bool = True
 
 
 def treat(take: FaceTake, how: Treatment) -> Treated:
@@ -82,13 +83,15 @@ def treat(take: FaceTake, how: Treatment) -> Treated:
         smooth = without_lag if how.zero_lag else one_euro
         channels = smooth(take.times, channels, how.cutoff, beta)
     n = len(SHAPES)
-    if how.blinks:  # after smoothing, which takes most from what is short
-        _close_blinks(channels[:, :n])
-    channels[:, :n] *= how.gain * np.array([how.gains.get(region_of(name), 1.0) for name in SHAPES])
-    channels[:, n : n + 3] *= how.turn
     frames, at = _at_frames(take.times, channels, how)
+    if how.blinks:  # after smoothing and retiming, which take most from what is short
+        _close_blinks(at[:, :n], _at_frames(take.times, channels[:, :n], replace(how, trim=(0.0, float("inf"))))[1])
+    at[:, :n] *= how.gain * np.array([how.gains.get(region_of(name), 1.0) for name in SHAPES])
     at[:, :n] = np.clip(at[:, :n], 0.0, 1.0)
-    return Treated(frames, at[:, :n], at[:, n : n + 3], at[:, n + 3 :].reshape(-1, 2, 3))
+    at[:, n : n + 3] *= how.turn
+    at[:, n + 3 :] *= how.gain * how.gains.get("eye", 1.0)
+    gaze = not set(EYE_ANGLES) & set(take.absent)
+    return Treated(frames, at[:, :n], at[:, n : n + 3], at[:, n + 3 :].reshape(-1, 2, 3), gaze)
 
 
 def region_of(shape: str) -> str:
@@ -124,13 +127,13 @@ def _calibrated(rows: Array, shapes: Array, head: Array, eyes: Array) -> tuple[A
     return out, angles(mean.T @ turns), eyes - np.median(eyes[rows], 0)
 
 
-def _close_blinks(shapes: Array) -> None:
-    """Nets see the lids of some people half closed when they are closed."""
+def _close_blinks(shapes: Array, whole: Array) -> None:
+    """Nets see the lids of some people half closed when they are closed. whole (T,52): shapes of the whole take."""
     for side in ("Left", "Right"):
-        blink = shapes[:, SHAPES.index(f"eyeBlink{side}")]
-        strongest = float(np.quantile(blink, 1 - _STRONGEST))
+        column = SHAPES.index(f"eyeBlink{side}")
+        strongest = float(np.quantile(whole[:, column], 1 - _STRONGEST))
         if _LEAST_BLINK < strongest < 1.0:
-            blink /= strongest
+            shapes[:, column] /= strongest
 
 
 def matrices(turns: Array) -> Array:

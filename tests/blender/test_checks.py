@@ -13,8 +13,9 @@ from tests.blender.bpy_process import HERE, run, run_check
 from tests.blender.conftest import PYTHONS
 
 CHECKS = (
-    "blend", "capture", "capture_moved", "density", "driver", "export", "export_motion", "export_rig", "forms_moved",
-    "import", "manners", "match", "polls", "rig", "tools", "users_own", "users_scene", "viewports", "wrap",
+    "blend", "capture", "capture_again", "capture_moved", "density", "driver", "export", "export_motion", "export_rig",
+    "forms_moved", "import", "manners", "match", "polls", "rig", "tools", "users_own", "users_scene", "viewports",
+    "wrap",
 )  # fmt: skip
 
 

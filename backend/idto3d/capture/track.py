@@ -31,8 +31,9 @@ _SEARCH_SIDE, _SELDOM = 1280, 128
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """times (T,) seconds; points (T,478,2) and depth (T,478) in pixels of the frames, as in `photos.landmarks`; seen
-    (T,) bool: frames with a face, points of the others are 0; size: (width, height) of the frames."""
+    """times (T,) seconds; points (T,478,2) and depth (T,478) float32 in pixels of the frames, as in
+    `photos.landmarks`; seen (T,) bool: frames with a face, points of the others are 0; size: (width, height) of the
+    frames."""
 
     times: Array
     points: Array
@@ -51,12 +52,12 @@ def track(frames: Iterable[Frame], nets: FaceNets, told: Callable[[int, Frame, A
         landmarks = follower.find(frame.image)
         told(number, frame, None if landmarks is None else landmarks[:, :2])
         times.append(frame.time)
-        found.append(landmarks)
+        found.append(None if landmarks is None else landmarks.astype(np.float32))
         size = (frame.image.shape[1], frame.image.shape[0])
     nothing = np.zeros((478, 3), np.float32)
-    points = np.stack([nothing if one is None else one.astype(np.float32) for one in found])
+    points = np.stack([nothing if one is None else one for one in found])
     seen = np.array([one is not None for one in found], bool)
-    return Track(np.array(times), points[..., :2].astype(np.float64), points[..., 2].astype(np.float64), seen, size)
+    return Track(np.array(times), points[..., :2], points[..., 2], seen, size)
 
 
 class Follower:

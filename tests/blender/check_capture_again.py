@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: takes baked one after the other onto one head, with other settings, in strips, beside
+what somebody has keyed. ``python check_capture_again.py WORK`` as check_import.py."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import bpy
+from mathutils import Vector
+
+import idto3d_blender
+from idto3d_blender.capture import properties, takes, target
+from idto3d_blender.head import hand_over
+from tests.blender import blender_session
+from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp
+
+AHEAD = Vector((0, -1, 0))
+
+
+def bake_take(file: Path, **settings: Any) -> None:
+    assert bpy.ops.idto3d.capture_open(filepath=str(file)) == {"FINISHED"}
+    for name, value in settings.items():
+        setattr(properties.settings(), name, value)
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+
+
+def check_strips(head: Any) -> None:
+    """Lines of a talk in strips, in whatever order, one of them once more: each plays in its time, and before the first
+    the face waits as it begins."""
+    plain().as_strip = True
+    early, late = csv_of("early", jawOpen=ramp(0.3)), csv_of("late", jawOpen=ramp(0.8))
+    bake_take(late, start=201)
+    bake_take(early, start=101)
+    assert [opened(head, frame) for frame in (1, 101, 140, 190, 240, 300)] == [0.0, 0.0, 0.3, 0.3, 0.8, 0.8]
+    assert len(head.data.shape_keys.animation_data.nla_tracks) == 1
+    bake_take(early, start=101, gain=1.5)
+    assert [opened(head, frame) for frame in (1, 140, 190, 240, 300)] == [0.0, 0.45, 0.3, 0.8, 0.8]
+    properties.settings().gain = 1.0
+
+
+def opened(head: Any, frame: int) -> float:
+    at_frame(frame)
+    return round(head.data.shape_keys.key_blocks["jawOpen"].value, 2)
+
+
+def check_no_turn(head: Any) -> None:
+    """Without *Turn the Head* the take before turns it no more: by its empty, by bones, and by neither's pose."""
+    turned, still = csv_of("turned", yaw=ramp(0.5)), csv_of("still", jawOpen=ramp(0.5))
+    plain()
+    for rigged in (False, True):
+        if rigged:
+            assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+        for eyes in (False, True):
+            bake_take(turned, head=True, eyes=eyes)
+            at_frame(30)
+            assert (looks(head) - AHEAD).length > 0.4
+            bake_take(still, head=False, eyes=eyes)
+            at_frame(30)
+            assert (looks(head) - AHEAD).length < 1e-3, (rigged, eyes, looks(head))
+    properties.settings().head = properties.settings().eyes = True
+
+
+def looks(head: Any) -> Vector:
+    """Where the head looks, by the bone that turns it where it has a rig."""
+    rig = target.rig_of(head)
+    if rig is None:
+        return front(head)
+    bone = rig.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones["head"]
+    return ((bone.matrix @ bone.bone.matrix_local.inverted()).to_3x3() @ AHEAD).normalized()
+
+
+def check_own_keys(head: Any) -> None:
+    """What somebody has keyed of a bone that the take leaves alone goes along."""
+    plain()
+    rig = target.rig_of(head)
+    rig.animation_data_clear()
+    for name, left_alone in (("head", {"head": False}), ("eye.L", {"eyes": False})):
+        bone = rig.pose.bones[name]
+        for frame, angle in ((1, 0.0), (30, 0.2)):
+            bone.rotation_euler.x = angle
+            bone.keyframe_insert("rotation_euler", frame=frame)
+        bake_take(csv_of("talk", jawOpen=ramp(0.5), yaw=ramp(0.1)), **left_alone)
+        at_frame(30)
+        assert abs(bone.rotation_euler.x - 0.2) < 1e-3, name
+        paths = {curve.data_path for curve in hand_over.curves_of(rig.animation_data)}
+        assert any(f'"{name}"' in path for path in paths), paths
+        rig.animation_data_clear()
+        properties.settings().head = properties.settings().eyes = True
+        bone.rotation_euler.x = 0.0
+
+
+def check_gaze_by_shapes(head: Any) -> None:
+    """A file without eyes' angles has their shapes, which play on a rigged head, too."""
+    plain()
+    file = csv_of("no angles", eyeLookOutLeft=ramp(0.4), eyeLookInRight=ramp(0.4))
+    rows = [row[:-6] for row in csv.reader(file.read_text(encoding="utf-8").splitlines())]
+    file.write_text("\n".join(",".join(row) for row in rows) + "\n", encoding="utf-8")
+    bake_take(file, eyes=True)
+    assert takes.state.take is not None and len(takes.state.take.absent) == 6
+    at_frame(30)
+    assert abs(head.data.shape_keys.key_blocks["eyeLookOutLeft"].value - 0.4) < 1e-3
+
+
+def check_whole(head: Any) -> None:
+    """At the take's own rate no frame of it is lost, however long it is."""
+    plain()
+    bpy.context.scene.render.fps = 60
+    for rows in (610, 613, 625, 640):
+        bake_take(csv_of("whole", seconds=(rows - 1) / 60 + 1e-6, jawOpen=ramp(0.5)))
+        frames = hand_over.curves_of(head.data.shape_keys.animation_data)
+        assert max(len(curve.keyframe_points) for curve in frames) == rows, rows
+    bpy.context.scene.render.fps = 24
+
+
+def main() -> None:
+    idto3d_blender.register()
+    bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
+    check_strips(new_head("anna"))
+    head = new_head("ben")
+    check_no_turn(head)
+    check_own_keys(head)
+    check_gaze_by_shapes(head)
+    check_whole(head)
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
