@@ -2,6 +2,7 @@
 """Recogniser loading through insightface, pooling and agreement, on tiny nets and hand-computed vectors."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from idto3d import identity
+from idto3d import subject as subject_module
 from idto3d.errors import UserError
-from idto3d.subject import Subject
+from idto3d.subject import Subject, read_subject
 
 
 def make_recogniser(path: Path, width: int = 512, size: int = 112, scale: float = 1.0) -> Path:
@@ -97,9 +99,8 @@ def test_pool_by_hand() -> None:
 def test_agreement_by_hand() -> None:
     assert identity.agreement([unit(1)]).tolist() == [1.0]
     np.testing.assert_allclose(identity.agreement([unit(1), unit(3, 4)]), [0.6, 0.6], atol=1e-6)
-    # a, a, b with a . b = 0: a against (a + b)/|a + b| is 1/sqrt 2, b against a is 0.
-    np.testing.assert_allclose(identity.agreement([unit(1), unit(1), unit(0, 1)]), [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
-    # Others that cancel out agree with nothing.
+    # a, a, b with a . b = 0: a's cosines are 1 and 0, b's 0 and 0. Lengths do not count.
+    np.testing.assert_allclose(identity.agreement([unit(1), 5 * unit(1), unit(0, 1)]), [0.5, 0.5, 0], atol=1e-6)
     assert identity.agreement([unit(0, 1), unit(1), -unit(1)])[0] == 0.0
 
 
@@ -116,7 +117,31 @@ def test_a_photo_that_the_fit_leaves_out_says_nothing_of_the_person() -> None:
     faces: Any = [object(), object(), object()]
     vectors = np.eye(3, 512, dtype=np.float32)
     vectors[1] = vectors[0]
-    subject = Subject(tuple(faces), (), vectors)
+    subject = Subject(tuple(faces), (), vectors, vectors)
     assert subject.scores[0] < 0.8 and subject.y_id[2] > 0.3
     left = subject.only(faces[:2])
     assert left.faces == tuple(faces[:2]) and left.scores == (1.0, 1.0) and left.y_id[0] == 1
+
+
+def test_a_photo_and_its_mirror_image_agree_with_others_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """y_id is the photos' alone, as the priors were trained; what each photo shows is judged by both."""
+    seen: list[Any] = []
+
+    def told(_: Any, crops: Any) -> Any:
+        seen.append(crops)
+        return np.stack([unit(1), unit(0, 1)]) if len(seen) == 1 else np.stack([unit(0, 1), unit(1)])
+
+    crops = np.random.default_rng(0).integers(0, 255, (2, 112, 112, 3), np.uint8)
+    faces = [SimpleNamespace(name=f"{n}.jpg", crop=crop) for n, crop in enumerate(crops)]
+    monkeypatch.setattr(subject_module, "read_faces", lambda photos, nets: (faces, []))
+    monkeypatch.setattr(subject_module, "load_recogniser", lambda file: None)
+    monkeypatch.setattr(subject_module, "embed", told)
+    pack: Any = SimpleNamespace(file=lambda name: tmp_path / name)
+    nets: Any = None
+    subject = read_subject(["a", "b"], pack, nets)
+    np.testing.assert_array_equal(seen[1], crops[:, :, ::-1])
+    np.testing.assert_allclose(subject.scores, [1.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(subject.y_id, unit(1, 1), atol=1e-6)
+    assert subject.notices == ()

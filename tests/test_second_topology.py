@@ -53,7 +53,8 @@ def photos(model: HeadModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         picture, person = photograph(model, camera, head)
         faces.append(face_of(model, camera, head, picture, name, person=person))
         (tmp_path / name).write_bytes(name.encode())
-    subject = Subject(tuple(faces), (), np.full((2, 512), 512**-0.5, np.float32))
+    vectors = np.full((2, 512), 512**-0.5, np.float32)
+    subject = Subject(tuple(faces), (), vectors, vectors)
 
     cameras: list[PhotoCamera] = []
 
