@@ -97,6 +97,11 @@ def read_bundle_files(folder: str | Path, versions: tuple[int, ...] = (1, 2)) ->
         raise BundleError("E_BUNDLE_MISSING", message) from error
 
 
+def read_vertices(folder: str | Path) -> NDArray[np.float32]:
+    """(V,3) of a bundle's neutral head alone. Raises BundleError."""
+    return read_npz(Path(folder) / "head.npz", {"vertices": ARRAYS["vertices"]}, _LIMITS, _MOST_BYTES)["vertices"]
+
+
 def warnings_of(head: HeadFiles) -> list[str]:
     """What is odd about a bundle and yet no reason to refuse it."""
     still = [

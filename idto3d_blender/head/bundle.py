@@ -17,7 +17,7 @@ from ..jobs.setup_backend import BACKEND
 
 if TYPE_CHECKING:
     from idto3d_shared.bundle_header import SKIN, Fade, MaterialHeader
-    from idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files
+    from idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files, read_vertices
     from idto3d_shared.errors import BundleError
     from idto3d_shared.fit_file import FIT, FitCamera, FitFile, FitPhoto, close_up, read_fit
     from idto3d_shared.live_link import SHAPES as ARKIT
@@ -33,7 +33,7 @@ else:
         sys.modules[_NAME] = importlib.util.module_from_spec(_spec)
         _spec.loader.exec_module(sys.modules[_NAME])
     from .idto3d_shared.bundle_header import SKIN, Fade, MaterialHeader
-    from .idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files
+    from .idto3d_shared.bundle_reader import POSES, PREVIEW, HeadFiles, read_bundle_files, read_vertices
     from .idto3d_shared.errors import BundleError
     from .idto3d_shared.fit_file import FIT, FitCamera, FitFile, FitPhoto, close_up, read_fit
     from .idto3d_shared.live_link import SHAPES as ARKIT
@@ -58,6 +58,7 @@ __all__ = [
     "photo_names",
     "read_bundle_files",
     "read_fit",
+    "read_vertices",
     "size_of",
 ]
 

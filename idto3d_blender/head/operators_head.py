@@ -302,6 +302,9 @@ class IDTO3D_OT_turntable(HeadOperator, bpy.types.Operator):
         hidden = turntable.add_turntable(context, context.object, self.start, self.frames, engine)
         meanwhile = f". Hidden meanwhile, as they stand in the way: {', '.join(hidden)}" if hidden else ""
         self.report({"INFO"}, f"Render > Render Animation makes the film{meanwhile}")
+        if bound := turntable.bound(context.scene):
+            what = f"Cameras bound to markers ({', '.join(bound)}) film instead: unbind them, or render a scene without"
+            self.report({"WARNING"}, what)
         return {"FINISHED"}
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import bpy
 
 from ..head import densities, folders, separate
-from ..head.bundle import FIT, BundleError, bundle_folder
-from ..head.import_head import FOLDER, JOB, PROPERTY
+from ..head.bundle import FIT, BundleError, bundle_folder, read_vertices
+from ..head.import_head import FOLDER, JOB, PROPERTY, is_matched
 from ..head.operators_head import HeadOperator
 from ..head.wrap_head import REPORT
 from ..jobs import session as jobs
@@ -43,6 +43,8 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             yield "A mixture of people was made from no photos"
         if densities.full_of(obj) != obj or separate.is_part(obj):
             yield "Show the full head in one piece first"
+        if is_matched(obj) and stage.matched(context.scene) != obj:
+            yield "It is matched in another scene: leave that first"
         if JOB in obj:
             yield "Wait until the head is finished"
         if REPORT in obj:
@@ -66,6 +68,13 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             folder, fit = session.read(obj, chosen)
         except BundleError as error:
             self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+            return {"CANCELLED"}
+        try:
+            why = stage.misplaced(obj, read_vertices(folder))
+        except BundleError as error:
+            why = f"{error.message} {error.fix}"
+        if why:
+            self.report({"ERROR"}, f"{why} (E_MATCH_MESH)")
             return {"CANCELLED"}
         if not fit.photos:
             self.report({"ERROR"}, f"{FIT} of this head names no photos")
@@ -117,6 +126,8 @@ class AnsweredOperator(MatchOperator):
             yield "The backend is not ready yet"
         if match is not None and match.link.state == "gone":
             yield "The backend has ended. Leave the match and begin it again"
+        if not stage.has_pose(stage.matched(context.scene)):
+            yield "The photo's key was removed. Leave the match and begin it again"
         if match is not None and match.projecting:
             yield "The photos are being projected"
 
@@ -152,7 +163,11 @@ class IDTO3D_OT_match_photo(MatchOperator, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         obj, match = stage.matched(context.scene), session.of(context.scene)
-        fit = match.fit if match is not None else session.read(obj)[1]
+        try:
+            fit = match.fit if match is not None else session.read(obj)[1]
+        except BundleError as error:
+            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+            return {"CANCELLED"}
         camera = stage.show_photo(context.scene, obj, self.photo)
         if camera is None:
             self.report({"ERROR"}, "The camera of this photo was removed: leave the match and begin it again")
@@ -178,7 +193,11 @@ class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
     def execute(self, context: Any) -> set[str]:
         obj, match = stage.matched(context.scene), session.of(context.scene)
         number = obj.idto3d_match.photo
-        _, fit = (match.bundle, match.fit) if match is not None else session.read(obj)
+        try:
+            fit = match.fit if match is not None else session.read(obj)[1]
+        except BundleError as error:
+            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+            return {"CANCELLED"}
         path = Path(bpy.path.abspath(self.filepath))
         if not session.is_photo(fit.photos[number], path):
             self.report({"ERROR"}, f"{path.name} is not the photo that this head was made from")

@@ -44,7 +44,7 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
 
     bl_idname = "idto3d.pin_drag"
     bl_label = "Drag Pin"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"UNDO"}  # in a box of its own a drag would not be told again by these numbers
 
     pin: bpy.props.IntProperty(name="Pin", default=-1, options={"SKIP_SAVE"})  # type: ignore[valid-type]
     start: bpy.props.FloatVectorProperty(  # type: ignore[valid-type]

@@ -66,7 +66,9 @@ def draw() -> None:
     context = bpy.context
     match = session.of(context.scene)
     obj = stage.matched(context.scene)
-    if match is None or obj is None or match.corners is None or match.weights is None or context.region is None:
+    if match is None or match.corners is None or match.weights is None or context.region is None:
+        return
+    if not stage.has_pose(obj):
         return
     try:
         frame = Frame(context.region, context.space_data, context.scene)

@@ -34,6 +34,9 @@ def pump() -> None:
     match = session.get()
     if match is None:
         return
+    _, obj = session.shown(match)
+    if obj is not None and obj.mode != "OBJECT":
+        return  # a mesh that is edited cannot be read, nor keys be changed
     for answer in match.link.poll():
         if listener is not None:
             listener(answer)

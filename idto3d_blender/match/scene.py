@@ -28,18 +28,33 @@ POSE = "photo: "
 _POSED = re.compile(rf"{POSE}\d+(\.\d+)?")
 MOVED = "idto3d_moved"
 """Attribute of the mesh: how pins have moved it, metres."""
+_EVEN, _NEAR = 1.001, 0.003  # scales that are one; metres from the bundle's vertices in the median
 _RENDER = ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y")
 
 
 def matched(scene: Any) -> Any:
     """The head that is matched in the scene, or None."""
     obj = scene.get(import_head.MATCHED)
-    there = obj is not None and scene.objects.get(obj.name) == obj
+    there = obj is not None and scene in obj.users_scene
     return obj if there and import_head.is_head(obj) else None
+
+
+def misplaced(obj: Any, vertices: NDArray[np.float32]) -> str:
+    """Why the mesh is not where photos show it, as a sentence, empty where it is; vertices (V,3): of its bundle.
+    What was sculpted is near to it, in most places."""
+    scale = np.abs(obj.matrix_world.to_scale())
+    if scale.max() > _EVEN * scale.min():
+        return "The head is stretched: give it one scale in all directions."
+    own = mesh_data.places(obj.data.shape_keys.key_blocks[0]) - moved(obj) + origin_of(obj)
+    if len(own) == len(vertices) and np.median(np.linalg.norm(own - vertices, axis=1)) > _NEAR:
+        return "Its place, rotation or scale was applied to this head's mesh, or its origin moved: import it again."
+    return ""
 
 
 def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> None:
     """Make the cameras and the keys of the photos; pictures: number of a photo to the path of what it shows."""
+    if _pose_keys(obj):  # of a match whose scene somebody has deleted
+        give_back({}, [obj], obj)
     render = scene.render
     saved: dict[str, Any] = {
         "render": {name: getattr(render, name) for name in _RENDER},
@@ -67,6 +82,7 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         key = obj.shape_key_add(name=f"{POSE}{number + 1}", from_mix=False)
         # A new key has the value 1.0 from Blender 5.0 on, and the shape of the mesh as it was entered last.
         key.value = 0.0
+        key.lock_shape = True  # pins move it, and what a brush did would be lost
         key.points.foreach_set("co", mesh_data.places(obj.data.shape_keys.key_blocks[0]).ravel())
     scene[KEY] = json.dumps(saved)
     scene[import_head.MATCHED] = obj
@@ -86,6 +102,11 @@ def show_picture(camera: Any, path: str) -> None:
     if old is not None and old.users == 0:
         bpy.data.images.remove(old)
     camera.data.show_background_images = True
+
+
+def has_picture(camera: Any) -> bool:
+    """Its photo was found."""
+    return any(slot.image is not None for slot in camera.data.background_images)
 
 
 def place(camera: Any, obj: Any, pinhole: FitCamera, size: tuple[int, int]) -> None:
@@ -204,6 +225,11 @@ def shown(obj: Any) -> NDArray[np.float32]:
     """(V,3) the head as in the photo that is shown, in the bundle's frame."""
     key = obj.data.shape_keys.key_blocks[f"{POSE}{obj.idto3d_match.photo + 1}"]
     return mesh_data.places(key) + origin_of(obj).astype(np.float32)
+
+
+def has_pose(obj: Any) -> bool:
+    """The key of the photo that is shown is there."""
+    return obj is not None and f"{POSE}{obj.idto3d_match.photo + 1}" in obj.data.shape_keys.key_blocks
 
 
 def moved(obj: Any) -> NDArray[np.float32]:

@@ -6,6 +6,8 @@ from typing import Any
 import bpy
 
 _MARK = "idto3d_helper"
+_MADE = "idto3d_made"
+"""Property of a collection: the objects that we made for it. The mark on them is on the user's copies of them, too."""
 
 
 def is_ours(collection: Any, kind: str) -> bool:
@@ -30,6 +32,8 @@ def renew(scene: Any, kind: str, name: str) -> Any:
 def add(collection: Any, obj: Any) -> Any:
     """Link a new object that is ours; returns it."""
     obj[_MARK] = collection[_MARK]
+    made = dict(collection.get(_MADE, {}))
+    collection[_MADE] = {**made, str(len(made)): obj}
     collection.objects.link(obj)
     return obj
 
@@ -37,7 +41,12 @@ def add(collection: Any, obj: Any) -> Any:
 def remove(scene: Any, kind: str) -> bool:
     """Remove the helpers of ``kind`` from ``scene``. What the user has put into their collection stays, with it.
     True when there was something."""
-    ours = [obj for obj in scene.objects if obj.get(_MARK) == kind and obj.library is None]
+    collections = [one for one in scene.collection.children_recursive if is_ours(one, kind)]
+    made = {obj for one in collections for obj in one.get(_MADE, {}).values() if obj is not None}
+    # Without the collection, which somebody may have deleted or an earlier version have made, the mark has to do.
+    known = any(_MADE in one for one in collections)
+    marked = [obj for obj in scene.objects if obj.get(_MARK) == kind and obj.library is None]
+    ours = [obj for obj in marked if obj in made or not known]
     data = [obj.data for obj in ours if obj.data is not None]
     for obj in ours:
         bpy.data.objects.remove(obj)

@@ -18,6 +18,7 @@ EEVEE = "BLENDER_EEVEE_NEXT" if bpy.app.version < (5, 0) else "BLENDER_EEVEE"
 CYCLES = "CYCLES"
 _BEFORE = "idto3d_camera"  # on the scene, as somebody may delete our collection: its camera before
 _HIDDEN = "idto3d_hidden"  # on an object that is hidden meanwhile: where
+_LAYER = "idto3d_hidden_in"  # and in which view layer
 _RENDER, _VIEW = 1, 2
 _LOOKS = 24
 # A box that holds head and camera both and is no larger, metres, is a box and not a room.
@@ -77,7 +78,7 @@ def remove_turntable(context: Any) -> bool:
         scene.camera = before
     for obj in scene.objects:
         if _HIDDEN in obj:
-            _show(context, obj)
+            _show(scene, obj)
     frame_range.give_back(scene, KIND)
     return removed
 
@@ -108,6 +109,7 @@ def _hide(context: Any, head: Any, framing: stage.Framing) -> list[str]:
         obj = scene.objects.get(name)
         if obj is not None and obj.library is None and obj.name in layer.objects:
             obj[_HIDDEN] = (0 if obj.hide_render else _RENDER) | (0 if obj.hide_get(view_layer=layer) else _VIEW)
+            obj[_LAYER] = layer.name
             obj.hide_render = True
             obj.hide_set(True, view_layer=layer)
             hidden.append(name)
@@ -147,13 +149,18 @@ def _between(context: Any, own: set[str], target: Vector, framing: stage.Framing
     return found
 
 
-def _show(context: Any, obj: Any) -> None:
-    how = obj[_HIDDEN]
+def bound(scene: Any) -> list[str]:
+    """Names of the markers whose cameras take over from the scene's."""
+    return [marker.name for marker in scene.timeline_markers if marker.camera is not None]
+
+
+def _show(scene: Any, obj: Any) -> None:
+    how, layer = obj[_HIDDEN], scene.view_layers.get(obj.pop(_LAYER, "")) or scene.view_layers[0]
     del obj[_HIDDEN]
     if how & _RENDER:
         obj.hide_render = False
-    if how & _VIEW and obj.name in context.view_layer.objects:
-        obj.hide_set(False, view_layer=context.view_layer)
+    if how & _VIEW and obj.name in layer.objects:
+        obj.hide_set(False, view_layer=layer)
 
 
 def _curves(action: Any) -> list[Any]:

@@ -27,42 +27,47 @@ class IDTO3D_PT_match(panel_parts.HeadBox, bpy.types.Panel):
         obj, match = stage.matched(context.scene), session.of(context.scene)
         if obj is None or match is None:
             layout.operator("idto3d.match", icon="CAMERA_DATA")
-            if stage.KEY in context.scene:
-                layout.operator("idto3d.match_leave", icon="X")
-            return
-        given = obj.idto3d_match
-        column = layout.column(align=True)
-        for number, photo in enumerate(match.fit.photos):
-            icon = "IMAGE_DATA" if match.paths[number] else "ERROR"
-            button = column.operator("idto3d.match_photo", text=photo.name, icon=icon, depress=number == given.photo)
-            button.photo = number
-        if not match.paths[given.photo]:
-            layout.operator("idto3d.match_find_photo", icon="VIEWZOOM")
-        row = layout.row(align=True)
-        row.prop(given, "look", expand=True)
-        layout.prop(given, "alpha", slider=True)
-        self._pins(context, obj, match)
-        layout.operator("idto3d.match_leave", icon="X")
+        if obj is not None:
+            _photos(layout, context.scene, obj)
+        if obj is not None and match is not None:
+            _pins(layout, context, obj, match)
+        if stage.KEY in context.scene:
+            layout.operator("idto3d.match_leave", icon="X")
 
-    def _pins(self, context: Any, obj: Any, match: session.Match) -> None:
-        layout = self.layout
-        count = len(obj.idto3d_match.pins)
-        state = match.link.state
-        if state == "gone" or match.problem is not None:
-            wrong = match.problem
-            said = wrong.said if wrong is not None else "The backend is gone."
-            panel_parts.text(layout, context, said, "ERROR")
-        elif match.skin is None:
-            what = "The backend is starting..." if state == "starting" else "Reading the head..."
-            layout.label(text=what, icon="TIME")
-        elif match.projecting:
-            layout.label(text=f"Projecting: {match.link.stage}...", icon="TIME")
-        else:
-            pinned = f"{count} pin{'' if count == 1 else 's'}" if count else "Drag a handle or any place of the skin"
-            layout.label(text=pinned, icon="PINNED" if count else "UNPINNED")
-        row = layout.row(align=True)
-        row.operator("idto3d.pins_clear", text="Remove All", icon="TRASH")
-        row.operator("idto3d.match_project", icon="TEXTURE")
+
+def _photos(layout: Any, scene: Any, obj: Any) -> None:
+    given = obj.idto3d_match
+    column = layout.column(align=True)
+    for camera in stage.cameras(scene):
+        number, found = camera[stage.KEY], stage.has_picture(camera)
+        name, icon = camera.name.removeprefix(f"{obj.name} "), "IMAGE_DATA" if found else "ERROR"
+        shown = number == given.photo
+        column.operator("idto3d.match_photo", text=name, icon=icon, depress=shown).photo = number
+        if shown and not found:
+            layout.operator("idto3d.match_find_photo", icon="VIEWZOOM")
+    row = layout.row(align=True)
+    row.prop(given, "look", expand=True)
+    layout.prop(given, "alpha", slider=True)
+
+
+def _pins(layout: Any, context: Any, obj: Any, match: session.Match) -> None:
+    count = len(obj.idto3d_match.pins)
+    state = match.link.state
+    if state == "gone" or match.problem is not None:
+        wrong = match.problem
+        said = wrong.said if wrong is not None else "The backend is gone."
+        panel_parts.text(layout, context, said, "ERROR")
+    elif match.skin is None:
+        what = "The backend is starting..." if state == "starting" else "Reading the head..."
+        layout.label(text=what, icon="TIME")
+    elif match.projecting:
+        layout.label(text=f"Projecting: {match.link.stage}...", icon="TIME")
+    else:
+        pinned = f"{count} pin{'' if count == 1 else 's'}" if count else "Drag a handle or any place of the skin"
+        layout.label(text=pinned, icon="PINNED" if count else "UNPINNED")
+    row = layout.row(align=True)
+    row.operator("idto3d.pins_clear", text="Remove All", icon="TRASH")
+    row.operator("idto3d.match_project", icon="TEXTURE")
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_PT_match,))

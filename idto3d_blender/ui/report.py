@@ -51,7 +51,9 @@ def report(
     if request:
         names += [str(request.get(folder) or "") for folder in ("out", "pack")]
         names += [
-            name for photo in request.get("photos") or [] for name in (str(photo), Path(photo).name, Path(photo).stem)
+            name
+            for photo in request.get("photos") or []
+            for name in (str(photo), str(Path(photo).parent), Path(photo).name, Path(photo).stem)
         ]
     return redact("\n".join(lines), Path.home(), _user(), names) + "\n"
 
@@ -62,7 +64,9 @@ def redact(text: str, home: Path, user: str, private: Iterable[str] = ()) -> str
     Home folders of others, as /home/NAME and C:\\Users\\NAME, go too: paths from another machine stand in some logs.
     """
     # Long ones first: a name may be part of a path.
-    for secret in sorted(set(private), key=len, reverse=True):
+    # Python's own messages double what Windows parts folders by.
+    forms = {form for name in private for form in (name, name.replace("\\", "/"), name.replace("\\", "\\\\"))}
+    for secret in sorted(forms, key=len, reverse=True):
         if len(secret) > 2:
             text = text.replace(secret, "<private>")
     for spelled in {str(home), home.as_posix(), str(home).replace("\\", "\\\\")}:

@@ -21,8 +21,6 @@ from idto3d_blender.head.bundle import BundleError
 from idto3d_blender.head.import_head import JOB
 from idto3d_blender.jobs import packs, setup_backend
 from idto3d_blender.jobs import session as jobs
-from idto3d_blender.jobs.backend_process import BackendProcess, child_environment
-from idto3d_blender.jobs.job import Launch, Warm
 from idto3d_blender.match import lens, operators_pins, overlay, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
@@ -30,16 +28,11 @@ from idto3d_blender.ui.properties import settings
 from tests.blender import blender_session, check_polls, fake_pins
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
+from tests.blender.match_backend import backend
 from tests.blender.synthetic_fit import SIZES, camera, write_fit
 
 WORK = Path(sys.argv[-1])
 PACK = WORK / "pack"
-
-
-def backend(fake: str) -> Warm:
-    """A worker that waits for work."""
-    launch = Launch((sys.executable, fake), child_environment(WORK / "user", blender_session.ROOT), WORK / "log")
-    return Warm(BackendProcess(launch.command, launch.env, launch.log, "idto3d-test"), launch, None)
 
 
 def check_cameras(scene: Any, obj: Any) -> None:
@@ -246,7 +239,7 @@ def main() -> None:
     check_cameras(scene, obj)
 
     fake = str(Path(__file__).with_name("fake_pins.py"))
-    link = Link(backend(fake))
+    link = Link(backend(fake, WORK))
     folder, fit = session.read(obj)
     paths = [session.find_photo(photo, folder) for photo in fit.photos]
     assert paths == [str(file) for file in files]
@@ -334,7 +327,7 @@ def main() -> None:
     # The bundle's folder is stored as seen from the file, and found.
     assert obj["idto3d"]["folder"] == "//head" and session.read(obj)[0] == folder
     assert session.get() is None and len(obj.idto3d_match.pins) == 1 and stage.matched(scene) == obj
-    link = Link(backend(fake))
+    link = Link(backend(fake, WORK))
     match = session.start(scene, folder, fit, paths, link)
     pump.take(link.wait(match.first))
     assert np.allclose(key_places(obj), last, atol=1e-7)  # what the pins have done is not done twice

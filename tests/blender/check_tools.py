@@ -181,6 +181,16 @@ def check_light(anna: Any, ben: Any) -> None:
         assert directions["FRONT"][1] < -0.3 and directions["DIRECT"][1] < -0.3 < directions["BACK"][1]
         assert abs(directions["DIFFUSE"][:2]).max() < 0.1
     lamps = next(child for child in scene.collection.children if own_collection.is_ours(child, "lights"))
+    # A copy that somebody has made of one of ours, as a start, is theirs.
+    select(next(iter(lamps.objects)))
+    bpy.ops.object.duplicate()
+    copy = bpy.context.object
+    lamps.objects.unlink(copy)
+    scene.collection.objects.link(copy)
+    select(ben)
+    assert bpy.ops.idto3d.light_rig(rig="BACK") == {"FINISHED"}
+    copy.name = "a light of my own"
+    lamps = next(child for child in scene.collection.children if own_collection.is_ours(child, "lights"))
     mine = bpy.data.objects.new("mine", None)
     lamps.objects.link(mine)
     deeper = bpy.data.collections.new("deeper")
@@ -190,7 +200,9 @@ def check_light(anna: Any, ben: Any) -> None:
     assert own_collection.is_there(scene, light_rigs.KIND)
     assert bpy.ops.idto3d.remove_lights() == {"FINISHED"}
     assert mine.name in scene.objects and own.name in scene.objects
-    assert [obj.name for obj in scene.objects if obj.type == "LIGHT"] == ["my light"] and len(bpy.data.lights) == 1
+    assert {obj.name for obj in scene.objects if obj.type == "LIGHT"} == {"my light", "a light of my own"}
+    assert len(bpy.data.lights) == 2
+    bpy.data.lights.remove(copy.data)
 
 
 def ball(metallic: float) -> Any:
@@ -272,6 +284,21 @@ def check_in_the_way(ben: Any) -> None:
     assert not any(obj.hide_render or obj.hide_get() for obj in (ground, far, walls, ben))
     assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
     assert not beside.hide_render and not beside.hide_get() and not around.hide_render and around.hide_get()
+    # In another view layer than it was made in.
+    layers = bpy.context.scene.view_layers
+    assert bpy.ops.idto3d.turntable() == {"FINISHED"} and beside.hide_get()
+    bpy.context.window.view_layer = layers.new("another")
+    assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"}
+    bpy.context.window.view_layer = layers[0]
+    layers.remove(layers["another"])
+    assert not beside.hide_get() and not beside.hide_render
+    select(ben)
+    marker = bpy.context.scene.timeline_markers.new("cut", frame=5)
+    assert not turntable.bound(bpy.context.scene)
+    marker.camera = bpy.data.objects.new("another", bpy.data.cameras.new("another"))
+    assert turntable.bound(bpy.context.scene) == ["cut"]
+    bpy.data.cameras.remove(marker.camera.data)
+    bpy.context.scene.timeline_markers.remove(marker)
     # Deleted with its collection, as in the Outliner: the cross beside the button still gives back what it changed.
     scene, frames = bpy.context.scene, (bpy.context.scene.frame_start, bpy.context.scene.frame_end)
     own = bpy.data.objects.new("own", bpy.data.cameras.new("own"))

@@ -19,6 +19,13 @@ def test_home_folders_and_names_go() -> None:
     assert redact("in /srv/Project Secret/x", HOME, "anna", ["Project Secret", "Secret"]) == "in /srv/<private>/x"
 
 
+def test_folders_of_photos_go_however_they_are_spelled() -> None:
+    photo = r"D:\Clients\Acme Secret\anna.jpg"
+    folder = r"D:\Clients\Acme Secret"
+    for text in (photo, photo.replace("\\", "\\\\"), photo.replace("\\", "/"), f"PermissionError: {folder}"):
+        assert "Acme" not in redact(text, HOME, "x", [photo, folder]), text
+
+
 def test_ordinary_words_stay() -> None:
     text = "RuntimeError: CUDA out of memory in unet.py line 7; the root cause is not known"
     assert redact(text, HOME, "ed") == text
@@ -34,20 +41,21 @@ def test_photo_names_go() -> None:
 def test_report_has_what_a_developer_asks(tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     lines = [f"line {number}\n" for number in range(200)]
-    log.write_text("".join(lines) + "in /data/shoot/grandma portrait.png\nfrom /data/studio/pack/unet\n")
+    more = "in /data/shoot/grandma portrait.png\nno folder /data/shoot\nfrom /data/studio/pack/unet\n"
+    log.write_text("".join(lines) + more)
     error = Problem("E_NO_FACE", "There is no face in grandma portrait.png.", "Choose another photo.")
     hello = {"torch": "2.0", "device": "cuda", "device_name": "Card", "pid": 3}
     snapshot = Snapshot("j", "failed", log, stage="geometry", step=3, steps=9, error=error, hello=hello)
     request = {
         "photos": ["/data/shoot/grandma portrait.png"],
-        "out": "/data/shoot/heads",
+        "out": "/data/studio/heads",
         "quality": "fine",
         "expressions": "all",
         "prompt": "old",
         "seed": 4,
         "pack": "/data/studio/pack",
     }
-    text = report({"Blender": "4.2"}, snapshot, request, ["shoot"])
+    text = report({"Blender": "4.2"}, snapshot, request, [])
     for wanted in (
         "Blender: 4.2",
         "geometry 3/9",

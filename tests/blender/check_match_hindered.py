@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: a head that cannot be laid over its photos as it is, and what comes between while it
+is: other modes, other scenes, names, a backend that is not there. ``python check_match_hindered.py WORK``."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+import idto3d_blender
+from idto3d_blender.head import mesh_data
+from idto3d_blender.match import pump, session
+from idto3d_blender.match import scene as stage
+from idto3d_blender.match.link import Link
+from tests.blender import blender_session, check_polls, fake_pins
+from tests.blender import synthetic_bundle as synthetic
+from tests.blender.blender_session import key_places, refused, select
+from tests.blender.match_backend import backend
+from tests.blender.synthetic_fit import write_fit
+
+WORK = Path(sys.argv[-1])
+FAKE = str(Path(__file__).with_name("fake_pins.py"))
+
+
+def new_head() -> Any:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / "head")) == {"FINISHED"}
+    return bpy.context.object
+
+
+def matched(obj: Any) -> session.Match:
+    """With a backend that has answered once."""
+    scene = bpy.context.scene
+    if stage.matched(scene) is None:
+        assert bpy.ops.idto3d.match() == {"FINISHED"}
+    folder, fit = session.read(obj)
+    match = session.start(
+        scene, folder, fit, [session.find_photo(photo, folder) for photo in fit.photos], Link(backend(FAKE, WORK))
+    )
+    pump.take(match.link.wait(match.first))
+    return match
+
+
+def check_applied() -> None:
+    """Photos know nothing of what was applied to a mesh; what was sculpted is no matter."""
+
+    def applied(**what: bool) -> Callable[[Any], None]:
+        def change(obj: Any) -> None:
+            obj.location, obj.rotation_euler, obj.scale = (0.3, 0.1, 0.2), (0.0, 0.0, 0.7), (2.0, 2.0, 2.0)
+            bpy.ops.object.transform_apply(**{"location": False, "rotation": False, "scale": False, **what})
+
+        return change
+
+    def stretched(obj: Any) -> None:
+        obj.scale = (1.0, 1.0, 1.2)
+        bpy.context.view_layer.update()
+
+    wrong: tuple[tuple[Callable[[Any], Any], str], ...] = (
+        *((applied(**{name: True}), "was applied") for name in ("location", "rotation", "scale")),
+        (lambda obj: bpy.ops.object.origin_set(type="ORIGIN_GEOMETRY"), "origin moved"),
+        (stretched, "is stretched"),
+    )
+    for change, why in wrong:
+        change(new_head())
+        refused(bpy.ops.idto3d.match, why)
+    obj = new_head()
+    obj.location, obj.rotation_euler, obj.scale = (1.0, 2.0, 3.0), (0.1, 0.2, 0.3), (3.0, 3.0, 3.0)
+    places = key_places(obj)
+    places[: len(places) // 3] += 0.02
+    obj.data.shape_keys.key_blocks[0].points.foreach_set("co", places.ravel())
+    bpy.context.view_layer.update()
+    assert bpy.ops.idto3d.match() == {"FINISHED"} and bpy.ops.idto3d.match_leave() == {"FINISHED"}
+
+
+def check_modes() -> None:
+    """An answer waits until the mesh is no longer edited, and is not lost; brushes leave the photos' keys alone."""
+    obj = new_head()
+    match = matched(obj)
+    keys = [key for key in obj.data.shape_keys.key_blocks if key.name.startswith(stage.POSE)]
+    assert len(keys) == 2 and all(key.lock_shape for key in keys)
+    match.first = match.link.ask(session.request(match, obj))
+    bpy.ops.object.mode_set(mode="EDIT")
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        pump.pump()
+        time.sleep(0.02)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    basis = key_places(obj)
+    obj.data.shape_keys.key_blocks["photo: 1"].points.foreach_set("co", basis.ravel())
+    end = time.monotonic() + 10.0
+    shown = 0.0
+    while not shown and time.monotonic() < end:
+        pump.pump()
+        shown = float(np.abs(mesh_data.places(obj.data.shape_keys.key_blocks["photo: 1"]) - basis).max())
+        time.sleep(0.02)
+    assert abs(shown - fake_pins.POSED) < 1e-6, shown
+    obj.shape_key_remove(obj.data.shape_keys.key_blocks["photo: 1"])
+    refused(bpy.ops.idto3d.pin_drag, "key was removed")
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+
+
+def check_scenes() -> None:
+    """A head that is in two scenes is matched in one; one whose scene somebody has deleted can be matched again."""
+    obj = new_head()
+    first, second = bpy.context.scene, bpy.data.scenes.new("second")
+    second.collection.objects.link(obj)
+    bpy.context.window.scene = second
+    select(obj)
+    assert bpy.ops.idto3d.match() == {"FINISHED"}
+    bpy.context.window.scene = first
+    select(obj)
+    refused(bpy.ops.idto3d.match, "in another scene")
+    bpy.data.scenes.remove(second)
+    assert bpy.ops.idto3d.match() == {"FINISHED"} and bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    assert not obj.show_only_shape_key
+    assert not [key.name for key in obj.data.shape_keys.key_blocks if key.name.startswith(stage.POSE)]
+
+
+def check_names() -> None:
+    """An object of another file may be called the same."""
+    new_head().name = "Anna"
+    bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "library.blend"))
+    obj = new_head()
+    with bpy.data.libraries.load(str(WORK / "library.blend"), link=True) as (_, wanted):
+        wanted.objects = ["Anna"]
+    bpy.context.scene.collection.objects.link(wanted.objects[0])
+    obj.name = "Anna"
+    select(obj)
+    matched(obj)
+    assert stage.matched(bpy.context.scene) == obj and bpy.ops.idto3d.match_leave() == {"FINISHED"}
+
+
+def check_no_backend() -> None:
+    """Without it all photos can be looked at, and one that was moved be found."""
+    obj = new_head()
+    photo = Path(session.read(obj)[1].photos[1].path)
+    moved = photo.rename(WORK / "elsewhere.png")
+    assert bpy.ops.idto3d.match() == {"FINISHED"} and session.of(bpy.context.scene) is None
+    assert check_polls.draw_all_panels().count("idto3d.match_photo") == 2
+    assert bpy.ops.idto3d.match_photo(photo=1) == {"FINISHED"}
+    assert "idto3d.match_find_photo" in check_polls.draw_all_panels()
+    assert bpy.ops.idto3d.match_find_photo(filepath=str(moved)) == {"FINISHED"}
+    shown = check_polls.draw_all_panels()
+    assert "idto3d.match_find_photo" not in shown and {"idto3d.match", "idto3d.match_leave"} <= set(shown)
+    (session.read(obj)[0] / "fit.json").unlink()
+    refused(lambda: bpy.ops.idto3d.match_photo(photo=0), "fit.json")
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+
+
+def main() -> None:
+    idto3d_blender.register()
+    write_fit(synthetic.write(WORK / "head"), WORK, WORK / "pack")
+    (WORK / "pack").mkdir()
+    (WORK / "pack" / "pack.json").write_text('{"name": "synthetic"}', encoding="utf-8")
+    check_applied()
+    check_modes()
+    check_scenes()
+    check_names()
+    check_no_backend()
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
