@@ -69,7 +69,10 @@ class TrainConfig:
     device: str = _option("cpu or cuda", default="cpu")
     workers: int = _option("processes that draw; 0: one a core", default=0)
     people: int = _option("synthetic people to draw; 0: the device's own number", default=0)
-    families: int = _option("people that errors and shading are learnt from; 0: the device's own number", default=0)
+    families: int = _option(
+        "people that errors and shading are learnt from; 0: the device's own number, of those to draw at most",
+        default=0,
+    )
     vae_steps: int = _option("of the autoencoder; 0: the device's own number", default=0)
     prior_steps: int = _option("of the U-Net with both domains; 0: the device's own number", default=0)
     reference_steps: int = _option("of each reference network; 0: the device's own number", default=0)
@@ -191,12 +194,13 @@ class Run:
 
     @property
     def data_config(self) -> data.DataConfig:
+        people = self.config.people or self.budget.people
         return data.DataConfig(
             self.work,
             self.config.headkit,
             self.config.facenets,
-            people=self.config.people or self.budget.people,
-            families=self.config.families or self.budget.families,
+            people=people,
+            families=self.config.families or min(people, self.budget.families),
             workers=self.config.workers or os.cpu_count() or 1,
         )
 
