@@ -67,6 +67,6 @@ def test_manifest_follows_the_schema() -> None:
     manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
     assert manifest["schema_version"] == "1.0.0" and manifest["id"] == "idto3d" and manifest["type"] == "add-on"
     assert manifest["blender_version_min"] == "4.2.0" and manifest["license"] == ["SPDX:GPL-3.0-or-later"]
-    assert set(manifest["permissions"]) == {"files", "network", "clipboard"}
+    assert set(manifest["permissions"]) == {"files", "network", "clipboard", "camera"}
     for text in (manifest["tagline"], *manifest["permissions"].values()):
         assert 0 < len(text) <= 64 and text[-1].isalnum()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stages of training one after the other, on four pictures and a made-up head model, to a pack that loads."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,11 @@ def test_a_folder_keeps_to_what_it_was_begun_with(tmp_path: Path, capsys: pytest
     Run(replace(config, work=str(tmp_path / "new")))
     Run(config)
     Run(replace(config, prior_steps=7, workers=3))  # which no file depends on
+    assert Run(config).data_config.families == 2
+    settings = Path(config.work) / "settings.json"
+    made = json.loads(settings.read_text(encoding="utf-8"))
+    settings.write_text(json.dumps({n: v for n, v in made.items() if n != "families"}), encoding="utf-8")
+    Run(config)  # a folder from before there was that setting
     for change, said in (({"people": 3}, "--people 2"), ({"mirror": 0}, "--mirror 1"), ({"headkit": "b"}, "nowhere")):
         with pytest.raises(UserError, match=said) as refused:
             Run(replace(config, **change))

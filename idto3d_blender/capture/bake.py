@@ -71,7 +71,7 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
         curves.append(Curve(path, -1, np.zeros(len(take.frames)) if turned else take.shapes[:, n]))
     writer = _Writer(f"{obj.name} {wanted.name}", wanted, take)
     writer.write(keys, curves, tuple(f'key_blocks["{name}"].value' for name in SHAPES))
-    if rig is not None or not wanted.head:
+    if wanted.head and rig is not None or not (wanted.head or wanted.strip):
         target.still(rig or obj)  # what a take before turned would turn the head as well
     if rig is not None:
         _turn_bones(obj, rig, (take, wanted, eyes), writer)
@@ -156,21 +156,32 @@ def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted) -> None:
         data.action = None  # it would lie over the strip
     first, last = action.frame_range
     last = max(last, first + 1)  # no strip is shorter
-    lowest = data.nla_tracks[0] if data.nla_tracks else None
-    if lowest is not None and _has_room(lowest, first, last):
-        track = lowest
-    else:
-        track = data.nla_tracks.new()
+    playing = [track for track in data.nla_tracks if track.strips and not track.mute]
+    below = next((track for track in playing if _has_takes(track)), None)
+    track = below if below is not None and _has_room(below, first, last) else data.nla_tracks.new()
+    if track != below:
         track.name = action.name
     strip = track.strips.new(action.name, math.floor(first), action)
     if slot is not None:
         strip.action_slot = slot
     strip.frame_start_ui = strip.action_frame_start
-    # Where no strip plays Blender from 5.0 on has all keys at 1. One that held above others would end them.
-    strip.extrapolation = "HOLD" if track == data.nla_tracks[0] else "NOTHING"
+    if below is not None:
+        # Above other takes one that held would end them; below, Blender from 5.0 on has keys at 1 where none holds.
+        strip.extrapolation = "HOLD" if track == below else "NOTHING"
+        return
+    moved = {curve.data_path for one in playing for each, _ in hand_over.clips(one.strips) for curve in _curves(each)}
+    strip.extrapolation = "HOLD_FORWARD" if moved & {curve.data_path for curve in _curves(strip)} else "HOLD"
+
+
+def _curves(strip: Any) -> Any:
+    return hand_over.curves_of(strip)
+
+
+def _has_takes(track: Any) -> bool:
+    """A track has takes, and nothing else."""
+    return all(strip.action is not None and MARK in strip.action for strip in track.strips)
 
 
 def _has_room(track: Any, first: float, last: float) -> bool:
-    """A track has takes alone, and none between two frames."""
-    ours = all(strip.action is not None and MARK in strip.action for strip in track.strips)
-    return ours and all(strip.frame_end <= first or last <= strip.frame_start for strip in track.strips)
+    """No strip of a track plays between two frames."""
+    return all(strip.frame_end <= first or last <= strip.frame_start for strip in track.strips)

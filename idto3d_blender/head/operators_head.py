@@ -72,9 +72,10 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
         if not self.name.strip():
             self.report({"WARNING"}, "A head needs a name")
             return {"CANCELLED"}
-        obj = context.object
-        if obj.name != self.name.strip():
-            obj.name = self.name.strip()
+        obj, name = context.object, self.name.strip()
+        if obj.name != name:
+            # Names have 63 bytes before Blender 5.0, and those of materials and pictures say of what they are besides.
+            obj.name = name if bpy.app.version >= (5, 0) else name.encode()[:40].decode(errors="ignore")
         others = [other for other in bpy.data.objects if is_head(other) and obj not in separate.origins(other)]
         shared = [(*head.data.materials, *naming.images(head), *head.users_collection) for head in others]
         naming.name_after(obj, {block for of_head in shared for block in of_head})

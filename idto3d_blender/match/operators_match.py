@@ -72,7 +72,8 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
         try:
             why = stage.misplaced(obj, read_vertices(folder))
         except BundleError as error:
-            why = f"{error.message} {error.fix}"
+            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+            return {"CANCELLED"}
         if why:
             self.report({"ERROR"}, f"{why} (E_MATCH_MESH)")
             return {"CANCELLED"}

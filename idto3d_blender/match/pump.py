@@ -25,6 +25,8 @@ _LAST = object()
 _LAID = "idto3d_laid"
 """Property of an image: a checksum of the file that a projection has put into it."""
 
+HINDERING = ("EDIT", "SCULPT")
+"""Modes in which a mesh cannot be read, or keys not be changed: answers wait."""
 listener: Callable[[Answer], None] | None = None
 """A drag that wants the answers for itself."""
 
@@ -35,8 +37,8 @@ def pump() -> None:
     if match is None:
         return
     _, obj = session.shown(match)
-    if obj is not None and obj.mode != "OBJECT":
-        return  # a mesh that is edited cannot be read, nor keys be changed
+    if obj is not None and obj.mode in HINDERING:
+        return
     for answer in match.link.poll():
         if listener is not None:
             listener(answer)

@@ -105,8 +105,9 @@ def show_picture(camera: Any, path: str) -> None:
 
 
 def has_picture(camera: Any) -> bool:
-    """Its photo was found."""
-    return any(slot.image is not None for slot in camera.data.background_images)
+    """Its photo is behind it, and where it was."""
+    pictures = [slot.image for slot in camera.data.background_images if slot.image is not None]
+    return any(one.packed_file is not None or Path(bpy.path.abspath(one.filepath)).is_file() for one in pictures)
 
 
 def place(camera: Any, obj: Any, pinhole: FitCamera, size: tuple[int, int]) -> None:

@@ -47,6 +47,7 @@ def remove(scene: Any, kind: str) -> bool:
     known = any(_MADE in one for one in collections)
     marked = [obj for obj in scene.objects if obj.get(_MARK) == kind and obj.library is None]
     ours = [obj for obj in marked if obj in made or not known]
+    ours += [obj for obj in made if not obj.users_scene]  # deleted, but for our knowing of it
     data = [obj.data for obj in ours if obj.data is not None]
     for obj in ours:
         bpy.data.objects.remove(obj)

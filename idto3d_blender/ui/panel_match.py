@@ -6,8 +6,8 @@ from typing import Any
 import bpy
 
 from ..head.import_head import is_head
+from ..match import pump, session
 from ..match import scene as stage
-from ..match import session
 from . import panel_parts
 
 
@@ -28,18 +28,19 @@ class IDTO3D_PT_match(panel_parts.HeadBox, bpy.types.Panel):
         if obj is None or match is None:
             layout.operator("idto3d.match", icon="CAMERA_DATA")
         if obj is not None:
-            _photos(layout, context.scene, obj)
+            _photos(layout, context.scene, obj, match)
         if obj is not None and match is not None:
             _pins(layout, context, obj, match)
         if stage.KEY in context.scene:
             layout.operator("idto3d.match_leave", icon="X")
 
 
-def _photos(layout: Any, scene: Any, obj: Any) -> None:
+def _photos(layout: Any, scene: Any, obj: Any, match: session.Match | None) -> None:
     given = obj.idto3d_match
     column = layout.column(align=True)
     for camera in stage.cameras(scene):
-        number, found = camera[stage.KEY], stage.has_picture(camera)
+        number = camera[stage.KEY]
+        found = match.paths[number] if match is not None else stage.has_picture(camera)
         name, icon = camera.name.removeprefix(f"{obj.name} "), "IMAGE_DATA" if found else "ERROR"
         shown = number == given.photo
         column.operator("idto3d.match_photo", text=name, icon=icon, depress=shown).photo = number
@@ -57,6 +58,8 @@ def _pins(layout: Any, context: Any, obj: Any, match: session.Match) -> None:
         wrong = match.problem
         said = wrong.said if wrong is not None else "The backend is gone."
         panel_parts.text(layout, context, said, "ERROR")
+    elif obj.mode in pump.HINDERING:
+        layout.label(text="Waits for Object Mode", icon="TIME")
     elif match.skin is None:
         what = "The backend is starting..." if state == "starting" else "Reading the head..."
         layout.label(text=what, icon="TIME")

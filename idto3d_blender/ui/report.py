@@ -50,11 +50,11 @@ def report(
     names = [name for name in private if name]
     if request:
         names += [str(request.get(folder) or "") for folder in ("out", "pack")]
-        names += [
-            name
-            for photo in request.get("photos") or []
-            for name in (str(photo), str(Path(photo).parent), Path(photo).name, Path(photo).stem)
-        ]
+        for photo in request.get("photos") or []:
+            names += [str(photo), Path(photo).name, Path(photo).stem]
+            folder = Path(photo).parent
+            if folder not in (Path.home(), *Path.home().parents):  # of these what follows tells more
+                names.append(str(folder))
     return redact("\n".join(lines), Path.home(), _user(), names) + "\n"
 
 

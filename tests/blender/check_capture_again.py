@@ -36,7 +36,43 @@ def check_strips(head: Any) -> None:
     assert len(head.data.shape_keys.animation_data.nla_tracks) == 1
     bake_take(early, start=101, gain=1.5)
     assert [opened(head, frame) for frame in (1, 140, 190, 240, 300)] == [0.0, 0.45, 0.3, 0.8, 0.8]
+    # What is muted neither takes strips nor holds anything.
+    tracks = head.data.shape_keys.animation_data.nla_tracks
+    for track in tracks:
+        track.mute = True
+    bake_take(late, start=301, gain=0.5)
+    assert len(tracks) == 3 and [opened(head, frame) for frame in (1, 340, 500)] == [0.0, 0.4, 0.4]
     properties.settings().gain = 1.0
+
+
+def check_over_own_strip(head: Any) -> None:
+    """Over a strip of somebody's own, which plays until the take begins, and none of the take's keys is on before."""
+    plain()
+    keys = head.data.shape_keys
+    for name in ("jawOpen", "smile"):
+        key = keys.key_blocks[name]
+        for frame, value in ((1, 0.0), (40, 0.6)):
+            key.value = value
+            key.keyframe_insert("value", frame=frame)
+    data = keys.animation_data
+    strip = data.nla_tracks.new().strips.new("own", 1, data.action)
+    if bpy.app.version >= (4, 4):
+        strip.action_slot = data.action_slot
+    data.action = None
+    bake_take(csv_of("over", jawOpen=ramp(0.3)), start=101, as_strip=True)
+    assert [opened(head, frame) for frame in (40, 140, 200)] == [0.6, 0.3, 0.3]
+
+
+def check_turns_in_strips(head: Any) -> None:
+    """A line that does not turn the head leaves the turns of others alone."""
+    plain().as_strip = True
+    turned, still = csv_of("turned line", yaw=ramp(0.5)), csv_of("still line", jawOpen=ramp(0.5))
+    for file, start, turns in ((turned, 1, True), (still, 101, False), (turned, 201, True)):
+        bake_take(file, start=start, head=turns)
+    for frame in (40, 240):
+        at_frame(frame)
+        assert (front(head) - AHEAD).length > 0.4, frame
+    properties.settings().head = True
 
 
 def opened(head: Any, frame: int) -> float:
@@ -117,6 +153,8 @@ def main() -> None:
     idto3d_blender.register()
     bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
     check_strips(new_head("anna"))
+    check_over_own_strip(new_head("cleo"))
+    check_turns_in_strips(new_head("dora"))
     head = new_head("ben")
     check_no_turn(head)
     check_own_keys(head)

@@ -134,6 +134,24 @@ def check_names() -> None:
     assert stage.matched(bpy.context.scene) == obj and bpy.ops.idto3d.match_leave() == {"FINISHED"}
 
 
+def check_moved_photo() -> None:
+    """In a file that is opened again a photo may be elsewhere by now."""
+    obj = new_head()
+    assert bpy.ops.idto3d.match() == {"FINISHED"}
+    assert "idto3d.match_find_photo" not in check_polls.draw_all_panels()
+    bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "matched.blend"))
+    photo = Path(session.read(obj)[1].photos[0].path)
+    moved = photo.rename(WORK / "later.png")
+    bpy.ops.wm.open_mainfile(filepath=str(WORK / "matched.blend"))
+    assert "idto3d.match_find_photo" in check_polls.draw_all_panels()
+    matched(bpy.context.object)
+    assert "idto3d.match_find_photo" in check_polls.draw_all_panels()
+    moved.rename(photo)
+    assert bpy.ops.idto3d.match_find_photo(filepath=str(photo)) == {"FINISHED"}
+    assert "idto3d.match_find_photo" not in check_polls.draw_all_panels()
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+
+
 def check_no_backend() -> None:
     """Without it all photos can be looked at, and one that was moved be found."""
     obj = new_head()
@@ -160,6 +178,7 @@ def main() -> None:
     check_modes()
     check_scenes()
     check_names()
+    check_moved_photo()
     check_no_backend()
     idto3d_blender.unregister()
     blender_session.leave()

@@ -191,6 +191,8 @@ def check_light(anna: Any, ben: Any) -> None:
     assert bpy.ops.idto3d.light_rig(rig="BACK") == {"FINISHED"}
     copy.name = "a light of my own"
     lamps = next(child for child in scene.collection.children if own_collection.is_ours(child, "lights"))
+    select(next(iter(lamps.objects)))
+    bpy.ops.object.delete()
     mine = bpy.data.objects.new("mine", None)
     lamps.objects.link(mine)
     deeper = bpy.data.collections.new("deeper")

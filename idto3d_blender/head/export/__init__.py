@@ -121,7 +121,7 @@ def notes(obj: Any, choice: Choice) -> list[str]:
     if choice.animation and any(map(motion.is_animated, owners)) and not choice.preset.animated:
         lines.append(f"{choice.preset.title} gets the head without its animation")
     elif choice.animation and motion.lies_outside(owners, motion.frames_of(bpy.context.scene)):
-        lines.append("The animation lies outside the scene's frames: the file has none")
+        lines.append("The head's actions lie outside the scene's frames, which go along")
     if choice.preset.format == "USD":
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []

@@ -2,6 +2,7 @@
 """One file, written, read again, and held against what was to be in it."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def write(context: Any, obj: Any, wanted: stage.Wanted, textures: Textures, fold
             staged = stage.stage(scene, obj, wanted, pictures)
             yield 0.2
             promised = readback.contents(filter(None, (staged.head, staged.armature)), staged.unit)
+            promised = replace(promised, moving=staged.moving)  # what stands still some formats do not animate
             yield 0.3
             writers.write(file, wanted.preset, textures, stage.notes_of(obj), bool(promised.moving))
             yield 0.8

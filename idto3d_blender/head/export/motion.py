@@ -18,6 +18,7 @@ _Path = tuple[str, int]
 _CHANNELS = [
     (name, n) for name, count in (("location", 3), ("rotation_quaternion", 4), ("scale", 3)) for n in range(count)
 ]
+_PLACE = ("location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle", "scale")
 _REST = np.array([0, 0, 0, 1, 0, 0, 0, 1, 1, 1], np.float32)
 
 
@@ -84,24 +85,29 @@ class Sampled:
     bones: dict[str, NDArray[np.float32]]
 
 
-def hand_on(scene: Any, frames: Frames, heads: tuple[Any, Any], rigs: tuple[Any, Any], scale: float) -> bool:
-    """Give copies the animation of a head and of its armature, where any of theirs moves within the frames, which is
-    what it returns; of either the given one and its copy, None without an armature. scene: one of our own; scale: of
-    the copied bones. What moves an armature as a whole stays behind."""
+def hand_on(scene: Any, frames: Frames, heads: tuple[Any, Any], rigs: tuple[Any, Any], scale: float) -> frozenset[str]:
+    """Give copies the animation of a head and of its armature, where either moves within the frames; of both the given
+    one and its copy, None without an armature. scene: one of our own; scale: of the copied bones. What moves an
+    armature as a whole stays behind. Returns what moves of "keys" and "bones"."""
     (obj, head), (armature, bones) = heads, rigs
     sampled = _sample(scene, obj, armature, frames)
+    curves = {}
     if head.data.shape_keys is not None:
-        _write(dict(_curves_of_keys(sampled, head.data.shape_keys)), head.data.shape_keys, frames)
+        curves["keys"] = head.data.shape_keys, dict(_curves_of_keys(sampled, head.data.shape_keys))
     if bones is not None:
-        _write(dict(_curves_of_bones(sampled, bones, scale)), bones, frames)
-    return is_animated(head.data.shape_keys) or is_animated(bones)
+        curves["bones"] = bones, dict(_curves_of_bones(sampled, bones, scale))
+    moving = {name for name, (_, own) in curves.items() if any(np.ptp(values) > _STILL for values in own.values())}
+    for made, own in curves.values() if moving else ():
+        _write(own, made, frames)
+    return frozenset(moving)
 
 
 def _sample(scene: Any, obj: Any, armature: Any, frames: Frames) -> Sampled:
     """Play the frames in an empty scene of our own; of what is animated all is at the frame of before afterwards."""
     keys, bones = obj.data.shape_keys, armature.pose.bones if armature is not None else ()
     values = [key.value for key in keys.key_blocks] if keys is not None else []
-    poses = [bone.matrix_basis.copy() for bone in bones]
+    moved = [one for one in (obj, armature, *bones) if one is not None]
+    places = [{name: tuple(getattr(one, name)) for name in _PLACE} for one in moved]
     # One has the keys, and the other wants the armature posed, whether somebody has hidden them or not.
     keyed, posed = bpy.data.objects.new("keyed", obj.data), bpy.data.objects.new("posed", bpy.data.meshes.new("posed"))
     keyed.show_only_shape_key = True  # the first: no mesh is made of all of them at each frame
@@ -122,10 +128,11 @@ def _sample(scene: Any, obj: Any, armature: Any, frames: Frames) -> Sampled:
     bpy.data.batch_remove([keyed, posed, posed.data])
     for key, value in zip(keys.key_blocks if keys is not None else (), values, strict=True):
         key.value = value
-    for bone, pose in zip(bones, poses, strict=True):
-        bone.matrix_basis = pose
-    moved = {name: _channels(matrices) for name, matrices in turned.items()}
-    return Sampled({name: np.array(own, np.float32) for name, own in shown.items()}, moved)
+    for one, place in zip(moved, places, strict=True):
+        for name, value in place.items():
+            setattr(one, name, value)
+    turns = {name: _channels(matrices) for name, matrices in turned.items()}
+    return Sampled({name: np.array(own, np.float32) for name, own in shown.items()}, turns)
 
 
 def _off_rest(bone: Any) -> Matrix:
@@ -149,8 +156,8 @@ def _channels(matrices: list[Any]) -> NDArray[np.float32]:
 
 
 def _write(curves: dict[_Path, NDArray[np.float32]], made: Any, frames: Frames) -> None:
-    """An action of these values at each frame; none of what stands still, which exporters would leave out."""
-    if not any(np.ptp(values) > _STILL for values in curves.values()):
+    """An action of these values at each frame."""
+    if not curves:
         return
     action = bpy.data.actions.new("sampled")
     own, slot = hand_over.part_for(made, action)
@@ -164,7 +171,7 @@ def _write(curves: dict[_Path, NDArray[np.float32]], made: Any, frames: Frames) 
 
 def _curves_of_keys(sampled: Sampled, keys: Any) -> Iterator[tuple[_Path, NDArray[np.float32]]]:
     for key in keys.key_blocks[1:]:
-        if key.name in sampled.keys:
+        if key.name in sampled.keys and np.abs(sampled.keys[key.name]).max() > _STILL:
             yield (key.path_from_id("value"), -1), sampled.keys[key.name]
 
 

@@ -48,11 +48,13 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Staged:
-    """A copy that only exporters see. head: a mesh object; armature: an object, or None; unit: metres of its unit."""
+    """A copy that only exporters see. head: a mesh object; armature: an object, or None; unit: metres of its unit;
+    moving: see `motion.hand_on`."""
 
     head: Any
     armature: Any
     unit: float
+    moving: frozenset[str] = frozenset()
 
 
 def kept_modifiers(obj: Any) -> list[Any]:
@@ -121,12 +123,14 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     for slot, name in enumerate(material_names(obj, wanted.name)):
         given = obj.material_slots[slot].material
         head.data.materials[slot] = materials.plain(given, name, textures, preset.format)
+    moving: frozenset[str] = frozenset()
     bones = _armature(scene, armature, f"{wanted.name}_rig") if armature is not None else None
     if wanted.frames is not None:
         # Where FBX's exporter divides by the base, glTF's multiplies.
         base = 1 / wanted.frames.base if preset.format == "GLTF" else wanted.frames.base
         motion.set_frames(scene, wanted.frames, base)
-        if motion.hand_on(scene, wanted.frames, (obj, head), (armature, bones), (frame @ anchor).median_scale):
+        moving = motion.hand_on(scene, wanted.frames, (obj, head), (armature, bones), (frame @ anchor).median_scale)
+        if moving:
             # What exporters call the animation.
             scene.name = ascii_name(motion.name_of(obj.data.shape_keys, armature))
     if bones is not None:
@@ -147,7 +151,7 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     for key, value in notes_of(obj).items():
         top[key] = value
     scene.view_layers[0].update()
-    return Staged(head, bones, unit)
+    return Staged(head, bones, unit, moving)
 
 
 def material_names(obj: Any, name: str) -> list[str]:
