@@ -103,7 +103,7 @@ def hand_on(scene: Any, frames: Frames, heads: tuple[Any, Any], rigs: tuple[Any,
 
 
 def _sample(scene: Any, obj: Any, armature: Any, frames: Frames) -> Sampled:
-    """Play the frames in an empty scene of our own; of what is animated all is at the frame of before afterwards."""
+    """Play the frames in a scene of our own; afterwards all that is animated is at the frame of before."""
     keys, bones = obj.data.shape_keys, armature.pose.bones if armature is not None else ()
     values = [key.value for key in keys.key_blocks] if keys is not None else []
     moved = [one for one in (obj, armature, *bones) if one is not None]
