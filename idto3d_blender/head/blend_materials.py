@@ -36,6 +36,8 @@ def unused(made: Any) -> set[int]:
 
 def begin(made: Any, heads: Sequence[Any]) -> Steps[None]:
     """Steps that give the new head copies of the first head's materials that mix in the pictures of the others."""
+    for image in (image for head in heads for image in naming.images(head)):
+        _small.pop(image.session_uid, None)  # somebody may have painted on it since
     hairy, count = only_hair(made), len(made.data.materials)
     for slot, material in enumerate(made.data.materials):
         yield 0.3 * slot / count
@@ -364,13 +366,14 @@ def _copy(image: Any, called: Any) -> Steps[Any]:
 def _pixels(image: Any, width: int, height: int) -> NDArray[np.float32]:
     """(H,W,4) at that size."""
     across, up = image.size[0] // width, image.size[1] // height
+    flat = np.empty(4 * image.size[0] * image.size[1], np.float32)
+    image.pixels.foreach_get(flat)
     if tuple(image.size) == (across * width, up * height):
-        flat = np.empty(4 * image.size[0] * image.size[1], np.float32)
-        image.pixels.foreach_get(flat)
         rows = flat.reshape(height, up, -1).mean(axis=1) if up > 1 else flat  # one axis after the other is quicker
         return rows.reshape(height, width, across, 4).mean(axis=2) if across > 1 else rows.reshape(height, width, 4)
-    # Ten times slower, since the copy of a packed picture is unpacked again.
-    source = image.copy()
+    # Not a copy of the picture: that has none of what is painted on it and not saved yet.
+    source = bpy.data.images.new(image.name, *image.size, alpha=True, float_buffer=image.is_float)
+    source.pixels.foreach_set(flat)
     source.scale(width, height)
     flat = np.empty(4 * width * height, np.float32)
     source.pixels.foreach_get(flat)

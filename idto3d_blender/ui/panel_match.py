@@ -40,8 +40,11 @@ def _photos(layout: Any, scene: Any, obj: Any, match: session.Match | None) -> N
     column = layout.column(align=True)
     for camera in stage.cameras(scene):
         number = camera[stage.KEY]
-        found = match.paths[number] if match is not None else stage.has_picture(camera)
-        name, icon = camera.name.removeprefix(f"{obj.name} "), "IMAGE_DATA" if found else "ERROR"
+        if match is not None:
+            name, found = match.fit.photos[number].name, bool(match.paths[number])
+        else:
+            name, found = camera.name.removeprefix(f"{obj.name} "), stage.has_picture(camera)
+        icon = "IMAGE_DATA" if found else "ERROR"
         shown = number == given.photo
         column.operator("idto3d.match_photo", text=name, icon=icon, depress=shown).photo = number
         if shown and not found:

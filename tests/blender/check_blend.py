@@ -75,6 +75,7 @@ def check_preview(anna: Any, ben: Any) -> Any:
         bpy.context.view_layer.objects.active = head
     before = {image: image.name for image in bpy.data.images}
     check_given_up([anna, ben])
+    check_painted([anna, ben])
     assert bpy.ops.idto3d.blend_people() == {"FINISHED"}
     made = bpy.context.object
     assert import_head.is_head(made) and made.name == "anna + ben" and made.users_collection[0].name == "anna + ben"
@@ -131,6 +132,18 @@ def check_given_up(heads: list[Any]) -> None:
         steps.close()
         assert [set(kind) for kind in kinds] == before, last
     assert turns > 8, "a click holds the window for all pictures"
+
+
+def check_painted(heads: list[Any]) -> None:
+    """What was painted since a mixture before is in the next one's preview."""
+    image = next(image for image in naming.images(heads[0]) if image.get(naming.ROLE) == "skin_albedo")
+    kept = np.array(image.pixels[:], np.float32)
+    image.pixels.foreach_set(np.tile(np.array((0.0, 1.0, 0.0, 1.0), np.float32), len(kept) // 4))
+    made = import_head.run_to_end(blend_people.begin(heads, bpy.context.collection))
+    shown = made.data.materials[0].node_tree.nodes.active.image.pixels[:3]
+    assert np.abs(np.array(shown) - (0, 1, 0)).max() < 0.01, tuple(shown)
+    blend_people.discard(made, heads)
+    image.pixels.foreach_set(kept)
 
 
 def check_hair(made: Any, anna: Any, ben: Any, body: int) -> None:
