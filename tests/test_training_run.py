@@ -22,7 +22,8 @@ from idto3d.training import prior as prior_training
 from idto3d.training.captions import Domain, Traits
 from idto3d.training.command import STAGES, main
 from idto3d.training.population import TRAIN_SEED
-from idto3d.training.run import CAPTIONS, Run, TrainConfig
+from idto3d.training.run import CAPTIONS, Run
+from idto3d.training.settings import Budget, TrainConfig
 from idto3d.training.stage import StageConfig
 from tests.tiny_head import tiny_head_model
 
@@ -237,6 +238,4 @@ def test_a_pack_that_is_trained_further_keeps_its_expressions(tmp_path: Path) ->
 
 
 def _tiny_budget() -> object:
-    from idto3d.training.run import Budget
-
     return Budget(PEOPLE, PEOPLE, (1, 2), (1, 4), (1, 3))

@@ -24,7 +24,8 @@ from typing import Any
 
 from ..errors import UserError
 from .export import write_pack
-from .run import Run, TrainConfig
+from .run import Run
+from .settings import TrainConfig
 
 STAGES: dict[str, Callable[[Run], object]] = {
     "head": Run.head,

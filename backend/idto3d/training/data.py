@@ -39,7 +39,7 @@ _SHARD = 25  # people a file
 class DataConfig:
     """How much to draw."""
 
-    # where files go, and head model, registration and face nets are; people, families: see `run.Budget`
+    # where files go, and head model, registration and face nets are; people, families: see `settings.Budget`
     work: Path
     headkit: str
     facenets: str
