@@ -169,12 +169,10 @@ def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted) -> None:
         # Above other takes one that held would end them; below, Blender from 5.0 on has keys at 1 where none holds.
         strip.extrapolation = "HOLD" if track == below else "NOTHING"
         return
-    moved = {curve.data_path for one in playing for each, _ in hand_over.clips(one.strips) for curve in _curves(each)}
-    strip.extrapolation = "HOLD_FORWARD" if moved & {curve.data_path for curve in _curves(strip)} else "HOLD"
-
-
-def _curves(strip: Any) -> Any:
-    return hand_over.curves_of(strip)
+    others = [each for one in playing for each, _ in hand_over.clips(one.strips)]
+    moved = {curve.data_path for each in others for curve in hand_over.curves_of(each)}
+    own = {curve.data_path for curve in hand_over.curves_of(strip)}
+    strip.extrapolation = "HOLD_FORWARD" if moved & own else "HOLD"
 
 
 def _has_takes(track: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 
 from ..head import densities, folders, separate
-from ..head.bundle import FIT, BundleError, bundle_folder, read_vertices
+from ..head.bundle import FIT, BundleError, FitFile, bundle_folder, read_vertices
 from ..head.import_head import FOLDER, JOB, PROPERTY, is_matched
 from ..head.operators_head import HeadOperator
 from ..head.wrap_head import REPORT
@@ -164,10 +164,8 @@ class IDTO3D_OT_match_photo(MatchOperator, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         obj, match = stage.matched(context.scene), session.of(context.scene)
-        try:
-            fit = match.fit if match is not None else session.read(obj)[1]
-        except BundleError as error:
-            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+        fit = match.fit if match is not None else _read_fit(self, obj)
+        if fit is None:
             return {"CANCELLED"}
         camera = stage.show_photo(context.scene, obj, self.photo)
         if camera is None:
@@ -194,10 +192,8 @@ class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
     def execute(self, context: Any) -> set[str]:
         obj, match = stage.matched(context.scene), session.of(context.scene)
         number = obj.idto3d_match.photo
-        try:
-            fit = match.fit if match is not None else session.read(obj)[1]
-        except BundleError as error:
-            self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+        fit = match.fit if match is not None else _read_fit(self, obj)
+        if fit is None:
             return {"CANCELLED"}
         path = Path(bpy.path.abspath(self.filepath))
         if not session.is_photo(fit.photos[number], path):
@@ -246,6 +242,15 @@ class IDTO3D_OT_match_project(AnsweredOperator, bpy.types.Operator):
                 self.report({"ERROR"}, match.problem.said)
                 return {"CANCELLED"}
         return {"FINISHED"}
+
+
+def _read_fit(operator: Any, obj: Any) -> FitFile | None:
+    """What is known of a head's photos without a backend; None, and told, where that is gone."""
+    try:
+        return session.read(obj)[1]
+    except BundleError as error:
+        operator.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
+        return None
 
 
 def _free(bundle: Path) -> Path:

@@ -105,7 +105,8 @@ def hand_on(scene: Any, frames: Frames, heads: tuple[Any, Any], rigs: tuple[Any,
 def _sample(scene: Any, obj: Any, armature: Any, frames: Frames) -> Sampled:
     """Play the frames in a scene of our own; afterwards all that is animated is at the frame of before."""
     keys, bones = obj.data.shape_keys, armature.pose.bones if armature is not None else ()
-    values = [key.value for key in keys.key_blocks] if keys is not None else []
+    blocks = keys.key_blocks if keys is not None else ()
+    values = [key.value for key in blocks]
     moved = [one for one in (obj, armature, *bones) if one is not None]
     places = [{name: tuple(getattr(one, name)) for name in _PLACE} for one in moved]
     # One has the keys, and the other wants the armature posed, whether somebody has hidden them or not.
@@ -115,7 +116,7 @@ def _sample(scene: Any, obj: Any, armature: Any, frames: Frames) -> Sampled:
     wanting.object, wanting.use_bone_envelopes = armature, True  # with weights alone it wants the weighted bones alone
     for shell in (keyed, posed):
         scene.collection.objects.link(shell)
-    shown: dict[str, list[float]] = {key.name: [] for key in (keys.key_blocks if keys is not None else ())}
+    shown: dict[str, list[float]] = {key.name: [] for key in blocks}
     turned: dict[str, list[Any]] = {bone.name: [] for bone in bones}
     for frame in frames.numbers:
         scene.frame_set(frame)
@@ -126,7 +127,7 @@ def _sample(scene: Any, obj: Any, armature: Any, frames: Frames) -> Sampled:
             turned[bone.name].append(_off_rest(bone))
     scene.frame_set(frames.now)
     bpy.data.batch_remove([keyed, posed, posed.data])
-    for key, value in zip(keys.key_blocks if keys is not None else (), values, strict=True):
+    for key, value in zip(blocks, values, strict=True):
         key.value = value
     for one, place in zip(moved, places, strict=True):
         for name, value in place.items():
@@ -165,8 +166,9 @@ def _write(curves: dict[_Path, NDArray[np.float32]], made: Any, frames: Frames) 
     data.action = action
     if slot is not None:
         data.action_slot = slot
+    numbers = np.array(frames.numbers)
     for path, values in curves.items():
-        hand_over.linear_curve(own, path, np.array(frames.numbers), values)
+        hand_over.linear_curve(own, path, numbers, values)
 
 
 def _curves_of_keys(sampled: Sampled, keys: Any) -> Iterator[tuple[_Path, NDArray[np.float32]]]:
