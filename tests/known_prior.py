@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from idto3d.distill import geometry, texture
-from idto3d.distill.config import DistillationConfig, Form, Score, Views
+from idto3d.distill.config import CameraDistribution, DistillationConfig, Form, Score
 from idto3d.distill.guidance import Conditioning, conditions
 from idto3d.distill.scene import Scene, make_scene
 from idto3d.distill.views import View
@@ -106,7 +106,7 @@ def someone(names: Sequence[str] = NAMES) -> Conditioning:
     return Conditioning(y_id, torch.eye(len(names), 4), tuple(names), tuple(names), "")
 
 
-VIEWS = Views(
+VIEWS = CameraDistribution(
     azimuth=((0.5, -45, 45), (0.35, -110, 110), (0.15, 110, 250)),
     elevation=(-15, 30),
     fov=(16, 30),

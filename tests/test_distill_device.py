@@ -13,7 +13,7 @@ from idto3d.distill.config import Form
 from idto3d.distill.device import best_device, to_device
 from idto3d.distill.geometry import run_geometry
 from idto3d.distill.guidance import Conditioning, condition_on, conditions, prior_loss
-from idto3d.distill.loop import Run
+from idto3d.distill.loop import RunConfig
 from idto3d.distill.scene import HAIR, Scene, with_hair, with_hair_mesh
 from idto3d.distill.texture import run_texture
 from idto3d.distill.views import View
@@ -98,7 +98,7 @@ def meshed(scene: Scene) -> Scene:
 def made(pack: Pack, form: Form, dtype: torch.dtype, device: str, folder: Path) -> list[Tensor]:
     """What both stages make of the head on a device, the first one twice: again from its last checkpoint."""
     config = quick_config(2, form, geometry={"views": 1}, texture={"views": 1, "lit_share": 1.0})
-    prior, run = Prior.load(pack, "normal", device, dtype), Run(folder=folder)
+    prior, run = Prior.load(pack, "normal", device, dtype), RunConfig(folder=folder)
     start = to_device(haired(), device)
     moved, again = (to_device(run_geometry(start, prior, someone(pack), config, run)[0], "cpu") for _ in range(2))
     assert torch.equal(again.neutral, moved.neutral) and moved.hair is not None

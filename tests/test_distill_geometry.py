@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from idto3d.distill import geometry
 from idto3d.distill.config import Form
 from idto3d.distill.geometry import run_geometry
-from idto3d.distill.loop import Run
+from idto3d.distill.loop import RunConfig
 from idto3d.distill.scene import Scene, with_hair
 from idto3d.headmodel.follow import find_body
 from idto3d.mesh.surface import edges_of
@@ -51,7 +51,7 @@ def test_a_known_prior_moves_what_was_not_seen_and_nothing_else(
     wish = wishing(scene.neutral + wanted, scene.displacements, scene.skin.triangles)
     prior: Any = KnownPrior(wish, monkeypatch)
     config = quick_config(60, form=form, geometry=NEUTRAL_ONLY)
-    moved, report = run_geometry(scene, prior, someone(), config, Run())
+    moved, report = run_geometry(scene, prior, someone(), config, RunConfig())
     assert prior.domains == ["normal"] and prior.encoded == 60
     motion = moved.neutral - scene.neutral
     cheek = (wanted.norm(dim=1) > 0.003) & (scene.neutral[:, 0] > 0.03)
@@ -75,7 +75,7 @@ def test_without_the_prior_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> Non
         wishing(scene.neutral + bump(scene), scene.displacements, scene.skin.triangles), monkeypatch
     )
     monkeypatch.setattr(geometry, "prior_loss", lambda prior, pictures, *_: 0.0 * pictures.sum())
-    moved, report = run_geometry(scene, prior, someone(), quick_config(5, geometry=NEUTRAL_ONLY), Run())
+    moved, report = run_geometry(scene, prior, someone(), quick_config(5, geometry=NEUTRAL_ONLY), RunConfig())
     assert max(region["max_mm"] for region in report.values()) < 1e-3
     torch.testing.assert_close(moved.neutral, scene.neutral, atol=1e-7, rtol=0)
 
@@ -90,7 +90,7 @@ def test_an_expression_moves_by_its_own_code(monkeypatch: pytest.MonkeyPatch) ->
     prior: Any = KnownPrior(wishing(scene.neutral, scene.displacements + wanted, scene.skin.triangles), monkeypatch)
     stage = {"neutral_share": 0.0, "lr_expression": 0.03, "lr_residual": 1e-4, "expression_trust": 0.01}
     front = {"azimuth": ((1.0, -60.0, 60.0),)}
-    moved, report = run_geometry(scene, prior, someone(), quick_config(60, geometry=stage, views=front), Run())
+    moved, report = run_geometry(scene, prior, someone(), quick_config(60, geometry=stage, views=front), RunConfig())
     change = moved.displacements - scene.displacements
     chin = wanted[jaw].norm(dim=1) > 0.004
     assert float((change - wanted)[jaw][chin].norm(dim=1).mean()) < 0.6 * float(wanted[jaw][chin].norm(dim=1).mean())
@@ -108,7 +108,7 @@ def test_unseen_skin_becomes_like_the_other_side(monkeypatch: pytest.MonkeyPatch
     prior: Any = KnownPrior(wishing(lopsided.neutral, scene.displacements, scene.skin.triangles), monkeypatch)
     monkeypatch.setattr(geometry, "prior_loss", lambda prior, pictures, *_: 0.0 * pictures.sum())
     config = quick_config(60, geometry={"neutral_share": 1.0, "symmetry_weight": 0.1})
-    moved, _ = run_geometry(lopsided, prior, someone(), config, Run())
+    moved, _ = run_geometry(lopsided, prior, someone(), config, RunConfig())
     mirror, flip = torch.from_numpy(scene.model.mirror), torch.tensor([-1.0, 1, 1])
     cheek = (bump(scene).norm(dim=1) > 0.004) & (scene.neutral[:, 0] > 0.03)
     before, after = (((n - flip * n[mirror])[cheek]).norm(dim=1).mean() for n in (lopsided.neutral, moved.neutral))
@@ -140,7 +140,7 @@ def test_hair_grows_where_it_was_not_seen(monkeypatch: pytest.MonkeyPatch) -> No
     around = {"azimuth": ((1.0, -180.0, 180.0),)}
     stage = {**NEUTRAL_ONLY, "lr_hair": 1e-3, "hair_trust": 0.02}
     config = quick_config(60, geometry=stage, views=around)
-    moved, report = run_geometry(scene, prior, someone(("neutral",)), config, Run())
+    moved, report = run_geometry(scene, prior, someone(("neutral",)), config, RunConfig())
     assert moved.hair is not None
     after = marching_tetrahedra(moved.hair.points, tets, moved.hair.sdf).faces
     directed = torch.cat([after[:, [0, 1]], after[:, [1, 2]], after[:, [2, 0]]])
@@ -163,7 +163,7 @@ def test_views_share_one_weight(monkeypatch: pytest.MonkeyPatch) -> None:
         plain = replace(config.geometry.score, weighting="uniform")  # a known wish does not depend on the noise then
         config = replace(config, geometry=replace(config.geometry, score=plain))
         prior: Any = KnownPrior(wish, monkeypatch)
-        moved, _ = run_geometry(scene, prior, someone(("neutral",)), config, Run())
+        moved, _ = run_geometry(scene, prior, someone(("neutral",)), config, RunConfig())
         ends.append(moved.neutral - scene.neutral)
     assert float(ends[0].abs().max()) > 1e-3
     torch.testing.assert_close(ends[1], ends[0], atol=2e-6, rtol=1e-2)

@@ -14,7 +14,7 @@ from idto3d.distill import geometry, texture
 from idto3d.distill.config import DistillationConfig
 from idto3d.distill.geometry import run_geometry
 from idto3d.distill.guidance import condition_on
-from idto3d.distill.loop import SILENT, Callbacks, Run
+from idto3d.distill.loop import SILENT, Callbacks, RunConfig
 from idto3d.distill.scene import Scene
 from idto3d.distill.texture import run_texture
 from idto3d.errors import Cancelled
@@ -51,7 +51,7 @@ class Job:
 
     def __call__(self, callbacks: Callbacks = SILENT, seed: int = 3) -> Scene:
         prior: Any = KnownPrior(grey, self.monkeypatch)
-        run = Run("standard", seed, self.folder)
+        run = RunConfig("standard", seed, self.folder)
         try:
             out, _ = STAGES[self.stage](self.scene, prior, someone(), quick_config(STEPS), run, callbacks)
         finally:
@@ -139,8 +139,8 @@ def test_both_stages_run_with_a_packs_own_nets(tmp_path: Path) -> None:
     who = condition_on(pack, torch.nn.functional.normalize(torch.ones(512), dim=0), names, "an old man")
     assert who.y_exp.shape == (2, 16) and who.texts == ("relaxed, closed mouth", "mouth wide open")
     scene = tiny_scene(names=names)
-    moved, by_region = run_geometry(scene, prior, who, config, Run())
-    painted, by_colour = run_texture(moved, prior, who, config, Run())
+    moved, by_region = run_geometry(scene, prior, who, config, RunConfig())
+    painted, by_colour = run_texture(moved, prior, who, config, RunConfig())
     assert all(bool(torch.isfinite(t).all()) for t in state(painted))
     assert not torch.equal(moved.neutral, scene.neutral) or not torch.equal(moved.displacements, scene.displacements)
     assert not torch.equal(painted.maps["skin"], scene.maps["skin"])

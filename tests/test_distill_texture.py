@@ -12,7 +12,7 @@ from torch import Tensor
 from idto3d.distill import texture
 from idto3d.distill.config import Form
 from idto3d.distill.freedom import feathered, feathered_map, freedom
-from idto3d.distill.loop import Run
+from idto3d.distill.loop import RunConfig
 from idto3d.distill.scene import HAIR, Scene, with_hair_mesh
 from idto3d.distill.seams import find_seams, seam_gap
 from idto3d.distill.texture import run_texture
@@ -51,7 +51,7 @@ def test_a_known_prior_paints_what_was_not_seen_and_nothing_else(
 ) -> None:
     scene = tiny_scene(tiny_head_model(columns, rows, eyes=eyes))
     prior: Any = KnownPrior(wishing(scene, BLUE), monkeypatch)
-    painted, report = run_texture(scene, prior, someone(), quick_config(60, form=form), Run())
+    painted, report = run_texture(scene, prior, someone(), quick_config(60, form=form), RunConfig())
     assert prior.domains == ["albedo"] and prior.encoded == 60
     middle, left = slice(12, 22), slice(24, 32)
     assert away(painted, "skin", middle, left) < 0.3 * away(scene, "skin", middle, left)
@@ -71,7 +71,7 @@ def test_without_the_prior_nothing_is_painted(monkeypatch: pytest.MonkeyPatch) -
     scene = tiny_scene()
     prior: Any = KnownPrior(wishing(scene, BLUE), monkeypatch)
     monkeypatch.setattr(texture, "prior_loss", lambda prior, pictures, *_: 0.0 * pictures.sum())
-    painted, report = run_texture(scene, prior, someone(), quick_config(5), Run())
+    painted, report = run_texture(scene, prior, someone(), quick_config(5), RunConfig())
     assert all(torch.equal(painted.maps[name], scene.maps[name]) for name in scene.maps)
     assert max(region["max_255"] for region in report.values()) == 0.0
 
@@ -83,7 +83,7 @@ def test_maps_keep_their_own_resolution(monkeypatch: pytest.MonkeyPatch) -> None
     fine[::2, ::2, :3] += 0.1
     scene = replace(scene, maps={**scene.maps, "skin": fine})
     prior: Any = KnownPrior(wishing(scene, BLUE), monkeypatch)
-    painted, _ = run_texture(scene, prior, someone(), quick_config(30), Run())
+    painted, _ = run_texture(scene, prior, someone(), quick_config(30), RunConfig())
     after = painted.maps["skin"]
     assert after.shape == (128, 128, 5)
     assert away(painted, "skin", slice(48, 88), slice(96, 128)) < 0.6 * away(
@@ -96,7 +96,7 @@ def test_maps_keep_their_own_resolution(monkeypatch: pytest.MonkeyPatch) -> None
 def test_light_reaches_gloss(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = tiny_scene()
     prior: Any = KnownPrior(wishing(scene, BLUE), monkeypatch)
-    painted, _ = run_texture(scene, prior, someone(), quick_config(6, texture={"lit_share": 1.0}), Run())
+    painted, _ = run_texture(scene, prior, someone(), quick_config(6, texture={"lit_share": 1.0}), RunConfig())
     assert not torch.equal(painted.maps["skin"][..., 3:], scene.maps["skin"][..., 3:])
 
 
@@ -118,7 +118,7 @@ def test_hair_is_painted_on_its_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     prior: Any = KnownPrior(wishing(scene, BLUE), monkeypatch)
     around = {"azimuth": ((1.0, -180.0, 180.0),)}
     config = quick_config(60, views=around, texture={"feather": 0.05})
-    painted, report = run_texture(scene, prior, someone(), config, Run())
+    painted, report = run_texture(scene, prior, someone(), config, RunConfig())
     assert float((painted.maps[HAIR] - scene.maps[HAIR])[:, :16].abs().max()) < 1 / 255
     inside = slice(12, 20), slice(20, 23)
     assert away(painted, HAIR, *inside) < 0.5 * away(scene, HAIR, *inside)

@@ -23,7 +23,7 @@ from idto3d.evaluate.table import Row, print_table
 from idto3d.evaluate.truth import SEEN, Truth, skin_apart, skin_errors, under_hair
 from idto3d.fit.camera import PhotoCamera
 from idto3d.headmodel import HeadModel
-from idto3d.mesh.attach import Surface
+from idto3d.mesh.attach import ProximityQuery
 from idto3d.photos import read_photo
 from idto3d.training.photographs import Photograph
 from idto3d.training.regions import Regions, Skin, orbit
@@ -48,13 +48,13 @@ def _moved(points: np.ndarray) -> np.ndarray:
 
 def test_surface_error_ignores_pose_and_scale() -> None:
     vertices, faces = _bumpy(0, 0.0)
-    assert surface_error(_moved(vertices[::3]), Surface(vertices, faces)) < 0.3
+    assert surface_error(_moved(vertices[::3]), ProximityQuery(vertices, faces)) < 0.3
 
 
 def test_surface_error_sees_shape_in_millimetres() -> None:
     flat, faces = _bumpy(0, 0.0)
     bumpy, _ = _bumpy(1, 0.003)
-    error = surface_error(bumpy[::3], Surface(flat, faces))
+    error = surface_error(bumpy[::3], ProximityQuery(flat, faces))
     assert 0.5 < error < 1.5  # mean of 3 mm |sin sin| is 1.2 mm; the normal distance is a little less
 
 

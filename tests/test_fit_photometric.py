@@ -13,8 +13,8 @@ from idto3d.errors import UserError
 from idto3d.fit import photometric
 from idto3d.fit.landmarks import fit_landmarks
 from idto3d.fit.light import harmonics
-from idto3d.fit.likely import likely_identity
 from idto3d.fit.photometric import Shading, fit_shading, normal_equations, read_shading, smaller
+from idto3d.fit.priors import identity_prior
 from idto3d.fit.projection import project_photo
 from idto3d.headmodel import HeadModel, load_head_model, save_head_model
 from idto3d.mesh.surface import vertex_normals
@@ -153,7 +153,7 @@ def test_photos_of_one_skin_tell_of_its_shades_once(model: HeadModel, monkeypatc
     monkeypatch.setattr(photometric, "refit_with", lambda *arguments: told.append(arguments[-1].precision))
     for faces in ([face], [face] * 3):
         fit_shading(model, faces, replace(before, states=before.states * len(faces)))
-        told[-1] = told[-1] - likely_identity(model, faces).precision
+        told[-1] = told[-1] - identity_prior(model, faces).precision
     assert np.trace(told[0]) > 1
     np.testing.assert_allclose(told[1], told[0], rtol=1e-6, atol=1e-6)
 

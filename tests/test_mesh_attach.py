@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from idto3d.mesh.attach import Surface, closest_on_triangles
+from idto3d.mesh.attach import ProximityQuery, closest_on_triangles
 
 TRIANGLE = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
 
@@ -28,13 +28,13 @@ def test_closest_on_triangle(point: tuple[float, ...], bary: tuple[float, ...]) 
 
 def test_attach_finds_the_nearest_triangle_and_gap() -> None:
     vertices = np.concatenate([TRIANGLE, TRIANGLE + [0, 0, 1]])
-    surface = Surface(vertices, np.array([[0, 1, 2], [3, 4, 5]]))
+    surface = ProximityQuery(vertices, np.array([[0, 1, 2], [3, 4, 5]]))
     attached = surface.attach(np.array([[0.2, 0.2, 0.1], [0.2, 0.2, 0.8]]))
     np.testing.assert_allclose(attached.gap, [0.1, 0.2], rtol=1e-6)
     assert attached.corners.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_reader_reproduces_a_linear_field() -> None:
-    reader = Surface(TRIANGLE, np.array([[0, 1, 2]])).attach(np.array([[0.3, 0.5, 0.4]])).reader(len(TRIANGLE))
+    reader = ProximityQuery(TRIANGLE, np.array([[0, 1, 2]])).attach(np.array([[0.3, 0.5, 0.4]])).reader(len(TRIANGLE))
     field = TRIANGLE @ np.array([[2.0, 1.0], [3.0, -1.0], [0.0, 0.0]])
     np.testing.assert_allclose(reader @ field, [[2 * 0.3 + 3 * 0.5, 0.3 - 0.5]], rtol=1e-6)

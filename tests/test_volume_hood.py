@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from idto3d.volume.hood import PIXEL, Hood, fit_hood, flatten_skin, read_map
-from idto3d.volume.spread import Spread
+from idto3d.volume.spread import SmoothMap
 from tests.tiny_head import AXES, tiny_head_model
 
 HOOD = Hood(np.array([0.0, 0.02, 0.0]), 0.1, 0.4)
@@ -49,7 +49,7 @@ def test_skin_is_flattened_to_its_radius() -> None:
 
 
 def test_a_spread_map_keeps_what_is_known_and_goes_evenly_between() -> None:
-    spread = Spread(HOOD)
+    spread = SmoothMap(HOOD)
     down = np.full(72, 0.1)
     turn = np.linspace(-np.pi, np.pi, 72, endpoint=False) + 0.01
     even = spread(turn, down, np.full(72, 0.02), np.ones(72), (0.004, 0.01), 0.02)

@@ -13,16 +13,20 @@ Events = Callable[[Event], None]
 class Clock:
     """Turns step counts into progress events, with the time left in the stage, and keeps the timings."""
 
-    def __init__(self, events: Events) -> None:
-        self.events = events
+    def __init__(self, events: Events, every: float = 0.0) -> None:
+        """every: seconds, at least, between two events of one stage; those between only poll."""
+        self.events, self.every = events, every
         self.timings: dict[str, float] = {}
-        self._stage, self._began, self._first = "", time.monotonic(), 0
+        self._stage, self._began, self._first, self._told = "", time.monotonic(), 0, 0.0
 
     def __call__(self, stage: str, step: int = 0, steps: int = 1) -> None:
         now = time.monotonic()
         if stage != self._stage:
             self.close()
             self._stage, self._began, self._first = stage, now, step
+        elif now - self._told < self.every:
+            return self.poll()
+        self._told = now
         done = step - self._first
         eta = (now - self._began) / done * (steps - step) if done > 0 else None
         self.events({"type": "progress", "stage": stage, "step": step, "steps": steps, "eta_seconds": eta})

@@ -15,7 +15,8 @@ from .fit.overlay import overlay
 from .fit.record import record_fit
 from .fit.subject import fit_subject
 from .headmodel import load_head_model
-from .photos import Notice, load_face_nets, read_faces
+from .notices import warn
+from .photos import load_face_nets, read_faces
 from .places import absolute
 from .prior.pack import read_pack
 from .verdict import fit_event
@@ -31,9 +32,9 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
     read = read_pack(pack)
     model = load_head_model(read.file("head.safetensors"))
     faces, notices = read_faces(photos, load_face_nets(read.path / "photos"))
-    _warn(events, notices)  # before the fit, which may fail for what was left out
+    warn(events, notices)  # before the fit, which may fail for what was left out
     fitted = fit_subject(model, faces)
-    _warn(events, fitted.notices)
+    warn(events, fitted.notices)
     pairs = list(zip(fitted.faces, fitted.fit.photos, strict=True))
     pictures = [overlay(model, face, photo.camera, fitted.fit.posed(model, photo)) for face, photo in pairs]
     try:
@@ -46,8 +47,3 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
     for _, photo in pairs:
         events(fit_event(model, photo, str(out / "overlay.png")))
     events({"type": "done", "bundle": str(out)})
-
-
-def _warn(events: Events, notices: Sequence[Notice]) -> None:
-    for notice in notices:
-        events({"type": "warning", "code": notice.code, "message": notice.message})

@@ -15,7 +15,7 @@ from .fit.subject import Fitted
 from .headmodel import HeadModel
 from .mesh.attach import Attachment
 from .mesh.texels import make_texels
-from .photos.load import Notice
+from .notices import Notice
 from .volume.hair import HairVolume, carve_hair
 from .volume.hair_mask import hair_mask
 from .volume.hair_mesh import HairMesh, attach_to_scalp, extract, opacity, with_rim

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idto3d.errors import PACK_AGAIN, UserError
-from idto3d.photos.load import Notice
+from idto3d.notices import Notice
 
 DIMENSIONS = 512
 

@@ -25,7 +25,7 @@ from .clock import Clock, Events
 from .deliver import Origin, to_bundle
 from .distill.config import DistillationConfig, Quality
 from .distill.device import best_device, to_device
-from .distill.loop import Callbacks, Run
+from .distill.loop import Callbacks, RunConfig
 from .distill.report import Report
 from .distill.scene import Scene
 from .errors import Cancelled, UserError
@@ -36,8 +36,8 @@ from .fit.overlay import overlay
 from .headmodel import HeadModel, load_head_model
 from .live import Live
 from .memory import give_back
+from .notices import Notice, warn
 from .photos import Photo, align, find_face
-from .photos.load import Notice
 from .photos.nets import FaceNets, load_face_nets
 from .places import absolute, check_place, checkpoint_folder
 from .preview import photo_portrait, plain_portrait
@@ -116,7 +116,7 @@ def generate(
     with ThreadPoolExecutor(1) as beside:
         kept = beside.submit(keep_sketch, origin, sketch.offsets, clock, live) if live is not None else None
         clock("loading the priors")
-        head, report = distil(sketch, pack, config, work, clock, live)
+        head, report = distill(sketch, pack, config, work, clock, live)
         if kept is not None:
             _only_warn(kept, events)
     give_back()
@@ -228,7 +228,7 @@ def tell_fit(model: HeadModel, found: Found, events: Events, live: Live | None) 
         events(fit_event(model, photo, path))
 
 
-def distil(
+def distill(
     sketch: Sketch, pack: Pack, config: GenerateConfig, work: Path, clock: Clock, live: Live | None
 ) -> tuple[Head, dict[str, Report]]:
     """Both stages. `work` holds the checkpoints; a run that was stopped goes on from them."""
@@ -243,7 +243,7 @@ def distil(
     prior = Prior.load(pack, "normal", device, torch.float16 if device == "cuda" else torch.float32)
     start, names = sketch.start, (next(iter(pack.expressions)), *sketch.offsets)
     who = condition_on(pack, sketch.subject.y_id, names, config.prompt)
-    run = Run(config.quality, config.seed, work)
+    run = RunConfig(config.quality, config.seed, work)
 
     def callbacks(stage: str, start: Start) -> Callbacks:
         def step(number: int, steps: int, current: Callable[[], Scene]) -> None:
@@ -278,11 +278,6 @@ def settle_torch(seed: int) -> None:
     torch.backends.cudnn.allow_tf32 = False
     # It fills new tensors to expose bugs, which costs 4 % of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-
-
-def warn(events: Events, notices: Sequence[Notice]) -> None:
-    for notice in notices:
-        events({"type": "warning", "code": notice.code, "message": notice.message})
 
 
 def settings(config: GenerateConfig) -> dict[str, Any]:

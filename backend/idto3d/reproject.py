@@ -13,7 +13,7 @@ from idto3d_shared.png import size_of
 
 from .arrays import Array
 from .bundle import SKIN, BundleMaterial, read_bundle, to_uint8, write_bundle
-from .clock import Events
+from .clock import Clock, Events
 from .errors import UserError
 from .evidence.blend import lay_over
 from .evidence.close_up import enlarged
@@ -51,7 +51,8 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     out = Path(request.out)
     check_place(out)
     pulled = head.pull(request.pins)
-    _tell(events, "reading photos", 0)
+    clock = Clock(events)
+    clock("reading photos", 0, 3)
     nets = load_face_nets(read_pack(pack).path / "photos")
     kept, faces = [], []
     for k, path in enumerate(request.photos[: len(head.fit.photos)]):
@@ -61,9 +62,9 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     if not faces:
         what = "None of the photos that the head was made from is there."
         raise UserError("E_REFIT_PHOTOS", what, "Find them again, then project them.")
-    _tell(events, "reading the photos' colours", 1)
+    clock("reading the photos' colours", 1, 3)
     evidence, shown = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
-    _tell(events, "saving", 2)
+    clock("saving", 2, 3)
     old, few = read_bundle(Path(request.bundle)), len(kept) < len(head.fit.photos)
     seen = old.seen.copy()
     seen[: len(head.used)] = evidence.vertex_seen[head.used]
@@ -87,10 +88,6 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     moved = head_of_bundle(bundle)
     preview = preview_sheet(*shown, moved)
     return write_bundle(replace(bundle, preview=preview, poses=pose_pictures(moved)), out)
-
-
-def _tell(events: Events, stage: str, step: int) -> None:
-    events({"type": "progress", "stage": stage, "step": step, "steps": 3, "eta_seconds": None})
 
 
 def _side(head: LaidHead) -> int:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .arrays import Array
 from .identity import agreement, disagreement, embed, load_recogniser, pool
+from .notices import Notice
 from .photos import Face, read_faces
-from .photos.load import Notice
 from .photos.nets import FaceNets
 from .prior.pack import Pack
 

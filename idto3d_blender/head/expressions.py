@@ -47,7 +47,7 @@ def group_of(name: str) -> str:
         return next(title for start, title in REGIONS.items() if name.startswith(start))
     if name.startswith(VISEME):
         return VISEMES
-    return OWN if name in EXPRESSIONS or name == "mouth_right" or name == "jaw_left" else OTHERS
+    return OWN if name in EXPRESSIONS or other_side(name) in EXPRESSIONS else OTHERS
 
 
 def grouped(names: Iterable[str]) -> dict[str, list[str]]:

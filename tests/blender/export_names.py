@@ -13,6 +13,8 @@ def check_keys_by_group_and_vrms_names() -> None:
         "mine",
         "eyeLookOutLeft",
     ]
+    # What *Add Mirrored Keys* makes is of the whole face, as what it is made from.
+    assert keys.group_of("mouth_right") == keys.group_of("jaw_left") == keys.group_of("mouth_left") == "MOODS"
     mixes = keys.wanted(given, ("MOODS",), vrm=True)
     assert list(mixes) == ["happy", "relaxed", "aa", "blink", "blinkLeft", "blinkRight", "smile", "eye_closed"]
     # The best that there is: both lids of ARKit's rather than the whole expression; half a mix is none.

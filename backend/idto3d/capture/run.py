@@ -2,6 +2,7 @@
 """A video file to a CSV of Live Link Face, with progress and previews; the CSV is whole or absent."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from idto3d_shared.live_link import write_take
 
 from ..arrays import Array
-from ..clock import Events
+from ..clock import Clock, Events
 from ..errors import UserError
 from ..fit.projection import BROWS, EYES, LIPS, OVAL
 from ..headmodel import load_head_model
@@ -27,7 +28,6 @@ from .track import track
 from .video import Frame, Video
 
 WATCHING, READING, SAVING = "watching the video", "reading the face", "saving"
-STAGES = (WATCHING, READING, SAVING)
 # Seconds between two events of progress and between two previews, and a preview's longer side.
 _TELL, _SHOW, _PREVIEW = 0.25, 1.0, 384
 _LINE = (64, 176, 255)
@@ -61,9 +61,15 @@ def capture(
     model, nets = load_head_model(pack / "head.safetensors"), load_face_nets(pack / "photos")
     motion = load_motion(pack / FILE)
     vertices = None if head is None else vertices_of_head(model, head)
+    clock, shown = Clock(events, _TELL), _Previews(Path(previews), events) if previews else None
     with Video(video) as frames:
-        teller = _Teller(events, frames.frames, Path(previews) if previews else None)
-        tracked = track(frames, nets, teller.watched)
+
+        def watched(number: int, frame: Frame, points: Array | None) -> None:
+            clock(WATCHING, number, max(frames.frames, number + 1))  # what files say of themselves is not always so
+            if shown is not None:
+                shown.show(frame, points)
+
+        tracked = track(frames, nets, watched)
     share = float(tracked.seen.mean())
     if not tracked.seen.any():
         message = f"No face was found in {frames.name}."
@@ -73,48 +79,28 @@ def capture(
     if share < _SEEN:
         message = f"The face is seen in {share:.0%} of the frames only; what lies between is bridged."
         events({"type": "warning", "code": "W_VIDEO_FACE_LOST", "message": message})
-    take = read_track(model, nets, motion, tracked, vertices, teller.read)
-    teller.tell(SAVING, 1, 1, now=True)
+    take = read_track(model, nets, motion, tracked, vertices, partial(clock, READING))
+    clock(SAVING, 1, 1)
     try:
-        with whole(target) as partial:
-            write_take(take, partial)
+        with whole(target) as unfinished:
+            write_take(take, unfinished)
     except OSError as error:
         raise not_writable(target, error) from error
     return target
 
 
-class _Teller:
-    """Progress and previews, not too often; asks at every frame whether to go on."""
+class _Previews:
+    """Pictures of the video as it is watched, not too often."""
 
-    def __init__(self, events: Events, frames: int, folder: Path | None) -> None:
-        self._events, self._frames = events, frames
-        self._previews = PreviewFiles(folder, events) if folder is not None else None
-        self._stage, self._begun, self._told, self._shown = "", 0.0, -np.inf, -np.inf
+    def __init__(self, folder: Path, events: Events) -> None:
+        self._files, self._shown = PreviewFiles(folder, events), -np.inf
 
-    def watched(self, number: int, frame: Frame, points: Array | None) -> None:
-        steps = max(self._frames, number + 1)  # what files say of themselves is not always so
-        self.tell(WATCHING, number, steps)
+    def show(self, frame: Frame, points: Array | None) -> None:
         now = time.monotonic()
-        if self._previews is not None and not self._previews.failed and now - self._shown > _SHOW:
+        if not self._files.failed and now - self._shown > _SHOW:
             self._shown = now
             picture = cv2.imencode(".png", overlay(frame.image, points))[1].tobytes()
-            self._previews.show("picture", "png", lambda file: file.write(picture))
-
-    def read(self, step: int, steps: int) -> None:
-        self.tell(READING, step, steps)
-
-    def tell(self, stage: str, step: int, steps: int, now: bool = False) -> None:
-        clock = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._begun, self._told = stage, clock, -np.inf
-        if not now and clock - self._told < _TELL:
-            self._events({"type": "poll"})
-            return
-        self._told = clock
-        took = clock - self._begun
-        eta = took / step * (steps - step) if step > 0 and took > 1.0 else None
-        event = {"type": "progress", "stage": stage, "step": step, "steps": steps, "eta_seconds": eta}
-        self._events(event)
+            self._files.show("picture", "png", lambda file: file.write(picture))
 
 
 def overlay(image: NDArray[np.uint8], points: Array | None) -> NDArray[np.uint8]:

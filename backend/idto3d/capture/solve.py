@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from ..arrays import Array
 from ..fit.landmarks import procrustes
+from ..fit.pose_step import by_turn, huber_weights, turned
 from .person import Person
 
 # Standard deviation of a fully trusted landmark, metres on the face, and where Huber's loss turns, in these.
@@ -132,10 +133,7 @@ def _linearise(
     x = y + pose.place
     by_point, depth = _by_point(lens, x)
     flat = x[:, :2] / depth[:, None] * [1.0, -1.0]
-    cross = np.zeros((len(x), 3, 3))  # turned by w, a point moves by w x y
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = y[:, 2], -y[:, 1], y[:, 0]
-    cross -= cross.transpose(0, 2, 1)
-    parts = [by_point @ cross, by_point]
+    parts = [by_turn(by_point, y), by_point]
     if free:
         parts.append((by_point @ pose.rotation) @ person.basis)
     return np.concatenate(parts, 2), lens.centre + lens.focal * flat - q, depth
@@ -161,12 +159,11 @@ def _weights(person: Person, lens: Lens, residual: Array, depth: Array) -> Array
     """(K,) inverse variances in pixels, Huber's by iterative reweighting."""
     sigma = SIGMA * lens.focal / depth
     distance = np.linalg.norm(residual, axis=1) / sigma
-    return person.trust / sigma**2 * np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9))
+    return person.trust / sigma**2 * huber_weights(distance, _HUBER)
 
 
 def _moved(pose: Pose, step: Array) -> Pose:
-    """Turned by half a radian at most, and never through the camera."""
-    turn = step[:3] * min(1.0, 0.5 / max(1e-9, float(np.linalg.norm(step[:3]))))
+    """Never through the camera."""
     place = pose.place + step[3:_POSE]
     place[2] = np.clip(place[2], 2.0 * pose.place[2], 0.5 * pose.place[2])
-    return Pose(Rotation.from_rotvec(turn).as_matrix() @ pose.rotation, place)
+    return Pose(turned(pose.rotation, step[:3]), place)

@@ -29,7 +29,7 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Views:
+class CameraDistribution:
     """The distribution of the prior's training cameras. Degrees and metres, head frame; ranges are uniform."""
 
     # [share, from, to] azimuths; the shares add up to 1
@@ -139,7 +139,7 @@ class DistillationConfig:
     """The whole block."""
 
     prompts: Prompts
-    views: Views
+    views: CameraDistribution
     geometry: GeometryConfig
     texture: TextureConfig
 

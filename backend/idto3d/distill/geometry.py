@@ -20,7 +20,7 @@ from .config import DistillationConfig, GeometryConfig
 from .freedom import feathered, freedom
 from .guidance import Conditioning, conditions, prior_loss
 from .hair import HairSurface, Lattice, rim
-from .loop import SILENT, Callbacks, Draw, Run, Stage, distil
+from .loop import SILENT, Callbacks, Draw, RunConfig, Stage, optimise
 from .reference import use_domain
 from .report import Report, geometry_report
 from .scene import Scene, Unseen, vertex_areas
@@ -183,7 +183,7 @@ def run_geometry(
     prior: Prior,
     who: Conditioning,
     config: DistillationConfig,
-    run: Run,
+    run: RunConfig,
     callbacks: Callbacks = SILENT,
 ) -> tuple[Scene, Report]:
     """Distil the shape of a scene with the adapters of "normal"; the report has the motion by region."""
@@ -229,6 +229,6 @@ def run_geometry(
         start if scene.hair is None else [*start, scene.hair.sdf],
     )
     with prior.interrupted_by(callbacks.poll):
-        distil(stage, variables, optimiser, loss_of, run, callbacks, sculpture.scene)
+        optimise(stage, variables, optimiser, loss_of, run, callbacks, sculpture.scene)
     moved = sculpture.scene()
     return moved, geometry_report(scene, moved, who.names)

@@ -25,7 +25,7 @@ class Hair:
 
 
 @dataclass(frozen=True, eq=False)
-class HairMesh:
+class SceneHair:
     """vertices (V,3) with neutral; faces with their places in the map of material "hair"; anchor to the body."""
 
     vertices: Tensor

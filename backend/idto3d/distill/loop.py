@@ -20,7 +20,7 @@ from .scene import Scene
 
 
 @dataclass(frozen=True)
-class Run:
+class RunConfig:
     """quality: number of steps; seed: of all random numbers; folder: of the checkpoints, None for none."""
 
     quality: Quality = "standard"
@@ -70,12 +70,12 @@ class Stage:
     start: Sequence[Tensor | str]
 
 
-def distil(
+def optimise(
     stage: Stage,
     variables: nn.Module,
     optimiser: torch.optim.Optimizer,
     loss_of: Callable[[Draw], Tensor],
-    run: Run,
+    run: RunConfig,
     callbacks: Callbacks,
     current: Callable[[], Scene],
 ) -> None:
@@ -118,7 +118,7 @@ def _resume(folder: Path, variables: nn.Module, optimiser: torch.optim.Optimizer
         return 0
 
 
-def _key(stage: Stage, variables: nn.Module, run: Run) -> str:
+def _key(stage: Stage, variables: nn.Module, run: RunConfig) -> str:
     """A hash of all that a checkpoint depends on."""
     shapes = {name: [*value.shape, str(value.dtype)] for name, value in variables.state_dict().items()}
     digest = hashlib.sha256(json.dumps([stage.layout, stage.steps, run.seed, shapes]).encode())

@@ -16,7 +16,7 @@ from ..render.cameras import Camera, make_camera
 from ..render.lights import FlatLight
 from ..render.normals import normal_map
 from ..render.skin import Covered, render_skin
-from .config import DistillationConfig, Views
+from .config import CameraDistribution, DistillationConfig
 from .guidance import Conditioning
 from .scene import Scene, Unseen
 from .views import View
@@ -41,7 +41,7 @@ def use_domain(
 
 
 @torch.no_grad()
-def reference_picture(scene: Scene, config: Views, domain: Domain, size: int) -> Tensor:
+def reference_picture(scene: Scene, config: CameraDistribution, domain: Domain, size: int) -> Tensor:
     """(1,size,size,3) albedo or normals of the neutral head where it was seen, black elsewhere, from the side that was
     seen most. Normals are without hair, which the geometry stage carves from its volume."""
     cameras = [reference_camera(scene, config)]
@@ -60,7 +60,7 @@ def reference_picture(scene: Scene, config: Views, domain: Domain, size: int) ->
     return normal_map(head, triangles, cameras, size)[0] * mask
 
 
-def reference_camera(scene: Scene, config: Views) -> Camera:
+def reference_camera(scene: Scene, config: CameraDistribution) -> Camera:
     """The whole head, level, from the side whose skin was seen most."""
     fov, frame = (float(np.mean(limits)) for limits in (config.fov, config.frame))
     views = [View(make_camera(azimuth, 0.0, fov, frame, config.target), False) for azimuth in AZIMUTHS]

@@ -17,7 +17,7 @@ from ..mesh.surface import vertex_normals
 from ..render.skin import Textured
 from ..volume.hair_mesh import attach_to_scalp
 from .device import to_device
-from .hair import Hair, HairMesh
+from .hair import Hair, SceneHair
 from .views import View
 
 HIDDEN = (*FILMS, "iris")
@@ -26,7 +26,7 @@ HAIR = "hair"
 """The name of hair's material."""
 
 
-class Evidence(Protocol):
+class SeenMaps(Protocol):
     """What the photographs show: material to map (S,S,5) and to `seen` (S,S), 0..1; vertex_seen (P,)."""
 
     @property
@@ -55,7 +55,7 @@ class Scene:
     maps: Mapping[str, Tensor]
     map_seen: Mapping[str, Tensor]
     hair: Hair | None = None
-    hair_mesh: HairMesh | None = None
+    hair_mesh: SceneHair | None = None
 
     @property
     def device(self) -> torch.device:
@@ -91,7 +91,7 @@ class Scene:
         )
 
 
-def make_scene(model: HeadModel, neutral: Array, displacements: Array, evidence: Evidence) -> Scene:
+def make_scene(model: HeadModel, neutral: Array, displacements: Array, evidence: SeenMaps) -> Scene:
     """A scene without hair, on the CPU (`device.to_device` brings it elsewhere): neutral (P,3), displacements (E,P,3),
     neutral's zeros first. Materials without evidence get the model's own colour."""
     shown = ~model.faces_of(*HIDDEN)[model.triangle_quad]
@@ -132,7 +132,7 @@ def with_hair_mesh(scene: Scene, vertices: Array, faces: tuple[Array, Array, Arr
     )
     return replace(
         scene,
-        hair_mesh=to_device(HairMesh(_tensor(vertices), textured, _anchor(scene, vertices)), scene.device),
+        hair_mesh=to_device(SceneHair(_tensor(vertices), textured, _anchor(scene, vertices)), scene.device),
         maps={**scene.maps, HAIR: _tensor(look).to(scene.device)},
         map_seen={**scene.map_seen, HAIR: _tensor(seen).to(scene.device)},
     )

@@ -17,7 +17,7 @@ from ..render.skin import render_skin
 from .config import DistillationConfig, TextureConfig
 from .freedom import feathered_map, freedom
 from .guidance import Conditioning, conditions, prior_loss
-from .loop import SILENT, Callbacks, Draw, Run, Stage, distil
+from .loop import SILENT, Callbacks, Draw, RunConfig, Stage, optimise
 from .reference import use_domain
 from .report import Report, texture_report
 from .scene import Scene, Unseen
@@ -110,7 +110,7 @@ def run_texture(
     prior: Prior,
     who: Conditioning,
     config: DistillationConfig,
-    run: Run,
+    run: RunConfig,
     callbacks: Callbacks = SILENT,
 ) -> tuple[Scene, Report]:
     """Distil the maps of a scene with the adapters of "albedo"; the report has the change by region."""
@@ -149,7 +149,7 @@ def run_texture(
         [*start, *(scene.map_seen[n] for n in painting.painted), repr(config), repr(who.texts), who.words],
     )
     with prior.interrupted_by(callbacks.poll):
-        distil(stage, variables, optimiser, loss_of, run, callbacks, painting.scene)
+        optimise(stage, variables, optimiser, loss_of, run, callbacks, painting.scene)
     painted = painting.scene()
     return painted, texture_report(scene, painted)
 

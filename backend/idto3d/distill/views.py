@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..render.cameras import Camera, make_camera
-from .config import Views
+from .config import CameraDistribution
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class View:
     close: bool
 
 
-def random_view(rng: np.random.Generator, config: Views) -> View:
+def random_view(rng: np.random.Generator, config: CameraDistribution) -> View:
     """One camera of the distribution."""
     shares = np.array([share for share, _, _ in config.azimuth])
     _, low, high = config.azimuth[int(rng.choice(len(shares), p=shares / shares.sum()))]
@@ -31,7 +31,7 @@ def random_view(rng: np.random.Generator, config: Views) -> View:
 
 
 def sample_views(
-    rng: np.random.Generator, config: Views, count: int, need: Callable[[list[View]], np.ndarray]
+    rng: np.random.Generator, config: CameraDistribution, count: int, need: Callable[[list[View]], np.ndarray]
 ) -> list[View]:
     """Views of one step: each is drawn from `candidates` with a probability in proportion to `need` (K,) >= 0."""
     chosen = []

@@ -7,13 +7,13 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from ..arrays import Array
 from ..fit.camera import PhotoCamera
-from ..mesh.attach import Surface
+from ..mesh.attach import ProximityQuery
 from ..training.registration import similarity
 
 ROUNDS = 20
 
 
-def align(points: Array, surface: Surface) -> Array:
+def align(points: Array, surface: ProximityQuery) -> Array:
     """points (N,3) aligned to a surface by a similarity, with iterated closest points (Besl and McKay 1992)."""
     moved = points.astype(np.float64)
     for _ in range(ROUNDS):
@@ -21,13 +21,13 @@ def align(points: Array, surface: Surface) -> Array:
     return moved
 
 
-def closest(points: Array, surface: Surface) -> Array:
+def closest(points: Array, surface: ProximityQuery) -> Array:
     """(N,3) nearest surface points."""
     at = surface.attach(points)
     return np.einsum("nk,nkc->nc", at.bary, surface.vertices[at.corners])
 
 
-def surface_error(points: Array, surface: Surface) -> float:
+def surface_error(points: Array, surface: ProximityQuery) -> float:
     """Mean distance (mm) of true face points (N,3) to a head's surface after similarity alignment."""
     aligned = align(points, surface)
     return float(np.linalg.norm(aligned - closest(aligned, surface), axis=1).mean() * 1000)

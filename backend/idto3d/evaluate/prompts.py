@@ -16,7 +16,7 @@ from ..clock import Clock
 from ..errors import UserError
 from ..finish import Head
 from ..finish.picture import portrait, render_head
-from ..pipeline import Sketch, distil
+from ..pipeline import Sketch, distill
 from ..render.lights import EnvironmentLight, FlatLight, lobe
 from ..training.photographs import random_setting, take_photograph
 from ..training.population import EVAL_SEED
@@ -73,7 +73,7 @@ def _head(tools: Instruments, study: Study, sketch: Sketch, words: str) -> Head:
     config = replace(study.config, prompt=words)
     with tempfile.TemporaryDirectory() as work:
         clock = Clock(lambda event: None)
-        head, _ = distil(sketch, tools.pack, config, Path(work), clock, None)
+        head, _ = distill(sketch, tools.pack, config, Path(work), clock, None)
     return head
 
 

@@ -24,7 +24,7 @@ from ..finish import Head
 from ..finish.head import shipped_vertices
 from ..headmodel import HeadModel
 from ..photos.nets import FaceNets
-from ..pipeline import GenerateConfig, Sketch, distil, understand
+from ..pipeline import GenerateConfig, Sketch, distill, understand
 from ..prior.model import Prior
 from ..prior.pack import Pack
 from ..start import Start, head_from, head_of, recarved, scene_of
@@ -182,7 +182,7 @@ def _distilled(tools: Instruments, study: Study, truth: Truth, sketch: Sketch, t
         block[stage] = {**block[stage], "steps": steps}
     pack, clock = replace(tools.pack, distillation=block), Clock(lambda event: None)
     with tempfile.TemporaryDirectory() as work:
-        head, report = distil(sketch, pack, study.config, Path(work), clock, None)
+        head, report = distill(sketch, pack, study.config, Path(work), clock, None)
     clock.close()
     neutral = neutral_of(tools.regions.model, sketch.start.neutral, head)
     figures = measure_head(tools, truth, sketch.start, neutral, head, study.config.working_size)

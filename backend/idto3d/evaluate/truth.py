@@ -14,7 +14,7 @@ from ..fit.projection import linear_to_srgb, sample, srgb_to_linear
 from ..fit.visibility import draw_depth, front_at
 from ..headmodel import HeadModel
 from ..headmodel.model import SKIN_PARTS
-from ..mesh.attach import Surface
+from ..mesh.attach import ProximityQuery
 from ..mesh.intersections import self_intersections
 from ..training.photographs import Photograph
 from ..training.population import Person, Shell
@@ -30,8 +30,8 @@ SIDES = {"left": 90.0, "right": -90.0, "back": 180.0}
 def surface_ratio(regions: Regions, head: Array, truth: Array) -> tuple[float, float]:
     """Face surface error of a head (P,3) and of the mean head against truth (P,3), mm."""
     points = truth[regions.face]
-    own = surface_error(points, Surface(head, regions.skin_triangles))
-    return own, surface_error(points, Surface(regions.model.neutral, regions.skin_triangles))
+    own = surface_error(points, ProximityQuery(head, regions.skin_triangles))
+    return own, surface_error(points, ProximityQuery(regions.model.neutral, regions.skin_triangles))
 
 
 def face_apart(regions: Regions, a: Array, b: Array) -> float:

@@ -74,7 +74,7 @@ class HairOver:
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class Photographs:
     """Photographs of a head, whole and with the hair masked out. folds: where each one's expression creases the skin
     (P,) 0..1; weights (K,) of the photographs; tone (3,): of the skin in all of them."""
 
@@ -113,7 +113,7 @@ def gather_evidence(
     weights = np.array([photo.weight for photo in fit.photos])
     tone = photos[0].tone
     folds = [crease_mask(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
-    scene = Views(model, faces, shown, photos, folds, weights, tone)
+    scene = Photographs(model, faces, shown, photos, folds, weights, tone)
     evident = [m for m in model.materials if m.evidence]
     names = [m.name for m in evident]
     texels = {m.name: material_texels(model, m, size) for m in evident}
@@ -157,7 +157,7 @@ def gather_evidence(
     return Evidence(maps, seen, seen_best, folded, all_seen, tone, texels)
 
 
-def _with_beard(views: Views, at: Texels, layers: Sequence[tuple[Array, Array]], under: Array) -> Array:
+def _with_beard(views: Photographs, at: Texels, layers: Sequence[tuple[Array, Array]], under: Array) -> Array:
     """Synthetic skin (N,3) with the beard that goes on there from where it was seen; layers: as `hairs_of`'s."""
     model, tone = views.model, views.tone
     jaw = at.at(jaw_of(model))
@@ -171,7 +171,7 @@ def _with_beard(views: Views, at: Texels, layers: Sequence[tuple[Array, Array]],
     return (under + cover * (beard - under)).astype(np.float32)
 
 
-def _eyes(views: Views, cameras: Sequence[PhotoCamera], material: Material, at: Texels) -> Array:
+def _eyes(views: Photographs, cameras: Sequence[PhotoCamera], material: Material, at: Texels) -> Array:
     """(S,S,5) of the eyes' material."""
     shown = list(zip(views.faces, cameras, views.photos, strict=True))
     look = measure_eyes(in_colour(views.faces, shown))
@@ -222,7 +222,7 @@ def _places(model: HeadModel, at: Texels) -> _Places:
     return _Places(places[:, 0], inner, places[:, 2:8], places[:, 8], places[:, 9:12], at.image(around))
 
 
-def _side(views: Views, at: Texels, places: _Places, k: int, mirror: Array | None) -> _Side:
+def _side(views: Photographs, at: Texels, places: _Places, k: int, mirror: Array | None) -> _Side:
     """Photograph k; mirror (P,): the vertex on the other side, or None."""
     photo, tone = views.photos[k], views.tone
     colour, weight = project_texels(at, photo, mirror)
@@ -242,7 +242,7 @@ def _side(views: Views, at: Texels, places: _Places, k: int, mirror: Array | Non
     return _Side(skin, seen, at.image(pixel[:, 2]), at.image(pixel[:, 3]))
 
 
-def _layers(views: Views, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
+def _layers(views: Photographs, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
     """De-lit layers of one map; cover (N,) 0..1: how far hair covers the texels' skin."""
     model, tone = views.model, views.tone
     places = _places(model, at)
@@ -272,7 +272,7 @@ def _with_hair(skin: tuple[Array, Array], colour: Array, weight: Array) -> tuple
     return skin[0] + share[..., None] * (colour - skin[0]), np.minimum(total, 1.0)
 
 
-def _detail(views: Views, texels: Mapping[str, Texels], layers: Mapping[str, Layers]) -> Array:
+def _detail(views: Photographs, texels: Mapping[str, Texels], layers: Mapping[str, Layers]) -> Array:
     """The seen skin's `complexion.detail_of`, of the map and photograph that show most of it, best."""
     weights = views.weights
     shown = [(float(w.sum() * weights[k]), name, k) for name, own in layers.items() for k, (_, w) in enumerate(own.own)]

@@ -41,7 +41,7 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
         camera, at = state.camera, LandmarkModel.reported(model, face)
         motion = np.tensordot(state.expression, at.expression, 1)
         pixel, height = camera.project(at.neutral + np.tensordot(fit.identity, at.identity, 1) + motion)
-        missed = face.landmarks[at.index] - pixel - camera.scale * at.swerved(fit.identity)
+        missed = face.landmarks[at.index] - pixel - camera.scale * at.bias_of(fit.identity)
         missed -= common_error(at, missed, camera)
         residuals.append(in_head_frame(missed, height, camera))
         planes.append(camera.rotation[:2].T @ camera.rotation[:2])
@@ -53,7 +53,7 @@ def free_form(model: HeadModel, faces: Sequence[Face], fit: LandmarkFit) -> tupl
         right += share[:, None] * r
     shared = np.linalg.solve(normal, right[..., None])[..., 0]
     left = [r - shared @ plane for r, plane in zip(residuals, planes, strict=True)]
-    displacement, *corrections = Spread(model, at)([shared, *left])
+    displacement, *corrections = FieldInterpolator(model, at)([shared, *left])
     at_rest = model.shape(fit.identity) + displacement + model.motion(fit.resting)
     closing = close_lips(model, at_rest)
     closing = closing + untangle(model, at_rest + closing)
@@ -73,7 +73,7 @@ def in_head_frame(residual: Array, height: Array, camera: PhotoCamera) -> Array:
     return np.c_[flat, np.zeros(len(flat))] @ camera.rotation
 
 
-class Spread:
+class FieldInterpolator:
     """Extends values at the landmarks to smooth fields on the whole model; factorises once for all fields."""
 
     def __init__(self, model: HeadModel, at: LandmarkModel) -> None:

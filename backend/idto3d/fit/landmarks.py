@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..arrays import Array
 from ..headmodel import HeadModel
 from ..photos.faces import Face, fineness
 from .camera import PhotoCamera
-from .likely import Likely, likely_errors, likely_identity
+from .pose_step import by_turn, huber_weights, turned
+from .priors import IdentityPrior, identity_prior, landmark_error_prior
 
 MOUTH_NAMES, GAZE = ("mouth", "jaw", "cheek", "noseSneer"), "eyeLook"
 POSE = 7
@@ -41,8 +41,8 @@ POSE_STEPS, STEPS, MORE_STEPS = 8, 12, 4  # of the camera alone, of everything, 
 class LandmarkModel:
     """The head model at its landmarks only. index (K,): which of the 478; neutral (K,3), identity (M,K,3), expression
     (E,K,3) metres; trust (K,); centre (3,); mouth and gaze (E,) bool: the expressions that are of
-    mouth and jaw, and where the eyes look; scatter (R,K,2) metres, right and down in the picture: ways in which
-    landmarks err together, one standard deviation each; swerve (1+M,K,2) likewise: what they err by on the mean head
+    mouth and jaw, and where the eyes look; error_modes (R,K,2) metres, right and down in the picture: in which
+    landmarks err together, one standard deviation each; bias (1+M,K,2) likewise: what they err by on the mean head
     and for each mode besides, or empty."""
 
     index: Array
@@ -53,25 +53,25 @@ class LandmarkModel:
     centre: Array
     mouth: Array
     gaze: Array
-    scatter: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
-    swerve: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
+    error_modes: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
+    bias: Array = field(default_factory=lambda: np.zeros((0, 0, 2)))
 
     @classmethod
     def reported(cls, model: HeadModel, face: Face) -> "LandmarkModel":
         """Where the landmark net says that they are in a photograph, by what its features say of how it errs."""
-        at, seen, erring = cls.of(model), model.landmark_identity, likely_errors(model, face)
+        at, seen, erring = cls.of(model), model.landmark_identity, landmark_error_prior(model, face)
         ways = model.landmark_scatter[:, at.index].astype(np.float64) * [1.0, -1.0]
         return replace(
             at,
             neutral=at.neutral + model.landmark_shift[at.index],
             identity=at.identity if seen is None else seen[:, at.index].astype(np.float64),
-            scatter=np.tensordot(erring.root.T, ways, 1),
-            swerve=np.tensordot(np.c_[erring.mean, erring.slope].T, ways, 1),
+            error_modes=np.tensordot(erring.root.T, ways, 1),
+            bias=np.tensordot(np.c_[erring.mean, erring.slope].T, ways, 1),
         )
 
-    def swerved(self, a: Array) -> Array:
+    def bias_of(self, a: Array) -> Array:
         """(K,2) metres, right and down in the picture: what landmarks of an identity (M,) are taken to err by."""
-        return np.tensordot(np.r_[1.0, a], self.swerve, 1) if len(self.swerve) else np.zeros(2)
+        return np.tensordot(np.r_[1.0, a], self.bias, 1) if len(self.bias) else np.zeros(2)
 
     @classmethod
     def of(cls, model: HeadModel) -> "LandmarkModel":
@@ -136,23 +136,23 @@ class LandmarkFit:
 
 def fit_landmarks(model: HeadModel, faces: Sequence[Face]) -> LandmarkFit:
     """One identity for all faces. Of several starts of each photo's camera the cheapest is kept."""
-    likely = likely_identity(model, faces)
+    prior = identity_prior(model, faces)
     photos = [Observed.of(model, face, fine) for face, fine in zip(faces, fineness(faces), strict=True)]
-    starts = tuple(_start(model, photo, face, likely) for photo, face in zip(photos, faces, strict=True))
-    return _gauss_newton(photos, starts, likely, STEPS)
+    starts = tuple(_start(model, photo, face, prior) for photo, face in zip(photos, faces, strict=True))
+    return _gauss_newton(photos, starts, prior, STEPS)
 
 
 def refit_with(
     model: HeadModel, faces: Sequence[Face], before: LandmarkFit, lines: Sequence[Lines | None] | None = None,
-    likely: Likely | None = None,
+    prior: IdentityPrior | None = None,
 ) -> LandmarkFit:  # fmt: skip
     """Go on from another fit, for example of fewer photos, or with lines on which the head's outline should lie.
 
-    likely: what is known of the identity beside landmarks and lines, by default `likely_identity`.
+    prior: what is known of the identity beside landmarks and lines, by default `identity_prior`.
     """
     given = zip(faces, fineness(faces), lines or [None] * len(faces), strict=True)
     photos = [Observed.of(model, *one) for one in given]
-    return _gauss_newton(photos, before.states, likely or likely_identity(model, faces), MORE_STEPS, before.identity)
+    return _gauss_newton(photos, before.states, prior or identity_prior(model, faces), MORE_STEPS, before.identity)
 
 
 def _expected(model: HeadModel, face: Face) -> Array:
@@ -167,10 +167,10 @@ def _expected(model: HeadModel, face: Face) -> Array:
     return out
 
 
-def _start(model: HeadModel, photo: Observed, face: Face, likely: Likely) -> PhotoState:
+def _start(model: HeadModel, photo: Observed, face: Face, prior: IdentityPrior) -> PhotoState:
     """The camera that fits the likely face best from three guesses of how the head is turned."""
     expected, at, q = _expected(model, face), photo.at, photo.place
-    shape = at.neutral + np.tensordot(likely.mean, at.identity, 1) + np.tensordot(expected, at.expression, 1)
+    shape = at.neutral + np.tensordot(prior.mean, at.identity, 1) + np.tensordot(expected, at.expression, 1)
     flat = q * [1.0, -1.0]
     deep = np.c_[flat, -face.landmark_depth[at.index]]
     turns = [np.eye(3), procrustes(shape, deep, at.trust), procrustes(shape, deep * [1, 1, -1], at.trust)]
@@ -181,7 +181,7 @@ def _start(model: HeadModel, photo: Observed, face: Face, likely: Likely) -> Pho
         shift = q.mean(0) - scale * y[:, :2].mean(0) * [1.0, -1.0]
         camera = PhotoCamera(turn, at.centre, scale, shift, INVERSE_DISTANCE)
         state = PhotoState(camera, expected, expected)
-        posed = _gauss_newton([photo], (state,), likely, 0)
+        posed = _gauss_newton([photo], (state,), prior, 0)
         if best is None or posed.cost < best[0]:
             best = posed.cost, posed.states[0]
     assert best is not None
@@ -197,12 +197,12 @@ def procrustes(source: Array, target: Array, weight: Array) -> Array:
 
 
 def _gauss_newton(
-    photos: Sequence[Observed], states: tuple[PhotoState, ...], likely: Likely, steps: int,
+    photos: Sequence[Observed], states: tuple[PhotoState, ...], prior: IdentityPrior, steps: int,
     identity: Array | None = None,
 ) -> LandmarkFit:  # fmt: skip
     """Cameras alone for POSE_STEPS where no identity is given, then everything for `steps`."""
     m, e = len(photos[0].at.identity), len(photos[0].at.expression)
-    a = likely.mean if identity is None else identity
+    a = prior.mean if identity is None else identity
     pose_steps = POSE_STEPS if identity is None else 0
     for step in range(pose_steps + steps):
         free = step >= pose_steps
@@ -211,8 +211,8 @@ def _gauss_newton(
         size = first + block * len(photos)
         normal, gradient = np.zeros((size, size)), np.zeros(size)
         if free:
-            normal[:m, :m] += likely.precision
-            gradient[:m] += likely.precision @ (a - likely.mean)
+            normal[:m, :m] += prior.precision
+            gradient[:m] += prior.precision @ (a - prior.mean)
         for k, (photo, state) in enumerate(zip(photos, states, strict=True)):
             at, q = photo.at, photo.place
             jac, res = linearise(at, a, state, q, free)
@@ -225,7 +225,7 @@ def _gauss_newton(
                 j, r, w = (np.concatenate(pair) for pair in zip((j, r, w), extra, strict=True))
             both = j.T @ (np.c_[j, r] * w[:, None])
             # errors that landmarks have together are unknowns of no interest: eliminated (Schur's complement)
-            ways, n = _ways(at, state.camera), 2 * len(q)
+            ways, n = _error_modes(at, state.camera), 2 * len(q)
             seen = (ways * w[:n]) @ np.c_[j, r][:n]
             both -= seen[:, :-1].T @ np.linalg.solve(np.eye(len(ways)) + (ways * w[:n]) @ ways.T, seen)
             normal[np.ix_(rows, rows)] += both[:, :-1]
@@ -245,7 +245,7 @@ def _gauss_newton(
         states = tuple(
             moved(state, delta[first + k * block : first + (k + 1) * block]) for k, state in enumerate(states)
         )
-    return _finished(photos, a, states, likely.cost(a))
+    return _finished(photos, a, states, prior.cost(a))
 
 
 def linearise(at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool) -> tuple[Array, Array]:
@@ -255,20 +255,16 @@ def linearise(at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bo
     y = (x - cam.centre) @ cam.rotation.T
     d = 1.0 - cam.inverse_distance * y[:, 2]
     flat = y[:, :2] / d[:, None] * [1.0, -1.0]
-    swerved = at.swerved(a)
-    res = cam.shift + cam.scale * (flat + swerved) - q
+    bias = at.bias_of(a)
+    res = cam.shift + cam.scale * (flat + bias) - q
     # by the point in camera axes (K,2,3)
     by_point = np.zeros((len(x), 2, 3))
     by_point[:, 0, 0], by_point[:, 1, 1] = cam.scale / d, -cam.scale / d
     by_point[:, :, 2] = cam.scale * flat * (cam.inverse_distance / d)[:, None]
-    # turned by w, a point moves by w x y
-    cross = np.zeros((len(x), 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = y[:, 2], -y[:, 1], y[:, 0]
-    cross -= cross.transpose(0, 2, 1)
     camera = np.concatenate(
         [
-            by_point @ cross,
-            (cam.scale * (flat + swerved))[:, :, None],
+            by_turn(by_point, y),
+            (cam.scale * (flat + bias))[:, :, None],
             np.broadcast_to(np.eye(2), (len(x), 2, 2)),
             (cam.scale * flat * (y[:, 2] / d)[:, None])[:, :, None],
         ],
@@ -278,22 +274,22 @@ def linearise(at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bo
         return camera, res
     to_camera = by_point @ cam.rotation
     identity = np.einsum("kpc,mkc->kpm", to_camera, at.identity)
-    if len(at.swerve):
-        identity += cam.scale * at.swerve[1:].transpose(1, 2, 0)
+    if len(at.bias):
+        identity += cam.scale * at.bias[1:].transpose(1, 2, 0)
     expression = np.einsum("kpc,ekc->kpe", to_camera, at.expression)
     return np.concatenate([identity, camera, expression], 2), res
 
 
 def common_error(at: LandmarkModel, res: Array, camera: PhotoCamera) -> Array:
     """(K,2) pixels: what of residuals (K,2) is likely to be errors that landmarks have together."""
-    ways, w = _ways(at, camera), np.repeat(at.trust / (SIGMA * camera.scale) ** 2, 2)
+    ways, w = _error_modes(at, camera), np.repeat(at.trust / (SIGMA * camera.scale) ** 2, 2)
     share = np.linalg.solve(np.eye(len(ways)) + (ways * w) @ ways.T, (ways * w) @ res.ravel())
     return (share @ ways).reshape(res.shape)
 
 
-def _ways(at: LandmarkModel, camera: PhotoCamera) -> Array:
-    """(R,2K) `at.scatter` in pixels."""
-    return at.scatter.reshape(len(at.scatter), 2 * len(at.index)) * camera.scale
+def _error_modes(at: LandmarkModel, camera: PhotoCamera) -> Array:
+    """(R,2K) `at.error_modes` in pixels."""
+    return at.error_modes.reshape(len(at.error_modes), 2 * len(at.index)) * camera.scale
 
 
 def _linearise_lines(lines: Lines, a: Array, state: PhotoState) -> tuple[Array, Array, Array]:
@@ -301,7 +297,7 @@ def _linearise_lines(lines: Lines, a: Array, state: PhotoState) -> tuple[Array, 
     jac, res = linearise(lines.at, a, state, lines.place, True)
     across = (res * lines.normal).sum(1)
     sigma = SIGMA_OUTLINE * state.camera.scale
-    weight = lines.at.trust / sigma**2 * np.minimum(1.0, HUBER * sigma / np.maximum(np.abs(across), 1e-9))
+    weight = lines.at.trust / sigma**2 * huber_weights(np.abs(across) / sigma, HUBER)
     weight = np.where(lines.one_sided & (across < 0), 0.0, weight)
     return np.einsum("npc,np->nc", jac, lines.normal), across, weight
 
@@ -310,16 +306,15 @@ def _weights(at: LandmarkModel, res: Array, camera: PhotoCamera) -> Array:
     """(K,) inverse variances in pixels, Huber's by iterative reweighting."""
     sigma = SIGMA * camera.scale
     distance = np.linalg.norm(res, axis=1) / sigma
-    return at.trust / sigma**2 * np.minimum(1.0, HUBER / np.maximum(distance, 1e-9))
+    return at.trust / sigma**2 * huber_weights(distance, HUBER)
 
 
 def moved(state: PhotoState, delta: Array) -> PhotoState:
-    """A photo's state after a step, turned by half a radian at most."""
+    """A photo's state after a step."""
     cam = state.camera
-    turn = delta[:3] * min(1.0, 0.5 / max(1e-9, float(np.linalg.norm(delta[:3]))))
     near = float(np.clip(cam.inverse_distance + delta[6], *INVERSE_DISTANCE_LIMITS))
     camera = PhotoCamera(
-        Rotation.from_rotvec(turn).as_matrix() @ cam.rotation,
+        turned(cam.rotation, delta[:3]),
         cam.centre,
         cam.scale * float(np.exp(np.clip(delta[3], -0.5, 0.5))),
         cam.shift + delta[4:6],

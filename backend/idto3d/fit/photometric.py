@@ -22,8 +22,8 @@ from ..photos.landmarks import DESCRIBED
 from .camera import PhotoCamera
 from .landmarks import LandmarkFit, refit_with
 from .light import harmonics
-from .likely import Likely, likely_identity
 from .outline import outlines
+from .priors import IdentityPrior, identity_prior
 from .projection import project_photo, sample, seen_weights
 from .visibility import resized
 
@@ -55,16 +55,16 @@ def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit) ->
     """Go on from a fit to landmarks and outlines with shading, too. `before` itself where nothing is known of it."""
     if model.shading_points is None:
         return before
-    likely = likely_identity(model, faces)
-    precision, information = likely.precision, likely.precision @ likely.mean
+    prior = identity_prior(model, faces)
+    precision, information = prior.precision, prior.precision @ prior.mean
     for face, state in zip(faces, before.states, strict=True):
         posed = model.shape(before.identity) + model.motion(state.expression)
         normal, gradient = normal_equations(model, read_shading(model, face, state.camera, posed, model.shading_points))
         # What skin is darker of itself is the same in each photo, and no photo's error: together they tell as one.
         precision = precision + normal / len(faces)
         information = information + (normal @ before.identity + gradient) / len(faces)
-    likely = Likely(np.linalg.solve(precision, information), precision)
-    return refit_with(model, faces, before, outlines(model, faces, before), likely)
+    prior = IdentityPrior(np.linalg.solve(precision, information), precision)
+    return refit_with(model, faces, before, outlines(model, faces, before), prior)
 
 
 def normal_equations(model: HeadModel, shading: Shading) -> tuple[Array, Array]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..headmodel import HeadModel
+from ..notices import Notice
 from ..photos.faces import Face
-from ..photos.load import Notice
 from .check import WRONG, check_identity, plausible, refuse_residual, weights_of
 from .freeform import free_form
 from .gaze import turn_eyes

@@ -58,7 +58,7 @@ def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> Array:
     return np.nan_to_num(out, nan=1 / 3)
 
 
-class Surface:
+class ProximityQuery:
     """Nearest-point queries on a fixed mesh: vertices (P,3), faces (T,3)."""
 
     def __init__(self, vertices: Array, faces: Array) -> None:

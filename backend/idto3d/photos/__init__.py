@@ -2,13 +2,12 @@
 """Photos: load, find the face and what it does, cut out the head; or refuse with a reason that has a stable code."""
 
 from .faces import Face, find_face, five_points, read_faces
-from .load import Notice, Photo, read_photo
+from .load import Photo, read_photo
 from .nets import FaceNets, load_face_nets
 
 __all__ = [
     "Face",
     "FaceNets",
-    "Notice",
     "Photo",
     "find_face",
     "five_points",

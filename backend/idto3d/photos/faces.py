@@ -15,11 +15,12 @@ from idto3d.errors import UserError
 from idto3d_shared.fit_file import MOST_PHOTOS
 from idto3d_shared.photo_names import photo_names
 
+from ..notices import Notice
 from . import align
 from .blendshapes import score_blendshapes
 from .covered import what_is_covered
 from .landmarks import CHIN, FOREHEAD, MESH, describe
-from .load import Notice, Photo, PhotoFile, read_photo
+from .load import Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
 from .picture import CloseUp, brightest, close_up, frame, inside, is_grey, lay_over, unlikeness

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from idto3d.errors import UserError
+from idto3d.notices import Notice
 
 # What cameras sold as 50 megapixel write (8192 x 6144).
 MAX_PIXELS = 8192 * 6144
@@ -43,14 +44,6 @@ _WHITE_IS_ZERO, _SEPARATE = 0, 2  # values of TIFF's PhotometricInterpretation a
 _END_OF_JPEG = b"\xff\xd9"
 # Largest values of 8, 10, 12, 14 and 16 bits: what a sensor's samples are stored with in 16.
 _WHITES = (255, 1023, 4095, 16383, 65535)
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the user should know that stops nothing. code: stable, such as ``W_SEVERAL_FACES``."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)

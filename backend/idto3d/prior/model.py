@@ -48,6 +48,7 @@ class Prior(nn.Module):
         self._texts: dict[str, Tensor] = {}
         self._poll = _Poll()
         self.lambda_ref = 0.0
+        self.domain: Domain | None = None
         vae.enable_slicing()  # a picture at a time: all views' would need their multiple of memory, and are no faster
         for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks, *vae.encoder.down_blocks]:
             for part in block.modules():
@@ -80,12 +81,13 @@ class Prior(nn.Module):
 
     def use(self, domain: Domain) -> None:
         """Change to a domain's adapters. Raises UserError E_PACK_FORMAT where they do not fit."""
-        load_domain_state(self.unet, read_domain(self.pack.file(f"{domain}.safetensors"))[1])
-        self._take_reference(domain)
+        if domain != self.domain:
+            load_domain_state(self.unet, read_domain(self.pack.file(f"{domain}.safetensors"))[1])
+            self._take_reference(domain)
 
     def _take_reference(self, domain: Domain) -> None:
         """The adapter for pictures of the person, where the pack has one of this domain; else lambda_ref is 0."""
-        name = reference_file(domain)
+        self.domain, name = domain, reference_file(domain)
         there = name in self.pack.files
         self.lambda_ref = attach_saved_reference(self.unet, self.pack.file(name)).weight if there else 0.0
 

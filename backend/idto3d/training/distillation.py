@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The starter pack's `distillation` block. Training renders its pictures and captions from the same distributions."""
 
-from ..distill.config import DistillationConfig, GeometryConfig, Prompts, Score, Steps, TextureConfig, Views
+from ..distill.config import (
+    CameraDistribution,
+    DistillationConfig,
+    GeometryConfig,
+    Prompts,
+    Score,
+    Steps,
+    TextureConfig,
+)
 
 _PERSON = "a {view} view of the head of a person, {words}, {expression}"
 
@@ -11,7 +19,7 @@ STARTER = DistillationConfig(
         albedo=f"{_PERSON}, flat albedo texture, no shadows, black background",
         close_up="close up of the face",
     ),
-    views=Views(
+    views=CameraDistribution(
         azimuth=((0.5, -45, 45), (0.35, -110, 110), (0.15, 110, 250)),
         elevation=(-15, 30),
         fov=(16, 30),

@@ -16,7 +16,7 @@ from ..fit.lips import CORNERS
 from ..fit.projection import EYES, MOUTH, OVAL
 from ..fit.visibility import DepthBuffer, draw_depth
 from ..headmodel import HeadModel
-from ..mesh.attach import Surface
+from ..mesh.attach import ProximityQuery
 from ..photos import FaceNets, Photo, align, find_face
 from ..photos.landmarks import MESH
 from .data import DataConfig, each, nets_of, population_of
@@ -100,7 +100,7 @@ def _hit(buffer: DepthBuffer, place: tuple[float, float], faces: int, reach: flo
 def settle_votes(model: HeadModel, votes: Array) -> dict[str, Array]:
     """triangle (468,3), barycentric (468,3), weight (468,) of the geometric medians of the votes (N,468,3)."""
     triangles = model.triangles_of("face")
-    surface = Surface(model.neutral, triangles)
+    surface = ProximityQuery(model.neutral, triangles)
     place, trust = np.zeros((MESH, 3)), np.zeros(MESH)
     for k in range(MESH):
         own = votes[:, k][np.isfinite(votes[:, k, 0])]

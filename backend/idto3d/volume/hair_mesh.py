@@ -11,7 +11,7 @@ from scipy.sparse import coo_array, diags_array
 
 from ..arrays import Array
 from ..headmodel import HeadModel
-from ..mesh.attach import Attachment, Surface
+from ..mesh.attach import Attachment, ProximityQuery
 from ..ramps import ramp
 from .hair import Ground, HairVolume
 from .hairline import border_distance
@@ -225,7 +225,7 @@ def without_fins(vertices: Array, triangles: Array) -> tuple[Array, Array]:
 
 def attach_to_scalp(model: HeadModel, neutral: Array, points: Array) -> Attachment:
     """Where on the scalp points (N,3) hang: what moves it carries them, what moves jaw and brows does not."""
-    return Surface(neutral, model.triangles[(model.scalp[model.triangles] > 0.5).all(1)]).attach(points)
+    return ProximityQuery(neutral, model.triangles[(model.scalp[model.triangles] > 0.5).all(1)]).attach(points)
 
 
 def attach_hair(model: HeadModel, neutral: Array, points: Array, beard: Array) -> Attachment:
@@ -233,7 +233,7 @@ def attach_hair(model: HeadModel, neutral: Array, points: Array, beard: Array) -
     on_scalp = attach_to_scalp(model, neutral, points)
     if not beard.any():
         return on_scalp
-    on_face = Surface(neutral, model.triangles_of("face")).attach(points)
+    on_face = ProximityQuery(neutral, model.triangles_of("face")).attach(points)
     return Attachment(
         np.where(beard[:, None], on_face.corners, on_scalp.corners),
         np.where(beard[:, None], on_face.bary, on_scalp.bary),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..arrays import Array
-from ..mesh.attach import Surface
+from ..mesh.attach import ProximityQuery
 from ..mesh.surface import vertex_normals
 from ..ramps import ramp
 
@@ -25,7 +25,7 @@ def hung(
     expression what it adds to the head (P,3), and what the scalp alone would give to hair (N,3).
     """
     vertices, triangles = skin
-    at = Surface(vertices, triangles).attach(hair)
+    at = ProximityQuery(vertices, triangles).attach(hair)
     below, rooted = at.reader(len(vertices)), ramp(away, ROOTED[1], ROOTED[0])[:, None]
     outwards = below @ vertex_normals(vertices, triangles)
     outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-9)

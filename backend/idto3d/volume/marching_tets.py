@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Surface:
+class IsoSurface:
     """vertices (V,3), differentiable; faces (F,3) long, wound outwards (seen from sdf > 0 they turn anticlockwise).
 
     edges (V,2) long: vertex i lies on the grid edge from edges[i,0] to edges[i,1] (edges[i,0] < edges[i,1]);
@@ -101,11 +101,11 @@ def surface_vertices(points: Tensor, sdf: Tensor, edges: Tensor) -> Tensor:
     return first + weight * (second - first)
 
 
-def marching_tetrahedra(points: Tensor, tets: Tensor, sdf: Tensor) -> Surface:
+def marching_tetrahedra(points: Tensor, tets: Tensor, sdf: Tensor) -> IsoSurface:
     """The zero level set of sdf (N,) on a tetrahedral grid, points (N,3) and tets (M,4); inside is sdf < 0.
 
     Watertight wherever the surface does not leave the grid. Same signs give the same faces and edges, whatever the
     magnitudes and point positions. A grid that no surface crosses gives empty tensors.
     """
     faces, edges = topology(tets, sdf < 0)
-    return Surface(surface_vertices(points, sdf, edges), faces, edges, edge_weight(sdf, edges))
+    return IsoSurface(surface_vertices(points, sdf, edges), faces, edges, edge_weight(sdf, edges))

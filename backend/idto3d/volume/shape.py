@@ -22,7 +22,7 @@ from .hairline import Curtain, border_distance, find_border, find_curtain, see_s
 from .head_view import distance
 from .hood import PIXEL, Hood, flatten_skin, read_at, read_map
 from .observe import RIM, HairView, without_holes
-from .spread import Spread
+from .spread import SmoothMap
 
 THIN = 0.004  # metres that hair stands off the skin at least
 LAYER = (0.003, 0.008)  # metres of hair that lies on the face
@@ -79,7 +79,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     maps = flatten_skin(hood, model, neutral)
     scalp = maps.scalp > 0.5
     skin = _without_hollows(maps.outer)
-    spread = Spread(hood)
+    spread = SmoothMap(hood)
     lengths = _lengths(hood, model, neutral, scalp, views)
     seen = see_skin(hood, skin, views)
     rims = [view.rim_points(hood) for view in views]
@@ -195,7 +195,7 @@ def _base(hood: Hood, skin: Array, long: Array) -> Array:
 
 
 def _outer(
-    spread: Spread, scalp: Array, skin: Array, base: Array, rim: tuple[Array, ...], curtain: Curtain
+    spread: SmoothMap, scalp: Array, skin: Array, base: Array, rim: tuple[Array, ...], curtain: Curtain
 ) -> tuple[Array, float]:
     """(side,side) hair's radius, and the thickness in metres of hair on the face."""
     hood = spread.hood
@@ -247,7 +247,7 @@ def _plan(hood: Hood, scalp: Array, covered: Array, domain: Array) -> Array:
     return plan_flow(hood, line, fringe)
 
 
-def _bald(spread: Spread, scalp: Array, covered: Array, bare: Array, rim: tuple[Array, ...]) -> Array:
+def _bald(spread: SmoothMap, scalp: Array, covered: Array, bare: Array, rim: tuple[Array, ...]) -> Array:
     """(side,side) bool: scalp without hair, as seen from where it is seen, spread over the rest."""
     seen = (covered | bare) & scalp
     if (bare & scalp).sum() <= 0.25 * max(int(seen.sum()), 1):

@@ -14,7 +14,7 @@ STEP = 0.008  # metres of a cell down
 _STEEPEST = 30.0  # cells near the crown are narrow: how much more neighbours around may weigh than those below
 
 
-class Spread:
+class SmoothMap:
     """Cells of equal steps in turn and down, and their Laplacian."""
 
     def __init__(self, hood: Hood) -> None:

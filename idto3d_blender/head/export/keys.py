@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from ..bundle import ARKIT
-from ..expressions import EXPRESSIONS
+from ..expressions import OTHERS, OWN, VISEMES
+from ..expressions import group_of as panel_group
 from .names import ascii_name
 
 Group = Literal["ARKIT", "MOODS", "VISEMES", "OTHER"]
@@ -19,7 +20,7 @@ GROUPS: tuple[Group, ...] = ("ARKIT", "MOODS", "VISEMES", "OTHER")
 Mix = Mapping[str, float]
 """Key -> value."""
 
-_VISEME = "viseme_"
+_GROUPS: Mapping[str, Group] = {OWN: "MOODS", VISEMES: "VISEMES", OTHERS: "OTHER"}
 
 
 def _both(**weights: float) -> dict[str, float]:
@@ -52,12 +53,8 @@ VRM: Mapping[str, tuple[Mix, ...]] = {
 
 
 def group_of(name: str) -> Group:
-    """The group of a key by its name; a user's own keys are "OTHER"."""
-    if name in ARKIT:
-        return "ARKIT"
-    if name.startswith(_VISEME):
-        return "VISEMES"
-    return "MOODS" if name in EXPRESSIONS else "OTHER"
+    """The group of a key by its name, as in the panel, whose regions are ARKit's; a user's own keys are "OTHER"."""
+    return _GROUPS.get(panel_group(name), "ARKIT")
 
 
 def wanted(names: Iterable[str], groups: Collection[str], vrm: bool) -> dict[str, Mix]:

@@ -21,7 +21,7 @@ MOST_VARIANCE = 0.95  # of a mode's variance: it is 1 where nothing is known
 
 
 @dataclass(frozen=True, eq=False)
-class Likely:
+class IdentityPrior:
     """A Gaussian over identities: mean (M,), precision (M,M)."""
 
     mean: Array
@@ -42,7 +42,7 @@ class LandmarkErrors:
     root: Array
 
 
-def likely_identity(model: HeadModel, faces: Sequence[Face]) -> Likely:
+def identity_prior(model: HeadModel, faces: Sequence[Face]) -> IdentityPrior:
     """Of photographs of one person; N(0,1) of all modes where the model does not know what features say.
 
     Raises UserError E_PACK_FORMAT where it knows those of another net.
@@ -51,16 +51,16 @@ def likely_identity(model: HeadModel, faces: Sequence[Face]) -> Likely:
     pairs = zip(fineness(faces), (_estimate(model, face) for face in faces), strict=True)
     estimates = [(fine, *one) for fine, one in pairs if one is not None]
     if not estimates:
-        return Likely(np.zeros(count), np.eye(count))
+        return IdentityPrior(np.zeros(count), np.eye(count))
     trust = np.array([fine * t for fine, _, t in estimates])
     estimate = trust @ np.stack([s[:count] for _, s, _ in estimates]) / trust.sum()
     shared, own = np.asarray(model.feature_errors, np.float64)[:, :count, :count]
     return _posterior(estimate, shared / trust.max() + own / trust.sum(), _extra(model) * own / trust.sum())
 
 
-def likely_errors(model: HeadModel, face: Face) -> LandmarkErrors:
+def landmark_error_prior(model: HeadModel, face: Face) -> LandmarkErrors:
     """Of one photograph's landmarks, which are wrong together with what its features say of the identity; N(0,1) in
-    each way where the model does not know. Raises as `likely_identity`."""
+    each way where the model does not know. Raises as `identity_prior`."""
     ways, modes = len(model.landmark_scatter), len(model.identity)
     estimated = _estimate(model, face)
     if estimated is None:
@@ -97,7 +97,7 @@ def _extra(model: HeadModel) -> float:
     return float(np.asarray(model.feature_inflation)) - 1
 
 
-def _posterior(estimate: Array, covariance: Array, extra: Array) -> Likely:
+def _posterior(estimate: Array, covariance: Array, extra: Array) -> IdentityPrior:
     """Posterior under a prior N(0,1), given a ridge regression's estimate (M,): `covariance` (M,M) is that of its
     errors where it was learnt, `extra` (M,M) of the noise that comes on top.
 
@@ -109,4 +109,4 @@ def _posterior(estimate: Array, covariance: Array, extra: Array) -> Likely:
     noise = (ways * ((1 - values) * values)) @ ways.T + extra
     information = gain @ np.linalg.inv(noise)
     precision = np.eye(len(estimate)) + information @ gain
-    return Likely(np.linalg.solve(precision, information @ estimate), precision)
+    return IdentityPrior(np.linalg.solve(precision, information @ estimate), precision)

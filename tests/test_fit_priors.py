@@ -10,7 +10,7 @@ import pytest
 from idto3d.arrays import Array
 from idto3d.errors import UserError
 from idto3d.fit.landmarks import fit_landmarks
-from idto3d.fit.likely import likely_errors, likely_identity
+from idto3d.fit.priors import identity_prior, landmark_error_prior
 from idto3d.headmodel import HeadModel, load_head_model, save_head_model
 from idto3d.photos.faces import Face
 from idto3d.training.feature_identity import learn_features
@@ -89,7 +89,7 @@ def test_photographs_add_up(model: HeadModel, net: Net) -> None:
     for _ in range(60):
         identity = rng.normal(size=net.modes)
         seen = faces(model, identity, net.look(identity, 4))
-        found = [likely_identity(model, some) for some in (seen[:1], seen)]
+        found = [identity_prior(model, some) for some in (seen[:1], seen)]
         missed.append([float(np.square(own.mean - identity).mean()) for own in found])
         assert found[0].cost(found[0].mean) == 0 < found[0].cost(identity)
         said = [float(np.trace(np.linalg.inv(own.precision))) / net.modes for own in found]
@@ -103,7 +103,7 @@ def test_an_expression_changes_nobody(model: HeadModel, net: Net) -> None:
     """Of what it changes in the features, as large as a person is, a tenth at most is taken for another person."""
     seen = net.look(np.zeros(net.modes), 1)
     both = faces(model, np.zeros(net.modes), np.concatenate([seen, seen + net.motion[:1]]))
-    still, moved = (likely_identity(model, [face]).mean for face in both)
+    still, moved = (identity_prior(model, [face]).mean for face in both)
     assert np.linalg.norm(moved - still) < 0.1 * np.linalg.norm(net.motion[0]) / 5
 
 
@@ -111,16 +111,16 @@ def test_a_strange_photograph_says_less(model: HeadModel, net: Net) -> None:
     identity = np.ones(net.modes)
     usual = net.look(identity, 1)
     strange = 6 * (usual - 3) + 3
-    known, odd = (likely_identity(model, faces(model, identity, row)) for row in (usual, strange))
+    known, odd = (identity_prior(model, faces(model, identity, row)) for row in (usual, strange))
     assert np.trace(odd.precision) < 0.5 * np.trace(known.precision)
-    both = likely_identity(model, faces(model, identity, np.concatenate([usual, strange])))
+    both = identity_prior(model, faces(model, identity, np.concatenate([usual, strange])))
     assert np.linalg.norm(both.mean - known.mean) < 0.4 * np.linalg.norm(odd.mean - known.mean)
 
 
 def test_a_mirror_image_shows_the_mirrored_person(model: HeadModel, net: Net) -> None:
     seen = net.look(np.ones(net.modes), 1)
     swapped = np.roll(seen, FEATURES, 1)
-    one, other = (likely_identity(model, faces(model, np.ones(net.modes), row)[:1]).mean for row in (seen, swapped))
+    one, other = (identity_prior(model, faces(model, np.ones(net.modes), row)[:1]).mean for row in (seen, swapped))
     np.testing.assert_allclose(other, one @ net.mirror, atol=0.02)
 
 
@@ -134,7 +134,7 @@ def test_real_photographs_are_believed_less(model: HeadModel, net: Net) -> None:
         (face,) = faces(model, identity, net.look(identity + more, 1))
         row = []
         for real in (1.0, noise, 1e6):
-            row.append(likely_identity(replace(model, feature_inflation=np.array(real)), [face]))
+            row.append(identity_prior(replace(model, feature_inflation=np.array(real)), [face]))
         missed.append([float(np.square(one.mean - identity).mean()) for one in row])
         said.append([float(np.trace(np.linalg.inv(one.precision))) / net.modes for one in row])
     known, right, nobody = np.mean(missed, 0)
@@ -146,7 +146,7 @@ def test_what_one_look_says_is_what_was_learnt(model: HeadModel, net: Net) -> No
     """Photographs like those that were learnt from leave the regression's own estimate and its own errors."""
     assert model.feature_errors is not None
     (face,) = faces(model, np.ones(net.modes), net.look(np.ones(net.modes), 1))
-    found = likely_identity(model, [face])
+    found = identity_prior(model, [face])
     np.testing.assert_allclose(np.linalg.inv(found.precision), model.feature_errors.sum(0), rtol=0.01, atol=0.02)
 
 
@@ -183,7 +183,7 @@ def test_features_tell_how_landmarks_err(net: Net) -> None:
         face = face_of(tiny, camera, tiny.shape(identity))
         off = np.tensordot(erred, ways, 1) * [1, -1] * camera.scale
         face = replace(face, landmarks=face.landmarks + off, features=features(identity, erred))
-        told = likely_errors(model, face)
+        told = landmark_error_prior(model, face)
         np.testing.assert_allclose(told.mean + told.slope @ identity, erred, atol=0.5)
         untold = replace(model, feature_errors=model.feature_errors + 10 * np.eye(len(goal[0]))[None])  # type: ignore[operator]
         fits = [fit_landmarks(m, [face]).states[0].camera for m in (model, untold)]
@@ -203,14 +203,14 @@ def test_errors_given_the_identity(net: Net) -> None:
         landmark_scatter=np.zeros((1, 478, 2)),
     )  # fmt: skip
     (face,) = faces(model, np.zeros(modes), np.zeros((1, 1)))
-    told = likely_errors(model, face)
+    told = landmark_error_prior(model, face)
     np.testing.assert_allclose(told.slope, np.r_[0.8, np.zeros(modes - 1)][None], atol=1e-6)
     np.testing.assert_allclose([told.mean[0], told.root[0, 0] ** 2], [-0.8, 0.18], atol=1e-6)
 
 
 def test_nothing_known_is_everybody(net: Net) -> None:
     tiny = tiny_head_model()
-    anybody = likely_identity(tiny, faces(tiny, np.zeros(net.modes), np.zeros((1, 2 * FEATURES))))
+    anybody = identity_prior(tiny, faces(tiny, np.zeros(net.modes), np.zeros((1, 2 * FEATURES))))
     np.testing.assert_array_equal(anybody.precision, np.eye(net.modes))
     assert not anybody.mean.any()
 
@@ -225,7 +225,7 @@ def test_the_file_keeps_it(model: HeadModel, tmp_path: Any) -> None:
 
 def test_features_of_another_net_are_refused(model: HeadModel, net: Net, tmp_path: Any) -> None:
     with pytest.raises(UserError) as refused:
-        likely_identity(model, faces(model, np.zeros(net.modes), np.zeros((1, 2 * FEATURES + 1))))
+        identity_prior(model, faces(model, np.zeros(net.modes), np.zeros((1, 2 * FEATURES + 1))))
     assert refused.value.code == "E_PACK_FORMAT"
     assert model.feature_scale is not None
     for broken in ({"bias": None}, {"scale": 0 * model.feature_scale}, {"inflation": None}, {"inflation": 0.9}):
