@@ -116,6 +116,26 @@ def test_a_bald_head_has_none(tint: tuple[float, ...]) -> None:
     assert not find(shown).any()
 
 
+def cut(shown: Shown, top: float) -> Shown:
+    """The picture as far as a height of the head in metres; its border goes on beyond."""
+    _, y = places(camera())
+    inside = shown.inside & (y < top)
+    last = int(np.flatnonzero(inside.any(1))[0])
+    picture, person = shown.picture.copy(), shown.person.copy()
+    picture[:last], person[:last] = picture[last], person[last]
+    return Shown(picture, inside, person, shown.landmarks)
+
+
+def test_a_picture_that_ends_at_the_forehead_makes_nobody_bald() -> None:
+    """Seen: nothing of the scalp was in it, so nothing grew there, and a fringe was painted on the skin."""
+    x, y = places(camera())
+    fringe = (np.abs(x) < 0.075) & (y > 0.042) & head_seen(camera())[0]
+    found = find(cut(paint(fringe, DARK, RED), 0.065))
+    assert found[fringe & (y < 0.063)].mean() > 0.7
+    bare = find(cut(paint(np.zeros((SIZE, SIZE), bool), DARK, RED), 0.065))
+    assert bare[head_seen(camera())[0]].mean() < 0.02
+
+
 def test_smooth_dark_hair_down_to_the_brows_has_no_hairline_and_is_hair() -> None:
     """Seen: a drawn person with a fringe over an eye, who came out bald."""
     x, y = places(camera())

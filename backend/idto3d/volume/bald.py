@@ -17,11 +17,14 @@ OFF = (0.01, 0.06)  # metres from the head's outline
 HAIRLINE = (10.0, 20.0)  # L*a*b* a centimetre where the scalp's colours change most: of a bald head's lights, of hair
 BLUR, MOST = 0.003, 90  # metres over which they change; percentile
 RIM, OVER_BROWS = 0.008, 0.015  # metres inside the outline, and over the brows, from which that is asked
+SHOWN = 0.3  # of the scalp: a picture that shows less of it does not tell
 DARK, BLACK = (0.65, 0.5), 0.4  # of the skin's L*: of a bald head in the shade and of dark hair; what is no skin at all
 
 
 def is_bald(view: HeadView, ring: Array, like_skin: Array) -> bool:
     """ring, like_skin (size,size) 0..1: close around the skull; of the colours of skin."""
+    if view.scalp_shown < SHOWN:
+        return False
     off = (view.outside > OFF[0]) & (view.outside < OFF[1]) & (view.above > view.mouth) & view.person
     grown, scalp, skin = float(off.sum()), (view.scalp > 0.9) & view.person, view.sure_skin & view.person
     if scalp.any() and skin.any():

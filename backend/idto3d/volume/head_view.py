@@ -77,6 +77,12 @@ class HeadView:
     brow: float
     middle: float
 
+    @property
+    def scalp_shown(self) -> float:
+        """Share of the scalp that is in the picture."""
+        scalp = self.scalp > 0.5
+        return float((scalp & self.inside).sum()) / max(int(scalp.sum()), 1)
+
     def metres_into(self, region: Array) -> Array:
         """Metres to the border of region (size,size) bool from within, 0 outside."""
         return distance(region, self.camera.scale)

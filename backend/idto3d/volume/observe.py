@@ -154,8 +154,7 @@ class HairView:
     @property
     def shown(self) -> float:
         """Share of the scalp that is in the picture, LEAST_SHOWN at least."""
-        scalp = self.view.scalp > 0.5
-        return max(float((scalp & self.view.inside).sum()) / max(int(scalp.sum()), 1), LEAST_SHOWN)
+        return max(self.view.scalp_shown, LEAST_SHOWN)
 
     @property
     def area(self) -> float:
