@@ -21,7 +21,7 @@ from .evidence.gather import EYES_MATERIAL, Evidence, HairOver, gather_evidence
 from .evidence.hair_colour import hair_colour
 from .finish.head import PLAIN_SIZE
 from .finish.poses import pose_pictures
-from .finish.to_bundle import head_of_bundle
+from .finish.to_bundle import gloss_maps, head_of_bundle, with_gloss, with_relief, wrinkles_of
 from .fit.check import weights_of
 from .fit.gaze import turn_eyes
 from .fit.pins import Posed
@@ -42,7 +42,8 @@ LEVELS = 4  # of the pyramid, which limits the width of seams, so that the paint
 
 
 def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Path:
-    """Write the head as `request` pulls it to `request.out`, with the maps that its photos then show.
+    """Write the head as `request` pulls it to `request.out`, with the maps that its photos then show, and the relief
+    and wrinkles that go with them.
 
     Raises UserError: what `LaidHead.pull`, reading photos and `write_bundle` raise, E_REFIT_PHOTOS where no photo is
     there any more.
@@ -66,13 +67,12 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     evidence, shown = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
     clock("saving", 2, 3)
     old, few = read_bundle(Path(request.bundle)), len(kept) < len(head.fit.photos)
-    seen = old.seen.copy()
-    seen[: len(head.used)] = evidence.vertex_seen[head.used]
-    seen_map = to_uint8(evidence.seen[SKIN]) if SKIN in evidence.seen else old.seen_map
-    if few:  # what the others showed is still there
-        seen = np.maximum(seen, old.seen)
-        if seen_map is not None and old.seen_map is not None:
-            seen_map = np.maximum(seen_map, _resized(old.seen_map, len(seen_map)))
+    seen, seen_map = old.seen.copy(), old.seen_map
+    seen[: len(head.used)] = _seen(old.seen[: len(head.used)], evidence.vertex_seen[head.used])
+    if SKIN in evidence.seen:
+        new = evidence.seen[SKIN]
+        before = np.zeros_like(new) if seen_map is None else _resized(seen_map, len(new)) / np.float32(255)
+        seen_map = to_uint8(_seen(before, new))
     bundle = replace(
         old,
         vertices=old.vertices + head.shipped(pulled.motion),
@@ -86,8 +86,16 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
         fit=_fit_file(head, pulled.identity, pulled.photos),
     )
     moved = head_of_bundle(bundle)
-    preview = preview_sheet(*shown, moved)
-    return write_bundle(replace(bundle, preview=preview, poses=pose_pictures(moved)), out)
+    return write_bundle(
+        replace(
+            bundle,
+            materials=tuple(with_relief(material, moved) for material in bundle.materials),
+            wrinkles=old.wrinkles if few else wrinkles_of(moved, evidence.folds),
+            preview=preview_sheet(*shown, moved),
+            poses=pose_pictures(moved),
+        ),
+        out,
+    )
 
 
 def _side(head: LaidHead) -> int:
@@ -137,11 +145,21 @@ def _material(material: BundleMaterial, evidence: Evidence) -> BundleMaterial:
     maps = _resized(maps, side)
     if material.name == EYES_MATERIAL:  # evidence paints eyes whole
         return replace(material, albedo=to_uint8(maps[..., :3]))
-    # where a photo shows a place well, nothing of the old map may show through
-    weight = np.clip(_resized(evidence.seen[material.name], side) / WELL, 0, 1).astype(np.float32)
+    weight = _believed(_resized(evidence.seen[material.name], side))
     old, new = srgb_to_linear(material.albedo), _linear(maps[..., :3])
     albedo = lay_over(old, new * _gain(old, new, weight), weight, LEVELS)
-    return replace(material, albedo=to_uint8(linear_to_srgb(albedo)))
+    gloss = (was + weight * (maps[..., 3 + k] - was) for k, was in enumerate(gloss_maps(material)))
+    return replace(with_gloss(material, *gloss), albedo=to_uint8(linear_to_srgb(albedo)))
+
+
+def _believed(seen: Array) -> Array:
+    """The weight of what the photos show now: where they show a place well, nothing of the old map shows through."""
+    return np.clip(seen / np.float32(WELL), 0, 1)
+
+
+def _seen(old: Array, new: Array) -> Array:
+    """How well a place was seen whose old colour is kept as far as the photos do not show it now."""
+    return np.maximum(new, old * (1 - _believed(new)))
 
 
 def _resized(image: Array, side: int) -> Array:

@@ -2,6 +2,7 @@
 """A head as the arrays and images of a bundle."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import cv2
@@ -45,7 +46,7 @@ def head_arrays(head: Head) -> dict[str, Any]:
 
 def head_of_bundle(bundle: Bundle) -> Head:
     """The head that a bundle holds: what `head_arrays` made its fields from, but for eight bits and relief."""
-    maps = {m.name: np.dstack([_levels(m.albedo[..., :3]), *_gloss(m)]) for m in bundle.materials}
+    maps = {m.name: np.dstack([_levels(m.albedo[..., :3]), *gloss_maps(m)]) for m in bundle.materials}
     alpha = {m.name: _levels(m.albedo[..., 3]) for m in bundle.materials if m.alpha != "opaque"}
     return Head(
         to_head_frame(bundle.vertices), to_head_frame(bundle.offsets), bundle.expressions, bundle.faces, bundle.uv,
@@ -57,11 +58,21 @@ def _levels(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.divide(image, np.float32(255), dtype=np.float32)
 
 
-def _gloss(material: BundleMaterial) -> list[NDArray[np.float32]]:
+def gloss_maps(material: BundleMaterial) -> list[NDArray[np.float32]]:
     """Roughness and specular, each as a map of the albedo's size (S,S)."""
     shape = material.albedo.shape[:2]
     given = (material.roughness, material.specular)
     return [_levels(v) if isinstance(v, np.ndarray) else np.full(shape, v, np.float32) for v in given]
+
+
+def with_gloss(material: BundleMaterial, roughness: Array, specular: Array) -> BundleMaterial:
+    """The material with these maps (S,S), 0..1."""
+    return replace(material, roughness=_value(roughness), specular=_value(specular))
+
+
+def with_relief(material: BundleMaterial, head: Head) -> BundleMaterial:
+    """The material with the relief that its albedo and shape give it in a head, where it has one."""
+    return material if material.normal is None else replace(material, normal=_relief(head, material.name))
 
 
 def _material(head: Head, name: str) -> BundleMaterial:
