@@ -136,6 +136,7 @@ def test_what_is_told_on_the_way(run: tuple[Path, list[Event]]) -> None:
     assert kinds.index("fit") < stage_of.index("loading the priors") < kinds.index("sketch") < stage_of.index("saving")
     rough, done = read_bundle(Path(sketch["bundle"])), read_bundle(bundle)
     np.testing.assert_array_equal(rough.faces, done.faces)  # it is moved in place
+    assert [m.albedo.shape for m in rough.materials] == [m.albedo.shape for m in done.materials]
     assert 0 < np.abs(rough.vertices - done.vertices).max() < 0.02
     previews = [e for e in events if e["type"] == "preview"]
     assert {e["kind"] for e in previews} == {"mesh", "picture"}

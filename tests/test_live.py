@@ -141,6 +141,7 @@ def test_a_sketch_that_cannot_be_written_does_not_end_the_job(
 ) -> None:
     """Neither where its folder could not be written before, nor where it cannot just now."""
     monkeypatch.setattr(pipeline, "head_of", lambda *_, **__: head)
+    monkeypatch.setattr(pipeline, "as_shipped", lambda whole, _: whole)
     monkeypatch.setattr(pipeline, "to_bundle", lambda *_: example())
     if error:
         monkeypatch.setattr("idto3d.bundle.write._write_files", MagicMock(side_effect=error))
@@ -154,6 +155,7 @@ def test_a_sketch_that_cannot_be_written_does_not_end_the_job(
 
 def test_a_cancelled_job_writes_no_sketch(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "head_of", lambda *_, **__: head)
+    monkeypatch.setattr(pipeline, "as_shipped", lambda whole, _: whole)
     monkeypatch.setattr(pipeline, "to_bundle", lambda *_: example())
 
     def stop(event: Event) -> None:

@@ -44,7 +44,7 @@ def as_user_error(error: BaseException) -> UserError | None:
             return UserError(
                 "E_OUT_OF_MEMORY",
                 "There is not enough memory.",
-                "Close other programs, or choose a lower quality or fewer expressions.",
+                "Close other programs, or choose a lower quality, fewer photos or fewer expressions.",
             )
         if isinstance(seen, ImportError):
             message = f"The backend's environment is incomplete: {text}."

@@ -143,7 +143,7 @@ def keep_sketch(origin: Origin, offsets: Mapping[str, Array], clock: Clock, live
     """Write the head that the photos alone show as a bundle with all keys, beside what the stages do meanwhile."""
 
     def whole() -> Bundle:
-        head = head_of(origin.start, offsets, whole=True)
+        head = as_shipped(head_of(origin.start, offsets, whole=True), origin.start)
         clock.poll()
         return to_bundle(head, origin, dict(clock.timings), {})
 

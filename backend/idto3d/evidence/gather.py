@@ -27,7 +27,7 @@ from .eyes import lay_photo_on_eyes, measure_eyes, paint_eyes, with_pupils
 from .glasses import directions, frame_zones
 from .gloss import dulled, gloss_of, shine_of
 from .hair_colour import HairColour, hair_on_skin
-from .lashes import draw_lashes, measure_lashes
+from .lashes import Lashes, draw_lashes, measure_lashes
 from .lids import even_lids
 from .occluders import above_collar, beyond_rim, features_of, mirroring, neck_piece, occluders, skin_like, zones_of
 
@@ -36,6 +36,7 @@ BELOW_CHIN = 0.015  # metres over which the face becomes the neck
 NECK = 0.03  # metres above the chin where the neck is seen beside the jaw
 BELIEVED = (0.05, 0.5)  # weights at which a colour begins to be believed, and all is
 HAIRS = 0.002  # metres: wavelength of a beard's hairs where none was seen
+LARGE = 2048  # texels of a map's side
 MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
 
@@ -92,9 +93,9 @@ class Layers:
     """Of each photograph its own linear albedo (S,S,3) with how well it was seen (S,S), the same of the mirrored
     places (lent), and the folds of its expression (S,S)."""
 
-    own: list[tuple[Array, Array]]
-    lent: list[tuple[Array, Array]]
-    folds: list[Array]
+    own: Sequence[tuple[Array, Array]]
+    lent: Sequence[tuple[Array, Array]]
+    folds: Sequence[Array]
 
 
 def gather_evidence(
@@ -105,56 +106,73 @@ def gather_evidence(
 
     photos: of one tone. size: of the maps with evidence; eyes get half of it, 256 at least.
     """
-    shown, bare = photos, list(faces)
-    rest = fit.neutral(model)
+    whole, bare = photos, list(faces)
     if hair is not None:
         photos = [replace(p, usable=p.usable * (1 - m)) for p, m in zip(photos, hair.masks, strict=True)]
         bare = [replace(f, inside=f.inside & (m < 0.5)) for f, m in zip(faces, hair.masks, strict=True)]
-    weights = np.array([photo.weight for photo in fit.photos])
-    tone = photos[0].tone
+    rest, weights = fit.neutral(model), np.array([photo.weight for photo in fit.photos])
     folds = [crease_mask(model, rest, fit.posed(model, photo) - photo.correction) for photo in fit.photos]
-    scene = Photographs(model, faces, shown, photos, folds, weights, tone)
+    photographs = Photographs(model, faces, whole, photos, folds, weights, photos[0].tone)
     evident = [m for m in model.materials if m.evidence]
     names = [m.name for m in evident]
     texels = {m.name: material_texels(model, m, size) for m in evident}
-    covered = {name: _covered(texels[name].at(rest), hair) for name in names}
-    lashes = measure_lashes(faces, shown, weights)
-    shine = float(np.median([shine_of(model, photo) for photo in photos]))
+    roots = {name: _covered(texels[name].at(rest), hair) for name in names}
 
-    def laid(name: str) -> Layers:
-        return _layers(scene, texels[name], hair, covered[name][0])
+    def layers_of(name: str) -> Layers:
+        return _layers(photographs, texels[name], hair, roots[name][0])
 
-    def painted(material: Material, own: Layers) -> Array:
-        at = texels[material.name]
-        lips = lips_at(model, at)
-        coloured = lips, lips_colour(in_colour(faces, own.own), at.image(lips), tone)
-        under = unseen_skin(model, at, tone, detail, coloured)
-        under = _with_beard(scene, at, own.own, under)
-        if hair is not None:
-            cover, strands = covered[material.name]
-            strand = hair.colour.tone * hair.colour.strands(strands)
-            under = (under + cover[:, None] * (strand - under)).astype(np.float32)
-        shown = np.max([w for _, w in (*own.own, *own.lent)], 0)
-        albedo = even_lids(model, at, _joined(own, weights, at.spread(under)), shown)
-        light = light_in(model, at)
-        albedo = darkened(draw_lashes(model, at, albedo, lashes), at.image(light, fill=1.0))
-        gloss = gloss_of(model, at, (material.roughness, material.specular), lips, shine)
-        gloss = dulled(gloss, at.of_image(albedo), tone, lips) * np.stack([np.ones_like(light), light], 1)
-        return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
+    # A thread a map: NumPy and OpenCV release the interpreter's lock. The largest one by one, or they need gigabytes.
+    with ThreadPoolExecutor(1 if size >= LARGE else None) as pool:
+        layers = dict(zip(names, pool.map(layers_of, names), strict=True))
+        shine = float(np.median([shine_of(model, photo) for photo in photos]))
+        on_skin = _OnSkin(_detail(photographs, texels, layers), measure_lashes(faces, whole, weights), shine)
 
-    with ThreadPoolExecutor() as pool:  # a thread a map: NumPy and OpenCV release the interpreter's lock
-        layers = dict(zip(names, pool.map(laid, names), strict=True))
-        detail = _detail(scene, texels, layers)
-        maps = dict(zip(names, pool.map(painted, evident, layers.values()), strict=True))
+        def paint(material: Material) -> Array:
+            name = material.name
+            under = _under(photographs, texels[name], layers[name], on_skin.detail)
+            if hair is not None:
+                cover, strands = roots[name]
+                strand = hair.colour.tone * hair.colour.strands(strands)
+                under = (under + cover[:, None] * (strand - under)).astype(np.float32)
+            return _paint(photographs, material, texels[name], layers[name], under, on_skin)
+
+        maps = dict(zip(names, pool.map(paint, evident), strict=True))
     seen = {name: np.max([w for _, w in layers[name].own], 0) for name in names}
     seen_best = {name: layers[name].own[int(np.argmax(weights))][1] for name in names}
     folded = {name: np.max(layers[name].folds, 0) for name in names}
     for material in model.materials:
         if material.name == EYES_MATERIAL:
             at = texels[material.name] = material_texels(model, material, max(256, size // 2))
-            maps[material.name] = _eyes(replace(scene, faces=bare), [p.camera for p in fit.photos], material, at)
+            maps[material.name] = _eyes(replace(photographs, faces=bare), [p.camera for p in fit.photos], material, at)
     all_seen = np.max([vertex_seen(model, photo) for photo in photos], 0)
-    return Evidence(maps, seen, seen_best, folded, all_seen, tone, texels)
+    return Evidence(maps, seen, seen_best, folded, all_seen, photographs.tone, texels)
+
+
+@dataclass(frozen=True, eq=False)
+class _OnSkin:
+    """What all maps of the skin have in common: its detail, see `complexion.detail_of`, lashes, and how it shines."""
+
+    detail: Array
+    lashes: Lashes
+    shine: float
+
+
+def _under(views: Photographs, at: Texels, layers: Layers, detail: Array) -> Array:
+    """(N,3) the synthetic skin of a map, with lips and a beard that go on from where they were seen."""
+    lips = lips_at(views.model, at)
+    coloured = lips, lips_colour(in_colour(views.faces, layers.own), at.image(lips), views.tone)
+    return _with_beard(views, at, layers.own, unseen_skin(views.model, at, views.tone, detail, coloured))
+
+
+def _paint(views: Photographs, material: Material, at: Texels, layers: Layers, under: Array, on_skin: _OnSkin) -> Array:
+    """(S,S,5) of a material of skin; under (N,3): what no photograph shows of it."""
+    model, lips, light = views.model, lips_at(views.model, at), light_in(views.model, at)
+    shown = np.max([w for _, w in (*layers.own, *layers.lent)], 0)
+    albedo = even_lids(model, at, _joined(layers, views.weights, at.spread(under)), shown)
+    albedo = darkened(draw_lashes(model, at, albedo, on_skin.lashes), at.image(light, fill=1.0))
+    gloss = gloss_of(model, at, (material.roughness, material.specular), lips, on_skin.shine)
+    gloss = dulled(gloss, at.of_image(albedo), views.tone, lips) * np.stack([np.ones_like(light), light], 1)
+    return np.concatenate([at.padded(linear_to_srgb(albedo)), at.spread(gloss)], 2)
 
 
 def _with_beard(views: Photographs, at: Texels, layers: Sequence[tuple[Array, Array]], under: Array) -> Array:
@@ -247,7 +265,7 @@ def _layers(views: Photographs, at: Texels, hair: HairOver | None, cover: Array)
     model, tone = views.model, views.tone
     places = _places(model, at)
     below, texel = at.image(np.clip(places.neck[:, 0] / BELOW_CHIN, 0, 1)), texel_length(model, at)
-    out = Layers([], [], [])
+    all_own, all_lent, all_folds = [], [], []
     for k in range(len(views.photos)):
         own, lent = (_side(views, at, places, k, mirror) for mirror in (None, model.mirror))
         own_seen, lent_seen = (side.seen * (1 - mirroring(side.shaded, side.facing)) for side in (own, lent))
@@ -255,14 +273,14 @@ def _layers(views: Photographs, at: Texels, hair: HairOver | None, cover: Array)
         own_skin, own_folds = without_light(own.shaded, lent.shaded, tone, own.crease, below)
         lent_skin, lent_folds = without_light(lent.shaded, own.shaded, tone, lent.crease, below)
         skins = [(quiet(own_skin, own_seen, texel), own_seen), (quiet(lent_skin, lent_seen, texel), lent_seen)]
-        out.folds.append(own_seen * own_folds + (1 - own_seen) * lent_seen * lent_folds)
+        all_folds.append(own_seen * own_folds + (1 - own_seen) * lent_seen * lent_folds)
         if hair is not None and hair.roots is not None and k in hair.colour.photos:
             for side, mirror in enumerate((None, model.mirror)):
                 colour, weight = hair_on_skin(at, views.whole[k], hair.colour.pictures[k], hair.masks[k], mirror)
                 skins[side] = _with_hair(skins[side], at.image(colour), at.image(weight * cover))
-        out.own.append(skins[0])
-        out.lent.append(skins[1])
-    return out
+        all_own.append(skins[0])
+        all_lent.append(skins[1])
+    return Layers(all_own, all_lent, all_folds)
 
 
 def _with_hair(skin: tuple[Array, Array], colour: Array, weight: Array) -> tuple[Array, Array]:
