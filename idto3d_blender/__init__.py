@@ -10,8 +10,13 @@ ADDON = __package__ or ""
 """What Blender knows the extension by: the name of its folder, with that of the repository before it."""
 
 
+CATEGORY = "ID-to-3D"
+"""The sidebar's tab."""
+
+
 def _modules() -> tuple[Any, ...]:
     """What Blender gets to know, in this order, and forgets in the opposite one."""
+    from . import preferences, properties, thumbnails
     from .capture import operators_capture, takes
     from .capture import properties as capture_properties
     from .head import (
@@ -43,9 +48,6 @@ def _modules() -> tuple[Any, ...]:
         panel_mesh,
         panel_rig,
         panel_setup,
-        preferences,
-        properties,
-        thumbnails,
     )
 
     return (

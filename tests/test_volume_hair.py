@@ -269,6 +269,23 @@ def test_a_fringe_covers_the_forehead_and_no_more() -> None:
     assert ahead[:, 2].max() < forehead[:, 2].max() + 0.02, "it lies on the forehead"
 
 
+@pytest.mark.parametrize("fringe", [True, False])
+def test_a_fringe_ends_off_the_skin_and_a_hairline_on_it(fringe: bool) -> None:
+    """Brows rise under a fringe: where it went down to the skin, they showed where it had been cut off."""
+    view = camera()
+    x, y = places(view)
+    below = (np.abs(x) < 0.05) & (y > 0.055) & (y < 0.09) & head_seen(view)[0] & fringe
+    volume, mesh = carve(cap(view, 0.015) | below, view)
+    ground = volume.ground
+    outer = mesh.vertices[np.unique(mesh.triangles[: mesh.outer])]
+    place = ground.hood.places(outer)
+    end = np.abs(read_at(mesh.border, place) - 0.003) < 0.003
+    end &= (np.abs(outer[:, 0]) < 0.035) & (outer[:, 2] > 0)
+    off = ground.hood.coordinates(outer)[2] - read_at(ground.skin, place)
+    assert end.sum() > 20
+    assert np.median(off[end]) > 0.001 if fringe else np.median(off[end]) < 0.0005
+
+
 def test_a_second_photo_takes_away_what_it_sees_empty() -> None:
     front, side = camera(), camera(60.0)
     masks = [cap(front, 0.03), cap(side, 0.01)]

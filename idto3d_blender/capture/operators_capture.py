@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from .. import preferences
 from ..head import carrier, hand_over, rig
 from ..head.bundle import BundleError
 from ..head.import_head import is_head
@@ -16,7 +17,6 @@ from ..head.operators_rig import FLAT
 from ..jobs import session
 from ..polls import ExplainedPoll
 from ..studio import animation
-from ..ui import preferences
 from . import bake, properties, takes
 from .table import SHAPES, TakeError
 from .treat import treat

@@ -16,11 +16,11 @@ from typing import Any
 import bpy
 import numpy as np
 
+from .. import preferences, thumbnails
 from ..head import mesh_data, separate
 from ..jobs import driver, packs, session, setup_backend
 from ..jobs.job import Job, Launch
 from ..jobs.snapshot import Problem, Snapshot
-from ..ui import preferences, thumbnails
 from . import properties
 from .table import FaceTake, TakeError, read_take
 

@@ -8,10 +8,10 @@ from typing import Any
 import bpy
 from mathutils import Vector
 
+from .. import preferences
 from ..jobs import generate
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import stage, view, viewport_colours
-from ..ui import preferences
 from . import bundle, clean_neck, import_head, naming, room
 from .prepare import prepare
 from .stepwise import Refused, Steps, StepsOperator, aside

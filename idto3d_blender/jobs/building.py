@@ -13,13 +13,12 @@ from typing import Any
 
 import bpy
 
-from .. import undo_step
+from .. import preferences, thumbnails, undo_step
 from ..head import import_head
 from ..head.bundle import BundleError
 from ..head.parts import PAUSE, Interrupted
 from ..head.prepare import Prepared, prepare
 from ..studio import live, preview_mesh, view, viewport_colours
-from ..ui import preferences, thumbnails
 from . import session
 from .snapshot import Problem, Snapshot
 

@@ -8,10 +8,10 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
+from .. import properties
 from ..capture import properties as capture
 from ..head import folders, operators_blend
 from ..studio import live, viewport_colours
-from ..ui import properties
 from . import driver, session
 
 # Between the handler before and the one after: the file that was open, the imports that were stopped, the viewports

@@ -8,8 +8,8 @@ from typing import Any
 
 import bpy
 
+from .. import photo_list, preferences, properties
 from ..studio import live
-from ..ui import photo_list, preferences, properties
 from . import driver, session
 
 _LONGEST_NAME = 60  # characters of a head's folder: of three bytes each they fit a name of 255

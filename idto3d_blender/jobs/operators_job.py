@@ -11,9 +11,9 @@ from typing import Any
 
 import bpy
 
+from .. import photo_list
 from ..polls import ExplainedPoll
 from ..studio import live
-from ..ui import photo_list
 from . import driver, generate, session
 
 _POLL_SECONDS = 0.05

@@ -6,10 +6,10 @@ from typing import Any
 
 import bpy
 
+from .. import preferences
 from ..capture import takes
 from ..match import session as match
 from ..polls import ExplainedPoll
-from ..ui import preferences
 from . import driver, session, setup_backend
 
 OFFLINE = "Blender's online access is off. Allow it in Preferences > System, or name a folder of offline packages"

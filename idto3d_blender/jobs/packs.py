@@ -8,10 +8,10 @@ from typing import Any
 
 import bpy
 
+from .. import properties
 from ..head import folders
 from ..head.bundle import FIT, BundleError, read_fit
 from ..head.import_head import PROPERTY
-from ..ui import properties
 
 
 def pack_of(obj: Any) -> str | None:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import bpy
 
-from .. import ADDON
+from .. import ADDON, preferences
 from ..head.bundle import photo_names
-from ..ui import preferences
 from . import setup_backend
 from .job import Job, Launch
 from .jobs import Jobs

@@ -8,8 +8,8 @@ from typing import Any
 import bpy
 from mathutils import Vector
 
+from .. import CATEGORY
 from ..head import room
-from ..ui.panel_parts import CATEGORY
 from . import stage
 
 # Blender's viewport shows, at a lens of 50 mm, so much of the world along its longer side at distance 1.

@@ -7,10 +7,10 @@ from typing import Any
 
 import bpy
 
+from .. import photo_list
 from ..jobs import driver, session
 from ..polls import ExplainedPoll
-from . import photo_list
-from .properties import PHOTOS_USED, settings
+from ..properties import PHOTOS_USED, settings
 
 
 def _tell(operator: Any, added: int, nothing: str) -> set[str]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import bpy
 
+from .. import preferences
 from ..head import expressions
 from ..jobs import session
 from ..polls import ExplainedPoll
-from . import preferences, report
-from .properties import settings
+from ..properties import settings
+from . import report
 
 _HERE = Path(__file__).resolve().parents[1]
 _GUIDE = _HERE / "docs" / "user-guide.md"

@@ -5,9 +5,10 @@ from typing import Any
 
 import bpy
 
+from .. import thumbnails
 from ..capture import properties, takes
 from ..jobs.snapshot import Snapshot
-from . import panel_parts, progress_text, thumbnails
+from . import panel_parts, progress_text
 
 
 class IDTO3D_PT_capture(panel_parts.SidebarPanel, bpy.types.Panel):

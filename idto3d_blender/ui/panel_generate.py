@@ -6,11 +6,12 @@ from typing import Any
 
 import bpy
 
+from .. import thumbnails
 from ..head import expressions
 from ..head.bundle import photo_names
 from ..jobs import session
-from . import panel_parts, progress_text, thumbnails
-from .properties import PHOTOS_USED, settings
+from ..properties import PHOTOS_USED, settings
+from . import panel_parts, progress_text
 
 _VERDICTS = {"good": "CHECKMARK", "fair": "INFO", "poor": "ERROR"}
 

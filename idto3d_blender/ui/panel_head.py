@@ -5,11 +5,12 @@ from typing import Any
 
 import bpy
 
+from .. import properties
 from ..head import blend_materials, expressions, life_size, poses, rig, rig_keys, separate
 from ..head.import_head import JOB, is_head
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
-from . import panel_parts, properties
+from . import panel_parts
 
 _POSE = 110.0  # pixels that a pose's name takes
 _LATER = "This head is being made; its sliders come soon"

@@ -6,10 +6,11 @@ from typing import Any
 
 import bpy
 
+from .. import thumbnails
 from ..jobs import driver, session, setup_backend
 from ..jobs.records import Record
 from ..jobs.snapshot import Snapshot
-from . import panel_parts, progress_text, thumbnails
+from . import panel_parts, progress_text
 
 _MOST_RESUMABLE = 5
 

@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 import bpy
 
+from .. import CATEGORY
 from ..head.import_head import is_head
 from ..jobs.snapshot import Problem
 from ..match.scene import matched
 from .progress_text import wrap
 from .remedies import remedies
 
-CATEGORY = "ID-to-3D"
 About = Literal["head", "setup", "capture"]
 # A character's width in pixels in Blender's interface font, and the longest message that a panel shows in full.
 _CHARACTER = 6.6

@@ -5,8 +5,9 @@ from typing import Any
 
 import bpy
 
+from .. import preferences
 from ..jobs import driver, session, setup_backend
-from . import panel_parts, preferences, progress_text
+from . import panel_parts, progress_text
 
 
 class IDTO3D_PT_setup(panel_parts.SidebarPanel, bpy.types.Panel):

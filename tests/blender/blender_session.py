@@ -17,7 +17,7 @@ from idto3d_blender.jobs import driver, session, setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
 from idto3d_blender.jobs.records import Record
-from idto3d_blender.ui.properties import settings
+from idto3d_blender.properties import settings
 from tests.blender import synthetic_bundle as synthetic
 
 ROOT = Path(__file__).resolve().parents[2]

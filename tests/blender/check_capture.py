@@ -19,6 +19,7 @@ import numpy as np
 from mathutils import Vector
 
 import idto3d_blender
+from idto3d_blender import preferences
 from idto3d_blender.capture import bake, properties, takes
 from idto3d_blender.capture.table import SHAPES, take_of, write_take
 from idto3d_blender.head import separate
@@ -27,7 +28,6 @@ from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
 from idto3d_blender.jobs.records import Records
-from idto3d_blender.ui import preferences
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused

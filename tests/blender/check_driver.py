@@ -14,13 +14,13 @@ import bpy
 import numpy as np
 
 import idto3d_blender
+from idto3d_blender import properties
 from idto3d_blender.capture import properties as capture
 from idto3d_blender.head import expressions
 from idto3d_blender.head.import_head import JOB, is_head
 from idto3d_blender.jobs import driver, generate, session
 from idto3d_blender.jobs.records import Record, Records
 from idto3d_blender.studio import live, preview_mesh
-from idto3d_blender.ui import properties
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused

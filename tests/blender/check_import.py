@@ -18,11 +18,11 @@ import bpy
 import numpy as np
 
 import idto3d_blender
+from idto3d_blender import properties
 from idto3d_blender.head import import_head, material, operators_import
 from idto3d_blender.head.export import materials
 from idto3d_blender.head.prepare import prepare
 from idto3d_blender.jobs import setup_backend
-from idto3d_blender.ui import properties
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 

@@ -24,7 +24,7 @@ from idto3d_blender.jobs import session as jobs
 from idto3d_blender.match import lens, operators_pins, overlay, pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
-from idto3d_blender.ui.properties import settings
+from idto3d_blender.properties import settings
 from tests.blender import blender_session, check_polls, fake_pins
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused

@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
+from idto3d_blender import properties
 from idto3d_blender.jobs import driver, session, setup_backend
 from idto3d_blender.jobs.snapshot import Problem, Snapshot
 from idto3d_blender.ui import (
@@ -28,7 +29,6 @@ from idto3d_blender.ui import (
     panel_mesh,
     panel_rig,
     panel_setup,
-    properties,
 )
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
@@ -149,8 +149,8 @@ def check_photos(work: Path) -> None:
     assert len(given.photos) == 6 and not given.consent, "new photos need a new tick"
     assert bpy.ops.idto3d.add_folder(directory=str(photos)) == {"CANCELLED"}
     text = f'"{photos / "0.png"}"\n{(photos / "1.png").as_uri()}; {photos / "notes.txt"}\n/nowhere.png'
-    assert idto3d_blender.ui.photo_list.in_text(text) == [photos / "0.png", photos / "1.png"]
-    assert len(idto3d_blender.ui.photo_list.used()) == 5
+    assert idto3d_blender.photo_list.in_text(text) == [photos / "0.png", photos / "1.png"]
+    assert len(idto3d_blender.photo_list.used()) == 5
     assert bpy.ops.idto3d.remove_photo(index=0) == {"FINISHED"} and len(given.photos) == 5
     in_list, in_menu = "idto3d.remove_photo", "idto3d.clear_photos"
     assert {in_list, in_menu} <= set(draw_all_panels())

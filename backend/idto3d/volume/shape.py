@@ -44,6 +44,8 @@ HANGING = (0.02, 0.05)  # metres below its lowest roots from which hair hangs, a
 DROP = 0.012  # metres that hanging hair comes in over DROP_WAY
 DROP_WAY = 0.1
 FRINGE = (35.0, 0.025)  # degrees from the front, and metres below the scalp, where a fringe is looked for
+OFF_FOREHEAD = 0.0022  # metres that a fringe's ends hang off the skin
+OVERHANG, TEMPLES = (0.006, 0.014), (60.0, 80.0)  # metres below the scalp, degrees from the front between which it does
 BUST = -0.005  # metres below the model's end to which hair is built: strands fray over it
 STEEP = 2.5  # metres that hanging hair stands off a metre from its border beside the face: at its end it is all free
 FLARE = 0.08  # metres that it falls until it stands so: above it lies beside where it grows
@@ -111,12 +113,14 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     depth = np.maximum(np.minimum(within + farther, border), 0.0)
     outer = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), 1.0)
     curl = float(np.average([view.curl for view in views], weights=[view.area + 1e-6 for view in views]))
-    flow = strand_flow(hood, outer, _plan(hood, scalp, covered, domain), views)
+    fringe = _fringe(hood, scalp, covered)
+    flow = strand_flow(hood, outer, _plan(hood, domain, fringe), views)
     hanging = lengths.free * (below > hood.equator)
     sideways = border_distance(domain | (below > lengths.end - PIECE))
     tapered = smoothstep(np.degrees(np.abs(around)), *NAPE) * (1.0 - hanging)
     fallen = smoothstep(below, hood.equator, hood.equator + FLARE)
     stands = STEEP * lengths.free * fallen * np.maximum(_smoothed(sideways), 0.0)
+    stands += fringe * _smoothed(_off_forehead(hood, scalp))
     return HairShape(hood, outer, skin, maps.inner, border, depth, grown, beyond, hanging, tapered, stands, flow, curl)
 
 
@@ -237,13 +241,29 @@ def _rooted(domain: Array, scalp: Array) -> Array:
     return domain & np.isin(label, np.unique(label[domain & scalp]))
 
 
-def _plan(hood: Hood, scalp: Array, covered: Array, domain: Array) -> Array:
-    """`plan_flow` of hair that covers (side,side) bool of the forehead, or does not."""
+def _in_front(hood: Hood) -> Array:
     turn, down = hood.map_coordinates()
-    front = (np.degrees(np.abs(turn)) < FRINGE[0]) & (down < hood.equator)
-    below = front & ~scalp & (distance(~scalp, 1.0 / PIXEL) < FRINGE[1])
-    fringe = float(np.clip(2.0 * covered[below].mean() - 0.2, 0.0, 1.0)) if below.any() else 0.0
-    line = float(down[front & domain & (np.abs(turn) < 0.2)].max(initial=0.0))
+    return (np.degrees(np.abs(turn)) < FRINGE[0]) & (down < hood.equator)
+
+
+def _fringe(hood: Hood, scalp: Array, covered: Array) -> float:
+    """0..1: whether hair covers the forehead; covered (side,side) bool: it is seen to."""
+    below = _in_front(hood) & ~scalp & (distance(~scalp, 1.0 / PIXEL) < FRINGE[1])
+    return float(np.clip(2.0 * covered[below].mean() - 0.2, 0.0, 1.0)) if below.any() else 0.0
+
+
+def _off_forehead(hood: Hood, scalp: Array) -> Array:
+    """(side,side) metres that a fringe's ends hang off the skin: brows rise under them, and what is painted on skin for
+    them would rise along."""
+    turn, down = hood.map_coordinates()
+    front = ramp(np.degrees(np.abs(turn)), TEMPLES[1], TEMPLES[0]) * (down < hood.equator)
+    return OFF_FOREHEAD * front * ramp(distance(~scalp, 1.0 / PIXEL), *OVERHANG)
+
+
+def _plan(hood: Hood, domain: Array, fringe: float) -> Array:
+    """`plan_flow` of hair (side,side) bool with or without a fringe."""
+    turn, down = hood.map_coordinates()
+    line = float(down[_in_front(hood) & domain & (np.abs(turn) < 0.2)].max(initial=0.0))
     return plan_flow(hood, line, fringe)
 
 

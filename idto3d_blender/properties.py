@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from ..head import expressions
+from .head import expressions
 
 PHOTOS_USED = 5
 _kept: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from .. import ADDON
+from . import ADDON
 
 
 class IDTO3D_preferences(bpy.types.AddonPreferences):
