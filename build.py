@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -143,6 +144,14 @@ def install_system_packages(python: str) -> None:
             raise BuildError(f"That failed. {by_hand}")
 
 
+_FIXES = {
+    "E_NETWORK": "Check the connection; behind a proxy set HTTPS_PROXY, and PIP_CERT to its certificate. Then run"
+    " build.py again, which goes on from there.",
+    "E_PACKAGE_MISSING": "Its makers offer none for this kind of system, or for one as old.",
+}
+"""What to do where Blender's users would do otherwise."""
+
+
 def ensure(*environments: Environment) -> None:
     """Make the environments that are not there yet, after saying which and how large."""
     python = find_python()
@@ -163,7 +172,13 @@ def ensure(*environments: Environment) -> None:
                 f"  {environment.name:<12} {environment.size}", *([f"    {note}"] if note else []), sep="\n", flush=True
             )
     for environment in absent:
-        with locked(Path(f"{environment.folder()}.lock")):
+        lock = Path(f"{environment.folder()}.lock")
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(lock, wait=False))
+            except BlockingIOError:
+                print(f"{environment.name}: waiting for another build.py, which installs it", flush=True)
+                stack.enter_context(locked(lock))
             if not environment.ready():  # another run may have made it while this one waited
                 make(environment, python)
 
@@ -182,7 +197,9 @@ def make(environment: Environment, python: str) -> None:
     try:
         install.make(environment, folder, python, watch)
     except InstallError as error:
-        raise BuildError(f"Setting up {environment.name} failed. {error}\nThe whole log: {log}") from error
+        fix = _FIXES.get(error.code) or re.sub("[Ss]et up again", "run build.py again", error.fix)
+        what = f"{error.code}: {error.message} {fix}".rstrip()
+        raise BuildError(f"Setting up {environment.name} failed. {what}\nThe whole log: {log}") from error
     finally:
         progress.say()
     print(f"{environment.name} is ready ({clock(time.monotonic() - began)})", flush=True)
@@ -333,6 +350,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     # Forwarded first: argparse cannot hand on options that it does not know when they stand before any positional.
     if argv and argv[0] in FORWARDED:
+        if {"-h", "--help"} & set(argv) and not backend_environment().ready():
+            print(f"{argv[0]}: {FORWARDED[argv[0]]}. `build.py demo` installs what knows its options.")
+            return 0
         ensure(backend_environment())
         return run(*idto3d(*argv))
     given = parser().parse_args(argv)

@@ -10,7 +10,9 @@ import collections
 import contextlib
 import os
 import re
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -74,6 +76,22 @@ class Watch:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
+def end(process: subprocess.Popen[str], patience: float = 3.0) -> None:
+    """End a child that leads a group, and all of that group: what goes on would write into a folder that is being
+    cleared away."""
+    if sys.platform == "win32":
+        kill = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(kill, creationflags=NO_WINDOW, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        process.wait()
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+        os.killpg(process.pid, signal.SIGKILL)  # also those that outlive the one that has started them
+    process.wait()
+
+
 def run(
     command: Sequence[str],
     watch: Watch,
@@ -99,6 +117,7 @@ def run(
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
+            start_new_session=sys.platform != "win32",  # its children, ensurepip and pip, end with it
             creationflags=NO_WINDOW,
         )
     except OSError as error:
@@ -119,12 +138,7 @@ def run(
             if tick:
                 tick()
     except BaseException:
-        process.terminate()
-        try:
-            process.wait(3)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
         raise
     reader.join(5)
     if process.returncode:

@@ -27,6 +27,7 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from environments import (
     requirement_lines,
     user_environment,
 )
+from idto3d_shared.renaming import rename
 from packages import download, fetch, install, interpreter
 from preflight import InstallError, beside, check, plan
 
@@ -62,7 +64,7 @@ def write_complete(target: Path, environment: Environment) -> None:
     }
     temporary = target / "complete.tmp"
     temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    os.replace(temporary, target / "complete")
+    rename(temporary, target / "complete")
 
 
 def make(
@@ -80,7 +82,7 @@ def make(
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         try:
-            os.replace(target, old)
+            rename(target, old)
         except PermissionError as error:  # Windows moves no program that runs
             fix = "Close other Blenders, then set up again."
             raise InstallError("E_INSTALL", "A program of the old set-up is still running.", fix) from error
@@ -98,22 +100,34 @@ def make(
         run(command, watch, "E_CHECK", "The packages were installed but cannot be loaded.", env)
         write_complete(target, environment)
     except BaseException:
-        put_back(target, old)
+        with contextlib.suppress(OSError):  # the next set-up begins with the same
+            put_back(target, old)
         raise
     watch.report("check", 1, 1)
-    for rubbish in (old, download(target)):
+    for rubbish in (old, download(target), *target.parent.glob("removed-*")):
         shutil.rmtree(rubbish, ignore_errors=True)
 
 
 def put_back(target: Path, old: Path) -> None:
-    """Remove what is not whole, and bring back what it was to replace."""
+    """Remove what is not whole, and bring back what it was to replace: at once, for to delete takes longer than who
+    stops a set-up waits."""
+    rubbish = []
     if target.exists() and not (target / "complete").exists():
-        shutil.rmtree(target)
+        rubbish.append(_aside(target))
     if old.exists():
         if target.exists():
-            shutil.rmtree(old)
+            rubbish.append(_aside(old))
         else:
-            os.replace(old, target)
+            rename(old, target)
+    for folder in rubbish:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    """A folder under another name, which `remove` in Blender knows for rubbish, too."""
+    name = folder.with_name(f"removed-{uuid.uuid4().hex[:8]}")
+    rename(folder, name)
+    return name
 
 
 # --- the process that Blender starts

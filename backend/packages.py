@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from child_process import Watch, run
 from environments import CUDA_SIZE, Environment, Size
+from idto3d_shared.renaming import rename
 from preflight import (
     CACHE,
     NO_CPU_TORCH,
@@ -128,7 +129,7 @@ def get(target: Path, asked: Sequence[str], size: Size, watch: Watch, *options: 
     try:
         ask(target, command, size, watch, "A download failed.")
         for file in arrived.iterdir():
-            os.replace(file, folder / file.name)
+            rename(file, folder / file.name)
     finally:
         shutil.rmtree(arrived, ignore_errors=True)  # half a package would only take the space that may be missing
 

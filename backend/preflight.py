@@ -187,7 +187,10 @@ def raise_missing(wheels: Path, missing: Sequence[str], environment: Environment
     files = " ".join(f"-r {path.name}" for path in environment.requirements)
     index = f" --extra-index-url {environment.torch_index}" if environment.torch_index else ""
     where = f"in {environment.requirements[0].parent.name} of the unpacked zip"
-    fix = f"Fill the folder on a machine with network, {where}: python3 -m pip download {files}{index} -d FOLDER"
+    version = ".".join(map(str, sys.version_info[:2]))
+    pip = f"py -{version} -m pip" if sys.platform == "win32" else f"python{version} -m pip"
+    there = f"Fill the folder on a machine of this kind with Python {version} and a network, {where}:"
+    fix = f"{there} {pip} download {files}{index} -d FOLDER"
     more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     raise InstallError(
         "E_WHEELS_MISSING", f"The offline folder {wheels} lacks {', '.join(missing[:NAMED])}{more}.", fix

@@ -314,8 +314,17 @@ def test_forwarded_arguments_arrive_unread(command: str, monkeypatch: pytest.Mon
         return 7
 
     monkeypatch.setattr(build, "run", run)
-    assert build.main([command, "--steps", "5", "extra", "--help"]) == 7
-    assert ran[0][1:] == ["-m", "idto3d", command, "--steps", "5", "extra", "--help"]
+    assert build.main([command, "--steps", "5", "extra"]) == 7
+    assert ran[0][1:] == ["-m", "idto3d", command, "--steps", "5", "extra"]
+    monkeypatch.setattr(environments.Environment, "ready", lambda self: True)
+    assert build.main([command, "--help"]) == 7 and ran[1][1:] == ["-m", "idto3d", command, "--help"]
+
+
+def test_help_installs_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(build, "ensure", lambda *environments: pytest.fail("installs first"))
+    monkeypatch.setattr(environments.Environment, "ready", lambda self: False)
+    assert build.main(["train", "--help"]) == 0
+    assert build.FORWARDED["train"] in capsys.readouterr().out
 
 
 def test_bad_arguments_exit_with_usage() -> None:

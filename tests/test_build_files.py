@@ -81,14 +81,15 @@ def test_installed_packages_are_the_pinned_ones() -> None:
 # --- the files themselves
 
 
-SHARED = ROOT / "backend" / "idto3d_shared" / "errors.py"  # the one module of its package that set-ups use
+SHARED = [ROOT / "backend" / "idto3d_shared" / f"{name}.py" for name in ("errors", "renaming")]
+"""The modules of their package that set-ups use."""
 
 
-@pytest.mark.parametrize("path", [ROOT / "build.py", SHARED, *(ROOT / "backend").glob("*.py")])
+@pytest.mark.parametrize("path", [ROOT / "build.py", *SHARED, *(ROOT / "backend").glob("*.py")])
 def test_standard_library_only(path: Path) -> None:
-    ours = {path.stem for path in (ROOT / "backend").glob("*.py")} | {SHARED.parent.name}
+    ours = {path.stem for path in (ROOT / "backend").glob("*.py")} | {SHARED[0].parent.name}
     assert imports(path) <= sys.stdlib_module_names | ours
-    assert set(re.findall(r"idto3d_shared\.(\w+)", path.read_text(encoding="utf-8"))) <= {SHARED.stem}
+    assert set(re.findall(r"idto3d_shared\.(\w+)", path.read_text(encoding="utf-8"))) <= {path.stem for path in SHARED}
 
 
 def test_commands_in_the_readme_exist() -> None:

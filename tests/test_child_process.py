@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a set-up's child processes say, as the codes and first lines that a panel shows."""
 
+import os
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from child_process import Watch, run
+from child_process import Cancelled, Watch, run
 from preflight import InstallError
 
 
@@ -50,3 +53,37 @@ def test_first_line_of_a_failure_tells_what_it_was(output: str, told: str) -> No
     with pytest.raises(InstallError) as caught:
         run(command, watch([]), "E_CHECK", "It cannot be loaded.")
     assert told in caught.value.message.splitlines()[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are looked for as POSIX has them")
+def test_who_is_stopped_takes_its_children_along(tmp_path: Path) -> None:
+    """Seen: the pip that a venv had started went on writing into what was being cleared away."""
+    told = tmp_path / "child"
+    grandchild = f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    command = [
+        sys.executable,
+        "-S",
+        "-c",
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])",
+    ]
+    looking = watch([])
+
+    def stop() -> None:
+        if told.exists() and told.read_text():
+            looking.cancelled.set()
+
+    with pytest.raises(Cancelled):
+        run(command, looking, "E_INSTALL", "It failed.", tick=stop)
+    gone = time.monotonic() + 5
+    while time.monotonic() < gone and _runs(int(told.read_text())):
+        time.sleep(0.05)
+    assert not _runs(int(told.read_text()))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -210,6 +210,18 @@ def test_killed_set_up_is_cleared_away(tmp_path: Path) -> None:
     assert (target / "complete").exists() and not old.exists()
 
 
+def test_what_cannot_be_deleted_delays_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: a pip that was still writing, or a slow disk, left half an installation in the place of the whole one."""
+    target, old = tmp_path / "venv", tmp_path / "venv.old"
+    target.mkdir()
+    old.mkdir()
+    (old / "complete").write_text("old")
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    install.put_back(target, old)
+    assert (target / "complete").read_text() == "old" and not old.exists()
+    assert len(list(tmp_path.glob("removed-*"))) == 1
+
+
 # --- stops
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The queue of jobs and its records: what outlives a killed Blender, and what is asked of the backend."""
 
-import errno
 import json
 import os
 import re
@@ -20,7 +19,6 @@ from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Job, Launch
 from idto3d_blender.jobs.jobs import Jobs
-from idto3d_blender.jobs.records import Record, Records
 from tests.scripted_worker import ENDLESS, NORMAL, ROOT, SHORT, launch_of, until
 
 
@@ -307,41 +305,6 @@ def test_user_folder_that_cannot_be_written(user: Path, monkeypatch: pytest.Monk
     assert not jobs.busy and list((user / "jobs").iterdir()) == []
 
 
-def test_drive_without_locks(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As some network drives are: that is no other Blender."""
-    module = pytest.importorskip("fcntl")
-
-    def unknown(*arguments: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(module, "flock", unknown)
-    jobs = queue_of(user, NORMAL)
-    jobs.submit({"photos": [str(photo(user))], "out": "o"})
-    drain(jobs)
-    assert jobs.finished is not None and jobs.finished.state == "done" and jobs.resumable() == []
-
-
-def test_records_are_replaced_whole(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that cannot be written, as on a full disk, leaves the old one and does not stop the job."""
-    jobs = queue_of(user, NORMAL)
-    name = jobs.submit({"photos": [str(photo(user))], "out": "o"})
-    file = user / "jobs" / f"{name}.json"
-    before = json.loads(file.read_text(encoding="utf-8"))
-
-    def full(*arguments: object, **named: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
-        while not (jobs.current is None or jobs.current.state == "done"):
-            jobs.poll()
-            time.sleep(0.005)
-    assert json.loads(file.read_text(encoding="utf-8"))["request"] == before["request"]
-    drain(jobs)
-    assert jobs.finished is not None and jobs.finished.state == "done"
-    assert [path.suffix for path in (user / "jobs").iterdir()] == [".json"]
-
-
 def test_last_record_is_written_in_the_end(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where that failed once, as on Windows while another Blender reads it, the head is not unfinished for ever."""
     jobs = queue_of(user, NORMAL)
@@ -361,14 +324,6 @@ def test_last_record_is_written_in_the_end(user: Path, monkeypatch: pytest.Monke
     file = user / "jobs" / f"{name}.json"
     assert failed and json.loads(file.read_text(encoding="utf-8"))["state"] == "done"
     assert jobs.resumable() == []
-
-
-def test_other_work_with_the_backend_is_seen(user: Path) -> None:
-    mine, other = Records(user), Records(user)
-    let_go = mine.hold("capture-1")
-    assert other.others_at_work() and not mine.others_at_work()
-    let_go()
-    assert not other.others_at_work() and not list((user / "jobs").iterdir())
 
 
 def test_backend_imports_nothing_from_where_blender_was_started(user: Path) -> None:
@@ -391,8 +346,3 @@ def test_stages_are_the_generators() -> None:
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     named = {LOADING, *re.findall(r"(?:clock|began|callbacks)\(\"([a-z' ]+)\"", text)}
     assert named == {stage for stage, _ in setup_backend.GENERATE_STAGES}
-
-
-def test_record_knows_its_photos(user: Path) -> None:
-    assert not Record("a", {"photos": []}, 0.0).photos_exist()
-    assert Record("a", {"photos": [str(photo(user))]}, 0.0).photos_exist()

@@ -2,10 +2,11 @@
 """Replaces a folder by another one through renames; a kill in between loses nothing."""
 
 import glob
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+from idto3d_shared.renaming import rename
 
 Ours = Callable[[str], bool]
 """Whether a file of this name (a path in the folder, with slashes) is to be replaced; others are kept."""
@@ -19,7 +20,7 @@ def recover(path: Path, ours: Ours) -> None:
             _keep_others(old, path, ours)
             shutil.rmtree(old, ignore_errors=True)
         else:
-            os.rename(old, path)
+            rename(old, path)
     for partial in path.parent.glob(f".{name}.tmp-*"):
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -27,14 +28,14 @@ def recover(path: Path, ours: Ours) -> None:
 def publish(temporary: Path, path: Path, token: str, ours: Ours) -> None:
     """Rename ``temporary`` to ``path``; on failure the old folder is restored."""
     if not path.exists():
-        os.rename(temporary, path)
+        rename(temporary, path)
         return
     old = path.with_name(f".{path.name}.old-{token}")
-    os.rename(path, old)
+    rename(path, old)
     try:
-        os.rename(temporary, path)
+        rename(temporary, path)
     except OSError:
-        os.rename(old, path)
+        rename(old, path)
         raise
     _keep_others(old, path, ours)
     shutil.rmtree(old, ignore_errors=True)
@@ -48,4 +49,4 @@ def _keep_others(old: Path, path: Path, ours: Ours, below: str = "") -> None:
             if entry.is_dir() and target.is_dir():
                 _keep_others(entry, target, ours, f"{name}/")
         elif not target.exists():
-            os.rename(entry, target)
+            rename(entry, target)

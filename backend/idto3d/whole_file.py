@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from idto3d_shared.renaming import rename
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -14,7 +16,7 @@ def whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         yield partial
-        os.replace(partial, path)
+        rename(partial, path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def _why_reading() -> Iterator[str]:
 def _read(operator: Any, context: Any, video: Path) -> set[str]:
     """Have the backend read a video for an operator."""
     given = properties.settings()
-    if reason := next(session.why_not_ready(), ""):
+    if reason := next(session.why_not_now(), ""):
         operator.report({"ERROR"}, reason)
         return {"CANCELLED"}
     if not preferences.get().heads_folder.is_absolute():

@@ -80,7 +80,7 @@ def start(video: Path, head: Any, launch: Callable[[str, Mapping[str, Any]], Lau
 def worker_launch(job_id: str, request: Mapping[str, Any]) -> Launch:
     """A backend for this job alone: it may run beside the one that makes heads."""
     launch = setup_backend.worker_launch(session.get().folder, job_id, request)
-    return replace(launch, stages=STAGES, keep=False)
+    return replace(launch, stages=STAGES, keep=False, again="Read the video again.")
 
 
 def running() -> Snapshot | None:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 Event = dict[str, Any]
 Message = tuple[Literal["event", "garbage", "unstarted", "exit"], Any]
@@ -44,6 +44,15 @@ def last_lines(log: Path, count: int = _LAST_LINES) -> list[str]:
             return file.read().decode("utf-8", "replace").splitlines()[-count:]
     except OSError:
         return []
+
+
+def _opened(log: Path) -> BinaryIO:
+    """To append to; nowhere, where it cannot be written: a head can be made without it."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError:
+        return open(os.devnull, "ab")
 
 
 class BackendProcess:
@@ -114,8 +123,7 @@ class BackendProcess:
 
     def _run(self) -> None:
         try:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("ab") as log:
+            with _opened(self.log) as log:
                 process = subprocess.Popen(
                     self._command,
                     env=dict(self._env),
@@ -167,9 +175,9 @@ class BackendProcess:
             process.stdin.close()
 
 
-def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:
+def child_environment(cache: Path, pythonpath: Path) -> dict[str, str]:
     """Environment variables for a Python that is not Blender's: nothing of Blender's Python is handed on, nothing is
-    imported from wherever Blender was started, and nothing is written outside ``user_folder``."""
+    imported from wherever Blender was started, and what is compiled is kept in the folder ``cache``."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
     env.pop("VIRTUAL_ENV", None)
     return {
@@ -179,6 +187,6 @@ def child_environment(user_folder: Path, pythonpath: Path) -> dict[str, str]:
         "PYTHONNOUSERSITE": "1",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPYCACHEPREFIX": str(user_folder / "cache" / "pycache"),
-        "NUMBA_CACHE_DIR": str(user_folder / "cache" / "numba"),
+        "PYTHONPYCACHEPREFIX": str(cache / "pycache"),
+        "NUMBA_CACHE_DIR": str(cache / "numba"),
     }

@@ -98,7 +98,9 @@ def tick() -> float | None:
     _redraw_if_new(work, state, plan)
     if work.building.busy and not is_rendering:
         return _AT_WORK
-    if work.building.busy or state.busy or work.building.reading is not None or (asks and plan is None):
+    looking = state.looking is not None and state.looking.is_alive()
+    waits = work.building.busy or work.building.reading is not None or looking or (asks and plan is None)
+    if waits or state.busy:
         return _AT_REST
     work.asleep = True
     return None if bpy.app.background else state.jobs.warm
@@ -182,9 +184,7 @@ def _poll_setup(state: session.Session) -> None:
         return
     state.setup.poll()
     if state.setup.ended:
-        state.setup_ended = state.setup.snapshot
-        state.setup = None
-        state.look_up()
+        state.end_setup()
 
 
 def _take_note_of_end(work: _Work, state: session.Session) -> None:
@@ -193,6 +193,7 @@ def _take_note_of_end(work: _Work, state: session.Session) -> None:
         return
     work.ended = state.ended = ended
     building.drop_half_built(work.building)
+    work.building.reader.submit(state.jobs.records.tidy_after, ended.id)  # after what is being read of its previews
     state.look_up_jobs()
     if ended.state == "done" and ended.bundle is not None:
         if ended.id in state.here:
@@ -206,7 +207,8 @@ def _take_note_of_end(work: _Work, state: session.Session) -> None:
 
 def _redraw_if_new(work: _Work, state: session.Session, plan: setup_backend.Plan | None) -> None:
     setup = state.setup.snapshot if state.setup else None
-    now = (state.running(), state.jobs.waiting, state.ended, setup, plan, state.status, bool(work.building.imports))
+    importing_one = bool(work.building.imports)
+    now = (state.running(), state.jobs.waiting, state.ended, state.resumable, setup, plan, state.status, importing_one)
     if now != work.drawn:
         work.drawn = now
         redraw()

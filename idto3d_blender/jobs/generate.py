@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From settings to a job in the queue."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import bpy
 from .. import photo_list, preferences, properties
 from ..studio import live
 from . import driver, session
+from .records import checkpoints_of
 
 _LONGEST_NAME = 60  # characters of a head's folder: of three bytes each they fit a name of 255
 
@@ -18,8 +20,10 @@ _LONGEST_NAME = 60  # characters of a head's folder: of three bytes each they fi
 def ask(request: dict[str, Any], frame: bool) -> str:
     """Put a ``generate`` request into the queue for the open file; returns the job's id. frame: bring the head
     into sight when it first appears. Raises OSError where the user folder cannot be written."""
-    state = session.get()
-    job = state.jobs.submit(request, {"name": Path(request["out"]).name})
+    state, out = session.get(), Path(request["out"])
+    with contextlib.suppress(OSError):  # keeps its place from other versions of Blender, too
+        checkpoints_of(out).mkdir(parents=True, exist_ok=True)
+    job = state.jobs.submit(request, {"name": out.name})
     belongs_here(job, frame)
     return job
 
@@ -60,7 +64,8 @@ def heads_folder() -> Path:
 
 def new_folder(parent: Path, name: str) -> Path:
     """A folder in ``parent`` that is neither there nor promised to a job, of this Blender or another: "name", "name-2",
-    ... A long name is cut, as files with longer ones lie in that folder and beside it."""
+    ... A long name is cut, as files with longer ones lie in that folder and beside it. What another version of Blender
+    has begun only its checkpoints tell."""
     # As the disk has it now: another Blender may have begun a job since this one has looked. To Windows and macOS a
     # name in other letters, small or capital, is the same.
     taken = {folder.casefold() for folder in session.get().jobs.records.promised()}
@@ -69,7 +74,8 @@ def new_folder(parent: Path, name: str) -> Path:
     while True:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")
         # Not Path.exists, which raises where a folder may not be looked into.
-        if str(folder).casefold() not in taken and not os.path.lexists(folder):
+        begun = os.path.lexists(folder) or os.path.lexists(checkpoints_of(folder))
+        if str(folder).casefold() not in taken and not begun:
             return folder
         number += 1
 

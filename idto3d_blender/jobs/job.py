@@ -22,7 +22,7 @@ from .snapshot import FINAL, Problem, Snapshot, State, fit_of
 PROTOCOL_VERSION = 1
 
 # Errors of the machine, not of the request: once the user has made room, the same request goes on from its checkpoint.
-_RESUMABLE = ("E_DISK_FULL", "E_OUT_OF_MEMORY")
+_RESUMABLE = ("E_DISK_FULL", "E_OUT_OF_MEMORY", "E_BUNDLE_WRITE")
 
 # After these the process may be in a bad way: the next job gets a new one.
 _SPENT = ("E_OUT_OF_MEMORY", "E_INTERNAL", "E_SETUP")
@@ -40,7 +40,7 @@ class Launch:
     command: interpreter and arguments; env: the child's whole environment (see `backend_process.child_environment`);
     log: file that gets stderr, appended; request: what to ask once the child has said hello (None: its command line
     says it all); stages: share of the whole work for each stage, in their order, for the overall fraction; keep: the
-    child can do more than one job.
+    child can do more than one job; again: what to do when it has died.
     """
 
     command: tuple[str, ...]
@@ -49,6 +49,7 @@ class Launch:
     request: Event | None = None
     stages: tuple[tuple[str, float], ...] = ()
     keep: bool = False
+    again: str = "Resume the job; it goes on from its last checkpoint."
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,7 +312,7 @@ class Job:
                 message = "The backend was stopped from outside, perhaps because memory ran out."
             else:
                 message = f"The backend ended unexpectedly with status {status}.\n{last}".rstrip()
-            self._fail("E_BACKEND_DIED", message, "Resume the job; it goes on from its last checkpoint.")
+            self._fail("E_BACKEND_DIED", message, self.launch.again)
 
     # --- time limits
 
@@ -325,7 +326,7 @@ class Job:
             self._fail("E_BACKEND_START", message, "Try again; if it happens again, repair the set-up.", kill=True)
         elif self._said_hello and self.state == "running" and silent > limits.silence:
             message = f"The backend has not answered for {limits.silence:.0f} seconds and was stopped."
-            self._fail("E_BACKEND_HUNG", message, "Resume the job; it goes on from its last checkpoint.", kill=True)
+            self._fail("E_BACKEND_HUNG", message, self.launch.again, kill=True)
         elif self._stop_since is not None:
             # Saving takes moments and ends in two renames, between which nobody should be killed.
             patient = self.state in FINAL or self.snapshot.stage == "saving"

@@ -130,7 +130,7 @@ class IDTO3D_OT_cancel_job(ExplainedPoll, bpy.types.Operator):
         job = self.job or (running.id if running else "")
         state.here.discard(job)  # one that is being saved ends all the same: it can then be imported, and is not
         state.jobs.cancel(job)
-        state.look_up_jobs()
+        _look_up()
         driver.redraw()
         return {"FINISHED"}
 
@@ -164,7 +164,7 @@ class IDTO3D_OT_use_sketch(ExplainedPoll, bpy.types.Operator):
             folder = running.sketch
             self.report({"WARNING"}, f"Forget will delete this head's folder: no other could be made ({error})")
         driver.use_sketch(running.id, folder)
-        state.look_up_jobs()
+        _look_up()
         driver.redraw()
         if bpy.app.background:
             driver.run_until_idle(running.id, _POLL_SECONDS)
@@ -196,18 +196,21 @@ class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         state = session.get()
+        if reason := next(session.why_not_now(), ""):
+            self.report({"ERROR"}, reason)
+            return {"CANCELLED"}
         try:
             job = state.jobs.resume(self.job)
         except OSError as error:
             return _not_written(self, error)
         except KeyError:
-            state.look_up_jobs()
+            _look_up()
             why = "its photos or its record are gone, or another Blender is making it"
             self.report({"ERROR"}, f"This head cannot be resumed: {why} (E_RESUME)")
             return {"CANCELLED"}
         if state.ended is not None and state.ended.id == job:
             state.ended = None
-        state.look_up_jobs()
+        _look_up()
         generate.belongs_here(job, frame=True)
         return _wait(self, job) if bpy.app.background else {"FINISHED"}
 
@@ -226,7 +229,7 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
         try:
             state.jobs.forget(self.job)
         except KeyError:
-            state.look_up_jobs()
+            _look_up()
             self.report({"ERROR"}, "Another Blender is making this head. Cancel it there first (E_JOB_ELSEWHERE)")
             return {"CANCELLED"}
         except (ValueError, OSError) as error:
@@ -235,7 +238,7 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
         live.remove(self.job)
         if state.ended is not None and state.ended.id == self.job:
             state.ended = None
-        state.look_up_jobs()
+        _look_up()
         driver.redraw()
         return {"FINISHED"}
 
@@ -280,7 +283,16 @@ class IDTO3D_OT_dismiss(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def _look_up() -> None:
+    """Find out which jobs can be resumed; the timer shows it when it is known."""
+    session.get().look_up_jobs()
+    driver.ensure()
+
+
 def _submit(operator: Any, request: dict[str, Any], frame: bool, wait: bool = False) -> set[str]:
+    if reason := next(session.why_not_now(), ""):
+        operator.report({"ERROR"}, reason)
+        return {"CANCELLED"}
     try:
         job = generate.ask(request, frame)
     except OSError as error:

@@ -65,14 +65,8 @@ class IDTO3D_OT_install(ExplainedPoll, bpy.types.Operator):
         if not _free(self):
             return {"CANCELLED"}
         state, chosen = session.get(), preferences.get()
-        state.setup_ended = None
-        state.jobs.end_warm()
-        state.setup = setup_backend.start(
-            state.folder,
-            python=chosen.python,
-            device=chosen.device,
-            wheels=chosen.wheels,
-            online=bpy.app.online_access,
+        state.begin_setup(
+            python=chosen.python, device=chosen.device, wheels=chosen.wheels, online=bpy.app.online_access
         )
         driver.ensure()
         if not bpy.app.background:
@@ -135,6 +129,7 @@ class IDTO3D_OT_remove_backend(ExplainedPoll, bpy.types.Operator):
             thread.join()
         state.setup_ended = None
         state.look_up()
+        driver.ensure()
         driver.redraw()
         return {"FINISHED"}
 

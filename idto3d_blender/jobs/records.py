@@ -26,6 +26,8 @@ else:
     import fcntl
 
 
+SETTING_UP = "set-up"
+"""What a set-up is held by, see `Records.hold`."""
 KEEP_SECONDS, KEEP_FRAMES_SECONDS = 30 * 24 * 3600.0, 24 * 3600.0
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
@@ -98,10 +100,14 @@ class Records:
         return record is not None and record.state != "done" and record.resumable
 
     def others_at_work(self) -> bool:
-        """Another process has jobs that wait or run, reads a video, or lays a head over its photos. Reads the disk:
-        not for a panel's draw."""
+        """Another process has jobs that wait or run, reads a video, lays a head over its photos, or sets the backend
+        up. Reads the disk: not for a panel's draw."""
         locks = {path.stem for path in self.folder.glob("*.lock")} - self._locks.keys()
         return any(map(self._held_elsewhere, locks))
+
+    def others_setting_up(self) -> bool:
+        """Another process makes, replaces or mends the backend. Reads the disk."""
+        return SETTING_UP not in self._locks and self._held_elsewhere(SETTING_UP)
 
     def promised(self) -> set[str]:
         """Where jobs of any process will put, or may still put, their bundles. Reads the disk: not for a panel's
@@ -128,13 +134,15 @@ class Records:
 
     def tidy(self) -> None:
         """Forget jobs that are finished, failed for good, or whose photos are gone, after a month, and what of logs and
-        previews is older than that, of films' frames than a day; heads stay.
+        previews is older than that, of films' frames than a day, of finished heads at all; heads stay.
 
         Deletes files, perhaps many: to be called once, from a thread that may take its time.
         """
         oldest = time.time() - KEEP_SECONDS
         for path in self.folder.glob("*.json"):
             record = _read(path)
+            if record is not None and record.state == "done":
+                shutil.rmtree(self.user_folder / "previews" / record.id, ignore_errors=True)
             if record is None or _modified(path) >= oldest:
                 continue
             if record.state == "done" or not record.resumable or record.photos_gone():
@@ -152,6 +160,23 @@ class Records:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+
+    def tidy_after(self, job_id: str) -> None:
+        """Delete what a job that has ended leaves to nobody: of a finished one all previews but the pictures of how its
+        photos were understood, of one that cannot be resumed the empty folder that kept its place. Deletes files,
+        perhaps many: not in the main thread."""
+        record = _read(self.folder / f"{job_id}.json")
+        if record is None or (record.state != "done" and record.resumable):
+            return
+        with contextlib.suppress(OSError):
+            checkpoints_of(Path(str(record.request.get("out")))).rmdir()
+        if record.state == "done":
+            for path in (self.user_folder / "previews" / job_id).glob("*"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif not path.name.startswith("fit-"):
                     with contextlib.suppress(OSError):
                         path.unlink()
 
@@ -233,9 +258,14 @@ def _drop_lock(file: BinaryIO) -> None:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
+def checkpoints_of(out: Path) -> Path:
+    """The folder of a bundle's checkpoints, as the backend names it."""
+    return out.with_name(f"{out.name}.work")
+
+
 def _forget_checkpoints(out: Path) -> None:
     """Delete those of a bundle; what else is in their folder is the user's."""
-    work = out.with_name(f"{out.name}.work")
+    work = checkpoints_of(out)
     for folder in work.glob("[0-9a-f]" * 16):
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):

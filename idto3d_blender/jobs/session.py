@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -18,26 +19,30 @@ from ..head.bundle import photo_names
 from . import setup_backend
 from .job import Job, Launch
 from .jobs import Jobs
-from .records import Record
+from .records import SETTING_UP, Record
 from .snapshot import Fit, Snapshot
+
+ELSEWHERE = "Another Blender sets the backend up. Wait for that, then choose Check Again"
 
 
 @dataclass
 class Session:
     """folder: the user folder; jobs: the queue; launch: of a backend that waits for its first job; status: of the
-    backend, as last looked up; setup: a running set-up; setup_ended: the last set-up that ended; resumable: records the
-    panel offers to resume; ended: the last head job that ended, until it is dismissed; here: jobs whose head
-    belongs into the open file; ready: finished heads that wait for the user to ask for them, job -> bundle; frame:
-    jobs whose head is to be brought into sight when it first appears; framed: those for which that was asked once,
-    which is enough."""
+    backend, as last looked up; setup: a running set-up; let_go_of_setup: tells other processes of its end;
+    setup_ended: the last set-up that ended; resumable: records the panel offers to resume; looking: what reads them;
+    ended: the last head job that ended, until it is dismissed; here: jobs whose head belongs into the open file;
+    ready: finished heads that wait for the user to ask for them, job -> bundle; frame: jobs whose head is to be
+    brought into sight when it first appears; framed: those for which that was asked once, which is enough."""
 
     folder: Path
     jobs: Jobs
     launch: Launch
     status: setup_backend.Status
     setup: Job | None = None
+    let_go_of_setup: Callable[[], None] = lambda: None
     setup_ended: Snapshot | None = None
     resumable: tuple[Record, ...] = ()
+    looking: threading.Thread | None = None
     ended: Snapshot | None = None
     here: set[str] = field(default_factory=set)
     ready: dict[str, Path] = field(default_factory=dict)
@@ -68,16 +73,45 @@ class Session:
         paths = dict(zip(photo_names(photos), photos, strict=True))
         return {paths[fit.photo]: fit for fit in latest.fits if fit.photo in paths}
 
+    def begin_setup(self, **chosen: Any) -> None:
+        """Make, replace or mend the environment; arguments as of `setup_backend.start`."""
+        self.setup_ended = None
+        self.jobs.end_warm()
+        self.let_go_of_setup = self.jobs.records.hold(SETTING_UP)
+        self.setup = setup_backend.start(self.folder, **chosen)
+
+    def end_setup(self) -> None:
+        """Take note of one that has ended."""
+        if self.setup is not None:
+            self.setup_ended = self.setup.snapshot
+        self.setup = None
+        self.let_go_of_setup()
+        self.look_up()
+
     def look_up(self) -> None:
         """Read from the disk again what the panel shows of it: backend and resumable jobs."""
         setup_backend.refresh()
         self.launch = setup_backend.worker_launch(self.folder, "worker", {})
         self.status = setup_backend.status(self.folder)
+        if self.jobs.records.others_setting_up():
+            self.status = setup_backend.Status("incomplete", f"{ELSEWHERE}.")
         self.look_up_jobs()
 
-    def look_up_jobs(self) -> None:
-        with contextlib.suppress(OSError):
-            self.resumable = tuple(self.jobs.resumable())
+    def look_up_jobs(self, besides: Callable[[], None] = lambda: None) -> None:
+        """Read from the disk again which jobs can be resumed, beside the window: every photo of every one is looked
+        for, and a network drive may be slow. besides: done afterwards."""
+
+        def look() -> None:
+            with contextlib.suppress(OSError):
+                found = tuple(self.jobs.resumable())
+                if self.looking is threading.current_thread():  # nobody has asked again meanwhile
+                    self.resumable = found
+            besides()
+
+        self.looking = threading.Thread(target=look, name="idto3d-jobs", daemon=True)
+        self.looking.start()
+        if bpy.app.background:
+            self.looking.join()  # a script wants the answer, and has no window to keep moving
 
 
 _session: Session | None = None
@@ -98,18 +132,8 @@ def start(folder: Path, launch: Callable[[Record], Launch] | None = None) -> Ses
 
     ahead = setup_backend.worker_launch(folder, "worker", {})
     _session = Session(folder, Jobs(folder, launch or worker), ahead, setup_backend.status(folder))
-    made = _session
-
-    def look_round() -> None:
-        made.look_up_jobs()
-        made.jobs.records.tidy()
-
-    # It looks for every photo of every unfinished job, and a network drive may be slow to answer a panel's first draw.
-    looking = threading.Thread(target=look_round, name="idto3d-jobs", daemon=True)
-    looking.start()
-    if bpy.app.background:
-        looking.join()  # a script wants the answer, and has no window to keep moving
-    return made
+    _session.look_up_jobs(_session.jobs.records.tidy)
+    return _session
 
 
 def why_not_ready() -> Iterator[str]:
@@ -119,6 +143,13 @@ def why_not_ready() -> Iterator[str]:
         yield "The set-up is running"
     if state.status.state != "ready":
         yield f"{state.status.message} See the box Set-up"
+
+
+def why_not_now() -> Iterator[str]:
+    """As `why_not_ready`, and what only the disk tells: for an operator's ``execute``."""
+    yield from why_not_ready()
+    if get().jobs.records.others_setting_up():
+        yield f"{ELSEWHERE} (E_SETUP_RUNNING)"
 
 
 def stop() -> None:

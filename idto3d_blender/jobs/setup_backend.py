@@ -123,6 +123,12 @@ def environment_folder(folder: Path) -> Path:
     return folder / "backend" / "venv"
 
 
+def compiled_folder(folder: Path) -> Path:
+    """Where what the backend compiles is kept. Python appends the whole path of a source to it: on Windows it lies in
+    the short folder, too, or most of it would be compiled again at every start."""
+    return environment_folder(folder).with_name("c") if sys.platform == "win32" else folder / "cache"
+
+
 def environment_python(folder: Path) -> Path:
     """The interpreter that runs the backend: that of the own environment, or of one that build.py has made."""
     own = _python(environment_folder(folder))
@@ -243,9 +249,10 @@ def start(folder: Path, *, python: str = "", device: str = "auto", wheels: str =
     name = f"setup-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     launch = Launch(
         command=_command(folder, python, device, wheels, online),
-        env=child_environment(folder, BACKEND),
+        env=child_environment(compiled_folder(folder), BACKEND),
         log=folder / "logs" / f"{name}.log",
         stages=SETUP_STAGES,
+        again="Set up again; it goes on from what is downloaded.",
     )
     job = Job(name, launch, SETUP_TIMEOUTS)
     job.start()
@@ -268,7 +275,7 @@ def remove(folder: Path) -> threading.Thread:
             os.replace(path, rubbish[-1])
     # What an earlier removal did not finish.
     rubbish += [path for path in environment.parent.glob("removed-*") if path not in rubbish]
-    rubbish.append(folder / "cache")
+    rubbish.append(compiled_folder(folder))
     refresh()
 
     def delete() -> None:
@@ -286,7 +293,7 @@ def worker_launch(folder: Path, job_id: str, request: Mapping[str, Any]) -> Laun
     log = folder / "logs" / f"{job_id}.log"
     return Launch(
         command=(str(environment_python(folder)), "-s", "-m", "idto3d", "worker"),
-        env=child_environment(folder, BACKEND),
+        env=child_environment(compiled_folder(folder), BACKEND),
         log=log,
         request={**request, "previews": previews, "log": str(log)},
         stages=GENERATE_STAGES,
@@ -308,7 +315,7 @@ def _ask_plan(folder: Path, command: tuple[str, ...]) -> Plan:
     try:
         done = subprocess.run(
             [*command, "--plan"],
-            env=child_environment(folder, BACKEND),
+            env=child_environment(compiled_folder(folder), BACKEND),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=60,

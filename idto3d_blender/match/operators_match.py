@@ -82,7 +82,7 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             return {"CANCELLED"}
         if chosen:
             obj[PROPERTY][FOLDER] = str(folder)
-        ready = not any(jobs.why_not_ready())
+        ready = not any(jobs.why_not_now())
         paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
         if stage.matched(scene) != obj:
             viewport.leave()
