@@ -37,13 +37,14 @@ BEGUN = time.monotonic()
 
 
 class Extension:
-    """The modules of the installed extension, by name. Of the names that several rooms have, the first room's."""
+    """The modules of the installed extension, by name: those beside the rooms, and of each room; of the names that
+    several have, the first one's."""
 
-    ROOMS = ("ui", "jobs", "head", "studio", "capture", "match")
+    PACKAGES = (MODULE, *(f"{MODULE}.{room}" for room in ("ui", "jobs", "head", "studio", "capture", "match")))
 
     def __getattr__(self, name: str) -> Any:
-        room = next(r for r in self.ROOMS if importlib.util.find_spec(f"{MODULE}.{r}.{name}"))
-        return self.of(room, name)
+        package = next(p for p in self.PACKAGES if importlib.util.find_spec(f"{p}.{name}"))
+        return importlib.import_module(f"{package}.{name}")
 
     def of(self, room: str, name: str) -> Any:
         return importlib.import_module(f"{MODULE}.{room}.{name}")
