@@ -11,7 +11,7 @@ import bpy
 from .. import preferences
 from ..head import carrier, hand_over, rig
 from ..head.bundle import BundleError
-from ..head.import_head import is_head
+from ..head.import_head import is_head, is_matched
 from ..head.operators_head import HeadOperator
 from ..head.operators_rig import FLAT
 from ..jobs import session
@@ -174,6 +174,8 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         if takes.state.take is None:
             yield "Open a take first"
         yield from super().why_not(context)
+        if is_matched(context.object):
+            yield "Leave the match first"
         if rig.is_flat(context.object):
             yield FLAT
         if bake.is_tweaked(context.object):

@@ -6,6 +6,7 @@ the new head's places are mixed as the sliders move, and its pictures by nodes o
 keys and pictures of its own of them.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -175,10 +176,11 @@ def finish(
         bpy.data.batch_remove(list(pictures.values()))
         raise
     _put(made, heads, shape, places)
-    common = set.intersection(*({key.name for key in head.data.shape_keys.key_blocks[1:]} for head in heads))
-    lost = [key.name for key in made.data.shape_keys.key_blocks[1:] if key.name not in common]
-    for name in lost:
-        made.shape_key_remove(made.data.shape_keys.key_blocks[name])
+    each = [dict.fromkeys(key.name for key in head.data.shape_keys.key_blocks[1:]) for head in heads]
+    lost = [name for name in dict.fromkeys(itertools.chain(*each)) if not all(name in own for own in each)]
+    lost = [name for name in lost if not rig_keys.is_twin(name)]
+    for key in [key for key in made.data.shape_keys.key_blocks[1:] if key.name in lost]:
+        made.shape_key_remove(key)
     blend_materials.finish(made, heads, skin, pictures)
     info = made[PROPERTY].to_dict()
     people = zip(heads, shape, skin, strict=True)

@@ -85,6 +85,12 @@ def name_after(obj: Any, but: Collection[Any] = ()) -> None:
             _rename(collection, obj.name)
 
 
+def rename_start(block: Any, before: str, now: str) -> None:
+    """Put a head's new name in the place of the one that a data-block's name begins with."""
+    if block.name == before or block.name.startswith(f"{before} "):
+        _rename(block, now + block.name[len(before) :])
+
+
 def images(obj: Any) -> Iterator[Any]:
     """The images in the materials of ``obj``, groups of nodes included, each once."""
     seen: set[Any] = set()

@@ -8,13 +8,14 @@ import bpy
 
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
-from . import blend_materials, clean_neck, hand_over, life_size, mirror, naming, rig, separate
+from . import blend_materials, clean_neck, hand_over, life_size, mirror, naming, rig, separate, widgets
 from .import_head import JOB, is_head, is_matched
 from .stepwise import Steps, StepsOperator
 
 _FRAMES = 24
 IN_PIECES = "Take its parts together first"
 UNFINISHED = "Make the new head for good first"
+AN_INSTANCE = "This is an instance of a collection with a head: choose Object > Library Override > Make first"
 SHARED = "Another object has this head's mesh, too: make it a single user first"
 
 
@@ -30,7 +31,7 @@ class HeadOperator(ExplainedPoll):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         if not is_head(context.object):
-            yield "Select a head first"
+            yield AN_INSTANCE if _has_head(context.object) else "Select a head first"
         if context.mode != "OBJECT":
             yield OBJECT_MODE
         if cls.changes and (context.object.library is not None or context.object.data.library is not None):
@@ -47,6 +48,12 @@ class HeadOperator(ExplainedPoll):
             yield hand_over.TWEAKED
 
 
+def _has_head(obj: Any) -> bool:
+    """An object stands for a collection, mostly a linked one, with a head in it."""
+    collection = obj.instance_collection if obj is not None and obj.instance_type == "COLLECTION" else None
+    return collection is not None and any(map(is_head, collection.all_objects))
+
+
 def select_only(context: Any, obj: Any) -> None:
     """Select an object, make it the active one, and deselect all others."""
     for other in context.selected_objects:
@@ -56,7 +63,8 @@ def select_only(context: Any, obj: Any) -> None:
 
 
 class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
-    """Rename the head, and with it its collection, mesh, materials and images, but for what another head has, too"""
+    """Rename the head with all its forms, and with it its collection, meshes, materials, images, rig and takes, but for
+    what another head has, too"""
 
     bl_idname = "idto3d.rename_head"
     bl_label = "Rename Head"
@@ -65,23 +73,34 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
     name: bpy.props.StringProperty(name="Name", maxlen=180, options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        self.name = context.object.name
+        *_, full = separate.origins(context.object)
+        self.name = full.name
         return context.window_manager.invoke_props_dialog(self)
 
     def execute(self, context: Any) -> set[str]:
         if not self.name.strip():
             self.report({"WARNING"}, "A head needs a name")
             return {"CANCELLED"}
-        obj, name = context.object, self.name.strip()
-        if obj.name != name:
+        *_, full = separate.origins(context.object)
+        before, name = full.name, self.name.strip()
+        if before != name:
             # Names have 63 bytes before Blender 5.0, and those of materials and pictures say of what they are besides.
-            obj.name = name if bpy.app.version >= (5, 0) else name.encode()[:40].decode(errors="ignore")
-        others = [other for other in bpy.data.objects if is_head(other) and obj not in separate.origins(other)]
+            full.name = name if bpy.app.version >= (5, 0) else name.encode()[:40].decode(errors="ignore")
+        forms = [form for form in separate.forms(full) if form != full]
+        others = [other for other in bpy.data.objects if is_head(other) and other not in forms and other != full]
         shared = [(*head.data.materials, *naming.images(head), *head.users_collection) for head in others]
-        naming.name_after(obj, {block for of_head in shared for block in of_head})
-        made = rig.rig_of(obj)
-        if made is not None and made not in map(rig.rig_of, others):
-            made.name = made.data.name = f"{obj.name} rig"
+        for form in (*forms, full):  # what they share is called after the full one
+            naming.rename_start(form, before, full.name)
+            naming.name_after(form, {block for of_head in shared for block in of_head})
+            hand_over.rename_actions(form.data.shape_keys, before, full.name)
+            made = rig.rig_of(form)
+            if made is not None and made not in map(rig.rig_of, others):
+                made.name = made.data.name = f"{full.name} rig"
+                widgets.name_after(made)
+                hand_over.rename_actions(made, before, full.name)
+            if form.parent is not None and form.parent.type == "EMPTY":
+                naming.rename_start(form.parent, before, full.name)
+                hand_over.rename_actions(form.parent, before, full.name)
         return {"FINISHED"}
 
 

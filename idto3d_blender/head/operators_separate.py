@@ -8,6 +8,7 @@ import bpy
 
 from ..polls import ExplainedPoll
 from . import hand_over, separate
+from .import_head import PROPERTY
 from .operators_head import IN_PIECES, HeadOperator
 from .stepwise import Steps, StepsOperator
 
@@ -34,6 +35,8 @@ class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
         yield from super().why_not(context)
         if separate.is_part(context.object):
             yield IN_PIECES
+        if not context.object[PROPERTY]["parts"]:
+            yield "A head on a mesh of your own is in one piece"
 
     def steps(self, context: Any) -> Steps[str]:
         made = yield from separate.separate(context.object, self.by == "PART")

@@ -8,12 +8,13 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from . import densities, mesh_data, naming, wrap_head, wrap_marks
+from . import densities, mesh_data, naming, wrap_head, wrap_maps, wrap_marks
 from .operators_head import HeadOperator, select_only
-from .stepwise import Refused, Steps, StepsOperator
+from .stepwise import Refused, Steps, StepsOperator, in_thread
 
 _MARK = "idto3d_mark"
 _LEAST = 4
+_OVERLAP = 0.02  # of a mesh's UV, from which on it is told
 
 
 def own_mesh(context: Any) -> Any:
@@ -96,6 +97,11 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
             for name, mark in marks_of(own).items()
             if name in places
         }
+        surface = wrap_head.mesh_of(own)
+        given = wrap_head.textured(own, surface.points, surface.triangles)
+        if slots := wrap_maps.in_several_tiles(given):
+            names = ", ".join(own.material_slots[n].name for n in slots if n < len(own.material_slots)) or own.name
+            raise Refused(f"The UV of {names} lies in several tiles: give each a material of its own (E_WRAP_TILES)")
         try:
             made, report = yield from wrap_head.wrapped(head, own, marks)
         except wrap_head.TooFarError as error:
@@ -104,7 +110,9 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
                 "their places, and see that the mesh is a head of a like shape (E_WRAP_FAR)"
             ) from error
         select_only(context, made)
-        return f"{made.name}: {report['mean_mm']:.2f} mm off the head on average"
+        twice = yield from in_thread(wrap_maps.overlap(given))
+        shared = f". {twice:.0%} of its UV lies over other parts, and shows one of both" if twice > _OVERLAP else ""
+        return f"{made.name}: {report['mean_mm']:.2f} mm off the head on average{shared}"
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_wrap_marks, IDTO3D_OT_wrap))

@@ -35,11 +35,23 @@ def give(rig: Any, collection: Any, height: float) -> None:
             continue
         shape = bpy.data.objects.new(f"WGT-{rig.name} {name}", _circle(f"WGT-{rig.name} {name}"))
         shape[_MARK] = True
+        shape.hide_viewport = shape.hide_render = True  # appended with the rig it lies in no hidden collection
         hidden.objects.link(shape)
         bone.custom_shape = shape
         bone.use_custom_shape_bone_size = False
         bone.custom_shape_scale_xyz = (radius, radius, radius)
         bone.custom_shape_translation = (0.0, along * bone.length, 0.0)
+
+
+def name_after(rig: Any) -> None:
+    """Call the shapes of a rig, and their collection, as the rig is called."""
+    for bone in rig.pose.bones:
+        shape = bone.custom_shape
+        if shape is not None and _MARK in shape:
+            shape.name = shape.data.name = f"WGT-{rig.name} {bone.name}"
+            for collection in shape.users_collection:
+                if _MARK in collection:
+                    collection.name = f"{rig.name} widgets"
 
 
 def _exclude(hidden: Any) -> None:

@@ -84,7 +84,7 @@ def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> 
     try:
         _keys(made, placed, moves)
         made[REPORT] = report
-        target = _textured_mesh(made, placed, own.triangles)
+        target = textured(made, placed, own.triangles)
         yield from scaled(wrap_maps.bake(made, head, target, _textured_skin(head, skin), nearest), 0.5, 1.0)
     except BaseException:
         bpy.data.batch_remove([made, made.data])
@@ -142,7 +142,8 @@ def _distances(surface: Surface, places: Floats) -> dict[str, float]:
     return {"mean_mm": float(far.mean()), "most_mm": float(np.quantile(far, 0.95)), "worst_mm": float(far.max())}
 
 
-def _textured_mesh(made: Any, placed: Floats, triangles: NDArray[np.integer[Any]]) -> wrap_maps.Textured:
+def textured(made: Any, placed: Floats, triangles: NDArray[np.integer[Any]]) -> wrap_maps.Textured:
+    """A mesh of the user's with its UV. placed (V,3): its vertices; triangles: it is cut into these, see `mesh_of`."""
     mesh = made.data
     mesh.calc_loop_triangles()
     corners = np.empty((len(mesh.loop_triangles), 3), np.int32)

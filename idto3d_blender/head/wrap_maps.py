@@ -33,10 +33,28 @@ class Textured:
     slot: Ints
 
 
+def in_several_tiles(mesh: Textured) -> list[int]:
+    """The slots whose UV lies in more than one tile (UDIM): they have one picture."""
+    tiles = np.floor(mesh.uv.mean(axis=1)).astype(int)
+    return [slot for slot in np.unique(mesh.slot).tolist() if len(np.unique(tiles[mesh.slot == slot], axis=0)) > 1]
+
+
+def overlap(mesh: Textured) -> Steps[float]:
+    """0..1: the share of a mesh's UV that lies over another part of it."""
+    size, doubled, whole = 256, 0.0, 0.0
+    for slot in np.unique(mesh.slot).tolist():
+        uv = mesh.uv[mesh.slot == slot]
+        ab, ac = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
+        area = 0.5 * float(np.abs(ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]).sum()) * size**2
+        number, _ = yield from _painted(uv - np.floor(uv.min(axis=1, keepdims=True)), size)
+        doubled, whole = doubled + max(area - float((number >= 0).sum()), 0.0), whole + area
+    return doubled / whole if whole else 0.0
+
+
 def bake(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest) -> Steps[None]:
-    """Steps that give ``made`` the head's skin as material, with pictures of its own for each material that it had.
-    target: ``made`` in the head's frame; source: the head's skin, of which ``nearest`` finds places. Nothing without
-    UV; when closed early, no picture is left."""
+    """Steps that give ``made`` the head's skin as material, with pictures of its own for each material that it had,
+    whose UV lies in one tile, see `in_several_tiles`. target: ``made`` in the head's frame; source: the head's skin, of
+    which ``nearest`` finds places. Nothing without UV; when closed early, no picture is left."""
     skin = next((m for m in head.data.materials if m is not None and m.get(naming.ROLE) == SKIN), None)
     if skin is None or not np.ptp(target.uv):
         return
@@ -46,7 +64,7 @@ def bake(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap
     for turn, slot in enumerate(slots):
         chosen = target.slot == slot
         uv = target.uv[chosen]
-        uv = uv - np.floor(uv.min(axis=1, keepdims=True))  # tiles of UDIM have one picture
+        uv = uv - np.floor(uv.min(axis=1, keepdims=True))  # the tile may be any
         own = Textured(target.points, target.triangles[chosen], uv, target.slot[chosen])
         steps = _bake_one(made, head, own, source, nearest)
         images = yield from scaled(steps, turn / len(slots), (turn + 1) / len(slots))

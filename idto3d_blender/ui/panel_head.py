@@ -67,7 +67,7 @@ class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("idto3d.reset_expressions", icon="LOOP_BACK")
         row.operator("idto3d.mirror_keys", text="Mirrored Keys", icon="MOD_MIRROR")
-        layout.prop(properties.settings(), "key_search", text="", icon="VIEWZOOM")
+        layout.prop(properties.settings(), "key_search", text="", icon="VIEWZOOM", placeholder="Search")
         if words.strip():
             names = expressions.found(given, words)
             _sliders(layout, blocks, names)

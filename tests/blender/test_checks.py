@@ -14,8 +14,8 @@ from tests.blender.conftest import PYTHONS
 
 CHECKS = (
     "blend", "capture", "capture_again", "capture_moved", "density", "driver", "export", "export_motion", "export_rig",
-    "forms_moved", "import", "manners", "match", "match_hindered", "polls", "rig", "tools", "users_own", "users_scene",
-    "viewports", "wrap",
+    "forms_moved", "handed_on", "import", "manners", "match", "match_hindered", "polls", "rig", "tools", "users_own",
+    "users_scene", "viewports", "wrap",
 )  # fmt: skip
 
 

@@ -122,6 +122,10 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append(f"{choice.preset.title} gets the head without its animation")
     elif choice.animation and motion.lies_outside(owners, motion.frames_of(bpy.context.scene)):
         lines.append("The head's actions lie outside the scene's frames, which go along")
+    elif choice.animation and any(map(motion.is_animated, owners)) and (still := motion.standing(obj.data.shape_keys)):
+        lines.append(f"{', '.join(still)} will stand as they do now throughout the animation")
+    if choice.animation and choice.preset.animated and (on := motion.turned_by(obj)) is not None:
+        lines.append(f"What moves {on.name}, on which the head hangs, stays in Blender: add the rig, then bake again")
     if choice.preset.format == "USD":
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []

@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from .. import hand_over
+from .. import carrier, hand_over
 
 _STILL = 1e-6
 _Path = tuple[str, int]
@@ -53,6 +53,25 @@ def is_animated(owner: Any) -> bool:
     """Shape keys or an armature have an action or a strip."""
     data = owner.animation_data if owner is not None else None
     return data is not None and (data.action is not None or any(track.strips for track in data.nla_tracks))
+
+
+def standing(keys: Any) -> list[str]:
+    """Names of keys that show something, and that nothing animates."""
+    if keys is None:
+        return []
+    data = keys.animation_data
+    curves = [curve for holder in hand_over.holders(data) for curve in hand_over.curves_of(holder)]
+    moved = {curve.data_path for curve in (*curves, *(data.drivers if data is not None else ()))}
+    shown = [key for key in keys.key_blocks[1:] if abs(key.value) > _STILL and not key.mute]
+    return [key.name for key in shown if key.path_from_id("value") not in moved]
+
+
+def turned_by(obj: Any) -> Any:
+    """What a head hangs on that is animated itself, or None: an exporter takes the head alone."""
+    above = obj.parent
+    while above is not None and (above.type == "ARMATURE" or not carrier.is_moved(above)):
+        above = above.parent
+    return above
 
 
 def lies_outside(owners: Sequence[Any], frames: Frames) -> bool:
