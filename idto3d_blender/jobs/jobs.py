@@ -50,7 +50,7 @@ class Jobs:
 
     def resume(self, job_id: str) -> str:
         """Ask again for a job that `resumable` lists; it goes on from its checkpoint. Raises KeyError if unknown."""
-        record = next((record for record in self.resumable() if record.id == job_id), None)
+        record = next(iter(self.resumable(job_id)), None)
         if record is None:
             raise KeyError(job_id)
         return self._enqueue(replace(record, state="queued", error=None, resumable=True))
@@ -135,11 +135,12 @@ class Jobs:
                     self.records.write(replace(record, state="cancelled"))
                 self.records.unlock(job_id)
 
-    def resumable(self) -> list[Record]:
+    def resumable(self, job_id: str = "") -> list[Record]:
         """Jobs that were cancelled, failed on the way, or were left queued or running by a process that is gone;
-        newest first. Only where all photos still exist. Reads the disk: not for a panel's draw."""
+        newest first. Only where all photos still exist. job_id: only that one. Reads the disk: not for a panel's draw.
+        """
         mine = {record.id for record in self.waiting} | ({self.current.id} if self.current else set())
-        return [record for record in self.records.left_behind() if record.id not in mine]
+        return [record for record in self.records.left_behind(job_id) if record.id not in mine]
 
     def forget(self, job_id: str) -> None:
         """Delete a job's record, log, previews and checkpoint; its bundle stays. Not while it runs or waits. Raises

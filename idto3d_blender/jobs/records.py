@@ -78,14 +78,15 @@ class Records:
         write_whole(self.folder / f"{record.id}.json", json.dumps(asdict(record), indent=1))
         del self._unsaved[record.id]
 
-    def left_behind(self) -> list[Record]:
+    def left_behind(self, job_id: str = "") -> list[Record]:
         """Jobs that were cancelled, failed on the way, or were left queued or running by a process that is gone; newest
-        first. Only where all photos still exist."""
+        first. Only where all photos still exist. job_id: only that one."""
         return sorted(
             (
                 record
                 for record in self._all()
-                if record.state != "done"
+                if job_id in ("", record.id)
+                and record.state != "done"
                 and record.resumable
                 and record.photos_exist()
                 and not self._held_elsewhere(record.id)
