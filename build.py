@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "backend"))
 
 import install  # noqa: E402
-from child_process import Watch  # noqa: E402
+from child_process import Watch, hung_up  # noqa: E402
 from environments import (  # noqa: E402
     FULL,
     PYTHON_VERSION,
@@ -397,5 +397,6 @@ def command_line(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, *hung_up()):
+        signal.signal(number, _interrupt)
     sys.exit(command_line(sys.argv[1:]))

@@ -14,13 +14,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from environments import NO_WINDOW
 from preflight import InstallError
 
 TICK_SECONDS = 0.25
+# Whoever has started us in a session of our own, as Blender does, ends our children with us. In a terminal's they get
+# one of theirs, or we could not end them without all that runs there.
+_LEADS = sys.platform != "win32" and os.getsid(0) == os.getpid()
 
 # What a child prints -> code, what happened, what to do; {} is what was found.
 FAILURES = (
@@ -76,20 +79,43 @@ class Watch:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
+def hung_up() -> tuple[int, ...]:
+    """The signal by which a terminal that closes ends what runs in it, where there is such a thing."""
+    return (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
+
+
 def end(process: subprocess.Popen[str], patience: float = 3.0) -> None:
-    """End a child that leads a group, and all of that group: what goes on would write into a folder that is being
-    cleared away."""
+    """End a child and its own children, ensurepip and pip: what goes on would write into a folder that is being cleared
+    away."""
     if sys.platform == "win32":
         kill = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
         subprocess.run(kill, creationflags=NO_WINDOW, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         process.wait()
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGTERM)
+        if _LEADS:
+            with _deaf_to(signal.SIGTERM):
+                os.killpg(0, signal.SIGTERM)
+        else:
+            os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience)
-        os.killpg(process.pid, signal.SIGKILL)  # also those that outlive the one that has started them
+        if not _LEADS:
+            os.killpg(process.pid, signal.SIGKILL)  # also those that outlive the one that has started them
+    process.kill()
     process.wait()
+
+
+@contextlib.contextmanager
+def _deaf_to(number: int) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other may say what a signal does
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def run(
@@ -117,7 +143,7 @@ def run(
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            start_new_session=sys.platform != "win32",  # its children, ensurepip and pip, end with it
+            start_new_session=sys.platform != "win32" and not _LEADS,
             creationflags=NO_WINDOW,
         )
     except OSError as error:

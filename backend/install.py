@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from child_process import Cancelled, Watch, run
+from child_process import Cancelled, Watch, hung_up, run
 from environments import (
     BACKEND,
     FULL,
@@ -197,7 +197,7 @@ class Server:
 
     def serve(self, environment: Environment, target: Path, wheels: Path | None, online: bool) -> int:
         """Make the environment with this interpreter and say how it goes. Returns the exit status."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, *hung_up()):
             signal.signal(number, self.on_signal)
         self.emit(type="hello", protocol=PROTOCOL_VERSION, python=platform.python_version(), device=environment.device)
         for work in (self.heartbeat, self.listen):

@@ -2,13 +2,16 @@
 """What a set-up's child processes say, as the codes and first lines that a panel shows."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from child_process import Cancelled, Watch, run
+import child_process
+from child_process import Watch, run
 from preflight import InstallError
 
 
@@ -55,26 +58,41 @@ def test_first_line_of_a_failure_tells_what_it_was(output: str, told: str) -> No
     assert told in caught.value.message.splitlines()[0]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="processes are looked for as POSIX has them")
-def test_who_is_stopped_takes_its_children_along(tmp_path: Path) -> None:
-    """Seen: the pip that a venv had started went on writing into what was being cleared away."""
-    told = tmp_path / "child"
-    grandchild = f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    command = [
-        sys.executable,
-        "-S",
-        "-c",
-        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])",
-    ]
-    looking = watch([])
-
-    def stop() -> None:
-        if told.exists() and told.read_text():
+STOPPED = """
+import sys, threading
+from child_process import Cancelled, Watch, run
+looking, told = Watch(lambda *_: None, lambda line: None, lambda *_: None), sys.argv[1]
+def stop():
+    with open(told, "a+") as file:
+        file.seek(0)
+        if file.read() and sys.argv[2] == "cancel":
             looking.cancelled.set()
+grandchild = f"import os, time; open({told!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
+try:
+    run([sys.executable, "-S", "-c", parent], looking, "E_INSTALL", "It failed.", tick=stop)
+except Cancelled:
+    print("cancelled", flush=True)
+"""
 
-    with pytest.raises(Cancelled):
-        run(command, looking, "E_INSTALL", "It failed.", tick=stop)
-    gone = time.monotonic() + 5
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are looked for as POSIX has them")
+@pytest.mark.parametrize(("leads", "how"), [(False, "cancel"), (True, "cancel"), (True, "killed")])
+def test_who_is_stopped_takes_its_children_along(leads: bool, how: str, tmp_path: Path) -> None:
+    """Seen: the pip that a venv had started went on writing into what was being cleared away. leads: Blender starts a
+    set-up in a session of its own, and ends all of that."""
+    told = tmp_path / "child"
+    env = {**os.environ, "PYTHONPATH": str(Path(child_process.__file__).parent)}
+    command = [sys.executable, "-c", STOPPED, str(told), how]
+    process = subprocess.Popen(command, env=env, start_new_session=leads, stdout=subprocess.PIPE, text=True)
+    gone = time.monotonic() + 20
+    while not (told.exists() and told.read_text()):
+        assert time.monotonic() < gone
+        time.sleep(0.05)
+    if how == "killed":
+        os.killpg(process.pid, signal.SIGKILL)
+    said, _ = process.communicate(timeout=20)
+    assert said == ("" if how == "killed" else "cancelled\n")
     while time.monotonic() < gone and _runs(int(told.read_text())):
         time.sleep(0.05)
     assert not _runs(int(told.read_text()))

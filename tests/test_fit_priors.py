@@ -162,7 +162,7 @@ def test_the_fit_is_nearer_for_it(model: HeadModel, net: Net) -> None:
 
 
 def test_features_tell_how_landmarks_err(net: Net) -> None:
-    """Landmarks that swerve by what their features tell are understood; one way is that of a face that looks up."""
+    """Landmarks that err by what their features tell are understood; one way is that of a face that looks up."""
     rng, tiny = np.random.default_rng(9), tiny_head_model()
     place = at_landmarks(tiny, tiny.neutral.astype(np.float64))
     ways = np.stack([np.c_[0 * place[:, 2], 0.15 * place[:, 2]], 0.004 * np.sin(place[:, :2] * 60)])

@@ -49,11 +49,12 @@ def check_place(out: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent):
             pass
         work = work_folder(out)
+        kept = work.exists()  # with checkpoints, or empty: it keeps its place for a job of Blender's
         work.mkdir(exist_ok=True)
         # As long as the names of checkpoints: Windows has a limit.
         with tempfile.TemporaryDirectory(prefix=CHECKPOINT_NAMES * "_", dir=work):
             pass
-        with contextlib.suppress(OSError):  # it has checkpoints
+        if not kept:
             work.rmdir()
     except OSError as error:
         if error.errno in FULL:

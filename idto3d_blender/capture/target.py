@@ -22,7 +22,6 @@ TURNS = "rotation_"
 """What the paths of channels begin with that a take writes."""
 NECK_SHARE = 0.4
 """Of the head's turn that the neck takes, where the rig has one."""
-_MARK = "idto3d_head_motion"
 # Of the head's height and depth, from below and from behind: where the skull sits on the neck.
 _PIVOT = (0.42, 0.45)
 # The table's axes (x to the person's left, y up, z out of the face) in a head's of Blender (Z up, facing -Y).
@@ -79,7 +78,7 @@ def rest(rig: Any, bones: Iterable[str]) -> None:
 def empty_of(context: Any, obj: Any) -> Any:
     """The empty that the head hangs on; made, and the head with all its parts hung on it, if there is none. They stay
     where they are."""
-    hung = obj.parent is not None and _MARK in obj.parent
+    hung = obj.parent is not None and carrier.CARRIES in obj.parent
     if hung and not carrier.is_moved(obj):
         _rest(obj.parent)
         return obj.parent
@@ -94,7 +93,7 @@ def empty_of(context: Any, obj: Any) -> Any:
     world = obj.matrix_world
     pivot = world @ Matrix.Translation(((low[0] + high[0]) / 2, float(low[1] + high[1] - back[1]), float(up[2])))
     empty = bpy.data.objects.new(f"{obj.name} motion", None)
-    empty[_MARK] = True
+    empty[carrier.CARRIES] = True
     empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.1 * world.median_scale
     naming.collection_of(obj).objects.link(empty)
     if obj.parent is not None:
@@ -137,7 +136,7 @@ def still(obj: Any) -> None:
     """Whatever empty of ours an object hangs on turns no more: its takes stay in the file, and it goes its way."""
     while (obj := obj.parent) is not None:
         data = obj.animation_data
-        if _MARK not in obj or data is None:
+        if carrier.CARRIES not in obj or data is None:
             continue
         moving = [data] if data.action is not None else []
         for track in data.nla_tracks:

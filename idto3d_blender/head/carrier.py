@@ -12,6 +12,8 @@ import bpy
 from . import hand_over, naming
 from .rig import hang
 
+CARRIES = "idto3d_head_motion"
+"""Property of the empty that the turns of a take are on, where a head has no rig."""
 TOLD = "What moves {} as a whole is on the empty now that it hangs on"
 _PLACE = ("location", "rotation_", "scale", "delta_", "constraints[")
 

@@ -72,11 +72,11 @@ def change(obj: Any, density: str) -> Steps[Any]:
     """Steps to the head ``obj`` in another density, made or found, shown with the same pose; the one before is
     hidden."""
     full = full_of(obj)
-    if obj in _made(full, density_of(obj))[1:]:
+    if obj in made_of(full, density_of(obj))[1:]:
         full = _own_full(obj, full)
     made = full if density == FULL else (yield from existing(full, density))
     if made is None:
-        for outdated in _made(full, density):
+        for outdated in made_of(full, density):
             stand_alone(outdated)
             outdated[EARLIER] = True
         made = yield from _thinner(full, density)
@@ -88,7 +88,7 @@ def change(obj: Any, density: str) -> Steps[Any]:
 def existing(full: Any, density: str) -> Steps[Any]:
     """Steps to the object that a full head has in a density, or None: none, too, once pins or a sculptor moved the full
     one, its keys are others, or it has got another rig."""
-    made = [obj for obj in _made(full, density) if _armatures(obj) == _armatures(full)]
+    made = [obj for obj in made_of(full, density) if _armatures(obj) == _armatures(full)]
     shape = (yield from _checksum(full)) if made else ""
     return next((obj for obj in made if obj.get(SHAPE) == shape), None)
 
@@ -103,7 +103,7 @@ def stand_alone(obj: Any) -> None:
         obj.pop(name, None)
 
 
-def _made(full: Any, density: str) -> list[Any]:
+def made_of(full: Any, density: str) -> list[Any]:
     """The first is the one that was made, the others are Blender's copies of it."""
     made = (obj for obj in bpy.data.objects if obj.get(FROM) == full and obj.get(DENSITY) == density)
     return sorted((obj for obj in made if obj.users_scene), key=lambda obj: obj.session_uid)

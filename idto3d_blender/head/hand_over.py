@@ -8,8 +8,6 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import naming
-
 TWEAKED = "Leave the strip's tweak mode first: Tab in the NLA editor"
 
 # Where a strip ends comes after what Blender reckons that from.
@@ -120,13 +118,6 @@ def holders(data: Any) -> Iterator[Any]:
             yield data
         for track in data.nla_tracks:
             yield from (strip for strip, _ in clips(track.strips))
-
-
-def rename_actions(owner: Any, before: str, now: str) -> None:
-    """Put a head's new name into those of the actions that an owner, or None, plays."""
-    for holder in holders(owner.animation_data if owner is not None else None):
-        if holder.action.library is None:
-            naming.rename_start(holder.action, before, now)
 
 
 def keep(holder: Any, wanted: Callable[[Any], bool]) -> None:

@@ -85,9 +85,14 @@ def name_after(obj: Any, but: Collection[Any] = ()) -> None:
             _rename(collection, obj.name)
 
 
+def begins_with(block: Any, head: str) -> bool:
+    """A data-block's name is a head's, or that and more."""
+    return bool(block.name == head or block.name.startswith(f"{head} "))
+
+
 def rename_start(block: Any, before: str, now: str) -> None:
     """Put a head's new name in the place of the one that a data-block's name begins with."""
-    if block.name == before or block.name.startswith(f"{before} "):
+    if begins_with(block, before):
         _rename(block, now + block.name[len(before) :])
 
 

@@ -8,7 +8,7 @@ import bpy
 
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import animation, asset, light_rigs, turntable
-from . import blend_materials, clean_neck, hand_over, life_size, mirror, naming, rig, separate, widgets
+from . import blend_materials, clean_neck, densities, hand_over, life_size, mirror, naming, rig, separate, widgets
 from .import_head import JOB, is_head, is_matched
 from .stepwise import Steps, StepsOperator
 
@@ -73,35 +73,52 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
     name: bpy.props.StringProperty(name="Name", maxlen=180, options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        *_, full = separate.origins(context.object)
-        self.name = full.name
+        self.name = _named(context.object)[0].name
         return context.window_manager.invoke_props_dialog(self)
 
     def execute(self, context: Any) -> set[str]:
         if not self.name.strip():
             self.report({"WARNING"}, "A head needs a name")
             return {"CANCELLED"}
-        *_, full = separate.origins(context.object)
-        before, name = full.name, self.name.strip()
+        (first, *forms), name = _named(context.object), self.name.strip()
+        before = first.name
         if before != name:
             # Names have 63 bytes before Blender 5.0, and those of materials and pictures say of what they are besides.
-            full.name = name if bpy.app.version >= (5, 0) else name.encode()[:40].decode(errors="ignore")
-        forms = [form for form in separate.forms(full) if form != full]
-        others = [other for other in bpy.data.objects if is_head(other) and other not in forms and other != full]
-        shared = [(*head.data.materials, *naming.images(head), *head.users_collection) for head in others]
-        for form in (*forms, full):  # what they share is called after the full one
-            naming.rename_start(form, before, full.name)
-            naming.name_after(form, {block for of_head in shared for block in of_head})
-            hand_over.rename_actions(form.data.shape_keys, before, full.name)
+            first.name = name if bpy.app.version >= (5, 0) else name.encode()[:40].decode(errors="ignore")
+        if context.object in forms and not naming.begins_with(context.object, before):  # somebody has named it
+            context.object.name = f"{first.name} {str(context.object.get(densities.DENSITY, 'part')).lower()}"
+        others = [other for other in bpy.data.objects if is_head(other) and other not in (first, *forms)]
+        theirs = {block for other in others for block in _around(other)}
+        for form in (*forms, first):  # what they share is called after the first
+            naming.rename_start(form, before, first.name)
+            naming.name_after(form, theirs)
             made = rig.rig_of(form)
-            if made is not None and made not in map(rig.rig_of, others):
-                made.name = made.data.name = f"{full.name} rig"
+            if made is not None and made not in theirs:
+                made.name = made.data.name = f"{first.name} rig"
                 widgets.name_after(made)
-                hand_over.rename_actions(made, before, full.name)
-            if form.parent is not None and form.parent.type == "EMPTY":
-                naming.rename_start(form.parent, before, full.name)
-                hand_over.rename_actions(form.parent, before, full.name)
+            for block in _around(form) - theirs:
+                if isinstance(block, bpy.types.Action) or getattr(block, "type", "") == "EMPTY":
+                    naming.rename_start(block, before, first.name)
         return {"FINISHED"}
+
+
+def _named(obj: Any) -> list[Any]:
+    """What is renamed with a head, or with one of its forms: the full one first; a copy that Blender has made of a form
+    alone."""
+    *_, full = separate.origins(obj)
+    forms = separate.own_forms(full)
+    return [full, *forms] if obj == full or obj in forms else [obj]
+
+
+def _around(head: Any) -> set[Any]:
+    """What belongs to a head beside its mesh: materials, images, collections, its rig or what it hangs on, and the
+    actions that these and its keys play."""
+    hung = [one for one in (rig.rig_of(head), head.parent) if one is not None and one.library is None]
+    players = [*hung, head.data.shape_keys]
+    datas = [one.animation_data for one in players if one is not None]
+    actions = [holder.action for data in datas for holder in hand_over.holders(data)]
+    own = (*head.data.materials, *naming.images(head), *head.users_collection, *hung)
+    return {*filter(None, own), *(action for action in actions if action.library is None)}
 
 
 class IDTO3D_OT_life_size(HeadOperator, bpy.types.Operator):

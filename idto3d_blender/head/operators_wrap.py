@@ -10,7 +10,7 @@ from mathutils import Vector
 
 from . import densities, mesh_data, naming, wrap_head, wrap_maps, wrap_marks
 from .operators_head import HeadOperator, select_only
-from .stepwise import Refused, Steps, StepsOperator, in_thread
+from .stepwise import Refused, Steps, StepsOperator, in_thread, scaled
 
 _MARK = "idto3d_mark"
 _LEAST = 4
@@ -99,18 +99,19 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
         }
         surface = wrap_head.mesh_of(own)
         given = wrap_head.textured(own, surface.points, surface.triangles)
-        if slots := wrap_maps.in_several_tiles(given):
-            names = ", ".join(own.material_slots[n].name for n in slots if n < len(own.material_slots)) or own.name
-            raise Refused(f"The UV of {names} lies in several tiles: give each a material of its own (E_WRAP_TILES)")
+        used = {slot.material for slot in own.material_slots if slot.material is not None}
+        if tiled := [one.name for one in used if wrap_maps.is_tiled(one)]:
+            names = ", ".join(sorted(tiled))
+            raise Refused(f"{names} has a picture for each tile (UDIM): give each a material (E_WRAP_TILES)")
+        twice = yield from scaled(in_thread(wrap_maps.overlap(given)), 0.0, 0.05)
         try:
-            made, report = yield from wrap_head.wrapped(head, own, marks)
+            made, report = yield from scaled(wrap_head.wrapped(head, own, marks), 0.05, 1.0)
         except wrap_head.TooFarError as error:
             raise Refused(
                 f"{own.name} lies {1000 * error.mean:.1f} mm off the head on average. Move the marks to "
                 "their places, and see that the mesh is a head of a like shape (E_WRAP_FAR)"
             ) from error
         select_only(context, made)
-        twice = yield from in_thread(wrap_maps.overlap(given))
         shared = f". {twice:.0%} of its UV lies over other parts, and shows one of both" if twice > _OVERLAP else ""
         return f"{made.name}: {report['mean_mm']:.2f} mm off the head on average{shared}"
 

@@ -62,6 +62,16 @@ def forms(obj: Any) -> list[Any]:
     return [other for other in bpy.data.objects if full in origins(other)]
 
 
+def own_forms(full: Any) -> list[Any]:
+    """As `forms`, but for the full head, and for Blender's copies of a form, which are heads of their own."""
+    thinner = [made[0] for density in densities.SHARES if (made := densities.made_of(full, density))]
+    parts: list[Any] = []
+    for whole in (full, *thinner):
+        first = [one for one in bpy.data.objects if one.get(WHOLE) == whole and PROPERTY in one]
+        parts += parts_of(min(first, key=lambda one: one.session_uid)) if first else []
+    return [*thinner, *parts]
+
+
 def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
     """Steps to the objects of a head; the first has the sliders. The head is hidden."""
     of_face, names = _groups(head, by_part)

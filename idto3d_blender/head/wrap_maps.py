@@ -33,10 +33,10 @@ class Textured:
     slot: Ints
 
 
-def in_several_tiles(mesh: Textured) -> list[int]:
-    """The slots whose UV lies in more than one tile (UDIM): they have one picture."""
-    tiles = np.floor(mesh.uv.mean(axis=1)).astype(int)
-    return [slot for slot in np.unique(mesh.slot).tolist() if len(np.unique(tiles[mesh.slot == slot], axis=0)) > 1]
+def is_tiled(material: Any) -> bool:
+    """A material has a picture for each tile of its UV (UDIM): a wrapped one has one."""
+    nodes = material.node_tree.nodes if material.node_tree is not None else ()
+    return any(n.type == "TEX_IMAGE" and n.image is not None and n.image.source == "TILED" for n in nodes)
 
 
 def overlap(mesh: Textured) -> Steps[float]:
@@ -53,7 +53,7 @@ def overlap(mesh: Textured) -> Steps[float]:
 
 def bake(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest) -> Steps[None]:
     """Steps that give ``made`` the head's skin as material, with pictures of its own for each material that it had,
-    whose UV lies in one tile, see `in_several_tiles`. target: ``made`` in the head's frame; source: the head's skin, of
+    one of all tiles of its UV. target: ``made`` in the head's frame; source: the head's skin, of
     which ``nearest`` finds places. Nothing without UV; when closed early, no picture is left."""
     skin = next((m for m in head.data.materials if m is not None and m.get(naming.ROLE) == SKIN), None)
     if skin is None or not np.ptp(target.uv):

@@ -24,6 +24,7 @@ from .snapshot import Snapshot
 BUDGET = 0.025
 _AT_WORK = 0.001
 _AT_REST = 0.1
+_NOW_AND_THEN = 2.0
 
 
 @dataclass
@@ -93,15 +94,18 @@ def tick() -> float | None:
     full = building.read_picture(state) or is_rendering
     while not full and building.next_slice(work.building, state) and time.perf_counter() - begun < BUDGET:
         pass
-    asks = state.status.state != "ready" and state.setup is None
+    looking = state.looking is not None and state.looking.is_alive()  # before what it has found is drawn
+    elsewhere = state.wait_for_others()
+    asks = state.status.state != "ready" and state.setup is None and not elsewhere
     plan = session.plan() if asks else None
     _redraw_if_new(work, state, plan)
     if work.building.busy and not is_rendering:
         return _AT_WORK
-    looking = state.looking is not None and state.looking.is_alive()
     waits = work.building.busy or work.building.reading is not None or looking or (asks and plan is None)
     if waits or state.busy:
         return _AT_REST
+    if elsewhere:
+        return _NOW_AND_THEN
     work.asleep = True
     return None if bpy.app.background else state.jobs.warm
 

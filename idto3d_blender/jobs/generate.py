@@ -21,9 +21,9 @@ def ask(request: dict[str, Any], frame: bool) -> str:
     """Put a ``generate`` request into the queue for the open file; returns the job's id. frame: bring the head
     into sight when it first appears. Raises OSError where the user folder cannot be written."""
     state, out = session.get(), Path(request["out"])
+    job = state.jobs.submit(request, {"name": out.name})
     with contextlib.suppress(OSError):  # keeps its place from other versions of Blender, too
         checkpoints_of(out).mkdir(parents=True, exist_ok=True)
-    job = state.jobs.submit(request, {"name": out.name})
     belongs_here(job, frame)
     return job
 
@@ -68,14 +68,16 @@ def new_folder(parent: Path, name: str) -> Path:
     has begun only its checkpoints tell."""
     # As the disk has it now: another Blender may have begun a job since this one has looked. To Windows and macOS a
     # name in other letters, small or capital, is the same.
-    taken = {folder.casefold() for folder in session.get().jobs.records.promised()}
+    records = session.get().jobs.records
+    taken, ours = ({folder.casefold() for folder in folders} for folders in (records.promised(), records.asked()))
     stem = re.sub(r"[^\w-]+", "-", name)[:_LONGEST_NAME].strip("-") or "head"
     number = 1
     while True:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")
         # Not Path.exists, which raises where a folder may not be looked into.
-        begun = os.path.lexists(folder) or os.path.lexists(checkpoints_of(folder))
-        if str(folder).casefold() not in taken and not begun:
+        # What is left of a job of ours that failed is gone on with.
+        theirs = os.path.lexists(checkpoints_of(folder)) and str(folder).casefold() not in ours
+        if str(folder).casefold() not in taken and not theirs and not os.path.lexists(folder):
             return folder
         number += 1
 

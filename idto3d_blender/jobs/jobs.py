@@ -139,8 +139,12 @@ class Jobs:
         """Jobs that were cancelled, failed on the way, or were left queued or running by a process that is gone;
         newest first. Only where all photos still exist. job_id: only that one. Reads the disk: not for a panel's draw.
         """
-        mine = {record.id for record in self.waiting} | ({self.current.id} if self.current else set())
-        return [record for record in self.records.left_behind(job_id) if record.id not in mine]
+        return [record for record in self.records.left_behind(job_id) if record.id not in self.own]
+
+    @property
+    def own(self) -> set[str]:
+        """The jobs that run or wait here."""
+        return {record.id for record in self.waiting} | ({self.current.id} if self.current else set())
 
     def forget(self, job_id: str) -> None:
         """Delete a job's record, log, previews and checkpoint; its bundle stays. Not while it runs or waits. Raises

@@ -115,6 +115,10 @@ class Records:
         draw."""
         return {str(record.request.get("out")) for record in self._all() if record.state != "done" and record.resumable}
 
+    def asked(self) -> set[str]:
+        """Where any job was to put its bundle. Reads the disk: not for a panel's draw."""
+        return {str(record.request.get("out")) for record in self._all()}
+
     def delete(self, job_id: str) -> None:
         """Delete a job's record, log, previews and checkpoint; its bundle stays. Raises KeyError where it is another
         process's: that one may have resumed it since this one has looked."""

@@ -22,7 +22,7 @@ from .jobs import Jobs
 from .records import SETTING_UP, Record
 from .snapshot import Fit, Snapshot
 
-ELSEWHERE = "Another Blender sets the backend up. Wait for that, then choose Check Again"
+ELSEWHERE = "Another Blender sets the backend up. Wait until that is done"
 
 
 @dataclass
@@ -77,7 +77,8 @@ class Session:
         """Make, replace or mend the environment; arguments as of `setup_backend.start`."""
         self.setup_ended = None
         self.jobs.end_warm()
-        self.let_go_of_setup = self.jobs.records.hold(SETTING_UP)
+        with contextlib.suppress(KeyError):  # another Blender was quicker: the set-up itself says so
+            self.let_go_of_setup = self.jobs.records.hold(SETTING_UP)
         self.setup = setup_backend.start(self.folder, **chosen)
 
     def end_setup(self) -> None:
@@ -88,22 +89,33 @@ class Session:
         self.let_go_of_setup()
         self.look_up()
 
+    def wait_for_others(self) -> bool:
+        """Whether another Blender still sets the backend up; when it has ended, what there is is looked up."""
+        if self.status.message != ELSEWHERE or bpy.app.background:
+            return False
+        if not self.jobs.records.others_setting_up():
+            self.look_up()
+            return False
+        return True
+
     def look_up(self) -> None:
         """Read from the disk again what the panel shows of it: backend and resumable jobs."""
         setup_backend.refresh()
         self.launch = setup_backend.worker_launch(self.folder, "worker", {})
         self.status = setup_backend.status(self.folder)
         if self.jobs.records.others_setting_up():
-            self.status = setup_backend.Status("incomplete", f"{ELSEWHERE}.")
+            self.status = setup_backend.Status("incomplete", ELSEWHERE)
         self.look_up_jobs()
 
     def look_up_jobs(self, besides: Callable[[], None] = lambda: None) -> None:
         """Read from the disk again which jobs can be resumed, beside the window: every photo of every one is looked
         for, and a network drive may be slow. besides: done afterwards."""
 
+        mine = self.jobs.own
+
         def look() -> None:
             with contextlib.suppress(OSError):
-                found = tuple(self.jobs.resumable())
+                found = tuple(record for record in self.jobs.records.left_behind() if record.id not in mine)
                 if self.looking is threading.current_thread():  # nobody has asked again meanwhile
                     self.resumable = found
             besides()
@@ -149,6 +161,7 @@ def why_not_now() -> Iterator[str]:
     """As `why_not_ready`, and what only the disk tells: for an operator's ``execute``."""
     yield from why_not_ready()
     if get().jobs.records.others_setting_up():
+        get().look_up()  # the box Set-up tells when it has ended
         yield f"{ELSEWHERE} (E_SETUP_RUNNING)"
 
 

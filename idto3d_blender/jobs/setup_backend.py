@@ -275,7 +275,7 @@ def remove(folder: Path) -> threading.Thread:
             os.replace(path, rubbish[-1])
     # What an earlier removal did not finish.
     rubbish += [path for path in environment.parent.glob("removed-*") if path not in rubbish]
-    rubbish.append(compiled_folder(folder))
+    rubbish += [compiled_folder(folder), folder / "cache"]  # the latter is earlier versions', on Windows
     refresh()
 
     def delete() -> None:

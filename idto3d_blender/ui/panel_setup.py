@@ -26,6 +26,10 @@ class IDTO3D_PT_setup(panel_parts.SidebarPanel, bpy.types.Panel):
             _draw_running(self.layout, context, state)
             return
         panel_parts.text(self.layout, context, state.status.message, "INFO")
+        if state.status.message == session.ELSEWHERE:
+            self.layout.operator("idto3d.check_backend", icon="FILE_REFRESH")
+            driver.ensure()
+            return
         _draw_plan(self.layout, context)
         ended = state.setup_ended
         if ended is not None and ended.error is not None:

@@ -82,14 +82,16 @@ class Prior(nn.Module):
     def use(self, domain: Domain) -> None:
         """Change to a domain's adapters. Raises UserError E_PACK_FORMAT where they do not fit."""
         if domain != self.domain:
+            self.domain = None  # until all fits
             load_domain_state(self.unet, read_domain(self.pack.file(f"{domain}.safetensors"))[1])
             self._take_reference(domain)
 
     def _take_reference(self, domain: Domain) -> None:
         """The adapter for pictures of the person, where the pack has one of this domain; else lambda_ref is 0."""
-        self.domain, name = domain, reference_file(domain)
+        name = reference_file(domain)
         there = name in self.pack.files
         self.lambda_ref = attach_saved_reference(self.unet, self.pack.file(name)).weight if there else 0.0
+        self.domain = domain
 
     @torch.no_grad()
     def look(self, picture: Tensor) -> Reference:

@@ -16,6 +16,7 @@ from typing import Any
 import bpy
 
 from .. import naming, room
+from ..carrier import CARRIES
 from ..import_head import run_to_end
 from ..rig_keys import is_twin
 from ..stepwise import Steps
@@ -122,10 +123,12 @@ def notes(obj: Any, choice: Choice) -> list[str]:
         lines.append(f"{choice.preset.title} gets the head without its animation")
     elif choice.animation and motion.lies_outside(owners, motion.frames_of(bpy.context.scene)):
         lines.append("The head's actions lie outside the scene's frames, which go along")
-    elif choice.animation and any(map(motion.is_animated, owners)) and (still := motion.standing(obj.data.shape_keys)):
-        lines.append(f"{', '.join(still)} will stand as they do now throughout the animation")
+    elif choice.animation and any(map(motion.is_animated, owners)):
+        mixes = keys.wanted(motion.standing(obj.data.shape_keys), choice.groups, choice.preset.vrm)
+        lines += [f"{', '.join(mixes)} will stand as now throughout the animation"] if mixes else []
     if choice.animation and choice.preset.animated and (on := motion.turned_by(obj)) is not None:
-        lines.append(f"What moves {on.name}, on which the head hangs, stays in Blender: add the rig, then bake again")
+        again = ": add the rig, then bake again" if CARRIES in on else ""
+        lines.append(f"What moves {on.name}, on which the head hangs, stays in Blender{again}")
     if choice.preset.format == "USD":
         other = [f"{name} {new}" for name, new in keys.renamed(given).items() if name != new]
         lines += [f"USD calls {', '.join(other)}"] if other else []

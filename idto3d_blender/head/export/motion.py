@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from .. import carrier, hand_over
+from .. import hand_over
 
 _STILL = 1e-6
 _Path = tuple[str, int]
@@ -60,16 +60,18 @@ def standing(keys: Any) -> list[str]:
     if keys is None:
         return []
     data = keys.animation_data
-    curves = [curve for holder in hand_over.holders(data) for curve in hand_over.curves_of(holder)]
+    players = [data] if data is not None and data.action is not None else []
+    players += _strips(data) if data is not None else ()
+    curves = [curve for player in players for curve in hand_over.curves_of(player)]
     moved = {curve.data_path for curve in (*curves, *(data.drivers if data is not None else ()))}
     shown = [key for key in keys.key_blocks[1:] if abs(key.value) > _STILL and not key.mute]
     return [key.name for key in shown if key.path_from_id("value") not in moved]
 
 
 def turned_by(obj: Any) -> Any:
-    """What a head hangs on that is animated itself, or None: an exporter takes the head alone."""
+    """What a head hangs on that has an animation, or None: an exporter takes the head alone."""
     above = obj.parent
-    while above is not None and (above.type == "ARMATURE" or not carrier.is_moved(above)):
+    while above is not None and (above.type == "ARMATURE" or not is_animated(above)):
         above = above.parent
     return above
 
