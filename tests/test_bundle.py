@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bundles: round trip, whole or absent, and what is refused. tests/test_bundle_fuzz.py has what nobody thought of."""
 
-import os
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idto3d import bundle
+from idto3d import bundle, replace_folder
 from idto3d.bundle import Bundle, BundleMaterial, PhotoScore, Wrinkles
 from idto3d.bundle.write import mean_colour
 from idto3d.errors import UserError
 from idto3d_blender.head.bundle import bundle_folder, read_bundle_files
+from idto3d_shared.renaming import rename
 from tests.blender import synthetic_bundle as synthetic
 from tests.example_bundle import example
 
@@ -152,14 +152,13 @@ def test_a_failed_write_leaves_the_old_bundle(tmp_path: Path) -> None:
 
 def test_a_failed_rename_brings_the_old_bundle_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bundle.write_bundle(example(), tmp_path / "head")
-    rename = os.rename
 
     def fail(source: Path, target: Path) -> None:
         if ".tmp-" in Path(source).name:
             raise OSError(28, "No space left on device")
         rename(source, target)
 
-    monkeypatch.setattr(os, "rename", fail)
+    monkeypatch.setattr(replace_folder, "rename", fail)
     with pytest.raises(UserError) as error:
         bundle.write_bundle(replace(example(), seed=7), path)
     assert error.value.code == "E_BUNDLE_WRITE" and "No space left" in error.value.message
@@ -188,7 +187,6 @@ def test_a_kill_between_the_renames_loses_nothing(
     path = tmp_path / "head [1]"
     bundle.write_bundle(example(), path)
     (path / "mine.blend").write_text("mine")
-    rename = os.rename
     done: list[Any] = []
 
     def killed(source: Any, target: Any) -> None:
@@ -197,7 +195,7 @@ def test_a_kill_between_the_renames_loses_nothing(
         rename(source, target)
         done.append(target)
 
-    monkeypatch.setattr(os, "rename", killed)
+    monkeypatch.setattr(replace_folder, "rename", killed)
     with pytest.raises(KeyboardInterrupt):
         bundle.write_bundle(example(), path)
     monkeypatch.undo()
