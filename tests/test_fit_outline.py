@@ -90,6 +90,19 @@ def test_a_skull_beyond_its_person_is_drawn_in(starter: HeadModel) -> None:
     assert after.residual[0] < before.residual[0] + 0.0008
 
 
+def test_what_is_held_before_a_cheek_draws_no_head_in(starter: HeadModel) -> None:
+    """Seen: a phone, a cup or a ball, whose edge in the person's mask was taken for the head's outline."""
+    face = portrait(starter, starter.neutral.astype(np.float64), 0.0)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    metres = camera_of(starter, 5, size=SIZE).scale
+    edge = face.landmarks[[234, 93, 132]].mean(0)
+    held = np.hypot(x - edge[0], y - edge[1]) < 0.03 * metres
+    holding = replace(face, person=np.where(held, 0.0, face.person).astype(np.float32))
+    plain, with_it = (starter.shape(fitted(starter, one)[1].identity) for one in (face, holding))
+    off = np.linalg.norm(plain - with_it, axis=1)[starter.vertices_of("face")]
+    assert 1000 * off.mean() < 0.15
+
+
 def test_hair_and_hats_widen_no_head(starter: HeadModel) -> None:
     face = portrait(starter, starter.neutral.astype(np.float64), 0.012, cover=True)
     before, after = fitted(starter, face)

@@ -16,9 +16,10 @@ from .fit.record import record_fit
 from .fit.subject import fit_subject
 from .headmodel import load_head_model
 from .notices import warn
-from .photos import load_face_nets, read_faces
+from .photos import load_face_nets
 from .places import absolute
 from .prior.pack import read_pack
+from .subject import read_subject
 from .verdict import fit_event
 
 
@@ -31,9 +32,9 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
     out, photos = absolute(out), [absolute(photo) for photo in photos]
     read = read_pack(pack)
     model = load_head_model(read.file("head.safetensors"))
-    faces, notices = read_faces(photos, load_face_nets(read.path / "photos"))
-    warn(events, notices)  # before the fit, which may fail for what was left out
-    fitted = fit_subject(model, faces)
+    subject = read_subject(photos, read, load_face_nets(read.path / "photos"))
+    warn(events, subject.notices)  # before the fit, which may fail for what was left out
+    fitted = fit_subject(model, subject.faces)
     warn(events, fitted.notices)
     pairs = list(zip(fitted.faces, fitted.fit.photos, strict=True))
     pictures = [overlay(model, face, photo.camera, fitted.fit.posed(model, photo)) for face, photo in pairs]

@@ -30,6 +30,11 @@ SKIN_REACH = 3.0  # robust standard deviations of the face's colours within whic
 LEAST_SPREAD = (12.0, 3.0, 3.0)  # lower limits of these deviations, in OpenCV's 8-bit L*a*b*
 LEAST_SKIN = 0.7  # share of the pixels between both outlines that must be skin's colour where the head is bare
 FADES = (0.004, 0.008)  # metres between both outlines over which trust falls to 0: hair can be of skin's colour
+HELD = (
+    -0.01,
+    -0.006,
+)  # metres, where the head is bare, inside which the edge is of what somebody holds before the face
+ASIDE = (20.0, 30.0)  # degrees of yaw over which that is believed again
 UNDER_CHIN = 0.01  # metres below the chin to which the outline is used: below, clothes begin
 SCALP = 0.3  # `HeadModel.scalp` from which on hair may cover the outline
 CHIN = 152
@@ -80,7 +85,10 @@ def _lines(model: HeadModel, face: Face, camera: PhotoCamera, posed: Array) -> L
     place = camera.project(outline.at(posed))[0]
     place += outline.normal * ((outline.beyond - inset) * camera.scale)[:, None]
     neutral, none = outline.at(model.neutral), np.zeros(0, bool)
-    trust = ramp(outline.beyond, *FADES[::-1])
+    # Of a face that looks aside the outline tells more than landmarks that are guessed behind it.
+    aside = float(ramp(abs(camera.angles[0]), *ASIDE))
+    held = np.where(outline.scalp, 1.0, np.maximum(ramp(outline.beyond, *HELD), aside))
+    trust = held * ramp(outline.beyond, *FADES[::-1])
     fields = outline.at(model.identity), outline.at(model.expression), trust
     at = LandmarkModel(np.arange(len(place)), neutral, *fields, neutral.mean(0), none, none)
     return Lines(at, outline.normal, place, outline.scalp | ~outline.bare)

@@ -57,12 +57,16 @@ def fit_shading(model: HeadModel, faces: Sequence[Face], before: LandmarkFit) ->
         return before
     prior = identity_prior(model, faces)
     precision, information = prior.precision, prior.precision @ prior.mean
+    told = []
     for face, state in zip(faces, before.states, strict=True):
         posed = model.shape(before.identity) + model.motion(state.expression)
-        normal, gradient = normal_equations(model, read_shading(model, face, state.camera, posed, model.shading_points))
+        equations = normal_equations(model, read_shading(model, face, state.camera, posed, model.shading_points))
+        if equations[0].any():
+            told.append(equations)
+    for normal, gradient in told:
         # What skin is darker of itself is the same in each photo, and no photo's error: together they tell as one.
-        precision = precision + normal / len(faces)
-        information = information + (normal @ before.identity + gradient) / len(faces)
+        precision = precision + normal / len(told)
+        information = information + (normal @ before.identity + gradient) / len(told)
     prior = IdentityPrior(np.linalg.solve(precision, information), precision)
     return refit_with(model, faces, before, outlines(model, faces, before), prior)
 
