@@ -144,12 +144,10 @@ def install_system_packages(python: str) -> None:
             raise BuildError(f"That failed. {by_hand}")
 
 
-_FIXES = {
-    "E_NETWORK": "Check the connection; behind a proxy set HTTPS_PROXY, and PIP_CERT to its certificate. Then run"
-    " build.py again, which goes on from there.",
+_FIXES = {  # where Blender's users would do otherwise
+    "E_NETWORK": "Check the connection, or set HTTPS_PROXY and PIP_CERT; then run build.py again, which goes on.",
     "E_PACKAGE_MISSING": "Its makers offer none for this kind of system, or for one as old.",
 }
-"""What to do where Blender's users would do otherwise."""
 
 
 def ensure(*environments: Environment) -> None:

@@ -110,7 +110,6 @@ class Session:
     def look_up_jobs(self, besides: Callable[[], None] = lambda: None) -> None:
         """Read from the disk again which jobs can be resumed, beside the window: every photo of every one is looked
         for, and a network drive may be slow. besides: done afterwards."""
-
         mine = self.jobs.own
 
         def look() -> None:
