@@ -41,7 +41,7 @@ POSE_STEPS, STEPS, MORE_STEPS = 8, 12, 4  # of the camera alone, of everything, 
 class LandmarkModel:
     """The head model at its landmarks only. index (K,): which of the 478; neutral (K,3), identity (M,K,3), expression
     (E,K,3) metres; trust (K,); centre (3,); mouth and gaze (E,) bool: the expressions that are of
-    mouth and jaw, and where the eyes look; error_modes (R,K,2) metres, right and down in the picture: in which
+    mouth and jaw, and where the eyes look; error_modes (R,K,2) metres, right and down in the picture: how
     landmarks err together, one standard deviation each; bias (1+M,K,2) likewise: what they err by on the mean head
     and for each mode besides, or empty."""
 

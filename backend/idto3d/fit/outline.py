@@ -30,11 +30,8 @@ SKIN_REACH = 3.0  # robust standard deviations of the face's colours within whic
 LEAST_SPREAD = (12.0, 3.0, 3.0)  # lower limits of these deviations, in OpenCV's 8-bit L*a*b*
 LEAST_SKIN = 0.7  # share of the pixels between both outlines that must be skin's colour where the head is bare
 FADES = (0.004, 0.008)  # metres between both outlines over which trust falls to 0: hair can be of skin's colour
-HELD = (
-    -0.01,
-    -0.006,
-)  # metres, where the head is bare, inside which the edge is of what somebody holds before the face
-ASIDE = (20.0, 30.0)  # degrees of yaw over which that is believed again
+HELD = (-0.01, -0.006)  # metres inside a bare outline at which an edge is that of something held before the face
+ASIDE = (20.0, 30.0)  # degrees of yaw over which it is believed all the same
 UNDER_CHIN = 0.01  # metres below the chin to which the outline is used: below, clothes begin
 SCALP = 0.3  # `HeadModel.scalp` from which on hair may cover the outline
 CHIN = 152
