@@ -22,7 +22,7 @@ from idto3d.evidence.eyes import (
 from idto3d.evidence.gather import material_texels
 from idto3d.fit.camera import PhotoCamera
 from idto3d.fit.projection import EYES, Projected, linear_to_srgb, srgb_to_linear
-from idto3d.fit.tone import IRIS
+from idto3d.fit.tone import IRIS, Reading
 from idto3d.headmodel import HeadModel
 from idto3d.headmodel.eyeballs import IRIS_RADIUS
 from idto3d.photos.faces import Face
@@ -65,7 +65,7 @@ def eyes(
     ones = np.ones((4, 3))
     photo = Projected(
         np.zeros((4, 2)), np.zeros(4), np.ones(4), ones, light * ones, srgb_to_linear(picture), np.ones((SIZE, SIZE)),
-        np.ones(3), light * EVEN_LIGHT, np.zeros((512, 512)), np.zeros((512, 512)),
+        Reading(np.ones(3), None, False), np.ones(3), light * EVEN_LIGHT, np.zeros((512, 512)), np.zeros((512, 512)),
     )  # fmt: skip
     return face, camera, photo
 

@@ -48,8 +48,8 @@ class Projected:
     """A posed head in its photograph. Per vertex: pixel (P,2), height (P,), facing (P,) the cosine to the camera,
     normal (P,3), shade (P,3) irradiance over pi. linear (S,S,3): the picture in linear light; usable (S,S) 0..1: where
     it shows the person's outside, neither the openings of eyes and mouth nor what lies beyond the person; tone (3,)
-    linear: the skin's likely albedo; light (9,3); height_buffer (D,D), and edge_buffer (D,D): the greatest height
-    within EDGE beside."""
+    linear: the skin's likely albedo, by the reading; light (9,3); height_buffer (D,D), and edge_buffer (D,D): the
+    greatest height within EDGE beside."""
 
     pixel: Array
     height: Array
@@ -58,6 +58,7 @@ class Projected:
     shade: Array
     linear: Array
     usable: Array
+    reading: Reading
     tone: Array
     light: Array
     height_buffer: Array
@@ -108,19 +109,19 @@ def project_photo(model: HeadModel, face: Face, camera: PhotoCamera, posed: Arra
     usable = usable_pixels(face)
     bright, light = _light(model, face, (pixel, normal, facing), linear, usable)
     shade = shading(light, normal)
-    tone = likely_tone(_reading(model, face, (pixel, facing, shade), linear, bright))
+    reading = _reading(model, face, (pixel, facing, shade), linear, bright)
+    tone = likely_tone([reading])
     mirrored = coat(np.full(1, USUAL_FACING))
     gain = bright / ((1 - mirrored) * tone + mirrored)
     light, shade = light * gain, shade * gain
     buffers = height_buffer, cv2.dilate(height_buffer, beside)
-    return Projected(pixel, height, facing, normal, shade, linear, usable, tone, light, *buffers)
+    return Projected(pixel, height, facing, normal, shade, linear, usable, reading, tone, light, *buffers)
 
 
 def with_common_tone(faces: Sequence[Face], photos: Sequence[Projected]) -> list[Projected]:
-    """Photographs of one person, one a face, whose skin has one tone: the median of the estimates of those that have
-    colours, each of which errs by its light, and better than any. Their light changes so that it explains the same
-    colours."""
-    tone = np.exp(np.median([np.log(photo.tone) for photo in in_colour(faces, photos)], 0))
+    """Photographs of one person, one a face, whose skin has one tone, what is likely by those that have colours. Their
+    light changes so that it explains the same colours."""
+    tone = likely_tone([photo.reading for photo in in_colour(faces, photos)])
     mirrored = coat(np.full(1, USUAL_FACING))
     out = []
     for photo in photos:

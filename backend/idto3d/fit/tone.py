@@ -84,8 +84,17 @@ def iris_of(landmarks: Array, eye: tuple[int, tuple[int, ...]]) -> tuple[Array, 
     return middle, float(np.linalg.norm(landmarks[list(eye[1])] - middle, axis=1).mean())
 
 
-def likely_tone(reading: Reading) -> Array:
-    """(3,) linear albedo of the skin."""
+def likely_tone(readings: Sequence[Reading]) -> Array:
+    """(3,) linear albedo of the skin of one person, of photographs whose light has nothing in common."""
+    likelihoods, means = zip(*map(_by_lightness, readings), strict=True)
+    chance = np.sum(likelihoods, 0) + _people()
+    weight = np.exp(chance - chance.max())
+    mean = weight @ np.mean(means, 0) / weight.sum()
+    return np.clip(np.exp(np.linalg.solve(AXES, mean)), 0.005, 0.9)
+
+
+def _by_lightness(reading: Reading) -> tuple[Array, Array]:
+    """For each of LIGHTNESS the log likelihood (N,) of a photograph, and the skin's coordinates (N,3)."""
     chances, means = [], []
     for share, lost in ((1 - LOST_SHARE, False), (LOST_SHARE, True)):
         off, spread = _off(reading, lost)
@@ -93,9 +102,14 @@ def likely_tone(reading: Reading) -> Array:
             chance, mean = _posterior(off, kind, spread, reading.grey)
             chances.append(np.log(share) + chance)
             means.append(mean)
-    chance = np.exp(np.array(chances) - np.max(chances))
-    mean = np.einsum("kn,knc->c", chance / chance.sum(), np.array(means))
-    return np.clip(np.exp(np.linalg.solve(AXES, mean)), 0.005, 0.9)
+    whole = np.logaddexp.reduce(chances)
+    return whole, np.einsum("kn,knc->nc", np.exp(chances - whole), means)
+
+
+def _people() -> Array:
+    """(N,) logarithm of how usual skin of each of LIGHTNESS is."""
+    beyond = (LIGHTNESS - PALEST[0]) / PALEST[1], (DARKEST[0] - LIGHTNESS) / DARKEST[1]
+    return -np.logaddexp(0.0, beyond).sum(0)
 
 
 def _off(reading: Reading, lost: bool) -> tuple[Array, Array]:
@@ -131,8 +145,6 @@ def _posterior(off: Array, kind: _Light, spread: Array, grey: bool) -> tuple[Arr
     weighed = rest @ np.linalg.inv(covariance[np.ix_(known, known)])
     chance = np.log(kind.share) - 0.5 * (weighed * rest).sum(1)
     chance -= 0.5 * np.linalg.slogdet(covariance[np.ix_(known, known)])[1]
-    for beyond in ((LIGHTNESS - PALEST[0]) / PALEST[1], (DARKEST[0] - LIGHTNESS) / DARKEST[1]):
-        chance -= np.log1p(np.exp(beyond))
     own = np.zeros((count, 3))
     own[:3] = np.diag(OFF_CURVE**2)
     return chance, CURVE[:, 0] + LIGHTNESS[:, None] * CURVE[:, 1] + weighed @ own[known]
