@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -36,7 +37,8 @@ def camera_of(
 def with_exact_net(model: HeadModel) -> HeadModel:
     """The model as it is where the landmark net does not err, as that of `face_of`."""
     shift, scatter = np.zeros((478, 3)), np.zeros((0, 478, 2))
-    return replace(model, landmark_identity=None, landmark_shift=shift, landmark_scatter=scatter)
+    exact: dict[str, Any] = {"landmark_identity": None, "landmark_distance": None}
+    return replace(model, landmark_shift=shift, landmark_scatter=scatter, **exact)
 
 
 def landmarks_of(model: HeadModel, camera: PhotoCamera, posed: Array) -> tuple[Array, Array]:

@@ -25,6 +25,7 @@ from idto3d.fit.subject import fit_subject
 from idto3d.headmodel import HeadModel
 from idto3d.mesh.surface import edges_of
 from idto3d.photos.faces import Face
+from idto3d.training.camera_distance import told_by_landmarks
 from tests.synthetic_face import SIZE, camera_of, face_of, with_exact_net
 
 VIEWS = ((0.0, 0.0), (35.0, 0.0), (-35.0, 5.0), (0.0, -20.0))  # yaw and pitch
@@ -85,6 +86,33 @@ def test_head_expression_and_camera_are_recovered(model: HeadModel) -> None:
     assert off(model, model.shape(fit.identity), model.shape(identity)) < 0.0016
     mean = off(model, model.neutral.astype(np.float64), model.shape(identity))
     assert off(model, model.shape(fit.identity), model.shape(identity)) < 0.75 * mean
+
+
+@pytest.mark.parametrize("distance", [0.35, 0.6, 4.0])
+def test_the_focal_length_that_a_camera_noted_tells_its_distance(model: HeadModel, distance: float) -> None:
+    camera = camera_of(model, 10, distance=distance)
+    face = face_of(model, camera, model.shape(person(model, 7)))
+    found = fit_landmarks(model, [replace(face, focal=camera.focal)]).states[0].camera
+    assert 1 / found.inverse_distance == pytest.approx(np.linalg.norm(camera.position - found.centre), rel=0.08)
+
+
+def test_a_focal_length_that_would_have_the_camera_in_the_face_is_a_crops(tiny: HeadModel) -> None:
+    camera = camera_of(tiny, distance=1.0)
+    face = face_of(tiny, camera, tiny.shape(person(tiny, 7)))
+    plain, cropped = (fit_landmarks(tiny, [f]) for f in (face, replace(face, focal=camera.focal / 6)))
+    np.testing.assert_array_equal(plain.identity, cropped.identity)
+
+
+def test_a_camera_is_as_far_as_those_whose_landmarks_said_the_same(tiny: HeadModel) -> None:
+    face = face_of(tiny, camera_of(tiny, distance=0.8), tiny.shape(person(tiny, 7)))
+    alone = told_by_landmarks(tiny, face)
+    assert alone == pytest.approx(1.25, abs=0.25), "nothing errs here"
+    for offset, slope, wanted in ((-0.2, 1.5, 1.5 * alone - 0.2), (0.9, 0.0, 0.9)):
+        model = replace(tiny, landmark_distance=np.array([offset, slope]))
+        fit = fit_landmarks(model, [face])
+        assert fit.states[0].camera.inverse_distance == pytest.approx(wanted, abs=0.15)
+        again = refit_with(model, [face], fit)
+        assert again.states[0].distance == fit.states[0].distance, "what follows keeps it"
 
 
 def test_more_steps_change_nothing(tiny: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:

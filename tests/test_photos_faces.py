@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a file to a Face, by the shipped nets and one photograph: the contract, refusals, what storage may change."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,10 +14,10 @@ from PIL.Image import Exif
 from skimage import data
 
 from idto3d.errors import UserError
-from idto3d.photos import Face, Photo, align, faces, find_face, five_points, read_faces
+from idto3d.photos import Face, FaceNets, Photo, align, faces, find_face, five_points, read_faces, search
 from idto3d.photos.detect import Box
 from idto3d.photos.faces import FINE, fineness
-from idto3d.photos.landmarks import CHIN, EYE_CORNERS, FOREHEAD, Landmarks
+from idto3d.photos.landmarks import CHIN, EYE_CORNERS, FOREHEAD, Landmarks, find_landmarks
 from idto3d.photos.search import Candidate
 from idto3d_shared.photo_names import photo_names
 from tests.shipped import astronaut, nets
@@ -219,6 +220,33 @@ def test_a_turned_face_is_told_and_refused_only_when_not_to_be_trusted(monkeypat
     assert refusal(astronaut()) == "E_FACE_TOO_TURNED"
     found(turned(10.0, spread=0.1))
     assert refusal(astronaut()) == "E_NO_FACE"
+
+
+def test_a_bystander_does_not_stand_for_a_person_in_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    bystander, profile = turned(0.0), turned(-70.0, spread=0.1)
+    for size, alike in ((1.2, True), (1.8, False)):
+        points = 250 + size * (profile.landmarks.points - 250)
+        larger = replace(profile, landmarks=replace(profile.landmarks, points=points))
+        monkeypatch.setattr(faces, "search", lambda levels, nets, larger=larger: [bystander, larger])
+        if alike:
+            assert codes(find(astronaut())) == ["W_SEVERAL_FACES"]
+        else:
+            assert refusal(astronaut()) == "E_FACE_TOO_TURNED"
+
+
+def test_a_face_that_cannot_be_trusted_is_found_beside_one_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = np.dstack([np.full((400, 900), n, np.uint8) for n in (190, 200, 205)])
+    scene[60:316, 555:725] = scene[60:316, 155:325] = astronaut()[:256, 140:310]
+
+    def found(levels: Sequence[np.ndarray], box: Box, given: FaceNets) -> Landmarks:
+        landmarks = find_landmarks(levels, box, given)
+        return replace(landmarks, spread=0.1) if box.centre[0] < 450 else landmarks
+
+    levels = align.pyramid(scene)
+    assert [c.passes for c in search.search(levels, nets())] == [True, True]
+    monkeypatch.setattr(search, "find_landmarks", found)
+    first, second = search.search(levels, nets())
+    assert first.passes and first.box.centre[0] > 450 and not second.passes and second.box.centre[0] < 450
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9000), (31, 4000), (4000, 2)])

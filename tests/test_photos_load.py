@@ -281,6 +281,37 @@ def test_senseless_orientation_is_ignored(value: int, tmp_path: Path) -> None:
     check(read_photo(tmp_path / "o.png").image, dict(COLOURS), 0)
 
 
+@pytest.mark.parametrize(
+    "size, noted, share",
+    [
+        ((400, 300), (4000, 3000), 26 / 43.267),
+        ((300, 400), (4000, 3000), 26 / 43.267),  # turned, with the sizes left as they were
+        ((300, 200), (), 26 / 43.267),
+        ((300, 300), (4000, 3000), None),  # cropped
+        ((300, 240), (300, 240), None),  # no camera's shape
+        ((400, 300), (0, 0), None),
+    ],
+)
+def test_the_focal_length_is_what_the_camera_noted_of_a_whole_photo(
+    size: tuple[int, int], noted: tuple[int, ...], share: float | None, tmp_path: Path
+) -> None:
+    exif = Exif()
+    exif.get_ifd(0x8769).update({0xA405: 26, **dict(zip((0xA002, 0xA003), noted, strict=False))})
+    path = tmp_path / "phone.jpg"
+    Image.new("RGB", size).save(path, exif=exif)
+    found = read_photo(path).focal
+    assert found == (None if share is None else pytest.approx(share * np.hypot(*size), rel=1e-4))
+
+
+def test_without_a_note_there_is_no_focal_length(tmp_path: Path) -> None:
+    noted: dict[int, Any]
+    for index, noted in enumerate(({}, {0xA405: 0}, {0xA405: b"wide"})):
+        exif = Exif()
+        exif.get_ifd(0x8769).update(noted)
+        Image.new("RGB", (400, 300)).save(tmp_path / f"{index}.jpg", exif=exif)
+        assert read_photo(tmp_path / f"{index}.jpg").focal is None
+
+
 def test_damaged_exif_is_ignored(tmp_path: Path) -> None:
     for index, exif in enumerate([b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*" + b"\0" * 3]):
         path = tmp_path / f"{index}.jpg"

@@ -16,7 +16,17 @@ from idto3d.expressions import EXPRESSIONS
 from idto3d.fit.landmarks import fit_landmarks
 from idto3d.headmodel import HeadModel, load_head_model
 from idto3d.photos import Face, Photo
-from idto3d.training import command, data, landmark_errors, landmark_places, photographs, photometric, population, run
+from idto3d.training import (
+    camera_distance,
+    command,
+    data,
+    landmark_errors,
+    landmark_places,
+    photographs,
+    photometric,
+    population,
+    run,
+)
 from idto3d.training.feature_identity import FOLDS
 from idto3d.training.photographs import Photograph, Setting, take_photograph
 from idto3d.training.population import Person, Population
@@ -26,7 +36,7 @@ from tests.tiny_head import tiny_head_model
 from tests.tiny_kit import SKINS, TinyKit, tiny_landmarks
 
 PEOPLE, FEATURES, LOW = 8, 40, 0.002
-STAGES = ["head", "places", "complexion", "errors", "shading"]
+STAGES = ["head", "places", "complexion", "errors", "distance", "shading"]
 
 
 class Net:
@@ -59,11 +69,12 @@ class Net:
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     tiny, kit = tiny_head_model(), TinyKit()
     net = Net(tiny)
-    for module in (landmark_errors, landmark_places):
+    for module in (landmark_errors, landmark_places, camera_distance):
         monkeypatch.setattr(module, "take_photograph", net.take)
         monkeypatch.setattr(module, "find_face", net.find)
     monkeypatch.setattr(landmark_errors, "looks_of", net.looks)
     monkeypatch.setattr(landmark_errors, "SIBLINGS", 1)
+    monkeypatch.setattr(camera_distance, "PEOPLE", 2)
     monkeypatch.setattr(landmark_places, "FEWEST", 2)
     monkeypatch.setattr(data, "get_context", lambda _: SimpleNamespace(Pool=multiprocessing.pool.ThreadPool))
     monkeypatch.setattr(data, "load_face_nets", lambda _: None)
@@ -126,6 +137,7 @@ def test_a_fit_knows_its_priors_from_nothing(
         assert np.median(over[model.landmark_triangle[[50, 280, 9]]]) == pytest.approx(1, abs=0.05)
     low = float(np.median(model.landmark_shift[model.landmark_trust > 0, 1]))
     assert low == pytest.approx(-LOW, rel=0.3), "how the net errs was learnt"
+    assert model.landmark_distance is not None and model.landmark_distance[1] > 0, "nearer cameras look nearer"
     without = np.load(work / landmark_errors.WITHOUT)
     seen = [int(np.argmin([np.abs(weights - fold).max() for fold in without])) for weights in knew]
     people = range(landmark_errors.FIRST_SEED, landmark_errors.FIRST_SEED + PEOPLE)

@@ -32,9 +32,12 @@ RESTING_SHARE, RESTING_MOUTH = 0.7, 0.5
 """Of what the blendshape net does not see as an expression, how much is how the face is at rest; around the mouth, with
 cheeks and jaw, of a calm photo: a mouth that does something says little of how it rests. Of 39 photographs of 20
 people, what two of one person have in common (.69 and .50, jackknife's errors .10 and .16)."""
-INVERSE_DISTANCE, SIGMA_INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS = 0.9, 0.3, (0.2, 3.3)
-"""1 over metres: photographs of people are taken from 40 cm to some metres, mostly from more than one."""
-POSE_STEPS, STEPS, MORE_STEPS = 8, 12, 4  # of the camera alone, of everything, of everything from another fit
+INVERSE_DISTANCE, SIGMA_INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS = 0.9, 0.3, (0.1, 4.0)
+"""1 over metres: photographs of people are taken from 25 cm to some metres, mostly from more than one."""
+NOTED_SPREAD = 0.06  # of the distance that a noted focal length tells of, as a share: heads differ in size
+LEAST_TOLD, TOLD_SPREAD = 0.3, 0.1
+"""Of what landmarks tell of it: farther cameras are not told apart; how far a fit may go from it."""
+POSE_STEPS, STEPS, MORE_STEPS = 8, 8, 4  # of the camera alone, of everything, of everything from another fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,13 +116,22 @@ class Observed:
         return cls(replace(at, trust=at.trust * fine**2), face.landmarks[at.index], lines)
 
 
+@dataclass(frozen=True)
+class DistancePrior:
+    """Of a camera's inverse distance, 1 over metres."""
+
+    mean: float = INVERSE_DISTANCE
+    sigma: float = SIGMA_INVERSE_DISTANCE
+
+
 @dataclass(frozen=True, eq=False)
 class PhotoState:
-    """Camera, and expression (E,) with the mean of its prior (E,)."""
+    """Camera, and expression (E,) with the mean of its prior (E,); distance: what is known of the camera's."""
 
     camera: PhotoCamera
     expression: Array
     expected: Array
+    distance: DistancePrior = DistancePrior()
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +151,12 @@ def fit_landmarks(model: HeadModel, faces: Sequence[Face]) -> LandmarkFit:
     prior = identity_prior(model, faces)
     photos = [Observed.of(model, face, fine) for face, fine in zip(faces, fineness(faces), strict=True)]
     starts = tuple(_start(model, photo, face, prior) for photo, face in zip(photos, faces, strict=True))
-    return _gauss_newton(photos, starts, prior, STEPS)
+    near = _gauss_newton(photos, starts, prior, STEPS)
+    states = tuple(
+        replace(state, distance=_distance_prior(model, photo, face, state, near.identity, prior))
+        for photo, face, state in zip(photos, faces, near.states, strict=True)
+    )
+    return _gauss_newton(photos, states, prior, MORE_STEPS, near.identity)
 
 
 def refit_with(
@@ -214,26 +231,13 @@ def _gauss_newton(
             normal[:m, :m] += prior.precision
             gradient[:m] += prior.precision @ (a - prior.mean)
         for k, (photo, state) in enumerate(zip(photos, states, strict=True)):
-            at, q = photo.at, photo.place
-            jac, res = linearise(at, a, state, q, free)
-            lone = res - common_error(at, res, state.camera)
-            w = np.repeat(_weights(at, lone, state.camera), 2)
+            both = _equations(photo, state, a, free)
             rows = np.r_[0:first, first + k * block : first + (k + 1) * block]
-            j, r = jac.reshape(-1, jac.shape[-1]), res.ravel()
-            if free and photo.lines is not None:
-                extra = _linearise_lines(photo.lines, a, state)
-                j, r, w = (np.concatenate(pair) for pair in zip((j, r, w), extra, strict=True))
-            both = j.T @ (np.c_[j, r] * w[:, None])
-            # errors that landmarks have together are unknowns of no interest: eliminated (Schur's complement)
-            ways, n = _error_modes(at, state.camera), 2 * len(q)
-            seen = (ways * w[:n]) @ np.c_[j, r][:n]
-            both -= seen[:, :-1].T @ np.linalg.solve(np.eye(len(ways)) + (ways * w[:n]) @ ways.T, seen)
             normal[np.ix_(rows, rows)] += both[:, :-1]
             gradient[rows] += both[:, -1]
-            near = first + k * block + POSE - 1
-            normal[near, near] += SIGMA_INVERSE_DISTANCE**-2
-            offset = state.camera.inverse_distance - INVERSE_DISTANCE
-            gradient[near] += offset * SIGMA_INVERSE_DISTANCE**-2
+            near, precision = first + k * block + POSE - 1, state.distance.sigma**-2
+            normal[near, near] += precision
+            gradient[near] += (state.camera.inverse_distance - state.distance.mean) * precision
             if free:
                 own = slice(near + 1, near + 1 + e)
                 normal[own, own] += np.eye(e) * SIGMA_EXPRESSION**-2
@@ -246,6 +250,52 @@ def _gauss_newton(
             moved(state, delta[first + k * block : first + (k + 1) * block]) for k, state in enumerate(states)
         )
     return _finished(photos, a, states, prior.cost(a))
+
+
+def _equations(photo: Observed, state: PhotoState, a: Array, free: bool) -> Array:
+    """(C,C+1) of what a photograph shows: Gauss-Newton's matrix, and its gradient in the last column; see `linearise`
+    for their order."""
+    at = photo.at
+    jac, res = linearise(at, a, state, photo.place, free)
+    lone = res - common_error(at, res, state.camera)
+    w = np.repeat(_weights(at, lone, state.camera), 2)
+    j, r = jac.reshape(-1, jac.shape[-1]), res.ravel()
+    if free and photo.lines is not None:
+        extra = _linearise_lines(photo.lines, a, state)
+        j, r, w = (np.concatenate(pair) for pair in zip((j, r, w), extra, strict=True))
+    both = j.T @ (np.c_[j, r] * w[:, None])
+    # errors that landmarks have together are unknowns of no interest: eliminated (Schur's complement)
+    ways, n = _error_modes(at, state.camera), 2 * len(at.index)
+    seen = (ways * w[:n]) @ np.c_[j, r][:n]
+    both -= seen[:, :-1].T @ np.linalg.solve(np.eye(len(ways)) + (ways * w[:n]) @ ways.T, seen)
+    return np.asarray(both)
+
+
+def _distance_prior(
+    model: HeadModel, photo: Observed, face: Face, state: PhotoState, a: Array, prior: IdentityPrior
+) -> DistancePrior:
+    """By the focal length that the camera noted, unless it would have the camera nearer than anyone holds it: a crop's;
+    else by landmarks, near a fit."""
+    noted = np.inf if face.focal is None else state.camera.scale / face.focal
+    if noted < INVERSE_DISTANCE_LIMITS[1]:
+        return DistancePrior(noted, NOTED_SPREAD * noted)
+    if model.landmark_distance is None:
+        return state.distance
+    offset, slope = model.landmark_distance.tolist()
+    told = offset + slope * distance_alone(photo, state, a, prior)
+    return DistancePrior(float(np.clip(told, LEAST_TOLD, INVERSE_DISTANCE_LIMITS[1])), TOLD_SPREAD)
+
+
+def distance_alone(photo: Observed, state: PhotoState, a: Array, prior: IdentityPrior) -> float:
+    """The inverse distance that a photograph would have without a prior of it, in Gauss-Newton's step from a fit."""
+    both, m = _equations(photo, state, a, True), len(a)
+    normal, gradient = both[:, :-1] + 1e-9 * np.eye(len(both)), both[:, -1]
+    normal[:m, :m] += prior.precision
+    gradient[:m] += prior.precision @ (a - prior.mean)
+    own = np.arange(m + POSE, len(both))
+    normal[own, own] += SIGMA_EXPRESSION**-2
+    gradient[own] += (state.expression - state.expected) * SIGMA_EXPRESSION**-2
+    return state.camera.inverse_distance - float(np.linalg.solve(normal, gradient)[m + POSE - 1])
 
 
 def linearise(at: LandmarkModel, a: Array, state: PhotoState, q: Array, free: bool) -> tuple[Array, Array]:
@@ -323,7 +373,7 @@ def moved(state: PhotoState, delta: Array) -> PhotoState:
     if len(delta) == POSE:
         return replace(state, camera=camera)
     expression = np.clip(state.expression + delta[POSE:], *EXPRESSION_LIMITS)
-    return PhotoState(camera, expression, state.expected)
+    return replace(state, camera=camera, expression=expression)
 
 
 def _finished(photos: Sequence[Observed], a: Array, states: tuple[PhotoState, ...], cost: float) -> LandmarkFit:
@@ -335,8 +385,7 @@ def _finished(photos: Sequence[Observed], a: Array, states: tuple[PhotoState, ..
         huber = np.where(distance < HUBER, 0.5 * distance**2, HUBER * (distance - 0.5 * HUBER))
         cost += float(at.trust @ huber)
         cost += 0.5 * float(((state.expression - state.expected) ** 2).sum()) / SIGMA_EXPRESSION**2
-        near = state.camera.inverse_distance - INVERSE_DISTANCE
-        cost += 0.5 * (near / SIGMA_INVERSE_DISTANCE) ** 2
+        cost += 0.5 * ((state.camera.inverse_distance - state.distance.mean) / state.distance.sigma) ** 2
         square = (res**2).sum(1) / state.camera.scale**2
         residual.append(float(np.sqrt(at.trust @ square / at.trust.sum())))
     mouth, gaze = photos[0].at.mouth, photos[0].at.gaze

@@ -43,6 +43,7 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "landmark_identity": ("M", LANDMARKS, 3),
     "landmark_shift": (LANDMARKS, 3),
     "landmark_scatter": ("R", LANDMARKS, 2),
+    "landmark_distance": (2,),
     "feature_mean": ("F",),
     "feature_scale": ("F",),
     "feature_weights": ("F", "L"),
@@ -57,7 +58,9 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "shading_residual": (),
 }
 _GROUPS = tuple(tuple(n for n in _SHAPES if n.startswith(g)) for g in ("complexion_", "feature_", "shading_"))
-_OPTIONAL = ("landmark_identity", "landmark_shift", "landmark_scatter", *sum(_GROUPS, ()))
+_OPTIONAL = (
+    "landmark_identity", "landmark_shift", "landmark_scatter", "landmark_distance", *sum(_GROUPS, ()),
+)  # fmt: skip
 _HALVED = ("identity", "expression", "landmark_identity", "landmark_scatter", "feature_weights", "shading_ways",
            "complexion_mean", "complexion_slope")  # fmt: skip
 _INTEGERS = ("quads", "quads_uv", "part", "material", "landmark_triangle", "mirror", "shading_points")
@@ -89,7 +92,8 @@ class HeadModel:
     How a landmark net errs, by default not at all: landmark_identity (M,478,3) metres, what it reports of a mode, None
     for what it moves; landmark_shift (478,3) metres, what it reports of the mean head off its places; landmark_scatter
     (R,478,2) metres, right and up in a picture of an upright face, in which ways landmarks err together, one standard
-    deviation each.
+    deviation each; landmark_distance (2,), offset and slope of the camera's inverse distance, 1 over metres, by what
+    landmarks alone would have it, None where they are not asked.
 
     What its features, standardised by feature_mean and feature_scale (F,), say of the identity and of how much
     landmarks err in each way of landmark_scatter (L = M + R): feature_weights (F,L) and feature_bias (L,);
@@ -125,6 +129,7 @@ class HeadModel:
     landmark_identity: Array | None = None
     landmark_shift: Array = field(default_factory=lambda: np.zeros((LANDMARKS, 3), np.float32))
     landmark_scatter: Array = field(default_factory=lambda: np.zeros((0, LANDMARKS, 2), np.float32))
+    landmark_distance: Array | None = None
     feature_mean: Array | None = None
     feature_scale: Array | None = None
     feature_weights: Array | None = None

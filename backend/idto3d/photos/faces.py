@@ -24,7 +24,7 @@ from .load import Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
 from .picture import CloseUp, brightest, close_up, frame, inside, is_grey, lay_over, unlikeness
-from .search import Candidate, beside, search
+from .search import SURELY_A_FACE, Candidate, beside, search
 
 _T = TypeVar("_T")
 # Landmarks; the lids are the rest of the five points.
@@ -36,6 +36,8 @@ FINE = 150.0
 """Pixels from forehead to chin from which on more tell no more of a face's shape."""
 # Degrees of yaw, by the net's depth, beyond which less than half of the face is seen well.
 _TURNED = 40.0
+# Size of a face over that of others from which on it is the one that the photo is of.
+_MAIN = 1.5
 # Heights of the face over the forehead's rim to which a photo must go so that it shows how hair grows.
 _HAIR = 0.15
 # Share of the mesh's landmarks beyond the photo above which its edge cuts the face; tight portraits have .02.
@@ -44,8 +46,6 @@ _CUT = 0.05
 # up to .06, 19 of 20 crops of half the size, too; lids, brows, lips, jaw or a turn that moved by a hundredth of the
 # face's height .1 or more, two photos of one person 1.8 or more.
 _RESAVED = 0.08
-# A detector's score above which there is a face, even if its landmarks cannot be trusted.
-_SURELY_A_FACE = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,8 @@ class Face:
     the mask of the person with hair; presence 0..1: the net's opinion that this is a face; crop (112,112,3): aligned
     for a recogniser; grey: the photo has no colour; file: where it came from; close: the face alone, where the photo
     shows more of it than the picture does; features (2F,): what the landmark net sees of it and of its mirror image,
-    see `nets.FEATURES`; brightest 0..255: of the whole photo, see `picture.brightest`.
+    see `nets.FEATURES`; brightest 0..255: of the whole photo, see `picture.brightest`; focal: length in
+    pixels of the picture, if the camera noted it.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Face:
     close: CloseUp | None = None
     features: NDArray[np.float32] | None = None
     brightest: int = 255
+    focal: float | None = None
 
     @property
     def enlarged(self) -> float:
@@ -124,6 +126,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
     candidates = _candidates(photo, nets)
     found = candidates[0].landmarks
     to_picture, size = frame(found.points)
+    scale = float(np.sqrt(abs(np.linalg.det(to_picture[:, :2]))))
     landmarks = align.apply(to_picture, found.points)
     picture = align.warp(image, to_picture, size)
     within = inside((image.shape[0], image.shape[1]), to_picture, size)
@@ -134,7 +137,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         inside=within,
         to_picture=to_picture,
         landmarks=landmarks,
-        landmark_depth=found.depth * float(np.sqrt(abs(np.linalg.det(to_picture[:, :2])))),
+        landmark_depth=found.depth * scale,
         blendshapes=score_blendshapes(landmarks, nets),
         person=find_person(picture, within, around, nets),
         presence=found.presence,
@@ -145,6 +148,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         close=close_up(image, found.points, to_picture),
         features=describe(picture, landmarks, nets),
         brightest=brightest(image),
+        focal=None if photo.focal is None else photo.focal * scale,
     )
 
 
@@ -156,14 +160,18 @@ def _candidates(photo: Photo, nets: FaceNets) -> list[Candidate]:
             "E_FACE_TOO_SMALL", f"{photo.name} is only {width} x {height} pixels.", "Choose a photo of more pixels."
         )
     candidates = search(align.pyramid(photo.image), nets)
-    if not any(candidate.passes for candidate in candidates):
-        turned = [c for c in candidates if c.box.score >= _SURELY_A_FACE and abs(c.landmarks.yaw) >= _TURNED]
-        if turned:
-            raise UserError(
-                "E_FACE_TOO_TURNED",
-                f"The face in {photo.name} is turned too far aside.",
-                "Choose a photo that looks at the camera.",
-            )
+    usable = [candidate for candidate in candidates if candidate.passes]
+    turned = [
+        c for c in candidates if not c.passes and c.box.score >= SURELY_A_FACE and abs(c.landmarks.yaw) >= _TURNED
+    ]
+    # Of a person in profile with somebody else behind, it is not the other that is meant.
+    if turned and (not usable or max(candidate.size for candidate in turned) > _MAIN * usable[0].size):
+        raise UserError(
+            "E_FACE_TOO_TURNED",
+            f"The face in {photo.name} is turned too far aside.",
+            "Choose a photo that looks at the camera, or crop it to the face that is meant.",
+        )
+    if not usable:
         raise UserError(
             "E_NO_FACE",
             f"No face was found in {photo.name}.",

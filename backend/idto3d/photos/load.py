@@ -18,6 +18,8 @@ from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 from idto3d.errors import UserError
 from idto3d.notices import Notice
 
+from .lens import focal_length
+
 # What cameras sold as 50 megapixel write (8192 x 6144).
 MAX_PIXELS = 8192 * 6144
 
@@ -59,12 +61,13 @@ class PhotoFile:
 
 @dataclass(frozen=True)
 class Photo:
-    """image: (H, W, 3) uint8 sRGB, upright; name: the file's name, for messages."""
+    """image: (H, W, 3) uint8 sRGB, upright; name: the file's name, for messages; focal: see `lens.focal_length`."""
 
     image: npt.NDArray[np.uint8]
     name: str
     notices: tuple[Notice, ...] = ()
     file: PhotoFile | None = None
+    focal: float | None = None
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -100,6 +103,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
                     raise _unreadable(file, "it is a camera's raw file, of which only a small preview could be read")
                 image = _decode(opened, file, notices)
                 rgb = _upright(_to_rgb(image, file.name, notices), _orientation(opened))
+                focal = focal_length(opened)
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except UserError:
@@ -113,7 +117,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     except Exception as error:  # decoders raise almost anything on damaged files
         raise _unreadable(file, str(error) or type(error).__name__) from error
     height, width = rgb.shape[:2]
-    return Photo(rgb, file.name, tuple(notices), PhotoFile(os.fspath(path), digest, width, height))
+    return Photo(rgb, file.name, tuple(notices), PhotoFile(os.fspath(path), digest, width, height), focal)
 
 
 def _is_raw(opened: ImageFile.ImageFile) -> bool:

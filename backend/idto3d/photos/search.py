@@ -21,6 +21,8 @@ _PRESENCE, _SPREAD = 0.03, 0.022
 # pass, too, with a lower score.
 _SURE_SCORE, _SURE_PRESENCE, _SURE_LEAN = 0.7, 0.9, 50.0
 _TURNS = (90.0, 270.0, 180.0)
+SURELY_A_FACE = 0.7
+"""A detector's score above which there is a face, even if its landmarks cannot be trusted."""
 # Detections of a view that get landmarks; relative size of a second face that is reported.
 _MOST = 6
 _BESIDE = 1 / 3
@@ -60,7 +62,8 @@ def search(levels: Sequence[NDArray[np.uint8]], nets: FaceNets) -> list[Candidat
     """Faces of a photo, a pyramid as of `align.pyramid`, the largest and most central first.
 
     Searched in the whole photo, as it is and rotated by quarters, since some cameras do not record the orientation;
-    then in ever smaller parts; then with equalised light. If none passes, those that failed are returned.
+    then in ever smaller parts; then with equalised light. If none passes, those that failed are returned; else those
+    that failed are left out but for `overlooked` faces, which follow.
     """
     height, width = levels[0].shape[:2]
     rejected: list[Candidate] = []
@@ -71,7 +74,8 @@ def search(levels: Sequence[NDArray[np.uint8]], nets: FaceNets) -> list[Candidat
         passing = [candidate for candidate in found if candidate.passes]
         if passing:
             turn = max(passing, key=lambda c: c.box.score * c.landmarks.presence).turn
-            return _ranked([candidate for candidate in passing if candidate.turn == turn], height, width)
+            chosen = [candidate for candidate in passing if candidate.turn == turn]
+            return _ranked(chosen, height, width) + _ranked(_overlooked(found, chosen), height, width)
         rejected += found
     return _ranked(rejected, height, width)
 
@@ -104,6 +108,16 @@ def _candidates(
 ) -> list[Candidate]:
     boxes = sorted(look(levels, squares, turn, nets), key=lambda box: -box.side * box.score)
     return [Candidate(box, find_landmarks(levels, box, nets), turn) for box in boxes[:_MOST]]
+
+
+def _overlooked(found: Sequence[Candidate], chosen: Sequence[Candidate]) -> list[Candidate]:
+    """Faces whose landmarks cannot be trusted, such as profiles, beside those that are chosen."""
+    failed = [c for c in found if c.turn == chosen[0].turn and not c.passes and c.box.score >= SURELY_A_FACE]
+    return [one for one in failed if not any(_is_same(one.box, other.box) for other in chosen)]
+
+
+def _is_same(one: Box, other: Box) -> bool:
+    return float(np.linalg.norm(one.centre - other.centre)) < (one.side + other.side) / 2
 
 
 def _ranked(candidates: Sequence[Candidate], height: int, width: int) -> list[Candidate]:

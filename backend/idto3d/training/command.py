@@ -6,6 +6,7 @@ head     the head model
 places   where the landmark net's points lie on it, by renders of known geometry
 complexion  how the kit's skins usually vary over a head
 errors   the landmark net's errors, and what its features tell of the identity and of them, by more renders
+distance  what landmarks tell of how far away the camera is, by more renders
 shading  what skins add to the shading of a fitted head, by the same renders
 motion   the map from landmarks and scores to ARKit's shapes, for videos
 render   pictures of synthetic people
@@ -32,6 +33,7 @@ STAGES: dict[str, Callable[[Run], object]] = {
     "places": Run.places,
     "complexion": Run.complexion,
     "errors": Run.errors,
+    "distance": Run.distance,
     "shading": Run.shading,
     "motion": Run.motion,
     "render": Run.render,

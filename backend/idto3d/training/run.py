@@ -30,6 +30,7 @@ from ..prior.text import build_starter_text
 from . import captions, data
 from . import prior as prior_training
 from . import reference as reference_training
+from .camera_distance import find_distance
 from .complexion import find_complexion
 from .face_nets_pack import write_face_nets
 from .head_model import build_head_model
@@ -90,6 +91,10 @@ class Run:
     def complexion(self) -> None:
         """After `places`: adds how skin usually varies over a head to the head model."""
         self._add("complexion", find_complexion)
+
+    def distance(self) -> None:
+        """After `errors`: adds what landmarks tell of the camera's distance to the head model."""
+        self._add("distance", find_distance)
 
     def shading(self) -> None:
         """After `errors`: adds what skin adds to its shading to the head model."""
