@@ -30,6 +30,7 @@ ROUND = 0.012  # metres of the rounding where borders meet
 FACING = (0.15, 0.45)  # cosine to the camera from which a border on skin counts, and counts in full
 CERTAIN = (0.003, 0.012)  # metres of a photo from its border from which skin that turns away counts all the same
 TURNED = (0.2, 0.35)  # cosine to it from which that skin does: edge-on a sideburn is a line
+EDGE = 0.006  # metres of a photo from the head's edge to which hair that is seen is taken to lie behind it
 LENT = (0.35, 0.8)  # of that cosine, between which a side comes to be better seen than the other
 TEMPLE = (-0.05, -0.02)  # metres below the equator from which hair is no fringe
 SPECKLED = 0.005  # metres over which what is seen is averaged
@@ -50,11 +51,13 @@ EVEN = 0.008  # metres over which its front is smooth: seen from the front, jags
 @dataclass(frozen=True, eq=False)
 class SkinSeen:
     """What photos show of the skin, (side,side): value: metres from the border of hair, positive in hair; weight 0..1
-    how surely; facing 0..1: how far the skin there is turned to a camera."""
+    how surely; facing 0..1: how far the skin there is turned to a camera; rim: metres that hair's surface goes on
+    beyond its border, that photos draw it."""
 
     value: Array
     weight: Array
     facing: Array
+    rim: Array
 
     @property
     def covered(self) -> Array:
@@ -65,11 +68,11 @@ class SkinSeen:
         return (self.weight > 0.5) & (self.value < 0.0)
 
 
-def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
-    """skin (side,side): its radius."""
+def see_skin(hood: Hood, skin: Array, scalp: Array, views: Sequence[HairView]) -> SkinSeen:
+    """skin (side,side): its radius; scalp (side,side) bool."""
     points = hood.point(*hood.map_coordinates(), np.maximum(skin, 0.02) + 0.002)
     normal = hood.normals(skin)
-    total, weight, turned = np.zeros((3, *skin.shape), np.float32)
+    total, weight, turned, rim = np.zeros((4, *skin.shape), np.float32)
     for view in views:
         seen, outline = view.look_at(points)
         # Where the skin turns away a pixel at the border would cover centimetres of cheek.
@@ -77,11 +80,15 @@ def see_skin(hood: Hood, skin: Array, views: Sequence[HairView]) -> SkinSeen:
         certain = ramp(np.abs(outline), *CERTAIN) * ramp(cosine, *TURNED)
         w = seen * (skin > 0) * np.maximum(ramp(cosine, *FACING), certain)
         w *= (outline < 0.0) | view.shows_skin(points)
+        # Hair behind a cheek's or a brow's edge is not on it, though the fit's edge lies a little over it.
+        w *= scalp | (outline >= 0.0) | (view.sample(view.view.within, points)[0] > EDGE)
         total -= w * np.clip(outline, -FARTHEST, FARTHEST)
         weight += w
+        rim += w * view.sample(view.rim, points)[0]
         turned = np.maximum(turned, w * ramp(cosine, *LENT))
-    total, weight, turned = (cv2.GaussianBlur(m, (0, 0), SPECKLED / PIXEL) for m in (total, weight, turned))
-    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0), turned)
+    total, weight, turned, rim = (cv2.GaussianBlur(m, (0, 0), SPECKLED / PIXEL) for m in (total, weight, turned, rim))
+    most = np.maximum(weight, 1.0)
+    return SkinSeen(total / np.maximum(weight, 1e-6), np.minimum(weight, 1.0), turned, rim / most)
 
 
 def with_better_temple(hood: Hood, seen: SkinSeen, long: Array) -> SkinSeen:
@@ -90,7 +97,8 @@ def with_better_temple(hood: Hood, seen: SkinSeen, long: Array) -> SkinSeen:
     below = hood.map_coordinates()[1] - hood.equator
     share = np.maximum(seen.facing[:, ::-1] - seen.facing, 0.0) * ramp(below, *TEMPLE) * (1.0 - long)
     value = seen.value + share * (seen.value[:, ::-1] - seen.value)
-    return SkinSeen(value, np.maximum(seen.weight, share), seen.facing)
+    rim = seen.rim + share * (seen.rim[:, ::-1] - seen.rim)
+    return SkinSeen(value, np.maximum(seen.weight, share), seen.facing, rim)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from .strands import directions
 
 SIZE = 384  # pixels of the picture in which outlines are followed
 RIM = 0.005  # metres that hair's surface goes on over skin that is seen: there the photo itself draws the border
-ASIDE = 0.008  # metres from the person's outline, which is hair's, from which it does
+ASIDE = 0.008  # metres from the person's outline, which is hair's, and from a face's edge, from which it does
 SMOOTH = 0.0025  # metres by which outlines are smoothed
 HOLE = 5e-4  # square metres: smaller holes in hair are strands in another light
 TURNED = 20.0  # degrees of yaw from which the far side's length is not seen
@@ -200,6 +200,7 @@ def observe(face: SeenFace, model: HeadModel, vertices: Array, camera: PhotoCame
     # The masks of person and hair are soft: between the two borders lies a line of pixels that are neither.
     beyond = cv2.dilate((~person).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     inner = distance(person | hair | ~view.inside, scale) > ASIDE
+    inner &= (view.scalp > 0.5) | (view.within > ASIDE)
     over_skin = cv2.blur((view.skin & inner).astype(np.float32), (5, 5))
     strands, curl = directions(face.picture, np.asarray(mask, np.float32), camera.scale)
     strands = cv2.resize(strands, (size, size), interpolation=cv2.INTER_LINEAR)

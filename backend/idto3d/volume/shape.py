@@ -21,7 +21,7 @@ from .flow import plan_flow, strand_flow
 from .hairline import Curtain, border_distance, find_border, find_curtain, see_skin, with_better_temple
 from .head_view import distance
 from .hood import PIXEL, Hood, flatten_skin, read_at, read_map
-from .observe import RIM, HairView, without_holes
+from .observe import HairView, without_holes
 from .spread import SmoothMap
 
 THIN = 0.004  # metres that hair stands off the skin at least
@@ -83,7 +83,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     skin = _without_hollows(maps.outer)
     spread = SmoothMap(hood)
     lengths = _lengths(hood, model, neutral, scalp, views)
-    seen = see_skin(hood, skin, views)
+    seen = see_skin(hood, skin, scalp, views)
     rims = [view.rim_points(hood) for view in views]
     turn, down, radius = (np.concatenate(column) for column in zip(*rims, strict=True))
     thick = radius > _read(skin, hood, turn, down) + OFF_SKIN
@@ -100,7 +100,7 @@ def find_shape(hood: Hood, model: HeadModel, neutral: Array, views: Sequence[Hai
     inside = np.where(_bald(spread, scalp, covered, seen.bare, rim), np.minimum(inside, -PIXEL), inside)
     within = _smoothed(inside)
     grown = np.minimum(within, ROOTED - distance(~scalp, 1.0 / PIXEL))
-    beyond = RIM * seen.weight
+    beyond = seen.rim
     inside = inside + beyond
     domain = without_holes(_rooted(_opened(inside > 0, PIECE), scalp), 1.0 / PIXEL)
     around, below = hood.map_coordinates()
