@@ -39,8 +39,9 @@ from tests.synthetic_face import EVEN_LIGHT, camera_of, face_of, landmarks_of, p
 def test_a_photo_is_judged_with_a_reason(tiny: HeadModel, residual: float, yaw: float, word: str) -> None:
     none = np.zeros(len(tiny.expression_names))
     photo = PhotoFit("a", camera_of(tiny, yaw), none, np.zeros_like(tiny.neutral), EVEN_LIGHT, residual, 1.0)
-    verdict = judge(photo)
+    verdict, cut = judge(photo), judge(replace(photo, cut=True))
     assert verdict.word == word and bool(verdict.reason) == (word != "good")
+    assert cut.word == ("fair" if word == "good" else word) and cut.reason
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Verdict:
 
 
 def judge(photo: PhotoFit) -> Verdict:
-    """By the fit's residual and by how far the face is turned."""
+    """By the fit's residual, by how far the face is turned and by whether all of it is in the photo."""
     yaw = abs(photo.camera.angles[0])
     if photo.residual > FAIR:
         return Verdict("poor", "the face does not quite fit")
@@ -43,6 +43,8 @@ def judge(photo: PhotoFit) -> Verdict:
         return Verdict("poor", "the face is turned far to the side")
     if photo.residual > GOOD:
         return Verdict("fair", "the face fits roughly")
+    if photo.cut:
+        return Verdict("fair", "the photo's edge cuts the face")
     if yaw > TURNED / 2:
         return Verdict("fair", "one side of the face is hidden")
     return Verdict("good")

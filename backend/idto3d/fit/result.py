@@ -15,7 +15,8 @@ class PhotoFit:
     """One photograph. expression (E,) coefficients; correction (P,3) metres: displacement of this pose only; light
     (9,3): irradiance over pi in `render.lights.sh_basis`, linear RGB, head frame, fitted so that colour = albedo *
     basis(normal) @ light, and again by `evidence.relight` once the maps are known; residual: root mean square distance
-    of landmarks weighted by trust, metres on the face; weight: of this photo among others, 0..1."""
+    of landmarks weighted by trust, metres on the face; weight: of this photo among others, 0..1; cut: its edge cuts the
+    face."""
 
     name: str
     camera: PhotoCamera
@@ -24,6 +25,7 @@ class PhotoFit:
     light: Array
     residual: float
     weight: float
+    cut: bool = False
 
 
 @dataclass(frozen=True, eq=False)

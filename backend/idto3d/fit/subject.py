@@ -54,7 +54,8 @@ def fit_subject(model: HeadModel, faces: Sequence[Face]) -> Fitted:
     check_identity(fit)
     photos, projected = [], []
     for face, state, residual, correction in zip(used, fitted.states, fitted.residual, corrections, strict=True):
-        photo = PhotoFit(face.name, state.camera, state.expression, correction, np.zeros((9, 3)), residual, 1.0)
+        dark, whole = np.zeros((9, 3)), 1.0
+        photo = PhotoFit(face.name, state.camera, state.expression, correction, dark, residual, whole, face.cut)
         gaze = turn_eyes(model, fit.posed(model, photo), state.camera, face)
         photo = replace(photo, correction=correction + gaze)
         laid = project_photo(model, face, state.camera, fit.posed(model, photo))

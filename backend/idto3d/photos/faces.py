@@ -88,6 +88,11 @@ class Face:
         return max(1.0, float(np.sqrt(abs(np.linalg.det(self.to_picture[:, :2])))))
 
     @property
+    def cut(self) -> bool:
+        """Whether the photo's edge cuts the face."""
+        return _is_cut(self.inside, self.landmarks)
+
+    @property
     def height(self) -> float:
         """Pixels of the photo from forehead to chin."""
         return float(np.ptp(self.landmarks[:MESH, 1])) / math.sqrt(abs(np.linalg.det(self.to_picture[:, :2])))
@@ -143,7 +148,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         presence=found.presence,
         crop=align.arcface_crop(image, five_points(found.points)),
         grey=is_grey(picture, within),
-        notices=(*photo.notices, *_notices(name, candidates, _beyond(within, landmarks[:MESH]))),
+        notices=(*photo.notices, *_notices(name, candidates, _is_cut(within, landmarks))),
         file=photo.file,
         close=close_up(image, found.points, to_picture),
         features=describe(picture, landmarks, nets),
@@ -187,13 +192,13 @@ def _candidates(photo: Photo, nets: FaceNets) -> list[Candidate]:
     return candidates
 
 
-def _beyond(within: NDArray[np.bool_], points: NDArray[np.float64]) -> float:
-    """Share of points (N,2) of a picture that are not where it is within (S,S) the photo."""
-    column, row = np.clip(np.rint(points), 0, len(within) - 1).astype(int).T
-    return float(1 - within[row, column].mean())
+def _is_cut(within: NDArray[np.bool_], landmarks: NDArray[np.float64]) -> bool:
+    """Whether too many of the mesh's landmarks (478,2) in a picture are not within (S,S) the photo."""
+    column, row = np.clip(np.rint(landmarks[:MESH]), 0, len(within) - 1).astype(int).T
+    return float(1 - within[row, column].mean()) > _CUT
 
 
-def _notices(name: str, candidates: Sequence[Candidate], beyond: float) -> list[Notice]:
+def _notices(name: str, candidates: Sequence[Candidate], cut: bool) -> list[Notice]:
     found = candidates[0].landmarks
     notices = []
     count = beside(candidates)
@@ -210,9 +215,8 @@ def _notices(name: str, candidates: Sequence[Candidate], beyond: float) -> list[
     if abs(found.yaw) > _TURNED:
         turned = f"The face in {name} is turned aside by about {abs(found.yaw):.0f} degrees"
         notices.append(Notice("W_FACE_TURNED", f"{turned}; likeness may suffer."))
-    if beyond > _CUT:
-        cut = f"The edge of {name} cuts the face: what lies beyond it is a guess."
-        notices.append(Notice("W_FACE_CUT", cut))
+    if cut:
+        notices.append(Notice("W_FACE_CUT", f"The edge of {name} cuts the face: what lies beyond it is a guess."))
     return notices
 
 

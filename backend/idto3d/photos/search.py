@@ -75,7 +75,7 @@ def search(levels: Sequence[NDArray[np.uint8]], nets: FaceNets) -> list[Candidat
         if passing:
             turn = max(passing, key=lambda c: c.box.score * c.landmarks.presence).turn
             chosen = [candidate for candidate in passing if candidate.turn == turn]
-            return _ranked(chosen, height, width) + _ranked(_overlooked(found, chosen), height, width)
+            return _ranked(chosen, height, width) + _overlooked(chosen, [*rejected, *found])
         rejected += found
     return _ranked(rejected, height, width)
 
@@ -110,10 +110,14 @@ def _candidates(
     return [Candidate(box, find_landmarks(levels, box, nets), turn) for box in boxes[:_MOST]]
 
 
-def _overlooked(found: Sequence[Candidate], chosen: Sequence[Candidate]) -> list[Candidate]:
-    """Faces whose landmarks cannot be trusted, such as profiles, beside those that are chosen."""
+def _overlooked(chosen: Sequence[Candidate], found: Sequence[Candidate]) -> list[Candidate]:
+    """Faces beside those that are chosen whose landmarks cannot be trusted, such as profiles, each once."""
     failed = [c for c in found if c.turn == chosen[0].turn and not c.passes and c.box.score >= SURELY_A_FACE]
-    return [one for one in failed if not any(_is_same(one.box, other.box) for other in chosen)]
+    kept: list[Candidate] = []
+    for one in sorted(failed, key=lambda candidate: -candidate.box.score):
+        if not any(_is_same(one.box, other.box) for other in (*chosen, *kept)):
+            kept.append(one)
+    return kept
 
 
 def _is_same(one: Box, other: Box) -> bool:
