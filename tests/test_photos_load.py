@@ -304,8 +304,8 @@ def test_the_focal_length_is_what_the_camera_noted_of_a_whole_photo(
 
 
 def test_without_a_note_there_is_no_focal_length(tmp_path: Path) -> None:
-    noted: dict[int, Any]
-    for index, noted in enumerate(({}, {0xA405: 0}, {0xA405: b"wide"})):
+    notes: list[dict[int, Any]] = [{}, {0xA405: 0}, {0xA405: b"wide"}]
+    for index, noted in enumerate(notes):
         exif = Exif()
         exif.get_ifd(0x8769).update(noted)
         Image.new("RGB", (400, 300)).save(tmp_path / f"{index}.jpg", exif=exif)

@@ -60,7 +60,7 @@ class Face:
     for a recogniser; grey: the photo has no colour; file: where it came from; close: the face alone, where the photo
     shows more of it than the picture does; features (2F,): what the landmark net sees of it and of its mirror image,
     see `nets.FEATURES`; brightest 0..255: of the whole photo, see `picture.brightest`; focal: length in
-    pixels of the picture, if the camera noted it.
+    pixels of the picture, if the camera noted it; lips_spread: see `Landmarks.of_lips`.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Face:
     features: NDArray[np.float32] | None = None
     brightest: int = 255
     focal: float | None = None
+    lips_spread: float = 0.0
 
     @property
     def enlarged(self) -> float:
@@ -154,6 +155,7 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
         features=describe(picture, landmarks, nets),
         brightest=brightest(image),
         focal=None if photo.focal is None else photo.focal * scale,
+        lips_spread=found.of_lips,
     )
 
 
@@ -276,7 +278,7 @@ def _worth(face: Face) -> tuple[bool, int, int]:
 
 
 def _check_uncovered(face: Face) -> None:
-    covered = what_is_covered(face.picture, face.landmarks, face.grey)
+    covered = what_is_covered(face.picture, face.landmarks, face.lips_spread, face.grey)
     if covered:
         raise UserError(
             "E_FACE_COVERED",

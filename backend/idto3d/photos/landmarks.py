@@ -17,6 +17,8 @@ MESH = 468
 """Landmarks of the face mesh; the irises follow."""
 EYE_CORNERS = (33, 263)
 FOREHEAD, CHIN = 10, 152
+LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]
+"""The rim."""
 
 # The net was trained on squares of 1.5 times the box, upright by the eyes.
 _MARGIN = 1.5
@@ -38,12 +40,14 @@ DESCRIBED = 256
 @dataclass(frozen=True, eq=False)
 class Landmarks:
     """points (478,2) and depth (478,), larger is farther, pixels of the photo; presence 0..1: the net's own score;
-    spread: root mean square distance of its results on several crops from their mean, over the face's height."""
+    spread: root mean square distance of its results on several crops from their mean, over the face's height; of_lips:
+    that of the lips alone."""
 
     points: Array
     depth: Array
     presence: float
     spread: float
+    of_lips: float = 0.0
 
     @property
     def yaw(self) -> float:
@@ -64,15 +68,21 @@ def find_landmarks(levels: Sequence[NDArray[np.uint8]], box: Box, nets: FaceNets
     points, presence = _measure(
         levels, [align.box_transform(box.centre, _MARGIN * box.side, LANDMARK_SIZE, box.roll)], nets
     )
-    mean, spread = points[0], 1.0
+    mean, spread, apart = points[0], 1.0, np.zeros((1, MESH, 2))
     for _ in range(_ROUNDS):
         if presence.mean() < _NO_FACE or spread < _STEADY or 1.0 > spread > _ASTRAY:
             break
         points, presence = _measure(levels, [_crop(mean[:, :2], *look) for look in _LOOKS], nets)
         mean = points.mean(0)
         apart = points[:, :MESH, :2] - mean[:MESH, :2]
-        spread = float(np.sqrt((apart**2).sum(-1).mean())) / extent(mean[:, :2])[1]
-    return Landmarks(mean[:, :2], mean[:, 2], float(presence.mean()), spread)
+        spread = _root_mean_square(apart) / extent(mean[:, :2])[1]
+    of_lips = _root_mean_square(apart[:, LIPS]) / extent(mean[:, :2])[1]
+    return Landmarks(mean[:, :2], mean[:, 2], float(presence.mean()), spread, of_lips)
+
+
+def _root_mean_square(apart: Array) -> float:
+    """Length of vectors (...,2)."""
+    return float(np.sqrt((apart**2).sum(-1).mean()))
 
 
 def describe(picture: NDArray[np.uint8], points: Array, nets: FaceNets) -> NDArray[np.float32]:
