@@ -23,10 +23,11 @@ from .errors import UserError
 from .finish.head import BEARD, shipped_vertices
 from .fit.landmarks import LandmarkModel
 from .fit.pins import Pin, Pinning, Posed, Pulled
-from .fit.projection import BROWS, EYES, LIPS, OVAL
+from .fit.projection import BROWS, EYES, OVAL
 from .fit.record import coefficients, from_file, to_file
 from .headmodel import HeadModel, load_head_model
 from .headmodel.model import SKIN_PARTS
+from .photos.landmarks import LIPS
 from .photos.load import read_photo
 from .prior.pack import read_pack
 from .protocol import PinRequest, Refit

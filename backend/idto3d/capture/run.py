@@ -14,8 +14,9 @@ from idto3d_shared.live_link import write_take
 from ..arrays import Array
 from ..clock import Clock, Events
 from ..errors import UserError
-from ..fit.projection import BROWS, EYES, LIPS, OVAL
+from ..fit.projection import BROWS, EYES, OVAL
 from ..headmodel import load_head_model
+from ..photos.landmarks import LIPS
 from ..photos.nets import load_face_nets
 from ..places import absolute, check_file, not_writable
 from ..preview_files import PreviewFiles

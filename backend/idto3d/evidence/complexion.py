@@ -14,10 +14,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
-from ..fit.projection import LIPS
 from ..headmodel import HeadModel
 from ..mesh.solid_noise import solid_noise
 from ..mesh.texels import Texels
+from ..photos.landmarks import LIPS
 from .blend import smooth_within
 
 BLOOD, MELANIN = np.array([-0.10, -0.62, -0.46]), np.array([-0.42, -0.60, -0.85])

@@ -7,9 +7,10 @@ import numpy as np
 from scipy.ndimage import convolve1d
 
 from ..arrays import Array
-from ..fit.projection import BROWS, LIPS, OVAL, polygon_mask
+from ..fit.projection import BROWS, OVAL, polygon_mask
 from ..headmodel import HeadModel
 from ..photos.faces import Face
+from ..photos.landmarks import LIPS
 from ..ramps import ramp, smoothstep
 from .delight import Shaded, hairiness, wide_part
 from .glasses import frames

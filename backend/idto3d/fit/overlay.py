@@ -8,8 +8,9 @@ from ..arrays import Array
 from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
 from ..photos.faces import Face
+from ..photos.landmarks import LIPS
 from .camera import PhotoCamera
-from .projection import BROWS, EYES, LIPS, OVAL
+from .projection import BROWS, EYES, OVAL
 from .visibility import draw_depth, resized
 
 SIZE = 512

@@ -14,6 +14,7 @@ from ..headmodel.follow import FILMS
 from ..mesh.surface import vertex_normals
 from ..mesh.texels import Texels
 from ..photos.faces import Face, in_colour
+from ..photos.landmarks import LIPS
 from ..ramps import ramp, smoothstep
 from .camera import PhotoCamera
 from .light import coat, fit_light, shading, under_coat
@@ -37,7 +38,6 @@ EYES = (
     (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
 )
 MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
-LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
         152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether something lies over the mouth, such as a mask, or over the eyes, such as sunglasses: landmark nets find lips
-and lids there all the same.
+and lids there all the same, if less surely.
 
 Mouths and eyes have light and dark, whatever the light. Where there is little of both, it is something else if it has
 not skin's colours, either: under any one light lips are redder than cheeks, and what is around them is as red, or a

@@ -59,8 +59,8 @@ class Face:
     the mask of the person with hair; presence 0..1: the net's opinion that this is a face; crop (112,112,3): aligned
     for a recogniser; grey: the photo has no colour; file: where it came from; close: the face alone, where the photo
     shows more of it than the picture does; features (2F,): what the landmark net sees of it and of its mirror image,
-    see `nets.FEATURES`; brightest 0..255: of the whole photo, see `picture.brightest`; focal: length in
-    pixels of the picture, if the camera noted it; lips_spread: see `Landmarks.of_lips`.
+    see `nets.FEATURES`; brightest 0..255: of the whole photo, see `picture.brightest`; focal: length in pixels
+    of the picture, if the camera noted it; lips_spread: see `Landmarks.of_lips`.
     """
 
     name: str

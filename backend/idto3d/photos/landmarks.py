@@ -17,7 +17,7 @@ MESH = 468
 """Landmarks of the face mesh; the irises follow."""
 EYE_CORNERS = (33, 263)
 FOREHEAD, CHIN = 10, 152
-LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]
+LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 """The rim."""
 
 # The net was trained on squares of 1.5 times the box, upright by the eyes.
@@ -76,7 +76,7 @@ def find_landmarks(levels: Sequence[NDArray[np.uint8]], box: Box, nets: FaceNets
         mean = points.mean(0)
         apart = points[:, :MESH, :2] - mean[:MESH, :2]
         spread = _root_mean_square(apart) / extent(mean[:, :2])[1]
-    of_lips = _root_mean_square(apart[:, LIPS]) / extent(mean[:, :2])[1]
+    of_lips = _root_mean_square(apart[:, list(LIPS)]) / extent(mean[:, :2])[1]
     return Landmarks(mean[:, :2], mean[:, 2], float(presence.mean()), spread, of_lips)
 
 

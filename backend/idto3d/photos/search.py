@@ -62,8 +62,8 @@ def search(levels: Sequence[NDArray[np.uint8]], nets: FaceNets) -> list[Candidat
     """Faces of a photo, a pyramid as of `align.pyramid`, the largest and most central first.
 
     Searched in the whole photo, as it is and rotated by quarters, since some cameras do not record the orientation;
-    then in ever smaller parts; then with equalised light. If none passes, those that failed are returned; else those
-    that failed are left out but for `overlooked` faces, which follow.
+    then in ever smaller parts; then with equalised light. If none passes, those that failed are returned; else only
+    those of them that are surely faces, too, the last.
     """
     height, width = levels[0].shape[:2]
     rejected: list[Candidate] = []

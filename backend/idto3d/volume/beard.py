@@ -11,9 +11,10 @@ import numpy as np
 from ..arrays import Array
 from ..evidence.beards import CHIN, NEAR_CHIN, beard_colour, is_beard
 from ..finish.head import HairPiece
-from ..fit.projection import LIPS, linear_to_srgb, sample, srgb_to_linear
+from ..fit.projection import linear_to_srgb, sample, srgb_to_linear
 from ..headmodel import HeadModel
 from ..mesh.surface import vertex_normals
+from ..photos.landmarks import LIPS
 from .ribbons import pointed
 
 TRIED, MOST = 60_000, 2600  # places where a strand may grow, and strands
