@@ -12,8 +12,8 @@ from idto3d.arrays import Array
 from idto3d.errors import UserError
 from idto3d.fit import landmarks as fit_room
 from idto3d.fit.check import IMPLAUSIBLE
+from idto3d.fit.distance import INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS, likely_distance
 from idto3d.fit.landmarks import (
-    INVERSE_DISTANCE,
     SIGMA,
     SIGMA_EXPRESSION,
     LandmarkFit,
@@ -107,12 +107,23 @@ def test_a_camera_is_as_far_as_those_whose_landmarks_said_the_same(tiny: HeadMod
     face = face_of(tiny, camera_of(tiny, distance=0.8), tiny.shape(person(tiny, 7)))
     alone = told_by_landmarks(tiny, face)
     assert alone == pytest.approx(1.25, abs=0.25), "nothing errs here"
-    for offset, slope, wanted in ((-0.2, 1.5, 1.5 * alone - 0.2), (0.9, 0.0, 0.9)):
+    for offset, slope, told in ((0.7, 1.5, 1.5 * alone + 0.7), (0.9, 0.0, 0.9)):
         model = replace(tiny, landmark_distance=np.array([offset, slope]))
         fit = fit_landmarks(model, [face])
-        assert fit.states[0].camera.inverse_distance == pytest.approx(wanted, abs=0.15)
+        likely = likely_distance(told)
+        assert fit.states[0].camera.inverse_distance == pytest.approx(likely.mean, abs=3 * likely.sigma)
         again = refit_with(model, [face], fit)
         assert again.states[0].distance == fit.states[0].distance, "what follows keeps it"
+
+
+def test_a_photograph_is_taken_from_where_most_are_unless_landmarks_say_that_it_is_a_selfie() -> None:
+    usual, near = likely_distance(0.7), likely_distance(3.0)
+    assert usual.mean == pytest.approx(INVERSE_DISTANCE, abs=0.05) and usual.sigma > 0.28
+    assert 2.5 < near.mean < 3.0 and near.sigma < 0.11
+    told = [likely_distance(float(t)) for t in np.linspace(1.0, 4.0, 101)]
+    assert (np.diff([one.mean for one in told]) >= 0).all() and (np.diff([one.sigma for one in told]) < 0).all()
+    for extreme in (-50.0, 50.0):
+        assert INVERSE_DISTANCE <= likely_distance(extreme).mean <= INVERSE_DISTANCE_LIMITS[1]
 
 
 def test_more_steps_change_nothing(tiny: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:

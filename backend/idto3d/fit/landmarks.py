@@ -14,6 +14,7 @@ from ..arrays import Array
 from ..headmodel import HeadModel
 from ..photos.faces import Face, fineness
 from .camera import PhotoCamera
+from .distance import INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS, DistancePrior, likely_distance, noted_distance
 from .pose_step import by_turn, huber_weights, turned
 from .priors import IdentityPrior, identity_prior, landmark_error_prior
 
@@ -32,11 +33,6 @@ RESTING_SHARE, RESTING_MOUTH = 0.7, 0.5
 """Of what the blendshape net does not see as an expression, how much is how the face is at rest; around the mouth, with
 cheeks and jaw, of a calm photo: a mouth that does something says little of how it rests. Of 39 photographs of 20
 people, what two of one person have in common (.69 and .50, jackknife's errors .10 and .16)."""
-INVERSE_DISTANCE, SIGMA_INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS = 0.9, 0.3, (0.1, 4.0)
-"""1 over metres: photographs of people are taken from 25 cm to some metres, mostly from more than one."""
-NOTED_SPREAD = 0.06  # of the distance that a noted focal length tells of, as a share: heads differ in size
-LEAST_TOLD, TOLD_SPREAD = 0.3, 0.1
-"""Of what landmarks tell of it: farther cameras are not told apart; how far a fit may go from it."""
 POSE_STEPS, STEPS, MORE_STEPS = 8, 8, 4  # of the camera alone, of everything, of everything from another fit
 
 
@@ -114,14 +110,6 @@ class Observed:
         """fine: see `fineness`."""
         at = LandmarkModel.reported(model, face)
         return cls(replace(at, trust=at.trust * fine**2), face.landmarks[at.index], lines)
-
-
-@dataclass(frozen=True)
-class DistancePrior:
-    """Of a camera's inverse distance, 1 over metres."""
-
-    mean: float = INVERSE_DISTANCE
-    sigma: float = SIGMA_INVERSE_DISTANCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,16 +262,13 @@ def _equations(photo: Observed, state: PhotoState, a: Array, free: bool) -> Arra
 def _distance_prior(
     model: HeadModel, photo: Observed, face: Face, state: PhotoState, a: Array, prior: IdentityPrior
 ) -> DistancePrior:
-    """By the focal length that the camera noted, unless it would have the camera nearer than anyone holds it: a crop's;
-    else by landmarks, near a fit."""
-    noted = np.inf if face.focal is None else state.camera.scale / face.focal
-    if noted < INVERSE_DISTANCE_LIMITS[1]:
-        return DistancePrior(noted, NOTED_SPREAD * noted)
+    """By the focal length that the camera noted; else by landmarks, near a fit."""
+    if noted := noted_distance(state.camera.scale, face.focal):
+        return noted
     if model.landmark_distance is None:
         return state.distance
     offset, slope = model.landmark_distance.tolist()
-    told = offset + slope * distance_alone(photo, state, a, prior)
-    return DistancePrior(float(np.clip(told, LEAST_TOLD, INVERSE_DISTANCE_LIMITS[1])), TOLD_SPREAD)
+    return likely_distance(offset + slope * distance_alone(photo, state, a, prior))
 
 
 def distance_alone(photo: Observed, state: PhotoState, a: Array, prior: IdentityPrior) -> float:

@@ -23,7 +23,8 @@ from ..mesh.smooth import factorise
 from ..mesh.surface import uniform_laplacian
 from .camera import PhotoCamera
 from .check import check_identity
-from .landmarks import HUBER, POSE, SIGMA_INVERSE_DISTANCE, LandmarkModel, PhotoState, linearise, moved
+from .distance import SIGMA_INVERSE_DISTANCE
+from .landmarks import HUBER, POSE, LandmarkModel, PhotoState, linearise, moved
 from .result import HeadFit
 
 SIGMA = 0.001  # metres: standard deviation of a pin in the first step
