@@ -14,13 +14,13 @@ import bpy
 import numpy as np
 
 from ..head import hand_over
+from ..head.expressions import VISEMES, group_of
+from ..head.import_head import is_head
 from . import target
 from .table import SHAPES
 from .target import Curve
 from .treat import Treated
 
-MARK = "idto3d_take"
-"""Property of the actions that we made: the name of the take."""
 _SAME = 1e-5
 
 
@@ -70,7 +70,8 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
         turned = eyes and name.startswith("eyeLook")
         curves.append(Curve(path, -1, np.zeros(len(take.frames)) if turned else take.shapes[:, n]))
     writer = _Writer(f"{obj.name} {wanted.name}", wanted, take)
-    writer.write(keys, curves, tuple(f'key_blocks["{name}"].value' for name in SHAPES))
+    talk = _silence_talk(keys) if not wanted.strip else ()
+    writer.write(keys, curves, (*(f'key_blocks["{name}"].value' for name in SHAPES), *talk))
     if wanted.head and rig is not None or not (wanted.head or wanted.strip):
         target.still(rig or obj)  # what a take before turned would turn the head as well
     if rig is not None:
@@ -81,13 +82,39 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     return Baked(writer.name, missing, tuple(kept))
 
 
+def frames_with_others(scene: Any, take: Treated) -> tuple[int, int]:
+    """First and last frame of a take and of all that heads in a scene play."""
+    players = [
+        player
+        for obj in scene.objects
+        if is_head(obj)
+        for player in hand_over.playing(obj.data.shape_keys.animation_data)
+        if hand_over.TAKE in player.action
+    ]
+    spans = [(take.frames[0], take.frames[-1]), *map(hand_over.span, players)]
+    return math.floor(min(first for first, _ in spans)), math.ceil(max(last for _, last in spans))
+
+
+def _silence_talk(keys: Any) -> tuple[str, ...]:
+    """Another talk than a take's does not go on beside it: the paths of visemes that an action moves which is no take.
+    They show nothing any more."""
+    data = keys.animation_data
+    if data is None or data.action is None or hand_over.TAKE in data.action:
+        return ()
+    visemes = {f'key_blocks["{name}"].value': name for name in keys.key_blocks.keys() if group_of(name) == VISEMES}
+    moved = [curve.data_path for curve in hand_over.curves_of(data) if curve.data_path in visemes]
+    for path in moved:
+        keys.key_blocks[visemes[path]].value = 0.0
+    return tuple(moved)
+
+
 def _turn_bones(obj: Any, rig: Any, how: tuple[Treated, Wanted, bool], writer: "_Writer") -> None:
     take, wanted, eyes = how
     bones = [*((target.NECK, target.HEAD) if wanted.head else ()), *(target.EYES if eyes else ())]
     turns = [curve for curve in target.rig_curves(obj, rig, take, eyes) if curve.path.startswith(_turns_of(bones))]
     data = rig.animation_data
     # What a take before turned, and this one does not, is still; what somebody has keyed goes along.
-    ours = data is not None and data.action is not None and MARK in data.action
+    ours = data is not None and data.action is not None and hand_over.TAKE in data.action
     still = [bone for bone in (target.NECK, target.HEAD, *target.EYES) if ours and bone not in bones]
     if turns or still:
         writer.write(rig, turns, _turns_of([*bones, *still]))
@@ -117,7 +144,7 @@ class _Writer:
         if self._action is None or not layered:
             self._action = bpy.data.actions.new(self.name)
             self._action.use_fake_user = True  # a take that is not in use now is a take still
-            self._action[MARK] = self._wanted.name
+            self._action[hand_over.TAKE] = self._wanted.name
             self.name = self._action.name if layered or owner.id_type == "KEY" else self.name
         fcurves, slot = hand_over.part_for(owner, self._action)
         for curve in curves:
@@ -127,12 +154,11 @@ class _Writer:
         _assign(owner, self._action, slot, self._wanted)
 
     def _replaced(self, owner: Any) -> Iterable[Any]:
-        """Curves of the action whose place the take comes in. Another talk than a take's does not go on beside it."""
+        """Curves of the action whose place the take comes in. Beside a strip the user's own action goes on."""
         data = owner.animation_data
         if data is None or data.action is None:
             return ()
-        own = owner.id_type != "KEY" and not self._wanted.strip
-        return hand_over.curves_of(data) if own or MARK in data.action else ()
+        return hand_over.curves_of(data) if not self._wanted.strip or hand_over.TAKE in data.action else ()
 
 
 def _write(fcurves: Any, curve: Curve, frames: Any) -> None:
@@ -152,7 +178,7 @@ def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted) -> None:
         if slot is not None:
             data.action_slot = slot
         return
-    if before is not None and MARK in before:
+    if before is not None and hand_over.TAKE in before:
         data.action = None  # it would lie over the strip
     first, last = action.frame_range
     last = max(last, first + 1)  # no strip is shorter
@@ -177,7 +203,7 @@ def _assign(owner: Any, action: Any, slot: Any, wanted: Wanted) -> None:
 
 def _has_takes(track: Any) -> bool:
     """A track has takes, and nothing else."""
-    return all(strip.action is not None and MARK in strip.action for strip in track.strips)
+    return all(strip.action is not None and hand_over.TAKE in strip.action for strip in track.strips)
 
 
 def _has_room(track: Any, first: float, last: float) -> bool:

@@ -17,7 +17,7 @@ from ..head.operators_rig import FLAT
 from ..jobs import session
 from ..polls import ExplainedPoll
 from ..studio import animation
-from . import bake, properties, takes
+from . import bake, properties, takes, target
 from .table import SHAPES, TakeError
 from .treat import treat
 
@@ -166,7 +166,7 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     set_range: bpy.props.BoolProperty(  # type: ignore[valid-type]
-        name="Set Frame Range", description="Set the scene's frame range to the take", default=True
+        name="Set Frame Range", description="Set the scene's frame range to the takes that heads play", default=True
     )
 
     @classmethod
@@ -178,6 +178,9 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
             yield "Leave the match first"
         if rig.is_flat(context.object):
             yield FLAT
+        made = target.rig_of(context.object)
+        if made is not None and target.turns_another(made, context.object):
+            yield "Another head has the same rig, and would move with this one: give this one a rig of its own"
         if bake.is_tweaked(context.object):
             yield hand_over.TWEAKED
 
@@ -199,7 +202,8 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         baked = bake.bake(context, obj, treated, wanted)
         first, last = int(treated.frames[0]), int(treated.frames[-1])
         if self.set_range:
-            context.scene.frame_start, context.scene.frame_end = max(0, first), max(0, last)
+            begin, end = bake.frames_with_others(context.scene, treated)
+            context.scene.frame_start, context.scene.frame_end = max(0, begin), max(0, end)
         context.scene.frame_set(first)
         self.report({"INFO"}, f"{baked.action}: frames {first} to {last}")
         if moved and not carrier.is_moved(obj):

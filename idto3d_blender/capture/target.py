@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The targets of a captured head's and eyes' rotations: bones of its rig, or an empty that is its parent."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
 from ..head import carrier, hand_over, naming, separate
+from ..head.import_head import is_head
 from ..head.rig import hang
 from .treat import Treated, matrices
 
@@ -79,13 +80,16 @@ def empty_of(context: Any, obj: Any) -> Any:
     """The empty that the head hangs on; made, and the head with all its parts hung on it, if there is none. They stay
     where they are."""
     hung = obj.parent is not None and carrier.CARRIES in obj.parent
-    if hung and not carrier.is_moved(obj):
+    if hung and not carrier.is_moved(obj) and not turns_another(obj.parent, obj):
         _rest(obj.parent)
         return obj.parent
     context.view_layer.update()
     parts = separate.parts_of(obj)
-    # Animated since it hangs there, it would be swung round as well.
-    others = [one for one in _taken_off(context, obj) if one not in parts] if hung else []
+    others: list[Any] = []
+    if hung and turns_another(obj.parent, obj):
+        _leave(context, parts)
+    elif hung:  # animated since it hangs there, it would be swung round as well
+        others = [one for one in _taken_off(context, obj) if one not in parts]
     carrier.lift(context, parts)
     box = np.array(obj.bound_box)
     low, high = box.min(0), box.max(0)
@@ -106,6 +110,29 @@ def empty_of(context: Any, obj: Any) -> Any:
     for one in (*parts, *others):
         hang(one, empty, "OBJECT", "", one.matrix_world.copy())
     return empty
+
+
+def turns_another(carried: Any, obj: Any) -> bool:
+    """Another head than ``obj`` hangs on an empty or an armature, too: one of them is a copy that Blender made."""
+    heads = [child for child in carried.children if child != obj and is_head(child) and child.visible_get()]
+    if not heads:
+        return False
+    *_, full = separate.origins(obj)
+    forms = separate.own_forms(full)
+    own = [full, *forms] if obj == full or obj in forms else separate.parts_of(obj)
+    return any(head not in own for head in heads)
+
+
+def _leave(context: Any, parts: Sequence[Any]) -> None:
+    """Hang a head on what its empty hangs on, where it stands while that is at rest; another one keeps the empty."""
+    empty = parts[0].parent
+    place, _, scale = empty.matrix_basis.decompose()
+    rest = Matrix.LocRotScale(place, empty.delta_rotation_quaternion, scale)
+    still = empty.matrix_world @ empty.matrix_basis.inverted() @ rest
+    for one in [one for one in parts if one.parent == empty]:
+        world = still @ one.matrix_parent_inverse @ one.matrix_basis
+        hang(one, empty.parent, empty.parent_type, empty.parent_bone, world)
+    context.view_layer.update()
 
 
 def _rest(empty: Any) -> None:

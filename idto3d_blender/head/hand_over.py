@@ -8,6 +8,8 @@ from typing import Any
 import bpy
 import numpy as np
 
+TAKE = "idto3d_take"
+"""Property of the actions that bakes make: the name of the take."""
 TWEAKED = "Leave the strip's tweak mode first: Tab in the NLA editor"
 
 # Where a strip ends comes after what Blender reckons that from.
@@ -132,6 +134,24 @@ def keep(holder: Any, wanted: Callable[[Any], bool]) -> None:
     own = curves_of(holder)
     for curve in [list(own)[number] for number in left_out]:
         own.remove(curve)
+
+
+def playing(data: Any) -> Iterator[Any]:
+    """As `holders`, but without what is muted."""
+    if data is not None:
+        if data.action is not None:
+            yield data
+        for track in data.nla_tracks:
+            if not track.mute:
+                yield from (strip for strip, muted in clips(track.strips) if not muted)
+
+
+def span(player: Any) -> tuple[float, float]:
+    """First and last frame of what animation data's action, or a strip, plays."""
+    if hasattr(player, "frame_start"):
+        return player.frame_start, player.frame_end
+    first, last = player.action.frame_range
+    return first, last
 
 
 def is_moved(keys: Any) -> bool:

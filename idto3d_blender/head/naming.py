@@ -11,6 +11,8 @@ from typing import Any
 
 import bpy
 
+from . import hand_over
+
 ROLE = "idto3d_role"
 """Property of a material or an image: "skin", "skin_albedo"."""
 _OWN = "idto3d_head"  # marks the collections that we made for heads
@@ -94,6 +96,14 @@ def rename_start(block: Any, before: str, now: str) -> None:
     """Put a head's new name in the place of the one that a data-block's name begins with."""
     if begins_with(block, before):
         _rename(block, now + block.name[len(before) :])
+
+
+def rename_takes(before: str, now: str, but: Collection[Any]) -> None:
+    """The same for takes that nothing plays now, ``but`` for what belongs to another head."""
+    for action in [one for one in bpy.data.actions if hand_over.TAKE in one and one.library is None and one not in but]:
+        stem = f"{before} {action[hand_over.TAKE]}"  # "anna b talk" may be the take "talk" of a head "anna b"
+        if action.name == stem or action.name.startswith(f"{stem}."):
+            rename_start(action, before, now)
 
 
 def images(obj: Any) -> Iterator[Any]:

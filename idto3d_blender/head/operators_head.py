@@ -99,6 +99,7 @@ class IDTO3D_OT_rename_head(HeadOperator, bpy.types.Operator):
             for block in _around(form) - theirs:
                 if isinstance(block, bpy.types.Action) or getattr(block, "type", "") == "EMPTY":
                     naming.rename_start(block, before, first.name)
+        naming.rename_takes(before, first.name, theirs)
         return {"FINISHED"}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from ..head import expressions, rig_keys
+from ..head import expressions, hand_over, rig_keys
 from . import frame_range
 
 # Marks an action as ours, so that making it again replaces no work of the user's. Its value is its own, for the frames.
@@ -14,9 +14,9 @@ _MARK = "idto3d_test"
 
 
 def own_animation(obj: Any) -> bool:
-    """The head's shape keys have an action that the user made."""
-    action = _action(obj)
-    return action is not None and _MARK not in action
+    """The head's shape keys have an action, or strips that play, which are not ours."""
+    players = hand_over.playing(obj.data.shape_keys.animation_data)
+    return any(_MARK not in player.action for player in players)
 
 
 def is_animated(obj: Any) -> bool:

@@ -20,9 +20,9 @@ from mathutils import Vector
 
 import idto3d_blender
 from idto3d_blender import preferences
-from idto3d_blender.capture import bake, properties, takes
+from idto3d_blender.capture import properties, takes
 from idto3d_blender.capture.table import SHAPES, take_of, write_take
-from idto3d_blender.head import separate
+from idto3d_blender.head import hand_over, separate
 from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs import setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
@@ -128,7 +128,7 @@ def check_keys_and_takes(head: Any) -> None:
     assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 49)
     assert "idto3d.capture_bake" in check_polls.draw_all_panels()
     first = keys.animation_data.action
-    assert first.name == f"{head.name} talk" and first[bake.MARK] == "talk"
+    assert first.name == f"{head.name} talk" and first[hand_over.TAKE] == "talk"
     # Once more: a take of its own, and the one before stays.
     properties.settings().start = 101
     assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}

@@ -11,9 +11,12 @@ from mathutils import Vector
 
 import idto3d_blender
 from idto3d_blender.capture import properties, takes, target
+from idto3d_blender.capture.table import SHAPES
 from idto3d_blender.head import hand_over
 from tests.blender import blender_session
+from tests.blender.blender_session import refused
 from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp
+from tests.blender.synthetic_bundle import EXPRESSIONS
 
 AHEAD = Vector((0, -1, 0))
 
@@ -126,6 +129,73 @@ def check_own_keys(head: Any) -> None:
         bone.rotation_euler.x = 0.0
 
 
+def check_own_expressions(head: Any) -> None:
+    """A key of somebody's own goes along with a take; another talk, of visemes, does not, and shows nothing then."""
+    plain()
+    blender_session.select(head)
+    keys = head.data.shape_keys
+    for name in ("smile", "viseme_aa"):
+        for frame, value in ((1, 0.0), (30, 0.6)):
+            keys.key_blocks[name].value = value
+            keys.key_blocks[name].keyframe_insert("value", frame=frame)
+    at_frame(15)
+    for _ in range(2):
+        bake_take(csv_of("over a smile", jawOpen=ramp(0.5)))
+        at_frame(30)
+        assert abs(keys.key_blocks["smile"].value - 0.6) < 1e-3 and keys.key_blocks["viseme_aa"].value == 0.0
+    keys.animation_data_clear()
+
+
+def check_frames(first: Any, second: Any) -> None:
+    """The scene's frames hold all that heads play, so that nothing is cut off."""
+    plain()
+    for head, seconds, frames in ((first, 4.0, (1, 97)), (second, 2.0, (1, 97)), (first, 1.0, (1, 49))):
+        blender_session.select(head)
+        bake_take(csv_of("long or short", seconds=seconds, jawOpen=ramp(0.5)))
+        assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == frames, frames
+    bake_take(csv_of("line", jawOpen=ramp(0.5)), as_strip=True, start=101)
+    assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 149)
+    assert not bpy.ops.idto3d.test_animation.poll(), "over a take in a strip"
+    properties.settings().as_strip, properties.settings().start = False, 1
+
+
+def check_copy(head: Any) -> None:
+    """A take of a copy by Shift+D turns the copy, about its own neck, and leaves the head's take alone."""
+    plain()
+    blender_session.select(head)
+    bake_take(csv_of("one", yaw=ramp(0.5)))
+    at_frame(30)
+    before = front(head)
+    assert bpy.ops.object.duplicate() == {"FINISHED"}
+    copy = bpy.context.object
+    copy.location.x += 1.0
+    bake_take(csv_of("two", yaw=ramp(-0.5)))
+    at_frame(30)
+    assert (front(head) - before).length < 1e-3 and front(copy).x < -0.4, (front(head), front(copy))
+    apart = copy.parent.matrix_world.translation - head.parent.matrix_world.translation
+    assert copy.parent != head.parent and (apart - Vector((1, 0, 0))).length < 1e-3, apart
+    # The mesh of a rigged head alone: one rig for both.
+    blender_session.select(head)
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and bpy.ops.object.duplicate() == {"FINISHED"}
+    refused(bpy.ops.idto3d.capture_bake, "same rig")
+    assert bpy.ops.idto3d.remove_rig() == {"FINISHED"} and bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+
+
+def check_names(head: Any) -> None:
+    """Takes are renamed with their head, also those that nothing plays; those of a head whose name goes on are not."""
+    plain()
+    blender_session.select(head)
+    for name in ("one", "two"):
+        bake_take(csv_of(name, jawOpen=ramp(0.5)))
+    other = bpy.data.actions.new(f"{head.name} b one")
+    other[hand_over.TAKE], other.use_fake_user = "one", True
+    before = head.name
+    assert bpy.ops.idto3d.rename_head(name="Eileen") == {"FINISHED"}
+    names = {action.name for action in bpy.data.actions}
+    assert {"Eileen one", "Eileen two", f"{before} b one"} <= names and f"{before} one" not in names, names
+
+
 def check_gaze_by_shapes(head: Any) -> None:
     """A file without eyes' angles has their shapes, which play on a rigged head, too."""
     plain()
@@ -160,6 +230,13 @@ def main() -> None:
     check_own_keys(head)
     check_gaze_by_shapes(head)
     check_whole(head)
+    for action in list(bpy.data.actions):
+        bpy.data.actions.remove(action)
+    first, second = new_head("eve", (*EXPRESSIONS, "viseme_aa", *SHAPES)), new_head("fay")
+    check_own_expressions(first)
+    check_frames(first, second)
+    check_copy(second)
+    check_names(first)
     idto3d_blender.unregister()
     blender_session.leave()
 

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import export, hand_over
+from idto3d_blender.head import export, hand_over, import_head
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.exported import FILES, WORK, new_head, read
@@ -154,6 +154,33 @@ def check_bones() -> None:
         assert seen >= np.count_nonzero(across), f"{preset}: {seen} vertices have weights"
 
 
+def check_functions() -> None:
+    """A driver may call what only this Blender has: such a head is not handed to another one."""
+    head = new_head()
+    bpy.context.scene.frame_end = 20
+    bpy.app.driver_namespace["idto3d_wave"] = lambda frame: frame / 20
+    driver = head.data.shape_keys.key_blocks["smile"].driver_add("value").driver
+    driver.type, driver.expression = "SCRIPTED", "idto3d_wave(frame)"
+    choice = export.Choice(export.BY_NAME["THREE"], animation=True)
+    file = import_head.run_to_end(export.steps(bpy.context, head, WORK / "functions", choice, aside=True))
+    assert read("THREE", file)[1].moving == {"keys"}
+
+
+def check_without_rig() -> None:
+    """It is said beforehand that what bones do does not go along without them."""
+    head = new_head()
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    bone = head.parent.pose.bones["head"]
+    for frame, angle in ((1, 0.0), (20, 0.5)):
+        bone.rotation_euler.x = angle
+        bone.keyframe_insert("rotation_euler", frame=frame)
+    said = [
+        " ".join(export.notes(head, export.Choice(export.BY_NAME["THREE"], rig=rig, animation=True)))
+        for rig in (True, False)
+    ]
+    assert ["bones of its rig" in each for each in said] == [False, True], said
+
+
 def check_held() -> None:
     """What is held while something else moves goes along; a rig is turned afterwards as before, to the number."""
     head = new_head()
@@ -234,6 +261,8 @@ def main() -> None:
     check_still()
     check_strip()
     check_bones()
+    check_functions()
+    check_without_rig()
     check_held()
     check_names()
     check_recoloured()

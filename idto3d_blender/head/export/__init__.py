@@ -84,6 +84,8 @@ def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> 
         with _beside(target) as part:
             # What is being painted is in no file yet, and what is linked in another: neither would go along.
             here = any(image.is_dirty for image in naming.images(obj)) or obj.data.library is not None
+            # Another Blender has none of the functions that people give drivers, nor the data that these look up.
+            here = here or frames is not None and motion.runs_python(obj.data.shape_keys, stage.armature_of(obj))
             if aside and not here:
                 file = yield from elsewhere.write(context, obj, wanted, textures, part)
             else:  # in one go: what others made meanwhile would go with the scene that the window shows
@@ -126,6 +128,8 @@ def notes(obj: Any, choice: Choice) -> list[str]:
     elif choice.animation and any(map(motion.is_animated, owners)):
         mixes = keys.wanted(motion.standing(obj.data.shape_keys), choice.groups, choice.preset.vrm)
         lines += [f"{', '.join(mixes)} will stand as now throughout the animation"] if mixes else []
+    if choice.animation and choice.preset.animated and not choice.rig and motion.is_animated(owners[1]):
+        lines.append("What the bones of its rig do stays in Blender: turns of the head and, from a take, of the eyes")
     if choice.animation and choice.preset.animated and (on := motion.turned_by(obj)) is not None:
         again = ": add the rig, then bake again" if CARRIES in on else ""
         lines.append(f"What moves {on.name}, on which the head hangs, stays in Blender{again}")

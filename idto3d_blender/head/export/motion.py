@@ -60,9 +60,7 @@ def standing(keys: Any) -> list[str]:
     if keys is None:
         return []
     data = keys.animation_data
-    players = [data] if data is not None and data.action is not None else []
-    players += _strips(data) if data is not None else ()
-    curves = [curve for player in players for curve in hand_over.curves_of(player)]
+    curves = [curve for player in hand_over.playing(data) for curve in hand_over.curves_of(player)]
     moved = {curve.data_path for curve in (*curves, *(data.drivers if data is not None else ()))}
     shown = [key for key in keys.key_blocks[1:] if abs(key.value) > _STILL and not key.mute]
     return [key.name for key in shown if key.path_from_id("value") not in moved]
@@ -78,23 +76,22 @@ def turned_by(obj: Any) -> Any:
 
 def lies_outside(owners: Sequence[Any], frames: Frames) -> bool:
     """Shape keys and an armature, either may be None, have actions or strips, none of them within the frames."""
-    datas = [owner.animation_data for owner in owners if is_animated(owner)]
-    spans = [tuple(data.action.frame_range) for data in datas if data.action is not None]
-    spans += [(strip.frame_start, strip.frame_end) for data in datas for strip in _strips(data)]
+    players = [player for owner in owners if owner is not None for player in hand_over.playing(owner.animation_data)]
+    spans = [hand_over.span(player) for player in players]
     return bool(spans) and all(end < frames.first or begin > frames.last for begin, end in spans)
 
 
-def _strips(data: Any) -> Iterator[Any]:
-    for track in data.nla_tracks:
-        if not track.mute:
-            yield from (strip for strip, muted in hand_over.clips(track.strips) if not muted)
+def runs_python(*owners: Any) -> bool:
+    """A driver of one of the owners, None among them, is an expression that may ask this very Blender."""
+    datas = [owner.animation_data for owner in owners if owner is not None]
+    drivers = [curve.driver for data in datas if data is not None for curve in data.drivers]
+    return any(driver.type == "SCRIPTED" and not driver.is_simple_expression for driver in drivers)
 
 
 def name_of(*owners: Any) -> str:
     """What the animation of keys and armature is called: as the first action that moves them."""
-    datas = [owner.animation_data for owner in owners if is_animated(owner)]
-    actions = [data.action or next((strip.action for strip in _strips(data)), None) for data in datas]
-    return next((action.name for action in actions if action is not None), "Animation")
+    datas = [owner.animation_data for owner in owners if owner is not None]
+    return next((player.action.name for data in datas for player in hand_over.playing(data)), "Animation")
 
 
 @dataclass(frozen=True, eq=False)
