@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..head import hand_over
+from ..head import applied, carrier, hand_over
 from ..head.expressions import VISEMES, group_of
 from ..head.import_head import is_head
 from . import target
@@ -75,6 +75,8 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     if wanted.head and rig is not None or not (wanted.head or wanted.strip):
         target.still(rig or obj)  # what a take before turned would turn the head as well
     if rig is not None:
+        if not carrier.is_moved(obj):
+            applied.take_back(obj)
         _turn_bones(obj, rig, (take, wanted, eyes), writer)
     elif wanted.head:
         empty = target.empty_of(context, obj)

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from .. import preferences
-from ..head import carrier, hand_over, rig
+from ..head import applied, carrier, hand_over, rig
 from ..head.bundle import BundleError
 from ..head.import_head import is_head, is_matched
 from ..head.operators_head import HeadOperator
@@ -198,7 +198,7 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         if animation.is_animated(obj):
             animation.clear(obj)  # the take comes in its place, and the scene's frames are its own again
         wanted = bake.Wanted(takes.state.name, given.as_strip, given.head, given.eyes)
-        moved = carrier.is_moved(obj)
+        moved, shifted = carrier.is_moved(obj), applied.matrix_of(obj) is not None
         baked = bake.bake(context, obj, treated, wanted)
         first, last = int(treated.frames[0]), int(treated.frames[-1])
         if self.set_range:
@@ -208,6 +208,8 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         self.report({"INFO"}, f"{baked.action}: frames {first} to {last}")
         if moved and not carrier.is_moved(obj):
             self.report({"INFO"}, carrier.TOLD.format(obj.name))
+        if shifted and applied.matrix_of(obj) is None:
+            self.report({"INFO"}, applied.TOLD.format(obj.name))
         for names, why in ((baked.missing, "this head has no keys for"), (baked.driven, "drivers keep the take from")):
             if names:
                 shown = ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")

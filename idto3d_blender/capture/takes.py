@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 
 from .. import preferences, thumbnails
-from ..head import mesh_data, separate
+from ..head import applied, mesh_data, separate
 from ..jobs import driver, packs, session, setup_backend
 from ..jobs.job import Job, Launch
 from ..jobs.snapshot import Problem, Snapshot
@@ -154,7 +154,7 @@ def _drop_empty() -> None:
 
 
 def _write_head(obj: Any, folder: Path) -> Path:
-    """The face at rest as a bundle's head.npz has it."""
+    """The face at rest as a bundle's head.npz has it, whatever was applied to its mesh."""
     corners, count = mesh_data.corners(obj.data)
     starts = np.cumsum(count) - count
     faces = np.full((len(count), 4), -1, np.int32)
@@ -163,7 +163,11 @@ def _write_head(obj: Any, folder: Path) -> Path:
         faces[own, k] = corners[starts[own] + k]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "head.npz"
-    np.savez(path, vertices=mesh_data.places(obj.data.shape_keys.reference_key), faces=faces)
+    points, matrix = mesh_data.places(obj.data.shape_keys.reference_key), applied.matrix_of(obj)
+    if matrix is not None:
+        back = np.array(matrix.inverted(), np.float32)
+        points = points @ back[:3, :3].T + back[:3, 3]
+    np.savez(path, vertices=points, faces=faces)
     return path
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
-from ..head import carrier, hand_over, naming, separate
+from ..head import applied, carrier, hand_over, naming, separate
 from ..head.import_head import is_head
 from ..head.rig import hang
 from .treat import Treated, matrices
@@ -91,6 +91,7 @@ def empty_of(context: Any, obj: Any) -> Any:
     elif hung:  # animated since it hangs there, it would be swung round as well
         others = [one for one in _taken_off(context, obj) if one not in parts]
     carrier.lift(context, parts)
+    applied.take_back(obj)
     box = np.array(obj.bound_box)
     low, high = box.min(0), box.max(0)
     up, back = (low + (high - low) * share for share in _PIVOT)

@@ -16,7 +16,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, frame, hand_over, mesh_data, mixture, naming, rig_keys
+from . import applied, blend_materials, frame, hand_over, mesh_data, mixture, naming, rig_keys
 from .import_head import PROPERTY, run_to_end
 from .stepwise import Steps, scaled
 
@@ -176,6 +176,7 @@ def finish(
         bpy.data.batch_remove(list(pictures.values()))
         raise
     _put(made, heads, shape, places)
+    applied.note(made)
     each = [dict.fromkeys(key.name for key in head.data.shape_keys.key_blocks[1:]) for head in heads]
     lost = [name for name in dict.fromkeys(itertools.chain(*each)) if not all(name in own for own in each)]
     lost = [name for name in lost if not rig_keys.is_twin(name)]

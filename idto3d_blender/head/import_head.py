@@ -16,7 +16,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import frame, material, naming, poses
+from . import anchors, frame, material, naming, poses
 from .bundle import POSES, PREVIEW
 from .parts import PAUSE, Parts
 from .prepare import Prepared
@@ -100,6 +100,7 @@ def _mesh(parts: Parts, prepared: Prepared) -> Steps:
     mesh = parts.add("mesh", "meshes", bpy.data.meshes.new(prepared.name))
     add_vertices(mesh, prepared.vertices)
     mesh[frame.ORIGIN] = prepared.origin.tolist()
+    mesh[anchors.ANCHORS] = prepared.anchors
     yield
     add_corners(parts.get("mesh"), prepared.corners)
     yield

@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from ..polls import ExplainedPoll
-from . import carrier, densities, naming, rig, separate
+from . import applied, carrier, densities, naming, rig, separate
 from .operators_head import SHARED, HeadOperator, select_only
 
 
@@ -53,6 +53,8 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
             return {"CANCELLED"}
         moved = carrier.is_moved(context.object)
         carrier.lift(context, [context.object])
+        if applied.take_back(context.object):
+            self.report({"INFO"}, applied.TOLD.format(context.object.name))
         made, missing = rig.add(context, context.object)
         if moved:
             self.report({"INFO"}, carrier.TOLD.format(context.object.name))

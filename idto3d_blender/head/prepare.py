@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import frame
+from . import anchors, frame
 from .bundle import PREVIEW, HeadFiles, read_bundle_files, size_of
 
 # Decoding a larger picture takes Blender's main thread too long for a thumbnail.
@@ -18,16 +18,17 @@ _LARGEST_PREVIEW = 1024 * 1024
 class Prepared:
     """A bundle, ready to be handed to Blender.
 
-    name: of the head; head: the checked bundle; origin (3,) float32: the neck's base in the bundle's frame; vertices
-    (V,3) float32: seen from there; corners (C,) int32: the vertices of all faces, one face after the
-    other; starts (F,) int32: where each face begins in it; corner_uv (C,2) float32; shapes (E,V,3) float32: vertices of
-    each expression; front: (left, width) in pixels of the part of the preview picture that shows the head from the
-    front, or None when that is too large.
+    name: of the head; head: the checked bundle; origin (3,) float32: the neck's base in the bundle's frame; anchors: of
+    the mesh; vertices (V,3) float32: seen from the origin; corners (C,) int32: the vertices of all faces, one face
+    after the other; starts (F,) int32: where each face begins in it; corner_uv (C,2) float32; shapes (E,V,3) float32:
+    vertices of each expression; front: (left, width) in pixels of the part of the preview picture that shows the head
+    from the front, or None when that is too large.
     """
 
     name: str
     head: HeadFiles
     origin: NDArray[np.float32]
+    anchors: dict[str, list[float]]
     vertices: NDArray[np.float32]
     corners: NDArray[np.int32]
     starts: NDArray[np.int32]
@@ -43,10 +44,12 @@ def prepare(folder: str | Path) -> Prepared:
     skin = frame.vertices_of(head.faces, head.part, head.parts, *frame.SKIN_PARTS)
     origin = frame.neck_base(head.vertices[skin] if len(skin) else head.vertices)
     vertices = head.vertices - origin
+    members = {part: frame.vertices_of(head.faces, head.part, head.parts, part) for part in anchors.PARTS}
     return Prepared(
         Path(folder).resolve().name,
         head,
         origin,
+        anchors.anchors(vertices, members),
         vertices,
         corners,
         starts,

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Points by which it is told that a head's mesh was moved, turned or scaled as a whole: halves of eyes, teeth and
+tongue, which nobody sculpts far, by the order of their vertices, which outlives what is cut off. No bpy."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import anatomy
+
+Array = NDArray[np.floating]
+
+ANCHORS = "idto3d_anchors"
+"""Property of a mesh: its anchors as it was made."""
+PARTS = (*anatomy.EYEBALLS, *anatomy.INSIDE_JAW)
+_LEAST = 0.1  # radians, and logarithm of the scale: less is the head's own shape
+_LEAST_WAY = 0.02  # metres
+_UNLIKE = 0.25  # of the anchors' spread: a mesh that differs by more was not only moved
+
+
+def anchors(points: Array, members: Mapping[str, NDArray[np.integer]]) -> dict[str, list[float]]:
+    """Part -> the middles of the two halves of its vertices, six metres. points (V,3); members: part -> numbers of its
+    vertices, in their order."""
+    out = {}
+    for part in PARTS:
+        own = points[members[part]] if part in members else points[:0]
+        if len(own) > 1:
+            halves = own[: len(own) // 2], own[len(own) // 2 :]
+            out[part] = np.concatenate([half.mean(0) for half in halves]).astype(float).tolist()
+    return out
+
+
+def moved(made: Array, now: Array) -> Array | None:
+    """The similarity (4,4) that brings anchors (N,3) as they were made closest to those of now (Umeyama, IEEE TPAMI 13,
+    1991); None where it is none to speak of, or where they differ otherwise."""
+    if len(made) < 4:
+        return None
+    spread, spread_now = (float(np.linalg.norm(points - points.mean(0))) for points in (made, now))
+    if min(spread, spread_now) < 1e-6:
+        return None
+    turn, _, angle = anatomy.rigid(made, now)
+    scale = spread_now / spread
+    way = now.mean(0) - scale * turn @ made.mean(0)
+    left = np.linalg.norm(now - scale * made @ turn.T - way)
+    still = angle < _LEAST and abs(np.log(scale)) < _LEAST and np.linalg.norm(way) < _LEAST_WAY * scale
+    if still or left > _UNLIKE * spread_now:
+        return None
+    out = np.eye(4)
+    out[:3, :3], out[:3, 3] = scale * turn, way
+    return out
