@@ -116,6 +116,18 @@ def test_a_camera_is_as_far_as_those_whose_landmarks_said_the_same(tiny: HeadMod
         assert again.states[0].distance == fit.states[0].distance, "what follows keeps it"
 
 
+def test_a_focal_length_that_landmarks_contradict_is_not_the_photographs(tiny: HeadModel) -> None:
+    """A crop that kept the shape of the whole has the whole's, and would bring the camera nearer."""
+    camera = camera_of(tiny, distance=0.8)
+    face = face_of(tiny, camera, tiny.shape(person(tiny, 7)))
+    model = replace(tiny, landmark_distance=np.array([0.0, 1.0]))
+    for distance, believed in ((0.8, True), (0.62, True), (0.3, False)):
+        noted = replace(face, focal=camera.scale * distance)
+        found = fit_landmarks(model, [noted]).states[0].distance
+        assert (found.sigma == pytest.approx(0.06 * found.mean)) == believed, distance
+        assert not believed or found.mean == pytest.approx(1 / distance, rel=0.15)
+
+
 def test_a_photograph_is_taken_from_where_most_are_unless_landmarks_say_that_it_is_a_selfie() -> None:
     usual, near = likely_distance(0.7), likely_distance(3.0)
     assert usual.mean == pytest.approx(INVERSE_DISTANCE, abs=0.05) and usual.sigma > 0.28

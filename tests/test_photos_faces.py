@@ -287,7 +287,8 @@ def test_photos_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_face_that_the_edge_cuts_is_told() -> None:
     chin, nose = (align.apply(align.invert(face().to_picture), face().landmarks)[k, 1] for k in (CHIN, 1))
-    assert codes(find(astronaut()[: int(chin) + 2])) == []
+    assert codes(find(astronaut()[: int(chin) + 4])) == []
+    assert codes(find(astronaut()[: int(chin) - 4])) == ["W_FACE_CUT"]
     assert codes(find(astronaut()[: int(0.5 * (chin + nose))])) == ["W_FACE_CUT"]
 
 

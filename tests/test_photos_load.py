@@ -137,6 +137,13 @@ def white_is_zero(path: Path) -> None:
     tifffile.imwrite(path, 65535 - greys().astype(np.uint16) * 257, photometric="miniswhite")
 
 
+def overshooting(path: Path) -> None:
+    """Resampled or sharpened: a few values a little beyond the range."""
+    values = (greys() / 255).astype(np.float32)
+    values[0, 0], values[-1, -1] = -0.02, 1.02
+    Image.fromarray(values).save(path)
+
+
 def wide_integers(path: Path) -> None:
     Image.fromarray(greys().astype(np.int32) * 1000 - 70_000).save(path)
 
@@ -196,6 +203,7 @@ READABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], float]] =
     "i.tif": (lambda p: Image.fromarray(greys().astype(np.int32) * 257).save(p), dict(GREYS), 0),
     "i_wide.tif": (wide_integers, {"bl": 0, "tl": 46, "br": 255}, 1),
     "f.tif": (lambda p: Image.fromarray((greys() / 255).astype(np.float32)).save(p), dict(GREYS), 0),
+    "f_sharpened.tif": (overshooting, dict(GREYS), 1),
     "f255.tif": (lambda p: Image.fromarray(greys().astype(np.float32)).save(p), dict(GREYS), 0),
     "animated.gif": (animation, dict(COLOURS), 2),
     "animated.png": (animation, dict(COLOURS), 0),
@@ -304,7 +312,7 @@ def test_the_focal_length_is_what_the_camera_noted_of_a_whole_photo(
 
 
 def test_without_a_note_there_is_no_focal_length(tmp_path: Path) -> None:
-    notes: list[dict[int, Any]] = [{}, {0xA405: 0}, {0xA405: b"wide"}]
+    notes: list[dict[int, Any]] = [{}, {0xA405: 0}, {0xA405: b"wide"}, {0xA405: 5}, {0xA405: 65535}]
     for index, noted in enumerate(notes):
         exif = Exif()
         exif.get_ifd(0x8769).update(noted)
@@ -336,6 +344,36 @@ def test_colour_profile_is_applied(alpha_too: bool, tmp_path: Path) -> None:
     expected: dict[str, object] = {k: v[::-1] for k, v in COLOURS.items() if k in ("tl", "br")}
     check(photo.image, expected, 3)
     assert photo.image[12, 48].tolist() == ([128, 128, 128] if alpha_too else pytest.approx([40, 200, 30], abs=3))
+
+
+def grey_profile(gamma: float) -> bytes:
+    """The least that a profile of grey needs (ICC.1:2022, 8.5 of version 2's tags)."""
+    white = struct.pack(">3i", 63190, 65536, 54061)
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey\0" + bytes(79),
+        b"cprt": b"text\0\0\0\0none\0\0\0\0",
+        b"wtpt": b"XYZ \0\0\0\0" + white,
+        b"kTRC": b"curv\0\0\0\0" + struct.pack(">IH", 1, int(gamma * 256)) + b"\0\0",
+    }
+    start, table, body = 132 + 12 * len(tags), struct.pack(">I", len(tags)), b""
+    for name, given in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(given))
+        body += given + bytes(-len(given) % 4)
+    size = 128 + len(table) + len(body)
+    head = struct.pack(">I4sI4s4s4s", size, b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ ") + bytes(12) + b"acsp"
+    return (head.ljust(68, b"\0") + white).ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8])
+def test_the_profile_of_deep_grey_is_applied(gamma: float, tmp_path: Path) -> None:
+    """As that of 8 bits is."""
+    profile = grey_profile(gamma)
+    Image.fromarray(greys()).save(tmp_path / "8.png", icc_profile=profile)
+    Image.fromarray(greys().astype(np.uint16) * 257).save(tmp_path / "16.png", icc_profile=profile)
+    shallow, deep = (read_photo(tmp_path / f"{bits}.png") for bits in (8, 16))
+    assert shallow.notices == deep.notices == ()
+    assert np.abs(shallow.image.astype(int) - deep.image).max() <= 1
+    assert np.abs(shallow.image.astype(int) - greys()[..., None]).max() > 10
 
 
 def test_unusable_colour_profile_is_reported(tmp_path: Path) -> None:

@@ -139,12 +139,26 @@ def sheet_command(arguments: list[str]) -> int:
 
 
 def reporting(work: Callable[[Events], None], as_json: bool) -> int:
-    """Run with events printed; expected failures become an error event and status 1, a stop status 130."""
+    """Run with events printed; expected failures become an error event and status 1."""
     shown = print_json if as_json else print_plain
 
     def events(event: Event) -> None:
         if event["type"] != "poll":
             shown(event)
+
+    try:
+        work(events)
+    except Exception as error:
+        known = as_user_error(error)
+        if known is None:
+            raise
+        events({"type": "error", "code": known.code, "message": known.message, "fix": known.fix})
+        return 1
+    return 0
+
+
+def stoppable(command: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Run a command that a signal stops, also while its programs are loaded: then with status 130."""
 
     def stop(number: int, frame: object) -> None:
         raise Cancelled
@@ -153,17 +167,10 @@ def reporting(work: Callable[[Events], None], as_json: bool) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), stop)
     try:
-        work(events)
+        return command(arguments)
     except Cancelled:
         print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
-    except Exception as error:
-        known = as_user_error(error)
-        if known is None:
-            raise
-        events({"type": "error", "code": known.code, "message": known.message, "fix": known.fix})
-        return 1
-    return 0
 
 
 def share_cores() -> None:
@@ -187,11 +194,11 @@ def main(arguments: list[str]) -> int:
         return 0
     command, rest = arguments[0], arguments[1:]
     if command == "generate":
-        return generate_command(rest)
+        return stoppable(generate_command, rest)
     if command == "fit":
-        return fit_command(rest)
+        return stoppable(fit_command, rest)
     if command == "capture":
-        return capture_command(rest)
+        return stoppable(capture_command, rest)
     if command == "worker":
         from .worker import main as worker
 

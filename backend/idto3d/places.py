@@ -43,6 +43,8 @@ def not_writable(out: Path, error: OSError) -> Exception:
 def check_place(out: Path) -> None:
     """Check before the work that `write_bundle` will be able to write `out`. Raises E_OUT_NOT_WRITABLE."""
     elsewhere = "Choose another place for the head."
+    if not out.name:  # the root of a disk
+        raise UserError("E_OUT_NOT_WRITABLE", f"{out} is a whole disk.", "Choose a folder on it for the head.")
     try:
         taken = out.exists() and not (out.is_dir() and ((out / "head.json").is_file() or not any(out.iterdir())))
         out.parent.mkdir(parents=True, exist_ok=True)

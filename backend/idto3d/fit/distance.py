@@ -10,6 +10,7 @@ INVERSE_DISTANCE, SIGMA_INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS = 0.9, 0.3, (0
 SELFIES, INVERSE_SELFIE, SIGMA_SELFIE = 0.3, 2.2, 0.8  # their share of all photographs, and theirs of the same
 NOTED_SPREAD = 0.06  # of the distance that a noted focal length tells of, as a share: heads differ in size
 TOLD_ERROR, TOLD_SPREAD = 0.45, 0.1  # of what landmarks tell of it; how far a fit may go from that of a selfie
+CONTRADICTED = 2.0  # deviations between the two from which on a noted focal length is another's, as a crop's
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ def noted_distance(scale: float, focal: float | None) -> DistancePrior | None:
     or it would have the camera nearer than anyone holds it: a crop's."""
     noted = np.inf if focal is None else scale / focal
     return DistancePrior(noted, NOTED_SPREAD * noted) if noted < INVERSE_DISTANCE_LIMITS[1] else None
+
+
+def agrees(noted: DistancePrior, told: float) -> bool:
+    """Whether what landmarks tell may be said of the distance that the focal length tells of."""
+    return abs(told - noted.mean) < CONTRADICTED * np.hypot(TOLD_ERROR, noted.sigma)
 
 
 def likely_distance(told: float) -> DistancePrior:

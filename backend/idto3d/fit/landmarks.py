@@ -14,7 +14,14 @@ from ..arrays import Array
 from ..headmodel import HeadModel
 from ..photos.faces import Face, fineness
 from .camera import PhotoCamera
-from .distance import INVERSE_DISTANCE, INVERSE_DISTANCE_LIMITS, DistancePrior, likely_distance, noted_distance
+from .distance import (
+    INVERSE_DISTANCE,
+    INVERSE_DISTANCE_LIMITS,
+    DistancePrior,
+    agrees,
+    likely_distance,
+    noted_distance,
+)
 from .pose_step import by_turn, huber_weights, turned
 from .priors import IdentityPrior, identity_prior, landmark_error_prior
 
@@ -262,13 +269,13 @@ def _equations(photo: Observed, state: PhotoState, a: Array, free: bool) -> Arra
 def _distance_prior(
     model: HeadModel, photo: Observed, face: Face, state: PhotoState, a: Array, prior: IdentityPrior
 ) -> DistancePrior:
-    """By the focal length that the camera noted; else by landmarks, near a fit."""
-    if noted := noted_distance(state.camera.scale, face.focal):
-        return noted
+    """By the focal length that the camera noted, where landmarks do not contradict; else by these, near a fit."""
+    noted = noted_distance(state.camera.scale, face.focal)
     if model.landmark_distance is None:
-        return state.distance
+        return noted or state.distance
     offset, slope = model.landmark_distance.tolist()
-    return likely_distance(offset + slope * distance_alone(photo, state, a, prior))
+    told = offset + slope * distance_alone(photo, state, a, prior)
+    return noted if noted and agrees(noted, told) else likely_distance(told)
 
 
 def distance_alone(photo: Observed, state: PhotoState, a: Array, prior: IdentityPrior) -> float:

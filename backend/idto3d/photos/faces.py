@@ -18,12 +18,13 @@ from idto3d_shared.photo_names import photo_names
 from ..notices import Notice
 from . import align
 from .blendshapes import score_blendshapes
+from .borders import within_borders
 from .covered import what_is_covered
 from .landmarks import CHIN, FOREHEAD, MESH, describe
 from .load import Photo, PhotoFile, read_photo
 from .mask import find_person
 from .nets import FaceNets
-from .picture import CloseUp, brightest, close_up, frame, inside, is_grey, lay_over, unlikeness
+from .picture import CloseUp, brightest, close_up, continued, frame, inside, is_grey, lay_over, unlikeness
 from .search import SURELY_A_FACE, Candidate, beside, search
 
 _T = TypeVar("_T")
@@ -128,20 +129,24 @@ def find_face(photo: Photo, nets: FaceNets) -> Face:
     Raises UserError: E_NO_FACE, E_FACE_TOO_SMALL (also for photos under 32 pixels), E_FACE_TOO_TURNED (a face whose
     landmarks cannot be trusted). Notices: W_SEVERAL_FACES, W_FACE_SMALL, W_FACE_TURNED, W_FACE_CUT.
     """
-    image, name = photo.image, photo.name
-    candidates = _candidates(photo, nets)
+    shown, name = within_borders(photo.image, photo.opaque), photo.name
+    image = shown.image
+    candidates = _candidates(replace(photo, image=image), nets)
     found = candidates[0].landmarks
     to_picture, size = frame(found.points)
     scale = float(np.sqrt(abs(np.linalg.det(to_picture[:, :2]))))
     landmarks = align.apply(to_picture, found.points)
     picture = align.warp(image, to_picture, size)
     within = inside((image.shape[0], image.shape[1]), to_picture, size)
+    if shown.mask is not None:
+        within &= cv2.warpAffine(shown.mask.astype(np.float32), to_picture, (size, size)) > 0.5
+        picture = continued(picture, within)
     around = [align.apply(to_picture, candidate.landmarks.points[:MESH]) for candidate in candidates]
     return Face(
         name=name,
         picture=picture,
         inside=within,
-        to_picture=to_picture,
+        to_picture=align.compose(to_picture, [[1, 0, -shown.left], [0, 1, -shown.top]]),
         landmarks=landmarks,
         landmark_depth=found.depth * scale,
         blendshapes=score_blendshapes(landmarks, nets),
@@ -195,9 +200,10 @@ def _candidates(photo: Photo, nets: FaceNets) -> list[Candidate]:
 
 
 def _is_cut(within: NDArray[np.bool_], landmarks: NDArray[np.float64]) -> bool:
-    """Whether too many of the mesh's landmarks (478,2) in a picture are not within (S,S) the photo."""
+    """Whether too many of the mesh's landmarks (478,2) in a picture, or the chin's, are not within (S,S) the photo."""
     column, row = np.clip(np.rint(landmarks[:MESH]), 0, len(within) - 1).astype(int).T
-    return float(1 - within[row, column].mean()) > _CUT
+    here = within[row, column]
+    return float(1 - here.mean()) > _CUT or not here[CHIN]
 
 
 def _notices(name: str, candidates: Sequence[Candidate], cut: bool) -> list[Notice]:

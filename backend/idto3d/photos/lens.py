@@ -8,6 +8,7 @@ from PIL import Image
 
 _EXIF_IFD, _WIDTH, _HEIGHT, _FOCAL_35MM = 0x8769, 0xA002, 0xA003, 0xA405
 _FILM = math.hypot(36.0, 24.0)  # millimetres: the diagonal that equivalent focal lengths are of (CIPA DCG-001)
+_EQUIVALENTS = 9.0, 1300.0  # millimetres: no lens is shorter or longer, but numbers in files are
 # What cameras take, longer over shorter side, and by how much of itself a resized picture's may be off. Others are
 # crops, whose focal length is another.
 _SHAPES, _OFF = (4 / 3, 3 / 2, 16 / 9), 0.01
@@ -23,7 +24,7 @@ def focal_length(image: Image.Image) -> float | None:
         return None
     own = _shape(image.width, image.height)
     whole = abs(own / shape - 1) < _OFF and any(abs(own / known - 1) < _OFF for known in _SHAPES)
-    if not whole or not 0 < equivalent < math.inf:
+    if not whole or not _EQUIVALENTS[0] <= equivalent <= _EQUIVALENTS[1]:
         return None
     return equivalent / _FILM * math.hypot(image.width, image.height)
 

@@ -30,6 +30,8 @@ FORMATS = (
 )  # fmt: skip
 
 _GREY = (128, 128, 128)
+_CLEAR = 127  # 0..255: more opaque pixels are the picture's
+_OVERSHOOT = 0.1  # of the range of floats: what resampling and sharpening add to it
 _EXIF_ORIENTATION = 0x0112
 _SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of TIFF
 # EXIF orientation -> what brings the stored rows upright (EXIF 2.32, tag 0x0112).
@@ -61,20 +63,22 @@ class PhotoFile:
 
 @dataclass(frozen=True)
 class Photo:
-    """image: (H, W, 3) uint8 sRGB, upright; name: the file's name, for messages; focal: see `lens.focal_length`."""
+    """image: (H, W, 3) uint8 sRGB, upright; name: the file's name, for messages; focal: see `lens.focal_length`;
+    opaque: (H, W) bool, None for everywhere."""
 
     image: npt.NDArray[np.uint8]
     name: str
     notices: tuple[Notice, ...] = ()
     file: PhotoFile | None = None
     focal: float | None = None
+    opaque: npt.NDArray[np.bool_] | None = None
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
     """Reads one image file as an upright 8-bit sRGB photograph.
 
-    EXIF orientation is applied, an embedded colour profile is converted to sRGB, transparency is laid over mid grey,
-    deeper samples are scaled to 8 bits, and of an animation the first frame is taken.
+    EXIF orientation is applied, an embedded colour profile is converted to sRGB, transparency is laid over mid grey and
+    told, deeper samples are scaled to 8 bits, and of an animation the first frame is taken.
 
     Raises UserError: E_PHOTO_MISSING (no such file), E_PHOTO_UNREADABLE (a folder, no permission, empty, not an image,
     damaged), E_PHOTO_TOO_LARGE (more than MAX_PIXELS). Notices: W_COLOUR_PROFILE (unusable profile, ignored),
@@ -103,6 +107,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
                     raise _unreadable(file, "it is a camera's raw file, of which only a small preview could be read")
                 image = _decode(opened, file, notices)
                 rgb = _upright(_to_rgb(image, file.name, notices), _orientation(opened))
+                alpha = None if _is_deep(image) or not image.has_transparency_data else _rgba(image).getchannel("A")
+                opaque = None if alpha is None else _upright(alpha, _orientation(opened)) > _CLEAR
                 focal = focal_length(opened)
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -117,7 +123,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     except Exception as error:  # decoders raise almost anything on damaged files
         raise _unreadable(file, str(error) or type(error).__name__) from error
     height, width = rgb.shape[:2]
-    return Photo(rgb, file.name, tuple(notices), PhotoFile(os.fspath(path), digest, width, height), focal)
+    return Photo(rgb, file.name, tuple(notices), PhotoFile(os.fspath(path), digest, width, height), focal, opaque)
 
 
 def _is_raw(opened: ImageFile.ImageFile) -> bool:
@@ -230,17 +236,27 @@ def _upright(image: Image.Image, orientation: int) -> npt.NDArray[np.uint8]:
 
 def _to_rgb(image: Image.Image, name: str, notices: list[Notice]) -> Image.Image:
     """Image of any mode to mode RGB in sRGB."""
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        image = Image.fromarray(_integer_to_8_bits(np.asarray(image).astype(np.int32)))
-    elif image.mode == "F":
-        image = Image.fromarray(_float_to_8_bits(np.asarray(image, dtype=np.float32)))
+    if _is_deep(image):
+        samples = np.asarray(image)
+        grey = _float_to_8_bits(samples) if image.mode == "F" else _integer_to_8_bits(samples.astype(np.int32))
+        info, image = image.info, Image.fromarray(grey)
+        image.info = info  # with the profile
     elif image.has_transparency_data:
         return _over_grey(image, name, notices)
     return _to_srgb(image, name, notices)
 
 
+def _is_deep(image: Image.Image) -> bool:
+    """Grey of more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _rgba(image: Image.Image) -> Image.Image:
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+
+
 def _over_grey(image: Image.Image, name: str, notices: list[Notice]) -> Image.Image:
-    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    rgba = _rgba(image)
     alpha = rgba.getchannel("A")
     grey = image.mode in ("L", "LA", "La", "1")
     colours = rgba.convert("L" if grey else "RGB")  # the mode that the embedded profile speaks about
@@ -288,12 +304,12 @@ def _integer_to_8_bits(values: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
 
 
 def _float_to_8_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Float grey: the range is 0..1, 0..255 or 0..65535 (by the largest value) or, failing that, what is there."""
+    """Float grey: the range is 0..1, 0..255 or 0..65535, with some overshoot, or, failing that, what is there."""
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     for white in (1.0, 255.0, 65535.0):
-        if low >= 0.0 and high <= white:
-            return np.round(values * np.float32(255.0 / white)).astype(np.uint8)
+        if low >= -_OVERSHOOT * white and high <= (1 + _OVERSHOOT) * white:
+            return np.round(np.clip(values * np.float32(255.0 / white), 0, 255)).astype(np.uint8)
     return _stretch(values)
 
 

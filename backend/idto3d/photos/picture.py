@@ -77,6 +77,17 @@ def inside(shape: tuple[int, int], to_picture: Array, size: int) -> NDArray[np.b
     return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
 
 
+def continued(picture: NDArray[np.uint8], within: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A picture (S,S,3) with the nearest colour of within (S,S), where it has the photo, in all other places."""
+    if not within.any():
+        return picture
+    other = (~within).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(other, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    colours = np.zeros((nearest.max() + 1, 3), np.uint8)
+    colours[nearest[within]] = picture[within]
+    return colours[nearest]
+
+
 def is_grey(picture: NDArray[np.uint8], within: NDArray[np.bool_]) -> bool:
     """Whether a picture (S,S,3), where within (S,S), is grey or toned like sepia.
 
