@@ -21,6 +21,7 @@ from idto3d.photos import load, read_photo
 # Quadrants: top left, top right, bottom left, bottom right.
 COLOURS = {"tl": (220, 30, 30), "tr": (30, 200, 40), "bl": (40, 50, 210), "br": (240, 240, 235)}
 GREYS = {"tl": 60, "tr": 120, "bl": 20, "br": 240}
+SIGNED = {"tl": 46, "tr": 116, "bl": 0, "br": 255}  # the range of what is there, stretched
 
 
 def quadrants(colours: Mapping[str, tuple[int, ...]] = COLOURS) -> Image.Image:
@@ -204,6 +205,7 @@ READABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], float]] =
     "i_wide.tif": (wide_integers, {"bl": 0, "tl": 46, "br": 255}, 1),
     "f.tif": (lambda p: Image.fromarray((greys() / 255).astype(np.float32)).save(p), dict(GREYS), 0),
     "f_sharpened.tif": (overshooting, dict(GREYS), 1),
+    "f_signed.tif": (lambda p: Image.fromarray((greys() / 127.5 - 1).astype(np.float32)).save(p), dict(SIGNED), 2),
     "f255.tif": (lambda p: Image.fromarray(greys().astype(np.float32)).save(p), dict(GREYS), 0),
     "animated.gif": (animation, dict(COLOURS), 2),
     "animated.png": (animation, dict(COLOURS), 0),

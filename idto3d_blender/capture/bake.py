@@ -86,15 +86,19 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
 
 def frames_with_others(scene: Any, take: Treated) -> tuple[int, int]:
     """First and last frame of a take and of all that heads in a scene play."""
-    players = [
-        player
-        for obj in scene.objects
-        if is_head(obj)
-        for player in hand_over.playing(obj.data.shape_keys.animation_data)
-        if hand_over.TAKE in player.action
-    ]
-    spans = [(take.frames[0], take.frames[-1]), *map(hand_over.span, players)]
+    heads = [obj for obj in scene.objects if is_head(obj) and obj.visible_get()]  # other forms have their old takes
+    players = [player for head in heads for player in hand_over.playing(head.data.shape_keys.animation_data)]
+    spans = [(take.frames[0], take.frames[-1])]
+    spans += [span for player in players if hand_over.TAKE in player.action for span in _spans(player)]
     return math.floor(min(first for first, _ in spans)), math.ceil(max(last for _, last in spans))
+
+
+def _spans(player: Any) -> list[tuple[float, float]]:
+    """First and last frame of a strip, or of each of an action's curves that are a take's and nobody's own."""
+    if hasattr(player, "frame_start"):
+        return [hand_over.span(player)]
+    paths = {f'key_blocks["{name}"].value' for name in SHAPES}
+    return [tuple(curve.range()) for curve in hand_over.curves_of(player) if curve.data_path in paths]
 
 
 def _silence_talk(keys: Any) -> tuple[str, ...]:

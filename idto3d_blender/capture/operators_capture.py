@@ -190,6 +190,9 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         if not any(name in obj.data.shape_keys.key_blocks for name in SHAPES):
             self.report({"ERROR"}, "This head has none of ARKit's shape keys. Generate it anew with this version")
             return {"CANCELLED"}
+        if why := applied.hindrance(obj):
+            self.report({"ERROR"}, why)
+            return {"CANCELLED"}
         try:
             treated = treat(take, properties.treatment(context.scene, take))
         except ValueError as error:

@@ -163,11 +163,7 @@ def _write_head(obj: Any, folder: Path) -> Path:
         faces[own, k] = corners[starts[own] + k]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "head.npz"
-    points, matrix = mesh_data.places(obj.data.shape_keys.reference_key), applied.matrix_of(obj)
-    if matrix is not None:
-        back = np.array(matrix.inverted(), np.float32)
-        points = points @ back[:3, :3].T + back[:3, 3]
-    np.savez(path, vertices=points, faces=faces)
+    np.savez(path, vertices=applied.made_places(obj), faces=faces)
     return path
 
 

@@ -87,7 +87,7 @@ def empty_of(context: Any, obj: Any) -> Any:
     parts = separate.parts_of(obj)
     others: list[Any] = []
     if hung and turns_another(obj.parent, obj):
-        _leave(context, parts)
+        _leave(context, obj.parent, parts)
     elif hung:  # animated since it hangs there, it would be swung round as well
         others = [one for one in _taken_off(context, obj) if one not in parts]
     carrier.lift(context, parts)
@@ -124,9 +124,8 @@ def turns_another(carried: Any, obj: Any) -> bool:
     return any(head not in own for head in heads)
 
 
-def _leave(context: Any, parts: Sequence[Any]) -> None:
+def _leave(context: Any, empty: Any, parts: Sequence[Any]) -> None:
     """Hang a head on what its empty hangs on, where it stands while that is at rest; another one keeps the empty."""
-    empty = parts[0].parent
     place, _, scale = empty.matrix_basis.decompose()
     rest = Matrix.LocRotScale(place, empty.delta_rotation_quaternion, scale)
     still = empty.matrix_world @ empty.matrix_basis.inverted() @ rest

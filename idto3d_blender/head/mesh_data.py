@@ -62,9 +62,10 @@ def part_names(obj: Any) -> list[str]:
     return str(obj[PROPERTY].get("parts", "")).split(",") if PROPERTY in obj else [""]
 
 
-def members(obj: Any) -> dict[str, NDArray[np.intp]]:
-    """Part -> numbers of its vertices, of the parts that have any."""
+def members(obj: Any, named: Any = None) -> dict[str, NDArray[np.intp]]:
+    """Part -> numbers of its vertices, of the parts that have any. named: the object that knows the parts' names, where
+    this one does not."""
     vertex, count = corners(obj.data)
     of_corner = np.repeat(parts(obj.data), count)
-    found = {name: np.unique(vertex[of_corner == number]) for number, name in enumerate(part_names(obj))}
+    found = {name: np.unique(vertex[of_corner == number]) for number, name in enumerate(part_names(named or obj))}
     return {name: own.astype(np.intp) for name, own in found.items() if len(own)}

@@ -51,6 +51,9 @@ class IDTO3D_OT_add_rig(HeadOperator, bpy.types.Operator):
         if taken:
             self.report({"ERROR"}, f"The head has vertex groups called {', '.join(taken)} already: rename them first")
             return {"CANCELLED"}
+        if why := applied.hindrance(context.object):
+            self.report({"ERROR"}, why)
+            return {"CANCELLED"}
         moved = carrier.is_moved(context.object)
         carrier.lift(context, [context.object])
         if applied.take_back(context.object):

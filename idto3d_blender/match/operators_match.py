@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from ..head import applied, carrier, densities, folders, separate
+from ..head import applied, densities, folders, separate
 from ..head.bundle import FIT, BundleError, FitFile, bundle_folder, read_vertices
 from ..head.import_head import FOLDER, JOB, PROPERTY, is_matched
 from ..head.operators_head import HeadOperator
@@ -69,8 +69,6 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
         except BundleError as error:
             self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
             return {"CANCELLED"}
-        if not carrier.is_moved(obj) and applied.take_back(obj):
-            self.report({"INFO"}, applied.TOLD.format(obj.name))
         try:
             why = stage.misplaced(obj, read_vertices(folder))
         except BundleError as error:
@@ -87,6 +85,8 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
         ready = not any(jobs.why_not_now())
         paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
         if stage.matched(scene) != obj:
+            if applied.take_back(obj):
+                self.report({"INFO"}, applied.TOLD.format(obj.name))
             viewport.leave()
             stage.end(scene)
             stage.begin(scene, obj, fit, {n: path for n, path in enumerate(paths) if path})

@@ -15,7 +15,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from ..head import frame, import_head, mesh_data
+from ..head import applied, carrier, frame, import_head, mesh_data
 from ..head.bundle import FitCamera, FitFile
 from ..studio import own_collection
 from .lens import SENSOR, lens_of
@@ -45,7 +45,8 @@ def misplaced(obj: Any, vertices: NDArray[np.float32]) -> str:
     scale = np.abs(obj.matrix_world.to_scale())
     if scale.max() > _EVEN * scale.min():
         return "The head is stretched: give it one scale in all directions."
-    own = mesh_data.places(obj.data.shape_keys.key_blocks[0]) - moved(obj) + origin_of(obj)
+    points = mesh_data.places(obj.data.shape_keys.key_blocks[0]) if carrier.is_moved(obj) else applied.made_places(obj)
+    own = points - moved(obj) + origin_of(obj)
     if len(own) == len(vertices) and np.median(np.linalg.norm(own - vertices, axis=1)) > _NEAR:
         return "Its place, rotation or scale was applied to this head's mesh, or its origin moved: import it again."
     return ""

@@ -11,9 +11,10 @@ from mathutils import Euler, Matrix, Vector
 
 import idto3d_blender
 from idto3d_blender.capture import takes
-from idto3d_blender.head import applied, mesh_data
+from idto3d_blender.head import applied, mesh_data, separate
 from idto3d_blender.head.import_head import PROPERTY
 from tests.blender import blender_session
+from tests.blender.blender_session import refused
 from tests.blender.check_capture import WORK, at_frame, csv_of, front, new_head, plain, ramp
 
 APPLIED = {
@@ -101,6 +102,55 @@ def check_takes() -> None:
         assert (looks - Vector((math.cos(0.5), 0, -math.sin(0.5)))).length < 1e-3, (rigged, looks)
 
 
+def check_parts() -> None:
+    """What was applied to all parts of a separated head is told by those that are inside."""
+    plain()
+    for by in ("PART", "MATERIAL"):
+        head_with_teeth(f"apart {by}")
+        assert bpy.ops.idto3d.separate_parts(by=by) == {"FINISHED"}
+        parts = separate.parts_of(bpy.context.object)
+        assert len(parts) > 1
+        blender_session.select(bpy.context.object, *parts)
+        for part in parts:
+            part.matrix_world = APPLIED["turned"]
+        bpy.context.view_layer.update()
+        assert bpy.ops.object.transform_apply(location=True, rotation=True, scale=True) == {"FINISHED"}
+        before = [world_of(part) for part in parts]
+        assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("nod", pitch=ramp(0.5)))) == {"FINISHED"}
+        assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+        at_frame(1)
+        assert max(np.abs(world_of(part) - was).max() for part, was in zip(parts, before, strict=True)) < 0.01
+        at_frame(30)
+        assert (front(bpy.context.object) - Vector((math.cos(0.5), 0, -math.sin(0.5)))).length < 1e-3
+
+
+def check_forms() -> None:
+    """The forms of a head take each other's place: what is taken off one is taken off all."""
+    plain()
+    full = head_with_teeth("in two forms")
+    apply(full, APPLIED["all"])
+    before = world_of(full)
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"} and bpy.context.object != full
+    assert bpy.ops.idto3d.capture_open(filepath=str(csv_of("still", jawOpen=ramp(0.5)))) == {"FINISHED"}
+    assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+    at_frame(1)
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
+    bpy.context.view_layer.update()
+    assert np.abs(world_of(full) - before).max() < 1e-4, np.abs(world_of(full) - before).max()
+
+
+def check_stretched() -> None:
+    """No place, turn and scale say what a turned and then stretched head is: it is told before anything is changed."""
+    head = head_with_teeth("stretched")
+    apply(head, Matrix.Rotation(math.pi / 4, 4, "Z"))
+    head.scale = (1.2, 1.0, 1.0)
+    bpy.context.view_layer.update()
+    before = mesh_of(head)
+    for operator in (bpy.ops.idto3d.add_rig, bpy.ops.idto3d.capture_bake):
+        refused(operator, "stretched")
+    assert np.array_equal(mesh_of(head), before)
+
+
 def check_video() -> None:
     """The backend gets the face as it was made."""
     head = head_with_teeth("filmed")
@@ -129,6 +179,9 @@ def main() -> None:
     bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
     check_rigs()
     check_takes()
+    check_parts()
+    check_forms()
+    check_stretched()
     check_video()
     check_own_shape()
     idto3d_blender.unregister()

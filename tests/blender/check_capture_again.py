@@ -153,6 +153,17 @@ def check_frames(first: Any, second: Any) -> None:
         blender_session.select(head)
         bake_take(csv_of("long or short", seconds=seconds, jawOpen=ramp(0.5)))
         assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == frames, frames
+    # Neither a key of somebody's own counts, nor what a hidden form played.
+    keys = first.data.shape_keys
+    keys.key_blocks["smile"].keyframe_insert("value", frame=5000)
+    bake_take(csv_of("with a key", jawOpen=ramp(0.5)))
+    assert bpy.context.scene.frame_end == 49
+    keys.animation_data_clear()
+    bake_take(csv_of("long", seconds=8.0, jawOpen=ramp(0.5)))
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    bake_take(csv_of("short", jawOpen=ramp(0.5)))
+    assert bpy.context.scene.frame_end == 49
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
     bake_take(csv_of("line", jawOpen=ramp(0.5)), as_strip=True, start=101)
     assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 149)
     assert not bpy.ops.idto3d.test_animation.poll(), "over a take in a strip"

@@ -15,7 +15,7 @@ _LEAST, _MOST = 0.15, 0.99  # share of the picture that is photograph, where it 
 # Share of a line that is all of a bar's colour; and of one just within its edge that may be, too. A plain wall goes on
 # beside hair.
 _BAR, _BESIDE = 0.98, 0.5
-_FRAYED = 10.0  # pixels of the picture at a bar's edge that a JPEG frays
+_FRAYED, _SHORT = 10.0, 0.015  # pixels, and share of a side: at a bar's edge at most so much is frayed by a JPEG
 # Share of its area that a round opening has in common with its mirror images, and that it fills of its convex hull:
 # what is cut out along a person does neither.
 _SYMMETRIC, _CONVEX = 0.97, 0.98
@@ -40,7 +40,7 @@ def within_borders(image: NDArray[np.uint8], opaque: NDArray[np.bool_] | None = 
         return Shown(image)
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     for outside in _outsides(small, opaque):
-        rows, columns = _between_bars(outside, max(2, round(_FRAYED * share)))
+        rows, columns = _between_bars(outside, max(1, round(share * min(_FRAYED, _SHORT * max(image.shape[:2])))))
         if _LEAST * outside.size < (rows.stop - rows.start) * (columns.stop - columns.start) < outside.size:
             down, across = _full(rows, size[1], image.shape[0]), _full(columns, size[0], image.shape[1])
             return Shown(np.ascontiguousarray(image[down, across]), across.start, down.start)

@@ -307,9 +307,9 @@ def _float_to_8_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Float grey: the range is 0..1, 0..255 or 0..65535, with some overshoot, or, failing that, what is there."""
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    for white in (1.0, 255.0, 65535.0):
-        if low >= -_OVERSHOOT * white and high <= (1 + _OVERSHOOT) * white:
-            return np.round(np.clip(values * np.float32(255.0 / white), 0, 255)).astype(np.uint8)
+    white = next((white for white in (1.0, 255.0, 65535.0) if high <= (1 + _OVERSHOOT) * white), 0.0)
+    if white and low >= -_OVERSHOOT * white:
+        return np.round(np.clip(values * np.float32(255.0 / white), 0, 255)).astype(np.uint8)
     return _stretch(values)
 
 
