@@ -99,7 +99,7 @@ def rename_start(block: Any, before: str, now: str) -> None:
 
 
 def rename_takes(before: str, now: str, but: Collection[Any]) -> None:
-    """The same for takes that nothing plays now, ``but`` for what belongs to another head."""
+    """Put a head's new name into those of its takes that nothing plays now, ``but`` for what another head has."""
     for action in [one for one in bpy.data.actions if hand_over.TAKE in one and one.library is None and one not in but]:
         stem = f"{before} {action[hand_over.TAKE]}"  # "anna b talk" may be the take "talk" of a head "anna b"
         if action.name == stem or action.name.startswith(f"{stem}."):
