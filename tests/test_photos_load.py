@@ -241,29 +241,29 @@ def test_a_raw_files_preview_is_not_taken_for_the_photo(tags: list[tuple[Any, ..
 @pytest.mark.parametrize("mode", Image.MODES)
 def test_every_pillow_mode_converts(mode: str) -> None:
     """No mode that a decoder can return is refused; a uniform image stays uniform and of the right size."""
-    converted = load._to_rgb(Image.new(mode, (5, 3)), "x", [])
+    converted, _ = load._to_rgb(Image.new(mode, (5, 3)), "x", [])
     array = np.asarray(converted)
     assert converted.mode == "RGB" and array.shape == (3, 5, 3)
     assert (array == array[0, 0]).all()
 
 
 def test_hsv_and_palette_alpha_by_value() -> None:
-    hsv = load._to_rgb(quadrants().convert("HSV"), "x", [])
+    hsv, _ = load._to_rgb(quadrants().convert("HSV"), "x", [])
     check(np.asarray(hsv), dict(COLOURS), 4)
     pa = quadrants().quantize(4).convert("PA")
     pa.putalpha(alpha())
-    check(np.asarray(load._to_rgb(pa, "x", [])), dict(OVER_GREY), 1)
+    check(np.asarray(load._to_rgb(pa, "x", [])[0]), dict(OVER_GREY), 1)
 
 
 def test_float_extremes() -> None:
     values = np.zeros((4, 4), np.float32)
     values[0] = [np.nan, np.inf, -np.inf, 1.0]
-    result = np.asarray(load._to_rgb(Image.fromarray(values), "x", []))[..., 0]
+    result = np.asarray(load._to_rgb(Image.fromarray(values), "x", [])[0])[..., 0]
     assert result[0].tolist() == [0, 0, 0, 255]
     big = np.array([[-3e38, 3e38]], np.float32)
-    assert np.asarray(load._to_rgb(Image.fromarray(big), "x", []))[0, :, 0].tolist() == [0, 255]
+    assert np.asarray(load._to_rgb(Image.fromarray(big), "x", [])[0])[0, :, 0].tolist() == [0, 255]
     flat = np.full((2, 2), -7.0, np.float32)
-    assert (np.asarray(load._to_rgb(Image.fromarray(flat), "x", [])) == 0).all()
+    assert (np.asarray(load._to_rgb(Image.fromarray(flat), "x", [])[0]) == 0).all()
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "avif"])

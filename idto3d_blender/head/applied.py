@@ -12,7 +12,7 @@ from mathutils import Matrix
 from numpy.typing import NDArray
 
 from . import mesh_data, naming, separate
-from .anchors import ANCHORS, anchors, moved
+from .anchors import ANCHORS, PARTS, anchors, moved
 from .import_head import PROPERTY
 
 TOLD = "What was applied to the mesh of {} is the object's again"
@@ -101,9 +101,10 @@ def _matrix(pieces: Sequence[Any]) -> Matrix | None:
 
 def _anchors(pieces: Sequence[Any]) -> dict[str, list[float]]:
     first = next((one for one in pieces if PROPERTY in one), pieces[0])
+    names = [name if name in PARTS else "" for name in mesh_data.part_names(first)]
     out: dict[str, list[float]] = {}
     for one in pieces:
         keys = one.data.shape_keys
         points = mesh_data.vertices(one.data) if keys is None else mesh_data.places(keys.reference_key)
-        out |= anchors(points, mesh_data.members(one, first))
+        out |= anchors(points, mesh_data.members(one, names))
     return out

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A mesh's data as arrays."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,14 @@ def part_names(obj: Any) -> list[str]:
     return str(obj[PROPERTY].get("parts", "")).split(",") if PROPERTY in obj else [""]
 
 
-def members(obj: Any, named: Any = None) -> dict[str, NDArray[np.intp]]:
-    """Part -> numbers of its vertices, of the parts that have any. named: the object that knows the parts' names, where
-    this one does not."""
+def members(obj: Any, names: Sequence[str] = ()) -> dict[str, NDArray[np.intp]]:
+    """Part -> numbers of its vertices, of the parts that have any. names: of the parts by number, "" for what is not
+    asked for; by default the object's own."""
     vertex, count = corners(obj.data)
     of_corner = np.repeat(parts(obj.data), count)
-    found = {name: np.unique(vertex[of_corner == number]) for number, name in enumerate(part_names(named or obj))}
+    found = {
+        name: np.unique(vertex[of_corner == number])
+        for number, name in enumerate(names or part_names(obj))
+        if name or not names
+    }
     return {name: own.astype(np.intp) for name, own in found.items() if len(own)}

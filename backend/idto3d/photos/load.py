@@ -106,9 +106,10 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
                 if _is_raw(opened):
                     raise _unreadable(file, "it is a camera's raw file, of which only a small preview could be read")
                 image = _decode(opened, file, notices)
-                rgb = _upright(_to_rgb(image, file.name, notices), _orientation(opened))
-                alpha = None if _is_deep(image) or not image.has_transparency_data else _rgba(image).getchannel("A")
-                opaque = None if alpha is None else _upright(alpha, _orientation(opened)) > _CLEAR
+                colours, alpha = _to_rgb(image, file.name, notices)
+                orientation = _orientation(opened)
+                rgb = _upright(colours, orientation)
+                opaque = None if alpha is None else _upright(alpha, orientation) > _CLEAR
                 focal = focal_length(opened)
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -234,29 +235,20 @@ def _upright(image: Image.Image, orientation: int) -> npt.NDArray[np.uint8]:
     return np.array(image, dtype=np.uint8)
 
 
-def _to_rgb(image: Image.Image, name: str, notices: list[Notice]) -> Image.Image:
-    """Image of any mode to mode RGB in sRGB."""
-    if _is_deep(image):
+def _to_rgb(image: Image.Image, name: str, notices: list[Notice]) -> tuple[Image.Image, Image.Image | None]:
+    """Image of any mode to mode RGB in sRGB, and its alpha, if it has any."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         samples = np.asarray(image)
         grey = _float_to_8_bits(samples) if image.mode == "F" else _integer_to_8_bits(samples.astype(np.int32))
         info, image = image.info, Image.fromarray(grey)
         image.info = info  # with the profile
     elif image.has_transparency_data:
         return _over_grey(image, name, notices)
-    return _to_srgb(image, name, notices)
+    return _to_srgb(image, name, notices), None
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Grey of more than 8 bits."""
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
-
-
-def _rgba(image: Image.Image) -> Image.Image:
-    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-
-
-def _over_grey(image: Image.Image, name: str, notices: list[Notice]) -> Image.Image:
-    rgba = _rgba(image)
+def _over_grey(image: Image.Image, name: str, notices: list[Notice]) -> tuple[Image.Image, Image.Image]:
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     alpha = rgba.getchannel("A")
     grey = image.mode in ("L", "LA", "La", "1")
     colours = rgba.convert("L" if grey else "RGB")  # the mode that the embedded profile speaks about
@@ -264,7 +256,7 @@ def _over_grey(image: Image.Image, name: str, notices: list[Notice]) -> Image.Im
         colours.info["icc_profile"] = image.info["icc_profile"]
     result = Image.new("RGB", rgba.size, _GREY)
     result.paste(_to_srgb(colours, name, notices), mask=alpha)
-    return result
+    return result, alpha
 
 
 def _to_srgb(image: Image.Image, name: str, notices: list[Notice]) -> Image.Image:
