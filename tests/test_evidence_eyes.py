@@ -21,6 +21,7 @@ from idto3d.evidence.eyes import (
 )
 from idto3d.evidence.gather import material_texels
 from idto3d.fit.camera import PhotoCamera
+from idto3d.fit.light import LUMINANCE
 from idto3d.fit.projection import EYES, Projected, linear_to_srgb, srgb_to_linear
 from idto3d.fit.tone import IRIS, Reading
 from idto3d.headmodel import HeadModel
@@ -78,8 +79,18 @@ def test_a_blue_iris_in_a_white_eye(model: HeadModel) -> None:
     look = measured(eyes(model))
     assert look.radius == pytest.approx((0.0062 + IRIS_RADIUS) / 2, abs=2e-5)  # halfway to what all people have
     np.testing.assert_allclose(look.profile[2:-1], np.tile(BLUE, (BINS - 3, 1)), rtol=0.06)
-    # half of what is seen and half of what is usual, in lightness
-    assert look.sclera.mean() == pytest.approx((WHITE.mean() + np.mean(PLAIN_SCLERA)) / 2, rel=0.04)
+
+
+def test_the_white_is_as_light_as_whites_are_and_its_hue_leans_to_what_is_seen(model: HeadModel) -> None:
+    """Lids shade it in every photo: lids of the head would shade it once more."""
+    usual = np.array(PLAIN_SCLERA)
+    plain, shaded, yellow = (
+        measured(eyes(model, white=white)).sclera for white in (usual, 0.5 * usual, usual * [1.2, 1.0, 0.6])
+    )
+    np.testing.assert_allclose(plain, usual, rtol=0.02)
+    np.testing.assert_allclose(shaded, usual, rtol=0.02)
+    assert yellow @ LUMINANCE == pytest.approx(usual @ LUMINANCE)
+    assert 0.6 * usual[2] / usual[0] < yellow[2] / yellow[0] < 0.95 * usual[2] / usual[0]
 
 
 def test_a_dimmer_photo_has_no_darker_eyes(model: HeadModel) -> None:

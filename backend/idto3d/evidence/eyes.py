@@ -27,7 +27,7 @@ RADIUS_LIMITS = (0.0052, 0.0066)  # metres, of an iris
 PUPIL, BLACK = 0.36, 0.006  # of the iris; linear
 BINS = 12
 PLAIN_IRIS = (0.075, 0.043, 0.026)  # linear: brown, as most eyes are
-PLAIN_SCLERA = (0.46, 0.41, 0.38)
+PLAIN_SCLERA = (0.52, 0.48, 0.45)
 CORNERS = (1.3, 3.2)  # iris radii from its centre over which the white turns to the corners' colour
 PINK = np.array([0.18, 0.34, 0.36])  # shares that they lack of it
 LID_SHADOW = (0.4, 0.0042)  # of the upper lid, which overhangs: depth, and how far it reaches, metres
@@ -37,6 +37,7 @@ CLOSED, OPEN = 0.5, 1.0  # opening in iris radii below which lids and lashes are
 GLARE = 0.55  # linear: brighter pixels of an eye are reflections
 MIRRORS = (1.6, 2.6)  # times the iris's median lightness: reflections of a lamp or a window
 WHITE_HUE = 0.5  # share kept of the white's hue in the picture, which near lids is theirs
+OWN_WHITE = 0.25  # share of the hue of people's own whites in what is painted; lids shade them, so not of the lightness
 ENOUGH = 25  # pixels of iris from which on their colour replaces the default
 
 
@@ -112,11 +113,9 @@ def _pooled(radii: list[tuple[float, int]], rings: list[Array], whites: list[Arr
         profile[k] = trust * np.clip(own, 0.008, 0.6) + (1 - trust) * plain[k]
     if len(seen) > 12:
         # lids shade the white, so only the brighter half is used
-        bright = seen[seen.mean(1) >= np.median(seen.mean(1))]
-        found = np.median(bright, 0)
-        grey = found.mean()
-        found = grey + 0.5 * (found - grey)
-        white = 0.5 * white + 0.5 * np.clip(found, 0.2, 0.6)
+        found = np.median(seen[seen.mean(1) >= np.median(seen.mean(1))], 0)
+        usual, own = (colour / (colour @ LUMINANCE) for colour in (white, found))
+        white = (white @ LUMINANCE) * (usual + OWN_WHITE * (own - usual))
     return EyeLook(radius, profile, white)
 
 
