@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_scalp, mesh_data, mixture, naming
+from . import blend_scalp, colour_space, mesh_data, mixture, naming
 from .pictures import packed
 from .stepwise import Steps, aside, scaled
 
@@ -276,7 +276,7 @@ def _add_places(tree: Any, name: str) -> None:
     for number in sorted({node[_SHARE] for node in tree.nodes if node.get(_SHARE, 0)}):
         node = tree.nodes.new("ShaderNodeTexImage")
         node.image = bpy.data.images.new(name, blend_scalp.SIDE, blend_scalp.SIDE)
-        node.image.colorspace_settings.name = "Non-Color"
+        colour_space.set_data(node.image)
         node.extension, node[_SHARE], node[_PLACES] = "EXTEND", number, True
         for mix in tree.nodes:
             if mix.get(_SHARE) == number and mix.bl_idname == "ShaderNodeMix":

@@ -8,6 +8,7 @@ code, message and fix, and exit status 2. What Blender itself prints goes to sta
 """
 
 import argparse
+import contextlib
 import errno
 import json
 import os
@@ -60,7 +61,9 @@ def build_scene(prepared: Prepared) -> tuple[Any, stage.Framing]:
     stage.add_lights(scene, framing)
     scene.world = stage.grey_world()
     # AgX takes the colour out of bright skin and turns brown hair orange: here a head is compared with its photo.
-    scene.view_settings.view_transform, scene.view_settings.look = "Standard", "None"
+    # A studio's own colour configuration may have no such view.
+    with contextlib.suppress(TypeError):
+        scene.view_settings.view_transform, scene.view_settings.look = "Standard", "None"
     return head, framing
 
 

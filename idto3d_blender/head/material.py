@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import naming, room, strands, wrinkles
+from . import colour_space, naming, room, strands, wrinkles
 from .bundle import SKIN, BundleError, Fade, MaterialHeader
 from .parts import PAUSE, Parts
 from .prepare import Prepared
@@ -192,7 +192,10 @@ def _load_packed(parts: Parts, prepared: Prepared, name: str, file: str) -> None
     image[naming.ROLE] = name
     parts.add(name, "images", image)
     # Before packing: a change of the colour space reloads from the file.
-    image.colorspace_settings.name = "sRGB" if "_albedo" in name else "Non-Color"
+    if "_albedo" in name:
+        colour_space.set_colours(image)
+    else:
+        colour_space.set_data(image)
     if "_wrinkles" in name:
         image.alpha_mode = "CHANNEL_PACKED"  # a fourth number, not something to see through
     image.pack(data=data, data_len=len(data))

@@ -9,7 +9,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from ..head import frame
+from ..head import colour_space, frame
 from ..head.bundle import FitPhoto, close_up
 from ..match.lens import SENSOR, lens_of
 from . import stage
@@ -82,7 +82,7 @@ def world(light: NDArray[np.floating]) -> Any:
 def _sky(tree: Any, name: str, colours: NDArray[np.float32]) -> Any:
     """The output of a background node in `tree` that shows (HEIGHT, WIDTH, 3) of radiance."""
     image = bpy.data.images.new(name, WIDTH, HEIGHT, float_buffer=True)
-    image.colorspace_settings.name = "Non-Color"
+    colour_space.set_data(image)
     image.pixels.foreach_set(np.dstack([colours, np.ones((HEIGHT, WIDTH), np.float32)]).ravel())
     texture, background = tree.nodes.new("ShaderNodeTexEnvironment"), tree.nodes.new("ShaderNodeBackground")
     texture.image = image

@@ -13,9 +13,9 @@ from tests.blender.bpy_process import HERE, run, run_check
 from tests.blender.conftest import PYTHONS
 
 CHECKS = (
-    "applied", "blend", "capture", "capture_again", "capture_moved", "density", "driver", "export", "export_motion",
-    "export_rig", "forms_moved", "handed_on", "import", "manners", "match", "match_hindered", "polls", "rig", "tools",
-    "users_own", "users_scene", "viewports", "wrap",
+    "applied", "blend", "capture", "capture_again", "capture_moved", "colours", "density", "driver", "export",
+    "export_motion", "export_rig", "forms_moved", "handed_on", "import", "manners", "match", "match_hindered", "polls",
+    "rig", "tools", "users_own", "users_scene", "viewports", "wrap",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import colour_space
 from .errors import ExportError
 from .presets import Format
 
@@ -180,11 +181,11 @@ def _grey_and_alpha(image: Any, channel: int, factor: float, file: Path) -> Any:
     """A new image of the file: a channel of a picture times a factor, at most 1, as grey and as alpha."""
     grey = np.repeat(np.minimum(factor * _pixels(image)[channel::4], 1.0), 4)
     made = bpy.data.images.new(file.stem, *image.size, alpha=True)
-    made.colorspace_settings.name = "Non-Color"
+    colour_space.set_data(made)
     _save(made, grey.astype(np.float32), file)
     loaded = bpy.data.images.load(str(file), check_existing=False)
     loaded.name = file.stem
-    loaded.colorspace_settings.name = "Non-Color"
+    colour_space.set_data(loaded)
     return loaded
 
 
