@@ -242,7 +242,7 @@ class IDTO3D_OT_test_animation(HeadOperator, bpy.types.Operator):
 
 
 class IDTO3D_OT_clear_animation(HeadOperator, bpy.types.Operator):
-    """Take the test animation off this head"""
+    """Take the test animation off this head, which is posed again as it was before"""
 
     bl_idname = "idto3d.clear_animation"
     bl_label = "Clear Animation"

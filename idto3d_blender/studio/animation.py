@@ -9,8 +9,9 @@ import bpy
 from ..head import expressions, hand_over, rig_keys
 from . import frame_range
 
-# Marks an action as ours, so that making it again replaces no work of the user's. Its value is its own, for the frames.
-_MARK = "idto3d_test"
+# Marks an action as ours, so that making it again replaces no work of the user's.
+_MARK = frame_range.OF_ACTION
+_POSE = "idto3d_pose"  # of our action: the values that the keys had before, by name
 
 
 def own_animation(obj: Any) -> bool:
@@ -29,11 +30,13 @@ def animate(obj: Any, start: int, frames: int) -> int:
     """Key each expression of the head's own in turn: up within a third of ``frames``, held for a third, down again.
     Replaces an earlier test animation of this head. Returns the frame after the loop, where it is as at ``start``."""
     clear(obj)
+    pose = {key.name: key.value for key in _expressions(obj)}
+    reset(obj)
     keys = obj.data.shape_keys
     data = keys.animation_data or keys.animation_data_create()
     # From 4.4 on keys would go into the action that moves the object, the user's.
     action = data.action = bpy.data.actions.new(f"{obj.name} expressions")
-    action[_MARK] = uuid.uuid4().hex
+    action[_MARK], action[_POSE] = uuid.uuid4().hex, pose
     frame = start
     for key in _shown(obj):
         for share, value in ((0, 0.0), (1, 1.0), (2, 1.0), (3, 0.0)):
@@ -49,16 +52,19 @@ def show_all(scene: Any, obj: Any, start: int, after: int) -> None:
 
 
 def clear(obj: Any) -> None:
-    """Take our test animation off the head, give its frames back, and set all expressions to 0. Drivers and other
+    """Take our test animation off the head, and give back its frames and the pose before it. Drivers and other
     animation stay."""
     action = _action(obj)
-    if action is not None and _MARK in action:
-        for scene in obj.users_scene:
-            frame_range.give_back(scene, str(action[_MARK]))
-        obj.data.shape_keys.animation_data.action = None
-        if action.users == 0:
-            bpy.data.actions.remove(action)
-    reset(obj)
+    if action is None or _MARK not in action:
+        return
+    for scene in obj.users_scene:
+        frame_range.give_back(scene, str(action[_MARK]))
+    obj.data.shape_keys.animation_data.action = None
+    pose = action.get(_POSE, {})
+    for key in _expressions(obj):
+        key.value = pose.get(key.name, 0.0)
+    if action.users == 0:
+        bpy.data.actions.remove(action)
 
 
 def reset(obj: Any) -> None:

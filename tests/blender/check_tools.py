@@ -55,6 +55,7 @@ def check_animation(anna: Any, ben: Any) -> None:
     select(anna)
     anna.data.shape_keys.key_blocks["smile"].value = 0.4
     assert bpy.ops.idto3d.reset_expressions() == {"FINISHED"} and not any(values(anna).values())
+    anna.data.shape_keys.key_blocks["smile"].value = 0.4
     assert bpy.ops.idto3d.test_animation(frames=12, start=10) == {"FINISHED"}
     scene = bpy.context.scene
     assert (scene.frame_start, scene.frame_end) == (10, 10 + 12 * len(NAMES) - 1)
@@ -70,6 +71,8 @@ def check_animation(anna: Any, ben: Any) -> None:
     assert len([action for action in bpy.data.actions if action.users]) == 1
     check_frames(scene, anna)
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"}
+    pose = {name: value for name, value in values(anna).items() if value}
+    assert list(pose) == ["smile"] and abs(pose["smile"] - 0.4) < 1e-6, f"as before both of them: {pose}"
     refused(bpy.ops.idto3d.clear_animation, "no test animation")
     bare = ben.copy()
     bare.data = ben.data.copy()
@@ -105,6 +108,18 @@ def check_frames(scene: Any, anna: Any) -> None:
     assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}
     scene.frame_start, scene.frame_end = 20, 90
     assert bpy.ops.idto3d.clear_animation() == {"FINISHED"} and frames() == (20, 90)
+    scene.frame_start, scene.frame_end = 1, 250
+    # A head that is deleted needs no frames any more.
+    copy = anna.copy()
+    copy.data = anna.data.copy()
+    scene.collection.objects.link(copy)
+    select(copy)
+    assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"} and frames() == (1, loop)
+    bpy.data.objects.remove(copy)
+    scene.frame_start, scene.frame_end = 1, 100
+    select(anna)
+    assert bpy.ops.idto3d.turntable(frames=4) == {"FINISHED"} and frames() == (1, 4)
+    assert bpy.ops.idto3d.remove_turntable() == {"FINISHED"} and frames() == (1, 100)
     scene.frame_start, scene.frame_end = 1, 250
     assert bpy.ops.idto3d.test_animation(frames=6) == {"FINISHED"}
 
