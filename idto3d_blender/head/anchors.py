@@ -32,20 +32,26 @@ def anchors(points: Array, members: Mapping[str, NDArray[np.integer]]) -> dict[s
 
 
 def moved(made: Array, now: Array) -> Array | None:
-    """The similarity (4,4) that brings anchors (N,3) as they were made closest to those of now (Umeyama, IEEE TPAMI 13,
-    1991); None where it is none to speak of, or where they differ otherwise."""
+    """The `similarity` of anchors (N,3) as they were made and those of now; None where it is none to speak of, or where
+    they differ otherwise."""
+    out = similarity(made, now)
+    if out is None:
+        return None
+    scale, angle = np.cbrt(np.linalg.det(out[:3, :3])), anatomy.rigid(made, now)[2]
+    still = angle < _LEAST and abs(np.log(scale)) < _LEAST and np.linalg.norm(out[:3, 3]) < _LEAST_WAY * scale
+    left = np.linalg.norm(now - made @ out[:3, :3].T - out[:3, 3])
+    return None if still or left > _UNLIKE * np.linalg.norm(now - now.mean(0)) else out
+
+
+def similarity(made: Array, now: Array) -> Array | None:
+    """(4,4) that brings points (N,3) closest to others (Umeyama, IEEE TPAMI 13, 1991); None where they are too few, or
+    in one place."""
     if len(made) < 4:
         return None
     spread, spread_now = (float(np.linalg.norm(points - points.mean(0))) for points in (made, now))
     if min(spread, spread_now) < 1e-6:
         return None
-    turn, _, angle = anatomy.rigid(made, now)
-    scale = spread_now / spread
-    way = now.mean(0) - scale * turn @ made.mean(0)
-    left = np.linalg.norm(now - scale * made @ turn.T - way)
-    still = angle < _LEAST and abs(np.log(scale)) < _LEAST and np.linalg.norm(way) < _LEAST_WAY * scale
-    if still or left > _UNLIKE * spread_now:
-        return None
     out = np.eye(4)
-    out[:3, :3], out[:3, 3] = scale * turn, way
+    out[:3, :3] = spread_now / spread * anatomy.rigid(made, now)[0]
+    out[:3, 3] = now.mean(0) - out[:3, :3] @ made.mean(0)
     return out

@@ -43,11 +43,25 @@ def made_places(obj: Any) -> NDArray[np.float32]:
 def hindrance(obj: Any) -> str:
     """Why an object cannot have what was applied to its mesh, as a sentence; empty where it can."""
     matrix = matrix_of(obj)
-    if matrix is None:
-        return ""
+    return STRETCHED.format(obj.name) if matrix is not None and is_stretched(obj, matrix) else ""
+
+
+def is_stretched(obj: Any, matrix: Matrix) -> bool:
+    """With what was applied to its mesh an object would have what no place, turn and scale say."""
     whole = obj.matrix_basis @ matrix
     off = np.abs(np.array(whole) - np.array(Matrix.LocRotScale(*whole.decompose())))
-    return STRETCHED.format(obj.name) if off.max() > _EVEN * whole.median_scale else ""
+    return bool(off.max() > _EVEN * whole.median_scale)
+
+
+def give(obj: Any, matrix: Matrix) -> None:
+    """Let an object have what was applied to its mesh."""
+    back = matrix.inverted()
+    obj.data.transform(back, shape_keys=True)
+    obj.data.update()
+    for child in obj.children:
+        if child.parent_type == "OBJECT":
+            child.matrix_parent_inverse = back @ child.matrix_parent_inverse
+    obj.matrix_basis = obj.matrix_basis @ matrix
 
 
 def take_back(obj: Any) -> bool:
@@ -64,14 +78,9 @@ def take_back(obj: Any) -> bool:
             matrix = exact  # of the full head, from which this form was made: thinned eyes lie a little elsewhere
         if matrix is None or any(one.data.library or naming.shares_mesh(one) for one in pieces):
             continue
-        back, found = matrix.inverted(), found or obj in pieces
+        found = found or obj in pieces
         for one in pieces:
-            one.data.transform(back, shape_keys=True)
-            one.data.update()
-            for child in one.children:
-                if child.parent_type == "OBJECT":
-                    child.matrix_parent_inverse = back @ child.matrix_parent_inverse
-            one.matrix_basis = one.matrix_basis @ matrix
+            give(one, matrix)
     bpy.context.view_layer.update()
     return found
 

@@ -194,6 +194,22 @@ def give_drivers(given: Any, made: Any) -> None:
                 target.id = made
 
 
+def aim_drivers(before: Any, after: Any) -> None:
+    """Drivers of anything else in the file that read the keys ``before`` read the keys ``after``."""
+    for _, target in list(readers(before)):
+        target.id = after
+
+
+def readers(keys: Any) -> Iterator[tuple[Any, Any]]:
+    """The other data-blocks whose drivers read the keys, and the drivers' targets that are these keys."""
+    for user in bpy.data.user_map(subset={keys})[keys]:
+        for owner in (user, getattr(user, "node_tree", None), getattr(user, "shape_keys", None)):
+            data = getattr(owner, "animation_data", None) if owner != keys else None
+            variables = [variable for curve in (data.drivers if data else ()) for variable in curve.driver.variables]
+            targets = (target for variable in variables for target in variable.targets)
+            yield from ((user, target) for target in targets if target.id == keys)
+
+
 def give_place(given: Any, made: Any) -> None:
     """An object stands where another one does, hangs on the same, and is animated and constrained as that one is;
     drivers of its place stay as they are."""

@@ -14,7 +14,7 @@ from .stepwise import Refused, Steps, StepsOperator
 _NONE = "NONE"
 _ITEMS: list[tuple[str, str, str]] = []  # Blender keeps no reference to an enumeration's texts
 _MOST = 6
-_UNFINISHED = "Wait until the heads of all people are finished"
+_UNFINISHED = "A head of these people is not finished: wait for it, resume it, or use it as it is"
 
 
 def blend_of(obj: Any) -> Any:

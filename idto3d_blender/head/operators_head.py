@@ -15,6 +15,7 @@ from .stepwise import Steps, StepsOperator
 _FRAMES = 24
 IN_PIECES = "Take its parts together first"
 UNFINISHED = "Make the new head for good first"
+GROWING = "This head is not finished: wait for it, resume it, or use it as it is"
 AN_INSTANCE = "This is an instance of a collection with a head: choose Object > Library Override > Make first"
 SHARED = "Another object has this head's mesh, too: make it a single user first"
 
@@ -39,7 +40,7 @@ class HeadOperator(ExplainedPoll):
         if cls.changes and not cls.poses and context.object.override_library is not None:
             yield "This head is an override of a linked one: change that in its own file"
         if cls.remakes and JOB in context.object:
-            yield "Wait until the head is finished"
+            yield GROWING
         if cls.remakes and len(context.object.idto3d_blend.people):
             yield UNFINISHED
         if cls.remakes and is_matched(context.object):

@@ -204,7 +204,8 @@ def _import(work: Building, job: str, folder: Path) -> Slices:
             if attempt == _TRIES - 1:
                 raise
             yield None
-    live.finish(job, built)
+    if kept := live.finish(job, built):
+        _warn(job, Problem("W_HEAD_EDITED", f"You changed the head while it was made: {kept}, hidden, has that."))
     _show_pictures(work)
     yield PAUSE  # the next two take some 20 ms each: a turn for each, so that the window is drawn between them
     obj = live.find(job)
@@ -221,6 +222,12 @@ def _end_import(work: Building, state: session.Session, job: str) -> None:
     state.frame.discard(job)
     if state.running() is None:
         colours_off(work)
+
+
+def _warn(job: str, problem: Problem) -> None:
+    ended = session.get().ended
+    if ended is not None and ended.id == job:
+        session.get().ended = replace(ended, warnings=(*ended.warnings, problem))
 
 
 def _fail(state: session.Session, job: str, problem: Problem) -> None:

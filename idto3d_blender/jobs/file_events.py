@@ -96,6 +96,7 @@ def _after_append(context: Any, *_: Any) -> None:
     for item in context.import_items:
         if item.id_type == "OBJECT" and item.id is not None:
             folders.appended(item.id, item.source_library)
+    driver.let_go_of_ended()
 
 
 _HANDLERS = (

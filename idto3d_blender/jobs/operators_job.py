@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 
 from .. import photo_list
+from ..head import folders, import_head
 from ..polls import ExplainedPoll
 from ..studio import live
 from . import driver, generate, session
@@ -136,7 +137,8 @@ class IDTO3D_OT_cancel_job(ExplainedPoll, bpy.types.Operator):
 
 
 class IDTO3D_OT_use_sketch(ExplainedPoll, bpy.types.Operator):
-    """Take the head as it stands, fitted to the photos but not finished, and stop. Resume finishes it all the same"""
+    """Take the head as it stands, fitted to the photos but not finished. Stops its job; Resume finishes it all the
+    same"""
 
     bl_idname = "idto3d.use_sketch"
     bl_label = "Use Head as It Is"
@@ -146,34 +148,50 @@ class IDTO3D_OT_use_sketch(ExplainedPoll, bpy.types.Operator):
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
-        running = session.get().running()
-        if running is None or running.state != "running" or running.sketch is None:
+        if not _sketches(context):
             yield "There is no head to be used yet"
 
     def execute(self, context: Any) -> set[str]:
-        state = session.get()
-        running = state.running()
-        if running is None or running.sketch is None or self.job not in ("", running.id):
+        state, sketches = session.get(), _sketches(context)
+        job = self.job or next(iter(sketches))
+        if job not in sketches:
             return {"CANCELLED"}
-        record = state.jobs.record(running.id)
-        state.here.discard(running.id)
-        state.jobs.cancel(running.id)
+        state.here.discard(job)
+        state.jobs.cancel(job)
         try:
-            folder = _kept(running.sketch, Path(str(record.request["out"]))) if record is not None else running.sketch
+            folder = _kept(job, sketches[job])
         except OSError as error:
-            folder = running.sketch
+            folder = sketches[job]
             self.report({"WARNING"}, f"Forget will delete this head's folder: no other could be made ({error})")
-        driver.use_sketch(running.id, folder)
+        driver.use_sketch(job, folder)
         _look_up()
         driver.redraw()
         if bpy.app.background:
-            driver.run_until_idle(running.id, _POLL_SECONDS)
+            driver.run_until_idle(job, _POLL_SECONDS)
         return {"FINISHED"}
 
 
-def _kept(sketch: Path, out: Path) -> Path:
+def _sketches(context: Any) -> dict[str, Path]:
+    """Job -> bundle of the heads that are whole, but not finished: of the running job, of the one that was stopped
+    last, unless it was taken already, and of the selected head."""
+    state, selected = session.get(), context.object
+    running, ended, found = state.running(), state.ended, {}
+    if running is not None and running.state == "running" and running.sketch is not None:
+        found[running.id] = running.sketch
+    if ended is not None and ended.state == "cancelled" and ended.sketch is not None and live.find(ended.id):
+        found[ended.id] = ended.sketch
+    if import_head.is_head(selected) and import_head.JOB in selected and not driver.alive(selected[import_head.JOB]):
+        found.setdefault(selected[import_head.JOB], Path(folders.folder_of(selected)))
+    return found
+
+
+def _kept(job: str, sketch: Path) -> Path:
     """A copy of a sketch's bundle, beside where the finished head may still come: the sketch itself goes with its job.
     Raises OSError."""
+    record = session.get().jobs.records.read(job)
+    if record is None or not sketch.is_dir():
+        return sketch
+    out = Path(str(record.request["out"]))
     number, kept = 1, out.with_name(f"{out.name} unfinished")
     while kept.exists():
         number += 1
@@ -216,7 +234,8 @@ class IDTO3D_OT_resume_job(ExplainedPoll, bpy.types.Operator):
 
 
 class IDTO3D_OT_forget_job(bpy.types.Operator):
-    """Delete what is done of this unfinished head, with its preview in the scene: it cannot be resumed any more"""
+    """Delete what is done of this unfinished head, and its preview: it cannot be resumed any more. A head in the scene
+    that is whole already stays"""
 
     bl_idname = "idto3d.forget_job"
     bl_label = "Forget"
@@ -225,8 +244,10 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
     job: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def execute(self, context: Any) -> set[str]:
-        state = session.get()
+        state, head = session.get(), live.find(self.job)
         try:
+            if import_head.is_head(head):
+                driver.use_sketch(self.job, _kept(self.job, Path(folders.folder_of(head))))
             state.jobs.forget(self.job)
         except KeyError:
             _look_up()

@@ -95,9 +95,13 @@ class Records:
             reverse=True,
         )
 
+    def read(self, job_id: str) -> Record | None:
+        """A record of any process, from the disk."""
+        return _read(self.folder / f"{job_id}.json")
+
     def is_unfinished(self, job_id: str) -> bool:
         """Some process makes this job's head, or may still."""
-        record = _read(self.folder / f"{job_id}.json")
+        record = self.read(job_id)
         return record is not None and record.state != "done" and record.resumable
 
     def others_at_work(self) -> bool:
@@ -126,7 +130,7 @@ class Records:
         try:
             self._written.pop(job_id, None)
             self._unsaved.pop(job_id, None)
-            record = _read(self.folder / f"{job_id}.json")
+            record = self.read(job_id)
             (self.folder / f"{job_id}.json").unlink(missing_ok=True)
             out = "" if record is None or record.state == "done" else str(record.request.get("out") or "")
             if out and out not in self.promised():  # another job may have got the place of one that had failed

@@ -12,7 +12,7 @@ import bpy
 from ..head import applied, densities, folders, separate
 from ..head.bundle import FIT, BundleError, FitFile, bundle_folder, read_vertices
 from ..head.import_head import FOLDER, JOB, PROPERTY, is_matched
-from ..head.operators_head import HeadOperator
+from ..head.operators_head import GROWING, HeadOperator
 from ..head.wrap_head import REPORT
 from ..jobs import session as jobs
 from ..polls import OBJECT_MODE, ExplainedPoll
@@ -46,7 +46,7 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
         if is_matched(obj) and stage.matched(context.scene) != obj:
             yield "It is matched in another scene: leave that first"
         if JOB in obj:
-            yield "Wait until the head is finished"
+            yield GROWING
         if REPORT in obj:
             yield "This mesh is your own: match the head that was wrapped onto it"
 

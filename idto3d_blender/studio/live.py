@@ -11,8 +11,9 @@ open another file. What happens to it decides what we do:
 - The user deleted it, or its scene: previews stop. The finished head is imported all the same, as a new object,
   because deleting it takes one key and making it again takes minutes.
 - It is being edited or sculpted: previews pause, and the finished head waits, until it is back in object mode.
-- A sketch's keys are set or moved: previews of other faces, which have no keys, pause. The finished head has all keys,
-  and is set and moved by the same values, actions, strips and drivers.
+- Its mesh was worked on: see worked_on.py.
+- A sketch's keys are set, moved or read by drivers: previews of other faces, which have no keys, pause. The finished
+  head has all keys, and is set, moved and read by the same values, actions, strips and drivers.
 - Another file was opened: see file_events.py.
 """
 
@@ -24,6 +25,7 @@ import bpy
 from ..head import hand_over, import_head, naming, poses, room
 from ..head.import_head import JOB
 from ..head.parts import Interrupted, Parts
+from . import worked_on
 from .preview_mesh import MATERIAL, Shape, move, new_mesh, same_topology
 
 _SKETCH = "idto3d_sketch"  # marks a sketch's materials and pictures, which go when the finished head comes
@@ -44,13 +46,14 @@ def find(job: str) -> Any:
         return known
     if _missing.get(job) == len(objects):
         return None
-    for obj in objects:
-        if JOB in obj and _is_of(obj, job):
-            _names[job] = obj.name
-            _missing.pop(job, None)
-            return obj
-    _missing[job] = len(objects)
-    return None
+    # The first is the one that was made, the others are Blender's copies of it.
+    first = min((obj for obj in objects if JOB in obj and _is_of(obj, job)), key=lambda o: o.session_uid, default=None)
+    if first is None:
+        _missing[job] = len(objects)
+        return None
+    _names[job] = first.name
+    _missing.pop(job, None)
+    return first
 
 
 def _is_of(obj: Any, job: str) -> bool:
@@ -72,10 +75,11 @@ def show(shape: Shape, name: str) -> Generator[Any, None, bool]:
     obj = find(shape.job)
     if obj is None and shape.job in _shown:
         _deleted.add(shape.job)
-    if shape.job in _deleted or busy(shape.job):
+    if shape.job in _deleted or _is_kept_from_us(obj):
         return False
     if obj is not None and same_topology(obj.data, shape):
         move(obj.data, shape)
+        worked_on.note(obj)
         yield
         return True
     if obj is not None and _in_use(obj.data.shape_keys):
@@ -95,23 +99,33 @@ def _place(shape: Shape, name: str, parts: Parts) -> None:
     """Hand the new mesh to the job's object, or make the object."""
     mesh = parts.get("mesh")
     obj = find(shape.job)
-    if (obj is None and shape.job in _shown) or (obj is not None and obj.mode != "OBJECT"):
+    if (obj is None and shape.job in _shown) or _is_kept_from_us(obj):
         raise Interrupted("The object went, or is being edited, since its mesh was begun.")
     parts.release()
     if obj is not None:
         exchange(obj, mesh)
         naming.name_after(obj)
         obj.pop(import_head.PROPERTY, None)  # it may have been a sketch
-        return
-    obj = bpy.data.objects.new(name, mesh)
-    obj[JOB] = shape.job
-    link(obj)
-    _names[shape.job] = obj.name
-    _shown.add(shape.job)
+    else:
+        obj = bpy.data.objects.new(name, mesh)
+        obj[JOB] = shape.job
+        link(obj)
+        _names[shape.job] = obj.name
+        _shown.add(shape.job)
+    worked_on.note(obj)
+
+
+def _is_kept_from_us(obj: Any) -> bool:
+    """Somebody works on the job's object, None where it has none, or did."""
+    return obj is not None and (obj.mode != "OBJECT" or not worked_on.is_untouched(obj))
 
 
 def _in_use(keys: Any) -> bool:
-    return keys is not None and (hand_over.is_moved(keys) or any(key.value for key in keys.key_blocks[1:]))
+    if keys is None:
+        return False
+    if hand_over.is_moved(keys) or any(key.value for key in keys.key_blocks[1:]):
+        return True
+    return any(naming.ROLE not in user for user, _ in hand_over.readers(keys))  # but a head's own materials
 
 
 def exchange(obj: Any, mesh: Any) -> None:
@@ -145,18 +159,29 @@ def sketch(job: str, built: Any) -> Any:
         _deleted.add(job)
     for material in built.data.materials:
         material[_SKETCH] = True
-    if job in _deleted or busy(job):
+    if job in _deleted or _is_kept_from_us(find(job)):
         mesh = built.data
         bpy.data.objects.remove(built)
         _remove_mesh(mesh)
         return None
     _shown.add(job)
-    return finish(job, built)
+    obj = _put(job, built)
+    worked_on.note(obj)
+    return obj
 
 
-def finish(job: str, built: Any) -> Any:
-    """The finished, unlinked object ``built`` takes the place of the job's object, or is linked. Returns the one that
-    stays. Location, name, collections and modifiers of the job's object stay as they are."""
+def finish(job: str, built: Any) -> str:
+    """The finished, unlinked object ``built`` takes the place of the job's object, or is linked. Location, name,
+    collections and modifiers of the job's object stay as they are. Returns the name of the object that has the mesh
+    that somebody has worked on meanwhile; empty where nobody has."""
+    obj = find(job)
+    kept = worked_on.keep(obj) if obj is not None and _is_kept_from_us(obj) and obj.mode == "OBJECT" else ""
+    _put(job, built)
+    return kept
+
+
+def _put(job: str, built: Any) -> Any:
+    """The object that a head has after ``built`` has taken its place, or was linked."""
     obj = find(job)
     if obj is None or obj.mode != "OBJECT":
         link(built)
@@ -170,6 +195,7 @@ def finish(job: str, built: Any) -> Any:
     if before:
         hand_over.give_motion(before, keys)
         hand_over.give_drivers(before, keys)
+        hand_over.aim_drivers(before, keys)
     exchange(obj, built.data)
     obj[import_head.PROPERTY] = built[import_head.PROPERTY].to_dict()
     if poses.PROPERTY in built:
@@ -186,6 +212,7 @@ def let_go(job: str) -> None:
     """The job is over: its object is an object like any other, and so are copies that were made of it."""
     for obj in [obj for obj in bpy.data.objects if JOB in obj and _is_of(obj, job)]:
         del obj[JOB]
+        worked_on.forget(obj)
         for material in obj.data.materials:
             if material is not None:
                 material.pop(_SKETCH, None)

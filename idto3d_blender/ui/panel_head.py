@@ -8,6 +8,7 @@ import bpy
 from .. import properties
 from ..head import blend_materials, expressions, life_size, poses, rig, rig_keys, separate
 from ..head.import_head import JOB, is_head
+from ..jobs import driver
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts
@@ -42,6 +43,11 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
             shown = viewport_colours.shows_pictures(shading)
             row.operator("idto3d.show_colours", text="Colours", icon="SHADING_TEXTURE", depress=shown)
         row.operator("idto3d.look_at", text="", icon="ZOOM_SELECTED")
+        job = context.object.get(JOB, "")
+        if job and not driver.alive(job):
+            panel_parts.text(layout, context, "It was stopped before it was finished", "PAUSE")
+            layout.operator("idto3d.resume_job", icon="PLAY").job = job
+            layout.operator("idto3d.use_sketch", icon="CHECKMARK").job = job
         if life_size.factor(context.scene, context.object) != 1.0:
             tall = life_size.told(context.scene, context.object)
             panel_parts.text(layout, context, f"{tall} tall here, as if from a file of another unit", "ERROR")

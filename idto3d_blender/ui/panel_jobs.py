@@ -10,6 +10,7 @@ from .. import thumbnails
 from ..jobs import driver, session, setup_backend
 from ..jobs.records import Record
 from ..jobs.snapshot import Snapshot
+from ..studio import live
 from . import panel_parts, progress_text
 
 _MOST_RESUMABLE = 5
@@ -99,6 +100,8 @@ def _draw_ended(layout: Any, context: Any, state: session.Session, ended: Snapsh
         row.operator("idto3d.dismiss", text="", icon="X", emboss=False)
         if unfinished:
             panel_parts.resume_buttons(layout, ended.id)
+            if ended.sketch is not None and live.find(ended.id) is not None:
+                layout.operator("idto3d.use_sketch", icon="CHECKMARK").job = ended.id
 
 
 def _draw_resumable(layout: Any, records: list[Record]) -> None:

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What somebody does to the mesh of a head that is still being made. What was applied to it as a whole, by Ctrl+A, is
+its object's again, so that the next step of the head comes to stand where it stood. Any other work stops the previews,
+and stays in the file beside the finished head."""
+
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..head import anchors, applied, import_head, mesh_data, naming, poses
+
+_WRITTEN = ".idto3d_written"  # attribute, hidden by its name: where each vertex was put
+_LAYERS = "idto3d_layers"  # of the mesh: what else it had
+_NEAR = 2e-6  # metres, and of a larger head's size: by how much numbers differ after Ctrl+A
+
+
+def note(obj: Any) -> None:
+    """The mesh lies as we have put it."""
+    mesh = obj.data
+    attribute = mesh.attributes.get(_WRITTEN) or mesh.attributes.new(_WRITTEN, "FLOAT_VECTOR", "POINT")
+    attribute.data.foreach_set("vector", _places(mesh).ravel())
+    mesh[_LAYERS] = _layers(obj)
+
+
+def forget(obj: Any) -> None:
+    """The head is finished, or used as it is."""
+    attribute = obj.data.attributes.get(_WRITTEN)
+    if attribute is not None:
+        obj.data.attributes.remove(attribute)
+    obj.data.pop(_LAYERS, None)
+
+
+def is_untouched(obj: Any) -> bool:
+    """The mesh is as we have put it, once the object has got what was applied to it."""
+    mesh = obj.data
+    attribute = mesh.attributes.get(_WRITTEN)
+    if attribute is None:
+        return _LAYERS not in mesh  # of a release that noted nothing
+    if mesh[_LAYERS] != _layers(obj):
+        return False
+    now, made = _places(mesh), np.empty((len(mesh.vertices), 3), np.float32)
+    attribute.data.foreach_get("vector", made.ravel())
+    if np.abs(now - made).max() <= _NEAR:
+        return True
+    matrix = anchors.similarity(made.astype(float), now.astype(float))
+    if matrix is None or not _is_near(made @ matrix[:3, :3].T + matrix[:3, 3], now):
+        return False
+    matrix = Matrix(matrix.tolist())
+    if applied.is_stretched(obj, matrix) or naming.shares_mesh(obj):
+        return False
+    applied.give(obj, matrix)
+    note(obj)
+    bpy.context.view_layer.update()
+    return True
+
+
+def keep(obj: Any) -> str:
+    """The mesh with somebody's work goes to an object of its own, beside the head's, hidden. Returns its name."""
+    kept = obj.copy()
+    kept.name = kept.data.name = f"{obj.name} edited"
+    for name in (import_head.JOB, import_head.PROPERTY, poses.PROPERTY):
+        kept.pop(name, None)
+    forget(kept)
+    naming.collection_of(obj).objects.link(kept)
+    kept.hide_set(True)
+    kept.hide_render = True
+    return str(kept.name)
+
+
+def _places(mesh: Any) -> Any:
+    return mesh_data.vertices(mesh) if mesh.shape_keys is None else mesh_data.places(mesh.shape_keys.reference_key)
+
+
+def _is_near(places: Any, now: Any) -> bool:
+    return bool(np.abs(places - now).max() <= _NEAR * max(1.0, np.abs(now).max()))
+
+
+def _layers(obj: Any) -> str:
+    """Faces, keys, groups, texture places and materials: not all by name, as renaming a head renames materials."""
+    mesh = obj.data
+    keys = mesh.shape_keys.key_blocks.keys() if mesh.shape_keys is not None else []
+    materials = [str(material.get(naming.ROLE, "")) if material is not None else "" for material in mesh.materials]
+    counts = (len(mesh.vertices), len(mesh.polygons))
+    return repr((counts, keys, obj.vertex_groups.keys(), mesh.uv_layers.keys(), materials))
