@@ -89,7 +89,7 @@ def existing(full: Any, density: str) -> Steps[Any]:
     """Steps to the object that a full head has in a density, or None: none, too, once pins or a sculptor moved the full
     one, its keys are others, or it has got another rig."""
     made = [obj for obj in made_of(full, density) if _armatures(obj) == _armatures(full)]
-    shape = (yield from _checksum(full)) if made else ""
+    shape = (yield from checksum(full)) if made else ""
     return next((obj for obj in made if obj.get(SHAPE) == shape), None)
 
 
@@ -118,10 +118,10 @@ def _own_full(obj: Any, full: Any) -> Any:
     return own
 
 
-def _checksum(full: Any) -> Steps[str]:
-    """Of a head's neutral shape and its keys, but for those of a rig."""
+def checksum(head: Any) -> Steps[str]:
+    """Of the neutral shape and the keys of a head, or of a part of one, but for those of a rig."""
     found = 0
-    for block in full.data.shape_keys.key_blocks:
+    for block in head.data.shape_keys.key_blocks:
         yield 0.0
         if not is_twin(block.name):
             found = zlib.crc32(mesh_data.places(block).tobytes(), zlib.crc32(block.name.encode(), found))
@@ -137,7 +137,7 @@ def _thinner(full: Any, density: str) -> Steps[Any]:
     try:
         yield from _weld(mesh, closed)
         yield from keyless.give_keys(mesh, full.data)
-        shape = yield from _checksum(full)
+        shape = yield from checksum(full)
     except BaseException:
         bpy.data.meshes.remove(mesh)
         raise

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import naming
 from .import_head import PROPERTY
 
 Int32s = NDArray[np.int32]
@@ -56,6 +57,16 @@ def parts(mesh: Any) -> Int32s:
     if "part" in mesh.attributes:
         mesh.attributes["part"].data.foreach_get("value", out)
     return out
+
+
+def layers(obj: Any) -> str:
+    """What an object's mesh has, as text to compare: faces, keys, groups, texture places and materials, which are told
+    by their roles, as renaming a head renames them."""
+    mesh = obj.data
+    keys = mesh.shape_keys.key_blocks.keys() if mesh.shape_keys is not None else []
+    materials = [str(material.get(naming.ROLE, "")) if material is not None else "" for material in mesh.materials]
+    counts = (len(mesh.vertices), len(mesh.polygons))
+    return repr((counts, keys, obj.vertex_groups.keys(), mesh.uv_layers.keys(), materials))
 
 
 def part_names(obj: Any) -> list[str]:

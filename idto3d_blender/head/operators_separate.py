@@ -35,7 +35,7 @@ class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
         yield from super().why_not(context)
         if separate.is_part(context.object):
             yield IN_PIECES
-        if not context.object[PROPERTY]["parts"]:
+        if not context.object[PROPERTY].get("parts"):
             yield "A head on a mesh of your own is in one piece"
 
     def steps(self, context: Any) -> Steps[str]:
@@ -46,8 +46,9 @@ class IDTO3D_OT_separate_parts(HeadOperator, StepsOperator, bpy.types.Operator):
         return f"{len(made)} objects; {made[0].name} has the sliders"
 
 
-class IDTO3D_OT_whole_head(ExplainedPoll, bpy.types.Operator):
-    """Take the objects of this head away, and show it in one piece again, in the pose that they have"""
+class IDTO3D_OT_whole_head(ExplainedPoll, StepsOperator, bpy.types.Operator):
+    """Take the objects of this head away, and show it in one piece again, in the pose that they have. Those that you
+    have changed stay in the file, hidden"""
 
     bl_idname = "idto3d.whole_head"
     bl_label = "Whole Head"
@@ -61,11 +62,12 @@ class IDTO3D_OT_whole_head(ExplainedPoll, bpy.types.Operator):
         if hand_over.is_tweaked(*parts, *(part.data.shape_keys for part in parts)):
             yield hand_over.TWEAKED
 
-    def execute(self, context: Any) -> set[str]:
-        whole = separate.together(context.object)
+    def steps(self, context: Any) -> Steps[str]:
+        whole, kept = yield from separate.together(context.object)
         whole.select_set(True)
         context.view_layer.objects.active = whole
-        return {"FINISHED"}
+        names = ", ".join(part.name for part in kept)
+        return f"{whole.name} is in one piece" + (f"; hidden, as you have changed it: {names}" if kept else "")
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_separate_parts, IDTO3D_OT_whole_head))

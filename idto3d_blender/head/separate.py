@@ -20,6 +20,8 @@ from .stepwise import Steps, scaled
 WHOLE = "idto3d_whole"
 """Property of each object: the head that it is a part of."""
 _FIRST = (SKIN, "face")
+_MADE = "idto3d_part_made"
+"""Property of each object: what it was as it was made."""
 
 
 def is_part(obj: Any) -> bool:
@@ -88,6 +90,7 @@ def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
             densities.stand_alone(made[-1])
             if len(made) > 1:
                 _follow(made[-1], made[0])
+            made[-1][_MADE] = yield from _state(made[-1])
     except BaseException:
         remove(made)
         raise
@@ -97,10 +100,15 @@ def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
     return made
 
 
-def together(obj: Any) -> Any:
-    """Remove the objects of a head that was separated; returns the head, shown again in their pose."""
+def together(obj: Any) -> Steps[tuple[Any, list[Any]]]:
+    """Steps to the head that was separated, shown again in the pose of its objects. They are removed, but for those
+    that somebody has changed: these come second, hidden, as objects that follow the head's keys."""
     whole = obj[WHOLE]
     parts = parts_of(obj)
+    kept = []
+    for part in parts:
+        if _MADE in part and part[_MADE] != (yield from _state(part)):
+            kept.append(part)
     posed = next((part for part in parts if PROPERTY in part), obj)
     if any(other.get(WHOLE) == whole for other in bpy.data.objects if other not in parts):
         whole = densities.beside(whole, whole.data.copy(), whole.name)  # that one is for the other parts
@@ -109,8 +117,21 @@ def together(obj: Any) -> Any:
     densities.show_instead(whole, posed)
     for part in parts:
         hand_over.give_children(part, whole)
-    remove(parts)
-    return whole
+    hand_over.aim_drivers(posed.data.shape_keys, whole.data.shape_keys)
+    for part in kept:
+        _follow(part, whole)
+        for name in (WHOLE, _MADE):
+            part.pop(name, None)
+        part.hide_set(True)
+        part.hide_render = True
+    remove([part for part in parts if part not in kept])
+    return whole, kept
+
+
+def _state(part: Any) -> Steps[str]:
+    """A checksum of a part's shape and keys, and what else it has."""
+    modifiers = [f"{one.type} {one.name}" for one in part.modifiers]
+    return f"{(yield from densities.checksum(part))} {mesh_data.layers(part)} {modifiers}"
 
 
 def _groups(head: Any, by_part: bool) -> tuple[NDArray[np.int32], list[str]]:
@@ -129,7 +150,8 @@ def _follow(made: Any, first: Any) -> None:
         made.pop(name, None)
     keys = made.data.shape_keys
     keys.animation_data_clear()
-    for block in keys.key_blocks[1:]:
+    given = first.data.shape_keys.key_blocks
+    for block in [block for block in keys.key_blocks[1:] if block.name in given]:
         driver = block.driver_add("value").driver
         driver.type = "SUM"
         target = driver.variables.new().targets[0]

@@ -21,7 +21,7 @@ def note(obj: Any) -> None:
     mesh = obj.data
     attribute = mesh.attributes.get(_WRITTEN) or mesh.attributes.new(_WRITTEN, "FLOAT_VECTOR", "POINT")
     attribute.data.foreach_set("vector", _places(mesh).ravel())
-    mesh[_LAYERS] = _layers(obj)
+    mesh[_LAYERS] = mesh_data.layers(obj)
 
 
 def forget(obj: Any) -> None:
@@ -38,7 +38,7 @@ def is_untouched(obj: Any) -> bool:
     attribute = mesh.attributes.get(_WRITTEN)
     if attribute is None:
         return _LAYERS not in mesh  # of a release that noted nothing
-    if mesh[_LAYERS] != _layers(obj):
+    if mesh[_LAYERS] != mesh_data.layers(obj):
         return False
     now, made = _places(mesh), np.empty((len(mesh.vertices), 3), np.float32)
     attribute.data.foreach_get("vector", made.ravel())
@@ -75,12 +75,3 @@ def _places(mesh: Any) -> Any:
 
 def _is_near(places: Any, now: Any) -> bool:
     return bool(np.abs(places - now).max() <= _NEAR * max(1.0, np.abs(now).max()))
-
-
-def _layers(obj: Any) -> str:
-    """Faces, keys, groups, texture places and materials: not all by name, as renaming a head renames materials."""
-    mesh = obj.data
-    keys = mesh.shape_keys.key_blocks.keys() if mesh.shape_keys is not None else []
-    materials = [str(material.get(naming.ROLE, "")) if material is not None else "" for material in mesh.materials]
-    counts = (len(mesh.vertices), len(mesh.polygons))
-    return repr((counts, keys, obj.vertex_groups.keys(), mesh.uv_layers.keys(), materials))

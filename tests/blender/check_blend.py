@@ -178,7 +178,7 @@ def check_made(made: Any, anna: Any, ben: Any) -> None:
         assert made.data.shape_keys.key_blocks.keys() == before
     anna.data.shape_keys.key_blocks["her own"].name = "smile"
     ben[import_head.JOB] = "a job"
-    refused(bpy.ops.idto3d.finish_blend, "Wait until the heads")
+    refused(bpy.ops.idto3d.finish_blend, "is not finished")
     del ben[import_head.JOB]
     assert bpy.ops.idto3d.finish_blend() == {"FINISHED"}
     assert not len(made.idto3d_blend.people)

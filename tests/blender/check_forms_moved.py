@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import hand_over, separate, wrap_head
+from idto3d_blender.head import hand_over, import_head, naming, separate, wrap_head
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
@@ -83,6 +83,47 @@ def check_parts() -> None:
     bpy.data.objects.remove(bpy.context.object)
     bpy.context.view_layer.objects.active = next(obj for obj in bpy.context.scene.objects if separate.is_part(obj))
     assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and not driven(head)
+
+
+def check_changed_parts() -> None:
+    """Work on the parts is not lost with them: a sculpted key, a key and a material of one's own, a modifier."""
+    head = head_of("anna")
+    lamp = bpy.data.lights.new("lamp", "POINT")
+    for number in range(4):
+        assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+        parts = separate.parts_of(bpy.context.object)
+        changed, first = (parts[0] if number == 0 else parts[1]), bpy.context.object
+        if number == 0:
+            changed.shape_key_add(name="my scar")
+            energy = lamp.driver_add("energy").driver.variables.new().targets[0]
+            energy.id_type, energy.id = "KEY", first.data.shape_keys
+            energy.data_path = 'key_blocks["smile"].value'
+        elif number == 1:
+            changed.data.shape_keys.key_blocks["smile"].points[0].co.z += 0.01
+        elif number == 2:
+            changed.data.materials[0] = bpy.data.materials.new("steel")
+        else:
+            changed.modifiers.new("thick", "SOLIDIFY")
+        assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head and not head.hide_get()
+        if number == 0:
+            assert energy.id == head.data.shape_keys, "the driver reads nothing any more"
+        assert (
+            kept_of(head) == [changed] and changed.hide_get() and changed.hide_render and not separate.is_part(changed)
+        )
+        assert import_head.is_head(head) and not import_head.is_head(changed)
+        head.data.shape_keys.key_blocks["smile"].value = 0.5
+        changed.hide_set(False)
+        bpy.context.view_layer.update()
+        assert math.isclose(changed.data.shape_keys.key_blocks["smile"].value, 0.5, abs_tol=1e-6), (
+            "it does not follow the head"
+        )
+        naming.remove_objects([changed])
+    assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
+    assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and not kept_of(head), "what nobody changed stays"
+
+
+def kept_of(head: Any) -> list[Any]:
+    return [obj for obj in naming.collection_of(head).objects if obj != head]
 
 
 def check_view_layers() -> None:
@@ -173,6 +214,7 @@ def main() -> None:
     np.savez(folder / "head.npz", **{**arrays, "vertices": arrays["vertices"] * np.array([1.1, 1.0, 1.0], np.float32)})
     check_densities()
     check_parts()
+    check_changed_parts()
     check_view_layers()
     check_multires()
     check_easing()

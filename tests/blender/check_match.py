@@ -154,7 +154,7 @@ def check_refused(obj: Any) -> None:
     refused(bpy.ops.idto3d.match, "mixture")
     del obj["idto3d"]["blend"]
     obj[JOB] = "1"
-    refused(bpy.ops.idto3d.match, "until the head is finished")
+    refused(bpy.ops.idto3d.match, "is not finished")
     del obj[JOB]
     assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
     refused(bpy.ops.idto3d.match, "full head")

@@ -70,7 +70,7 @@ def check_pictures(made: Any) -> None:
 def check_unfinished(head: Any, other: Any) -> None:
     other[import_head.JOB] = "7"
     select(head, other)
-    refused(bpy.ops.idto3d.blend_people, "Wait until the heads")
+    refused(bpy.ops.idto3d.blend_people, "is not finished")
     del other[import_head.JOB]
 
 

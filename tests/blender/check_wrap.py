@@ -90,7 +90,7 @@ def check_wrapped(head: Any, mine: Any, truth: np.ndarray) -> None:
     for name, mark in marks.items():
         mark.matrix_world.translation = bent(head_at[name][None])[0]
     head[import_head.JOB] = "a job"
-    refused(bpy.ops.idto3d.wrap, "Wait until the head is finished")
+    refused(bpy.ops.idto3d.wrap, "is not finished")
     del head[import_head.JOB]
     before = len(bpy.data.objects)
     vertices = np.array([vertex.co for vertex in mine.data.vertices])
