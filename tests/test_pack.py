@@ -16,7 +16,8 @@ from idto3d.errors import UserError
 from idto3d.expressions import Expression
 from idto3d.headmodel import load_head_model
 from idto3d.prior.adapters import AdapterConfig, attach, save_domain
-from idto3d.prior.model import Prior, load_networks
+from idto3d.prior.model import Prior
+from idto3d.prior.networks import load_networks
 from idto3d.prior.pack import check_expressions, normalise_expressions, read_expressions, read_pack
 from tests.tiny_pack import DIM, EXPRESSIONS, SCHEDULE, make_pack, write
 

@@ -17,7 +17,8 @@ from idto3d.distill.reference import reference_camera, reference_picture, use_do
 from idto3d.distill.views import View
 from idto3d.errors import UserError
 from idto3d.prior.adapters import AdapterConfig, Condition, attach, denoise
-from idto3d.prior.model import Prior, cfg_pair, load_networks, look_at
+from idto3d.prior.model import Prior, cfg_pair, look_at
+from idto3d.prior.networks import load_networks
 from idto3d.prior.pack import read_pack
 from idto3d.prior.reference import (
     Reference,

@@ -2,7 +2,7 @@
 """A frozen 2D prior phi: text, identity and expression in, the noise of a latent out."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -10,10 +10,10 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import CLIPTextModel
 
-from ..errors import PACK_AGAIN, UserError
 from .adapters import ID_DIM, Condition, adapter_config, attach_saved, denoise, load_domain_state, read_domain
+from .networks import load_networks
 from .pack import Pack, reference_file
 from .reference import Reference, attach_saved_reference, observe, reference_of
 from .schedule import Schedule, make_schedule
@@ -216,33 +216,3 @@ def look_at(unet: UNet2DConditionModel, z0: Tensor, empty_text: Tensor) -> dict[
     none = z0.new_zeros(count)
     cond = Condition(empty_text.expand(count, -1, -1), y_id, y_exp, none, none)
     return observe(unet, lambda: denoise(unet, z0, torch.zeros(count, dtype=torch.long, device=z0.device), cond))
-
-
-def _check_whole(folder: str, given: Mapping[str, Any]) -> None:
-    """Raises ValueError where a file lacks weights: a net would have random ones, or none that it could use."""
-    if absent := [*given["missing_keys"], *given.get("mismatched_keys", ())]:
-        raise ValueError(f"{folder} lacks {len(absent)} weights, such as {absent[0]}")
-
-
-def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel, Any]:
-    """The pack's base U-Net (no adapters), autoencoder, text encoder and tokenizer, float32 on the CPU.
-
-    Raises UserError E_PACK_FORMAT if one of the folders does not hold such a network.
-    """
-    local: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-    try:
-        unet, given = UNet2DConditionModel.from_pretrained(pack.path / "unet", torch_dtype=torch.float32, **local)
-        _check_whole("unet", given)
-        vae, given = AutoencoderKL.from_pretrained(pack.path / "vae", torch_dtype=torch.float32, **local)
-        _check_whole("vae", given)
-        text_encoder, given = CLIPTextModel.from_pretrained(pack.path / "text", dtype=torch.float32, **local)
-        _check_whole("text", given)
-        # Never code that comes with a pack.
-        tokenizer = AutoTokenizer.from_pretrained(pack.path / "text", local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, KeyError, ArithmeticError) as error:
-        raise UserError(
-            "E_PACK_FORMAT", f"A network of the pack {pack.name} cannot be read ({error}).", PACK_AGAIN
-        ) from error
-    # A tokenizer need not name a length, and then has one without end.
-    tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
-    return unet, vae, text_encoder, tokenizer

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks of a pack that load without a word, and are no prior: refused, each with what is wrong."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from idto3d.errors import UserError
+from idto3d.prior.networks import load_networks
+from idto3d.prior.pack import read_pack
+from tests.tiny_pack import make_pack, write
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a text side like Stable Diffusion's."""
+    return make_pack(tmp_path_factory.mktemp("pack"), clip=True)
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(whole, tmp_path / "pack"))
+
+
+def refused(folder: Path, why: str) -> None:
+    write(folder)
+    with pytest.raises(UserError, match=f"E_PACK_FORMAT.*{why}"):
+        load_networks(read_pack(folder))
+
+
+def test_vocabulary_and_merges_without_tokenizer_json_are_enough(folder: Path) -> None:
+    """Stable Diffusion 1.5 has no other."""
+    (folder / "text" / "tokenizer.json").unlink()
+    write(folder)
+    assert load_networks(read_pack(folder))[3]("the cat").input_ids == [54, 53, 2, 0, 45, 55]
+
+
+def test_a_tokenizer_without_words_is_refused(folder: Path) -> None:
+    """Every prompt would be the same to the net."""
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (folder / "text" / name).unlink()
+    refused(folder, "without words")
+
+
+@pytest.mark.parametrize(("merges", "lost"), [("", 2), ("#version: 0.2\n", 2), ("#version: 0.2\nt h\n", 1)])
+def test_a_tokenizer_with_cut_merges_is_refused(merges: str, lost: int, folder: Path) -> None:
+    """It would spell words out that the net knows whole."""
+    (folder / "text" / "tokenizer.json").unlink()
+    (folder / "text" / "merges.txt").write_text(merges)
+    refused(folder, f"lacks {lost} of the tokenizer's merges")
