@@ -157,6 +157,17 @@ def test_what_is_too_large_for_half_precision_goes_on_in_single(pack_dir: Path) 
     assert half.unet.dtype == torch.float32
 
 
+def test_what_is_too_large_for_single_precision_too_is_refused(pack_dir: Path) -> None:
+    """The head would come out as if it had a prior. What was asked with no numbers is no fault of the pack's."""
+    prior = Prior.load(read_pack(pack_dir), dtype=torch.float16)
+    z, t, cond = latents(1), torch.tensor([500]), condition(prior, 1)
+    assert bool(prior.predict(z * float("nan"), t, cond).isnan().all())
+    with torch.no_grad():
+        prior.unet.float().conv_out.weight.fill_(3e38)
+    with pytest.raises(UserError, match="E_PACK_FORMAT.*does not answer with numbers"):
+        prior.predict(z, t, cond)
+
+
 def test_the_text_encoder_stays_in_single_precision(pack_dir: Path) -> None:
     """Half holds its weights, but not what they give."""
     prior = Prior.load(read_pack(pack_dir), dtype=torch.float16)

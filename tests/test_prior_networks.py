@@ -5,8 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from idto3d.errors import UserError
+from idto3d.prior.model import Prior
 from idto3d.prior.networks import load_networks
 from idto3d.prior.pack import read_pack
 from tests.tiny_pack import make_pack, write
@@ -27,7 +30,7 @@ def folder(whole: Path, tmp_path: Path) -> Path:
 def refused(folder: Path, why: str) -> None:
     write(folder)
     with pytest.raises(UserError, match=f"E_PACK_FORMAT.*{why}"):
-        load_networks(read_pack(folder))
+        Prior.load(read_pack(folder))
 
 
 def test_vocabulary_and_merges_without_tokenizer_json_are_enough(folder: Path) -> None:
@@ -50,3 +53,19 @@ def test_a_tokenizer_with_cut_merges_is_refused(merges: str, lost: int, folder: 
     (folder / "text" / "tokenizer.json").unlink()
     (folder / "text" / "merges.txt").write_text(merges)
     refused(folder, f"lacks {lost} of the tokenizer's merges")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "file", ["text/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "normal"]
+)
+def test_weights_that_are_no_numbers_are_refused(file: str, value: float, folder: Path) -> None:
+    """The stages would take all that the net says for no wish."""
+    path = folder / f"{file}.safetensors"
+    with safe_open(path, "pt") as stored:
+        metadata = stored.metadata()
+    weights = load_file(path)
+    last = max(name for name in weights if name.endswith("weight"))
+    weights[last].view(-1)[-1] = value
+    save_file(weights, path, metadata)
+    refused(folder, f"are no numbers, such as .*{last}")

@@ -92,8 +92,8 @@ def clean_estimate(
 
 
 def _towards(values: Tensor, gradient: Tensor) -> Tensor:
-    """Half a mean of squares whose gradient in each sample of values is `gradient` over B; entries that half precision
-    made non-finite become 0."""
+    """Half a mean of squares whose gradient in each sample of values is `gradient` over B; entries that are not finite
+    become 0. They are those of a picture that has some: `Prior.predict` refuses a prior that answers so."""
     target = values.detach().float() - torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
     return 0.5 * (values.float() - target).square().sum() / len(values)
 

@@ -12,6 +12,7 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from ..errors import PACK_AGAIN, UserError
 from .adapters import ID_DIM, Condition, adapter_config, attach_saved, denoise, load_domain_state, read_domain
 from .networks import load_networks
 from .pack import Pack, reference_file
@@ -100,7 +101,7 @@ class Prior(nn.Module):
         z0 = self.encode(picture.to(self.device)).to(self._dtype)
         gate = torch.full((1,), self.lambda_ref, device=self.device)
         given = look_at(self.unet, z0, self.empty_text().to(z0))
-        return self.look(picture) if self._overflows(*given.values()) else reference_of(self.unet, given, gate)
+        return self.look(picture) if self._overflows(z0, *given.values()) else reference_of(self.unet, given, gate)
 
     @contextlib.contextmanager
     def interrupted_by(self, poll: Callable[[], None]) -> Iterator[None]:
@@ -155,9 +156,12 @@ class Prior(nn.Module):
 
     @torch.no_grad()
     def predict(self, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """The predicted noise (B, 4, h, w), float32, of noisy latents z_t (B, 4, h, w) at integer timesteps t (B,)."""
+        """The predicted noise (B, 4, h, w), float32, of noisy latents z_t (B, 4, h, w) at integer timesteps t (B,).
+
+        Raises UserError E_PACK_FORMAT where the U-Net answers latents with what is no number.
+        """
         out = denoise(self.unet, z_t.to(self._dtype), t, cond.to(self._dtype)).float()
-        if self._overflows(out):
+        if self._overflows(z_t, out):
             return self.predict(z_t, t, cond)
         return self.schedule.eps_from_v(z_t.float(), out, t) if self.pack.prediction_type == "v_prediction" else out
 
@@ -166,14 +170,20 @@ class Prior(nn.Module):
         """The U-Net's; diffusers' own `dtype` walks through the whole net."""
         return self.unet.conv_in.weight.dtype
 
-    def _overflows(self, *out: Tensor) -> bool:
-        """Whether something that the U-Net gives in half precision is no number: some nets' attention becomes too large
-        for it, and some GPUs err in it (GTX 16). The net then goes on in single precision: the stages take what is no
-        number for no wish at all."""
-        if self._dtype != torch.float16 or all(bool(part.isfinite().all()) for part in out):
+    def _overflows(self, z: Tensor, *out: Tensor) -> bool:
+        """Whether something that the U-Net makes of latents z in half precision is no number: some nets' attention
+        becomes too large for it, and some GPUs err in it (GTX 16). The net then goes on in single precision: the stages
+        take what is no number for no wish at all. Raises UserError E_PACK_FORMAT where single precision is too small,
+        too, unless it is z that is no number."""
+        if all(bool(part.isfinite().all()) for part in out):
             return False
-        self.unet.float()
-        return True
+        if self._dtype == torch.float16:
+            self.unet.float()
+            return True
+        if bool(z.isfinite().all()):
+            message = f"The U-Net of the pack {self.pack.name} does not answer with numbers."
+            raise UserError("E_PACK_FORMAT", message, PACK_AGAIN)
+        return False
 
 
 def _ignore() -> None:

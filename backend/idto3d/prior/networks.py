@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel
 
 from ..errors import PACK_AGAIN, UserError
+from .adapter_file import not_finite
 from .pack import Pack
 
 
@@ -43,9 +44,12 @@ def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIP
 
 
 def _check_whole(folder: str, net: nn.Module, given: Mapping[str, Any]) -> None:
-    """Raises ValueError where a file lacks weights: a net would have random ones, or none that it could use."""
+    """Raises ValueError where a file lacks weights: a net would have random ones, or none that it could use; and where
+    some are no numbers, as what the net says then is, and the stages take that for no wish."""
     if absent := [*given["missing_keys"], *given.get("mismatched_keys", ())]:
         raise ValueError(f"{folder} lacks {len(absent)} weights, such as {absent[0]}")
+    if broken := not_finite(net.state_dict()):
+        raise ValueError(f"{folder} has {len(broken)} weights that are no numbers, such as {broken[0]}")
 
 
 def _check_tokenizer(tokenizer: Any) -> None:
