@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Networks of a pack that load without a word, and are no prior: refused, each with what is wrong."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -69,3 +70,12 @@ def test_weights_that_are_no_numbers_are_refused(file: str, value: float, folder
     weights[last].view(-1)[-1] = value
     save_file(weights, path, metadata)
     refused(folder, f"are no numbers, such as .*{last}")
+
+
+def test_tokens_that_the_net_does_not_know_are_refused(folder: Path) -> None:
+    """Only a prompt with one of them would end the head."""
+    path = folder / "text" / "tokenizer.json"
+    stored = json.loads(path.read_text())
+    stored["model"]["vocab"]["z"] = 56
+    path.write_text(json.dumps(stored))
+    refused(folder, "token of number 56 and embeddings of 56")

@@ -33,7 +33,7 @@ def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIP
         _check_whole("text", text_encoder, given)
         # Never code that comes with a pack.
         tokenizer = AutoTokenizer.from_pretrained(pack.path / "text", local_files_only=True, trust_remote_code=False)
-        _check_tokenizer(tokenizer)
+        _check_tokenizer(tokenizer, text_encoder.config.vocab_size)
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError, KeyError, ArithmeticError) as error:
         raise UserError(
             "E_PACK_FORMAT", f"A network of the pack {pack.name} cannot be read ({error}).", PACK_AGAIN
@@ -52,10 +52,14 @@ def _check_whole(folder: str, net: nn.Module, given: Mapping[str, Any]) -> None:
         raise ValueError(f"{folder} has {len(broken)} weights that are no numbers, such as {broken[0]}")
 
 
-def _check_tokenizer(tokenizer: Any) -> None:
-    """Raises ValueError where files are absent or cut: prompts would be the same to the net, or be spelt out."""
-    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+def _check_tokenizer(tokenizer: Any, known: int) -> None:
+    """Raises ValueError where files are absent or cut: prompts would be the same to the net, or be spelt out; and where
+    it has tokens beyond those that the net knows."""
+    vocabulary = tokenizer.get_vocab()
+    if not vocabulary.keys() - set(tokenizer.all_special_tokens):
         raise ValueError("text has a tokenizer without words")
+    if (last := max(vocabulary.values())) >= known:
+        raise ValueError(f"text has a token of number {last} and embeddings of {known}")
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if model["type"] != "BPE":
         return
