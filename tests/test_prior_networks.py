@@ -4,8 +4,11 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -26,6 +29,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(whole: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
     return Path(shutil.copytree(whole, tmp_path / "pack"))
+
+
+def changed(config: Path, **values: Any) -> None:
+    config.write_text(json.dumps({**json.loads(config.read_text()), **values}))
 
 
 def refused(folder: Path, why: str) -> None:
@@ -79,3 +86,44 @@ def test_tokens_that_the_net_does_not_know_are_refused(folder: Path) -> None:
     stored["model"]["vocab"]["z"] = 56
     path.write_text(json.dumps(stored))
     refused(folder, "token of number 56 and embeddings of 56")
+
+
+def test_weights_that_the_configuration_does_not_use_are_refused(folder: Path) -> None:
+    """The net would be another than the one that was trained."""
+    changed(folder / "text" / "config.json", num_hidden_layers=0)
+    refused(folder, "text/config.json has no place for 16 weights")
+    changed(folder / "text" / "config.json", num_hidden_layers=1)
+    changed(folder / "unet" / "config.json", mid_block_type=None)
+    refused(folder, "unet/config.json has no place for .* weights, such as mid_block")
+
+
+def test_older_names_and_the_numbers_of_places_are_known(folder: Path) -> None:
+    """As in Stable Diffusion 1.5's own files."""
+    path = folder / "text" / "model.safetensors"
+    places = {"text_model.embeddings.position_ids": torch.arange(9)[None]}
+    save_file({**load_file(path), **places}, path, {"format": "pt"})
+    path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    older = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
+    weights = load_file(path)
+    for new, old in older.items():
+        weights = {name.replace(f"attentions.0.{new}", f"attentions.0.{old}"): w for name, w in weights.items()}
+    assert "encoder.mid_block.attentions.0.proj_attn.weight" in weights
+    save_file(weights, path, {"format": "pt"})
+    write(folder)
+    Prior.load(read_pack(folder))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"class_embed_type": "timestep"},
+        {"num_class_embeds": 2},
+        {"addition_embed_type": "text_time", "addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 64},
+        {"time_cond_proj_dim": 8},
+    ],
+)
+def test_a_u_net_that_wants_more_is_refused(more: dict[str, Any], folder: Path) -> None:
+    """Whole, with the weights for it."""
+    unet = UNet2DConditionModel.from_config({**json.loads((folder / "unet" / "config.json").read_text()), **more})
+    unet.half().save_pretrained(folder / "unet")
+    refused(folder, "wants inputs that it is not given")

@@ -44,10 +44,14 @@ def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIP
 
 
 def _check_whole(folder: str, net: nn.Module, given: Mapping[str, Any]) -> None:
-    """Raises ValueError where a file lacks weights: a net would have random ones, or none that it could use; and where
-    some are no numbers, as what the net says then is, and the stages take that for no wish."""
+    """Raises ValueError where a file lacks weights: a net would have random ones, or none that it could use; where it
+    has more than the configuration has a place for, which then tells of another net; and where some are no numbers, as
+    what the net says then is, and the stages take that for no wish."""
     if absent := [*given["missing_keys"], *given.get("mismatched_keys", ())]:
         raise ValueError(f"{folder} lacks {len(absent)} weights, such as {absent[0]}")
+    # Older files of CLIP store the numbers of a prompt's places, which are no weights.
+    if unused := sorted(name for name in given["unexpected_keys"] if not name.endswith("position_ids")):
+        raise ValueError(f"{folder}/config.json has no place for {len(unused)} weights, such as {unused[0]}")
     if broken := not_finite(net.state_dict()):
         raise ValueError(f"{folder} has {len(broken)} weights that are no numbers, such as {broken[0]}")
 

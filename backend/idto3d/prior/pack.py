@@ -45,6 +45,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")  # a bundle makes file nam
 # Shape keys that a head has besides: Blender's rest shape, ARKit's; by their beginnings visemes and those of a rig.
 _RESERVED = frozenset(("basis", *map(str.lower, ARKIT)))
 _RESERVED_BEGINNINGS = ("viseme_", "rig_")
+# What makes a U-Net ask for more than a prior is given: a class, a picture's size, how strong guidance shall be.
+_MORE_INPUTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "time_cond_proj_dim")
 _SCHEDULE_TYPES: dict[str, type] = {
     "num_train_timesteps": int,
     "beta_start": float,
@@ -233,6 +235,11 @@ def _check_nets(pack: Pack) -> None:
         ("the U-Net's input and the autoencoder", size("unet/config.json", "in_channels"), channels),
         ("the U-Net's output and the autoencoder", size("unet/config.json", "out_channels"), channels),
     ]
+    unet = json.loads(pack.file("unet/config.json").read_text(encoding="utf-8"))
+    if more := [key for key in _MORE_INPUTS if unet.get(key) is not None]:
+        raise UserError(
+            "E_PACK_FORMAT", f"The pack's U-Net wants inputs that it is not given: it has {more[0]}.", PACK_AGAIN
+        )
     normal, albedo = (_sizes(pack.file(f"{domain}.safetensors"), "exp_dim") for domain in ("normal", "albedo"))
     if normal != albedo:  # one base U-Net serves both
         raise UserError(
