@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from idto3d.distill.guidance import Conditioning, conditions, prior_loss
+from idto3d.distill.guidance import Conditioning, check_prompts, conditions, prior_loss
 from idto3d.distill.views import View
+from idto3d.errors import UserError
 from idto3d.prior.schedule import make_schedule
 from idto3d.render.cameras import make_camera
 from tests.known_prior import quick_config as config_of
@@ -26,12 +27,13 @@ class AskedPrior:
 
     def __init__(self, unconditional: float = 0.0, conditional: float = 0.0) -> None:
         self.schedule, self.device, self.lambda_ref = make_schedule(), torch.device("cpu"), 0.0
+        self.room = 100
         self.said: list[str] = []
         self.steps: list[int] = []
         self.answers = unconditional, conditional
 
     def has_room(self, text: str) -> bool:
-        return True
+        return len(text.split()) <= self.room
 
     def encode_text(self, texts: list[str]) -> Tensor:
         self.said = list(texts)
@@ -85,6 +87,35 @@ def test_words_and_close_ups_are_said() -> None:
     prompts = replace(config.prompts, normal="{view}, {words}", close_up="close-up")
     conditions(prior, who("white hair"), replace(config, prompts=prompts), 0, views(close=True), "normal")
     assert prior.said == [f"{view}, white hair, close-up" for view in ("front", "left side", "back")]
+
+
+def test_words_that_find_no_room_are_told_and_left_out() -> None:
+    """The longest prompt decides: "front left", "an open mouth" and the close-up."""
+    prior: Any = AskedPrior()
+    config = config_of(1)
+    template = "{view}, {words}, {expression}"
+    prompts = replace(config.prompts, normal=template, albedo=template, close_up="near")
+    config = replace(config, prompts=prompts)
+    prior.room = 9
+    assert check_prompts(prior, who("white hair freckles"), config) == []
+    prior.room = 8
+    (notice,) = check_prompts(prior, who("white hair freckles"), config)
+    assert notice.code == "W_PROMPT_CUT" and 'from word 3, "freckles", on' in notice.message
+    conditions(prior, who("white hair freckles"), config, 2, views(close=True), "albedo")
+    assert prior.said[1] == "left side, white hair, near, an open mouth"
+
+
+def test_a_pack_whose_own_prompt_finds_no_room_is_refused() -> None:
+    """Its end, the expression or what kind of picture it is, would be cut in silence."""
+    prior: Any = AskedPrior()
+    config = config_of(1)
+    prompts = replace(config.prompts, normal="{view}, {expression}", albedo="{view}", close_up="")
+    config = replace(config, prompts=prompts)
+    prior.room = 5
+    assert check_prompts(prior, who(), config) == []
+    prior.room = 4
+    with pytest.raises(UserError, match='E_PACK_FORMAT.*no room for .*"front left, a calm face"'):
+        check_prompts(prior, who("old"), config)
 
 
 @pytest.mark.parametrize("form", ["eps", "image"])

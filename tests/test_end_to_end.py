@@ -29,7 +29,8 @@ Event = dict[str, Any]
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> GenerateConfig:
     pack = quick_pack(tmp_path_factory.mktemp("packs") / "quick", fine=200)
-    return GenerateConfig(pack, seed=3, expressions="smile,mouth_stretch", quality="draft", texture_size=256)
+    words = " ".join(["freckles"] * 40)  # more than find room
+    return GenerateConfig(pack, 3, "smile,mouth_stretch", words, quality="draft", texture_size=256)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,8 @@ def test_what_is_told_on_the_way(run: tuple[Path, list[Event]]) -> None:
     assert {e["kind"] for e in previews} == {"mesh", "picture"}
     mesh = np.load(next(e["path"] for e in previews if e["kind"] == "mesh"))
     np.testing.assert_array_equal(mesh["faces"], done.faces)
+    (warning,) = (e for e in events if e["type"] == "warning")
+    assert warning["code"] == "W_PROMPT_CUT" and "freckles" in warning["message"]
 
 
 def files_of(bundle: Path) -> tuple[dict[Path, bytes], Any]:

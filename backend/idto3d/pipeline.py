@@ -233,7 +233,7 @@ def distill(
 ) -> tuple[Head, dict[str, Report]]:
     """Both stages. `work` holds the checkpoints; a run that was stopped goes on from them."""
     from .distill.geometry import run_geometry
-    from .distill.guidance import condition_on
+    from .distill.guidance import check_prompts, condition_on
     from .distill.texture import run_texture
     from .prior.model import Prior
 
@@ -243,6 +243,7 @@ def distill(
     prior = Prior.load(pack, "normal", device, torch.float16 if device == "cuda" else torch.float32)
     start, names = sketch.start, (next(iter(pack.expressions)), *sketch.offsets)
     who = condition_on(pack, sketch.subject.y_id, names, config.prompt)
+    warn(clock.events, check_prompts(prior, who, wanted))
     run = RunConfig(config.quality, config.seed, work)
 
     def callbacks(stage: str, start: Start) -> Callbacks:

@@ -5,15 +5,18 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import PACK_AGAIN, UserError
+from ..notices import Notice
 from ..prior.adapters import Condition
 from ..prior.model import Domain, Prior, cfg_pair
 from ..prior.pack import Pack, read_expressions
-from ..prior.prompts import fill_prompt, view_name
+from ..prior.prompts import VIEWS, fill_prompt, view_name
 from ..prior.reference import Reference
 from .config import DistillationConfig, Score
 from .sds import annealed_range, image_loss, sample_t, sds_loss
@@ -41,6 +44,27 @@ def condition_on(pack: Pack, y_id: Tensor, names: Sequence[str], words: str) -> 
     return Conditioning(y_id, y_exp, tuple(names), tuple(pack.expressions[n].text for n in names), words)
 
 
+def check_prompts(prior: Prior, who: Conditioning, config: DistillationConfig) -> list[Notice]:
+    """What the stages' prompts have no room for: W_PROMPT_CUT says from which of the user's words on.
+
+    Raises UserError E_PACK_FORMAT where a prompt has no room for what the pack itself says, which would be cut.
+    """
+    prompts, said = config.prompts, who.words.split()
+    taken = len(said)
+    for template, view, expression, close_up in product(
+        (prompts.normal, prompts.albedo), VIEWS, who.texts, ("", prompts.close_up)
+    ):
+        text, count = _prompt(prior, partial(fill_prompt, template, view, expression), who.words, close_up)
+        if not prior.has_room(text):
+            message = f'The pack has no room for the whole of its own prompt "{text}".'
+            raise UserError("E_PACK_FORMAT", message, PACK_AGAIN)
+        taken = min(taken, count)
+    if taken == len(said):
+        return []
+    first = f'from word {taken + 1}, "{said[taken]}", on'
+    return [Notice("W_PROMPT_CUT", f"Too many words about the person: {first} they are left out in some views.")]
+
+
 def conditions(
     prior: Prior, who: Conditioning, config: DistillationConfig, expression: int, views: Sequence[View], domain: Domain
 ) -> Condition:
@@ -51,22 +75,23 @@ def conditions(
     for view in views:
         name = view_name(view.camera.azimuth, view.camera.elevation)
         fill = partial(fill_prompt, template, name, who.texts[expression])
-        texts.append(_prompt(prior, fill, who.words, config.prompts.close_up if view.close else ""))
+        texts.append(_prompt(prior, fill, who.words, config.prompts.close_up if view.close else "")[0])
     gates = torch.tensor([gate(view.camera.azimuth, config.views.gate) for view in views], device=prior.device)
     y_id, y_exp = (y.to(prior.device).expand(len(views), -1) for y in (who.y_id, who.y_exp[expression]))
     reference = None if who.reference is None else who.reference.for_batch(len(views))
     return Condition(prior.encode_text(texts), y_id, y_exp, gates, gates, reference)
 
 
-def _prompt(prior: Prior, fill: Callable[[str], str], words: str, close_up: str) -> str:
-    """A prompt with as many of the user's words as there is room for: cut at its end instead, it would lose the
-    expression and what kind of picture it is."""
+def _prompt(prior: Prior, fill: Callable[[str], str], words: str, close_up: str) -> tuple[str, int]:
+    """A prompt with as many of the user's words as there is room for, and how many: cut at its end instead, it would
+    lose the expression and what kind of picture it is."""
     said = words.split()
 
     def text(count: int) -> str:
         return fill(", ".join(part for part in (" ".join(said[:count]), close_up) if part))
 
-    return text(bisect_left(range(1, len(said) + 1), True, key=lambda count: not prior.has_room(text(count))))
+    taken = bisect_left(range(1, len(said) + 1), True, key=lambda count: not prior.has_room(text(count)))
+    return text(taken), taken
 
 
 def prior_loss(
