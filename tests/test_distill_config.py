@@ -46,6 +46,7 @@ def test_round_trip_through_json() -> None:
         ("prompts.normal", "a {camera} view"),
         ("prompts.normal", "a {view view"),
         ("prompts.normal", "a {view.x} view"),
+        ("prompts.normal", "a {view[x]} view"),
         ("geometry.trust", 10**400),
         ("views.jitter", -0.1),
         ("views.azimuth", [[1.5, -45, 45], [-0.5, 45, 180]]),

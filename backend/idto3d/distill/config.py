@@ -193,7 +193,7 @@ def _check(config: DistillationConfig) -> None:
     for template in (config.prompts.normal, config.prompts.albedo):
         try:
             fill_prompt(template, VIEWS[0])
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise _refuse(f"a prompt's template has an unknown place ({error})") from error
     positive = {
         "views.fov": views.fov[0],
