@@ -79,6 +79,8 @@ def test_manifests_that_are_none(folder: Path, tmp_path: Path) -> None:
         ("schedule", {**SCHEDULE, "beta_schedule": "cosine"}),
         ("schedule", {**SCHEDULE, "beta_start": 0.5}),
         ("schedule", {**SCHEDULE, "more": 1}),
+        ("schedule", {**SCHEDULE, "beta_end": 0.05}),  # clean estimates would be divided by next to nothing
+        ("schedule", {**SCHEDULE, "beta_end": 0.03, "beta_schedule": "linear"}),
         ("distillation", None),
     ):
         assert changed(**{field: value}) == "E_PACK_FORMAT", field
@@ -138,6 +140,10 @@ def test_every_file_counts(folder: Path) -> None:
     (folder / "photos" / "other.onnx").unlink()
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     data = bytearray(weights.read_bytes())
+    manifest = folder / "pack.json"
+    good = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**good, "files": {n: h.upper() for n, h in good["files"].items()}}))
+    assert read_pack(folder).name == "tiny"  # as some programs write it
     data[-1] ^= 1
     weights.write_bytes(data)
     assert read_pack(folder, verify=False).name == "tiny"
