@@ -40,6 +40,11 @@ def refused(what: Callable[[], Any]) -> str:
     return caught.value.code
 
 
+def unfit(folder: Path) -> None:
+    """What it holds can neither be made a pack nor be read as one."""
+    assert refused(lambda: write(folder)) == refused(lambda: read_pack(folder, verify=False)) == "E_PACK_FORMAT"
+
+
 def test_round_trip(whole: Path) -> None:
     pack = read_pack(whole)
     assert (pack.name, pack.image_size, pack.latent_scale, pack.schedule) == ("tiny", 16, 0.5, SCHEDULE)
@@ -150,6 +155,19 @@ def test_every_file_counts(folder: Path) -> None:
     assert refused(lambda: read_pack(folder)) == "E_PACK_HASH"
 
 
+def test_linked_folders_count(folder: Path, tmp_path: Path) -> None:
+    """Packs that are cached once lie behind links."""
+    unet = Path(shutil.move(folder / "unet", tmp_path / "elsewhere"))
+    (folder / "unet").symlink_to(unet, target_is_directory=True)
+    assert read_pack(folder).name == "tiny"
+    (unet / "again").symlink_to(unet, target_is_directory=True)
+    assert read_pack(folder).name == "tiny"  # comes to an end
+    (unet / "other.json").write_text("{}")
+    assert refused(lambda: read_pack(folder)) == "E_PACK_HASH"
+    write(folder)
+    assert "unet/other.json" in read_pack(folder).files
+
+
 def test_vectors_must_fit_the_list(folder: Path) -> None:
     path = folder / "expressions.safetensors"
     good = load_file(path)
@@ -160,43 +178,36 @@ def test_vectors_must_fit_the_list(folder: Path) -> None:
         {**good, "smile": np.full(DIM, np.nan, np.float32)},
     ):
         save_file(bad, path)
-        write(folder)
-        assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"
+        unfit(folder)
     path.write_bytes(b"junk")
     assert refused(lambda: read_pack(folder, verify=False)) == "E_PACK_FORMAT"
 
 
 def test_nets_must_fit_each_other(folder: Path, whole: Path) -> None:
-    def spoilt(file: str, **changes: Any) -> str:
+    def spoilt(file: str, **changes: Any) -> None:
         text = (whole / file).read_text()
         (folder / file).write_text(json.dumps({**json.loads(text), **changes}))
-        write(folder)
-        code = refused(lambda: read_pack(folder))
+        unfit(folder)
         (folder / file).write_text(text)
-        return code
 
-    assert spoilt("text/config.json", hidden_size=DIM * 2) == "E_PACK_FORMAT"
-    assert spoilt("vae/config.json", latent_channels=16) == "E_PACK_FORMAT"
-    assert spoilt("unet/config.json", out_channels=8) == "E_PACK_FORMAT"
-    assert spoilt("unet/config.json", cross_attention_dim=None) == "E_PACK_FORMAT"
-    assert spoilt("vae/config.json", block_out_channels=None) == "E_PACK_FORMAT"
-    assert spoilt("vae/config.json", block_out_channels=[8] * 12) == "E_PACK_FORMAT"  # the pictures are too small
+    spoilt("text/config.json", hidden_size=DIM * 2)
+    spoilt("vae/config.json", latent_channels=16)
+    spoilt("unet/config.json", out_channels=8)
+    spoilt("unet/config.json", cross_attention_dim=None)
+    spoilt("vae/config.json", block_out_channels=None)
+    spoilt("vae/config.json", block_out_channels=[8] * 12)  # the pictures are too small
     (folder / "vae" / "config.json").write_text("[]")
-    write(folder)
-    assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"
+    unfit(folder)
     shutil.copy(whole / "vae" / "config.json", folder / "vae" / "config.json")
     write(folder)
     pack = read_pack(folder)
     unet = load_networks(pack)[0]
     save_domain(attach(unet, AdapterConfig(exp_dim=DIM + 1, lora_rank=2, hidden=8)), folder / "albedo.safetensors")
-    write(folder)
-    assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"  # one base serves both domains
+    unfit(folder)  # one base serves both domains
     shutil.copy(folder / "albedo.safetensors", folder / "normal.safetensors")
-    write(folder)
-    assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"  # y_exp is shorter
+    unfit(folder)  # y_exp is shorter
     shutil.copy(folder / "expressions.safetensors", folder / "albedo.safetensors")
-    write(folder)
-    assert refused(lambda: read_pack(folder)) == "E_PACK_FORMAT"
+    unfit(folder)
 
 
 def test_a_net_that_is_none_is_refused(folder: Path) -> None:

@@ -36,8 +36,8 @@ def changed(config: Path, **values: Any) -> None:
 
 
 def refused(folder: Path, why: str) -> None:
-    write(folder)
     with pytest.raises(UserError, match=f"E_PACK_FORMAT.*{why}"):
+        write(folder)
         Prior.load(read_pack(folder))
 
 

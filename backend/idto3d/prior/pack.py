@@ -156,6 +156,7 @@ def write_pack_json(
         "files": {n: sha256(root / n) for n in sorted(_files(root))},
     }
     pack = _parse(root, data)
+    _check_nets(pack)
     temporary = root / f".{MANIFEST}.new"
     temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(root / MANIFEST)
@@ -209,11 +210,22 @@ def sha256(path: Path) -> str:
 
 
 def _files(root: Path) -> Iterator[str]:
-    """What a pack must list: every file in its folder but the manifest and hidden ones."""
-    for file in root.rglob("*"):
-        name = file.relative_to(root)
-        if name != Path(MANIFEST) and not any(part.startswith(".") for part in name.parts) and file.is_file():
-            yield name.as_posix()
+    """What a pack must list: every file in its folder but the manifest and hidden ones, in linked folders, too."""
+
+    def within(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+        here = folder.resolve()
+        if here in above:  # a link to where it lies has no end
+            return
+        for path in folder.iterdir():
+            if path.name.startswith("."):
+                continue
+            if path.is_dir():
+                yield from within(path, (*above, here))
+            elif path.is_file():
+                yield path
+
+    names = (path.relative_to(root).as_posix() for path in within(root, ()))
+    return (name for name in names if name != MANIFEST)
 
 
 def _check_nets(pack: Pack) -> None:
