@@ -123,8 +123,21 @@ def test_what_does_not_belong_here_is_left_alone(stage: str, tmp_path: Path, mon
     other.scene = replace(other.scene, neutral=other.scene.neutral * 1.01)  # another head
     other()
     assert other.steps == STEPS
-    for checkpoint in tmp_path.rglob("checkpoint.safetensors"):  # a disk that lost the rest
-        checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+
+
+@stages
+@pytest.mark.parametrize("rest", [0, 1])
+def test_half_a_checkpoint_is_left_alone(
+    stage: str, rest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a disk that lost the rest, or never wrote it and gives zeros."""
+    job = Job(stage, monkeypatch, tmp_path)
+    with pytest.raises(Cancelled):
+        job(stop_before(4))
+    (checkpoint,) = tmp_path.rglob("checkpoint.safetensors")
+    stored = checkpoint.read_bytes()
+    half = len(stored) // 2
+    checkpoint.write_bytes(stored[:half] + bytes(rest * (len(stored) - half)))
     assert same(job(), Job(stage, monkeypatch)()) and job.steps == STEPS
 
 
