@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from idto3d.pipeline import STARTER_PACK
-from idto3d.prior.pack import MANIFEST
+from idto3d.prior.manifest import MANIFEST
 
 
 def short(block: dict[str, Any], draft: int = 2, fine: int = 2) -> dict[str, Any]:

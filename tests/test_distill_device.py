@@ -19,9 +19,10 @@ from idto3d.distill.texture import run_texture
 from idto3d.distill.views import View
 from idto3d.prior import model as prior_model
 from idto3d.prior.adapters import AdapterConfig, attach
+from idto3d.prior.manifest import Pack
 from idto3d.prior.model import Prior
 from idto3d.prior.networks import load_networks
-from idto3d.prior.pack import Pack, read_pack, reference_file
+from idto3d.prior.pack import read_pack, reference_file
 from idto3d.prior.reference import ReferenceConfig, attach_reference, save_reference
 from idto3d.render.cameras import make_camera
 from tests.grids import kuhn_grid

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a pack is, and every way in which a folder can fail to be one."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +155,28 @@ def test_every_file_counts(folder: Path) -> None:
     weights.write_bytes(data)
     assert read_pack(folder, verify=False).name == "tiny"
     assert refused(lambda: read_pack(folder)) == "E_PACK_HASH"
+
+
+@pytest.mark.parametrize("name", ["pack.json", "unet/config.json"])
+def test_a_file_that_the_system_does_not_give_is_named(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the right to read it, or on a failing disk."""
+    opened = Path.open
+    number = errno.EIO
+
+    def fails(self: Path, *how: Any, **more: Any) -> Any:
+        if self == folder / name:
+            raise OSError(number, os.strerror(number))
+        return opened(self, *how, **more)
+
+    monkeypatch.setattr(Path, "open", fails)
+    monkeypatch.setattr(Path, "read_text", lambda self, **how: self.open(**how).read())
+    with pytest.raises(UserError, match=f"E_PACK_MISSING: .*{name} of the pack cannot be read: {os.strerror(number)}"):
+        read_pack(folder)
+    number = errno.ENOSPC
+    with pytest.raises(OSError):  # has a code of its own
+        read_pack(folder)
 
 
 def test_linked_folders_count(folder: Path, tmp_path: Path) -> None:

@@ -213,9 +213,11 @@ def test_a_request_becomes_what_the_pipeline_takes(monkeypatch: pytest.MonkeyPat
         run_generate(plain, print)
     assert stopped.value.resumable
     monkeypatch.setattr(pipeline, "generate", lambda *_: (_ for _ in ()).throw(Cancelled()))
-    with pytest.raises(Cancelled) as stopped:
-        run_generate(chosen, print)
-    assert not stopped.value.resumable
+    (tmp_path / "pack.json").write_bytes(b"\xff")
+    for other in (chosen, replace(plain, pack=str(tmp_path)), replace(plain, pack=str(tmp_path / "none"))):
+        with pytest.raises(Cancelled) as stopped:
+            run_generate(other, print)
+        assert not stopped.value.resumable
 
 
 def test_qualities_are_the_protocols() -> None:

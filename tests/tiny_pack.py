@@ -13,7 +13,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from idto3d.expressions import Expression
 from idto3d.headmodel import HeadModel, save_head_model
 from idto3d.prior.adapters import AdapterConfig, attach, domain_parameters, save_domain
-from idto3d.prior.pack import HEAD_MODEL, REQUIRED, VECTORS, normalise_expressions, write_expressions, write_pack_json
+from idto3d.prior.manifest import HEAD_MODEL, REQUIRED, VECTORS
+from idto3d.prior.pack import normalise_expressions, write_expressions, write_pack_json
 from idto3d.prior.text import build_starter_text, save_text
 from tests.tiny_head import tiny_head_model
 

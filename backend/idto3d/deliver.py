@@ -12,7 +12,7 @@ from .finish.poses import pose_pictures
 from .finish.to_bundle import head_arrays, wrinkles_of
 from .fit.record import record_fit
 from .preview import preview_sheet
-from .prior.pack import Pack
+from .prior.manifest import Pack
 from .start import Start
 from .subject import Subject
 from .verdict import verdict_of

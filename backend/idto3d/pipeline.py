@@ -41,7 +41,8 @@ from .photos import Photo, align, find_face
 from .photos.nets import FaceNets, load_face_nets
 from .places import absolute, check_place, checkpoint_folder
 from .preview import photo_portrait, plain_portrait
-from .prior.pack import Pack, check_expressions, read_pack
+from .prior.manifest import Pack
+from .prior.pack import check_expressions, read_manifest, read_pack
 from .start import Found, Start, as_shipped, coloured, find, head_from, head_of, keys_from, recarved, scene_of
 from .subject import Subject, read_subject
 from .verdict import fit_event
@@ -303,7 +304,7 @@ def pack_of(head: Path | None) -> Path:
 
 
 def job_folder(out: str | Path, photos: Sequence[str | Path], config: GenerateConfig) -> Path:
-    """Where the checkpoints of a run lie."""
-    manifest = (Path(config.pack) / "pack.json").read_text(encoding="utf-8")
+    """Where the checkpoints of a run lie. Raises what `read_manifest` does."""
+    manifest = read_manifest(config.pack)
     key = {**settings(config), "seed": config.seed, "expressions": config.expressions, "pack": manifest}
     return checkpoint_folder(Path(out), photos, key)

@@ -14,7 +14,7 @@ from .identity import agreement, disagreement, embed, load_recogniser, pool
 from .notices import Notice
 from .photos import Face, read_faces
 from .photos.nets import FaceNets
-from .prior.pack import Pack
+from .prior.manifest import Pack
 
 
 @dataclass(frozen=True, eq=False)

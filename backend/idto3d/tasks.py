@@ -7,7 +7,7 @@ The packages that do the work are imported inside the functions, so that a worke
 from pathlib import Path
 
 from .clock import Events
-from .errors import Cancelled
+from .errors import Cancelled, UserError
 from .places import has_checkpoint
 from .protocol import Capture, Generate, Refit, Task
 
@@ -57,6 +57,6 @@ def run_generate(request: Generate, events: Events) -> Path:
     except Cancelled as stop:
         try:
             left = has_checkpoint(job_folder(request.out, request.photos, config))
-        except OSError:  # nothing was made: there is no such pack
+        except UserError:  # nothing was made: there is no such pack
             left = False
         raise Cancelled(left) from stop

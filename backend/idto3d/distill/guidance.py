@@ -14,8 +14,9 @@ from torch import Tensor
 from ..errors import PACK_AGAIN, UserError
 from ..notices import Notice
 from ..prior.adapters import Condition
+from ..prior.manifest import Pack
 from ..prior.model import Domain, Prior, cfg_pair
-from ..prior.pack import Pack, read_expressions
+from ..prior.pack import read_expressions
 from ..prior.prompts import VIEWS, fill_prompt, view_name
 from ..prior.reference import Reference
 from .config import DistillationConfig, Score

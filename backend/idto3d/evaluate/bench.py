@@ -23,8 +23,9 @@ from ..distill.device import best_device
 from ..errors import UserError
 from ..pipeline import STARTER_PACK, GenerateConfig, generate
 from ..prior.adapters import Condition
+from ..prior.manifest import Pack
 from ..prior.model import Prior, cfg_pair
-from ..prior.pack import Pack, read_expressions, read_pack
+from ..prior.pack import read_expressions, read_pack
 from ..protocol import QUALITY_NAMES
 from .table import Row, print_table
 

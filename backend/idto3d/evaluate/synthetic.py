@@ -25,8 +25,8 @@ from ..finish.head import shipped_vertices
 from ..headmodel import HeadModel
 from ..photos.nets import FaceNets
 from ..pipeline import GenerateConfig, Sketch, distill, understand
+from ..prior.manifest import Pack
 from ..prior.model import Prior
-from ..prior.pack import Pack
 from ..start import Start, head_from, head_of, recarved, scene_of
 from ..subject import read_subject
 from ..training.photographs import Photograph, random_setting, take_photograph

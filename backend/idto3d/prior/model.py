@@ -14,8 +14,9 @@ from transformers import CLIPTextModel
 
 from ..errors import PACK_AGAIN, UserError
 from .adapters import ID_DIM, Condition, adapter_config, attach_saved, denoise, load_domain_state, read_domain
+from .manifest import Pack
 from .networks import load_networks
-from .pack import Pack, reference_file
+from .pack import reference_file
 from .reference import Reference, attach_saved_reference, observe, reference_of
 from .schedule import Schedule, make_schedule
 

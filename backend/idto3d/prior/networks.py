@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, CLIPTextModel
 
 from ..errors import PACK_AGAIN, UserError
 from .adapter_file import not_finite
-from .pack import Pack
+from .manifest import Pack
 
 
 def load_networks(pack: Pack) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel, Any]:

@@ -1,88 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A pack: the folder of weights that a prior is loaded from (docs/architecture.md, contract 1)."""
 
+import contextlib
 import hashlib
 import json
-import re
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from idto3d_shared.fit_file import is_utf8
-from idto3d_shared.live_link import SHAPES as ARKIT
-
 from ..arrays import Array
-from ..errors import PACK_AGAIN, UserError
+from ..errors import FULL, PACK_AGAIN, UserError
 from ..expressions import Expression
 from ..headmodel import HeadModel
+from .manifest import FORMAT_VERSION, HEAD_MODEL, MANIFEST, VECTORS, Pack, malformed, parse_manifest
 
-FORMAT_VERSION = 2
-MANIFEST = "pack.json"
-HEAD_MODEL = "head.safetensors"
-VECTORS = "expressions.safetensors"
-REQUIRED = (
-    HEAD_MODEL,
-    "photos/detector.onnx",
-    "photos/landmarks.onnx",
-    "photos/blendshapes.onnx",
-    "photos/mask.onnx",
-    "recognition.onnx",
-    "unet/config.json",
-    "vae/config.json",
-    "text/config.json",
-    "normal.safetensors",
-    "albedo.safetensors",
-    VECTORS,
-)
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")  # a bundle makes file names and shape keys of it
-# Shape keys that a head has besides: Blender's rest shape, ARKit's; by their beginnings visemes and those of a rig.
-_RESERVED = frozenset(("basis", *map(str.lower, ARKIT)))
-_RESERVED_BEGINNINGS = ("viseme_", "rig_")
 # What makes a U-Net ask for more than a prior is given: a class, a picture's size, how strong guidance shall be.
 _MORE_INPUTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "time_cond_proj_dim")
-_LEAST_SIGNAL = 1e-5  # abar of the last timestep; Stable Diffusion 1.5's is 5e-3, that of Ho et al. (2020) 4e-5
-_SCHEDULE_TYPES: dict[str, type] = {
-    "num_train_timesteps": int,
-    "beta_start": float,
-    "beta_end": float,
-    "beta_schedule": str,
-}
-
-
-@dataclass(frozen=True)
-class Pack:
-    """A pack's manifest.
-
-    image_size: pixels of a side; latent_scale: what latents are multiplied by after encoding; schedule: the arguments
-    of `prior.schedule.make_schedule`; prediction_type: "epsilon" or "v_prediction"; expressions: by name, in the pack's
-    order, neutral first; distillation: what `distill.config` reads; files: path relative to the folder, to SHA-256 in
-    hexadecimal.
-    """
-
-    path: Path
-    name: str
-    licence: str
-    provenance: str
-    image_size: int
-    latent_scale: float
-    schedule: dict[str, Any]
-    prediction_type: Any
-    expressions: dict[str, Expression]
-    distillation: dict[str, Any]
-    files: dict[str, str]
-
-    def file(self, name: str) -> Path:
-        """The path of one of the pack's files. Raises UserError E_PACK_MISSING if it is not there."""
-        if name not in self.files or not (self.path / name).is_file():
-            raise UserError("E_PACK_MISSING", f"The pack {self.name} has no file {name}.", PACK_AGAIN)
-        return self.path / name
 
 
 def reference_file(domain: str) -> str:
@@ -93,34 +31,44 @@ def reference_file(domain: str) -> str:
 def read_pack(path: Path | str, verify: bool = True) -> Pack:
     """Read and check a pack's manifest; with `verify`, every listed file's SHA-256 too.
 
-    Raises UserError E_PACK_MISSING (no folder, manifest or listed file), E_PACK_FORMAT (not a manifest of this format,
-    a path that leaves the folder, or nets that do not fit each other), E_PACK_HASH (a file is not the one that was
-    listed, or is not listed at all; hidden files do not count).
+    Raises UserError E_PACK_MISSING (no folder, manifest or listed file, or one that the system does not give),
+    E_PACK_FORMAT (not a manifest of this format, a path that leaves the folder, or nets that do not fit each other),
+    E_PACK_HASH (a file is not the one that was listed, or is not listed at all; hidden files do not count).
     """
     root = Path(path)
-    manifest = root / MANIFEST
-    if not manifest.is_file():
-        raise UserError("E_PACK_MISSING", f"There is no pack at {root}.", "Choose a folder that holds a pack.json.")
     try:
-        data = json.loads(manifest.read_text(encoding="utf-8"))
+        data = json.loads(read_manifest(root))
     except (ValueError, RecursionError) as error:
-        raise _malformed(f"it is not JSON ({error})") from error
-    pack = _parse(root, data)
+        raise malformed(f"it is not JSON ({error})") from error
+    pack = parse_manifest(root, data)
     for name, digest in pack.files.items():
         file = root / name
-        if not file.is_file():
-            raise UserError("E_PACK_MISSING", f"The pack {pack.name} lacks its file {name}.", PACK_AGAIN)
-        if verify and sha256(file) != digest.lower():
-            raise UserError(
-                "E_PACK_HASH", f"The file {name} of the pack {pack.name} is damaged or altered.", PACK_AGAIN
-            )
-    for name in _files(root):
-        if name not in pack.files:
-            raise UserError(
-                "E_PACK_HASH", f"The pack {pack.name} does not list its file {name}.", f"Remove {name}. {PACK_AGAIN}"
-            )
+        with _reading(file):
+            if not file.is_file():
+                raise UserError("E_PACK_MISSING", f"The pack {pack.name} lacks its file {name}.", PACK_AGAIN)
+            if verify and sha256(file) != digest.lower():
+                raise UserError(
+                    "E_PACK_HASH", f"The file {name} of the pack {pack.name} is damaged or altered.", PACK_AGAIN
+                )
+    with _reading(root):
+        unlisted = next((name for name in _files(root) if name not in pack.files), None)
+    if unlisted is not None:
+        message = f"The pack {pack.name} does not list its file {unlisted}."
+        raise UserError("E_PACK_HASH", message, f"Remove {unlisted}. {PACK_AGAIN}")
     _check_nets(pack)
     return pack
+
+
+def read_manifest(path: Path | str) -> str:
+    """The text of a pack's manifest. Raises UserError E_PACK_MISSING, E_PACK_FORMAT."""
+    manifest = Path(path) / MANIFEST
+    with _reading(manifest):
+        if not manifest.is_file():
+            raise UserError("E_PACK_MISSING", f"There is no pack at {path}.", "Choose a folder that holds a pack.json.")
+        try:
+            return manifest.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise malformed(f"it is no text ({error})") from error
 
 
 def write_pack_json(
@@ -155,7 +103,7 @@ def write_pack_json(
         "distillation": dict(distillation),
         "files": {n: sha256(root / n) for n in sorted(_files(root))},
     }
-    pack = _parse(root, data)
+    pack = parse_manifest(root, data)
     _check_nets(pack)
     temporary = root / f".{MANIFEST}.new"
     temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -200,13 +148,27 @@ def check_expressions(pack: Pack, model: HeadModel) -> None:
         try:
             model.expression_vector(expression.weights)
         except KeyError as error:
-            raise _malformed(f"the expression {name} needs {error}, which {HEAD_MODEL} does not have") from error
+            raise malformed(f"the expression {name} needs {error}, which {HEAD_MODEL} does not have") from error
 
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What the system says of a file or folder that it does not give, as the user's E_PACK_MISSING; a full disk stays
+    what it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        message = f"{path} of the pack cannot be read: {error.strerror or error}."
+        fix = "See to it that you may read it and that its disk is sound, or choose another pack."
+        raise UserError("E_PACK_MISSING", message, fix) from error
 
 
 def _files(root: Path) -> Iterator[str]:
@@ -284,96 +246,3 @@ def _sizes(path: Path, key: str) -> dict[str, Any]:
         return {**config, key: int(config[key])}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError("E_PACK_FORMAT", f"{path.name} is not an adapter file ({error}).", PACK_AGAIN) from error
-
-
-def _malformed(what: str) -> UserError:
-    return UserError("E_PACK_FORMAT", f"The pack's {MANIFEST} cannot be used: {what}.", PACK_AGAIN)
-
-
-def _parse(root: Path, data: object) -> Pack:
-    if not isinstance(data, dict):
-        raise _malformed("it is not an object")
-    if data.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            "E_PACK_FORMAT",
-            f"The pack has format version {data.get('format_version')!r}; this program reads {FORMAT_VERSION}.",
-            "Install the pack and the program in versions that belong together.",
-        )
-    if data.get("prediction_type") not in ("epsilon", "v_prediction"):
-        raise _malformed(f"the prediction type {data.get('prediction_type')!r} is unknown")
-    image_size, latent_scale = _field(data, "image_size", int), float(_field(data, "latent_scale", float))
-    if image_size < 8 or not latent_scale > 0.0:
-        raise _malformed("image_size or latent_scale is out of range")
-    return Pack(
-        path=root,
-        name=_field(data, "name", str),
-        licence=_field(data, "licence", str),
-        provenance=_field(data, "provenance", str),
-        image_size=image_size,
-        latent_scale=latent_scale,
-        schedule=_schedule(_field(data, "schedule", dict)),
-        prediction_type=data["prediction_type"],
-        expressions=_expressions(_field(data, "expressions", dict)),
-        distillation=dict(_field(data, "distillation", dict)),
-        files=_listed(_field(data, "files", dict)),
-    )
-
-
-def _schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:
-    for key, kind in _SCHEDULE_TYPES.items():
-        _field(schedule, key, kind)
-    if set(schedule) != set(_SCHEDULE_TYPES):
-        raise _malformed("the schedule has unknown fields")
-    betas = float(schedule["beta_start"]), float(schedule["beta_end"])
-    if schedule["num_train_timesteps"] < 2 or not 0.0 < betas[0] <= betas[1] < 1.0:
-        raise _malformed("the schedule's numbers are out of range")
-    if schedule["beta_schedule"] not in ("linear", "scaled_linear"):
-        raise _malformed(f"the beta schedule {schedule['beta_schedule']!r} is unknown")
-    # As `schedule.make_schedule` has it, in NumPy: torch need not be there.
-    power = 2 if schedule["beta_schedule"] == "scaled_linear" else 1
-    roots = np.linspace(betas[0] ** (1 / power), betas[1] ** (1 / power), schedule["num_train_timesteps"])
-    if np.prod(1 - roots**power) < _LEAST_SIGNAL:
-        raise _malformed("the schedule leaves nothing of a picture at its end")
-    return dict(schedule)
-
-
-def _expressions(data: Mapping[str, Any]) -> dict[str, Expression]:
-    if next(iter(data), None) != "neutral":
-        raise _malformed("the first expression is not neutral")
-    out: dict[str, Expression] = {}
-    for name, value in data.items():
-        plain = name.lower()  # file names are made of it, too
-        taken = plain in _RESERVED or plain.startswith(_RESERVED_BEGINNINGS) or plain in (n.lower() for n in out)
-        if taken or not _NAME.fullmatch(name):
-            raise _malformed(f"an expression cannot be named {name!r}")
-        if not isinstance(value, dict) or set(value) != {"text", "weights"}:
-            raise _malformed(f"the expression {name} is not a text with weights")
-        weights = _field(value, "weights", dict)
-        out[name] = Expression(_field(value, "text", str), {k: float(_field(weights, k, float)) for k in weights})
-    if out["neutral"].weights:
-        raise _malformed("neutral has weights")
-    return out
-
-
-def _listed(files: Mapping[str, Any]) -> dict[str, str]:
-    for name in files:
-        _field(files, name, str)
-        parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name or ":" in name:
-            raise _malformed(f"the file path {name!r} leaves the folder")
-    absent = [name for name in REQUIRED if name not in files]
-    if absent:
-        raise UserError("E_PACK_MISSING", f"The pack does not list {', '.join(absent)}.", PACK_AGAIN)
-    return dict(files)
-
-
-def _field(data: Mapping[str, Any], key: str, kind: type) -> Any:
-    """data[key] of the given type; an integer passes for a float, a Boolean, a number that no float holds or a text
-    that no file holds for nothing."""
-    value = data.get(key)
-    allowed = (int, float) if kind is float else (kind,)
-    absent = not isinstance(value, allowed) or isinstance(value, bool)
-    endless = isinstance(value, int | float) and not abs(value) <= sys.float_info.max
-    if absent or endless or (isinstance(value, str) and not is_utf8(value)):
-        raise _malformed(f"{key} is absent or not a {kind.__name__}")
-    return value
