@@ -26,6 +26,7 @@ from idto3d.training.run import CAPTIONS, Run
 from idto3d.training.settings import Budget, TrainConfig
 from idto3d.training.stage import StageConfig
 from tests.tiny_head import tiny_head_model
+from tests.tiny_pack import make_pack
 
 STARTER_PACK = Path(__file__).parents[1] / "backend" / "packs" / "starter"
 PEOPLE, VIEWS, PHOTOS = 2, 2, 3
@@ -235,6 +236,13 @@ def test_a_pack_that_is_trained_further_keeps_its_expressions(tmp_path: Path) ->
     run = Run(replace(_config(tmp_path), init=str(STARTER_PACK)))
     for name, code in zip(EXPRESSIONS, run.expression_codes, strict=True):
         np.testing.assert_array_equal(read_expressions(init)[name], code)
+
+
+def test_a_pack_of_other_shapes_is_no_beginning(tmp_path: Path) -> None:
+    run = Run(replace(_config(tmp_path), init=str(make_pack(tmp_path / "pack"))))
+    for begin in (run.new_vae, run.new_priors):
+        with pytest.raises(UserError, match="E_TRAIN_SETTINGS.*does not hold such a net"):
+            begin()
 
 
 def _tiny_budget() -> object:

@@ -176,7 +176,7 @@ class Run:
         torch.manual_seed(self.config.seed)
         vae = build_starter_vae()
         if self.config.init:
-            vae.load_state_dict(type(vae).from_pretrained(Path(self.config.init) / "vae").state_dict())
+            _take_over(vae, Path(self.config.init) / "vae")
         return vae
 
     def load_vae(self) -> Any:
@@ -212,7 +212,7 @@ class Run:
             torch.manual_seed(self.config.seed)
             unet = build_starter_unet()
             if self.config.init:
-                unet.load_state_dict(type(unet).from_pretrained(init / "unet").state_dict())
+                _take_over(unet, init / "unet")
             attach(unet, AdapterConfig(exp_dim=self.expression_codes.shape[1]))
             if self.config.init:
                 load_domain_state(unet, read_domain(init / f"{domain}.safetensors")[1])
@@ -365,6 +365,15 @@ def _texts(domain: captions.Domain, views: dict[str, Array], row: int, seed: int
         captions.caption(domain, view, expression, captions.describe(traits, rng, said, must), close)
         for _ in range(CAPTIONS)
     ]
+
+
+def _take_over(net: Any, folder: Path) -> None:
+    """Copy a stored net's weights into a new one. Raises UserError E_TRAIN_SETTINGS where it is of another shape."""
+    try:
+        net.load_state_dict(type(net).from_pretrained(folder, local_files_only=True).state_dict())
+    except (OSError, RuntimeError) as error:
+        message = f"Training cannot go on from {folder}, which does not hold such a net."
+        raise UserError("E_TRAIN_SETTINGS", message, "Name a pack by --init that `build.py train` has made.") from error
 
 
 def _take_over_text(folder: Path, tokenizer: Any, encoder: Any) -> None:
