@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import blend_materials, chords, collapse, hand_over, keyless, mesh_data, naming
+from .hidden import hide
 from .net import Closed, Net
 from .rig_keys import is_twin
 from .stepwise import Steps, in_thread, scaled
@@ -112,8 +113,7 @@ def made_of(full: Any, density: str) -> list[Any]:
 def _own_full(obj: Any, full: Any) -> Any:
     """A copy of the full head for a copy that Blender has made of a thinner one: the full head is the other one's."""
     own = beside(full, full.data.copy(), full.name)
-    own.hide_set(True)
-    own.hide_render = True
+    hide(own)
     obj[FROM] = own
     return own
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import densities, hand_over, mesh_data, naming, poses
 from .bundle import SKIN
+from .hidden import hide
 from .import_head import PROPERTY
 from .stepwise import Steps, scaled
 
@@ -122,8 +123,7 @@ def together(obj: Any) -> Steps[tuple[Any, list[Any]]]:
         _follow(part, whole)
         for name in (WHOLE, _MADE):
             part.pop(name, None)
-        part.hide_set(True)
-        part.hide_render = True
+        hide(part)
     remove([part for part in parts if part not in kept])
     return whole, kept
 

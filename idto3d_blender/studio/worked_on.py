@@ -10,6 +10,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..head import anchors, applied, import_head, mesh_data, naming, poses
+from ..head.hidden import hide
 
 _WRITTEN = ".idto3d_written"  # attribute, hidden by its name: where each vertex was put
 _LAYERS = "idto3d_layers"  # of the mesh: what else it had
@@ -38,7 +39,7 @@ def is_untouched(obj: Any) -> bool:
     attribute = mesh.attributes.get(_WRITTEN)
     if attribute is None:
         return _LAYERS not in mesh  # of a release that noted nothing
-    if mesh[_LAYERS] != mesh_data.layers(obj):
+    if mesh.get(_LAYERS) != mesh_data.layers(obj):
         return False
     now, made = _places(mesh), np.empty((len(mesh.vertices), 3), np.float32)
     attribute.data.foreach_get("vector", made.ravel())
@@ -64,8 +65,7 @@ def keep(obj: Any) -> str:
         kept.pop(name, None)
     forget(kept)
     naming.collection_of(obj).objects.link(kept)
-    kept.hide_set(True)
-    kept.hide_render = True
+    hide(kept)
     return str(kept.name)
 
 

@@ -128,6 +128,22 @@ def check_edited(state: session.Session, ticks: blender_session.Ticks) -> None:
     naming.remove_objects([kept])
 
 
+def check_out_of_view(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """In a collection that the view layer leaves out nothing can be hidden, and need not be."""
+    job, head = sketched(state, ticks, "aside")
+    head.data.shape_keys.reference_key.points[0].co.x += 0.05
+    away = bpy.data.collections.new("away")
+    bpy.context.scene.collection.children.link(away)
+    for collection in list(head.users_collection):
+        collection.objects.unlink(head)
+    away.objects.link(head)
+    bpy.context.view_layer.layer_collection.children["away"].exclude = True
+    finished(ticks, job, "aside")
+    assert state.ended is not None and state.ended.error is None, state.ended
+    assert is_head(head) and JOB not in head and bpy.data.objects[f"{head.name} edited"].hide_render
+    bpy.data.collections.remove(away)
+
+
 def check_copies(state: session.Session, ticks: blender_session.Ticks) -> None:
     """The head is finished where it was made, whatever it and its copies are called."""
     job, head = sketched(state, ticks, "copied")
@@ -190,6 +206,7 @@ def main() -> None:
     ticks = blender_session.Ticks()
     check_applied(state, ticks)
     check_edited(state, ticks)
+    check_out_of_view(state, ticks)
     check_copies(state, ticks)
     check_stopped(state, ticks)
     if bpy.app.version >= (4, 3):  # before, only opening the file tells
