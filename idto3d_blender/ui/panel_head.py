@@ -8,7 +8,7 @@ import bpy
 from .. import properties
 from ..head import blend_materials, expressions, life_size, poses, rig, rig_keys, separate
 from ..head.import_head import JOB, is_head
-from ..jobs import driver
+from ..jobs import driver, session
 from ..match.scene import POSE
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts
@@ -43,9 +43,9 @@ class IDTO3D_PT_head(panel_parts.SidebarPanel, bpy.types.Panel):
             shown = viewport_colours.shows_pictures(shading)
             row.operator("idto3d.show_colours", text="Colours", icon="SHADING_TEXTURE", depress=shown)
         row.operator("idto3d.look_at", text="", icon="ZOOM_SELECTED")
-        job = context.object.get(JOB, "")
-        if job and not driver.alive(job):
-            panel_parts.text(layout, context, "It was stopped before it was finished", "PAUSE")
+        job, ended = context.object.get(JOB, ""), session.get().ended
+        if job and not driver.alive(job) and (ended is None or ended.id != job):  # whose box has these buttons
+            layout.label(text="Stopped, not finished", icon="PAUSE")
             layout.operator("idto3d.resume_job", icon="PLAY").job = job
             layout.operator("idto3d.use_sketch", icon="CHECKMARK").job = job
         if life_size.factor(context.scene, context.object) != 1.0:
