@@ -84,7 +84,7 @@ def make_pack(
     if clip:
         write_clip_text(folder / "text")
     else:
-        save_text(*build_starter_text(["a front view smiling"], DIM, 1, 2, 9), folder / "text")
+        save_text(*build_starter_text(["a front view smiling"], DIM, 1, 2, 40), folder / "text")
     attach(unet.float(), AdapterConfig(exp_dim=DIM, lora_rank=2, hidden=8))
     for domain in ("normal", "albedo"):
         for p in domain_parameters(unet):
