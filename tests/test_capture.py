@@ -2,7 +2,9 @@
 """Videos to takes: files that phones make and files that are none; a known animation seen by perfect nets."""
 
 import json
+import os
 import struct
+import sys
 import threading
 import time
 from pathlib import Path
@@ -170,6 +172,37 @@ def test_a_video_without_a_face_is_refused_and_leaves_nothing(tmp_path: Path, mo
     with pytest.raises(UserError, match=f"{tmp_path.name} is a folder") as refused:
         capture(path, ".", STARTER_PACK, None, lambda event: None)
     assert refused.value.code == "E_OUT_NOT_WRITABLE"
+
+
+def test_a_video_that_breaks_off_is_told(tmp_path: Path) -> None:
+    path = video(tmp_path, 30, (128, 128), "v.avi")
+    for share, wanted in ((1.0, []), (0.7, ["W_VIDEO_CUT"])):
+        part = tmp_path / f"{share}.avi"
+        part.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        told: list[dict[str, Any]] = []
+        with pytest.raises(UserError, match="E_VIDEO_NO_FACE"):
+            capture(part, tmp_path / "take.csv", STARTER_PACK, None, told.append)
+        assert [event["code"] for event in told if event["type"] == "warning"] == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are text")
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """OpenCV would end the worker, and with it all jobs that wait."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    video(tmp_path).rename(path)
+    with pytest.raises(UserError, match="E_VIDEO_UNREADABLE"):
+        Video(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes among the files")
+def test_only_a_csv_is_written_over(tmp_path: Path) -> None:
+    path, picture = video(tmp_path), tmp_path / "a.png"
+    picture.write_bytes(b"mine")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for out in (picture, tmp_path / "pipe.csv"):
+        with pytest.raises(UserError, match="E_OUT_NOT_WRITABLE"):
+            capture(path, out, STARTER_PACK, None, lambda event: None)
+    assert picture.read_bytes() == b"mine"
 
 
 def test_cancel_ends_it_and_its_thread(tmp_path: Path) -> None:

@@ -173,6 +173,12 @@ def test_fit_refuses_by_code_and_writes_nothing(tmp_path: Path, capsys: pytest.C
     assert main(["fit", str(coins), "--out", str(tmp_path / "fit"), "--pack", str(tmp_path)]) == 1
     assert "E_PACK_MISSING" in capsys.readouterr().err
     assert not (tmp_path / "fit").exists()
+    (tmp_path / "head").mkdir()
+    for name in ("head.json", "fit.json"):
+        (tmp_path / "head" / name).write_text("a head's")
+    assert main(["fit", str(coins), "--out", str(tmp_path / "head")]) == 1
+    assert "E_OUT_NOT_WRITABLE" in capsys.readouterr().err
+    assert (tmp_path / "head" / "fit.json").read_text() == "a head's"
 
 
 def test_a_photo_left_out_is_told_though_the_fit_of_the_others_fails(

@@ -21,6 +21,7 @@ from .places import absolute
 from .prior.pack import read_pack
 from .subject import read_subject
 from .verdict import fit_event
+from .whole_file import whole
 
 
 def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Events) -> None:
@@ -30,6 +31,8 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
     Raises UserError of photos and of the fit, then nothing is written, and E_OUT_NOT_WRITABLE.
     """
     out, photos = absolute(out), [absolute(photo) for photo in photos]
+    if (out / "head.json").exists():  # it has a fit.json of its own, which its mesh goes with
+        raise UserError("E_OUT_NOT_WRITABLE", f"{out.name} is a head.", "Choose another folder for the fit.")
     read = read_pack(pack)
     model = load_head_model(read.file("head.safetensors"))
     subject = read_subject(photos, read, load_face_nets(read.path / "photos"))
@@ -40,7 +43,8 @@ def fit_photos(photos: Sequence[str | Path], out: Path, pack: Path, events: Even
     pictures = [overlay(model, face, photo.camera, fitted.fit.posed(model, photo)) for face, photo in pairs]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / FIT).write_text(fit_text(record_fit(model, fitted.fit, fitted.faces)), encoding="utf-8")
+        with whole(out / FIT) as unfinished:
+            unfinished.write_text(fit_text(record_fit(model, fitted.fit, fitted.faces)), encoding="utf-8")
         Image.fromarray(np.concatenate(pictures, 1)).save(out / "overlay.png")
     except OSError as error:
         message = f"Nothing can be saved in {out.name}: {error.strerror or error}."

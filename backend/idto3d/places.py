@@ -24,6 +24,8 @@ def check_file(out: Path) -> None:
     """Check before the work that the file `out` can be written after it. Raises E_OUT_NOT_WRITABLE."""
     if out.is_dir():
         raise UserError("E_OUT_NOT_WRITABLE", f"{out.name} is a folder.", "Choose another name.")
+    if out.exists() and not out.is_file():  # a device, in whose place the file would come
+        raise UserError("E_OUT_NOT_WRITABLE", f"{out.name} is no file.", "Choose another name.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out.parent):

@@ -34,6 +34,7 @@ _TELL, _SHOW, _PREVIEW = 0.25, 1.0, 384
 _LINE = (64, 176, 255)
 # Of the frames; less is warned of.
 _SEEN = 0.8
+_WHOLE = 0.95  # of the seconds that a file states
 
 
 def capture(
@@ -56,6 +57,8 @@ def capture(
     """
     target = absolute(out)
     check_file(target)
+    if target.exists() and target.suffix.lower() != ".csv":
+        raise UserError("E_OUT_NOT_WRITABLE", f"{target.name} is there already, and no CSV.", "Choose another name.")
     if target.exists() and Path(video).exists() and target.samefile(video):
         raise UserError("E_OUT_NOT_WRITABLE", f"{target.name} is the video itself.", "Choose another name.")
     pack = read_pack(pack).path
@@ -71,6 +74,10 @@ def capture(
                 shown.show(frame, points)
 
         tracked = track(frames, nets, watched)
+    ends = float(tracked.times[-1]) + 1 / frames.rate
+    if ends < _WHOLE * frames.seconds:
+        message = f"{frames.name} breaks off at {ends:.1f} s of {frames.seconds:.1f} s: it is damaged or not whole."
+        events({"type": "warning", "code": "W_VIDEO_CUT", "message": message})
     share = float(tracked.seen.mean())
     if not tracked.seen.any():
         message = f"No face was found in {frames.name}."

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from idto3d_shared.fit_file import is_utf8
+
 from ..errors import UserError
 
 _AHEAD = 8  # frames decoded in advance
@@ -35,7 +37,7 @@ class Frame:
 
 class Video:
     """A video file, or camera:<number>:<seconds>, a camera of this computer. frames: the number that the file states, 0
-    if it does not; iterate once to get them.
+    if it does not; iterate once to get them. seconds: that those last, 0 if it is not stated.
 
     Frames are rotated as the file says. Times are the frames' own, as phones change their rate with the light; a file
     without times gets its mean rate.
@@ -51,6 +53,7 @@ class Video:
         self.rate = rate if np.isfinite(rate) and 1.0 <= rate <= 1000.0 else 30.0
         count = self._reader.get(cv2.CAP_PROP_FRAME_COUNT)
         self.frames = int(count) if np.isfinite(count) and 0 < count < 1e8 else 0
+        self.seconds = self.frames / self.rate if not camera else 0.0
         if camera:
             self.frames = round(self._lasts * self.rate)
         self._queue: queue.Queue[Frame | None] = queue.Queue(_AHEAD)
@@ -115,6 +118,9 @@ class Video:
 def _open_file(path: Path) -> Any:
     if not os.path.isfile(path):
         raise UserError("E_VIDEO_MISSING", f"{path.name} is not there.", "Choose the video again.")
+    if not is_utf8(str(path)):  # OpenCV ends the process
+        name = path.name.encode(errors="replace").decode()
+        raise UserError("E_VIDEO_UNREADABLE", f"{name} has a name or a folder that is no text.", "Rename it.")
     # FFmpeg alone: other readers of OpenCV take numbered pictures and cameras for videos.
     reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     reader.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
