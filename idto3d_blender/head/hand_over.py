@@ -188,10 +188,15 @@ def give_drivers(given: Any, made: Any) -> None:
     free = {f'key_blocks["{name}"].value' for name in made.key_blocks.keys()}
     free -= {curve.data_path for curve in after.drivers}
     for curve in [curve for curve in data.drivers if curve.data_path in free]:
-        driver = after.drivers.from_existing(src_driver=curve).driver
-        for target in (target for variable in driver.variables for target in variable.targets):
-            if target.id == given:
-                target.id = made
+        copy_driver(curve, given, made)
+
+
+def copy_driver(curve: Any, given: Any, made: Any) -> None:
+    """Give the keys ``made``, which have animation data, a driver of the keys ``given``, for which it reads their own."""
+    driver = made.animation_data.drivers.from_existing(src_driver=curve).driver
+    for target in (target for variable in driver.variables for target in variable.targets):
+        if target.id == given:
+            target.id = made
 
 
 def aim_drivers(before: Any, after: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import mesh_data
+from . import hand_over, mesh_data
 from .stepwise import Steps
 
 _ROW = "idto3d_row"
@@ -49,4 +49,4 @@ def give_keys(made: Any, mesh: Any) -> Steps[None]:
     # Up to 4.2 Blender keeps the drivers of keys that go.
     for curve in keys.animation_data.drivers if keys.animation_data is not None else ():
         if own.animation_data.drivers.find(curve.data_path, index=curve.array_index) is None:
-            own.animation_data.drivers.from_existing(src_driver=curve)
+            hand_over.copy_driver(curve, keys, own)

@@ -63,6 +63,23 @@ def check_densities() -> None:
     assert len(driven(full)) == 1, "driven twice"
 
 
+def check_correctives() -> None:
+    """A key that follows another one of its head does so in each form."""
+    full = head_of("anna")
+    full.shape_key_add(name="corrective", from_mix=False)
+    driver = full.data.shape_keys.key_blocks["corrective"].driver_add("value").driver
+    driver.type = "SUM"
+    target = driver.variables.new().targets[0]
+    target.id_type, target.id, target.data_path = "KEY", full.data.shape_keys, 'key_blocks["smile"].value'
+    for make in (lambda: bpy.ops.idto3d.change_density(density="HALF"), bpy.ops.idto3d.separate_parts):
+        assert make() == {"FINISHED"}
+        keys = bpy.context.object.data.shape_keys
+        assert {v.targets[0].id for curve in keys.animation_data.drivers for v in curve.driver.variables} == {keys}
+        keys.key_blocks["smile"].value = 0.7
+        bpy.context.view_layer.update()
+        assert abs(keys.key_blocks["corrective"].value - 0.7) < 1e-6, "it reads the keys of a form that is hidden"
+
+
 def check_parts() -> None:
     head = head_of("anna")
     assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
@@ -213,6 +230,7 @@ def main() -> None:
         arrays = dict(stored)
     np.savez(folder / "head.npz", **{**arrays, "vertices": arrays["vertices"] * np.array([1.1, 1.0, 1.0], np.float32)})
     check_densities()
+    check_correctives()
     check_parts()
     check_changed_parts()
     check_view_layers()

@@ -233,6 +233,7 @@ def _source(scene: Any, obj: Any) -> Any:
     keys = source.data.shape_keys
     if keys is not None:
         keys.animation_data_clear()
+        keys.use_relative = True  # with absolute keys no value would move anything
         for key in keys.key_blocks:
             key.mute, key.slider_min, key.slider_max = False, min(0.0, key.slider_min), max(1.0, key.slider_max)
     source.hide_viewport = False
