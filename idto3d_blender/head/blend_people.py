@@ -204,7 +204,9 @@ def _mesh(head: Any) -> Any:
             shell.shape_key_remove(block)
         else:
             block.value = 0.0
-    shell.vertex_groups.clear()
+    masks = {block.vertex_group for block in keys.key_blocks}
+    for group in [group for group in shell.vertex_groups if group.name not in masks]:
+        shell.vertex_groups.remove(group)
     bpy.data.objects.remove(shell)
     return mesh
 

@@ -199,7 +199,7 @@ def _of_triangles(net: Net) -> NDArray[np.bool_]:
 def _weld(mesh: Any, closed: Closed) -> Steps[None]:
     """Steps that close a mesh in place. BMesh keeps weights and attributes of what stays."""
     places = corner_numbers(mesh)
-    layer = mesh.uv_layers.active
+    layer = mesh_data.uv_layer(mesh)
     if layer is not None:
         of_place = np.zeros((places.max() + 1, 2), np.float32)
         of_place[places] = mesh_data.uv_of(mesh)

@@ -192,7 +192,8 @@ def give_drivers(given: Any, made: Any) -> None:
 
 
 def copy_driver(curve: Any, given: Any, made: Any) -> None:
-    """Give the keys ``made``, which have animation data, a driver of the keys ``given``, for which it reads their own."""
+    """Give the keys ``made``, which have animation data, a driver of the keys ``given``. Where it reads
+    those, it reads these."""
     driver = made.animation_data.drivers.from_existing(src_driver=curve).driver
     for target in (target for variable in driver.variables for target in variable.targets):
         if target.id == given:

@@ -36,11 +36,16 @@ def corners(mesh: Any) -> tuple[Int32s, Int32s]:
     return vertex, count
 
 
+def uv_layer(mesh: Any) -> Any:
+    """The layer that pictures are shown by, or None: another one may be the active one, which is edited."""
+    return next((layer for layer in mesh.uv_layers if layer.active_render), None)
+
+
 def uv_of(mesh: Any) -> NDArray[np.float32]:
     """(C,2) of each corner, zeros where there is none."""
-    out = np.zeros((len(mesh.loops), 2), np.float32)
-    if mesh.uv_layers.active is not None:
-        mesh.uv_layers.active.uv.foreach_get("vector", out.reshape(-1))
+    out, layer = np.zeros((len(mesh.loops), 2), np.float32), uv_layer(mesh)
+    if layer is not None:
+        layer.uv.foreach_get("vector", out.reshape(-1))
     return out
 
 

@@ -175,6 +175,12 @@ def check_modifiers() -> None:
     lines = " ".join(export.notes(head, export.Choice(export.BY_NAME["UNREAL"])))
     assert "Subsurf will be applied" in lines and "Solid will be left out, as it is switched off" in lines
     assert "Fewer will be left out, as it would" in lines and "3 of the 52 shapes of ARKit" in lines
+    for name in ("ours", "body"):
+        skeleton = bpy.data.objects.new(name, bpy.data.armatures.new(name))
+        head.modifiers.new(name, "ARMATURE").object = skeleton
+    assert "body will be left out, as a head has one skeleton" in export.changes(head)
+    for name in ("ours", "body"):
+        head.modifiers.remove(head.modifiers[name])
     folder = WORK / "modified"
     for name in ("UNREAL", "THREE", "USD"):
         assert bpy.ops.idto3d.export(directory=str(folder), preset=name) == {"FINISHED"}

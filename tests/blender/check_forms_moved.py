@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import hand_over, import_head, naming, separate, wrap_head
+from idto3d_blender.head import hand_over, import_head, mesh_data, naming, separate, wrap_head
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
@@ -200,6 +200,43 @@ def check_easing() -> None:
     assert max(drawn[0]) > 1.1 and drawn[0] == drawn[1] and made.keyframe_points[0].type == "EXTREME"
 
 
+def check_uv() -> None:
+    """What is painted and thinned is the layer that is shown, not the one that is being edited."""
+    full = head_of("anna")
+    shown = mesh_data.uv_of(full.data)
+    other = full.data.uv_layers.new(name="lightmap", do_init=False)
+    full.data.uv_layers.active = other
+    assert np.array_equal(mesh_data.uv_of(full.data), shown) and np.ptp(shown) > 0.1
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    half = bpy.context.object.data
+    apart = np.abs(mesh_data.uv_of(half)[:, None] - shown[None]).max(axis=2).min(axis=1)
+    assert apart.max() < 1e-4, "UV of no corner"
+
+
+def check_masks() -> None:
+    """A key of one side stays that when people are mixed."""
+    for name in ("anna", "ben"):
+        head = head_of("anna") if name == "anna" else import_of("ben")
+        places = key_places(head).reshape(-1, 3)
+        group = head.vertex_groups.new(name="left")
+        group.add(np.flatnonzero(places[:, 0] > 0).tolist(), 1.0, "REPLACE")
+        head.data.shape_keys.key_blocks["smile"].vertex_group = "left"
+    bpy.data.objects["anna"].select_set(True)
+    assert bpy.ops.idto3d.blend_people() == {"FINISHED"} and bpy.ops.idto3d.finish_blend() == {"FINISHED"}
+    made = bpy.context.object
+    made.data.shape_keys.key_blocks["smile"].value = 1.0
+    bpy.context.view_layer.update()
+    seen = mesh_data.vertices(made.evaluated_get(bpy.context.evaluated_depsgraph_get()).data)
+    moved = np.linalg.norm(seen - key_places(made).reshape(-1, 3), axis=1)
+    right = key_places(made).reshape(-1, 3)[:, 0] < -1e-4
+    assert moved[~right].max() > 1e-3 and moved[right].max() < 1e-6, (moved[~right].max(), moved[right].max())
+
+
+def import_of(name: str) -> Any:
+    assert bpy.ops.idto3d.import_head(filepath=str(WORK / name)) == {"FINISHED"}
+    return bpy.context.object
+
+
 def check_mixture() -> None:
     """What nobody posed while the shape was chosen is posed on that shape; and hair that changes takes no motion."""
     anna = head_of("anna")
@@ -236,6 +273,8 @@ def main() -> None:
     check_view_layers()
     check_multires()
     check_easing()
+    check_uv()
+    check_masks()
     check_mixture()
     idto3d_blender.unregister()
     blender_session.leave()

@@ -107,7 +107,10 @@ def changes(obj: Any) -> list[str]:
     off = [modifier for modifier in stage.left_modifiers(obj) if not modifier.show_viewport]
     if off:
         lines.append(f"{_listed(off)} will be left out, as it is switched off in the viewport")
-    if other := [modifier for modifier in stage.left_modifiers(obj) if modifier not in off]:
+    left = [modifier for modifier in stage.left_modifiers(obj) if modifier not in off]
+    if second := [modifier for modifier in left if modifier.type == "ARMATURE"]:
+        lines.append(f"{_listed(second)} will be left out, as a head has one skeleton")
+    if other := [modifier for modifier in left if modifier not in second]:
         lines.append(f"{_listed(other)} will be left out, as it would make another mesh of every key")
     return lines
 

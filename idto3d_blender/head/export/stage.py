@@ -65,7 +65,9 @@ def kept_modifiers(obj: Any) -> list[Any]:
 
 def left_modifiers(obj: Any) -> list[Any]:
     """Those that an export leaves out."""
-    return [m for m in obj.modifiers if m.type != "ARMATURE" and m not in kept_modifiers(obj)]
+    ours = armature_of(obj)
+    rest = [m for m in obj.modifiers if m.type != "ARMATURE" or m.object not in (None, ours)]
+    return [m for m in rest if m not in kept_modifiers(obj)]
 
 
 def armature_of(obj: Any) -> Any:
