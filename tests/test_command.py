@@ -92,6 +92,17 @@ def test_every_signal_that_stops_keeps_the_state(monkeypatch: pytest.MonkeyPatch
         assert main(["generate", "a", "--out", "o"]) == 130
 
 
+def test_a_stopped_fit_promises_no_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any) -> None:
+        raise Cancelled
+
+    monkeypatch.setattr(fit_only, "fit_photos", stop)
+    assert main(["fit", "a.png", "--out", "o"]) == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
 def test_what_only_a_preview_lacks_costs_no_head() -> None:
     events: list[Any] = []
     for error in (MemoryError("full"), Cancelled()):

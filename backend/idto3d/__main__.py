@@ -157,8 +157,9 @@ def reporting(work: Callable[[Events], None], as_json: bool) -> int:
     return 0
 
 
-def stoppable(command: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Run a command that a signal stops, also while its programs are loaded: then with status 130."""
+def stoppable(command: Callable[[list[str]], int], arguments: list[str], said: str = "Stopped.") -> int:
+    """Run a command that a signal stops, also while its programs are loaded: then `said` is printed, and the status is
+    130."""
 
     def stop(number: int, frame: object) -> None:
         raise Cancelled
@@ -169,7 +170,7 @@ def stoppable(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     try:
         return command(arguments)
     except Cancelled:
-        print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
+        print(said, file=sys.stderr)
         return 130
 
 
@@ -194,7 +195,7 @@ def main(arguments: list[str]) -> int:
         return 0
     command, rest = arguments[0], arguments[1:]
     if command == "generate":
-        return stoppable(generate_command, rest)
+        return stoppable(generate_command, rest, "Stopped; the same command goes on from the last checkpoint.")
     if command == "fit":
         return stoppable(fit_command, rest)
     if command == "capture":
