@@ -247,7 +247,7 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
         state, head = session.get(), live.find(self.job)
         try:
             if import_head.is_head(head):
-                driver.use_sketch(self.job, _kept(self.job, Path(folders.folder_of(head))))
+                folder = _kept(self.job, Path(folders.folder_of(head)))
             state.jobs.forget(self.job)
         except KeyError:
             _look_up()
@@ -256,6 +256,8 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
         except (ValueError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        if import_head.is_head(head):
+            driver.use_sketch(self.job, folder)
         live.remove(self.job)
         if state.ended is not None and state.ended.id == self.job:
             state.ended = None

@@ -12,7 +12,7 @@ from mathutils import Vector
 from ..head import room, separate
 from . import frame_range, own_collection, stage
 
-KIND = "turntable"
+KIND = frame_range.TURNTABLE
 # EEVEE's name was another one while the old and the new EEVEE were both there.
 EEVEE = "BLENDER_EEVEE_NEXT" if bpy.app.version < (5, 0) else "BLENDER_EEVEE"
 CYCLES = "CYCLES"
@@ -57,7 +57,7 @@ def add_turntable(context: Any, head: Any, start: int, frames: int, engine: str 
     _turn(pivot, head.matrix_world.to_euler().z, start, frames)
     scene.camera = camera
     # The last frame would show the first one again.
-    frame_range.borrow(scene, frame_range.TURNTABLE, start, start + frames - 1)
+    frame_range.borrow(scene, KIND, start, start + frames - 1)
     if engine is not None:
         scene.render.engine = engine
     return hidden
@@ -65,7 +65,7 @@ def add_turntable(context: Any, head: Any, start: int, frames: int, engine: str 
 
 def is_there(scene: Any) -> bool:
     """The scene has a turntable of ours, or what one that somebody has deleted changed."""
-    return own_collection.is_there(scene, KIND) or frame_range.is_borrowed(scene, frame_range.TURNTABLE)
+    return own_collection.is_there(scene, KIND) or frame_range.is_borrowed(scene, KIND)
 
 
 def remove_turntable(context: Any) -> bool:
@@ -79,7 +79,7 @@ def remove_turntable(context: Any) -> bool:
     for obj in scene.objects:
         if _HIDDEN in obj:
             _show(scene, obj)
-    frame_range.give_back(scene, frame_range.TURNTABLE)
+    frame_range.give_back(scene, KIND)
     return removed
 
 
