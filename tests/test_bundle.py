@@ -179,11 +179,42 @@ def test_replacing_keeps_files_that_are_not_the_bundles(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["head"]
 
 
-@pytest.mark.parametrize("renames", [1, 2])
+def test_replacing_keeps_files_that_are_only_named_like_the_bundles(tmp_path: Path) -> None:
+    path = bundle.write_bundle(replace(example(), wrinkles=None), tmp_path / "head")
+    mine = ("maps/painted_albedo.png", "maps/skin_albedo_mine.png", "albedo_wall.png", "roughness.png")
+    for name in mine:
+        (path / name).write_text(name)
+    new = [f"maps/skin_{kind}.png" for kind in ("wrinkles_up", "wrinkles_up_mask_1")]
+    for name in new:  # the next head takes these names
+        (path / name).write_text("mine")
+    for _ in range(2):
+        bundle.write_bundle(replace(example(), expression_albedo={}), path)
+        bundle.validate(path)
+        assert [(path / name).read_text() for name in mine] == [*mine]
+        kept = [path / name.replace(".png", " (2).png") for name in new]
+        assert {file.read_text() for file in kept} == {"mine"}
+        assert len(list(path.rglob("* (*"))) == len(kept)
+        assert not (path / "maps" / "skin_albedo_smile.png").exists()
+
+
+def test_replacing_a_head_that_does_not_tell_keeps_all_that_the_new_one_lacks(tmp_path: Path) -> None:
+    path = bundle.write_bundle(example(), tmp_path / "head")
+    (path / "maps" / "wall_albedo.png").write_text("mine")
+    before = {file.relative_to(path) for file in path.rglob("*.*")}
+    (path / "head.json").write_text("{")
+    bundle.write_bundle(replace(example(), seed=7), path)
+    assert bundle.read_bundle(path).seed == 7
+    assert {file.relative_to(path) for file in path.rglob("*.*")} == before
+    assert (path / "maps" / "wall_albedo.png").read_text() == "mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["head"]
+
+
+@pytest.mark.parametrize("renames", [1, 2, 3])
 def test_a_kill_between_the_renames_loses_nothing(
     renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed with the old bundle aside and the new one not yet in place, or in place without the user's own files."""
+    """Killed with the old bundle aside and the new one not yet in place, or in place without the user's own files, or
+    with them, and the old one still there."""
     path = tmp_path / "head [1]"
     bundle.write_bundle(example(), path)
     (path / "mine.blend").write_text("mine")

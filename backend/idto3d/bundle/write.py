@@ -3,7 +3,6 @@
 
 import json
 import os
-import re
 import shutil
 import uuid
 import zipfile
@@ -15,8 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from idto3d_shared.bundle_header import KINDS, MAPS, SKIN, UNITS
+from idto3d_shared.bundle_header import MAPS, SKIN, UNITS, read_header
 from idto3d_shared.bundle_reader import ARRAYS, POSES, PREVIEW, check_mesh
+from idto3d_shared.errors import BundleError
 from idto3d_shared.fit_file import FIT, fit_text
 
 from ..errors import UserError
@@ -25,10 +25,7 @@ from .format import COMPRESSION, FORMAT_VERSION, Bundle, BundleMaterial, Bytes
 from .glb import write_glb
 from .read import GLB, validate
 
-_OWN_FILE = re.compile(
-    rf"head\.(json|npz|glb)|fit\.json|(preview|poses)\.png|{MAPS}|{MAPS}/.*_({'|'.join(KINDS)})\.png|{MAPS}/.*_(albedo|wrinkles)_.*\.png"
-)
-_FORMAT_1_FILE = re.compile(r"(albedo|roughness|specular|albedo_.*)\.png")
+_ALWAYS = frozenset(("head.json", "head.npz", GLB, FIT, PREVIEW, POSES))
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -36,8 +33,8 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Path:
     """Write `bundle` as the folder `path`, whole or not at all.
 
     The files go into a temporary folder beside `path`, are validated there and renamed into place. An existing bundle
-    is replaced only then, and files in it that are not a bundle's (a saved .blend) are kept. The same bundle makes the
-    same files, bit for bit. Raises UserError E_BUNDLE_*; `path` is then as it was before.
+    is replaced only then, and files in it that its head.json does not list (a saved .blend) are kept. The same bundle
+    makes the same files, bit for bit. Raises UserError E_BUNDLE_*; `path` is then as it was before.
     """
     path = Path(path).resolve()
     if path.exists() and not (path.is_dir() and ((path / "head.json").is_file() or not any(path.iterdir()))):
@@ -48,11 +45,11 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Path:
     temporary = path.with_name(f".{path.name}.tmp-{token}")
     try:
         check_mesh(_arrays(bundle), len(bundle.materials), len(bundle.parts))
-        recover(path, _is_ours)
+        recover(path, _owned)
         temporary.mkdir(parents=True)
         _write_files(bundle, temporary)
         validate(temporary)
-        publish(temporary, path, token, _is_ours)
+        publish(temporary, path, token, _owned)
     except OSError as error:
         raise UserError(
             "E_BUNDLE_WRITE",
@@ -64,8 +61,14 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Path:
     return path
 
 
-def _is_ours(name: str) -> bool:
-    return _OWN_FILE.fullmatch(name) is not None or _FORMAT_1_FILE.fullmatch(name) is not None
+def _owned(folder: Path) -> frozenset[str]:
+    """The files of a head, as its head.json lists them: others may well be named like maps. Nothing where that cannot
+    be read."""
+    try:
+        header = read_header(folder / "head.json", (1, FORMAT_VERSION))
+    except (BundleError, OSError):
+        return frozenset()
+    return _ALWAYS.union(*(material.maps.values() for material in header.materials))
 
 
 def _arrays(bundle: Bundle) -> dict[str, Any]:
