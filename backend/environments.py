@@ -240,14 +240,27 @@ def find_python() -> str | None:
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Only one process at a time; the system lets go of it when that process dies, however it dies.
+    """Only one process at a time; the system lets go of it when that process dies, however it dies. The file goes at
+    the end of the block.
 
     Raises BlockingIOError at once where another has it and wait is False, another OSError where there can be no lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        _lock(file, wait)
-        yield
+    with contextlib.ExitStack() as stack:
+        while True:
+            file = stack.enter_context(path.open("a"))
+            _lock(file, wait)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    break
+            file.close()  # whoever had it has deleted it, and another may have the one that is there now
+        try:
+            yield
+        finally:
+            if sys.platform == "win32":
+                file.close()  # Windows deletes no open file, be it ours or that of one who waits
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _lock(file: IO[str], wait: bool) -> None:

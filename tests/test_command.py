@@ -21,7 +21,7 @@ from skimage import data
 import idto3d
 from idto3d import fit_only, pipeline
 from idto3d.__main__ import main
-from idto3d.errors import Cancelled
+from idto3d.errors import Cancelled, UserError
 from idto3d.fit.check import refuse_residual
 from idto3d.pipeline import STARTER_PACK, GenerateConfig
 from idto3d.protocol import Capture, Refit
@@ -101,6 +101,25 @@ def test_a_stopped_fit_promises_no_checkpoint(
     monkeypatch.setattr(fit_only, "fit_photos", stop)
     assert main(["fit", "a.png", "--out", "o"]) == 130
     assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_two_heads_are_not_made_in_one_place_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, said = tmp_path / "heads" / "me", list[str]()
+    (tmp_path / "link").symlink_to(out)
+
+    def work(pack: Path) -> None:
+        for place in (out, tmp_path / "link") if not said else ():
+            with pytest.raises(UserError) as refused:
+                pipeline.generate(["a.png"], place, GenerateConfig(), lambda event: None)
+            said.append(refused.value.code)
+        raise UserError("E_PACK_MISSING", "Something ends the first.")
+
+    monkeypatch.setattr(pipeline, "read_pack", work)
+    for _ in range(2):  # the second time, nobody holds it any more
+        with pytest.raises(UserError, match="E_PACK_MISSING"):
+            pipeline.generate(["a.png"], out, GenerateConfig(), lambda event: None)
+    assert said == ["E_OUT_BUSY"] * 2
+    assert list(out.parent.iterdir()) == []
 
 
 def test_what_only_a_preview_lacks_costs_no_head() -> None:

@@ -39,7 +39,7 @@ from .memory import give_back
 from .notices import Notice, warn
 from .photos import Photo, align, find_face
 from .photos.nets import FaceNets, load_face_nets
-from .places import absolute, check_place, checkpoint_folder
+from .places import absolute, checkpoint_folder, claimed
 from .preview import photo_portrait, plain_portrait
 from .prior.manifest import Pack
 from .prior.pack import check_expressions, read_manifest, read_pack
@@ -101,33 +101,33 @@ def generate(
     """
     out, photos, clock = absolute(out), [absolute(photo) for photo in photos], Clock(events)
     clock("reading photos")
-    check_place(out)
-    pack = read_pack(config.pack)
-    DistillationConfig.from_pack(pack.distillation)  # refused before the photos are read
-    nets = load_face_nets(pack.path / "photos")
-    subject = read_subject(photos, pack, nets)
-    warn(events, subject.notices)
-    live = Live(Path(previews), events) if previews else None
-    if live is None:
-        _import_stages_aside()
-    sketch = understand(subject, pack, nets, config, clock, live)
-    give_back()
-    origin = Origin(sketch.subject, sketch.start, pack, config.seed, settings(config), own_pack(config))
-    work = job_folder(out, photos, config)
-    with ThreadPoolExecutor(1) as beside:
-        kept = beside.submit(keep_sketch, origin, sketch.offsets, clock, live) if live is not None else None
-        clock("loading the priors")
-        head, report = distill(sketch, pack, config, work, clock, live)
-        if kept is not None:
-            _only_warn(kept, events)
-    give_back()
-    clock("saving")
-    clock.close()
-    path = write_bundle(to_bundle(as_shipped(head, sketch.start), origin, clock.timings, report), out)
-    shutil.rmtree(work, ignore_errors=True)
-    with suppress(OSError):  # other settings' checkpoints, or the user's own files
-        work.parent.rmdir()
-    return path
+    with claimed(out):
+        pack = read_pack(config.pack)
+        DistillationConfig.from_pack(pack.distillation)  # refused before the photos are read
+        nets = load_face_nets(pack.path / "photos")
+        subject = read_subject(photos, pack, nets)
+        warn(events, subject.notices)
+        live = Live(Path(previews), events) if previews else None
+        if live is None:
+            _import_stages_aside()
+        sketch = understand(subject, pack, nets, config, clock, live)
+        give_back()
+        origin = Origin(sketch.subject, sketch.start, pack, config.seed, settings(config), own_pack(config))
+        work = job_folder(out, photos, config)
+        with ThreadPoolExecutor(1) as beside:
+            kept = beside.submit(keep_sketch, origin, sketch.offsets, clock, live) if live is not None else None
+            clock("loading the priors")
+            head, report = distill(sketch, pack, config, work, clock, live)
+            if kept is not None:
+                _only_warn(kept, events)
+        give_back()
+        clock("saving")
+        clock.close()
+        path = write_bundle(to_bundle(as_shipped(head, sketch.start), origin, clock.timings, report), out)
+        shutil.rmtree(work, ignore_errors=True)
+        with suppress(OSError):  # other settings' checkpoints, or the user's own files
+            work.parent.rmdir()
+        return path
 
 
 def _only_warn(kept: Future[None], events: Events) -> None:

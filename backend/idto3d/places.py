@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from environments import locked
 
 from .errors import FULL, UserError
 
@@ -42,8 +44,25 @@ def not_writable(out: Path, error: OSError) -> Exception:
     return UserError("E_OUT_NOT_WRITABLE", message, "Choose another place.")
 
 
-def check_place(out: Path) -> None:
-    """Check before the work that `write_bundle` will be able to write `out`. Raises E_OUT_NOT_WRITABLE."""
+@contextlib.contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Check before the work that `write_bundle` will be able to write `out`, and keep others from it meanwhile, who
+    would clear away what is half written. Raises E_OUT_NOT_WRITABLE, and E_OUT_BUSY where another makes a head there.
+    """
+    real = Path(os.path.realpath(out))
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(real.with_name(f".{real.name}.lock"), wait=False))
+        except BlockingIOError as error:
+            message = f"Another program is making a head in {out.name}."
+            raise UserError("E_OUT_BUSY", message, "Wait until it is done, or choose another place.") from error
+        except (OSError, ValueError):
+            pass  # nothing can be written there, which is said below, or the disk knows no locks
+        _check_place(out)
+        yield
+
+
+def _check_place(out: Path) -> None:
     elsewhere = "Choose another place for the head."
     if not out.name:  # the root of a disk
         raise UserError("E_OUT_NOT_WRITABLE", f"{out} is a whole disk.", "Choose a folder on it for the head.")

@@ -58,8 +58,8 @@ shutdown  cancel everything and end
 
 Codes of the worker's own errors, besides those of photos (E_PHOTO_..., E_FACE_..., E_NO_FACE), of the fit (E_FIT_...),
 packs (E_PACK_...), bundles (E_BUNDLE_...) and videos (E_VIDEO_..., E_CAPTURE_HEAD): E_REQUEST a line that is no good
-request; E_SETUP the environment lacks a package; E_OUT_NOT_WRITABLE, E_DISK_FULL, E_OUT_OF_MEMORY; E_INTERNAL anything
-unexpected, traceback in the log.
+request; E_SETUP the environment lacks a package; E_OUT_NOT_WRITABLE, E_OUT_BUSY, E_DISK_FULL, E_OUT_OF_MEMORY;
+E_INTERNAL anything unexpected, traceback in the log.
 """
 
 import json

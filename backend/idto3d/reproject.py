@@ -30,7 +30,7 @@ from .fit.record import coefficients, in_photo, to_file
 from .fit.result import HeadFit, PhotoFit
 from .photos import Face, find_face, load_face_nets
 from .photos.load import read_photo
-from .places import check_place
+from .places import claimed
 from .preview import preview_sheet
 from .prior.pack import read_pack
 from .protocol import Refit
@@ -50,52 +50,52 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     """
     assert request.out is not None
     out = Path(request.out)
-    check_place(out)
-    pulled = head.pull(request.pins)
-    clock = Clock(events)
-    clock("reading photos", 0, 3)
-    nets = load_face_nets(read_pack(pack).path / "photos")
-    kept, faces = [], []
-    for k, path in enumerate(request.photos[: len(head.fit.photos)]):
-        if path:
-            faces.append(find_face(read_photo(path), nets))
-            kept.append(k)
-    if not faces:
-        what = "None of the photos that the head was made from is there."
-        raise UserError("E_REFIT_PHOTOS", what, "Find them again, then project them.")
-    clock("reading the photos' colours", 1, 3)
-    evidence, shown = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
-    clock("saving", 2, 3)
-    old, few = read_bundle(Path(request.bundle)), len(kept) < len(head.fit.photos)
-    seen, seen_map = old.seen.copy(), old.seen_map
-    seen[: len(head.used)] = _seen(old.seen[: len(head.used)], evidence.vertex_seen[head.used])
-    if SKIN in evidence.seen:
-        new = evidence.seen[SKIN]
-        before = np.zeros_like(new) if seen_map is None else _resized(seen_map, len(new)) / np.float32(255)
-        seen_map = to_uint8(_seen(before, new))
-    bundle = replace(
-        old,
-        vertices=old.vertices + head.shipped(pulled.motion),
-        seen=seen.astype(np.float32),
-        materials=tuple(
-            material if few and material.name == EYES_MATERIAL else _material(material, evidence)
-            for material in old.materials
-        ),
-        seen_map=seen_map,
-        expression_albedo={},
-        fit=_fit_file(head, pulled.identity, pulled.photos),
-    )
-    moved = head_of_bundle(bundle)
-    return write_bundle(
-        replace(
-            bundle,
-            materials=tuple(with_relief(material, moved) for material in bundle.materials),
-            wrinkles=old.wrinkles if few else wrinkles_of(moved, evidence.folds),
-            preview=preview_sheet(*shown, moved),
-            poses=pose_pictures(moved),
-        ),
-        out,
-    )
+    with claimed(out):
+        pulled = head.pull(request.pins)
+        clock = Clock(events)
+        clock("reading photos", 0, 3)
+        nets = load_face_nets(read_pack(pack).path / "photos")
+        kept, faces = [], []
+        for k, path in enumerate(request.photos[: len(head.fit.photos)]):
+            if path:
+                faces.append(find_face(read_photo(path), nets))
+                kept.append(k)
+        if not faces:
+            what = "None of the photos that the head was made from is there."
+            raise UserError("E_REFIT_PHOTOS", what, "Find them again, then project them.")
+        clock("reading the photos' colours", 1, 3)
+        evidence, shown = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
+        clock("saving", 2, 3)
+        old, few = read_bundle(Path(request.bundle)), len(kept) < len(head.fit.photos)
+        seen, seen_map = old.seen.copy(), old.seen_map
+        seen[: len(head.used)] = _seen(old.seen[: len(head.used)], evidence.vertex_seen[head.used])
+        if SKIN in evidence.seen:
+            new = evidence.seen[SKIN]
+            before = np.zeros_like(new) if seen_map is None else _resized(seen_map, len(new)) / np.float32(255)
+            seen_map = to_uint8(_seen(before, new))
+        bundle = replace(
+            old,
+            vertices=old.vertices + head.shipped(pulled.motion),
+            seen=seen.astype(np.float32),
+            materials=tuple(
+                material if few and material.name == EYES_MATERIAL else _material(material, evidence)
+                for material in old.materials
+            ),
+            seen_map=seen_map,
+            expression_albedo={},
+            fit=_fit_file(head, pulled.identity, pulled.photos),
+        )
+        moved = head_of_bundle(bundle)
+        return write_bundle(
+            replace(
+                bundle,
+                materials=tuple(with_relief(material, moved) for material in bundle.materials),
+                wrinkles=old.wrinkles if few else wrinkles_of(moved, evidence.folds),
+                preview=preview_sheet(*shown, moved),
+                poses=pose_pictures(moved),
+            ),
+            out,
+        )
 
 
 def _side(head: LaidHead) -> int:

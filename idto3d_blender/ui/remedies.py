@@ -37,6 +37,7 @@ _BY_CODE: dict[str, tuple[Remedy, ...]] = {
     "E_PYTHON_VERSION": (CHOOSE_PYTHON,),
     "E_NETWORK": (ONLINE,),
     "E_OUT_NOT_WRITABLE": (OTHER_FOLDER,),
+    "E_OUT_BUSY": (OTHER_FOLDER,),
     "E_DISK_FULL": (OTHER_FOLDER,),
     "E_BUNDLE_WRITE": (OTHER_FOLDER,),
 }
