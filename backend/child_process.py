@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from environments import NO_WINDOW
+from environments import NO_WINDOW, for_python
 from preflight import InstallError
 
 TICK_SECONDS = 0.25
@@ -137,7 +137,7 @@ def run(
     try:
         process = subprocess.Popen(
             command,
-            env={**os.environ, "PYTHONUTF8": "1", **(env or {})},
+            env=for_python(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -18,7 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -231,6 +231,18 @@ def bpy_environment(version: str) -> Environment:
     return Environment(f"bpy-{version}", (requirements,), "import bpy", BPY_SIZE)
 
 
+def for_python(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Environment variables for a child that is a Python of ours: without those that the user's own Pythons have, whose
+    folders and warnings are not for it. Where compiled files go stays. more: such as it needs."""
+    kept = ("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or not name.startswith(("PYTHON", "__PYVENV", "VIRTUAL_ENV"))
+    }
+    return {**env, "PYTHONUTF8": "1", **(more or {})}
+
+
 def find_python() -> str | None:
     """The interpreter to make the environments with: this one, or another of the version that the pins are for."""
     if platform.python_version_tuple()[:2] == tuple(PYTHON_VERSION.split(".")):
@@ -284,7 +296,7 @@ def missing_system_packages(python: str) -> list[str]:
     missing = [package for library, package in SYSTEM_LIBRARIES.items() if not _loads(library)]
     # Debian splits ensurepip from Python, without which venv fails half-way through.
     look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('ensurepip') is None)"
-    if subprocess.run([python, "-c", look], check=False).returncode:
+    if subprocess.run([python, "-I", "-c", look], check=False).returncode:
         missing.append(f"python{PYTHON_VERSION}-venv")
     return missing
 

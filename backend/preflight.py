@@ -33,6 +33,7 @@ from environments import (
     Size,
     choose_device,
     find_gpu,
+    for_python,
     user_environment,
 )
 from idto3d_shared.errors import UserError
@@ -260,6 +261,7 @@ def _answer(command: Sequence[str], seconds: float, cancelled: threading.Event) 
     end = time.monotonic() + seconds
     with subprocess.Popen(
         command,
+        env=for_python(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from environments import for_python
+
 SHUTDOWN_SECONDS = 30.0  # what a child has to write its checkpoint after Ctrl-C
 
 
@@ -39,8 +41,8 @@ def child(command: Sequence[str | Path], env: dict[str, str] | None = None, log:
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(log.open("a", encoding="utf-8")) if log else None
         process = subprocess.Popen(
-            [str(part) for part in command], env={**os.environ, "PYTHONUTF8": "1", **(env or {})}, encoding="utf-8",
-            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if piped else sink, stderr=sink,
+            [str(part) for part in command], env=for_python(env), encoding="utf-8", errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if piped else sink, stderr=sink,
             start_new_session=sys.platform != "win32",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # fmt: skip
         try:

@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import child_process
+import preflight
+import terminal_child
 from child_process import Watch, run
 from preflight import InstallError
 
@@ -56,6 +59,23 @@ def test_first_line_of_a_failure_tells_what_it_was(output: str, told: str) -> No
     with pytest.raises(InstallError) as caught:
         run(command, watch([]), "E_CHECK", "It cannot be loaded.")
     assert told in caught.value.message.splitlines()[0]
+
+
+def test_no_child_gets_what_the_users_own_python_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: a folder in PYTHONPATH that has another numpy, or a pip of its own."""
+    (tmp_path / "pip.py").write_text("raise SystemExit('not this one')")
+    look = "import os, pip, sys; print(pip.__name__, *(n for n in os.environ if n in sys.argv[1:]))"
+    bends = {"PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "error", "VIRTUAL_ENV": str(tmp_path), "PYTHONINSPECT": "1"}
+    command = [sys.executable, "-c", look, *bends]
+    for name, value in bends.items():
+        monkeypatch.setenv(name, value)
+    lines: list[str] = []
+    run(command, watch(lines), "E_INSTALL", "It failed.")
+    terminal_child.run(command, {}, None, lines.append)
+    lines += preflight._answer(command, 60.0, threading.Event()).splitlines()
+    assert lines == ["pip"] * 3
+    terminal_child.run([*command, "PYTHONPATH"], {"PYTHONPATH": "own"}, None, lines.append)
+    assert lines[3:] == ["pip PYTHONPATH"]
 
 
 STOPPED = """
