@@ -35,12 +35,11 @@ from environments import (  # noqa: E402
     backend_environment,
     bpy_environment,
     cache_folder,
-    find_python,
     locked,
     missing_system_packages,
 )
 from extension_package import contents, fill_repository, stage_extension  # noqa: E402
-from preflight import InstallError, as_offered  # noqa: E402
+from preflight import InstallError, as_offered, find_python  # noqa: E402
 from progress_bar import Progress, clock  # noqa: E402
 from terminal_child import child, run  # noqa: E402
 

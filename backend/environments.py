@@ -243,13 +243,6 @@ def for_python(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**env, "PYTHONUTF8": "1", **(more or {})}
 
 
-def find_python() -> str | None:
-    """The interpreter to make the environments with: this one, or another of the version that the pins are for."""
-    if platform.python_version_tuple()[:2] == tuple(PYTHON_VERSION.split(".")):
-        return sys.executable
-    return shutil.which(f"python{PYTHON_VERSION}")
-
-
 @contextlib.contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
     """Only one process at a time; the system lets go of it when that process dies, however it dies. The file goes at

@@ -28,6 +28,7 @@ from environments import (
     NO_WINDOW,
     OLDEST_DRIVER,
     OLDEST_GPU,
+    PYTHON_VERSION,
     Environment,
     Gpu,
     Size,
@@ -122,6 +123,20 @@ def ask_python(python: str) -> tuple[tuple[int, int], bool]:
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise InstallError("E_PYTHON_VERSION", f"{python} does not run: {error}", CHOOSE_PYTHON) from error
     return (major, minor), bool(able)
+
+
+def find_python() -> str | None:
+    """The interpreter to make build.py's environments with: this one, or another of the version that the pins are for.
+    The first on the PATH need not be one: pyenv puts a script there for any that it knows, active or not."""
+    wanted = tuple(map(int, PYTHON_VERSION.split(".")))
+    if sys.version_info[:2] == wanted:
+        return sys.executable
+    for folder in os.get_exec_path():
+        python = shutil.which(f"python{PYTHON_VERSION}", path=folder)
+        with contextlib.suppress(InstallError):
+            if python is not None and ask_python(python)[0] == wanted:
+                return python
+    return None
 
 
 def long_paths() -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is refused before anything is downloaded, and CPU or GPU."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -54,6 +55,24 @@ def test_too_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with (tmp_path / "deep" / "venv.download" / "half.whl").open("wb") as file:
         file.truncate(1_000_000_000)  # sparse: nor what is there already
     preflight.check_disk(size, target, None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are scripts with a #! line")
+def test_a_python_that_only_looks_like_one_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: pyenv's script for a version that is not active; then a package of the system's was said to be missing."""
+    places = [tmp_path / name for name in ("shims", "older", "real")]
+    texts = ("echo not activated >&2; exit 127", "echo 3 10 1", f'exec "{sys.executable}" "$@"')
+    for folder, text in zip(places, texts, strict=True):
+        folder.mkdir()
+        (folder / "python9.9").write_text(f"#!/bin/sh\n{text}\n")
+        (folder / "python9.9").chmod(0o755)
+    monkeypatch.setattr(preflight, "PYTHON_VERSION", "9.9")
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, [tmp_path / "none", *places])))
+    assert preflight.find_python() is None
+    (places[2] / "python9.9").write_text("#!/bin/sh\necho 9 9 1\n")
+    assert preflight.find_python() == str(places[2] / "python9.9")
+    monkeypatch.setattr(preflight, "PYTHON_VERSION", platform.python_version().rpartition(".")[0])
+    assert preflight.find_python() == sys.executable
 
 
 def test_pythons() -> None:
