@@ -40,6 +40,7 @@ from environments import (  # noqa: E402
 )
 from extension_package import contents, fill_repository, stage_extension  # noqa: E402
 from preflight import InstallError, as_offered, find_python  # noqa: E402
+from printed import printed  # noqa: E402
 from progress_bar import Progress, clock  # noqa: E402
 from terminal_child import child, run  # noqa: E402
 
@@ -378,15 +379,9 @@ def command_line(argv: Sequence[str]) -> int:
             cache_folder()
         except RuntimeError as error:
             raise BuildError(f"There is no home folder ({error}). Let XDG_CACHE_HOME name a folder.") from error
-        return main(argv)
+        return printed(lambda: main(argv))
     except BuildError as error:
         print(f"\n{error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        again = "Free some space, then run the same command again; it goes on from there."
-        print(f"\nE_DISK_FULL: The disk is full. {again}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nStopped. To go on from there: python3 build.py {shlex.join(argv)}", file=sys.stderr)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext
@@ -22,10 +23,13 @@ import idto3d
 from idto3d import fit_only, pipeline
 from idto3d.__main__ import main
 from idto3d.errors import Cancelled, UserError
+from idto3d.evaluate.bench import cold_seconds
 from idto3d.fit.check import refuse_residual
 from idto3d.pipeline import STARTER_PACK, GenerateConfig
 from idto3d.protocol import Capture, Refit
 from idto3d.tasks import run_capture, run_refit
+from idto3d.training import data as training_data
+from idto3d.training.data import DataConfig
 from idto3d_shared.fit_file import FIT, FitFile, fit_text, read_fit
 
 LOOK = """
@@ -90,6 +94,48 @@ def test_every_signal_that_stops_keeps_the_state(monkeypatch: pytest.MonkeyPatch
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         monkeypatch.setattr(pipeline, "generate", lambda *_, number=number: os.kill(os.getpid(), number))
         assert main(["generate", "a", "--out", "o"]) == 130
+
+
+def test_what_trains_and_measures_can_be_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "head.json").write_text('{"pack": "p", "seed": 0}')
+    works = {
+        "idto3d.training.command.main": ["train"],
+        "idto3d.evaluate.command.main": ["evaluate"],
+        "idto3d.evaluate.bench.main": ["bench"],
+        "idto3d.sheet.compose_sheet": ["sheet", str(tmp_path), "--tiles", "t", "--photos", "p"],
+    }
+    for name, command in works.items():
+        monkeypatch.setattr(name, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert main(command) == 130
+        assert capsys.readouterr().err.startswith("Stopped")
+
+
+def ignores_interrupts(config: DataConfig, number: int) -> dict[str, Any]:
+    return {"ignored": np.array(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)}
+
+
+def test_training_ends_its_own_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a terminal reaches them, too: each left a traceback."""
+    monkeypatch.setattr(training_data, "population_of", lambda config: None)
+    config = DataConfig(tmp_path, "", "", people=1, families=1, workers=1)
+    (file,) = training_data.each(config, "shards", range(1), ignores_interrupts)
+    with np.load(file) as arrays:
+        assert arrays["ignored"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a #! line")
+def test_bench_does_not_wait_for_a_head_that_it_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "python"
+    refusal = json.dumps({"type": "error", "code": "E_X", "message": "m", "fix": "f"})
+    script.write_text(f"#!/bin/sh\necho '{refusal}'\nexec sleep 30\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    began = time.monotonic()
+    with pytest.raises(UserError, match="E_X"):
+        cold_seconds(tmp_path / "a.png", GenerateConfig(), tmp_path)
+    assert time.monotonic() - began < 10
 
 
 def test_a_stopped_fit_promises_no_checkpoint(

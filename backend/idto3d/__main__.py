@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from printed import UNREAD, hush, printed
+
 from .clock import Event, Events
 from .errors import Cancelled, as_user_error
 from .memory import share_heaps
@@ -138,13 +140,48 @@ def sheet_command(arguments: list[str]) -> int:
     return reporting(work, given.json)
 
 
+def train_command(arguments: list[str]) -> int:
+    from .training.command import main
+
+    return main(arguments)
+
+
+def evaluate_command(arguments: list[str]) -> int:
+    from .evaluate.command import main
+
+    return main(arguments)
+
+
+def bench_command(arguments: list[str]) -> int:
+    from .evaluate.bench import main
+
+    return main(arguments)
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "generate": generate_command,
+    "fit": fit_command,
+    "capture": capture_command,
+    "sheet": sheet_command,
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "bench": bench_command,
+}
+_SAID = dict.fromkeys(("generate", "train"), "Stopped; the same command goes on from the last checkpoint.")
+
+
 def reporting(work: Callable[[Events], None], as_json: bool) -> int:
-    """Run with events printed; expected failures become an error event and status 1."""
+    """Run with events printed; expected failures become an error event and status 1. Raises Cancelled where nobody
+    reads them any more."""
     shown = print_json if as_json else print_plain
 
     def events(event: Event) -> None:
-        if event["type"] != "poll":
+        if event["type"] == "poll":
+            return
+        try:
             shown(event)
+        except BrokenPipeError as error:  # whoever writes a file meanwhile must not take it for a mistake of the disk
+            raise Cancelled from error
 
     try:
         work(events)
@@ -152,14 +189,19 @@ def reporting(work: Callable[[Events], None], as_json: bool) -> int:
         known = as_user_error(error)
         if known is None:
             raise
-        events({"type": "error", "code": known.code, "message": known.message, "fix": known.fix})
+        failure = {"type": "error", "code": known.code, "message": known.message, "fix": known.fix}
+        try:
+            events(failure)
+        except OSError:  # what they are printed to is full
+            hush()
+            print_plain(failure)
         return 1
     return 0
 
 
 def stoppable(command: Callable[[list[str]], int], arguments: list[str], said: str = "Stopped.") -> int:
     """Run a command that a signal stops, also while its programs are loaded: then `said` is printed, and the status is
-    130."""
+    130; also where nobody reads what it prints any more, with UNREAD."""
 
     def stop(number: int, frame: object) -> None:
         raise Cancelled
@@ -169,9 +211,9 @@ def stoppable(command: Callable[[list[str]], int], arguments: list[str], said: s
             signal.signal(getattr(signal, name), stop)
     try:
         return command(arguments)
-    except Cancelled:
+    except Cancelled as stopped:
         print(said, file=sys.stderr)
-        return 130
+        return UNREAD if isinstance(stopped.__cause__, BrokenPipeError) else 130
 
 
 def share_cores() -> None:
@@ -194,34 +236,15 @@ def main(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0
     command, rest = arguments[0], arguments[1:]
-    if command == "generate":
-        return stoppable(generate_command, rest, "Stopped; the same command goes on from the last checkpoint.")
-    if command == "fit":
-        return stoppable(fit_command, rest)
-    if command == "capture":
-        return stoppable(capture_command, rest)
     if command == "worker":
         from .worker import main as worker
 
         return worker()
-    if command == "sheet":
-        return sheet_command(rest)
-    if command == "train":
-        from .training.command import main as train
-
-        train(rest)
-        return 0
-    if command == "evaluate":
-        from .evaluate.command import main as evaluate
-
-        return evaluate(rest)
-    if command == "bench":
-        from .evaluate.bench import main as bench
-
-        return bench(rest)
+    if command in _COMMANDS:
+        return stoppable(_COMMANDS[command], rest, _SAID.get(command, "Stopped."))
     print(f"unknown command: {command}\n\n{USAGE}", file=sys.stderr, end="")
     return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(printed(lambda: main(sys.argv[1:])))

@@ -85,14 +85,15 @@ def cold_seconds(photo: Path, config: GenerateConfig, folder: Path) -> float:
     command = [sys.executable, "-m", "idto3d", "generate", photo, *places, *chosen]
     began = time.monotonic()
     with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout or ():
-            event = json.loads(line)
-            if event["type"] == "error":
-                raise UserError(event["code"], event["message"], event["fix"])
-            if event["type"] == "preview":
-                took = time.monotonic() - began
-                process.kill()
-                return took
+        try:
+            for line in process.stdout or ():
+                event = json.loads(line)
+                if event["type"] == "error":
+                    raise UserError(event["code"], event["message"], event["fix"])
+                if event["type"] == "preview":
+                    return time.monotonic() - began
+        finally:
+            process.kill()  # or who stops this would wait for its head
     raise RuntimeError("the program ended without a preview")
 
 

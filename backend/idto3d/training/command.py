@@ -47,8 +47,8 @@ STAGES: dict[str, Callable[[Run], object]] = {
 USUAL = [stage for stage in STAGES if not stage.startswith("reference_")]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The stages asked for, in their order. Status 1 if an input is missing, or is another one than before."""
+def main(arguments: list[str]) -> int:
+    """Does the stages asked for, in their order. Status 1 if an input is missing, or is another one than before."""
     parser = argparse.ArgumentParser(
         prog="python -m idto3d train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,3 +79,4 @@ def main(arguments: list[str] | None = None) -> None:
                 do(run)
     except UserError as error:
         parser.exit(1, f"{error}\n")
+    return 0

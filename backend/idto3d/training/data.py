@@ -5,6 +5,7 @@ Of each person `views` (whole heads and close-ups from all sides with the pack's
 the priors) and `crops` (casual portraits, aligned for the recogniser, for y_id).
 """
 
+import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -63,10 +64,16 @@ def each(config: DataConfig, folder: str, numbers: range, make: Callable[[DataCo
     files = [config.work / folder / f"{number:04d}.npz" for number in numbers]
     population_of(config)  # so that the registration is made once
     job, missing = partial(_make, config, make), [file for file in files if not file.exists()]
-    with get_context("spawn").Pool(config.workers, torch.set_num_threads, (1,)) as pool:
+    with get_context("spawn").Pool(config.workers, _settle) as pool:
         for n, _ in enumerate(pool.imap_unordered(job, missing), 1):
             print(f"{folder} {n}/{len(missing)}", flush=True)
     return files
+
+
+def _settle() -> None:
+    """Begin a process of the pool. Ctrl-C reaches all of them; the first one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
 
 
 def _make(config: DataConfig, make: Callable[[DataConfig, int], Arrays], file: Path) -> None:
