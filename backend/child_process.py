@@ -80,8 +80,11 @@ class Watch:
 
 
 def hung_up() -> tuple[int, ...]:
-    """The signal by which a terminal that closes ends what runs in it, where there is such a thing."""
-    return (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
+    """The signal by which a terminal that closes ends what runs in it, where there is such a thing; none for a program
+    that is to outlive it, as one that was started by nohup."""
+    if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return ()
+    return (signal.SIGHUP,)
 
 
 def end(process: subprocess.Popen[str], patience: float = 3.0) -> None:

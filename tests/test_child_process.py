@@ -78,6 +78,17 @@ def test_no_child_gets_what_the_users_own_python_has(tmp_path: Path, monkeypatch
     assert lines[3:] == ["pip PYTHONPATH"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals there send no signal")
+def test_what_nohup_has_started_outlives_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started by it
+    try:
+        assert child_process.hung_up() == (signal.SIGHUP,)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert child_process.hung_up() == ()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 STOPPED = """
 import sys, threading
 from child_process import Cancelled, Watch, run
