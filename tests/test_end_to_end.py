@@ -227,6 +227,10 @@ def test_a_place_that_cannot_be_written_is_refused_first(
             generate([tmp_path / "nobody.png"], out, config, silent)
         assert refused.value.code == "E_OUT_NOT_WRITABLE"
     assert not (tmp_path / "mine.work").exists()
+    with monkeypatch.context() as mounted, pytest.raises(UserError, match="E_OUT_NOT_WRITABLE.* whole disk"):
+        mounted.setattr(os.path, "ismount", lambda path: Path(path) == (tmp_path / "disk").resolve())
+        (tmp_path / "disk").mkdir()
+        generate([tmp_path / "nobody.png"], tmp_path / "disk", config, silent)
     monkeypatch.chdir(tmp_path / "mine")
     with pytest.raises(UserError, match="mine exists"):
         generate([tmp_path / "nobody.png"], ".", config, silent)

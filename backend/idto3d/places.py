@@ -64,7 +64,7 @@ def claimed(out: Path) -> Iterator[None]:
 
 def _check_place(out: Path) -> None:
     elsewhere = "Choose another place for the head."
-    if not out.name:  # the root of a disk
+    if not out.name or os.path.ismount(os.path.realpath(out)):  # nothing can take the place of it
         raise UserError("E_OUT_NOT_WRITABLE", f"{out} is a whole disk.", "Choose a folder on it for the head.")
     try:
         taken = out.exists() and not (out.is_dir() and ((out / "head.json").is_file() or not any(out.iterdir())))
