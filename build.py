@@ -66,7 +66,7 @@ def using_cache() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in FULL or isinstance(error, BrokenPipeError):
             raise
         what = f"The cache folder {cache_folder()} cannot be used: {error.strerror or error}."
         raise BuildError(f"{what} Make it one that you may write; on Linux, XDG_CACHE_HOME names another.") from error
@@ -135,8 +135,11 @@ def install_system_packages(python: str) -> None:
     if not shutil.which("apt-get"):
         raise BuildError("Install what your system calls these (the names are Debian's), then run build.py again.")
     if not root:
-        may_ask = sys.stdin.isatty() and shutil.which("sudo") and run(["sudo", "-n", "true"]) == 0
-        if not may_ask or input("Install them now with sudo? [y/N] ").lower() not in ("y", "yes"):
+        may_ask = sys.stdin and sys.stdin.isatty() and shutil.which("sudo") and run(["sudo", "-n", "true"]) == 0
+        answer = ""
+        with contextlib.suppress(EOFError):  # Ctrl-D
+            answer = input("Install them now with sudo? [y/N] ") if may_ask else ""
+        if answer.lower() not in ("y", "yes"):
             raise BuildError(by_hand)
     for command in commands:
         print("$ " + shlex.join(command), flush=True)
@@ -172,11 +175,12 @@ def ensure(*environments: Environment) -> None:
     for environment in absent:
         lock = Path(f"{environment.folder()}.lock")
         with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(locked(lock, wait=False))
-            except BlockingIOError:
-                print(f"{environment.name}: waiting for another build.py, which installs it", flush=True)
-                stack.enter_context(locked(lock))
+            with using_cache():  # some disks of others know no locks
+                try:
+                    stack.enter_context(locked(lock, wait=False))
+                except BlockingIOError:
+                    print(f"{environment.name}: waiting for another build.py, which installs it", flush=True)
+                    stack.enter_context(locked(lock))
             if not environment.ready():  # another run may have made it while this one waited
                 make(environment, python)
 

@@ -157,6 +157,30 @@ def test_without_root_and_password_the_command_is_printed(monkeypatch: pytest.Mo
         build.install_system_packages(sys.executable)
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_answer_is_no(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D, or a stdin that is closed."""
+    monkeypatch.setattr(build, "missing_system_packages", lambda python: ["libnosuch9"])
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(build, "run", lambda command: 0)
+    stdin = io.StringIO()
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", stdin if terminal else None)
+    with pytest.raises(build.BuildError, match="Type this"):
+        build.install_system_packages(sys.executable)
+
+
+def test_a_cache_folder_without_locks_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unable(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(environments, "_lock", unable)
+    monkeypatch.setattr(build, "missing_system_packages", lambda python: [])
+    with pytest.raises(build.BuildError, match=r"No locks available\. .*XDG_CACHE_HOME"):
+        build.ensure(tiny_environment(tmp_path))
+
+
 # --- progress
 
 
