@@ -19,6 +19,7 @@ from idto3d.fit.landmarks import LandmarkModel
 from idto3d.fit.record import record_fit
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel
+from idto3d.photos.load import PhotoFile
 from idto3d.protocol import PinRequest, Refit
 from idto3d.refit import LaidHead
 from idto3d_shared.bundle_reader import read_bundle_files
@@ -49,7 +50,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LaidHead, Re
     folder = write_bundle(bundle, tmp_path / "head")
     monkeypatch.setattr(module, "read_pack", lambda path: SimpleNamespace(path=Path("nowhere")))
     monkeypatch.setattr(module, "load_face_nets", lambda path: None)
-    monkeypatch.setattr(module, "read_photo", lambda path: path)
+    monkeypatch.setattr(module, "read_photo", lambda path: SimpleNamespace(file=None))
     monkeypatch.setattr(module, "find_face", lambda photo, nets: face)
     laid = LaidHead(read_bundle_files(folder), MODEL)
     return laid, Refit("j", str(folder), "f", (), ("a.png",), out=str(tmp_path / "new"))
@@ -150,3 +151,24 @@ def test_without_a_photo_it_is_refused(given: tuple[LaidHead, Refit]) -> None:
     with pytest.raises(UserError) as refused:
         module.reproject(head, replace(request, photos=("",)), Path("p"), lambda event: None)
     assert refused.value.code == "E_REFIT_PHOTOS" and not Path(str(request.out)).exists()
+
+
+@pytest.mark.parametrize("now", ["changed", "gone"])
+def test_a_photo_that_is_not_what_it_was_is_refused(
+    given: tuple[LaidHead, Refit], monkeypatch: pytest.MonkeyPatch, now: str
+) -> None:
+    """Cut or turned, it would lie beside the face; the camera is that of the old one."""
+    head, request = given
+    (photo,) = head.fit.photos
+    head.fit = replace(head.fit, photos=(replace(photo, sha256="0" * 64),))
+
+    def read(path: str) -> Any:
+        if now == "gone":
+            raise UserError("E_PHOTO_MISSING", "There is no file a.png.", "Choose the photo again.")
+        return SimpleNamespace(file=PhotoFile(path, "1" * 64, SIZE, SIZE))
+
+    monkeypatch.setattr(module, "read_photo", read)
+    with pytest.raises(UserError) as refused:
+        module.reproject(head, request, Path("p"), lambda event: None)
+    assert refused.value.code == "E_REFIT_PHOTOS" and "begin it again" in refused.value.fix
+    assert not Path(str(request.out)).exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from idto3d_shared.fit_file import FitFile
+from idto3d_shared.fit_file import FitFile, FitPhoto
 from idto3d_shared.png import size_of
 
 from .arrays import Array
@@ -28,8 +28,7 @@ from .fit.pins import Posed
 from .fit.projection import linear_to_srgb, project_photo, srgb_to_linear, with_common_tone
 from .fit.record import coefficients, in_photo, to_file
 from .fit.result import HeadFit, PhotoFit
-from .photos import Face, find_face, load_face_nets
-from .photos.load import read_photo
+from .photos import Face, Photo, find_face, load_face_nets, read_photo
 from .places import claimed
 from .preview import preview_sheet
 from .prior.pack import read_pack
@@ -45,8 +44,8 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     """Write the head as `request` pulls it to `request.out`, with the maps that its photos then show, and the relief
     and wrinkles that go with them.
 
-    Raises UserError: what `LaidHead.pull`, reading photos and `write_bundle` raise, E_REFIT_PHOTOS where no photo is
-    there any more.
+    Raises UserError: what `LaidHead.pull`, finding faces and `write_bundle` raise, E_REFIT_PHOTOS where no photo is
+    there any more, or one has changed.
     """
     assert request.out is not None
     out = Path(request.out)
@@ -56,9 +55,9 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
         clock("reading photos", 0, 3)
         nets = load_face_nets(read_pack(pack).path / "photos")
         kept, faces = [], []
-        for k, path in enumerate(request.photos[: len(head.fit.photos)]):
+        for k, (path, given) in enumerate(zip(request.photos, head.fit.photos, strict=False)):
             if path:
-                faces.append(find_face(read_photo(path), nets))
+                faces.append(find_face(_photo(path, given), nets))
                 kept.append(k)
         if not faces:
             what = "None of the photos that the head was made from is there."
@@ -96,6 +95,19 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
             ),
             out,
         )
+
+
+def _photo(path: str, given: FitPhoto) -> Photo:
+    """A photo of the fit, whose cameras know nothing of what somebody has made of it since. Raises UserError
+    E_REFIT_PHOTOS where it is not what it was."""
+    again = "Put it back, or leave the match and begin it again, which then goes without it."
+    try:
+        photo = read_photo(path)
+    except UserError as error:
+        raise UserError("E_REFIT_PHOTOS", error.message, again) from error
+    if given.sha256 and photo.file is not None and photo.file.sha256 != given.sha256:
+        raise UserError("E_REFIT_PHOTOS", f"{given.name} was changed since the head was made from it.", again)
+    return photo
 
 
 def _side(head: LaidHead) -> int:
