@@ -111,6 +111,19 @@ def test_two_pins_of_one_place_that_disagree_are_refused_or_averaged(head: Pinni
     assert np.isfinite(pulled.motion).all() and np.abs(pulled.motion).max() < 0.01
 
 
+def test_pins_side_by_side_that_go_opposite_ways_are_refused(head: Pinning) -> None:
+    """Each is met, so that a spike stood out between them: of the head, or only of what the photo shows."""
+    one = pin(head, NOSE, (10, 0))
+    near = np.flatnonzero((head.model.triangles_of("face") == one.corners[0]).any(1))
+    corners = head.model.triangles_of("face")[near[0]]
+    weights = np.full(3, 1 / 3)
+    pixel, _ = head.photos[0].camera.project(weights @ head.photos[0].pose[corners])
+    with pytest.raises(UserError) as refused:
+        head.pull([one, Pin(0, corners, weights, pixel - [10, 0])])
+    assert refused.value.code == "E_FIT_PINS" and "tear" in refused.value.message
+    assert np.isfinite(head.pull([one, Pin(0, corners, weights, pixel + [10, 0])]).motion).all()
+
+
 def test_pins_of_one_place_in_two_views_that_disagree_make_no_spike(starter: HeadModel) -> None:
     """By two millimetres, in views that are four degrees apart: met in full, that would be centimetres of depth."""
     neutral, calm = starter.shape(np.zeros(len(starter.identity))), np.zeros(len(starter.expression))
