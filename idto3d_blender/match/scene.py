@@ -22,7 +22,8 @@ from .lens import SENSOR, lens_of
 
 KIND = "match"
 KEY = "idto3d_match"
-"""Property of the scene: what to give back, as JSON; of a camera: which photo, and its pinhole."""
+"""Property of the scene: what to give back, as JSON; of a camera: which photo, and its pinhole; of an armature: whether
+it was posed."""
 POSE = "photo: "
 """What the names of the keys begin with that show the head as in its photos."""
 _POSED = re.compile(rf"{POSE}\d+(\.\d+)?")
@@ -62,9 +63,9 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         "wire": obj.show_wire,
         "only_key": obj.show_only_shape_key,
         "active_key": obj.active_shape_key_index,
-        "rigs": {rig.name: rig.data.pose_position for rig in _rigs(obj)},
     }
-    for rig in _rigs(obj):
+    for rig in _rigs(obj):  # noted there: names change, and other objects get them
+        rig.data[KEY] = rig.data.get(KEY, rig.data.pose_position)
         rig.data.pose_position = "REST"
     collection = own_collection.renew(scene, KIND, f"{obj.name} photos")
     for number, photo in enumerate(fit.photos):
@@ -184,9 +185,6 @@ def end(scene: Any) -> None:
             bpy.data.images.remove(image)
     for name, value in saved["render"].items():
         setattr(scene.render, name, value)
-    for name, position in saved["rigs"].items():
-        if name in bpy.data.objects:
-            bpy.data.objects[name].data.pose_position = position
     for key in (KEY, import_head.MATCHED):
         scene.pop(key, None)
     give_back(saved, bpy.data.objects, head)
@@ -202,20 +200,26 @@ def give_back(saved: Mapping[str, Any], objects: Iterable[Any], head: Any = None
     for obj in left:
         obj.show_wire = saved.get("wire", False)
         obj.show_only_shape_key = saved.get("only_key", False)
-        for rig in _rigs(obj):
-            if rig.name not in saved.get("rigs", ()) and rig.data.library is None:
-                rig.data.pose_position = "POSE"
+    held = {rig.data for head in filter(None, shown) for rig in _rigs(head)}
+    for armature in set(bpy.data.armatures) - held:
+        if KEY in armature:
+            armature.pose_position = armature.pop(KEY)
     for obj in left:
         for key in _pose_keys(obj):
             obj.shape_key_remove(key)
         obj.active_shape_key_index = min(saved.get("active_key", 0), len(obj.data.shape_keys.key_blocks) - 1)
 
 
+def is_posed(key: Any) -> bool:
+    """It shows a head as in one of its photos, or is a copy of such a key. Other keys that are called photo are the
+    user's."""
+    return _POSED.fullmatch(key.name) is not None
+
+
 def _pose_keys(obj: Any) -> list[Any]:
-    """The keys that show a head as in its photos."""
     if not import_head.is_head(obj) or obj.data.library is not None:
         return []
-    return [key for key in obj.data.shape_keys.key_blocks if _POSED.fullmatch(key.name)]
+    return [key for key in obj.data.shape_keys.key_blocks if is_posed(key)]
 
 
 def origin_of(obj: Any) -> NDArray[np.float64]:
@@ -258,7 +262,7 @@ def settle(obj: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     # Only where there is something to do: an undo step holds what has changed.
     if step.any():
         for key in blocks:
-            if not key.name.startswith(POSE):
+            if not is_posed(key):
                 key.points.foreach_set("co", np.ascontiguousarray(mesh_data.places(key) + step, np.float32).ravel())
         obj.data.attributes["position"].data.foreach_set("vector", mesh_data.places(blocks[0]).ravel())
         layer = obj.data.attributes.get(MOVED) or obj.data.attributes.new(MOVED, "FLOAT_VECTOR", "POINT")

@@ -9,7 +9,7 @@ from .. import properties
 from ..head import blend_materials, expressions, life_size, poses, rig, rig_keys, separate
 from ..head.import_head import JOB, is_head
 from ..jobs import driver, session
-from ..match.scene import POSE
+from ..match.scene import is_posed
 from ..studio import light_rigs, own_collection, viewport_colours
 from . import panel_parts
 
@@ -66,7 +66,7 @@ class IDTO3D_PT_expressions(panel_parts.HeadBox, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         blocks = context.object.data.shape_keys.key_blocks
-        hidden = {key.name for key in blocks[1:] if rig_keys.is_twin(key.name) or key.name.startswith(POSE)}
+        hidden = {key.name for key in blocks[1:] if rig_keys.is_twin(key.name) or is_posed(key)}
         given = [key.name for key in blocks[1:] if key.name not in hidden]
         words = properties.settings().key_search
         # Above the pictures: below them, a window's height lies between a pose and its reset.

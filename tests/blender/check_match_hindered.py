@@ -120,6 +120,36 @@ def check_scenes() -> None:
     assert not [key.name for key in obj.data.shape_keys.key_blocks if key.name.startswith(stage.POSE)]
 
 
+def check_own_key(obj: Any) -> None:
+    """A key of the user's that is called like those of the photos goes along with the head, and stays."""
+    key = obj.shape_key_add(name="photo: of mine", from_mix=False)
+    key.value = 0.0
+    match = matched(obj)
+    pin = obj.idto3d_match.pins.add()
+    pin.pixel = (150, 100)
+    match.first = match.link.ask(session.request(match, obj))
+    before = key_places(obj)
+    pump.take(match.link.wait(match.first))
+    step = key_places(obj) - before
+    assert step.any() and np.allclose(key_places(obj, key.name) - before, step, atol=1e-6), "the key is left behind"
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"} and key.name in obj.data.shape_keys.key_blocks
+
+
+def check_rig(obj: Any) -> None:
+    """A rig gets back what it was, also when it is called otherwise by then, and something else as it was."""
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    rig = next(one.object for one in obj.modifiers if one.type == "ARMATURE")
+    for position in ("POSE", "REST"):
+        rig.data.pose_position = position
+        select(obj)
+        assert bpy.ops.idto3d.match() == {"FINISHED"} and rig.data.pose_position == "REST"
+        name, rig.name = rig.name, "Skeleton"
+        other = bpy.data.objects.new(name, None)
+        assert bpy.ops.idto3d.match_leave() == {"FINISHED"} and rig.data.pose_position == position
+        assert stage.KEY not in rig.data and stage.matched(bpy.context.scene) is None
+        bpy.data.objects.remove(other)
+
+
 def check_names() -> None:
     """An object of another file may be called the same."""
     new_head().name = "Anna"
@@ -177,6 +207,8 @@ def main() -> None:
     check_applied()
     check_modes()
     check_scenes()
+    check_own_key(new_head())
+    check_rig(new_head())
     check_names()
     check_moved_photo()
     check_no_backend()
