@@ -146,6 +146,8 @@ class IDTO3D_OT_match_leave(ExplainedPoll, bpy.types.Operator):
     def why_not(cls, context: Any) -> Iterator[str]:
         if stage.KEY not in context.scene:  # the head itself may be gone
             yield "No head is matched to its photos"
+        if context.mode.startswith("EDIT"):  # in which Blender takes no key away
+            yield OBJECT_MODE
 
     def execute(self, context: Any) -> set[str]:
         if session.of(context.scene) is not None:

@@ -84,6 +84,7 @@ def check_modes() -> None:
     assert len(keys) == 2 and all(key.lock_shape for key in keys)
     match.first = match.link.ask(session.request(match, obj))
     bpy.ops.object.mode_set(mode="EDIT")
+    refused(bpy.ops.idto3d.match_leave, "Leave the edit")  # the photos' keys would stay
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
         pump.pump()
