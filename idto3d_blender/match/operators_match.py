@@ -19,6 +19,7 @@ from ..polls import OBJECT_MODE, ExplainedPoll
 from . import pump, session, viewport
 from . import scene as stage
 
+PROJECTING = "The photos are being projected"
 _PAUSE = 0.005  # seconds between two steps that a script waits for
 
 
@@ -132,7 +133,7 @@ class AnsweredOperator(MatchOperator):
         if not stage.has_pose(stage.matched(context.scene)):
             yield "The photo's key was removed. Leave the match and begin it again"
         if match is not None and match.projecting:
-            yield "The photos are being projected"
+            yield PROJECTING
 
 
 class IDTO3D_OT_match_leave(ExplainedPoll, bpy.types.Operator):
@@ -188,6 +189,13 @@ class IDTO3D_OT_match_find_photo(MatchOperator, bpy.types.Operator):
 
     filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
     filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        match = session.of(context.scene)
+        if match is not None and match.projecting:  # what is asked meanwhile takes a projection's place
+            yield PROJECTING
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         context.window_manager.fileselect_add(self)

@@ -178,6 +178,12 @@ def check_moved_photo() -> None:
     matched(bpy.context.object)
     assert "idto3d.match_find_photo" in check_polls.draw_all_panels()
     moved.rename(photo)
+    assert bpy.ops.idto3d.match_project() == {"FINISHED"}
+    refused(bpy.ops.idto3d.match_find_photo, "being projected")  # the photos would never come onto the head
+    match, end = session.get(), time.monotonic() + 20
+    while match is not None and match.projecting:
+        assert time.monotonic() < end
+        pump.pump()
     assert bpy.ops.idto3d.match_find_photo(filepath=str(photo)) == {"FINISHED"}
     assert "idto3d.match_find_photo" not in check_polls.draw_all_panels()
     assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
