@@ -36,7 +36,10 @@ def pump() -> None:
     match = session.get()
     if match is None:
         return
-    _, obj = session.shown(match)
+    scene, obj = session.shown(match)
+    if scene is None:  # deleted, and the way out of the match with it
+        session.stop()
+        return
     if obj is not None and obj.mode in HINDERING:
         return
     for answer in match.link.poll():

@@ -115,7 +115,13 @@ def check_scenes() -> None:
     bpy.context.window.scene = first
     select(obj)
     refused(bpy.ops.idto3d.match, "in another scene")
+    bpy.context.window.scene = second
+    matched(obj)
+    bpy.context.window.scene = first
     bpy.data.scenes.remove(second)
+    refused(bpy.ops.idto3d.remove_backend, "Leave the match first")
+    pump.pump()
+    assert session.get() is None, "nobody can leave that match"
     assert bpy.ops.idto3d.match() == {"FINISHED"} and bpy.ops.idto3d.match_leave() == {"FINISHED"}
     assert not obj.show_only_shape_key
     assert not [key.name for key in obj.data.shape_keys.key_blocks if key.name.startswith(stage.POSE)]
