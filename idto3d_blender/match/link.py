@@ -37,7 +37,8 @@ class Answer:
 
 
 class Link:
-    """One worker, from `Jobs.lend`. `ask`, then `poll` until an answer of that ticket, or a later one, comes."""
+    """One worker, from `Jobs.lend`. `ask`, then `poll` until an answer of that ticket, or a later one, comes. stage: what
+    it last said that it does; ended: why it has gone, None while it is there."""
 
     def __init__(self, warm: Warm) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="idto3d-match-"))
@@ -48,12 +49,12 @@ class Link:
         self._next: dict[str, Any] | None = None
         self._part: tuple[Event, Mapping[str, NDArray[Any]]] | None = None
         self._greeted = warm.hello is not None
-        self._ended: Problem | None = None
+        self.ended: Problem | None = None
         self._polled, self._watched, self._heard = time.monotonic(), 0.0, 0.0
 
     @property
     def state(self) -> State:
-        if self._ended is not None:
+        if self.ended is not None:
             return "gone"
         if not self._greeted:
             return "starting"
@@ -77,12 +78,12 @@ class Link:
             self._heard = self._watched
             if kind == "event":
                 answers += self._take(what)
-            elif kind in ("exit", "unstarted") and self._ended is None:
-                self._ended = Problem("E_BACKEND_DIED", "The backend has ended.", "Leave the match and begin it again.")
-        if self._ended is None and self._watched - self._heard > _SLOW:
-            self._ended = Problem("E_BACKEND_HUNG", "The backend does not answer.", "Leave the match and begin again.")
-        if self._ended is not None:
-            answers += self._failed(self._ended)
+            elif kind in ("exit", "unstarted") and self.ended is None:
+                self.ended = Problem("E_BACKEND_DIED", "The backend has ended.", "Leave the match and begin it again.")
+        if self.ended is None and self._watched - self._heard > _SLOW:
+            self.ended = Problem("E_BACKEND_HUNG", "The backend does not answer.", "Leave the match and begin again.")
+        if self.ended is not None:
+            answers += self._failed(self.ended)
         return answers
 
     def wait(self, ticket: int, seconds: float = _SLOW) -> Answer:

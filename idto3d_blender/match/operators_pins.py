@@ -54,6 +54,12 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
         name="To", description="Pixel of the photo", size=2, options={"SKIP_SAVE"}
     )
 
+    @classmethod
+    def why_not(cls, context: Any) -> Iterator[str]:
+        yield from super().why_not(context)
+        if _camera(context.scene) is None:
+            yield "The photo's camera was removed. Leave the match and begin it again"
+
     def execute(self, context: Any) -> set[str]:
         """For scripts: without a number, the pin at `start` goes to `pixel`, or a new one on the skin there."""
         scene, obj, match = context.scene, stage.matched(context.scene), session.of(context.scene)
@@ -64,8 +70,7 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
             return {"CANCELLED"}
         new = number < 0
         if new:
-            camera = next(c for c in stage.cameras(scene) if c[stage.KEY] == obj.idto3d_match.photo)
-            hit = lens.pick(stage.pinhole_of(camera)[0], stage.shown(obj), match.skin, tuple(self.start))
+            hit = lens.pick(stage.pinhole_of(_camera(scene))[0], stage.shown(obj), match.skin, tuple(self.start))
             if hit is None:
                 self.report({"ERROR"}, "There is no skin")
                 return {"CANCELLED"}
@@ -181,6 +186,12 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
         match.first = match.link.ask(session.request(match, obj))
         pump.ensure()
         return {"CANCELLED"}
+
+
+def _camera(scene: Any) -> Any:
+    """Of the photo that is shown, or None."""
+    shown = stage.matched(scene).idto3d_match.photo
+    return next((camera for camera in stage.cameras(scene) if camera[stage.KEY] == shown), None)
 
 
 def _pinned_at(obj: Any, photo: int, pixel: Any) -> int:

@@ -57,10 +57,9 @@ def _photos(layout: Any, scene: Any, obj: Any, match: session.Match | None) -> N
 def _pins(layout: Any, context: Any, obj: Any, match: session.Match) -> None:
     count = len(obj.idto3d_match.pins)
     state = match.link.state
-    if state == "gone" or match.problem is not None:
-        wrong = match.problem
-        said = wrong.said if wrong is not None else "The backend is gone."
-        panel_parts.text(layout, context, said, "ERROR")
+    wrong = match.link.ended or match.problem
+    if wrong is not None:
+        panel_parts.text(layout, context, wrong.said, "ERROR")
     elif obj.mode in pump.HINDERING:
         layout.label(text="Waits for Object Mode", icon="TIME")
     elif match.skin is None:

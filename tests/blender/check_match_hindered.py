@@ -127,6 +127,24 @@ def check_scenes() -> None:
     assert not [key.name for key in obj.data.shape_keys.key_blocks if key.name.startswith(stage.POSE)]
 
 
+def check_ended(obj: Any) -> None:
+    """Of a backend that has ended while nothing was asked of it, it is told what to do; so it is of a camera that is
+    gone."""
+    match = matched(obj)
+    camera = stage.cameras(bpy.context.scene)[obj.idto3d_match.photo]
+    bpy.data.objects.remove(camera)
+    refused(lambda: bpy.ops.idto3d.pin_drag(start=(100, 100), pixel=(150, 100)), "camera was removed")
+    assert match.link._process.popen is not None
+    match.link._process.popen.kill()
+    end = time.monotonic() + 20
+    while match.link.state != "gone":
+        assert time.monotonic() < end
+        pump.pump()
+    texts = " ".join(check_polls.drawn().texts)
+    assert "Leave the match and begin it again. (E_BACKEND_DIED)" in texts, texts
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+
+
 def check_own_key(obj: Any) -> None:
     """A key of the user's that is called like those of the photos goes along with the head, and stays."""
     key = obj.shape_key_add(name="photo: of mine", from_mix=False)
@@ -220,6 +238,7 @@ def main() -> None:
     check_applied()
     check_modes()
     check_scenes()
+    check_ended(new_head())
     check_own_key(new_head())
     check_rig(new_head())
     check_names()
