@@ -37,8 +37,10 @@ class Answer:
 
 
 class Link:
-    """One worker, from `Jobs.lend`. `ask`, then `poll` until an answer of that ticket, or a later one, comes. stage: what
-    it last said that it does; ended: why it has gone, None while it is there."""
+    """One worker, from `Jobs.lend`. `ask`, then `poll` until an answer of that ticket, or a later one, comes.
+
+    stage: what it last said that it does; ended: why it has gone, None while it is there.
+    """
 
     def __init__(self, warm: Warm) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="idto3d-match-"))

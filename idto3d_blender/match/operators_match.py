@@ -120,13 +120,15 @@ class MatchOperator(ExplainedPoll):
 
 
 class AnsweredOperator(MatchOperator):
-    """Works while the backend answers."""
+    """Works while the backend answers; mends: also where it refuses the pins that the head came with."""
+
+    mends = False
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
         match = session.of(context.scene)
-        if match is None or match.skin is None:
+        if match is None or match.skin is None and not (cls.mends and match.problem is not None):
             yield "The backend is not ready yet"
         if match is not None and match.link.state == "gone":
             yield "The backend has ended. Leave the match and begin it again"

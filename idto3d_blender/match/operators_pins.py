@@ -29,12 +29,10 @@ def pulled(scene: Any, obj: Any, answer: Answer) -> str:
         return "The match is over"
     if answer.problem is not None:
         match.problem = answer.problem
-        return f"{answer.problem.message} {answer.problem.fix}"
+        return answer.problem.said
     if not session.fits(obj, answer):
-        return "Vertices of this head were added or removed"
-    match.problem = None
-    stage.settle(obj, answer.arrays)
-    stage.place_all(scene, obj, answer.event["photos"])
+        return "Vertices of this head were added or removed (E_MATCH_MESH)"
+    session.take(scene, obj, match, answer)
     viewport.redraw()
     return ""
 
@@ -272,6 +270,7 @@ class IDTO3D_OT_pins_clear(AnsweredOperator, bpy.types.Operator):
     bl_idname = "idto3d.pins_clear"
     bl_label = "Remove All Pins"
     bl_options = {"REGISTER", "UNDO"}
+    mends = True
 
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:

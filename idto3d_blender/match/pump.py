@@ -71,7 +71,7 @@ def take(answer: Answer) -> None:
     elif not session.fits(obj, answer):
         match.problem = Problem("E_MATCH_MESH", "Vertices of this head were added or removed.", "Import it again.")
     else:
-        session.take_first(scene, obj, match, answer)
+        session.take(scene, obj, match, answer)
         if answer.done is not None:
             reader = ThreadPoolExecutor(1, thread_name_prefix="idto3d-maps")
             match.laying = lay_maps(match, reader.submit(_read, answer.done, match.bundle))

@@ -136,8 +136,8 @@ def as_pin(pin: Any) -> dict[str, Any]:
     return {"photo": pin.photo, **place}
 
 
-def take_first(scene: Any, obj: Any, match: Match, answer: Answer) -> None:
-    """The first answer tells where pins can go, and shows the head as in its photos."""
+def take(scene: Any, obj: Any, match: Match, answer: Answer) -> None:
+    """An answer moves the head, shows it as in its photos, and tells where pins can go."""
     arrays = answer.arrays
     match.skin, match.corners, match.weights = arrays["skin"], arrays["corners"], arrays["weights"]
     match.outlines = answer.event["outlines"]
