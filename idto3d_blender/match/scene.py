@@ -106,6 +106,12 @@ def show_picture(camera: Any, path: str) -> None:
     camera.data.show_background_images = True
 
 
+def picture_of(camera: Any) -> str:
+    """The path of what is behind what a camera shows, "" for nothing."""
+    behind = camera.data.background_images
+    return behind[0].image.filepath if len(behind) and behind[0].image is not None else ""
+
+
 def has_picture(camera: Any) -> bool:
     """Its photo is behind it, and where it was."""
     pictures = [slot.image for slot in camera.data.background_images if slot.image is not None]

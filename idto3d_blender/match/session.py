@@ -146,7 +146,7 @@ def take(scene: Any, obj: Any, match: Match, answer: Answer) -> None:
     stage.place_all(scene, obj, answer.event["photos"])
     for camera in stage.cameras(scene):
         picture = answer.event["photos"][camera[stage.KEY]].get("picture")
-        if picture:
+        if picture and stage.picture_of(camera) != picture:
             stage.show_picture(camera, picture)
             # The file goes with the backend.
             camera.data.background_images[0].image.pack()

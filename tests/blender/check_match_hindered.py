@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import bpy
 import numpy as np
@@ -158,6 +159,21 @@ def check_refused_pins(obj: Any) -> None:
     assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
 
 
+def check_upright(obj: Any) -> None:
+    """The upright copy of a photo comes into the file once: it may have a hundred megabytes, and each drag is
+    answered."""
+    match = matched(obj)
+    answer = match.link.wait(match.link.ask(session.request(match, obj)))
+    answer.event["photos"][0]["picture"] = match.paths[1]
+    with patch.object(stage, "show_picture", wraps=stage.show_picture) as loaded:
+        for _ in range(3):
+            session.take(bpy.context.scene, obj, match, answer)
+    (slot,) = stage.cameras(bpy.context.scene)[0].data.background_images
+    assert slot.image.packed_file is not None and slot.image.filepath == match.paths[1]
+    assert loaded.call_count == 1, loaded.call_count
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+
+
 def check_own_key(obj: Any) -> None:
     """A key of the user's that is called like those of the photos goes along with the head, and stays."""
     key = obj.shape_key_add(name="photo: of mine", from_mix=False)
@@ -253,6 +269,7 @@ def main() -> None:
     check_scenes()
     check_ended(new_head())
     check_refused_pins(new_head())
+    check_upright(new_head())
     check_own_key(new_head())
     check_rig(new_head())
     check_names()
