@@ -85,7 +85,9 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             obj[PROPERTY][FOLDER] = str(folder)
         ready = not any(jobs.why_not_now())
         paths = [session.find_photo(photo, folder, folder.parent) for photo in fit.photos]
-        if stage.matched(scene) != obj:
+        # In a file that was closed meanwhile photos may have become others, and cameras be gone.
+        numbers = [camera[stage.KEY] for camera in stage.cameras(scene)]
+        if stage.matched(scene) != obj or numbers != list(range(len(fit.photos))):
             if applied.take_back(obj):
                 self.report({"INFO"}, applied.TOLD.format(obj.name))
             viewport.leave()

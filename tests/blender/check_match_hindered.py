@@ -2,6 +2,7 @@
 """Run by a Python that has bpy: a head that cannot be laid over its photos as it is, and what comes between while it
 is: other modes, other scenes, names, a backend that is not there. ``python check_match_hindered.py WORK``."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -242,6 +243,25 @@ def check_moved_photo() -> None:
     assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
 
 
+def check_other_photos() -> None:
+    """In a file that is opened again the head may have been made anew, from fewer photos."""
+    obj = new_head()
+    assert bpy.ops.idto3d.match() == {"FINISHED"} and bpy.ops.idto3d.match_photo(photo=1) == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "two.blend"))
+    file = session.read(obj)[0] / "fit.json"
+    before = file.read_text(encoding="utf-8")
+    fit = json.loads(before)
+    file.write_text(json.dumps({**fit, "photos": fit["photos"][:1]}), encoding="utf-8")
+    bpy.ops.wm.open_mainfile(filepath=str(WORK / "two.blend"))
+    assert bpy.ops.idto3d.match() == {"FINISHED"}
+    assert [camera[stage.KEY] for camera in stage.cameras(bpy.context.scene)] == [0], "a photo that is none"
+    matched(bpy.context.object)
+    assert check_polls.draw_all_panels().count("idto3d.match_photo") == 1
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    assert not [key.name for key in bpy.context.object.data.shape_keys.key_blocks if stage.is_posed(key)]
+    file.write_text(before, encoding="utf-8")
+
+
 def check_no_backend() -> None:
     """Without it all photos can be looked at, and one that was moved be found."""
     obj = new_head()
@@ -274,6 +294,7 @@ def main() -> None:
     check_rig(new_head())
     check_names()
     check_moved_photo()
+    check_other_photos()
     check_no_backend()
     idto3d_blender.unregister()
     blender_session.leave()
