@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..head.bundle import BundleError
 from ..jobs.backend_process import Event
 from ..jobs.job import LONGEST_GAP, Warm
 from ..jobs.snapshot import Problem
@@ -43,7 +44,13 @@ class Link:
     """
 
     def __init__(self, warm: Warm) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="idto3d-match-"))
+        """Raises BundleError E_OUT_NOT_WRITABLE where there is no room for answers."""
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix="idto3d-match-"))
+        except OSError as error:
+            warm.process.close_input()
+            message = f"{error.filename or 'The temporary folder'} cannot be written: {error.strerror or error}."
+            raise BundleError("E_OUT_NOT_WRITABLE", message, "Make room in the system's temporary folder.") from error
         self.stage = "starting"
         self._process = warm.process
         self._ticket = 0

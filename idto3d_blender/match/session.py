@@ -100,7 +100,7 @@ def is_photo(photo: FitPhoto, path: Path) -> bool:
 
 def start(scene: Any, folder: Path, fit: FitFile, paths: list[str], link: Link | None = None) -> Match:
     """Begin with the head that is matched in a scene; link: another backend than the extension's own, for tests. Raises
-    BundleError where the head's pack is gone."""
+    BundleError where the head's pack is gone, or there is no room for answers."""
     global _match
     stop()
     obj = stage.matched(scene)

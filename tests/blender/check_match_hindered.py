@@ -15,6 +15,8 @@ import numpy as np
 
 import idto3d_blender
 from idto3d_blender.head import mesh_data
+from idto3d_blender.jobs import session as jobs
+from idto3d_blender.jobs import setup_backend
 from idto3d_blender.match import pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
@@ -274,6 +276,11 @@ def check_no_backend() -> None:
     assert bpy.ops.idto3d.match_find_photo(filepath=str(moved)) == {"FINISHED"}
     shown = check_polls.draw_all_panels()
     assert "idto3d.match_find_photo" not in shown and {"idto3d.match", "idto3d.match_leave"} <= set(shown)
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    jobs.get().status = setup_backend.Status("ready", "Ready.", "cpu")
+    with patch("tempfile.tempdir", str(WORK / "nowhere")):
+        assert bpy.ops.idto3d.match() == {"FINISHED"}, "it can be looked at, and left"
+    assert stage.matched(bpy.context.scene) == obj and session.get() is None
     (session.read(obj)[0] / "fit.json").unlink()
     refused(lambda: bpy.ops.idto3d.match_photo(photo=0), "fit.json")
     assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
