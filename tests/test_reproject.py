@@ -172,3 +172,12 @@ def test_a_photo_that_is_not_what_it_was_is_refused(
         module.reproject(head, request, Path("p"), lambda event: None)
     assert refused.value.code == "E_REFIT_PHOTOS" and "begin it again" in refused.value.fix
     assert not Path(str(request.out)).exists()
+
+
+def test_where_nothing_can_be_written_it_is_told_what_to_do(given: tuple[LaidHead, Refit], tmp_path: Path) -> None:
+    """Nobody has chosen the place, so that nobody can choose another."""
+    head, request = given
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError) as refused:
+        module.reproject(head, replace(request, out=str(tmp_path / "file" / "new")), Path("p"), lambda event: None)
+    assert refused.value.code == "E_OUT_NOT_WRITABLE" and "move the head's folder" in refused.value.fix

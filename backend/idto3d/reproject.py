@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Projects the photographs again onto a head that pins have moved; where they show nothing, maps stay as they were."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from idto3d_shared.fit_file import FitFile, FitPhoto
 from idto3d_shared.png import size_of
 
 from .arrays import Array
-from .bundle import SKIN, BundleMaterial, read_bundle, to_uint8, write_bundle
+from .bundle import SKIN, Bundle, BundleMaterial, read_bundle, to_uint8, write_bundle
 from .clock import Clock, Events
 from .errors import UserError
 from .evidence.blend import lay_over
@@ -49,52 +50,57 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     """
     assert request.out is not None
     out = Path(request.out)
-    with claimed(out):
-        pulled = head.pull(request.pins)
-        clock = Clock(events)
-        clock("reading photos", 0, 3)
-        nets = load_face_nets(read_pack(pack).path / "photos")
-        kept, faces = [], []
-        for k, (path, given) in enumerate(zip(request.photos, head.fit.photos, strict=False)):
-            if path:
-                faces.append(find_face(_photo(path, given), nets))
-                kept.append(k)
-        if not faces:
-            what = "None of the photos that the head was made from is there."
-            raise UserError("E_REFIT_PHOTOS", what, "Find them again, then project them.")
-        clock("reading the photos' colours", 1, 3)
-        evidence, shown = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
-        clock("saving", 2, 3)
-        old, few = read_bundle(Path(request.bundle)), len(kept) < len(head.fit.photos)
-        seen, seen_map = old.seen.copy(), old.seen_map
-        seen[: len(head.used)] = _seen(old.seen[: len(head.used)], evidence.vertex_seen[head.used])
-        if SKIN in evidence.seen:
-            new = evidence.seen[SKIN]
-            before = np.zeros_like(new) if seen_map is None else _resized(seen_map, len(new)) / np.float32(255)
-            seen_map = to_uint8(_seen(before, new))
-        bundle = replace(
-            old,
-            vertices=old.vertices + head.shipped(pulled.motion),
-            seen=seen.astype(np.float32),
-            materials=tuple(
-                material if few and material.name == EYES_MATERIAL else _material(material, evidence)
-                for material in old.materials
-            ),
-            seen_map=seen_map,
-            expression_albedo={},
-            fit=_fit_file(head, pulled.identity, pulled.photos),
-        )
-        moved = head_of_bundle(bundle)
-        return write_bundle(
-            replace(
-                bundle,
-                materials=tuple(with_relief(material, moved) for material in bundle.materials),
-                wrinkles=old.wrinkles if few else wrinkles_of(moved, evidence.folds),
-                preview=preview_sheet(*shown, moved),
-                poses=pose_pictures(moved),
-            ),
-            out,
-        )
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(out))
+        except UserError as error:  # nobody is asked for the place
+            remedy = f"Let {out.parent} be written, or move the head's folder to where it may be, and match it there."
+            raise UserError(error.code, error.message, remedy) from error
+        return write_bundle(_projected(head, request, pack, Clock(events)), out)
+
+
+def _projected(head: LaidHead, request: Refit, pack: Path, clock: Clock) -> Bundle:
+    pulled = head.pull(request.pins)
+    clock("reading photos", 0, 3)
+    nets = load_face_nets(read_pack(pack).path / "photos")
+    kept, faces = [], []
+    for k, (path, given) in enumerate(zip(request.photos, head.fit.photos, strict=False)):
+        if path:
+            faces.append(find_face(_photo(path, given), nets))
+            kept.append(k)
+    if not faces:
+        what = "None of the photos that the head was made from is there."
+        raise UserError("E_REFIT_PHOTOS", what, "Find them again, then project them.")
+    clock("reading the photos' colours", 1, 3)
+    evidence, shown = _evidence(head, [pulled.photos[k] for k in kept], kept, faces, _side(head) // 2)
+    clock("saving", 2, 3)
+    old, few = read_bundle(Path(request.bundle)), len(kept) < len(head.fit.photos)
+    seen, seen_map = old.seen.copy(), old.seen_map
+    seen[: len(head.used)] = _seen(old.seen[: len(head.used)], evidence.vertex_seen[head.used])
+    if SKIN in evidence.seen:
+        new = evidence.seen[SKIN]
+        before = np.zeros_like(new) if seen_map is None else _resized(seen_map, len(new)) / np.float32(255)
+        seen_map = to_uint8(_seen(before, new))
+    bundle = replace(
+        old,
+        vertices=old.vertices + head.shipped(pulled.motion),
+        seen=seen.astype(np.float32),
+        materials=tuple(
+            material if few and material.name == EYES_MATERIAL else _material(material, evidence)
+            for material in old.materials
+        ),
+        seen_map=seen_map,
+        expression_albedo={},
+        fit=_fit_file(head, pulled.identity, pulled.photos),
+    )
+    moved = head_of_bundle(bundle)
+    return replace(
+        bundle,
+        materials=tuple(with_relief(material, moved) for material in bundle.materials),
+        wrinkles=old.wrinkles if few else wrinkles_of(moved, evidence.folds),
+        preview=preview_sheet(*shown, moved),
+        poses=pose_pictures(moved),
+    )
 
 
 def _photo(path: str, given: FitPhoto) -> Photo:
