@@ -12,7 +12,7 @@ import bpy
 from ..head import applied, densities, folders, separate
 from ..head.bundle import FIT, BundleError, FitFile, bundle_folder, read_vertices
 from ..head.import_head import FOLDER, JOB, PROPERTY, is_matched
-from ..head.operators_head import GROWING, HeadOperator
+from ..head.operators_head import GROWING, SHARED, HeadOperator
 from ..head.wrap_head import REPORT
 from ..jobs import session as jobs
 from ..polls import OBJECT_MODE, ExplainedPoll
@@ -90,6 +90,9 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
         if stage.matched(scene) != obj or numbers != list(range(len(fit.photos))):
             if applied.take_back(obj):
                 self.report({"INFO"}, applied.TOLD.format(obj.name))
+            elif applied.matrix_of(obj) is not None:
+                self.report({"ERROR"}, f"{SHARED} (E_MATCH_MESH)")
+                return {"CANCELLED"}
             viewport.leave()
             stage.end(scene)
             stage.begin(scene, obj, fit, {n: path for n, path in enumerate(paths) if path})

@@ -27,11 +27,10 @@ def pulled(scene: Any, obj: Any, answer: Answer) -> str:
     match = session.get()
     if match is None:
         return "The match is over"
-    if answer.problem is not None:
-        match.problem = answer.problem
-        return answer.problem.said
-    if not session.fits(obj, answer):
-        return "Vertices of this head were added or removed (E_MATCH_MESH)"
+    problem = answer.problem or session.unfit(obj, answer)
+    if problem is not None:
+        match.problem = problem
+        return problem.said
     session.take(scene, obj, match, answer)
     viewport.redraw()
     return ""
@@ -126,7 +125,7 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
             self._released = True
         if self._answer is not None and self._settled < self._answer.ticket:
             self._settled = self._answer.ticket
-            if self._answer.problem is None and session.fits(obj, self._answer):
+            if self._answer.problem is None and session.unfit(obj, self._answer) is None:
                 stage.show_pose(obj, self._answer.arrays, self._photo)
                 rows = self._answer.event["photos"]
                 stage.place_all(context.scene, obj, rows)

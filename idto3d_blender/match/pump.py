@@ -68,8 +68,9 @@ def take(answer: Answer) -> None:
     if answer.problem is not None:
         match.problem = answer.problem
         match.projecting = 0
-    elif not session.fits(obj, answer):
-        match.problem = Problem("E_MATCH_MESH", "Vertices of this head were added or removed.", "Import it again.")
+    elif unfit := session.unfit(obj, answer):
+        match.problem = unfit
+        match.projecting = 0
     else:
         session.take(scene, obj, match, answer)
         if answer.done is not None:

@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..head import folders
+from ..head import applied, folders
 from ..head.bundle import FIT, BundleError, FitFile, FitPhoto, read_fit
 from ..jobs import packs, session
 from ..jobs.snapshot import Problem
@@ -152,6 +152,11 @@ def take(scene: Any, obj: Any, match: Match, answer: Answer) -> None:
             camera.data.background_images[0].image.pack()
 
 
-def fits(obj: Any, answer: Answer) -> bool:
-    """Whether an answer is about this mesh: nobody has added or removed vertices."""
-    return len(answer.arrays["moved"]) == len(obj.data.vertices)
+def unfit(obj: Any, answer: Answer) -> Problem | None:
+    """Why an answer is not about this mesh; None where it is."""
+    what, fix = "Vertices of this head were added or removed.", "Import it again."
+    if len(answer.arrays["moved"]) == len(obj.data.vertices):
+        if applied.matrix_of(obj) is None:
+            return None
+        what, fix = "Place, rotation or scale was applied to this head's mesh.", "Leave the match and begin it again."
+    return Problem("E_MATCH_MESH", what, fix)

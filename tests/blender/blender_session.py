@@ -13,6 +13,8 @@ import bpy
 import numpy as np
 
 import idto3d_blender
+from idto3d_blender.head import applied, mesh_data
+from idto3d_blender.head.import_head import PROPERTY
 from idto3d_blender.jobs import driver, session, setup_backend
 from idto3d_blender.jobs.backend_process import child_environment
 from idto3d_blender.jobs.job import Launch
@@ -38,6 +40,19 @@ def key_places(obj: Any, key: str | int = 0) -> np.ndarray:
     flat = np.empty(3 * len(obj.data.vertices), np.float32)
     obj.data.shape_keys.key_blocks[key].points.foreach_get("co", flat)
     return flat.reshape(-1, 3)
+
+
+def give_teeth(head: Any) -> Any:
+    """The made-up head has nothing inside but its eyes, which do not say how it nods."""
+    part, names = mesh_data.parts(head.data), mesh_data.part_names(head)
+    middles = np.array([face.center for face in head.data.polygons])
+    chin = (part == names.index("face")) & (middles[:, 1] < -0.04) & (middles[:, 2] < 0.08)
+    assert chin.sum() > 3
+    part[chin] = len(names)
+    head.data.attributes["part"].data.foreach_set("value", part)
+    head[PROPERTY]["parts"] = ",".join((*names, "teeth"))
+    applied.note(head)
+    return head
 
 
 def select(active: Any, *others: Any) -> None:

@@ -12,9 +12,8 @@ from mathutils import Euler, Matrix, Vector
 import idto3d_blender
 from idto3d_blender.capture import takes
 from idto3d_blender.head import applied, mesh_data, separate
-from idto3d_blender.head.import_head import PROPERTY
 from tests.blender import blender_session
-from tests.blender.blender_session import refused
+from tests.blender.blender_session import give_teeth, refused
 from tests.blender.check_capture import WORK, at_frame, csv_of, front, new_head, plain, ramp
 
 APPLIED = {
@@ -26,18 +25,7 @@ APPLIED = {
 
 
 def head_with_teeth(name: str) -> Any:
-    """The made-up head has nothing inside but its eyes, which do not say how it nods."""
-    head = new_head(name)
-    part = mesh_data.parts(head.data)
-    names = mesh_data.part_names(head)
-    middles = np.array([face.center for face in head.data.polygons])
-    chin = (part == names.index("face")) & (middles[:, 1] < -0.04) & (middles[:, 2] < 0.08)
-    assert chin.sum() > 3
-    part[chin] = len(names)
-    head.data.attributes["part"].data.foreach_set("value", part)
-    head[PROPERTY]["parts"] = ",".join((*names, "teeth"))
-    applied.note(head)
-    return head
+    return give_teeth(new_head(name))
 
 
 def apply(head: Any, matrix: Matrix) -> None:

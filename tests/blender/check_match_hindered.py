@@ -22,7 +22,7 @@ from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
 from tests.blender import blender_session, check_polls, fake_pins
 from tests.blender import synthetic_bundle as synthetic
-from tests.blender.blender_session import key_places, refused, select
+from tests.blender.blender_session import give_teeth, key_places, refused, select
 from tests.blender.match_backend import backend
 from tests.blender.synthetic_fit import SIZES, camera, write_fit
 
@@ -78,6 +78,32 @@ def check_applied() -> None:
     obj.data.shape_keys.key_blocks[0].points.foreach_set("co", places.ravel())
     bpy.context.view_layer.update()
     assert bpy.ops.idto3d.match() == {"FINISHED"} and bpy.ops.idto3d.match_leave() == {"FINISHED"}
+
+
+def check_applied_meanwhile(obj: Any) -> None:
+    """What is applied to a mesh while it is matched is taken back by the next match; pins know nothing of it, nor does
+    a match of a mesh that another object has, too."""
+    give_teeth(obj)
+    match = matched(obj)
+    obj.scale = (2.0, 2.0, 2.0)
+    bpy.context.view_layer.update()
+    assert bpy.ops.object.transform_apply(scale=True) == {"FINISHED"}
+    large = key_places(obj)
+    obj.idto3d_match.pins.add().pixel = (150, 100)
+    refused(lambda: bpy.ops.idto3d.pin_drag(pin=0, pixel=(160, 100)), "begin it again. (E_MATCH_MESH)")
+    match.first = match.link.ask(session.request(match, obj))
+    pump.take(match.link.wait(match.first))
+    assert np.array_equal(key_places(obj), large) and stage.MOVED not in obj.data.attributes
+    assert match.problem is not None and match.problem.code == "E_MATCH_MESH"
+    assert bpy.ops.idto3d.match_leave() == {"FINISHED"}
+    bpy.ops.object.duplicate(linked=True)
+    copy = bpy.context.object
+    select(obj)
+    refused(bpy.ops.idto3d.match, "single user first (E_MATCH_MESH)")
+    assert stage.matched(bpy.context.scene) is None
+    bpy.data.objects.remove(copy)
+    matched(obj)
+    assert abs(obj.scale.x - 2.0) < 1e-5 and bpy.ops.idto3d.match_leave() == {"FINISHED"}
 
 
 def check_modes() -> None:
@@ -292,6 +318,7 @@ def main() -> None:
     (WORK / "pack").mkdir()
     (WORK / "pack" / "pack.json").write_text('{"name": "synthetic"}', encoding="utf-8")
     check_applied()
+    check_applied_meanwhile(new_head())
     check_modes()
     check_scenes()
     check_ended(new_head())
