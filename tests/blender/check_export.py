@@ -323,6 +323,21 @@ def check_pictures_of_ones_own() -> None:
     refused(lambda: bpy.ops.idto3d.export(directory=str(WORK / "own"), preset="UNITY"), "E_EXPORT_PICTURE")
 
 
+def check_two_people() -> None:
+    """Whose names are alike in plain letters have a folder each, and the same one again."""
+    head = new_head()
+    made = []
+    for name in ("Zoe", "Zoë", "Zoe", "Zoë"):
+        head.name = name
+        assert bpy.ops.idto3d.export(directory=str(WORK / "two"), preset="THREE") == {"FINISHED"}
+        made.append(sorted(path.name for path in (WORK / "two").iterdir()))
+    assert made[0] == ["Zoe_three"] and made[1] == made[2] == made[3], made
+    told = {file.parent.name: file.read_text(encoding="utf-8") for file in (WORK / "two").rglob("LICENCE.txt")}
+    assert len(told) == 2 and told.pop("Zoe_three").startswith("Zoe,"), told
+    ((folder, text),) = told.items()
+    assert text.startswith("Zoë,") and (WORK / "two" / folder / f"{folder.removesuffix('_three')}.glb").is_file()
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -336,6 +351,7 @@ def main() -> None:
     check_refusals()
     check_textures()
     check_pictures_of_ones_own()
+    check_two_people()
     idto3d_blender.unregister()
     blender_session.leave()
 

@@ -54,7 +54,8 @@ class Choice:
 
 
 def export(context: Any, obj: Any, folder: Path, choice: Choice) -> Path:
-    """Write the head ``obj`` into ``folder``/<name>_<preset>; returns the main file there.
+    """Write the head ``obj`` into ``folder``/<name>_<preset>; returns the main file there. Where another head's export
+    has that folder, the name has a number.
 
     Raises ExportError; what was there before is then as it was.
     """
@@ -76,8 +77,9 @@ def steps(context: Any, obj: Any, folder: Path, choice: Choice, aside: bool) -> 
         mixes = {name: mixes[old] for old, name in keys.renamed(mixes).items()}
     frames = motion.frames_of(context.scene) if choice.animation and preset.animated else None
     metre = room.metre(context.scene)
-    wanted = stage.Wanted(preset, mixes, choice.rig, names.ascii_name(obj.name), metre, frames)
-    target = folder / f"{wanted.name}_{preset.name.lower()}"
+    name = names.free_name(obj.name, lambda name: _is_anothers(_target(folder, name, preset), obj))
+    wanted = stage.Wanted(preset, mixes, choice.rig, name, metre, frames)
+    target = _target(folder, name, preset)
     licence = _licence(obj)
     context.view_layer.update()
     try:
@@ -169,10 +171,28 @@ def _move(aside: Path, target: Path, main: Path) -> None:
         os.replace(path, place)
 
 
+def _target(folder: Path, name: str, preset: Preset) -> Path:
+    return folder / f"{name}_{preset.name.lower()}"
+
+
+def _is_anothers(target: Path, obj: Any) -> bool:
+    """A folder has the export of another head, whose name is the same in plain letters, or on disks that take capitals
+    for small ones."""
+    try:
+        with (target / LICENCE).open(encoding="utf-8") as file:
+            return file.readline().rstrip("\n") != _title(obj)
+    except (OSError, UnicodeError):
+        return False
+
+
+def _title(obj: Any) -> str:
+    return f"{obj.name}, a head made with ID-to-3D for Blender"
+
+
 def _licence(obj: Any) -> str:
     given = stage.notes_of(obj)
     lines = [f"{title}: {given[key]}" for key, title in stage.NOTES.items() if given.get(key)]
-    return "\n".join([f"{obj.name}, a head made with ID-to-3D for Blender", "", *lines, ""])
+    return "\n".join([_title(obj), "", *lines, ""])
 
 
 def _key_names(obj: Any) -> list[str]:

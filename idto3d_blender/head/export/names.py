@@ -5,7 +5,7 @@ import contextlib
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import bpy
 
@@ -22,8 +22,16 @@ def ascii_name(name: str) -> str:
     made = _STRANGE.sub("_", apart.encode("ascii", "ignore").decode()).strip("_")
     lost = not made or any(letter.isalnum() and not letter.isascii() for letter in apart)
     made = made if made[:1].isalpha() else f"head_{made}".rstrip("_")
-    if len(made) <= LONGEST and not lost:
-        return made
+    return _numbered(made, name) if lost or len(made) > LONGEST else made
+
+
+def free_name(name: str, taken: Callable[[str], bool]) -> str:
+    """`ascii_name`; with a number that is its own where that is taken: "Zoe" and "Zoë" are two people."""
+    made = ascii_name(name)
+    return _numbered(made, name) if taken(made) else made
+
+
+def _numbered(made: str, name: str) -> str:
     number = f"_{zlib.crc32(name.encode()) % 0x10000:04x}"
     return made[: LONGEST - len(number)] + number
 
