@@ -28,8 +28,6 @@ _LOOKS: dict[str, dict[str, Any]] = {
 # Under a coat: what has no gloss of its own, whatever programs without coats are told.
 _UNDER_COAT = {"Roughness": 0.7, "Specular IOR Level": 0.0}
 _SPECULAR = 0.5  # of a surface in full light
-# A shell of strands. A beard is none: without its shadows its strands are as pale as the skin below.
-_SHELL = "hair"
 _BLANK = ("seen",)  # maps that are no part of how it looks
 _METRE = "idto3d_metre"  # of a material: the metre, in units of a scene, that its lengths count in
 
@@ -114,7 +112,7 @@ def _material(parts: Parts, prepared: Prepared, given: MaterialHeader) -> Genera
     if shader.inputs["Normal"].is_linked and shader.inputs["Coat Weight"].default_value > 0:
         _dull_under_coat(material.node_tree)
     _link_alpha(material, given.alpha)
-    if given.name == _SHELL:
+    if given.name == strands.SHELL:
         strands.scatter(material.node_tree, shader)
     # What Solid viewports show that show textures, and what texture painting begins with.
     material.node_tree.nodes.active = material.node_tree.nodes["albedo"]

@@ -3,6 +3,11 @@
 
 from typing import Any
 
+SHELL = "hair"
+"""Role of the material of a shell of strands. A beard is none: without its shadows its strands are as pale as the skin
+below."""
+KINDS = frozenset(("BSDF_PRINCIPLED", "MIX_SHADER", "BSDF_TRANSLUCENT", "BSDF_TRANSPARENT"))
+"""Of the nodes that `scatter` makes a surface of."""
 # Strands turn sides to every light: they shine in their own colour where they are seen at a grazing angle, as at a
 # head's outline, where a smooth shell would be black, or white of a lamp behind it.
 SHEEN = {"Sheen Weight": 1.0, "Sheen Roughness": 0.4}  # the same in the backend's head.glb

@@ -19,6 +19,13 @@ def is_map(kind: str) -> bool:
     return kind.startswith("wrinkles_") and "_mask" not in kind
 
 
+def is_crease(mix: Any) -> bool:
+    """A mix of colours is one of those that darken the skin in a line."""
+    deep = next(socket for socket in mix.inputs if socket.identifier == "B_Color").default_value
+    same = all(abs(a - b) < 1e-4 for a, b in zip(deep, _CREASE, strict=True))
+    return mix.data_type == "RGBA" and mix.blend_type == "MULTIPLY" and same
+
+
 def add(tree: Any, images: Mapping[str, Any], fades: Sequence[Fade], shape_keys: Any, colour: Any, normal: Any) -> Any:
     """Nodes between the skin's colours and its normals as a picture gives them (sockets) and its shader. images: of the
     kinds that the fades name. Returns both sockets again, as the lines leave them."""

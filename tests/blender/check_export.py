@@ -17,7 +17,7 @@ import numpy as np
 import idto3d_blender
 from idto3d_blender.head import export, import_head
 from idto3d_blender.head.export import keys, readback
-from idto3d_blender.head.export.materials import look_of
+from idto3d_blender.head.export.looks import look_of
 from tests.blender import blender_session, export_names
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused

@@ -250,7 +250,7 @@ def check_recoloured() -> None:
     turn = tree.nodes.new("ShaderNodeHueSaturation")
     tree.links.new(socket.links[0].from_socket, turn.inputs["Color"])
     tree.links.new(turn.outputs["Color"], socket)
-    assert f"What nodes do to the pictures of {material.name} stays in Blender" in notes(head)
+    assert f"What nodes do to the pictures and values of {material.name} stays in Blender" in notes(head)
 
 
 def main() -> None:

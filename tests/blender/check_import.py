@@ -20,7 +20,7 @@ import numpy as np
 import idto3d_blender
 from idto3d_blender import properties
 from idto3d_blender.head import import_head, material, operators_import
-from idto3d_blender.head.export import materials
+from idto3d_blender.head.export import looks
 from idto3d_blender.head.prepare import prepare
 from idto3d_blender.jobs import setup_backend
 from tests.blender import blender_session
@@ -172,7 +172,7 @@ def check_wrinkles(obj: Any) -> None:
         nodes = obj.material_slots[0].material.evaluated_get(graph).node_tree.nodes
         values = [socket.default_value for socket in nodes[driven.name].inputs]
         assert np.allclose(values, (*wanted, 0), atol=1e-6), f"the drivers give {values} for {smile}, {stretch}"
-    look = materials.look_of(obj.material_slots[0].material)
+    look = looks.look_of(obj.material_slots[0].material)
     assert {kind: image["idto3d_role"] for kind, image in look.maps.items()} == {
         kind: f"skin_{kind}" for kind in ("albedo", "normal", "roughness", "specular")
     }

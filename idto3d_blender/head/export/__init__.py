@@ -20,7 +20,7 @@ from ..carrier import CARRIES
 from ..import_head import run_to_end
 from ..rig_keys import is_twin
 from ..stepwise import Steps
-from . import checked, elsewhere, keys, materials, motion, names, stage, write
+from . import checked, elsewhere, keys, looks, motion, names, stage, write
 from .errors import ExportError
 from .presets import BY_NAME, LIMITS, PRESETS, Preset, Textures
 
@@ -144,10 +144,7 @@ def notes(obj: Any, choice: Choice) -> list[str]:
     if choice.rig and any(is_twin(key.name) for key in obj.data.shape_keys.key_blocks):
         lines.append("In the file lids move by keys and not by bones, the jaw by either")
     lines.append(LIMITS[choice.preset.format])
-    if recoloured := [slot.material.name for slot in obj.material_slots if materials.is_recoloured(slot.material)]:
-        lines.append(f"What nodes do to the pictures of {', '.join(recoloured)} stays in Blender")
-    if any(materials.own_albedo(slot.material) for slot in obj.material_slots):
-        lines.append("Wrinkles and colours that expressions fade into the skin stay in Blender")
+    lines += looks.notes((slot.material for slot in obj.material_slots), choice.preset.format)
     return lines
 
 

@@ -5,66 +5,21 @@ Exporters follow a picture that is plugged in directly, and lose what lies behin
 pictures become files, so that all formats find them in the same way.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 from numpy.typing import NDArray
 
-from .. import colour_space
+from .. import colour_space, mesh_data
 from .errors import ExportError
+from .looks import ALPHA_BLEND, ALPHA_CLIP, MAIN, SHEEN, SOCKETS, Look, look_of
 from .presets import Format
 
-ALPHA_CLIP, ALPHA_BLEND = "clip", "blend"
-# Kind of map -> the input of the Principled BSDF.
-_SOCKETS = {"albedo": "Base Color", "roughness": "Roughness", "specular": "Specular IOR Level", "normal": "Normal"}
-_MAIN = "albedo"
-_SHEEN = ("Sheen Weight", "Sheen Roughness")  # of hair, whose tint is its albedo
 _GLTF_SPECULAR = 2.0
-# Nodes that change a picture, and that our materials are made without.
-_RECOLOURING = {
-    f"ShaderNode{name}"
-    for name in ("HueSaturation", "BrightContrast", "Gamma", "Invert", "RGBCurve", "ValToRGB", "MixRGB")
-}
-_SHARP = ("ROUND", "GREATER_THAN", "LESS_THAN")
 _PNG = b"\x89PNG"
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a material says in an export: kind of map -> picture, input -> value where there is none; alpha: "opaque",
-    "clip" or "blend"."""
-
-    maps: dict[str, Any]
-    values: dict[str, Any]
-    alpha: str
-
-
-def look_of(given: Any) -> Look:
-    """What there is of a material, whatever nodes it has. One without a Principled BSDF has its viewport colour."""
-    shader = _shader(given)
-    if shader is None:
-        return Look({}, {"Base Color": tuple(given.diffuse_color) if given else (0.8, 0.8, 0.8, 1.0)}, "opaque")
-    maps, values = {}, {}
-    coated = shader.inputs["Coat Weight"].default_value > 0
-    for kind, name in _SOCKETS.items():
-        if kind == "normal" and coated:
-            continue  # of what lies under the coat, which the formats have not
-        socket = shader.inputs[name]
-        image = _image_behind(socket, kind)
-        if image is not None:
-            maps[kind] = image
-        elif kind != "normal":
-            value = socket.default_value
-            values[name] = tuple(value) if kind == _MAIN else float(value)
-    if _MAIN in maps and shader.inputs[_SHEEN[0]].default_value > 0 and shader.inputs["Sheen Tint"].is_linked:
-        values |= {name: float(shader.inputs[name].default_value) for name in _SHEEN}
-    if _image_behind(shader.inputs["Alpha"], _MAIN) is None:
-        return Look(maps, values, "opaque")
-    maths = [node.operation for node in _upstream(shader.inputs["Alpha"]) if node.type == "MATH"]
-    return Look(maps, values, ALPHA_CLIP if any(one in _SHARP for one in maths) else ALPHA_BLEND)
 
 
 def plain(given: Any, name: str, folder: Path, format: Format) -> Any:
@@ -84,6 +39,7 @@ def plain(given: Any, name: str, folder: Path, format: Format) -> Any:
     tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
     for socket, value in look.values.items():
         shader.inputs[socket].default_value = value
+    colours = {}
     for kind, image in look.maps.items():
         node = tree.nodes.new("ShaderNodeTexImage")
         file, in_alpha = folder / f"{name}_{kind}.png", kind == "specular" and format == "GLTF"
@@ -91,23 +47,17 @@ def plain(given: Any, name: str, folder: Path, format: Format) -> Any:
         colour = node.outputs["Alpha" if in_alpha else "Color"]
         if kind == "normal":
             turn = tree.nodes.new("ShaderNodeNormalMap")
+            turn.inputs["Strength"].default_value = look.strength
             tree.links.new(colour, turn.inputs["Color"])
             colour = turn.outputs["Normal"]
-        tree.links.new(colour, shader.inputs[_SOCKETS[kind]])
-        if kind == _MAIN and _SHEEN[0] in look.values:
+        tree.links.new(colour, shader.inputs[SOCKETS[kind]])
+        if kind == MAIN and SHEEN[0] in look.values:
             tree.links.new(colour, shader.inputs["Sheen Tint"])
-        if kind == _MAIN and look.alpha != "opaque":
-            clear = node.outputs["Alpha"]
-            if format == "FBX":
-                cover = tree.nodes.new("ShaderNodeTexImage")
-                cover.image = _grey_and_alpha(node.image, 3, 1.0, folder / f"{name}_opacity.png")
-                clear = cover.outputs["Alpha"]
-            elif look.alpha == ALPHA_CLIP:
-                cut = tree.nodes.new("ShaderNodeMath")
-                cut.operation = "ROUND"
-                tree.links.new(clear, cut.inputs[0])
-                clear = cut.outputs[0]
-            tree.links.new(clear, shader.inputs["Alpha"])
+        colours[kind] = node
+    if look.cover is not None:
+        tree.links.new(
+            _clear(tree, look, colours.get(MAIN), folder / f"{name}_opacity.png", format), shader.inputs["Alpha"]
+        )
     # Hair, lashes and films are seen from both sides; a closed skin is not.
     made.use_backface_culling = look.alpha == "opaque"
     made.surface_render_method = "BLENDED" if look.alpha == ALPHA_BLEND else "DITHERED"
@@ -116,51 +66,34 @@ def plain(given: Any, name: str, folder: Path, format: Format) -> Any:
     return made
 
 
-def own_albedo(given: Any) -> bool:
-    """The material's colour changes with an expression, which stays in Blender."""
-    shader = _shader(given)
-    links: Any = shader.inputs["Base Color"].links if shader is not None else ()
-    return bool(links) and links[0].from_node.type == "MIX"
+def _clear(tree: Any, look: Look, colours: Any, file: Path, format: Format) -> Any:
+    """The output that says what is there, 0..1. colours: the node of the albedo, or None."""
+    image, channel = look.cover or (None, 0)
+    if format != "FBX" and channel == 3 and colours is not None and image == look.maps[MAIN]:
+        clear = colours.outputs["Alpha"]
+    else:
+        cover = tree.nodes.new("ShaderNodeTexImage")
+        cover.image = _grey_and_alpha(image, channel, 1.0, file)
+        clear = cover.outputs["Alpha"]
+    if format == "FBX" or look.alpha != ALPHA_CLIP:
+        return clear
+    cut = tree.nodes.new("ShaderNodeMath")
+    cut.operation = "ROUND"
+    tree.links.new(clear, cut.inputs[0])
+    return cut.outputs[0]
 
 
-def is_recoloured(given: Any) -> bool:
-    """Nodes of the user's lie between a picture and the shader, which stay in Blender."""
-    shader = _shader(given)
-    sockets = [shader.inputs[name] for name in (*_SOCKETS.values(), "Alpha")] if shader is not None else []
-    return any(node.bl_idname in _RECOLOURING for socket in sockets for node in _upstream(socket))
-
-
-def _shader(given: Any) -> Any:
-    tree = given.node_tree if given is not None else None
-    nodes = tree.nodes if tree is not None else ()
-    return next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
-
-
-def _image_behind(socket: Any, kind: str) -> Any:
-    """The picture that a socket's value comes from: the node that has the kind's name, or else the nearest one."""
-    nodes = _upstream(socket)
-    pictures = [node for node in nodes if node.type == "TEX_IMAGE" and node.image is not None]
-    named = [node for node in pictures if node.name == kind]
-    best = named or pictures
-    return best[0].image if best else None
-
-
-def _upstream(socket: Any) -> list[Any]:
-    """Nodes behind a socket, the nearest first, the sides of a mix in the order of its inputs, groups looked into."""
-    found: list[Any] = []
-    waiting = list(socket.links)
-    while waiting:
-        link = waiting.pop(0)
-        node = link.from_node
-        if node in found:
-            continue
-        found.append(node)
-        if node.type == "GROUP" and node.node_tree is not None:
-            ends = [one for one in node.node_tree.nodes if one.type == "GROUP_OUTPUT"]
-            same = link.from_socket.identifier
-            waiting += [each for end in ends for put in end.inputs if put.identifier == same for each in put.links]
-        waiting += [each for put in node.inputs for each in put.links]
-    return found
+def put_uv(mesh: Any, slot: int, matrix: Matrix) -> None:
+    """Move the places in the pictures of a material's faces: not all formats can move pictures."""
+    layer = mesh_data.uv_layer(mesh)
+    if layer is None or matrix == Matrix():
+        return
+    uv, count = mesh_data.uv_of(mesh), mesh_data.corners(mesh)[1]
+    mine = np.repeat(np.minimum(mesh_data.slots(mesh), len(mesh.materials) - 1) == slot, count)
+    turn = np.array(matrix, np.float32)
+    uv[mine] = uv[mine] @ turn[:2, :2].T + turn[:2, 3]
+    # By the attribute, see densities._weld.
+    mesh.attributes[layer.name].data.foreach_set("vector", uv.reshape(-1))
 
 
 def _written(image: Any, file: Path) -> Any:

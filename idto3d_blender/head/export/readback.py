@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import mesh_data
 from .errors import ExportError
-from .materials import look_of
+from .looks import look_of
 from .motion import is_animated
 from .presets import Preset
 
@@ -120,8 +120,9 @@ def _differences(promised: Contents, found: Contents, preset: Preset) -> Iterabl
             yield f"no material {name}"
         elif missing := wanted_maps - found.materials[name]:
             yield f"{name} lacks {', '.join(sorted(missing))}"
+        # In glTF metal and roughness are one picture, as large as the larger.
         for kind in wanted_maps - {"alpha"}:
-            if found.sizes.get((name, kind), promised.sizes[name, kind]) != promised.sizes[name, kind]:
+            if found.sizes.get((name, kind), promised.sizes[name, kind]) < promised.sizes[name, kind]:
                 yield f"the picture {kind} of {name} cannot be read"
     for still in promised.moving - found.moving:
         yield f"no animation of its {still}"

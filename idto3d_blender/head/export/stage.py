@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .. import rig
 from ..import_head import PROPERTY
-from . import materials, motion
+from . import looks, materials, motion
 from .errors import ExportError
 from .keys import Mix
 from .names import ascii_name, ascii_names
@@ -125,6 +125,7 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     for slot, name in enumerate(material_names(obj, wanted.name)):
         given = obj.material_slots[slot].material
         head.data.materials[slot] = materials.plain(given, name, textures, preset.format)
+        materials.put_uv(head.data, slot, looks.look_of(given).place or Matrix())
     moving: frozenset[str] = frozenset()
     bones = _armature(scene, armature, f"{wanted.name}_rig") if armature is not None else None
     if wanted.frames is not None:
