@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, chords, collapse, hand_over, keyless, mesh_data, naming
+from . import blend_materials, chords, collapse, full_state, hand_over, keyless, mesh_data, naming
 from .hidden import hide
 from .net import Closed, Net
 from .rig_keys import is_twin
@@ -88,10 +88,13 @@ def change(obj: Any, density: str) -> Steps[Any]:
 
 def existing(full: Any, density: str) -> Steps[Any]:
     """Steps to the object that a full head has in a density, or None: none, too, once pins or a sculptor moved the full
-    one, its keys are others, or it has got another rig."""
+    one, its keys are others, it has got another rig, or somebody has changed what else it is made of."""
     made = [obj for obj in made_of(full, density) if _armatures(obj) == _armatures(full)]
-    shape = (yield from checksum(full)) if made else ""
-    return next((obj for obj in made if obj.get(SHAPE) == shape), None)
+    if not made:
+        return None
+    shape, state = (yield from checksum(full)), (yield from full_state.of(full))
+    same = (obj for obj in made if obj.get(SHAPE) == shape and full_state.is_noted(obj, full, state))
+    return next(same, None)
 
 
 def _armatures(obj: Any) -> list[Any]:
@@ -100,7 +103,7 @@ def _armatures(obj: Any) -> list[Any]:
 
 def stand_alone(obj: Any) -> None:
     """A thinner head becomes one of its own."""
-    for name in (FROM, DENSITY, SHAPE, EARLIER):
+    for name in (FROM, DENSITY, SHAPE, EARLIER, full_state.NOTED, full_state.MATERIALS):
         obj.pop(name, None)
 
 
@@ -115,6 +118,8 @@ def _own_full(obj: Any, full: Any) -> Any:
     own = beside(full, full.data.copy(), full.name)
     hide(own)
     obj[FROM] = own
+    if full_state.NOTED in obj:  # those of the copy are copies, too
+        full_state.note(obj, own, obj[full_state.NOTED])
     return own
 
 
@@ -132,17 +137,19 @@ def _thinner(full: Any, density: str) -> Steps[Any]:
     net = net_of(full)
     hair = np.array([name == "hair" for name in mesh_data.part_names(full)])
     hair = hair[net.group % len(hair)]
-    closed = yield from in_thread(_thinned(net, hair, SHARES[density]))
+    closed = yield from scaled(in_thread(_thinned(net, hair, SHARES[density])), 0.0, 0.8)
     mesh = keyless.copy_of(full.data)
     try:
-        yield from _weld(mesh, closed)
-        yield from keyless.give_keys(mesh, full.data)
-        shape = yield from checksum(full)
+        yield from scaled(_weld(mesh, closed), 0.8, 0.9)
+        yield from scaled(keyless.give_keys(mesh, full.data), 0.9, 1.0)
+        shape = yield from scaled(checksum(full), 1.0, 1.0)
+        state = yield from scaled(full_state.of(full), 1.0, 1.0)
     except BaseException:
         bpy.data.meshes.remove(mesh)
         raise
     made = beside(full, mesh, f"{full.name} {density.lower()}")
     made[FROM], made[DENSITY], made[SHAPE] = full, density, shape
+    full_state.note(made, full, state)
     return made
 
 
@@ -276,12 +283,13 @@ def _delete(mesh: Any, chosen: NDArray[np.bool_]) -> Steps[None]:
 
 
 def take_pose(made: Any, other: Any) -> None:
-    """Place ``made`` where ``other`` is, moved as that one is, with the same values and animation of its keys, and the
-    drivers of those that have none."""
+    """Place ``made`` where ``other`` is, moved as that one is, with the same values, ranges, mutes and animation of its
+    keys, and the drivers of those that have none."""
     keys = other.data.shape_keys
     for block in made.data.shape_keys.key_blocks[1:]:
         if block.name in keys.key_blocks:
-            block.value = keys.key_blocks[block.name].value
+            for name in keyless.OF_SLIDER:
+                setattr(block, name, getattr(keys.key_blocks[block.name], name))
     hand_over.give_motion(keys, made.data.shape_keys)
     hand_over.give_drivers(keys, made.data.shape_keys)
     hand_over.give_place(other, made)

@@ -12,7 +12,8 @@ from .stepwise import Steps
 
 _ROW = "idto3d_row"
 # The range's ends limit each other, and the value.
-_OF_KEY = ("slider_max", "slider_min", "slider_max", "interpolation", "mute", "lock_shape", "vertex_group", "value")
+OF_SLIDER = ("slider_max", "slider_min", "slider_max", "mute", "value")
+_OF_KEY = ("interpolation", "lock_shape", "vertex_group", *OF_SLIDER)
 
 
 def copy_of(mesh: Any) -> Any:

@@ -19,8 +19,8 @@ _ITEMS = (
 
 class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
     """Show this head in all, half or a quarter of its quads, with all keys, materials and weights. The full head stays
-    in the file, hidden; what has been made once, which takes some seconds, is only shown again while that one keeps its
-    shape and its keys"""
+    in the file, hidden; what has been made once, which takes some seconds, is only shown again while that one stays
+    as it is"""
 
     remakes = True
     bl_idname = "idto3d.change_density"
@@ -41,12 +41,17 @@ class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
             return f"{before.name} is in this density already"
         if densities.full_of(before) == before and densities.density_of(before) != densities.FULL:
             raise Refused("The full head that this one was made from is not in the file any more")
+        had = densities.made_of(densities.full_of(before), self.density)
         made = yield from densities.change(before, self.density)
         before.select_set(False)
         made.select_set(True)
         context.view_layer.objects.active = made
         sizes = [len(polygon.vertices) for polygon in made.data.polygons]
-        return f"{made.name}: {len(sizes):,} faces, {sizes.count(4):,} of them quads"
+        outdated = ", ".join(obj.name for obj in had if densities.EARLIER in obj)
+        kept = (
+            f". The full head has changed: what was made of it before stays, hidden, as {outdated}" if outdated else ""
+        )
+        return f"{made.name}: {len(sizes):,} faces, {sizes.count(4):,} of them quads{kept}"
 
 
 class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import chords, densities, import_head, multires, naming, separate, wrap_head
+from idto3d_blender.head import chords, densities, import_head, mesh_data, multires, naming, separate, wrap_head
 from idto3d_blender.head.net import Net
 from idto3d_blender.head.thinning import thin
 from tests.blender import blender_session, check_polls
@@ -284,13 +284,14 @@ def check_separate(head: Any) -> None:
         assert abs(head.data.shape_keys.key_blocks["smile"].value - 0.75) < 1e-6
         assert (len(bpy.data.objects), len(bpy.data.materials), len(bpy.data.meshes)) == (objects, materials, meshes)
     # Of faces whose slots somebody has removed none is lost.
-    kept = list(head.data.materials)
+    kept, slots = list(head.data.materials), mesh_data.slots(head.data)
     head.data.materials.clear()
     assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
     assert len(bpy.context.object.data.polygons) == len(head.data.polygons)
     assert bpy.ops.idto3d.whole_head() == {"FINISHED"} and bpy.context.object == head
     for own in kept:
         head.data.materials.append(own)
+    head.data.polygons.foreach_set("material_index", slots)
 
 
 def check_copies(folder: Path) -> None:

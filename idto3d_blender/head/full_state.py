@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a full head is besides its shape: texture places, weights, other attributes, modifiers, masks of keys and
+materials. A thinner head notes it, so that it can be told later whether it still shows what the full one is."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import mesh_data, naming
+from .rig_keys import is_twin
+from .stepwise import Steps
+
+NOTED = "idto3d_full_state"
+MATERIALS = "idto3d_full_materials"
+"""Of a thinner head: slot -> the material that the full one had there. By themselves: names change."""
+_ROWS = 5000  # vertices whose weights are read at a time
+_VALUES = {
+    "FLOAT": ("value", 1), "INT": ("value", 1), "INT8": ("value", 1), "BOOLEAN": ("value", 1), "FLOAT2": ("vector", 2),
+    "FLOAT_VECTOR": ("vector", 3), "FLOAT_COLOR": ("color", 4), "BYTE_COLOR": ("color", 4),
+}  # fmt: skip
+_WHOLE = ("INT", "INT8", "BOOLEAN")
+# How things are shown to who edits them.
+_LOOKED_AT = frozenset(
+    "show_expanded is_active select location location_absolute width width_hidden height parent hide label color "
+    "use_custom_color show_options show_preview show_texture show_on_cage show_in_editmode".split()
+)
+_WITHIN = ("color_ramp", "mapping", "texture_mapping", "falloff_curve", "map_curve", "elements", "curves", "points")
+_PLAIN = ("BOOLEAN", "INT", "FLOAT", "STRING", "ENUM")
+
+
+def of(full: Any) -> Steps[str]:
+    """Steps to a checksum of all that but the materials themselves."""
+    found = 0
+    for piece in _attributes(full.data):
+        found = zlib.crc32(piece, found)
+        yield 0.0
+    found = zlib.crc32((yield from _weights(full)), found)
+    texts = [*_keys(full.data), *(text for modifier in full.modifiers for text in _modifier(modifier))]
+    texts += [text for slot in full.material_slots for text in _material(slot.material)]
+    return f"{zlib.crc32(repr(texts).encode(), found):08x}"
+
+
+def note(made: Any, full: Any, state: str) -> None:
+    """A thinner head shows what the full one, of which ``state`` tells, is now."""
+    made[NOTED], made[MATERIALS] = state, _materials(full)
+
+
+def is_noted(made: Any, full: Any, state: str) -> bool:
+    """A thinner head was made of the full one as it is now. One of an earlier release does not say of what it was made:
+    it notes what is now."""
+    if NOTED not in made:
+        note(made, full, state)
+    known = made[MATERIALS]
+    return made[NOTED] == state and all(known.get(slot) == one for slot, one in _materials(full).items())
+
+
+def _materials(full: Any) -> dict[str, Any]:
+    return {str(n): slot.material for n, slot in enumerate(full.material_slots) if slot.material is not None}
+
+
+def _attributes(mesh: Any) -> Iterator[bytes]:
+    """UV, the faces' materials and what else a mesh has of each place, but where it lies."""
+    shown = mesh_data.uv_layer(mesh)
+    yield str(shown.name if shown is not None else "").encode()
+    for attribute in mesh.attributes:
+        if attribute.name == "position" or attribute.name.startswith(".") or attribute.data_type not in _VALUES:
+            continue
+        name, width = _VALUES[attribute.data_type]
+        values = np.empty(width * len(attribute.data), np.int32 if attribute.data_type in _WHOLE else np.float32)
+        attribute.data.foreach_get(name, values)
+        yield attribute.name.encode() + values.tobytes()
+
+
+def _weights(obj: Any) -> Steps[bytes]:
+    if not len(obj.vertex_groups):
+        return b""
+    rows: list[tuple[float, ...]] = []
+    for number, vertex in enumerate(obj.data.vertices):
+        rows += [(number, group.group, group.weight) for group in vertex.groups]
+        if number % _ROWS == 0:
+            yield 0.0
+    return repr(obj.vertex_groups.keys()).encode() + np.array(rows, np.float32).tobytes()
+
+
+def _keys(mesh: Any) -> Iterator[str]:
+    """What is no place of them, and is not handed on with the pose."""
+    for block in mesh.shape_keys.key_blocks:
+        if not is_twin(block.name):
+            yield f"{block.name} {block.relative_key.name} {block.vertex_group} {block.interpolation}"
+
+
+def _modifier(modifier: Any) -> Iterator[str]:
+    yield modifier.type
+    if modifier.type != "ARMATURE":  # a rig is told by itself, whatever it is called
+        yield from _said(modifier)
+    if modifier.type == "NODES":
+        inputs = ((name, modifier[name]) for name in modifier.keys())
+        yield from (f"{name} {value!r}" for name, value in inputs if not isinstance(value, bpy.types.ID))
+
+
+def _material(material: Any) -> Iterator[str]:
+    """Of one that follows a head's keys, which a thinner head has as a copy; others both have."""
+    tree = material.node_tree if material is not None else None
+    if tree is None or tree.animation_data is None or not len(tree.animation_data.drivers):
+        return
+    driven = {curve.data_path for curve in tree.animation_data.drivers}
+    yield from (text for text in _said(material) if not text.startswith("name "))
+    for node in tree.nodes:
+        yield from _said(node)
+        for number, socket in enumerate(node.inputs):
+            path = f"{node.path_from_id()}.inputs[{number}].default_value"
+            if hasattr(socket, "default_value") and path not in driven:
+                yield f"{number} {_value(socket.default_value)}"
+    for link in tree.links:
+        ends = (link.from_node.name, link.from_socket.identifier, link.to_node.name, link.to_socket.identifier)
+        yield f"{ends} {link.is_muted}"
+
+
+def _said(struct: Any) -> Iterator[str]:
+    """What somebody can set of a modifier or a node."""
+    for one in struct.bl_rna.properties:
+        name = one.identifier
+        if name in _LOOKED_AT or name == "rna_type":
+            continue
+        if one.type in _PLAIN and not one.is_readonly:
+            yield f"{name} {_value(getattr(struct, name))}"
+        elif one.type == "POINTER" and isinstance(other := getattr(struct, name), bpy.types.ID):
+            yield f"{name} {other.get(naming.ROLE, other.name)}"
+        elif name in _WITHIN and one.type == "POINTER" and getattr(struct, name) is not None:
+            yield from _said(getattr(struct, name))
+        elif name in _WITHIN and one.type == "COLLECTION":
+            yield from (text for each in getattr(struct, name) for text in _said(each))
+
+
+def _value(value: Any) -> str:
+    return repr(tuple(value) if hasattr(value, "__len__") and not isinstance(value, str | set) else value)
