@@ -185,7 +185,7 @@ def give_drivers(given: Any, made: Any) -> None:
     if data is None or not len(data.drivers):
         return
     after = made.animation_data or made.animation_data_create()
-    free = {f'key_blocks["{name}"].value' for name in made.key_blocks.keys()}
+    free = {f'key_blocks["{bpy.utils.escape_identifier(name)}"].value' for name in made.key_blocks.keys()}
     free -= {curve.data_path for curve in after.drivers}
     for curve in [curve for curve in data.drivers if curve.data_path in free]:
         copy_driver(curve, given, made)

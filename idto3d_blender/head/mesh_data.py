@@ -36,6 +36,19 @@ def corners(mesh: Any) -> tuple[Int32s, Int32s]:
     return vertex, count
 
 
+def weights(obj: Any, name: str) -> NDArray[np.float32] | None:
+    """(V,) of a vertex group, None where there is none of that name."""
+    group = obj.vertex_groups.get(name)
+    if group is None:
+        return None
+    out = np.zeros(len(obj.data.vertices), np.float32)
+    for number, vertex in enumerate(obj.data.vertices):
+        for one in vertex.groups:
+            if one.group == group.index:
+                out[number] = one.weight
+    return out
+
+
 def uv_layer(mesh: Any) -> Any:
     """The layer that pictures are shown by, or None: another one may be the active one, which is edited."""
     return next((layer for layer in mesh.uv_layers if layer.active_render), None)

@@ -34,8 +34,18 @@ class _WrapOperator(HeadOperator):
         yield from super().why_not(context)
         if "face" not in mesh_data.part_names(context.object):
             yield "This head does not say which of its faces are skin: import it again"
-        if own_mesh(context) is None:
+        own = own_mesh(context)
+        if own is None:
             yield "Select your own mesh, then this head with Shift, so that the head is the active one"
+        if not len(own.data.polygons):
+            yield f"{own.name} has no faces"
+        if own.matrix_world.determinant() == 0:
+            yield f"{own.name} has a scale of 0"
+        if own.matrix_world.determinant() < 0:
+            again = "Object > Apply > Scale, then Mesh > Normals > Recalculate Outside in edit mode"
+            yield f"{own.name} is mirrored by a negative scale: {again}"
+        if half := [one.name for one in own.modifiers if one.type == "MIRROR" and one.show_viewport]:
+            yield f"{half[0]} mirrors {own.name}, of which only one half is there: apply the modifier first"
 
 
 class IDTO3D_OT_wrap_marks(_WrapOperator, bpy.types.Operator):
@@ -106,14 +116,27 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
         twice = yield from scaled(in_thread(wrap_maps.overlap(given)), 0.0, 0.05)
         try:
             made, report = yield from scaled(wrap_head.wrapped(head, own, marks), 0.05, 1.0)
+        except wrap_head.InsideOutError as error:
+            fix = "Mesh > Normals > Recalculate Outside in edit mode"
+            raise Refused(f"The faces of {own.name} look inwards: {fix} (E_WRAP_INSIDE)") from error
         except wrap_head.TooFarError as error:
             raise Refused(
                 f"{own.name} lies {1000 * error.mean:.1f} mm off the head on average. Move the marks to "
                 "their places, and see that the mesh is a head of a like shape (E_WRAP_FAR)"
             ) from error
         select_only(context, made)
-        shared = f". {twice:.0%} of its UV lies over other parts, and shows one of both" if twice > _OVERLAP else ""
-        return f"{made.name}: {report['mean_mm']:.2f} mm off the head on average{shared}"
+        told = [f"{made.name}: {report['mean_mm']:.2f} mm off the head on average", *_left_out(own, given)]
+        if twice > _OVERLAP:
+            told.append(f"{twice:.0%} of its UV lies over other parts, and shows one of both")
+        return ". ".join(told)
+
+
+def _left_out(own: Any, given: wrap_maps.Textured) -> Iterator[str]:
+    """What the new object has not, a sentence for each."""
+    if not np.ptp(given.uv):
+        yield f"{own.name} has no UV: the skin is not painted on it. Unwrap it, and wrap again"
+    if len(own.modifiers):
+        yield f"Modifiers stay on {own.name}: {', '.join(own.modifiers.keys())}"
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_wrap_marks, IDTO3D_OT_wrap))

@@ -11,7 +11,7 @@ from mathutils import Matrix
 from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
-from . import densities, mesh_data, naming, rig_keys, room, wrap, wrap_maps
+from . import densities, hand_over, keyless, mesh_data, naming, rig_keys, room, wrap, wrap_maps
 from .import_head import PROPERTY
 from .stepwise import Steps, in_thread, scaled
 
@@ -20,6 +20,7 @@ REPORT = "idto3d_wrap"
 SKIN = ("face", "back_head", "mouth_socket", "eye_socket")
 FARTHEST_MEAN = 0.003
 _SMOOTH_KEYS = 0.02
+_INWARDS = 0.5  # cosine between normals of a mesh that is inside out and of the skin
 
 Floats = NDArray[np.floating[Any]]
 
@@ -30,6 +31,10 @@ class TooFarError(Exception):
     def __init__(self, mean: float) -> None:
         super().__init__(mean)
         self.mean = mean
+
+
+class InsideOutError(Exception):
+    """The mesh's faces look inwards."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +79,15 @@ def mesh_of(obj: Any) -> Surface:
 
 def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> Steps[tuple[Any, dict[str, float]]]:
     """Steps that make a new object of the topology of ``obj`` in the shape of ``head``; returns it and its report.
-    marks: name -> (place on obj, in its frame; place on the head, in the head's). Raises TooFarError. With that, and
-    when closed early, nothing is left."""
+    marks: name -> (place on obj, in its frame; place on the head, in the head's). Raises TooFarError and
+    InsideOutError. With these, and when closed early, nothing is left."""
     own, skin = mesh_of(obj), skin_of(head)
     nearest, face = skin.nearest(), mesh_data.members(head)["face"]
-    work = _laid(own, (skin, nearest, face), list(marks.values()), _offsets(head, skin))
+    work = _laid(own, (skin, nearest, face), list(marks.values()), _offsets(head))
     placed, report, moves = yield from scaled(in_thread(work), 0.0, 0.5)
     made = _object(head, obj, placed)
     try:
-        _keys(made, placed, moves)
+        _keys(made, head, placed, moves)
         made[REPORT] = report
         target = textured(made, placed, own.triangles)
         yield from scaled(wrap_maps.bake(made, head, target, _textured_skin(head, skin), nearest), 0.5, 1.0)
@@ -92,10 +97,17 @@ def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> 
     return made, report
 
 
-def _offsets(head: Any, skin: Surface) -> dict[str, Floats]:
-    """Name -> (V,3) how far a key moves each vertex."""
-    basis, blocks = skin.points.astype(np.float32), head.data.shape_keys.key_blocks[1:]
-    return {block.name: mesh_data.places(block) - basis for block in blocks if not rig_keys.is_twin(block.name)}
+def _offsets(head: Any) -> dict[str, Floats]:
+    """Name -> (V,3) how far a key moves each vertex: from the key that it is relative to, where its mask lets it."""
+    out = {}
+    for block in head.data.shape_keys.key_blocks[1:]:
+        if rig_keys.is_twin(block.name):
+            continue
+        out[block.name] = mesh_data.places(block) - mesh_data.places(block.relative_key)
+        mask = mesh_data.weights(head, block.vertex_group) if block.vertex_group else None
+        if mask is not None:
+            out[block.name] *= mask[:, None]
+    return out
 
 
 def _laid(
@@ -110,6 +122,8 @@ def _laid(
     start, end = (np.array([pair[side] for pair in marks]) for side in (0, 1))
     turn = wrap.similarity(start, end)
     points = own.points @ turn[:3, :3].T + turn[:3, 3]
+    if _is_inside_out(Surface(points, own.triangles), nearest):
+        raise InsideOutError
     near = [int(np.argmin(((own.points - place) ** 2).sum(axis=1))) for place in start]
     fitted = wrap.fit(points, own.triangles, (np.array(near), end), nearest)
     placed, valid = yield from scaled(fitted, 0.0, 0.8)
@@ -122,6 +136,12 @@ def _laid(
         moves[name] = _moved(offset, (skin, found, valid), graph)
         yield 0.8 + 0.2 * number / len(offsets)
     return placed, report, moves
+
+
+def _is_inside_out(own: Surface, nearest: wrap.Nearest) -> bool:
+    """Most faces look the other way than the skin that they lie on: inwards."""
+    facing = (wrap.vertex_normals(own.points, own.triangles) * nearest(own.points).normal).sum(axis=1)
+    return bool(np.median(facing) < -_INWARDS)
 
 
 def _moved(offset: Floats, on: tuple[Surface, wrap.Found, NDArray[np.bool_]], graph: wrap.Graph) -> Floats:
@@ -183,9 +203,13 @@ def _object(head: Any, obj: Any, placed: Floats) -> Any:
     return shell
 
 
-def _keys(made: Any, placed: Floats, moves: Mapping[str, Floats]) -> None:
+def _keys(made: Any, head: Any, placed: Floats, moves: Mapping[str, Floats]) -> None:
     made.shape_key_add(name="Basis", from_mix=False)
+    given = head.data.shape_keys
     for name, moved in moves.items():
         key = made.shape_key_add(name=name, from_mix=False)
         key.points.foreach_set("co", (placed + moved).astype(np.float32).ravel())
-        key.slider_min, key.slider_max, key.value = 0.0, 1.0, 0.0
+        for one in keyless.OF_SLIDER:
+            setattr(key, one, getattr(given.key_blocks[name], one))
+        key.value = 0.0
+    hand_over.give_drivers(given, made.data.shape_keys)

@@ -219,6 +219,62 @@ def check_without_pictures(head: Any, mine: Any) -> None:
     bpy.data.materials.remove(own)
 
 
+def check_own_keys(head: Any, mine: Any) -> None:
+    """A key of one side, relative to another one, muted, with a range and a driver; and a mesh without UV."""
+    left = head.vertex_groups.new(name="left")
+    basis = key_places(head, "Basis")
+    left.add(np.flatnonzero(basis[:, 0] > 0).tolist(), 0.5, "REPLACE")
+    own = head.shape_key_add(name="own", from_mix=False)
+    own.points.foreach_set("co", (key_places(head, "smile") + np.array([0.0, 0.0, 0.01], np.float32)).ravel())
+    own.relative_key, own.vertex_group = head.data.shape_keys.key_blocks["smile"], "left"
+    own.slider_max, own.slider_min, own.mute, own.value = 3.0, -1.0, True, 0.0
+    own.driver_add("value").driver.expression = "0.25"
+    bare = mine.copy()
+    bare.data = mine.data.copy()
+    bpy.context.collection.objects.link(bare)
+    for mark in operators_wrap.marks_of(mine).values():
+        copy = mark.copy()
+        bpy.context.collection.objects.link(copy)
+        copy.parent = bare
+    while bare.data.uv_layers:
+        bare.data.uv_layers.remove(bare.data.uv_layers[0])
+    bare.modifiers.new("Finer", "SUBSURF")
+    select(head, bare)
+    steps: Any = operators_wrap.IDTO3D_OT_wrap.steps
+    said = import_head.run_to_end(steps(None, bpy.context))
+    assert "has no UV" in said and "Modifiers stay on mine.001: Finer" in said, said
+    made = bpy.context.object
+    keys = made.data.shape_keys
+    key = keys.key_blocks["own"]
+    assert (key.slider_min, key.slider_max, key.mute, key.vertex_group) == (-1.0, 3.0, True, "")
+    assert [curve.data_path for curve in keys.animation_data.drivers] == ['key_blocks["own"].value']
+    places = key_places(made, "Basis")
+    moved = key_places(made, "own") - places
+    for side, height in ((places[:, 0] > 0.01, 0.005), (places[:, 0] < -0.01, 0.0)):
+        assert np.abs(moved[side] - (0.0, 0.0, height)).max() < 2e-4, (height, moved[side].max(axis=0))
+    bpy.data.meshes.remove(made.data)
+    check_mirrored(head, bare)
+    bpy.data.meshes.remove(bare.data)
+    own.driver_remove("value")
+    head.shape_key_remove(own)
+    head.vertex_groups.remove(left)
+
+
+def check_mirrored(head: Any, mine: Any) -> None:
+    """What is wrong with the mesh is not laid to the marks."""
+    select(head, mine)
+    mine.scale.x = -1.0
+    bpy.context.view_layer.update()
+    refused(bpy.ops.idto3d.wrap, "mirrored by a negative scale")
+    mine.scale.x = 1.0
+    half = mine.modifiers.new("Half", "MIRROR")
+    bpy.context.view_layer.update()
+    refused(bpy.ops.idto3d.wrap, "Half mirrors mine.001")
+    mine.modifiers.remove(half)
+    mine.data.flip_normals()
+    refused(bpy.ops.idto3d.wrap, "E_WRAP_INSIDE")
+
+
 def check_given_up(head: Any, mine: Any) -> None:
     """At whatever step it is closed, nothing is left of it."""
     kinds = (bpy.data.objects, bpy.data.meshes, bpy.data.images, bpy.data.materials)
@@ -327,6 +383,7 @@ def main() -> None:
     head = bpy.context.object
     mine, truth = own_mesh(head)
     check_wrapped(head, mine, truth)
+    check_own_keys(head, mine)
     check_given_up(head, mine)
     check_without_pictures(head, mine)
     check_refused(head)
