@@ -167,8 +167,9 @@ def _put(made: Any, heads: Sequence[Any], weights: Sequence[float], places: dict
 def finish(
     made: Any, heads: Sequence[Any], shape: Sequence[float], skin: Sequence[float], donor: Any
 ) -> Steps[list[str]]:
-    """Steps that make the mixture the new head's own: keys, pictures, values of the materials; closed early, it stays
-    what it was. Returns the names of keys that not all of ``heads`` have, and that are left out."""
+    """Steps that make the mixture the new head's own: keys, pictures, values of the materials, and the first one's
+    drivers; closed early, it stays what it was. Returns the names of keys that not all of ``heads`` have, and that are
+    left out."""
     pictures = yield from blend_materials.mix_pictures(made, heads, skin, donor)
     try:
         places = yield from scaled(_mixed(made, heads, shape, donor, all_keys=True), 1.0, 1.0)
@@ -181,7 +182,10 @@ def finish(
     lost = [name for name in dict.fromkeys(itertools.chain(*each)) if not all(name in own for own in each)]
     lost = [name for name in lost if not rig_keys.is_twin(name)]
     for key in [key for key in made.data.shape_keys.key_blocks[1:] if key.name in lost]:
+        key.driver_remove("value")  # up to 4.2 Blender keeps it
         made.shape_key_remove(key)
+    hand_over.give_drivers(heads[0].data.shape_keys, made.data.shape_keys)
+    _aim_at(made, heads[0])
     blend_materials.finish(made, heads, skin, pictures)
     info = made[PROPERTY].to_dict()
     people = zip(heads, shape, skin, strict=True)
@@ -191,6 +195,25 @@ def finish(
     made[PROPERTY] = info
     naming.name_after(made)
     return lost
+
+
+def drivers_left(heads: Sequence[Any]) -> list[str]:
+    """Whose keys have drivers of the user's that the new head does not get: two would move one key."""
+    driven = [hand_over.driven_keys(head.data.shape_keys) for head in heads]
+    return [
+        head.name for head, names in zip(heads[1:], driven[1:], strict=True) if not all(map(rig_keys.is_twin, names))
+    ]
+
+
+def _aim_at(made: Any, first: Any) -> None:
+    """Drivers of the new head's keys that read the first one's object, which may go, read the new one."""
+    data = made.data.shape_keys.animation_data
+    variables = [variable for curve in (data.drivers if data else ()) for variable in curve.driver.variables]
+    for target in [target for variable in variables for target in variable.targets if target.id == first]:
+        name = target.data_path.removeprefix('["').removesuffix('"]')
+        if name in first and name not in made:
+            made[name] = first[name]
+        target.id = made
 
 
 def _mesh(head: Any) -> Any:

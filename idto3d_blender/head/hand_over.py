@@ -185,9 +185,9 @@ def give_drivers(given: Any, made: Any) -> None:
     if data is None or not len(data.drivers):
         return
     after = made.animation_data or made.animation_data_create()
-    free = {f'key_blocks["{bpy.utils.escape_identifier(name)}"].value' for name in made.key_blocks.keys()}
-    free -= {curve.data_path for curve in after.drivers}
-    for curve in [curve for curve in data.drivers if curve.data_path in free]:
+    there = tuple(f'key_blocks["{bpy.utils.escape_identifier(name)}"].' for name in made.key_blocks.keys())
+    driven = {curve.data_path for curve in after.drivers}
+    for curve in [one for one in data.drivers if one.data_path.startswith(there) and one.data_path not in driven]:
         copy_driver(curve, given, made)
 
 
@@ -198,6 +198,14 @@ def copy_driver(curve: Any, given: Any, made: Any) -> None:
     for target in (target for variable in driver.variables for target in variable.targets):
         if target.id == given:
             target.id = made
+
+
+def driven_keys(keys: Any) -> list[str]:
+    """The names of keys that drivers move."""
+    data = keys.animation_data
+    paths = {curve.data_path for curve in data.drivers} if data is not None else set[str]()
+    own = {name: f'key_blocks["{bpy.utils.escape_identifier(name)}"].' for name in keys.key_blocks.keys()}
+    return [name for name, start in own.items() if any(path.startswith(start) for path in paths)]
 
 
 def aim_drivers(before: Any, after: Any) -> None:

@@ -177,9 +177,11 @@ class IDTO3D_OT_finish_blend(_BlendOperator, StepsOperator, bpy.types.Operator):
             raise Refused(f"{reason}.")
         blend_materials.own_preview(made)
         lost = yield from blend_people.finish(made, heads, shape_shares(given), skin_shares(given), _donor(given))
+        driven = blend_people.drivers_left(heads)
         given.people.clear()
         left_out = f". Not all of them have {', '.join(lost)}, which {made.name} lacks" if lost else ""
-        return f"{made.name} stands for itself now{left_out}"
+        moved = f". Drivers of the keys of {', '.join(driven)} stay there" if driven else ""
+        return f"{made.name} stands for itself now{left_out}{moved}"
 
 
 def _selected(context: Any) -> list[Any]:

@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import hand_over, import_head, mesh_data, naming, separate, wrap_head
+from idto3d_blender.head import hand_over, import_head, mesh_data, naming, operators_blend, separate, wrap_head
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
@@ -320,6 +320,34 @@ def check_mixture() -> None:
         assert made.data.shape_keys.animation_data.action == action and len(driven(made)) == 1, hair
 
 
+def check_drivers_of_people() -> None:
+    """The first one's go along, and outlive that head; of the others it is told."""
+    anna = head_of("anna")
+    ben = import_of("ben")
+    drive(anna, "smile", "mood")
+    follows = anna.data.shape_keys.key_blocks["brow_raiser"].driver_add("value").driver
+    follows.type = "SUM"
+    target = follows.variables.new().targets[0]
+    target.id_type, target.id, target.data_path = "KEY", anna.data.shape_keys, 'key_blocks["smile"].value'
+    gone = anna.shape_key_add(name='a "quoted" key', from_mix=False)
+    gone.driver_add("value").driver.expression = "1"
+    drive(ben, "mouth_stretch", "open")
+    anna.select_set(True)
+    bpy.context.view_layer.objects.active = anna
+    assert bpy.ops.idto3d.blend_people() == {"FINISHED"}
+    finish: Any = operators_blend.IDTO3D_OT_finish_blend.steps
+    said = import_head.run_to_end(finish(None, bpy.context))
+    made = bpy.context.object
+    assert 'Not all of them have a "quoted" key' in said and f"keys of {ben.name} stay there" in said, said
+    assert sorted(driven(made)) == ['key_blocks["brow_raiser"].value', 'key_blocks["smile"].value'], driven(made)
+    naming.remove_objects([anna, ben])
+    made["mood"] = 0.5
+    made.update_tag()
+    bpy.context.view_layer.update()
+    values = {name: round(made.data.shape_keys.key_blocks[name].value, 4) for name in ("smile", "brow_raiser")}
+    assert values == {"smile": 0.5, "brow_raiser": 0.5}, values
+
+
 def main() -> None:
     idto3d_blender.register()
     synthetic.write(WORK / "anna", rows=24, columns=48)
@@ -338,6 +366,7 @@ def main() -> None:
     check_uv()
     check_masks()
     check_mixture()
+    check_drivers_of_people()
     idto3d_blender.unregister()
     blender_session.leave()
 
