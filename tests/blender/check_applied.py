@@ -14,7 +14,7 @@ from idto3d_blender.capture import takes
 from idto3d_blender.head import applied, mesh_data, separate
 from tests.blender import blender_session
 from tests.blender.blender_session import give_teeth, refused
-from tests.blender.check_capture import WORK, at_frame, csv_of, front, new_head, plain, ramp
+from tests.blender.captured import WORK, at_frame, csv_of, front, new_head, plain, ramp
 
 APPLIED = {
     "turned": Matrix.Rotation(math.pi / 2, 4, "Z"),

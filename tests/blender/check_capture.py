@@ -21,7 +21,7 @@ from mathutils import Vector
 import idto3d_blender
 from idto3d_blender import preferences
 from idto3d_blender.capture import properties, takes
-from idto3d_blender.capture.table import SHAPES, take_of, write_take
+from idto3d_blender.capture.table import SHAPES
 from idto3d_blender.head import hand_over, separate
 from idto3d_blender.jobs import session as jobs
 from idto3d_blender.jobs import setup_backend
@@ -31,8 +31,8 @@ from idto3d_blender.jobs.records import Records
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused
+from tests.blender.captured import WORK, at_frame, csv_of, front, new_head, plain, ramp, turned
 
-WORK = Path(sys.argv[-1])
 ROOT = Path(__file__).resolve().parents[2]
 LAYERED = bpy.app.version >= (4, 4)
 FPS = 24.0
@@ -70,47 +70,6 @@ from idto3d_blender.capture import takes
 print("file", takes._new_file("film"), flush=True)
 os._exit(0)
 """
-
-
-def csv_of(name: str, seconds: float = 2.0, rate: float = 60.0, **columns: Any) -> Path:
-    times = np.arange(int(seconds * rate) + 1) / rate
-    channels = np.zeros((len(times), 61))
-    angles = {"yaw": 52, "pitch": 53, "roll": 54, "left": 55, "right": 58}
-    for channel, values in columns.items():
-        place = angles[channel] if channel in angles else SHAPES.index(channel)
-        channels[:, place] = values(times)
-    path = WORK / f"{name}.csv"
-    write_take(take_of(times, channels, np.ones(len(times), bool)), path)
-    return path
-
-
-def plain() -> Any:
-    """The panel's settings without treatment."""
-    given = properties.settings()
-    given.rest, given.smooth, given.blinks, given.as_strip, given.start = "NONE", False, False, False, 1
-    given.trim_in = given.trim_out = 0.0
-    return given
-
-
-def ramp(to: float) -> Any:
-    return lambda times: to * np.minimum(times, 1.0)
-
-
-def front(obj: Any) -> Vector:
-    """Where the head looks, in the world."""
-    deps = bpy.context.evaluated_depsgraph_get()
-    return (obj.evaluated_get(deps).matrix_world.to_3x3() @ Vector((0, -1, 0))).normalized()
-
-
-def new_head(name: str, expressions: tuple[str, ...] = (*synthetic.EXPRESSIONS, *SHAPES)) -> Any:
-    synthetic.write(WORK / name, expressions=expressions)
-    assert bpy.ops.idto3d.import_head(filepath=str(WORK / name)) == {"FINISHED"}
-    return bpy.context.object
-
-
-def at_frame(frame: int) -> None:
-    bpy.context.scene.frame_set(frame)
-    bpy.context.view_layer.update()
 
 
 def check_keys_and_takes(head: Any) -> None:
@@ -200,12 +159,6 @@ def rig_for(head: Any) -> Any:
     bpy.context.view_layer.objects.active = head
     head.select_set(True)
     return rig
-
-
-def turned(rig: Any, name: str, way: tuple[float, float, float]) -> Vector:
-    bone = rig.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones[name]
-    turn = bone.matrix.to_3x3() @ bone.bone.matrix_local.to_3x3().inverted()
-    return turn @ Vector(way)
 
 
 def check_rig(head: Any) -> None:
@@ -399,5 +352,4 @@ def main() -> None:
     blender_session.leave(seconds=round(seconds, 2))
 
 
-if __name__ == "__main__":
-    main()
+main()

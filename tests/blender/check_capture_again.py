@@ -15,7 +15,7 @@ from idto3d_blender.capture.table import SHAPES
 from idto3d_blender.head import hand_over
 from tests.blender import blender_session
 from tests.blender.blender_session import refused
-from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp
+from tests.blender.captured import at_frame, csv_of, front, new_head, plain, ramp
 from tests.blender.synthetic_bundle import EXPRESSIONS
 
 AHEAD = Vector((0, -1, 0))

@@ -16,7 +16,7 @@ import idto3d_blender
 from idto3d_blender.head import carrier, hand_over, separate
 from tests.blender import blender_session
 from tests.blender.blender_session import refused
-from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp, turned
+from tests.blender.captured import at_frame, csv_of, front, new_head, plain, ramp, turned
 
 
 def check_moved(head: Any) -> None:

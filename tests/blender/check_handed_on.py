@@ -14,7 +14,7 @@ from idto3d_blender.head import blend_people, export, import_head, rig, separate
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import refused, select
-from tests.blender.check_capture import csv_of, new_head, plain, ramp
+from tests.blender.captured import csv_of, new_head, plain, ramp
 
 
 def taken(name: str) -> None:

@@ -14,7 +14,7 @@ import idto3d_blender
 from idto3d_blender.head import blend_materials, hand_over, import_head, naming, operators_blend, rig
 from tests.blender import blender_session
 from tests.blender.blender_session import refused, select
-from tests.blender.check_capture import at_frame, csv_of, new_head, plain, ramp
+from tests.blender.captured import at_frame, csv_of, new_head, plain, ramp
 
 
 def check_own_action(head: Any) -> None:

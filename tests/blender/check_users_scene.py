@@ -15,7 +15,7 @@ from idto3d_blender.head import densities, export, hand_over, naming, rig, separ
 from idto3d_blender.head.export import motion
 from tests.blender import blender_session
 from tests.blender.blender_session import refused, select
-from tests.blender.check_capture import new_head
+from tests.blender.captured import new_head
 from tests.blender.exported import WORK
 
 PAINT = (0.0, 1.0, 0.0)
