@@ -113,6 +113,9 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
         if tiled := [one.name for one in used if wrap_maps.is_tiled(one)]:
             names = ", ".join(sorted(tiled))
             raise Refused(f"{names} has a picture for each tile (UDIM): give each a material (E_WRAP_TILES)")
+        if gone := next(naming.missing(head), None):
+            fix = "File > External Data > Find Missing Files"
+            raise Refused(f"The picture {gone.name} is not where it was: {fix} (E_WRAP_PICTURE)")
         twice = yield from scaled(in_thread(wrap_maps.overlap(given)), 0.0, 0.05)
         try:
             made, report = yield from scaled(wrap_head.wrapped(head, own, marks), 0.05, 1.0)
@@ -125,15 +128,17 @@ class IDTO3D_OT_wrap(_WrapOperator, StepsOperator, bpy.types.Operator):
                 "their places, and see that the mesh is a head of a like shape (E_WRAP_FAR)"
             ) from error
         select_only(context, made)
-        told = [f"{made.name}: {report['mean_mm']:.2f} mm off the head on average", *_left_out(own, given)]
+        told = [f"{made.name}: {report['mean_mm']:.2f} mm off the head on average", *_left_out(head, own, given)]
         if twice > _OVERLAP:
             told.append(f"{twice:.0%} of its UV lies over other parts, and shows one of both")
         return ". ".join(told)
 
 
-def _left_out(own: Any, given: wrap_maps.Textured) -> Iterator[str]:
+def _left_out(head: Any, own: Any, given: wrap_maps.Textured) -> Iterator[str]:
     """What the new object has not, a sentence for each."""
-    if not np.ptp(given.uv):
+    if wrap_maps.skin_of(head) is None:
+        yield f"The skin of {head.name} has another material than it was made with: nothing is painted"
+    elif not np.ptp(given.uv):
         yield f"{own.name} has no UV: the skin is not painted on it. Unwrap it, and wrap again"
     if len(own.modifiers):
         yield f"Modifiers stay on {own.name}: {', '.join(own.modifiers.keys())}"

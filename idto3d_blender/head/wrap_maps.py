@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import blend_materials, naming, wrap, wrinkles
 from .bundle import SKIN
+from .export import nodes
 from .pictures import packed
 from .stepwise import Steps, in_thread, scaled
 
@@ -21,6 +22,7 @@ _SLICE = 20_000  # texels looked up at a time
 _ROWS = 400  # triangles painted at a time
 _BLEED = 6  # texels that colours run over the borders of the UV
 _FLAT = (0.5, 0.5, 1.0, 1.0)
+_OURS = ("albedo", "normal", "roughness", "specular", "wrinkles")  # kinds of maps; others are the user's
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,11 @@ def is_tiled(material: Any) -> bool:
     return any(n.type == "TEX_IMAGE" and n.image is not None and n.image.source == "TILED" for n in nodes)
 
 
+def skin_of(head: Any) -> Any:
+    """The material that a head was made with for its skin, or None."""
+    return next((m for m in head.data.materials if m is not None and m.get(naming.ROLE) == SKIN), None)
+
+
 def overlap(mesh: Textured) -> Steps[float]:
     """0..1: the share of a mesh's UV that lies over another part of it."""
     size, doubled, whole = 256, 0.0, 0.0
@@ -55,7 +62,7 @@ def bake(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap
     """Steps that give ``made`` the head's skin as material, with pictures of its own for each material that it had,
     one of all tiles of its UV. target: ``made`` in the head's frame; source: the head's skin, of
     which ``nearest`` finds places. Nothing without UV; when closed early, no picture is left."""
-    skin = next((m for m in head.data.materials if m is not None and m.get(naming.ROLE) == SKIN), None)
+    skin = skin_of(head)
     if skin is None or not np.ptp(target.uv):
         return
     slots = np.unique(target.slot).tolist()
@@ -74,7 +81,7 @@ def bake(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap
 
 def _bake_one(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest) -> Steps[dict[str, Any]]:
     """Pictures by role; none where the target has no area in its UV."""
-    pictures = {image[naming.ROLE]: image for image in naming.images(head) if naming.ROLE in image}
+    pictures = {role: node.image for material in head.data.materials for role, node in _roles(material)}
     kinds = [role.removeprefix(f"{SKIN}_") for role in pictures if role.startswith(f"{SKIN}_")]
     if not kinds:
         return {}
@@ -91,6 +98,7 @@ def _bake_one(made: Any, head: Any, target: Textured, source: Textured, nearest:
             pixels = yield from scaled(in_thread(_drawn(texels, read, kind)), done, done + step)
             packing = packed(f"{made.name} {role}", pixels, pictures[role])
             own[role] = yield from scaled(packing, done + step, done + 2 * step)
+            own[role][naming.ROLE] = role
     except BaseException:
         bpy.data.batch_remove(list(own.values()))
         raise
@@ -176,12 +184,11 @@ def _read(material: Any, kind: str, pictures: dict[str, Any]) -> Floats:
         pixels = np.empty((height, width, 4), np.float32)
         image.pixels.foreach_get(pixels.reshape(-1))
         return pixels
-    plain = _FLAT
+    plain = _FLAT if kind.startswith(_OURS) else (0.0, 0.0, 0.0, 0.0)
     socket = {"roughness": "Roughness", "specular": "Specular IOR Level"}.get(kind)
-    nodes = material.node_tree.nodes if material is not None and material.node_tree is not None else ()
-    shader = next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
-    if socket and shader is not None:
-        plain = (*(float(shader.inputs[socket].default_value),) * 3, 1.0)
+    shader = nodes.shader_of(material)
+    if socket and shader is not None and shader.kind() == nodes.PRINCIPLED:
+        plain = (*(float(shader.node.inputs[socket].default_value),) * 3, 1.0)
     return np.array(plain, np.float32)
 
 
@@ -238,11 +245,16 @@ def _bled(canvas: Floats, number: Ints) -> Floats:
 def _material(made: Any, head: Any, skin: Any, own: dict[str, Any]) -> Any:
     material = skin.copy()
     material.name = f"{made.name} {SKIN}"
-    for node in _picture_nodes(material):
-        node.image = own.get(str(node.image.get(naming.ROLE, "")), node.image)
+    for role, node in _roles(material):
+        node.image = own.get(role, node.image)
     blend_materials.aim_drivers(material, head.data.shape_keys, made.data.shape_keys)
     return material
 
 
-def _picture_nodes(material: Any) -> Iterator[Any]:
-    return (node for node in material.node_tree.nodes if node.type == "TEX_IMAGE" and node.image is not None)
+def _roles(material: Any) -> Iterator[tuple[str, Any]]:
+    """The nodes with pictures of a material of ours, and what each is: where somebody has put a picture of their own
+    into a node, it is what the node is for."""
+    own = str(material.get(naming.ROLE, "")) if material is not None and material.node_tree is not None else ""
+    for node in material.node_tree.nodes if own else ():
+        if node.type == "TEX_IMAGE" and node.image is not None:
+            yield str(node.image.get(naming.ROLE, f"{own}_{node.name}")), node
