@@ -47,14 +47,14 @@ def begin(made: Any, heads: Sequence[Any]) -> Steps[None]:
         made.data.materials[slot] = own
         aim_drivers(own, heads[0].data.shape_keys, made.data.shape_keys)
         for node in list(_pictures(own)):
-            others = [_same_picture(head, node.image) for head in heads[1:]]
+            others = [_same_picture(head, _role(own, node.image)) for head in heads[1:]]
             _chain(own.node_tree, node, others)
         active = own.node_tree.nodes.active
         if active is not None and active.type == "TEX_IMAGE" and active.image is not None:
             yield 0.3 * slot / count
-            _add_small(own.node_tree, active.image)
+            _add_small(own, active.image)
     small = [node.image for _, node in _nodes(made) if _is_own(node)]
-    shown = [image for one in small for image in _same_pictures(heads, one)]
+    shown = [image for one in small for image in _same_pictures(heads, one[naming.ROLE])]
     for n, image in enumerate(shown):
         yield 0.3 + 0.4 * n / len(shown)
         _small_pixels(image)
@@ -102,7 +102,7 @@ def show(made: Any, heads: Sequence[Any], weights: Sequence[float], donor: Any) 
         each = blend_scalp.shares(heads, material.get(naming.ROLE, ""), weights, donor)
         number = node[_SHARE]
         if number == 0:
-            if images := _same_pictures(heads, node.image):
+            if images := _same_pictures(heads, node.image.get(naming.ROLE, "")):
                 small = [_small_pixels(image) for image in images]
                 each = _picture_shares(heads, material, images, weights, donor)
                 _fill(node.image, mixture.mixed_picture(small, each, False))
@@ -128,13 +128,14 @@ def mix_pictures(made: Any, heads: Sequence[Any], weights: Sequence[float], dono
     own: dict[Any, Any] = {}
     try:
         for image, material in given.items():
-            images = [image, *(_same_picture(head, image) for head in heads[1:])]
+            role = _role(material, image) if material is not None else ""
+            images = [image, *(_same_picture(head, role) for head in heads[1:])]
             done, step = 0.1 + 0.9 * len(own) / len(given), 0.9 / len(given)
             if material is None or None in images:
                 own[image] = yield from scaled(_copy(image, image), done, done + step)
             else:
                 each = _picture_shares(heads, material, images, weights, donor)
-                own[image] = yield from scaled(_mixed(images, each), done, done + step)
+                own[image] = yield from scaled(_mixed(images, each, role), done, done + step)
     except BaseException:
         bpy.data.batch_remove(list(own.values()))
         raise
@@ -164,7 +165,7 @@ def _picture_shares(
 ) -> list[Any]:
     """The share of each of these images, one of each head, in a mixture with the hair of ``donor``."""
     role = material.get(naming.ROLE, "")
-    if not str(images[0].get(naming.ROLE, "")).endswith("_albedo"):
+    if not _role(material, images[0]).endswith("_albedo"):
         return blend_scalp.shares(heads, role, weights, donor)
     return blend_scalp.tinted(heads, role, weights, donor, [_small_pixels(image) for image in images])
 
@@ -175,14 +176,22 @@ def _pictures(material: Any) -> Iterator[Any]:
             yield node
 
 
-def _same_picture(head: Any, image: Any) -> Any:
-    role = image.get(naming.ROLE)
-    return next((one for one in naming.images(head) if role is not None and one.get(naming.ROLE) == role), None)
+def _role(material: Any, image: Any) -> str:
+    """What a picture is to a material, empty where that is not known."""
+    known = (role for role, node in naming.roles(material) if node.image == image and _SHARE not in node)
+    return str(image.get(naming.ROLE, "")) or next(known, "")
 
 
-def _same_pictures(heads: Sequence[Any], image: Any) -> list[Any]:
+def _same_picture(head: Any, role: str) -> Any:
+    """The picture of that role, which somebody may have put into the place of ours, or None."""
+    in_nodes = (node.image for one in head.data.materials for own, node in naming.roles(one) if own == role)
+    anywhere = (image for image in naming.images(head) if image.get(naming.ROLE) == role)
+    return next(in_nodes, next(anywhere, None)) if role else None
+
+
+def _same_pictures(heads: Sequence[Any], role: str) -> list[Any]:
     """That of each head, or none at all."""
-    images = [_same_picture(head, image) for head in heads]
+    images = [_same_picture(head, role) for head in heads]
     return [] if None in images else images
 
 
@@ -261,11 +270,12 @@ def _chain(tree: Any, node: Any, others: Sequence[Any]) -> None:
         tree.links.new(colour, end)
 
 
-def _add_small(tree: Any, image: Any) -> None:
+def _add_small(material: Any, image: Any) -> None:
     """The picture for Solid viewports, in a node that is linked to nothing."""
+    tree = material.node_tree
     made = bpy.data.images.new(f"{image.name} mixed", _SMALL, _SMALL, alpha=image.depth == 32)
     made.colorspace_settings.name = image.colorspace_settings.name
-    made[naming.ROLE] = image.get(naming.ROLE, "")
+    made[naming.ROLE] = _role(material, image)
     node = tree.nodes.new("ShaderNodeTexImage")
     node.image, node[_SHARE] = made, 0
     tree.nodes.active = node
@@ -334,7 +344,7 @@ def _mix_values(material: Any, others: Sequence[Any], weights: Sequence[float]) 
             socket.default_value = mean.tolist() if mean.ndim else float(mean)
 
 
-def _mixed(images: Sequence[Any], weights: Sequence[Any]) -> Steps[Any]:
+def _mixed(images: Sequence[Any], weights: Sequence[Any], role: str) -> Steps[Any]:
     first = images[0]
     yield 0.0
     whole = next((image for image, weight in zip(images, weights, strict=True) if np.min(weight) > 0.999), None)
@@ -345,9 +355,11 @@ def _mixed(images: Sequence[Any], weights: Sequence[Any]) -> Steps[Any]:
     for image in images:
         pictures.append(_pixels(image, width, height))
         yield 0.2
-    normals = str(first.get(naming.ROLE, "")).endswith("_normal")
+    normals = role.endswith("_normal")
     out = yield from scaled(aside(lambda: mixture.mixed_picture(pictures, weights, normals)), 0.2, 0.8)
-    return (yield from scaled(packed(first.name, out, first), 0.8, 1.0))
+    made = yield from scaled(packed(first.name, out, first), 0.8, 1.0)
+    made[naming.ROLE] = role
+    return made
 
 
 def _copy(image: Any, called: Any) -> Steps[Any]:

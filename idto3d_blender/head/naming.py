@@ -120,6 +120,15 @@ def images(obj: Any) -> Iterator[Any]:
                 yield node.image
 
 
+def roles(material: Any) -> Iterator[tuple[str, Any]]:
+    """The nodes with pictures of a material of ours, and what each is: where somebody has put a picture of their own
+    into a node, it is what the node is for."""
+    own = str(material.get(ROLE, "")) if material is not None and material.node_tree is not None else ""
+    for node in material.node_tree.nodes if own else ():
+        if node.type == "TEX_IMAGE" and node.image is not None:
+            yield str(node.image.get(ROLE, f"{own}_{node.name}")), node
+
+
 def missing(obj: Any) -> Iterator[Any]:
     """Those of them whose files are not where they were, and that nothing has read."""
     for image in images(obj):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bakes a head's pictures to another mesh's UV: each texel takes the colour at the closest point of the head."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ def bake(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap
 
 def _bake_one(made: Any, head: Any, target: Textured, source: Textured, nearest: wrap.Nearest) -> Steps[dict[str, Any]]:
     """Pictures by role; none where the target has no area in its UV."""
-    pictures = {role: node.image for material in head.data.materials for role, node in _roles(material)}
+    pictures = {role: node.image for material in head.data.materials for role, node in naming.roles(material)}
     kinds = [role.removeprefix(f"{SKIN}_") for role in pictures if role.startswith(f"{SKIN}_")]
     if not kinds:
         return {}
@@ -245,16 +245,7 @@ def _bled(canvas: Floats, number: Ints) -> Floats:
 def _material(made: Any, head: Any, skin: Any, own: dict[str, Any]) -> Any:
     material = skin.copy()
     material.name = f"{made.name} {SKIN}"
-    for role, node in _roles(material):
+    for role, node in naming.roles(material):
         node.image = own.get(role, node.image)
     blend_materials.aim_drivers(material, head.data.shape_keys, made.data.shape_keys)
     return material
-
-
-def _roles(material: Any) -> Iterator[tuple[str, Any]]:
-    """The nodes with pictures of a material of ours, and what each is: where somebody has put a picture of their own
-    into a node, it is what the node is for."""
-    own = str(material.get(naming.ROLE, "")) if material is not None and material.node_tree is not None else ""
-    for node in material.node_tree.nodes if own else ():
-        if node.type == "TEX_IMAGE" and node.image is not None:
-            yield str(node.image.get(naming.ROLE, f"{own}_{node.name}")), node

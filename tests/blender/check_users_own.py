@@ -67,6 +67,33 @@ def check_pictures(made: Any) -> None:
     assert pictures and all(np.allclose(image.pixels, was) for image, was in zip(pictures, before, strict=True))
 
 
+def check_own_skin(head: Any, other: Any) -> None:
+    """A picture that somebody has put into the place of the skin's is mixed as that one was, whosever it is."""
+    nodes = [one.data.materials[0].node_tree.nodes["albedo"] for one in (head, other)]
+    before = [node.image for node in nodes]
+    for own in ((0.8, None), (None, 0.8), (0.8, 0.4)):
+        for node, image, value in zip(nodes, before, own, strict=True):
+            node.image = image if value is None else picture(value)
+        wanted = np.mean([np.array(node.image.pixels[:3]) for node in nodes], axis=0)
+        select(head, other)
+        assert bpy.ops.idto3d.blend_people() == {"FINISHED"}
+        assert bpy.ops.idto3d.finish_blend() == {"FINISHED"}
+        made = bpy.context.object
+        image = made.data.materials[0].node_tree.nodes["albedo"].image
+        assert np.abs(np.array(image.pixels[:3]) - wanted).max() < 0.01, (own, image.pixels[:3], wanted)
+        assert image.get(naming.ROLE) == "skin_albedo" and image not in [node.image for node in nodes], own
+        naming.remove_objects([made])
+    for node, image in zip(nodes, before, strict=True):
+        node.image = image
+
+
+def picture(value: float) -> Any:
+    made = bpy.data.images.new("painted by hand", 16, 16)
+    made.pixels.foreach_set(np.full(4 * 16 * 16, value, np.float32))
+    made.pack()
+    return made
+
+
 def check_unfinished(head: Any, other: Any) -> None:
     other[import_head.JOB] = "7"
     select(head, other)
@@ -173,6 +200,7 @@ def main() -> None:
     for check in one:
         check(new_head(check.__name__))
     check_unfinished(new_head("anna"), new_head("ben"))
+    check_own_skin(new_head("emma"), new_head("finn"))
     check_shared_meshes(new_head("cora"), new_head("dora"))
     idto3d_blender.unregister()
     blender_session.leave()
