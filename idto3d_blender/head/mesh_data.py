@@ -20,6 +20,14 @@ def places(key: Any) -> NDArray[np.float32]:
     return out
 
 
+def offset(obj: Any, key: Any) -> NDArray[np.float32]:
+    """(V,3) how far a shape key moves each vertex of an object from the key that it is relative to, as its mask lets
+    it."""
+    moved = places(key) - places(key.relative_key)
+    mask = weights(obj, key.vertex_group) if key.vertex_group else None
+    return moved if mask is None else moved * mask[:, None]
+
+
 def vertices(mesh: Any) -> NDArray[np.float32]:
     """(V,3) of a mesh as it is stored."""
     out = np.empty((len(mesh.vertices), 3), np.float32)

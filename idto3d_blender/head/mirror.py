@@ -35,7 +35,7 @@ def add_missing(obj: Any) -> Steps[list[str]]:
         for name, other in wanted.items():
             blocks = obj.data.shape_keys.key_blocks
             basis = mesh_data.places(blocks[0])
-            moved = mesh_data.places(blocks[name]) - basis
+            moved = mesh_data.offset(obj, blocks[name])
             work = aside(functools.partial(mirrored, basis, moved, parts))
             offsets = yield from scaled(work, len(made) / len(wanted), (len(made) + 1) / len(wanted))
             made.append(other)

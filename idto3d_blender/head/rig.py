@@ -183,7 +183,7 @@ def hang(obj: Any, parent: Any, kind: str, bone: str, world: Matrix) -> None:
 def _read(obj: Any) -> tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     blocks = obj.data.shape_keys.key_blocks
     points = mesh_data.places(blocks[0])
-    return points, mesh_data.members(obj), {key.name: mesh_data.places(key) - points for key in blocks[1:]}
+    return points, mesh_data.members(obj), {key.name: mesh_data.offset(obj, key) for key in blocks[1:]}
 
 
 @contextlib.contextmanager

@@ -98,16 +98,9 @@ def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> 
 
 
 def _offsets(head: Any) -> dict[str, Floats]:
-    """Name -> (V,3) how far a key moves each vertex: from the key that it is relative to, where its mask lets it."""
-    out = {}
-    for block in head.data.shape_keys.key_blocks[1:]:
-        if rig_keys.is_twin(block.name):
-            continue
-        out[block.name] = mesh_data.places(block) - mesh_data.places(block.relative_key)
-        mask = mesh_data.weights(head, block.vertex_group) if block.vertex_group else None
-        if mask is not None:
-            out[block.name] *= mask[:, None]
-    return out
+    """Name -> (V,3) how far a key moves each vertex."""
+    blocks = head.data.shape_keys.key_blocks[1:]
+    return {block.name: mesh_data.offset(head, block) for block in blocks if not rig_keys.is_twin(block.name)}
 
 
 def _laid(

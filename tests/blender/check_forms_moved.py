@@ -293,6 +293,23 @@ def check_masks() -> None:
     assert moved[~right].max() > 1e-3 and moved[right].max() < 1e-6, (moved[~right].max(), moved[right].max())
 
 
+def check_mirrored_mask() -> None:
+    """The other side of a key moves as that key does: as its mask lets it, from the key that it is relative to."""
+    head = head_of("anna")
+    blocks = head.data.shape_keys.key_blocks
+    key, brow = blocks["smile"], blocks["brow_raiser"]
+    key.name = "mouth_left"
+    key.points.foreach_set(
+        "co", (key_places(head, "mouth_left") + key_places(head, brow.name) - key_places(head)).ravel()
+    )
+    key.relative_key, key.vertex_group = brow, "half"
+    head.vertex_groups.new(name="half").add(list(range(len(key.points))), 0.5, "REPLACE")
+    most = np.abs(key_places(head, "mouth_left") - key_places(head, brow.name)).max()
+    assert bpy.ops.idto3d.mirror_keys() == {"FINISHED"}
+    moved = np.abs(key_places(head, "mouth_right") - key_places(head))
+    assert abs(moved.max() - 0.5 * most) < 0.05 * most and moved[:, 2].max() < 1e-4, (moved.max(axis=0), most)
+
+
 def import_of(name: str) -> Any:
     assert bpy.ops.idto3d.import_head(filepath=str(WORK / name)) == {"FINISHED"}
     return bpy.context.object
@@ -365,6 +382,7 @@ def main() -> None:
     check_easing()
     check_uv()
     check_masks()
+    check_mirrored_mask()
     check_mixture()
     check_drivers_of_people()
     idto3d_blender.unregister()
