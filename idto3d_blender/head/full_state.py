@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a full head is besides its shape: texture places, weights, other attributes, modifiers, masks of keys and
-materials. A thinner head notes it, so that it can be told later whether it still shows what the full one is."""
+"""What a head is besides its shape: texture places, weights, other attributes, modifiers, masks of keys and materials.
+A thinner head notes what the full one was, a part what it was itself, so that one can tell whether that has changed."""
 
 import zlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import mesh_data, naming
+from . import material, mesh_data, naming
 from .rig_keys import is_twin
 from .stepwise import Steps
 
@@ -101,19 +101,19 @@ def _modifier(modifier: Any) -> Iterator[str]:
         yield from (f"{name} {value!r}" for name, value in inputs if not isinstance(value, bpy.types.ID))
 
 
-def _material(material: Any) -> Iterator[str]:
+def _material(given: Any) -> Iterator[str]:
     """Of one that follows a head's keys, which a thinner head has as a copy; others both have."""
-    tree = material.node_tree if material is not None else None
+    tree = given.node_tree if given is not None else None
     if tree is None or tree.animation_data is None or not len(tree.animation_data.drivers):
         return
     driven = {curve.data_path for curve in tree.animation_data.drivers}
-    yield from (text for text in _said(material) if not text.startswith("name "))
+    yield from (text for text in _said(given) if not text.startswith("name "))
     for node in tree.nodes:
         yield from _said(node)
         for number, socket in enumerate(node.inputs):
             path = f"{node.path_from_id()}.inputs[{number}].default_value"
             if hasattr(socket, "default_value") and path not in driven:
-                yield f"{number} {_value(socket.default_value)}"
+                yield f"{number} {_value(material.in_metres(given, socket))}"
     for link in tree.links:
         ends = (link.from_node.name, link.from_socket.identifier, link.to_node.name, link.to_socket.identifier)
         yield f"{ends} {link.is_muted}"

@@ -29,6 +29,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 _UNDER_COAT = {"Roughness": 0.7, "Specular IOR Level": 0.0}
 _SPECULAR = 0.5  # of a surface in full light
 _BLANK = ("seen",)  # maps that are no part of how it looks
+_LENGTH = "Subsurface Scale"
 _METRE = "idto3d_metre"  # of a material: the metre, in units of a scene, that its lengths count in
 
 
@@ -66,8 +67,14 @@ def count_in(material: Any, metre: float, before: float) -> None:
     where the material, of an earlier release, does not say: heads may share it, of which each is made life-size."""
     for node in material.node_tree.nodes:
         if node.type == "BSDF_PRINCIPLED":
-            node.inputs["Subsurface Scale"].default_value *= metre / material.get(_METRE, before)
+            node.inputs[_LENGTH].default_value *= metre / material.get(_METRE, before)
     material[_METRE] = metre
+
+
+def in_metres(material: Any, socket: Any) -> Any:
+    """The value of a node's input, whatever scenes its material counts for."""
+    value = socket.default_value
+    return round(value / material.get(_METRE, 1.0), 6) if socket.identifier == _LENGTH else value
 
 
 def linear(value: float) -> float:

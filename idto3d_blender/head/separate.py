@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import densities, hand_over, mesh_data, naming, poses
+from . import densities, full_state, hand_over, mesh_data, naming, poses
 from .bundle import SKIN
 from .hidden import hide
 from .import_head import PROPERTY
@@ -92,6 +92,7 @@ def separate(head: Any, by_part: bool) -> Steps[list[Any]]:
             if len(made) > 1:
                 _follow(made[-1], made[0])
             made[-1][_MADE] = yield from _state(made[-1])
+            full_state.note(made[-1], made[-1], (yield from full_state.of(made[-1])))
     except BaseException:
         remove(made)
         raise
@@ -108,7 +109,8 @@ def together(obj: Any) -> Steps[tuple[Any, list[Any]]]:
     parts = parts_of(obj)
     kept = []
     for part in parts:
-        if _MADE in part and part[_MADE] != (yield from _state(part)):
+        same = full_state.is_noted(part, part, (yield from full_state.of(part)))
+        if not same or _MADE in part and part[_MADE] != (yield from _state(part)):
             kept.append(part)
     posed = next((part for part in parts if PROPERTY in part), obj)
     if any(other.get(WHOLE) == whole for other in bpy.data.objects if other not in parts):
@@ -121,7 +123,7 @@ def together(obj: Any) -> Steps[tuple[Any, list[Any]]]:
     hand_over.aim_drivers(posed.data.shape_keys, whole.data.shape_keys)
     for part in kept:
         _follow(part, whole)
-        for name in (WHOLE, _MADE):
+        for name in (WHOLE, _MADE, full_state.NOTED, full_state.MATERIALS):
             part.pop(name, None)
         hide(part)
     remove([part for part in parts if part not in kept])

@@ -15,7 +15,7 @@ from tests.blender.conftest import PYTHONS
 CHECKS = (
     "applied", "blend", "capture", "capture_again", "capture_moved", "colours", "density", "driver", "export",
     "export_looks", "export_motion", "export_rig", "forms_moved", "handed_on", "import", "manners", "match",
-    "match_hindered", "polls", "rig", "tools", "users_own", "users_scene", "viewports", "worked_on", "wrap",
+    "match_hindered", "parts", "polls", "rig", "tools", "users_own", "users_scene", "viewports", "worked_on", "wrap",
     "wrap_pictures",
 )  # fmt: skip
 
