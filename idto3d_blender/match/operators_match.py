@@ -71,7 +71,10 @@ class IDTO3D_OT_match(HeadOperator, bpy.types.Operator):
             self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
             return {"CANCELLED"}
         try:
-            why = stage.misplaced(obj, read_vertices(folder))
+            made = read_vertices(folder)
+            why = stage.misplaced(obj, made)
+            if chosen and len(made) != len(obj.data.vertices):
+                why = f"{folder.name} is another head's folder, or vertices of {obj.name} were added or removed."
         except BundleError as error:
             self.report({"ERROR"}, f"{error.message} {error.fix} ({error.code})")
             return {"CANCELLED"}

@@ -149,6 +149,9 @@ def check_refused(obj: Any) -> None:
     """Another folder without photos is not kept; what was made from no photos, or is not the mesh of them, is told."""
     kept = obj["idto3d"]["folder"]
     refused(lambda: bpy.ops.idto3d.match(directory=str(synthetic.write(WORK / "other"))), "earlier version")
+    another = synthetic.write(WORK / "another", rows=14)
+    write_fit(another, WORK, PACK)
+    refused(lambda: bpy.ops.idto3d.match(directory=str(another)), "another head's folder")
     assert obj["idto3d"]["folder"] == kept
     obj["idto3d"]["blend"] = "anna: shape 0.50, skin 0.50"
     refused(bpy.ops.idto3d.match, "mixture")
