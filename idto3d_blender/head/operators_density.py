@@ -72,8 +72,11 @@ class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
             yield "Show the head first"
 
     def steps(self, context: Any) -> Steps[str]:
+        full = densities.full_of(context.object)
+        given = [modifier.name for modifier in full.modifiers if modifier.type != "ARMATURE"]
         made, off = yield from multires.base(context, context.object)
-        return f"{made.name}: {len(made.data.polygons):,} faces, {1000 * off:.3f} mm off the full head"
+        left = f". It is without {', '.join(given)}, which would leave nothing to sculpt on" if given else ""
+        return f"{made.name}: {len(made.data.polygons):,} faces, {1000 * off:.3f} mm off the full head{left}"
 
 
 register, unregister = bpy.utils.register_classes_factory((IDTO3D_OT_change_density, IDTO3D_OT_multires_base))

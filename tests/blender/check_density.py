@@ -9,7 +9,17 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import chords, densities, import_head, mesh_data, multires, naming, separate, wrap_head
+from idto3d_blender.head import (
+    chords,
+    densities,
+    import_head,
+    mesh_data,
+    multires,
+    naming,
+    operators_density,
+    separate,
+    wrap_head,
+)
 from idto3d_blender.head.net import Net
 from idto3d_blender.head.thinning import thin
 from tests.blender import blender_session, check_polls
@@ -235,7 +245,8 @@ def check_multires(full: Any) -> None:
     full.hide_set(False)
     full.select_set(True)
     smooth = full.modifiers.new("Subdivision", "SUBSURF")
-    assert bpy.ops.idto3d.multires_base() == {"FINISHED"}
+    steps: Any = operators_density.IDTO3D_OT_multires_base.steps
+    assert "It is without Subdivision" in import_head.run_to_end(steps(None, bpy.context))
     full.modifiers.remove(smooth)
     made = bpy.context.object
     assert made != full and full.hide_get() and full.hide_render and densities.density_of(made) == densities.FULL
