@@ -164,7 +164,10 @@ class IDTO3D_OT_match_leave(ExplainedPoll, bpy.types.Operator):
         if session.of(context.scene) is not None:
             session.stop()
         viewport.leave()
+        outgrown = stage.outgrown(context.scene)
         stage.end(context.scene)
+        if outgrown:
+            self.report({"WARNING"}, f"Pins do not move the bones of {outgrown}: Remove Rig, then Add Rig")
         return {"FINISHED"}
 
 

@@ -6,6 +6,7 @@ What was before is kept in the scene itself, so that it comes back after undo, t
 
 import json
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from ..head import applied, carrier, frame, import_head, mesh_data
+from ..head import applied, carrier, frame, import_head, mesh_data, rig
 from ..head.bundle import FitCamera, FitFile
 from ..studio import own_collection
 from .lens import SENSOR, lens_of
@@ -63,10 +64,11 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         "wire": obj.show_wire,
         "only_key": obj.show_only_shape_key,
         "active_key": obj.active_shape_key_index,
+        "moved": _sum(moved(obj)),
     }
-    for rig in _rigs(obj):  # noted there: names change, and other objects get them
-        rig.data[KEY] = rig.data.get(KEY, rig.data.pose_position)
-        rig.data.pose_position = "REST"
+    for one in _rigs(obj):  # noted there: names change, and other objects get them
+        one.data[KEY] = one.data.get(KEY, one.data.pose_position)
+        one.data.pose_position = "REST"
     collection = own_collection.renew(scene, KIND, f"{obj.name} photos")
     for number, photo in enumerate(fit.photos):
         data = bpy.data.cameras.new(f"{obj.name} {Path(photo.name).stem}")
@@ -93,6 +95,18 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
 def _rigs(obj: Any) -> list[Any]:
     """Armatures that deform the head: photos are matched in rest."""
     return [one.object for one in obj.modifiers if one.type == "ARMATURE" and one.object is not None]
+
+
+def outgrown(scene: Any) -> str:
+    """The name of the rig of the matched head, if pins have moved that since the match began: bones stay where they
+    are."""
+    head = matched(scene)
+    made = rig.rig_of(head) if head is not None else None
+    return made.name if made is not None and json.loads(scene[KEY]).get("moved") != _sum(moved(head)) else ""
+
+
+def _sum(values: NDArray[np.float32]) -> int:
+    return zlib.crc32(values.tobytes())
 
 
 def show_picture(camera: Any, path: str) -> None:
@@ -206,7 +220,7 @@ def give_back(saved: Mapping[str, Any], objects: Iterable[Any], head: Any = None
     for obj in left:
         obj.show_wire = saved.get("wire", False)
         obj.show_only_shape_key = saved.get("only_key", False)
-    held = {rig.data for head in filter(None, shown) for rig in _rigs(head)}
+    held = {one.data for head in filter(None, shown) for one in _rigs(head)}
     for armature in set(bpy.data.armatures) - held:
         if KEY in armature:
             armature.pose_position = armature.pop(KEY)

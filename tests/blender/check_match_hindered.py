@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ from idto3d_blender.jobs import setup_backend
 from idto3d_blender.match import pump, session
 from idto3d_blender.match import scene as stage
 from idto3d_blender.match.link import Link
+from idto3d_blender.match.operators_match import IDTO3D_OT_match_leave
 from tests.blender import blender_session, check_polls, fake_pins
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import give_teeth, key_places, refused, select
@@ -231,6 +233,17 @@ def check_rig(obj: Any) -> None:
         assert bpy.ops.idto3d.match_leave() == {"FINISHED"} and rig.data.pose_position == position
         assert stage.KEY not in rig.data and stage.matched(bpy.context.scene) is None
         bpy.data.objects.remove(other)
+    said: list[str] = []
+    for pinned in (False, True):
+        match = matched(obj)
+        if pinned:
+            obj.idto3d_match.pins.add().pixel = (150, 100)
+            match.first = match.link.ask(session.request(match, obj))
+            pump.take(match.link.wait(match.first))
+        leave: Any = SimpleNamespace(report=lambda kind, text: said.append(text))
+        assert IDTO3D_OT_match_leave.execute(leave, bpy.context) == {"FINISHED"}
+        assert len(said) == pinned, said
+    assert "Pins do not move the bones of Skeleton" in said[0]
 
 
 def check_names() -> None:
