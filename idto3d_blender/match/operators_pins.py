@@ -80,6 +80,7 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
                 obj.idto3d_match.pins.remove(number)
             else:
                 pin.pixel = before
+            _ask_stored(match, obj)
             self.report({"ERROR"}, why)
             return {"CANCELLED"}
         return {"FINISHED"}
@@ -179,10 +180,14 @@ class IDTO3D_OT_pin_drag(AnsweredOperator, bpy.types.Operator):
                 return {"FINISHED"}
         if why:
             self.report({"ERROR"}, why)
-        # The last good state: the pins as they are stored.
-        match.first = match.link.ask(session.request(match, obj))
+        _ask_stored(match, obj)
         pump.ensure()
         return {"CANCELLED"}
+
+
+def _ask_stored(match: session.Match, obj: Any) -> None:
+    """The last good state: the pins as they are stored. An answer to others that is late does not count any more."""
+    match.first = match.link.ask(session.request(match, obj))
 
 
 def _camera(scene: Any) -> Any:
@@ -289,6 +294,7 @@ def _without(operator: Any, context: Any, numbers: list[int]) -> set[str]:
     left = [session.as_pin(pin) for n, pin in enumerate(pins) if n not in numbers]
     why = pulled(scene, obj, match.link.wait(match.link.ask(session.request(match, obj, pins=left)), 5.0))
     if why:
+        _ask_stored(match, obj)
         operator.report({"ERROR"}, why)
         return {"CANCELLED"}
     for number in reversed(numbers):
