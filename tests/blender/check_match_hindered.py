@@ -252,10 +252,14 @@ def check_rig(obj: Any) -> None:
     said: list[str] = []
     for pinned in (False, True):
         match = matched(obj)
-        if pinned:
-            obj.idto3d_match.pins.add().pixel = (150, 100)
-            match.first = match.link.ask(session.request(match, obj))
-            pump.take(match.link.wait(match.first))
+        obj.idto3d_match.pins.add().pixel = (150, 100)
+        match.first = match.link.ask(session.request(match, obj))
+        pump.take(match.link.wait(match.first))
+        if not pinned:
+            obj.idto3d_match.pins.clear()
+            answer = match.link.wait(match.link.ask(session.request(match, obj)))
+            answer.arrays["moved"][:] = -0.0  # as turned from one frame to the other
+            session.take(bpy.context.scene, obj, match, answer)
         leave: Any = SimpleNamespace(report=lambda kind, text: said.append(text))
         assert IDTO3D_OT_match_leave.execute(leave, bpy.context) == {"FINISHED"}
         assert len(said) == pinned, said
