@@ -231,8 +231,13 @@ def check_told() -> None:
     assert not any(word in plain for word in ("UDIM", "What nodes do", "Displacement", "Of the shader")), plain
     tiles = bpy.data.images.new("tiles", 4, 4, tiled=True)
     tiles.tiles.new(1002)
-    next(node for node in film.node_tree.nodes if node.type == "TEX_IMAGE").image = tiles
+    shown = next(node for node in film.node_tree.nodes if node.type == "TEX_IMAGE")
+    shown.image = tiles
     assert "tiles (UDIM) of the pictures of Zoë 2 film" in told(head)
+    shown.image = image("drops", (1.0, 1.0, 1.0, 1.0))
+    assert "one picture goes along" not in told(head)
+    shown.image.source = "SEQUENCE"
+    assert "Of the films that Zoë 2 film shows, one picture goes along" in told(head)
     nodes, links = material.node_tree.nodes, material.node_tree.links
     own = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
     bump = nodes.new("ShaderNodeBump")

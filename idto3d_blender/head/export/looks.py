@@ -106,6 +106,8 @@ def _left(given: Any, format: Format) -> Iterable[str]:
     pictures = [*look.maps.values(), *([look.cover[0]] if look.cover else [])]
     if any(image.source == "TILED" and len(image.tiles) > 1 for image in pictures):
         yield "Of the tiles (UDIM) of the pictures of {} the first goes along: give each tile a material of its own"
+    if any(image.source in ("SEQUENCE", "MOVIE") for image in pictures):
+        yield "Of the films that {} shows, one picture goes along"
     if pictures and look.place is None:
         yield "Where nodes put the pictures of {} stays in Blender: they lie by the UV alone"
     clear = "transmission" in look.maps or look.values.get("Transmission Weight", 0.0) > 0
