@@ -37,7 +37,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Baked:
-    """action: the name; missing: shapes that the head has no key for; driven: keys that drivers keep from it."""
+    """action: the name, "" where drivers keep all of it; missing: shapes that the head has no key for; driven: keys,
+    bones and the empty that drivers keep from it."""
 
     action: str
     missing: tuple[str, ...]
@@ -57,18 +58,14 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     rig = target.rig_of(obj)
     eyes = wanted.eyes and take.gaze and target.has_eyes(rig)
     missing = tuple(name for name in SHAPES if name not in keys.key_blocks)
-    driven = {curve.data_path for curve in keys.animation_data.drivers} if keys.animation_data else set()
-    curves, kept = [], []
+    curves = []
     for n, name in enumerate(SHAPES):
         if name in missing:
             continue
-        path = f'key_blocks["{name}"].value'
-        if path in driven:
-            kept.append(name)
-            continue
         # What bones turn, keys must not turn again.
         turned = eyes and name.startswith("eyeLook")
-        curves.append(Curve(path, -1, np.zeros(len(take.frames)) if turned else take.shapes[:, n]))
+        values = np.zeros(len(take.frames)) if turned else take.shapes[:, n]
+        curves.append(Curve(f'key_blocks["{name}"].value', -1, values))
     writer = _Writer(f"{obj.name} {wanted.name}", wanted, take)
     talk = _silence_talk(keys) if not wanted.strip else ()
     writer.write(keys, curves, (*(f'key_blocks["{name}"].value' for name in SHAPES), *talk))
@@ -81,7 +78,7 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     elif wanted.head:
         empty = target.empty_of(context, obj)
         writer.write(empty, list(target.empty_curves(empty, take)), (target.TURNS,))
-    return Baked(writer.name, missing, tuple(kept))
+    return Baked(writer.name if writer.wrote else "", missing, tuple(writer.driven))
 
 
 def frames_with_others(scene: Any, take: Treated) -> tuple[int, int]:
@@ -136,6 +133,8 @@ class _Writer:
 
     def __init__(self, name: str, wanted: Wanted, take: Treated) -> None:
         self.name, self._wanted, self._take = name, wanted, take
+        self.driven: dict[str, None] = {}
+        self.wrote = False
         self._action: Any = None
 
     def write(self, owner: Any, curves: list[Curve], of_takes: tuple[str, ...]) -> None:
@@ -143,10 +142,14 @@ class _Writer:
         else the action before moves, which this one replaces, goes along."""
         layered = bpy.app.version >= (4, 4)
         before = [c for c in self._replaced(owner) if not c.data_path.startswith(of_takes)]
+        curves, data = self._free(owner, curves), owner.animation_data
+        if not curves and (data is None or data.action is None or hand_over.TAKE not in data.action):
+            return  # nothing is to go
         if not (curves or before):
-            owner.animation_data.action.use_fake_user = True
-            owner.animation_data.action = None
+            data.action.use_fake_user = True
+            data.action = None
             return
+        self.wrote = self.wrote or bool(curves)
         if self._action is None or not layered:
             self._action = bpy.data.actions.new(self.name)
             self._action.use_fake_user = True  # a take that is not in use now is a take still
@@ -158,6 +161,14 @@ class _Writer:
         for curve in before:
             hand_over.copy_curve(curve, fcurves)
         _assign(owner, self._action, slot, self._wanted)
+
+    def _free(self, owner: Any, curves: list[Curve]) -> list[Curve]:
+        """Those that no driver would keep from what they move."""
+        drivers = owner.animation_data.drivers if owner.animation_data is not None else ()
+        taken = {(one.data_path, one.array_index) for one in drivers if not one.mute}
+        kept = [curve for curve in curves if (curve.path, max(curve.index, 0)) in taken]
+        self.driven |= dict.fromkeys(curve.path.split('"')[1] if '"' in curve.path else owner.name for curve in kept)
+        return [curve for curve in curves if curve not in kept]
 
     def _replaced(self, owner: Any) -> Iterable[Any]:
         """Curves of the action whose place the take comes in. Beside a strip the user's own action goes on."""

@@ -203,6 +203,9 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
         wanted = bake.Wanted(takes.state.name, given.as_strip, given.head, given.eyes)
         moved, shifted = carrier.is_moved(obj), applied.matrix_of(obj) is not None
         baked = bake.bake(context, obj, treated, wanted)
+        if not baked.action:
+            self.report({"WARNING"}, "Drivers keep all of the take from this head: remove or mute them, and bake again")
+            return {"FINISHED"}
         first, last = int(treated.frames[0]), int(treated.frames[-1])
         if self.set_range:
             begin, end = bake.frames_with_others(context.scene, treated)

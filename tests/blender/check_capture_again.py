@@ -252,4 +252,5 @@ def main() -> None:
     blender_session.leave()
 
 
-main()
+if __name__ == "__main__":
+    main()

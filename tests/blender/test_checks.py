@@ -13,8 +13,8 @@ from tests.blender.bpy_process import HERE, run, run_check
 from tests.blender.conftest import PYTHONS
 
 CHECKS = (
-    "applied", "blend", "capture", "capture_again", "capture_moved", "colours", "density", "driver", "export",
-    "export_looks", "export_motion", "export_rig", "forms_moved", "handed_on", "import", "manners", "match",
+    "applied", "blend", "capture", "capture_again", "capture_hindered", "capture_moved", "colours", "density", "driver",
+    "export", "export_looks", "export_motion", "export_rig", "forms_moved", "handed_on", "import", "manners", "match",
     "match_hindered", "parts", "polls", "rig", "tools", "users_own", "users_scene", "viewports", "worked_on", "wrap",
     "wrap_pictures",
 )  # fmt: skip

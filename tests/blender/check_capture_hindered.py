@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: takes onto heads where something else moves what a take would.
+
+``python check_capture_hindered.py WORK`` as check_import.py.
+"""
+
+from typing import Any
+from unittest.mock import patch
+
+import bpy
+
+import idto3d_blender
+from idto3d_blender.capture import bake
+from idto3d_blender.capture.table import SHAPES
+from tests.blender import blender_session
+from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp
+from tests.blender.check_capture_again import AHEAD, bake_take, opened
+
+
+def baked(**columns: Any) -> bake.Baked:
+    """What a take comes to, of which the operator tells."""
+    results: list[bake.Baked] = []
+    made = bake.bake
+
+    def kept(*how: Any) -> bake.Baked:
+        results.append(made(*how))
+        return results[-1]
+
+    with patch.object(bake, "bake", kept):
+        bake_take(csv_of("hindered", **columns))
+    return results[0]
+
+
+def drive(owner: Any, path: str, index: int = -1) -> Any:
+    """A driver that holds a property at 0."""
+    curve = owner.driver_add(path, index)
+    curve.driver.expression = "0.0"
+    return curve
+
+
+def check_driven_keys(head: Any) -> None:
+    """Drivers that hold all keys leave the take the turns of the head, and say so; with nothing left it does nothing,
+    and an action of somebody's own stays. What is muted holds nothing."""
+    keys = head.data.shape_keys
+    curves = [drive(keys.key_blocks[name], "value") for name in SHAPES]
+    plain()
+    made = baked(jawOpen=ramp(0.5), yaw=ramp(0.5))
+    assert made.driven == SHAPES and bpy.data.actions[made.action].frame_range[1] > 1, made
+    at_frame(30)
+    assert (front(head) - AHEAD).length > 0.4
+    keys.key_blocks["smile"].keyframe_insert("value", frame=1)
+    own = keys.animation_data.action
+    for strip in (False, True):
+        given = plain()
+        given.as_strip, given.head = strip, False
+        made = baked(jawOpen=ramp(0.5))
+        assert made.driven == SHAPES and made.action == "", made
+        assert keys.animation_data.action == own
+        given.head = True
+    plain()
+    curves[SHAPES.index("jawOpen")].mute = True
+    assert "jawOpen" not in baked(jawOpen=ramp(0.5)).driven and opened(head, 30) == 0.5
+
+
+def check_driven_turns(head: Any, other: Any) -> None:
+    """Bones and empties that drivers turn are named as keys are."""
+    plain()
+    blender_session.select(head)
+    assert baked(yaw=ramp(0.5)).driven == ()
+    for index in range(4):
+        drive(head.parent, "rotation_quaternion", index)
+    assert baked(yaw=ramp(0.5)).driven == (head.parent.name,)
+    blender_session.select(other)
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    drive(other.parent.pose.bones["head"], "rotation_euler", 1)
+    assert baked(yaw=ramp(0.5), jawOpen=ramp(0.3)).driven == ("head",) and opened(other, 30) == 0.3
+
+
+def main() -> None:
+    idto3d_blender.register()
+    bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
+    check_driven_keys(new_head("anna"))
+    check_driven_turns(new_head("ben"), new_head("cleo"))
+    idto3d_blender.unregister()
+    blender_session.leave()
+
+
+main()
