@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from ..polls import ExplainedPoll
-from . import applied, carrier, densities, naming, rig, separate
+from . import applied, carrier, densities, hand_over, naming, rig, separate
 from .operators_head import SHARED, HeadOperator, select_only
 
 
@@ -100,7 +100,8 @@ class IDTO3D_OT_select_head(ExplainedPoll, bpy.types.Operator):
 
 
 class IDTO3D_OT_remove_rig(_RigOperator, bpy.types.Operator):
-    """Take the armature off the head, with its weights and the keys that its bones move"""
+    """Take the armature off the head, with its weights and the keys that its bones move. Their actions stay in the
+    file"""
 
     bl_idname = "idto3d.remove_rig"
     bl_label = "Remove Rig"
@@ -111,9 +112,16 @@ class IDTO3D_OT_remove_rig(_RigOperator, bpy.types.Operator):
         yield from super().why_not(context)
         if naming.shares_mesh(context.object):
             yield SHARED
+        if hand_over.is_tweaked(rig.rig_of(context.object)):
+            yield hand_over.TWEAKED
 
     def execute(self, context: Any) -> set[str]:
-        rig.remove(context, context.object)
+        obj = context.object
+        made = rig.rig_of(obj)
+        if carrier.is_moved(made):
+            carrier.lift(context, [made])
+            self.report({"INFO"}, carrier.TOLD.format(obj.name))
+        rig.remove(context, obj)
         return {"FINISHED"}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
-from . import anatomy, densities, mesh_data, naming, rig_keys, separate, widgets
+from . import anatomy, densities, hand_over, mesh_data, naming, rig_keys, separate, widgets
 
 BONES = ("root", "neck", "head", "jaw", "eye.L", "eye.R")
 TARGET = "eyes_target"
@@ -109,6 +109,8 @@ def remove(context: Any, obj: Any) -> None:
     if shared:
         context.view_layer.update()
         return
+    for holder in hand_over.holders(rig.animation_data):
+        holder.action.use_fake_user = True  # hours of somebody's work, perhaps
     widgets.remove(rig)
     armature = rig.data
     bpy.data.objects.remove(rig)

@@ -232,6 +232,51 @@ def check_deleted(head: Any, keys: list[str]) -> None:
     assert [key.name for key in head.data.shape_keys.key_blocks] == keys
 
 
+def check_motion_stays(head: Any) -> None:
+    """A head whose rig somebody has moved as a whole goes on as before without it, and what they have keyed of the
+    bones is saved with the file."""
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    made = rig.rig_of(head)
+    jaw = made.pose.bones["jaw"]
+    for frame, x in ((1, 1.0), (41, 3.0)):
+        made.location.x, jaw.rotation_euler.x = x, x / 10
+        made.keyframe_insert("location", frame=frame)
+        jaw.keyframe_insert("rotation_euler", frame=frame)
+
+    def places() -> np.ndarray:
+        return np.array([(bpy.context.scene.frame_set(frame), np.array(head.matrix_world))[1] for frame in (1, 21, 41)])
+
+    before = places()
+    assert np.ptp(before, axis=0).max() > 1
+    made.animation_data.nla_tracks.new()
+    action = made.animation_data.action
+    strip = made.animation_data.nla_tracks[0].strips.new("own", 1, action)
+    if bpy.app.version >= (4, 4):
+        strip.action_slot = made.animation_data.action_slot
+    made.animation_data.action = None
+    made.animation_data.nla_tracks.active = made.animation_data.nla_tracks[0]
+    made.animation_data.nla_tracks[0].select = strip.select = True
+    made.animation_data.use_tweak_mode = True
+    refused(bpy.ops.idto3d.remove_rig, "tweak mode")
+    made.animation_data.use_tweak_mode = False
+    bpy.context.scene.frame_set(11)
+    assert bpy.ops.idto3d.remove_rig() == {"FINISHED"} and rig.rig_of(head) is None
+    assert np.abs(places() - before).max() < 1e-5, "it stands still without its rig"
+    kept = [one for one in bpy.data.actions if one.use_fake_user and any(map(turns_jaw, curves(one)))]
+    assert kept, "the motion of the jaw is lost"
+
+
+def curves(action: Any) -> Any:
+    if bpy.app.version < (4, 4):
+        return action.fcurves
+    bags = [bag for layer in action.layers for strip in layer.strips for bag in strip.channelbags]
+    return [curve for bag in bags for curve in bag.fcurves]
+
+
+def turns_jaw(curve: Any) -> bool:
+    return str(curve.data_path).startswith('pose.bones["jaw"].rotation')
+
+
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     idto3d_blender.register()
@@ -306,6 +351,7 @@ def main() -> None:
     bpy.context.view_layer.update()
     assert np.abs(np.array(head.matrix_world) - np.array(place)).max() < 1e-5, "the head jumped"
     check_deleted(head, keys)
+    check_motion_stays(head)
     idto3d_blender.unregister()
     blender_session.leave()
 
