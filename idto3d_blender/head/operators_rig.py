@@ -14,9 +14,14 @@ from .operators_head import SHARED, HeadOperator, select_only
 def _armatures(self: Any, context: Any) -> list[tuple[str, str, str]]:
     # Blender keeps no reference to the strings: they must not go while the menu shows them.
     own = rig.rig_of(context.object) if context.object is not None else None
-    others = [obj for obj in context.scene.objects if obj.type == "ARMATURE" and obj != own]
-    _ITEMS[:] = [(obj.name, obj.name, "") for obj in others]
+    _ITEMS[:] = [(obj.name, obj.name, "") for obj in _bodies(context, own)]
     return _ITEMS
+
+
+def _bodies(context: Any, own: Any) -> list[Any]:
+    """Armatures that a head's own one can hang on: not those that hang on it, as that of its hair may."""
+    below = [] if own is None else [own, *own.children_recursive]
+    return [obj for obj in context.scene.objects if obj.type == "ARMATURE" and obj not in below]
 
 
 _ITEMS: list[tuple[str, str, str]] = []
@@ -114,6 +119,8 @@ class IDTO3D_OT_remove_rig(_RigOperator, bpy.types.Operator):
             yield SHARED
         if hand_over.is_tweaked(rig.rig_of(context.object)):
             yield hand_over.TWEAKED
+        if rig.is_flat(context.object):
+            yield FLAT
 
     def execute(self, context: Any) -> set[str]:
         obj = context.object
@@ -141,9 +148,8 @@ class IDTO3D_OT_rig_to_bone(_RigOperator, bpy.types.Operator):
     @classmethod
     def why_not(cls, context: Any) -> Iterator[str]:
         yield from super().why_not(context)
-        own = rig.rig_of(context.object)
-        if not any(obj.type == "ARMATURE" and obj != own for obj in context.scene.objects):
-            yield "There is no other armature in this scene"
+        if not _bodies(context, rig.rig_of(context.object)):
+            yield "There is no other armature in this scene that this head's could hang on"
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         return context.window_manager.invoke_props_dialog(self)
@@ -153,6 +159,9 @@ class IDTO3D_OT_rig_to_bone(_RigOperator, bpy.types.Operator):
         bone = self.bone or (rig.head_bone(body) if body is not None else "")
         if body is None or bone not in body.data.bones:
             self.report({"ERROR"}, f"{self.armature} has no bone {bone or 'that carries a head'}: name one")
+            return {"CANCELLED"}
+        if rig.is_flat(body) or body.pose.bones[bone].matrix.determinant() == 0.0:
+            self.report({"ERROR"}, f"{bone} of {body.name} has a scale of 0: give it one")
             return {"CANCELLED"}
         rig.hang_on_bone(context, rig.rig_of(context.object), body, bone)
         self.report({"INFO"}, f"The head moves with {bone} of {body.name}")

@@ -155,6 +155,21 @@ def check_body(head: Any) -> None:
             bone.head, bone.tail = (0.0, 0.0, low), (0.0, 0.05, high)
     rest = seen(head)
     refused(lambda: bpy.ops.idto3d.rig_to_bone(armature="body", bone="tail"), "no bone tail")
+    made = rig.rig_of(head)
+    body.pose.bones["spine.006"].scale = (0.0, 0.0, 0.0)
+    bpy.context.view_layer.update()
+    refused(lambda: bpy.ops.idto3d.rig_to_bone(armature="body"), "spine.006 of body has a scale of 0")
+    body.pose.bones["spine.006"].scale = (1.0, 1.0, 1.0)
+    # What hangs on the rig cannot carry it.
+    rig.hang(body, made, "BONE", "head", body.matrix_world.copy())
+    bpy.context.view_layer.update()
+    refused(bpy.ops.idto3d.rig_to_bone, "no other armature")
+    rig.hang(body, None, "OBJECT", "", body.matrix_world.copy())
+    made.scale = (0.0, 0.0, 0.0)
+    bpy.context.view_layer.update()
+    refused(bpy.ops.idto3d.remove_rig, "scale of 0")
+    made.scale = (1.0, 1.0, 1.0)
+    bpy.context.view_layer.update()
     assert bpy.ops.idto3d.rig_to_bone(armature="body") == {"FINISHED"}
     assert rig.rig_of(head).parent_bone == "spine.006"
     assert np.abs(seen(head) - rest).max() < 1e-5, "the head jumped"
