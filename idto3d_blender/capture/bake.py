@@ -118,10 +118,25 @@ def _turn_bones(obj: Any, rig: Any, how: tuple[Treated, Wanted, bool], writer: "
     data = rig.animation_data
     # What a take before turned, and this one does not, is still; what somebody has keyed goes along.
     ours = data is not None and data.action is not None and hand_over.TAKE in data.action
-    still = [bone for bone in (target.NECK, target.HEAD, *target.EYES) if ours and bone not in bones]
+    others = [bone for bone in (target.NECK, target.HEAD, *target.EYES) if bone not in bones]
+    held = [] if wanted.strip else [bone for bone in others if _goes_on_below(data, bone, ours)]
+    turns += target.held_curves(rig, held)
+    still = others if ours else held
     if turns or still:
         writer.write(rig, turns, _turns_of([*bones, *still]))
         target.rest(rig, still)
+
+
+def _goes_on_below(data: Any, bone: str, ours: bool) -> bool:
+    """Strips of takes turn a bone where an active action leaves it alone. ours: the one now is a take's, and goes."""
+    own = [data] if data is not None and data.action is not None else []
+    below = [one for one in hand_over.playing(data) if one not in own and hand_over.TAKE in one.action]
+    moving = [curve for player in below for curve in hand_over.curves_of(player)]
+    lying_over = [] if ours else [curve for player in own for curve in hand_over.curves_of(player)]
+    by_takes, by_own = (
+        any(c.data_path.startswith(_turns_of([bone])) for c in curves) for curves in (moving, lying_over)
+    )
+    return by_takes and not by_own
 
 
 def _turns_of(bones: Iterable[str]) -> tuple[str, ...]:

@@ -69,6 +69,14 @@ def rig_curves(obj: Any, rig: Any, take: Treated, eyes: bool) -> Iterator[Curve]
         yield from _rotation(bone, path, np.swapaxes(rest, 0, 1) @ turn @ rest)
 
 
+def held_curves(rig: Any, bones: Iterable[str]) -> Iterator[Curve]:
+    """Bones that a rig has, as it was made."""
+    for name in bones:
+        if name in rig.pose.bones:
+            path = f'pose.bones["{bpy.utils.escape_identifier(name)}"]'
+            yield from _rotation(rig.pose.bones[name], path, np.eye(3)[None])
+
+
 def rest(rig: Any, bones: Iterable[str]) -> None:
     """Turn bones that a rig has back to where it was made."""
     for bone in [rig.pose.bones[name] for name in bones if name in rig.pose.bones]:

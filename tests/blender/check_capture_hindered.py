@@ -14,7 +14,7 @@ from idto3d_blender.capture import bake
 from idto3d_blender.capture.table import SHAPES
 from tests.blender import blender_session
 from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp
-from tests.blender.check_capture_again import AHEAD, bake_take, opened
+from tests.blender.check_capture_again import AHEAD, bake_take, looks, opened
 
 
 def baked(**columns: Any) -> bake.Baked:
@@ -76,11 +76,38 @@ def check_driven_turns(head: Any, other: Any) -> None:
     assert baked(yaw=ramp(0.5), jawOpen=ramp(0.3)).driven == ("head",) and opened(other, 30) == 0.3
 
 
+def check_over_strips(head: Any) -> None:
+    """An active action without turns stops those that strips of takes below it have, of the head as of the eyes; what
+    somebody has keyed of a bone goes on."""
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    rig = head.parent
+    plain().as_strip = True
+    baked(yaw=ramp(0.5), left=ramp(0.2), right=ramp(0.2))
+    for mode in ("XYZ", "QUATERNION"):
+        rig.pose.bones["head"].rotation_mode = mode
+        bake_take(csv_of("still", jawOpen=ramp(0.3)), as_strip=False, head=False, eyes=False)
+        at_frame(30)
+        assert (looks(head) - AHEAD).length < 1e-3, mode
+        assert rig.pose.bones["eye.L"].matrix_basis.to_quaternion().angle < 1e-3
+    rig.animation_data.action = None
+    bone = rig.pose.bones["head"]
+    bone.rotation_mode = "XYZ"
+    for frame, angle in ((1, 0.0), (30, 0.2)):
+        bone.rotation_euler.x = angle
+        bone.keyframe_insert("rotation_euler", frame=frame)
+    bake_take(csv_of("still", jawOpen=ramp(0.3)), as_strip=False, head=False, eyes=True)
+    at_frame(30)
+    assert abs(bone.rotation_euler.x - 0.2) < 1e-3
+    given = plain()
+    given.head = given.eyes = True
+
+
 def main() -> None:
     idto3d_blender.register()
     bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
     check_driven_keys(new_head("anna"))
     check_driven_turns(new_head("ben"), new_head("cleo"))
+    check_over_strips(new_head("dora"))
     idto3d_blender.unregister()
     blender_session.leave()
 
