@@ -38,11 +38,13 @@ class Wanted:
 @dataclass(frozen=True)
 class Baked:
     """action: the name, "" where drivers keep all of it; missing: shapes that the head has no key for; driven: keys,
-    bones and the empty that drivers keep from it."""
+    bones and the empty that drivers keep from it; covered: those over whose strip an active action of somebody's own
+    lies."""
 
     action: str
     missing: tuple[str, ...]
     driven: tuple[str, ...]
+    covered: tuple[str, ...]
 
 
 def is_tweaked(obj: Any) -> bool:
@@ -78,7 +80,7 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     elif wanted.head:
         empty = target.empty_of(context, obj)
         writer.write(empty, list(target.empty_curves(empty, take)), (target.TURNS,))
-    return Baked(writer.name if writer.wrote else "", missing, tuple(writer.driven))
+    return Baked(writer.name if writer.wrote else "", missing, tuple(writer.driven), tuple(writer.covered))
 
 
 def frames_with_others(scene: Any, take: Treated) -> tuple[int, int]:
@@ -149,6 +151,7 @@ class _Writer:
     def __init__(self, name: str, wanted: Wanted, take: Treated) -> None:
         self.name, self._wanted, self._take = name, wanted, take
         self.driven: dict[str, None] = {}
+        self.covered: dict[str, None] = {}
         self.wrote = False
         self._action: Any = None
 
@@ -165,6 +168,9 @@ class _Writer:
             data.action = None
             return
         self.wrote = self.wrote or bool(curves)
+        if self._wanted.strip and data is not None and data.action is not None and hand_over.TAKE not in data.action:
+            own = {(one.data_path, one.array_index) for one in hand_over.curves_of(data) if not one.mute}
+            self.covered |= _labels(owner, [one for one in curves if (one.path, max(one.index, 0)) in own])
         if self._action is None or not layered:
             self._action = bpy.data.actions.new(self.name)
             self._action.use_fake_user = True  # a take that is not in use now is a take still
@@ -182,7 +188,7 @@ class _Writer:
         drivers = owner.animation_data.drivers if owner.animation_data is not None else ()
         taken = {(one.data_path, one.array_index) for one in drivers if not one.mute}
         kept = [curve for curve in curves if (curve.path, max(curve.index, 0)) in taken]
-        self.driven |= dict.fromkeys(curve.path.split('"')[1] if '"' in curve.path else owner.name for curve in kept)
+        self.driven |= _labels(owner, kept)
         return [curve for curve in curves if curve not in kept]
 
     def _replaced(self, owner: Any) -> Iterable[Any]:
@@ -191,6 +197,11 @@ class _Writer:
         if data is None or data.action is None:
             return ()
         return hand_over.curves_of(data) if not self._wanted.strip or hand_over.TAKE in data.action else ()
+
+
+def _labels(owner: Any, curves: Iterable[Curve]) -> dict[str, None]:
+    """Names of what curves move, each once: keys, bones, or the owner itself."""
+    return dict.fromkeys(one.path.split('"')[1] if '"' in one.path else owner.name for one in curves)
 
 
 def _write(fcurves: Any, curve: Curve, frames: Any) -> None:

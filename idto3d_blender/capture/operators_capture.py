@@ -216,10 +216,14 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
             self.report({"INFO"}, carrier.TOLD.format(obj.name))
         if shifted and applied.matrix_of(obj) is None:
             self.report({"INFO"}, applied.TOLD.format(obj.name))
-        for names, why in ((baked.missing, "this head has no keys for"), (baked.driven, "drivers keep the take from")):
+        for names, why in (
+            (baked.missing, "this head has no keys for {}"),
+            (baked.driven, "drivers keep the take from {}"),
+            (baked.covered, "your own action lies over the strip and moves {}: mute these curves of it"),
+        ):
             if names:
                 shown = ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
-                self.report({"WARNING"}, f"{baked.action}: {why} {shown}")
+                self.report({"WARNING"}, f"{baked.action}: {why.format(shown)}")
         return {"FINISHED"}
 
 

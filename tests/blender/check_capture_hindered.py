@@ -102,12 +102,30 @@ def check_over_strips(head: Any) -> None:
     given.head = given.eyes = True
 
 
+def check_under_own_action(head: Any) -> None:
+    """What an active action of somebody's own keeps a strip from moving is told."""
+    keys, given = head.data.shape_keys, plain()
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    bone = head.parent.pose.bones["head"]
+    for name in ("jawOpen", "smile"):
+        keys.key_blocks[name].keyframe_insert("value", frame=1)
+    bone.keyframe_insert("rotation_euler", index=1, frame=1)
+    given.as_strip = True
+    assert baked(jawOpen=ramp(0.5), yaw=ramp(0.5)).covered == ("jawOpen", "head")
+    given.as_strip = False
+    assert baked(jawOpen=ramp(0.5), yaw=ramp(0.5)).covered == ()
+    given.as_strip = True
+    assert baked(jawOpen=ramp(0.5), yaw=ramp(0.5)).covered == (), "over a take that went"
+    given.as_strip = False
+
+
 def main() -> None:
     idto3d_blender.register()
     bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
     check_driven_keys(new_head("anna"))
     check_driven_turns(new_head("ben"), new_head("cleo"))
     check_over_strips(new_head("dora"))
+    check_under_own_action(new_head("eve"))
     idto3d_blender.unregister()
     blender_session.leave()
 
