@@ -130,6 +130,17 @@ def test_a_lost_face_is_marked_and_bridged(tmp_path: Path) -> None:
     np.testing.assert_allclose(take.shapes[:, SHAPES.index("jawOpen")], [0.2, 0.2, 0.4, 0.6, 0.8, 0.8])
 
 
+def test_angles_are_bridged_the_short_way_round(tmp_path: Path) -> None:
+    """A camera that hangs upside down sees rolls of half a turn, on either side of which they change their sign."""
+    channels = np.zeros((5, 61))
+    channels[:, 54] = [3.1, 0, 0, 0, -3.1]
+    take = take_of(np.arange(5.0), channels, np.array([True, False, False, False, True]))
+    assert (np.abs(take.head[:, 2]) >= 3.1 - 1e-9).all() and (np.abs(take.head[:, 2]) <= np.pi).all(), take.head[:, 2]
+    np.testing.assert_allclose(take.head[[0, 4], 2], [3.1, -3.1])
+    write_take(take, tmp_path / "take.csv")
+    np.testing.assert_allclose(read_take(tmp_path / "take.csv").head, take.head, atol=1e-6)
+
+
 def test_degrees_are_turned_to_radians(tmp_path: Path) -> None:
     take = read_take(saved(tmp_path, "\n".join([HEADER, row("00:00:00:01", HeadYaw=90), row("00:00:00:02")])))
     assert take.head[0, 0] == pytest.approx(np.pi / 2)

@@ -97,13 +97,17 @@ class FaceTake:
 
 def take_of(times: Array, channels: Array, tracked: Array, begin: float = 0.0) -> FaceTake:
     """A take of channels (T,61): SHAPES and ANGLES. Rows that were not tracked are bridged: straight lines between
-    those that were, held at both ends."""
+    those that were, held at both ends; angles go the short way round."""
     seen = np.asarray(tracked, bool)
     bridged = np.array(channels, np.float64)
-    if seen.any() and not seen.all():
-        for column in bridged.T:
-            column[~seen] = np.interp(times[~seen], times[seen], column[seen])
     n = len(SHAPES)
+    if seen.any() and not seen.all():
+        known = bridged[seen]
+        known[:, n:] = np.unwrap(known[:, n:], axis=0)
+        for column, values in zip(bridged.T, known.T, strict=True):
+            column[~seen] = np.interp(times[~seen], times[seen], values)
+        # More than half a turn would be read as degrees.
+        bridged[~seen, n:] = (bridged[~seen, n:] + np.pi) % (2 * np.pi) - np.pi
     eyes = bridged[:, n + 3 :].reshape(-1, 2, 3)
     return FaceTake(np.asarray(times, np.float64), bridged[:, :n], bridged[:, n : n + 3], eyes, seen, begin)
 
