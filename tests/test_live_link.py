@@ -153,7 +153,7 @@ def test_degrees_are_turned_to_radians(tmp_path: Path) -> None:
     [
         "", "\n\n", "a,b\n1,2\n", HEADER, HEADER + "\n00:00:00:01,0" + "," * 61, b"\x00\x01\x02", b"\xff\xfe\x80",
         HEADER + "\n00:00:00:01,61,0.5", HEADER + "\n00:00:00:01,61" + "," * 61,
-        "Timecode,JawOpen,HeadYaw\n00:00:00:01,0,0\n",
+        "Timecode,JawOpen,HeadYaw\n00:00:00:01,0,0\n", HEADER + "\n00:00:00:01,61" + ",0,5" * 61,
     ],
 )  # fmt: skip
 def test_what_is_no_table_is_refused(tmp_path: Path, text: str | bytes) -> None:

@@ -53,6 +53,7 @@ USUAL_BASE = 60
 _BASES = (24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
 _LEAST_SHAPES = 8  # columns by which a file is known
 _LEAST_OF_ROW = 0.5  # of the columns that hold anything: a row with less is cut off, or shows no face
+_MOST_OF_ROW = 1.5  # of the columns that have names: more are halves of numbers with decimal commas
 _MOST_BYTES = 1 << 29
 _DAY = 86400.0
 _MOST_ANGLE = math.pi  # more than that are degrees
@@ -175,6 +176,8 @@ def _parse(name: str, rows: Sequence[Sequence[str]]) -> FaceTake:
     if sum(n >= 0 for n in place[: len(SHAPES)]) < _LEAST_SHAPES:
         raise _no_table(name, "its first line does not name ARKit's shapes")
     body = rows[1:]
+    if any(sum(map(bool, map(str.strip, row))) > _MOST_OF_ROW * len(rows[0]) for row in body):
+        raise _no_table(name, "commas within its numbers part them")
     values = np.full((len(body), len(wanted)), np.nan)
     for k, row in enumerate(body):
         for c, n in enumerate(place):
