@@ -158,6 +158,8 @@ def _taken_off(context: Any, obj: Any) -> list[Any]:
     """All that hangs on a head's empty, on what that one hung on; the empty goes, its takes stay in the file."""
     empty = obj.parent
     still(obj)
+    for holder in hand_over.holders(empty.animation_data):
+        holder.action.use_fake_user = True
     context.view_layer.update()
     hanging = list(empty.children)
     for one in hanging:
@@ -168,35 +170,38 @@ def _taken_off(context: Any, obj: Any) -> list[Any]:
 
 
 def still(obj: Any) -> None:
-    """Whatever empty of ours an object hangs on turns no more: its takes stay in the file, and it goes its way."""
+    """Whatever empty of ours an object hangs on is turned by takes no more: these stay in the file, and it goes its
+    way, and turns as somebody has it turn."""
     while (obj := obj.parent) is not None:
         data = obj.animation_data
         if carrier.CARRIES not in obj or data is None:
             continue
         moving = [data] if data.action is not None else []
+        was_turned = any(any(_turns(player)) for player in hand_over.playing(data))
         for track in data.nla_tracks:
             strips = [strip for strip, _ in hand_over.clips(track.strips)]
-            if all(all(_turns(strip)) for strip in strips):
+            if strips and all(all(_turns(strip)) for strip in strips):
                 track.mute = True
             else:
                 moving += strips
         for holder in moving:
             turns = _turns(holder)
-            if any(turns):
-                holder.action.use_fake_user = True  # the user's own, perhaps
             if any(turns) and not all(turns):
+                holder.action.use_fake_user = True
                 hand_over.keep(holder, lambda curve: not curve.data_path.startswith(TURNS))
                 holder.action.name = f"{obj.name} way"
             elif any(turns) and holder == data:
                 data.action = None
             elif any(turns):
                 holder.mute = True
-        obj.rotation_quaternion = Quaternion()
+        if was_turned:
+            obj.rotation_quaternion = Quaternion()
 
 
 def _turns(holder: Any) -> list[bool]:
-    """Which curves of an action that is played turn something."""
-    return [curve.data_path.startswith(TURNS) for curve in hand_over.curves_of(holder)]
+    """Which curves of an action that is played are a take's turns."""
+    ours = hand_over.TAKE in holder.action
+    return [ours and curve.data_path.startswith(TURNS) for curve in hand_over.curves_of(holder)]
 
 
 def empty_curves(empty: Any, take: Treated) -> Iterator[Curve]:

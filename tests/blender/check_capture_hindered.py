@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import bpy
+from mathutils import Quaternion
 
 import idto3d_blender
 from idto3d_blender.capture import bake
@@ -119,6 +120,32 @@ def check_under_own_action(head: Any) -> None:
     given.as_strip = False
 
 
+def check_turned_by_hand(head: Any) -> None:
+    """What somebody has keyed of the turns of the empty, or turned it by, stays when a take that turns nothing comes;
+    what a take has turned it by does not."""
+    plain()
+    baked(yaw=ramp(0.5))
+    empty = head.parent
+    empty.animation_data.action = None
+    for frame, turn in ((1, 0.0), (30, 0.3)):
+        empty.rotation_quaternion = Quaternion((1.0, 0.0, 0.0), turn)
+        empty.keyframe_insert("rotation_quaternion", frame=frame)
+    own = empty.animation_data.action
+    bake_take(csv_of("line", jawOpen=ramp(0.3)), head=False)
+    at_frame(30)
+    assert empty.animation_data.action == own and abs(empty.rotation_quaternion.angle - 0.3) < 1e-3
+    empty.animation_data.action = None
+    bake_take(csv_of("line", jawOpen=ramp(0.3)), head=False)
+    assert abs(empty.rotation_quaternion.angle - 0.3) < 1e-3
+    bake_take(csv_of("turned", yaw=ramp(0.5)), head=True)
+    at_frame(30)
+    assert (front(head) - AHEAD).length > 0.4
+    bake_take(csv_of("line", jawOpen=ramp(0.3)), head=False)
+    at_frame(30)
+    assert empty.rotation_quaternion.angle < 1e-3
+    plain().head = True
+
+
 def main() -> None:
     idto3d_blender.register()
     bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
@@ -126,6 +153,7 @@ def main() -> None:
     check_driven_turns(new_head("ben"), new_head("cleo"))
     check_over_strips(new_head("dora"))
     check_under_own_action(new_head("eve"))
+    check_turned_by_hand(new_head("fay"))
     idto3d_blender.unregister()
     blender_session.leave()
 
