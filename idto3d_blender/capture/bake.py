@@ -7,7 +7,7 @@ From Blender 4.4 on one action holds all of it, in a slot for each data-block; b
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
@@ -58,6 +58,7 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     """Animate a head in object mode."""
     keys = obj.data.shape_keys
     rig = target.rig_of(obj)
+    wanted = replace(wanted, head=wanted.head and take.turned)
     eyes = wanted.eyes and take.gaze and target.has_eyes(rig)
     missing = tuple(name for name in SHAPES if name not in keys.key_blocks)
     curves = []

@@ -59,13 +59,15 @@ class Treatment:
 @dataclass(frozen=True, eq=False)
 class Treated:
     """frames (F,) whole numbers, one after the other; shapes (F,52) 0..1; head (F,3) and eyes (F,2,3) yaw, pitch, roll
-    in radians, as the table has them; gaze: whether it has the eyes' at all, and not their shapes alone."""
+    in radians, as the table has them; gaze and turned: whether it has the eyes' and the head's at all, which other
+    programs than the app leave out, or at 0."""
 
     frames: Array
     shapes: Array
     head: Array
     eyes: Array
     gaze: bool = True
+    turned: bool = True
 
 
 def treat(take: FaceTake, how: Treatment) -> Treated:
@@ -90,8 +92,9 @@ def treat(take: FaceTake, how: Treatment) -> Treated:
     at[:, :n] = np.clip(at[:, :n], 0.0, 1.0)
     at[:, n : n + 3] *= how.turn
     at[:, n + 3 :] *= how.gain * how.gains.get("eye", 1.0)
-    gaze = not set(EYE_ANGLES) & set(take.absent)
-    return Treated(frames, at[:, :n], at[:, n : n + 3], at[:, n + 3 :].reshape(-1, 2, 3), gaze)
+    gaze = bool(take.eyes.any()) and not set(EYE_ANGLES) & set(take.absent)
+    eyes = at[:, n + 3 :].reshape(-1, 2, 3)
+    return Treated(frames, at[:, :n], at[:, n : n + 3], eyes, gaze, bool(take.head.any()))
 
 
 def region_of(shape: str) -> str:

@@ -11,7 +11,7 @@ import bpy
 from mathutils import Quaternion
 
 import idto3d_blender
-from idto3d_blender.capture import bake
+from idto3d_blender.capture import bake, target
 from idto3d_blender.capture.table import SHAPES
 from tests.blender import blender_session
 from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp
@@ -146,6 +146,23 @@ def check_turned_by_hand(head: Any) -> None:
     plain().head = True
 
 
+def check_no_angles(head: Any) -> None:
+    """Angles of the head and the eyes that a program wrote as nothing but 0 turn nothing: no empty, the eyes by their
+    shapes, and a bone that somebody has keyed goes along."""
+    plain()
+    baked(jawOpen=ramp(0.3))
+    assert head.parent is None
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    bone = target.rig_of(head).pose.bones["head"]
+    for frame, angle in ((1, 0.0), (30, 0.2)):
+        bone.rotation_euler.x = angle
+        bone.keyframe_insert("rotation_euler", frame=frame)
+    baked(eyeLookOutLeft=ramp(0.5))
+    at_frame(30)
+    assert abs(head.data.shape_keys.key_blocks["eyeLookOutLeft"].value - 0.5) < 1e-3, "the eyes are dead"
+    assert abs(bone.rotation_euler.x - 0.2) < 1e-3, "the bone stopped"
+
+
 def main() -> None:
     idto3d_blender.register()
     bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
@@ -154,6 +171,7 @@ def main() -> None:
     check_over_strips(new_head("dora"))
     check_under_own_action(new_head("eve"))
     check_turned_by_hand(new_head("fay"))
+    check_no_angles(new_head("gus"))
     idto3d_blender.unregister()
     blender_session.leave()
 
