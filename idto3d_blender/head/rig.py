@@ -234,6 +234,8 @@ def _make_bones(armature: Any, measured: anatomy.Anatomy) -> None:
 def _pose(rig: Any, measured: anatomy.Anatomy) -> None:
     rig[LOOK_AT] = 0.0
     rig.id_properties_ui(LOOK_AT).update(min=0.0, max=1.0, description="The eyes look at the target")
+    # In a shot the head is mostly an override of a linked one.
+    rig.property_overridable_library_set(f'["{LOOK_AT}"]', True)
     for bone in rig.pose.bones:
         bone.rotation_mode = "XYZ"
     for side in measured.eyes:

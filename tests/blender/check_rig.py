@@ -277,8 +277,32 @@ def check_motion_stays(head: Any) -> None:
     bpy.context.scene.frame_set(11)
     assert bpy.ops.idto3d.remove_rig() == {"FINISHED"} and rig.rig_of(head) is None
     assert np.abs(places() - before).max() < 1e-5, "it stands still without its rig"
-    kept = [one for one in bpy.data.actions if one.use_fake_user and any(map(turns_jaw, curves(one)))]
-    assert kept, "the motion of the jaw is lost"
+    paths = {curve.data_path for one in bpy.data.actions if one.use_fake_user for curve in curves(one)}
+    assert any(path.startswith('pose.bones["jaw"].rotation') for path in paths), "the motion of the jaw is lost"
+
+
+def check_override(head: Any) -> None:
+    """In the file of a shot, which links the head and overrides it, the eyes still look at the target when it is opened
+    again."""
+    assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+    collection = head.users_collection[0].name
+    library, shot = str(WORK / "library.blend"), str(WORK / "shot.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=library)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    with bpy.data.libraries.load(library, link=True) as (_, linked):
+        linked.collections = [collection]
+    bpy.context.scene.collection.children.link(linked.collections[0])
+    linked.collections[0].override_hierarchy_create(bpy.context.scene, bpy.context.view_layer)
+    made = overridden_rig()
+    made.override_library.is_system_override = False
+    made[rig.LOOK_AT] = 1.0
+    bpy.ops.wm.save_as_mainfile(filepath=shot)
+    bpy.ops.wm.open_mainfile(filepath=shot)
+    assert overridden_rig()[rig.LOOK_AT] == 1.0, "the shot has lost where the eyes look"
+
+
+def overridden_rig() -> Any:
+    return next(one for one in bpy.data.objects if one.type == "ARMATURE" and one.override_library is not None)
 
 
 def curves(action: Any) -> Any:
@@ -286,10 +310,6 @@ def curves(action: Any) -> Any:
         return action.fcurves
     bags = [bag for layer in action.layers for strip in layer.strips for bag in strip.channelbags]
     return [curve for bag in bags for curve in bag.fcurves]
-
-
-def turns_jaw(curve: Any) -> bool:
-    return str(curve.data_path).startswith('pose.bones["jaw"].rotation')
 
 
 def main() -> None:
@@ -367,6 +387,7 @@ def main() -> None:
     assert np.abs(np.array(head.matrix_world) - np.array(place)).max() < 1e-5, "the head jumped"
     check_deleted(head, keys)
     check_motion_stays(head)
+    check_override(head)
     idto3d_blender.unregister()
     blender_session.leave()
 
