@@ -41,9 +41,11 @@ def add(
 def remove(obj: Any) -> None:
     """Take the twins off a head."""
     keys = obj.data.shape_keys
+    shown = obj.active_shape_key.name if obj.active_shape_key is not None else ""
     for block in [block for block in keys.key_blocks if is_twin(block.name)]:
         keys.driver_remove(f'key_blocks["{block.name}"].value')
         obj.shape_key_remove(block)
+    obj.active_shape_key_index = max(keys.key_blocks.find(shown), 0)
 
 
 def _wanted(measured: anatomy.Anatomy, offsets: dict[str, NDArray[Any]]) -> list[tuple[str, str, str, float]]:

@@ -243,7 +243,9 @@ def check_deleted(head: Any, keys: list[str]) -> None:
     blender_session.select(head)
     assert bpy.ops.idto3d.add_rig() == {"FINISHED"} and rig.rig_of(head) is not None
     assert [len(kept) for kept in (head.data.shape_keys.key_blocks, head.vertex_groups, head.modifiers)] == before
+    head.active_shape_key_index = 2
     assert bpy.ops.idto3d.remove_rig() == {"FINISHED"} and not head.vertex_groups
+    assert head.active_shape_key_index == 2, "another key is edited now"
     assert [key.name for key in head.data.shape_keys.key_blocks] == keys
 
 
