@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..head import applied, carrier, hand_over, naming, separate
 from ..head.import_head import is_head
-from ..head.rig import hang
+from ..head.rig import hang, hang_beside
 from .treat import Treated, matrices
 
 Array = NDArray[Any]
@@ -109,11 +109,11 @@ def empty_of(context: Any, obj: Any) -> Any:
     empty[carrier.CARRIES] = True
     empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.1 * world.median_scale
     naming.collection_of(obj).objects.link(empty)
-    if obj.parent is not None:
-        empty.parent, empty.parent_type, empty.parent_bone = obj.parent, obj.parent_type, obj.parent_bone
-        context.view_layer.update()
     empty.rotation_mode = "QUATERNION"
-    empty.matrix_world = pivot.normalized()
+    if obj.parent is None:
+        empty.matrix_world = pivot.normalized()
+    else:
+        hang_beside(empty, obj, pivot.normalized())
     _rest(empty)
     context.view_layer.update()
     for one in (*parts, *others):
@@ -139,7 +139,7 @@ def _leave(context: Any, empty: Any, parts: Sequence[Any]) -> None:
     still = empty.matrix_world @ empty.matrix_basis.inverted() @ rest
     for one in [one for one in parts if one.parent == empty]:
         world = still @ one.matrix_parent_inverse @ one.matrix_basis
-        hang(one, empty.parent, empty.parent_type, empty.parent_bone, world)
+        hang_beside(one, empty, world)
     context.view_layer.update()
 
 
@@ -163,7 +163,7 @@ def _taken_off(context: Any, obj: Any) -> list[Any]:
     context.view_layer.update()
     hanging = list(empty.children)
     for one in hanging:
-        hang(one, empty.parent, empty.parent_type, empty.parent_bone, one.matrix_world.copy())
+        hang_beside(one, empty, one.matrix_world.copy())
     bpy.data.objects.remove(empty)
     context.view_layer.update()
     return hanging

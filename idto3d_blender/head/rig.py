@@ -64,7 +64,7 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
     naming.collection_of(obj).objects.link(rig)
     rig.matrix_world = obj.matrix_world
     if obj.parent is not None:
-        hang(rig, obj.parent, obj.parent_type, obj.parent_bone, obj.matrix_world)
+        hang_beside(rig, obj, obj.matrix_world)
     with _editing(context, rig):
         _make_bones(armature, measured)
     _pose(rig, measured)
@@ -105,7 +105,7 @@ def remove(context: Any, obj: Any) -> None:
             _let_go(other, rig)
     for child in [child for child in rig.children if child in own or not shared]:
         world = child.matrix_world.copy()
-        hang(child, rig.parent, rig.parent_type, rig.parent_bone, world)
+        hang_beside(child, rig, world)
     if shared:
         context.view_layer.update()
         return
@@ -179,6 +179,18 @@ def hang(obj: Any, parent: Any, kind: str, bone: str, world: Matrix) -> None:
         # A child hangs on the bone's tail.
         tail = Matrix.Translation((0.0, parent.data.bones[bone].length, 0.0))
         base = base @ parent.pose.bones[bone].matrix @ tail
+    obj.matrix_parent_inverse = base.inverted() @ world @ obj.matrix_basis.inverted()
+
+
+def hang_beside(obj: Any, other: Any, world: Matrix) -> None:
+    """`hang` an object on what another one hangs on."""
+    if other.parent_type in ("OBJECT", "BONE") or other.parent is None:
+        hang(obj, other.parent, other.parent_type, other.parent_bone, world)
+        return
+    # Where vertices carry is Blender's to say.
+    base = other.matrix_world @ (other.matrix_parent_inverse @ other.matrix_basis).inverted()
+    obj.parent, obj.parent_type = other.parent, other.parent_type
+    obj.parent_vertices = other.parent_vertices
     obj.matrix_parent_inverse = base.inverted() @ world @ obj.matrix_basis.inverted()
 
 

@@ -4,10 +4,12 @@
 ``python check_capture_hindered.py WORK`` as check_import.py.
 """
 
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
 import bpy
+import numpy as np
 from mathutils import Quaternion
 
 import idto3d_blender
@@ -163,6 +165,42 @@ def check_no_angles(head: Any) -> None:
     assert abs(bone.rotation_euler.x - 0.2) < 1e-3, "the bone stopped"
 
 
+def check_on_vertices(new: Callable[[str], Any]) -> None:
+    """A head that hangs on vertices of something that moves goes with these: turned by an empty, with a rig, and
+    without it again."""
+    for kind in ("VERTEX", "VERTEX_3"):
+        mesh = bpy.data.meshes.new("hat")
+        mesh.from_pydata([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 2), (2, 0, 3), (0, 2, 4)], [], [(0, 1, 2), (3, 4, 5)])
+        hat = bpy.data.objects.new("hat", mesh)
+        bpy.context.scene.collection.objects.link(hat)
+        for frame, x in ((1, 0.0), (49, 3.0)):
+            hat.location.x, hat.rotation_euler.z = x, x / 5
+            hat.keyframe_insert("location", frame=frame)
+            hat.keyframe_insert("rotation_euler", frame=frame)
+        for kept in ("empty", "rig", "none"):
+            head = new(f"{kind} {kept}")
+            head.parent, head.parent_type, head.parent_vertices = hat, kind, (3, 4, 5)
+            before = places(head)
+            at_frame(7)
+            plain()
+            if kept != "empty":
+                assert bpy.ops.idto3d.add_rig() == {"FINISHED"}
+            if kept == "none":
+                assert bpy.ops.idto3d.remove_rig() == {"FINISHED"}
+            else:
+                baked(jawOpen=ramp(0.3), yaw=lambda times: np.full(len(times), 1e-9))
+            apart = np.abs(np.subtract(places(head), before)).max()
+            assert apart < 1e-3, f"{kind}, {kept}: {apart}"
+
+
+def places(obj: Any) -> list[Any]:
+    out = []
+    for frame in (1, 20, 49):
+        at_frame(frame)
+        out.append(np.array(obj.matrix_world.translation))
+    return out
+
+
 def main() -> None:
     idto3d_blender.register()
     bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
@@ -172,6 +210,7 @@ def main() -> None:
     check_under_own_action(new_head("eve"))
     check_turned_by_hand(new_head("fay"))
     check_no_angles(new_head("gus"))
+    check_on_vertices(new_head)
     idto3d_blender.unregister()
     blender_session.leave()
 
