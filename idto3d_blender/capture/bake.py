@@ -22,6 +22,7 @@ from .target import Curve
 from .treat import Treated
 
 _SAME = 1e-5
+_SEEN = 1e-2  # of a key: less is not missed
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class Wanted:
 class Baked:
     """action: the name, "" where drivers keep all of it; missing: shapes that the head has no key for; driven: keys,
     bones and the empty that drivers keep from it; covered: those over whose strip an active action of somebody's own
-    lies."""
+    lies; muted and narrow: keys that are muted, and whose sliders end before the take does."""
 
     action: str
     missing: tuple[str, ...]
     driven: tuple[str, ...]
     covered: tuple[str, ...]
+    muted: tuple[str, ...]
+    narrow: tuple[str, ...]
 
 
 def is_tweaked(obj: Any) -> bool:
@@ -81,7 +84,16 @@ def bake(context: Any, obj: Any, take: Treated, wanted: Wanted) -> Baked:
     elif wanted.head:
         empty = target.empty_of(context, obj)
         writer.write(empty, list(target.empty_curves(empty, take)), (target.TURNS,))
-    return Baked(writer.name if writer.wrote else "", missing, tuple(writer.driven), tuple(writer.covered))
+    driven, covered = tuple(writer.driven), tuple(writer.covered)
+    return Baked(writer.name if writer.wrote else "", missing, driven, covered, *_limited(keys, curves, driven))
+
+
+def _limited(keys: Any, curves: Iterable[Curve], driven: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the keys that are muted, and of those whose sliders end before what curves have for them."""
+    most = {curve.path.split('"')[1]: float(curve.values.max()) for curve in curves}
+    moved = {name: (keys.key_blocks[name], value) for name, value in most.items() if name not in driven}
+    muted = tuple(name for name, (key, value) in moved.items() if key.mute and value > _SEEN)
+    return muted, tuple(name for name, (key, value) in moved.items() if value > key.slider_max + _SEEN)
 
 
 def frames_with_others(scene: Any, take: Treated) -> tuple[int, int]:

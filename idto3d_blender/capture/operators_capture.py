@@ -220,6 +220,8 @@ class IDTO3D_OT_capture_bake(HeadOperator, bpy.types.Operator):
             (baked.missing, "this head has no keys for {}"),
             (baked.driven, "drivers keep the take from {}"),
             (baked.covered, "your own action lies over the strip and moves {}: mute these curves of it"),
+            (baked.muted, "these keys are muted: {}"),
+            (baked.narrow, "the take goes beyond Range Max of {}"),
         ):
             if names:
                 shown = ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")

@@ -193,6 +193,16 @@ def check_on_vertices(new: Callable[[str], Any]) -> None:
             assert apart < 1e-3, f"{kind}, {kept}: {apart}"
 
 
+def check_limits(head: Any) -> None:
+    """Keys that are muted, or whose sliders end before the take, are named where that matters."""
+    keys = head.data.shape_keys.key_blocks
+    keys["jawOpen"].mute = keys["jawLeft"].mute = True
+    keys["mouthPucker"].slider_max = keys["mouthFunnel"].slider_max = 0.4
+    plain()
+    made = baked(jawOpen=ramp(0.5), mouthPucker=ramp(0.6), mouthFunnel=ramp(0.3))
+    assert made.muted == ("jawOpen",) and made.narrow == ("mouthPucker",), made
+
+
 def places(obj: Any) -> list[Any]:
     out = []
     for frame in (1, 20, 49):
@@ -211,6 +221,7 @@ def main() -> None:
     check_turned_by_hand(new_head("fay"))
     check_no_angles(new_head("gus"))
     check_on_vertices(new_head)
+    check_limits(new_head("hal"))
     idto3d_blender.unregister()
     blender_session.leave()
 
