@@ -194,8 +194,9 @@ def still(obj: Any) -> None:
                 data.action = None
             elif any(turns):
                 holder.mute = True
-        if was_turned:
-            obj.rotation_quaternion = Quaternion()
+        if was_turned:  # in whichever mode somebody has put it
+            obj.rotation_quaternion, obj.rotation_euler = Quaternion(), (0.0, 0.0, 0.0)
+            obj.rotation_axis_angle = (0.0, 0.0, 1.0, 0.0)
 
 
 def _turns(holder: Any) -> list[bool]:

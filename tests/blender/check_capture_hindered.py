@@ -139,12 +139,16 @@ def check_turned_by_hand(head: Any) -> None:
     empty.animation_data.action = None
     bake_take(csv_of("line", jawOpen=ramp(0.3)), head=False)
     assert abs(empty.rotation_quaternion.angle - 0.3) < 1e-3
-    bake_take(csv_of("turned", yaw=ramp(0.5)), head=True)
-    at_frame(30)
-    assert (front(head) - AHEAD).length > 0.4
-    bake_take(csv_of("line", jawOpen=ramp(0.3)), head=False)
-    at_frame(30)
-    assert empty.rotation_quaternion.angle < 1e-3
+    empty.rotation_quaternion = Quaternion()
+    for mode in ("QUATERNION", "XYZ", "AXIS_ANGLE"):
+        bake_take(csv_of("turned", yaw=ramp(0.5)), head=True)
+        empty.rotation_mode = mode
+        assert bpy.ops.idto3d.capture_bake() == {"FINISHED"}
+        at_frame(30)
+        assert (front(head) - AHEAD).length > 0.4
+        bake_take(csv_of("line", jawOpen=ramp(0.3)), head=False)
+        at_frame(30)
+        assert (front(head) - AHEAD).length < 1e-3, mode
     plain().head = True
 
 
