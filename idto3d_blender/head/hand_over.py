@@ -12,9 +12,9 @@ TAKE = "idto3d_take"
 """Property of the actions that bakes make: the name of the take."""
 TWEAKED = "Leave the strip's tweak mode first: Tab in the NLA editor"
 
-# Where a strip ends comes after what Blender reckons that from.
+# Where a strip ends comes after what Blender reckons that from; its action's end first, as no start may lie behind it.
 _OF_STRIP = (
-    "use_sync_length", "action_frame_start", "action_frame_end", "scale", "repeat", "frame_start", "frame_end",
+    "use_sync_length", "action_frame_end", "action_frame_start", "scale", "repeat", "frame_start", "frame_end",
     "blend_in", "blend_out", "blend_type", "extrapolation", "use_reverse", "use_animated_influence",
     "use_animated_time", "use_animated_time_cyclic", "influence", "strip_time",
 )  # fmt: skip

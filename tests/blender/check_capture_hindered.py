@@ -207,6 +207,19 @@ def check_limits(head: Any) -> None:
     assert made.muted == ("jawOpen",) and made.narrow == ("mouthPucker",), made
 
 
+def check_strips_elsewhere(head: Any) -> None:
+    """Lines in strips are the same in another density, whichever was shown as they were baked."""
+    given = plain()
+    given.as_strip = True
+    baked(jawOpen=ramp(0.3))
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
+    for given.start in (101, 201):
+        baked(jawOpen=ramp(0.3 + given.start / 1000), yaw=ramp(0.5))
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    assert [opened(head, frame) for frame in (30, 130, 230)] == [0.3, 0.4, 0.5]
+    plain()
+
+
 def places(obj: Any) -> list[Any]:
     out = []
     for frame in (1, 20, 49):
@@ -226,6 +239,7 @@ def main() -> None:
     check_no_angles(new_head("gus"))
     check_on_vertices(new_head)
     check_limits(new_head("hal"))
+    check_strips_elsewhere(new_head("ivo"))
     idto3d_blender.unregister()
     blender_session.leave()
 
