@@ -30,7 +30,7 @@ _OF_POINTS = {
 _OF_PLACE = (
     "rotation_mode", "location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle", "scale",
     "delta_location", "delta_rotation_euler", "delta_rotation_quaternion", "delta_scale",
-    "parent", "parent_type", "parent_bone", "matrix_parent_inverse",
+    "parent", "parent_type", "parent_bone", "parent_vertices", "matrix_parent_inverse",
 )  # fmt: skip
 
 

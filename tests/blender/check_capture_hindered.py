@@ -181,9 +181,11 @@ def check_on_vertices(new: Callable[[str], Any]) -> None:
             hat.location.x, hat.rotation_euler.z = x, x / 5
             hat.keyframe_insert("location", frame=frame)
             hat.keyframe_insert("rotation_euler", frame=frame)
-        for kept in ("empty", "rig", "none"):
+        for kept in ("empty", "rig", "none", "moved"):
             head = new(f"{kind} {kept}")
-            head.parent, head.parent_type, head.parent_vertices = hat, kind, (3, 4, 5)
+            head.parent, head.parent_type, head.parent_vertices = hat, kind, (4, 5, 3)
+            if kept == "moved":
+                head.keyframe_insert("location", frame=1)
             before = places(head)
             at_frame(7)
             plain()
