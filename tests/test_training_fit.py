@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stages that the fit's priors are learnt by, from nothing by the real command, on a made-up head, kit and net."""
 
-import multiprocessing.pool
 from dataclasses import replace
 from functools import partial
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,7 +76,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(landmark_errors, "SIBLINGS", 1)
     monkeypatch.setattr(camera_distance, "PEOPLE", 2)
     monkeypatch.setattr(landmark_places, "FEWEST", 2)
-    monkeypatch.setattr(data, "get_context", lambda _: SimpleNamespace(Pool=multiprocessing.pool.ThreadPool))
+    monkeypatch.setattr(data, "get_context", lambda _: SimpleNamespace(Pool=lambda workers, _: ThreadPool(workers)))
     monkeypatch.setattr(data, "load_face_nets", lambda _: None)
     monkeypatch.setattr(population, "load_kit", lambda _: kit)
     monkeypatch.setattr(population, "find_landmarks", lambda kit, skin, _: tiny_landmarks(kit, skin.triangles))
