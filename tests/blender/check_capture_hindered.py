@@ -16,7 +16,7 @@ import idto3d_blender
 from idto3d_blender.capture import bake, target
 from idto3d_blender.capture.table import SHAPES
 from tests.blender import blender_session
-from tests.blender.check_capture import at_frame, csv_of, front, new_head, plain, ramp
+from tests.blender.captured import at_frame, csv_of, front, new_head, plain, ramp
 from tests.blender.check_capture_again import AHEAD, bake_take, looks, opened
 
 
