@@ -62,6 +62,12 @@ def uv_layer(mesh: Any) -> Any:
     return next((layer for layer in mesh.uv_layers if layer.active_render), None)
 
 
+def uv_name(mesh: Any) -> str:
+    """Of that layer, empty where there is none."""
+    layer = uv_layer(mesh)
+    return layer.name if layer is not None else ""
+
+
 def uv_of(mesh: Any) -> NDArray[np.float32]:
     """(C,2) of each corner, zeros where there is none."""
     out, layer = np.zeros((len(mesh.loops), 2), np.float32), uv_layer(mesh)

@@ -185,7 +185,27 @@ def check_values() -> None:
     head = new_head()
     glass(head.material_slots[0].material)
     for preset in PRESETS:
-        assert ("only glTF can say so" in told(head, preset)) == (preset != "THREE"), preset
+        assert ("only glTF holds that" in told(head, preset)) == (preset != "THREE"), preset
+
+    def clear(material: Any) -> None:
+        picture(material, shader(material).inputs["Transmission Weight"], "clear", (0.5, 0.5, 0.5, 1.0))
+
+    head = new_head()
+    for name, one in written(head, clear, "clear").items():
+        assert ("transmission" in one["look"].maps) == (name == "THREE"), (name, one["look"].maps)
+
+    def packed(material: Any) -> None:
+        """Occlusion, roughness and metal in one picture."""
+        made, apart = shader(material), material.node_tree.nodes.new("ShaderNodeSeparateColor")
+        node = picture(material, apart.inputs[0], "packed", (1.0, 0.3, 0.8, 1.0))
+        node.image.colorspace_settings.is_data = True
+        material.node_tree.links.new(apart.outputs["Green"], made.inputs["Roughness"])
+        material.node_tree.links.new(apart.outputs["Blue"], made.inputs["Metallic"])
+
+    for name, one in written(new_head(), packed, "packed").items():
+        found, first = one["look"], one["first"]
+        parts = {kind: first[kind][found.channels.get(kind, 0)] for kind in ("roughness", "metallic")}
+        assert near(parts["roughness"], 0.3, 0.02) and near(parts["metallic"], 0.8, 0.02), (name, parts, first)
 
 
 def check_places() -> None:
@@ -211,6 +231,12 @@ def check_places() -> None:
     mapped(material)
     assert "Where nodes put" not in told(head)
     node = next(node for node in material.node_tree.nodes if node.type == "TEX_IMAGE" and node.name == "roughness")
+    named = material.node_tree.nodes.new("ShaderNodeUVMap")
+    material.node_tree.links.new(named.outputs[0], node.inputs["Vector"].links[0].from_node.inputs["Vector"])
+    for layer, kept in ((mesh_data.uv_name(head.data), True), ("another", False)):
+        named.uv_map = layer
+        assert ("Where nodes put" not in told(head)) == kept, layer
+    named.uv_map = ""
     material.node_tree.links.remove(node.inputs["Vector"].links[0])
     assert "Where nodes put the pictures of Zoë 2 skin stays in Blender" in told(head)
     assert near(mesh_data.uv_of(head.data), before, 1e-6), "the head's own UV has moved"
@@ -253,10 +279,15 @@ def check_told() -> None:
     links.new(own.inputs["Base Color"].links[0].from_socket, sockets["A_Color"])
     links.new(next(one for one in tattoo.outputs if one.identifier == "Result_Color"), own.inputs["Base Color"])
     assert "What nodes do to the pictures and values of Zoë 2 skin" in told(head)
+    turn = next(node for node in nodes if node.type == "NORMAL_MAP")
+    links.remove(own.inputs["Base Color"].links[0])
+    links.new(turn.outputs[0], own.inputs["Normal"])
+    assert "What nodes do" not in told(head)
+    turn.space = "OBJECT"
+    assert "What nodes do" in told(head) and "normal" not in looks.look_of(material).maps
+    turn.space = "TANGENT"
     # A sweaty skin keeps its relief.
     own.inputs["Coat Weight"].default_value = 0.2
-    turn = next(node for node in nodes if node.type == "NORMAL_MAP")
-    links.new(turn.outputs[0], own.inputs["Normal"])
     assert "normal" in looks.look_of(material).maps
 
 

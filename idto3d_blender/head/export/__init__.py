@@ -15,7 +15,7 @@ from typing import Any
 
 import bpy
 
-from .. import naming, room
+from .. import mesh_data, naming, room
 from ..carrier import CARRIES
 from ..import_head import run_to_end
 from ..rig_keys import is_twin
@@ -144,7 +144,8 @@ def notes(obj: Any, choice: Choice) -> list[str]:
     if choice.rig and any(is_twin(key.name) for key in obj.data.shape_keys.key_blocks):
         lines.append("In the file lids move by keys and not by bones, the jaw by either")
     lines.append(LIMITS[choice.preset.format])
-    lines += looks.notes((slot.material for slot in obj.material_slots), choice.preset.format)
+    own = (slot.material for slot in obj.material_slots)
+    lines += looks.notes(own, mesh_data.uv_name(obj.data), choice.preset.format)
     return lines
 
 

@@ -3,7 +3,7 @@
 what it shows besides, which stays in Blender."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mathutils import Matrix
@@ -21,10 +21,11 @@ SOCKETS = {
 }  # fmt: skip
 MAIN = "albedo"
 SHEEN = ("Sheen Weight", "Sheen Roughness")  # of hair, whose tint is its albedo
-_COLOURS = (MAIN, "emission")
+_CHANNELS = ("Red", "Green", "Blue", "Alpha")
 _CONSTANTS = {"VALUE": "Value", "RGB": "Color"}
 _SHARP = ("ROUND", "GREATER_THAN", "LESS_THAN")
-_CLEAR: Format = "GLTF"  # the one format that can say that light goes through
+CLEAR = "transmission"
+"""The map of where light goes through, which glTF alone can hold."""
 _LINES = ("MATH", "VECT_MATH", "COMBXYZ", "VALUE")  # what our wrinkles are made of besides pictures and mixes
 _ENOUGH = 1e-6
 
@@ -32,30 +33,35 @@ _ENOUGH = 1e-6
 @dataclass(frozen=True)
 class Look:
     """What a material says in an export: kind of map -> picture, input -> value where there is none; alpha: "opaque",
-    "clip" or "blend"; cover: the picture that says what is there, and its channel; strength: of the normals; place:
-    what is done to the UV before any picture is looked up, None where that is not the same for all."""
+    "clip" or "blend"; channels: of the kinds of which one channel of the picture counts, which; cover: the picture that
+    says what is there, and its channel; strength: of the normals; place: what is done to the UV before any picture is
+    looked up, None where that is not the same for all."""
 
     maps: dict[str, Any]
     values: dict[str, Any]
     alpha: str
+    channels: dict[str, int] = field(default_factory=dict)
     cover: tuple[Any, int] | None = None
     strength: float = 1.0
     place: Matrix | None = None
 
 
-def look_of(given: Any) -> Look:
-    """What there is of a material, whatever nodes it has. One without a shader has its viewport colour."""
+def look_of(given: Any, uv: str = "") -> Look:
+    """What there is of a material, whatever nodes it has, on a mesh that is rendered by its layer ``uv``. One without a
+    shader has its viewport colour."""
     shader = nodes.shader_of(given)
     if shader is None:
         return Look({}, {"Base Color": tuple(given.diffuse_color) if given else (0.8, 0.8, 0.8, 1.0)}, "opaque")
     if shader.kind() != nodes.PRINCIPLED:
-        return _other(shader)
-    maps, values, pictures = dict[str, Any](), dict[str, Any](), list[Source]()
+        return _other(shader, uv)
+    maps, channels, values, pictures = dict[str, Any](), dict[str, int](), dict[str, Any](), list[Source]()
     for kind, name in SOCKETS.items():
         picture = _picture(shader, kind)
         if picture is not None:
             maps[kind] = picture.node.image
             pictures.append(picture)
+            if (channel := _channel(shader, name, picture)) is not None:
+                channels[kind] = channel
         elif kind != "normal":
             values[name] = _value(shader, name)
     strength = _value(shader, "Emission Strength")
@@ -67,34 +73,35 @@ def look_of(given: Any) -> Look:
     values["IOR"] = _value(shader, "IOR")
     if MAIN in maps and _value(shader, SHEEN[0]) > 0 and shader.inputs("Sheen Tint").node is not None:
         values |= {name: _value(shader, name) for name in SHEEN}
-    cover = _picture(shader, MAIN, "Alpha")
     bumps = _value(_turn(shader), "Strength") if "normal" in maps else 1.0
+    cover = _picture(shader, MAIN, "Alpha")
     if cover is None:
         values["Alpha"] = _value(shader, "Alpha")
-        alpha = "opaque" if values["Alpha"] >= 1 else ALPHA_BLEND
-        return Look(maps, values, alpha, None, bumps, _place(pictures, "normal" in maps))
-    maths = [one.node.operation for one in _behind(shader, "Alpha") if one.kind() == "MATH"]
-    alpha = ALPHA_CLIP if any(one in _SHARP for one in maths) else ALPHA_BLEND
-    place = _place([*pictures, cover], "normal" in maps)
-    return Look(maps, values, alpha, (cover.node.image, 3 if cover.output.name == "Alpha" else 0), bumps, place)
+        alpha, covers = "opaque" if values["Alpha"] >= 1 else ALPHA_BLEND, None
+    else:
+        pictures.append(cover)
+        maths = [one.node.operation for one in _behind(shader, "Alpha") if one.kind() == "MATH"]
+        alpha = ALPHA_CLIP if any(one in _SHARP for one in maths) else ALPHA_BLEND
+        covers = cover.node.image, _channel(shader, "Alpha", cover) or 0
+    return Look(maps, values, alpha, channels, covers, bumps, _place(pictures, "normal" in maps, uv))
 
 
-def notes(materials: Iterable[Any], format: Format) -> list[str]:
-    """What an export of these materials will not hold, a sentence for each kind of it."""
+def notes(materials: Iterable[Any], uv: str, format: Format) -> list[str]:
+    """What an export of these materials will not hold, a sentence for each kind of it; uv: see `look_of`."""
     told: dict[str, list[str]] = {}
     for material in dict.fromkeys(filter(None, materials)):
-        for line in _left(material, format):
+        for line in _left(material, uv, format):
             told.setdefault(line, []).append(material.name)
     return [line.format(", ".join(names)) for line, names in told.items()]
 
 
-def _left(given: Any, format: Format) -> Iterable[str]:
+def _left(given: Any, uv: str, format: Format) -> Iterable[str]:
     shader, output = nodes.shader_of(given), nodes.output_of(given)
     if shader is None:
         if output is not None:
             yield "{} shows no surface in Blender: its viewport colour goes along"
         return
-    look = look_of(given)
+    look = look_of(given, uv)
     if shader.kind() != nodes.PRINCIPLED:
         yield "Of the shader of {}, which is no Principled BSDF, the colour goes along"
     elif nodes.kinds(given) != [nodes.PRINCIPLED] and not _is_hair(given):
@@ -110,30 +117,29 @@ def _left(given: Any, format: Format) -> Iterable[str]:
         yield "Of the films that {} shows, one picture goes along"
     if pictures and look.place is None:
         yield "Where nodes put the pictures of {} stays in Blender: they lie by the UV alone"
-    clear = "transmission" in look.maps or look.values.get("Transmission Weight", 0.0) > 0
-    if clear and format != _CLEAR:
-        yield "{} lets no light through there: only glTF can say so"
+    clear = CLEAR in look.maps or look.values.get(SOCKETS[CLEAR], 0.0) > 0
+    if clear and format != "GLTF":
+        yield "{} will let no light through: only glTF holds that"
     if shader.kind() == nodes.PRINCIPLED and any(map(_is_fade, _behind(shader, "Base Color"))):
         yield "Wrinkles and colours that expressions fade into {} stay in Blender"
 
 
-def _other(shader: Source) -> Look:
+def _other(shader: Source, uv: str) -> Look:
     """Of a shader of another kind its colour, which may shine by itself or be nothing but a hole."""
     if shader.kind() == "BSDF_TRANSPARENT":
-        return Look({}, {"Alpha": 0.0}, ALPHA_BLEND, place=Matrix())
-    if "Color" not in shader.node.inputs:
-        return Look({}, {}, "opaque", place=Matrix())
-    picture, value = _picture(shader, MAIN, "Color"), _value(shader, "Color")
-    place = _place([picture] if picture is not None else [], False)
+        return Look({}, {"Alpha": 0.0}, ALPHA_BLEND)
+    own, maps, values = shader.node.inputs, dict[str, Any](), dict[str, Any]()
+    kind = MAIN
     if shader.kind() == "EMISSION":
-        values = {"Base Color": (0.0, 0.0, 0.0, 1.0), "Emission Strength": _value(shader, "Strength")}
-        if picture is not None:
-            return Look({"emission": picture.node.image}, values, "opaque", place=place)
-        return Look({}, {**values, "Emission Color": value}, "opaque", place=place)
-    rough = {"Roughness": _value(shader, "Roughness")} if "Roughness" in shader.node.inputs else {}
+        kind, values = "emission", {"Base Color": (0.0, 0.0, 0.0, 1.0), "Emission Strength": _value(shader, "Strength")}
+    elif "Roughness" in own:
+        values = {"Roughness": _value(shader, "Roughness")}
+    picture = _picture(shader, MAIN, "Color") if "Color" in own else None
     if picture is not None:
-        return Look({MAIN: picture.node.image}, rough, "opaque", place=place)
-    return Look({}, {**rough, "Base Color": value}, "opaque", place=place)
+        maps[kind] = picture.node.image
+    elif "Color" in own:
+        values[SOCKETS[kind]] = _value(shader, "Color")
+    return Look(maps, values, "opaque", place=_place([picture] if picture is not None else [], False, uv))
 
 
 def _behind(shader: Source, name: str) -> list[Source]:
@@ -143,7 +149,7 @@ def _behind(shader: Source, name: str) -> list[Source]:
 
 def _turn(shader: Source) -> Source:
     """The node that reads the nearest picture of normals; without a node where there is none."""
-    turns = (one for one in _behind(shader, "Normal") if one.kind() == "NORMAL_MAP")
+    turns = (one for one in _behind(shader, "Normal") if _is_turn(one))
     return next(turns, Source(None, None, shader.node.inputs["Normal"], shader.around))
 
 
@@ -157,6 +163,24 @@ def _picture(shader: Source, kind: str, name: str = "") -> Source | None:
     found = [] if _is_nothing(shader.inputs(name)) else _behind(shader, name)
     pictures = [one for one in found if one.kind() == "TEX_IMAGE" and one.node.image is not None]
     return next((one for one in pictures if one.node.name == kind), pictures[0] if pictures else None)
+
+
+def _is_turn(one: Source) -> bool:
+    """It reads normals as all formats have them."""
+    return one.kind() == "NORMAL_MAP" and one.node.space == "TANGENT"
+
+
+def _channel(shader: Source, name: str, picture: Source) -> int | None:
+    """Which channel of a picture an input takes, None where it takes its colour."""
+    if shader.node.inputs[name].type != "VALUE":
+        return None
+    apart = (one.output.name for one in _behind(shader, name) if _is_apart(one))
+    taken = next(apart, picture.output.name)
+    return _CHANNELS.index(taken) if taken in _CHANNELS else None
+
+
+def _is_apart(one: Source) -> bool:
+    return one.kind() == "SEPARATE_COLOR" and one.node.mode == "RGB"
 
 
 def _is_nothing(source: Source) -> bool:
@@ -184,10 +208,10 @@ def _value(shader: Source, name: str) -> Any:
     return float(sum(value[:3]) / 3 if hasattr(value, "__len__") else value)
 
 
-def _place(pictures: list[Source], turns: bool) -> Matrix | None:
+def _place(pictures: list[Source], turns: bool, uv: str) -> Matrix | None:
     """What is done to the UV before these pictures are looked up, None where it cannot be done to the mesh instead.
     turns: normals are among them, which lean by the UV itself."""
-    places = [_mapped(one) for one in pictures]
+    places = [_mapped(one, uv) for one in pictures]
     first = places[0] if places else Matrix()
     if first is None or any(one is None or _apart(one, first) > _ENOUGH for one in places):
         return None
@@ -195,7 +219,7 @@ def _place(pictures: list[Source], turns: bool) -> Matrix | None:
     return first if straight or not turns else None
 
 
-def _mapped(picture: Source) -> Matrix | None:
+def _mapped(picture: Source, uv: str) -> Matrix | None:
     if picture.node.projection != "FLAT":
         return None
     source, matrix = picture.inputs("Vector"), Matrix()
@@ -211,7 +235,7 @@ def _mapped(picture: Source) -> Matrix | None:
         if source.node is None:  # a mapping of no place
             return None
     plain = source.node is None or source.kind() == "TEX_COORD" and source.output.identifier == "UV"
-    return matrix if plain or source.kind() == "UVMAP" and not source.node.uv_map else None
+    return matrix if plain or source.kind() == "UVMAP" and source.node.uv_map in ("", uv) else None
 
 
 def _apart(one: Matrix, other: Matrix) -> float:
@@ -222,10 +246,10 @@ def _is_changed(shader: Source, name: str) -> bool:
     """Nodes of the user's lie between a picture, or nothing, and an input, which stay in Blender."""
     if shader.inputs(name).kind() in _CONSTANTS:
         return False
-    found = _behind(shader, name)
+    found, taken = _behind(shader, name), shader.node.inputs[name].type == "VALUE"
     lined = any(one.kind() == "VALUE" and one.node.name == wrinkles.STRENGTH for one in found)
     for one in found:
-        plain = one.kind() in ("TEX_IMAGE", "SEPARATE_COLOR", "NORMAL_MAP") or _is_fade(one)
+        plain = one.kind() == "TEX_IMAGE" or _is_apart(one) and taken or _is_turn(one) or _is_fade(one)
         cuts = name == "Alpha" and one.kind() == "MATH" and one.node.operation in _SHARP
         if not (plain or cuts or lined and one.kind() in _LINES):
             return True

@@ -15,21 +15,20 @@ from numpy.typing import NDArray
 
 from .. import colour_space, mesh_data
 from .errors import ExportError
-from .looks import ALPHA_BLEND, ALPHA_CLIP, MAIN, SHEEN, SOCKETS, Look, look_of
+from .looks import ALPHA_BLEND, ALPHA_CLIP, CLEAR, MAIN, SHEEN, SOCKETS, Look
 from .presets import Format
 
 _GLTF_SPECULAR = 2.0
 _PNG = b"\x89PNG"
 
 
-def plain(given: Any, name: str, folder: Path, format: Format) -> Any:
-    """A new material called ``name`` that says what ``given`` says, its pictures written into ``folder``.
+def plain(look: Look, given: Any, name: str, folder: Path, format: Format) -> Any:
+    """A new material called ``name`` that says what the look of ``given`` is, its pictures written into ``folder``.
 
     In FBX the alpha is a picture of its own, of which some programs read the grey and some the alpha. Else what is
     there or not is cut by a node that rounds, by which the exporters of glTF and USD tell it from what is half there.
     glTF's specular is an alpha, and 1 where Blender's is 0.5 (KHR_materials_specular); its exporter leaves both to us.
     """
-    look = look_of(given)
     made = bpy.data.materials.new(name)
     if bpy.app.version < (5, 0):
         made.use_nodes = True
@@ -41,9 +40,15 @@ def plain(given: Any, name: str, folder: Path, format: Format) -> Any:
         shader.inputs[socket].default_value = value
     colours = {}
     for kind, image in look.maps.items():
+        if kind == CLEAR and format != "GLTF":
+            continue
         node = tree.nodes.new("ShaderNodeTexImage")
         file, in_alpha = folder / f"{name}_{kind}.png", kind == "specular" and format == "GLTF"
-        node.image = _grey_and_alpha(image, 0, _GLTF_SPECULAR, file) if in_alpha else _written(image, file)
+        if in_alpha or kind in look.channels:
+            factor = _GLTF_SPECULAR if in_alpha else 1.0
+            node.image = _grey_and_alpha(image, look.channels.get(kind, 0), factor, file)
+        else:
+            node.image = _written(image, file)
         colour = node.outputs["Alpha" if in_alpha else "Color"]
         if kind == "normal":
             turn = tree.nodes.new("ShaderNodeNormalMap")

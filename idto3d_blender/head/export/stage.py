@@ -17,7 +17,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from .. import rig
+from .. import mesh_data, rig
 from ..import_head import PROPERTY
 from . import looks, materials, motion
 from .errors import ExportError
@@ -124,8 +124,9 @@ def stage(scene: Any, obj: Any, wanted: Wanted, textures: Path) -> Staged:
     head = _head(scene, obj, wanted, frame @ obj.matrix_world, called)
     for slot, name in enumerate(material_names(obj, wanted.name)):
         given = obj.material_slots[slot].material
-        head.data.materials[slot] = materials.plain(given, name, textures, preset.format)
-        materials.put_uv(head.data, slot, looks.look_of(given).place or Matrix())
+        look = looks.look_of(given, mesh_data.uv_name(obj.data))
+        head.data.materials[slot] = materials.plain(look, given, name, textures, preset.format)
+        materials.put_uv(head.data, slot, look.place or Matrix())
     moving: frozenset[str] = frozenset()
     bones = _armature(scene, armature, f"{wanted.name}_rig") if armature is not None else None
     if wanted.frames is not None:
