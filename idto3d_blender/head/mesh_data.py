@@ -11,6 +11,8 @@ from . import naming
 from .import_head import PROPERTY
 
 Int32s = NDArray[np.int32]
+MOVED = "idto3d_moved"
+"""Attribute of a mesh: how pins have moved it, metres."""
 
 
 def places(key: Any) -> NDArray[np.float32]:
@@ -54,6 +56,14 @@ def weights(obj: Any, name: str) -> NDArray[np.float32] | None:
         for one in vertex.groups:
             if one.group == group.index:
                 out[number] = one.weight
+    return out
+
+
+def moved(mesh: Any) -> NDArray[np.float32]:
+    """(V,3) how pins have moved the neutral head so far, metres."""
+    layer, out = mesh.attributes.get(MOVED), np.zeros((len(mesh.vertices), 3), np.float32)
+    if layer is not None:
+        layer.data.foreach_get("vector", out.reshape(-1))
     return out
 
 

@@ -9,6 +9,7 @@ copy for them has weights for the jaw as well (`weigh_jaw`).
 """
 
 import contextlib
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,8 @@ TARGET = "eyes_target"
 LOOK_AT = "look_at"
 """Property of the armature: 0 the eye bones are turned by hand, 1 they look at the target."""
 _MARK = "idto3d_rig"
+_PINNED = "idto3d_pinned"
+"""Of the armature: a checksum of how pins had moved the head when its bones were made."""
 _MODIFIER = "ID-to-3D rig"
 _STEPS = 200  # weights are told apart by so much
 _TARGET_AWAY = 0.4
@@ -71,6 +74,7 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
     _collect(armature)
     widgets.give(rig, naming.collection_of(obj), float(measured.crown[2]))
     _skin(obj, anatomy.weights(measured, points, members))
+    armature[_PINNED] = _pinned(obj)
     modifier = obj.modifiers.new(_MODIFIER, "ARMATURE")
     modifier.object = rig
     # Before what makes faces of its own: subdivided, a bent neck stays smooth.
@@ -81,6 +85,16 @@ def add(context: Any, obj: Any) -> tuple[Any, list[str]]:
     missing = rig_keys.add(obj, rig, measured, offsets, rigid)
     context.view_layer.update()
     return rig, missing
+
+
+def is_outgrown(obj: Any, rig: Any) -> bool:
+    """Pins have moved the head since the bones of its rig were made. Rigs of earlier releases do not say of what."""
+    return bool(rig.data.get(_PINNED, "") not in ("", _pinned(obj)))
+
+
+def _pinned(obj: Any) -> str:
+    # To a tenth of a millimetre: without its pins a head has moved by -0.0.
+    return f"{zlib.crc32(np.rint(mesh_data.moved(obj.data) / 1e-4).astype(np.int32).tobytes()):08x}"
 
 
 def clear_left(obj: Any) -> None:

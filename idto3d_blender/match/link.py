@@ -50,7 +50,7 @@ class Link:
         except OSError as error:
             warm.process.close_input()
             message = f"{error.filename or 'The temporary folder'} cannot be written: {error.strerror or error}."
-            raise BundleError("E_OUT_NOT_WRITABLE", message, "Make room in the system's temporary folder.") from error
+            raise BundleError("E_OUT_NOT_WRITABLE", message, "Make room there, or make it writable.") from error
         self.stage = "starting"
         self._process = warm.process
         self._ticket = 0

@@ -167,7 +167,8 @@ class IDTO3D_OT_match_leave(ExplainedPoll, bpy.types.Operator):
         outgrown = stage.outgrown(context.scene)
         stage.end(context.scene)
         if outgrown:
-            self.report({"WARNING"}, f"Pins do not move the bones of {outgrown}: Remove Rig, then Add Rig")
+            again = "Remove Rig, then Add Rig, puts them right"
+            self.report({"WARNING"}, f"Pins have moved the head, but not the bones of {outgrown}. {again}")
         return {"FINISHED"}
 
 

@@ -6,7 +6,6 @@ What was before is kept in the scene itself, so that it comes back after undo, t
 
 import json
 import re
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,6 @@ it was posed."""
 POSE = "photo: "
 """What the names of the keys begin with that show the head as in its photos."""
 _POSED = re.compile(rf"{POSE}\d+(\.\d+)?")
-MOVED = "idto3d_moved"
-"""Attribute of the mesh: how pins have moved it, metres."""
 _EVEN, _NEAR = 1.001, 0.003  # scales that are one; metres from the bundle's vertices in the median
 _RENDER = ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y")
 
@@ -48,7 +45,7 @@ def misplaced(obj: Any, vertices: NDArray[np.float32]) -> str:
     if scale.max() > _EVEN * scale.min():
         return "The head is stretched: give it one scale in all directions."
     points = mesh_data.places(obj.data.shape_keys.key_blocks[0]) if carrier.is_moved(obj) else applied.made_places(obj)
-    own = points - moved(obj) + origin_of(obj)
+    own = points - mesh_data.moved(obj.data) + origin_of(obj)
     if len(own) == len(vertices) and np.median(np.linalg.norm(own - vertices, axis=1)) > _NEAR:
         return "Its place, rotation or scale was applied to this head's mesh, or its origin moved: import it again."
     return ""
@@ -64,7 +61,6 @@ def begin(scene: Any, obj: Any, fit: FitFile, pictures: Mapping[int, str]) -> No
         "wire": obj.show_wire,
         "only_key": obj.show_only_shape_key,
         "active_key": obj.active_shape_key_index,
-        "moved": _sum(moved(obj)),
     }
     for one in _rigs(obj):  # noted there: names change, and other objects get them
         one.data[KEY] = one.data.get(KEY, one.data.pose_position)
@@ -98,16 +94,10 @@ def _rigs(obj: Any) -> list[Any]:
 
 
 def outgrown(scene: Any) -> str:
-    """The name of the rig of the matched head, if pins have moved that since the match began: bones stay where they
-    are."""
+    """The name of the rig of the matched head, if that is not where its bones were made for: pins leave them behind."""
     head = matched(scene)
     made = rig.rig_of(head) if head is not None else None
-    return made.name if made is not None and json.loads(scene[KEY]).get("moved") != _sum(moved(head)) else ""
-
-
-def _sum(values: NDArray[np.float32]) -> int:
-    """Of metres, to a tenth of a millimetre: without its pins a head has moved by -0.0."""
-    return zlib.crc32(np.rint(values / 1e-4).astype(np.int32).tobytes())
+    return made.name if made is not None and rig.is_outgrown(head, made) else ""
 
 
 def show_picture(camera: Any, path: str) -> None:
@@ -259,26 +249,17 @@ def has_pose(obj: Any) -> bool:
     return obj is not None and f"{POSE}{obj.idto3d_match.photo + 1}" in obj.data.shape_keys.key_blocks
 
 
-def moved(obj: Any) -> NDArray[np.float32]:
-    """(V,3) how pins have moved the neutral head so far."""
-    layer = obj.data.attributes.get(MOVED)
-    out = np.zeros((len(obj.data.vertices), 3), dtype=np.float32)
-    if layer is not None:
-        layer.data.foreach_get("vector", out.reshape(-1))
-    return out
-
-
 def show_pose(obj: Any, arrays: Mapping[str, NDArray[Any]], number: int) -> None:
     """Only what is looked at, for the time of a drag: the head as in one photo."""
     blocks = obj.data.shape_keys.key_blocks
-    now = mesh_data.places(blocks[0]) - moved(obj) + arrays["moved"] + arrays["posed"][number]
+    now = mesh_data.places(blocks[0]) - mesh_data.moved(obj.data) + arrays["moved"] + arrays["posed"][number]
     blocks[f"{POSE}{number + 1}"].points.foreach_set("co", np.ascontiguousarray(now, np.float32).ravel())
     obj.data.update()
 
 
 def settle(obj: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Move the whole head: neutral and all keys by what pins change; what was sculpted since stays."""
-    step = arrays["moved"] - moved(obj)
+    step = arrays["moved"] - mesh_data.moved(obj.data)
     blocks = obj.data.shape_keys.key_blocks
     # Only where there is something to do: an undo step holds what has changed.
     if step.any():
@@ -286,7 +267,8 @@ def settle(obj: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
             if not is_posed(key):
                 key.points.foreach_set("co", np.ascontiguousarray(mesh_data.places(key) + step, np.float32).ravel())
         obj.data.attributes["position"].data.foreach_set("vector", mesh_data.places(blocks[0]).ravel())
-        layer = obj.data.attributes.get(MOVED) or obj.data.attributes.new(MOVED, "FLOAT_VECTOR", "POINT")
+        layer = obj.data.attributes.get(mesh_data.MOVED)
+        layer = layer or obj.data.attributes.new(mesh_data.MOVED, "FLOAT_VECTOR", "POINT")
         layer.data.foreach_set("vector", np.ascontiguousarray(arrays["moved"], np.float32).ravel())
     basis = mesh_data.places(blocks[0])
     for number, pose in enumerate(arrays["posed"]):
