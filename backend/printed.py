@@ -38,6 +38,8 @@ def printed(command: Callable[[], int]) -> int:
 def hush() -> bool:
     """Whether stdout cannot be written; then what it still has goes nowhere, else Python would try again at its end,
     and complain."""
+    if sys.stdout is None:
+        return False
     try:
         sys.stdout.flush()
     except OSError:

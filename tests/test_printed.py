@@ -53,6 +53,15 @@ def test_a_full_disk_is_said_though_it_is_what_is_printed_to(command: list[str])
     assert status == 1 and said.strip().startswith("E_DISK_FULL: ") and said.count("\n") == 1 + said.startswith("\n")
 
 
+def test_a_fault_is_not_hidden_by_a_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> int:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(FileNotFoundError):
+        printed.printed(work)
+
+
 def test_a_job_that_nobody_listens_to_is_stopped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -167,7 +167,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": evaluate_command,
     "bench": bench_command,
 }
-_SAID = dict.fromkeys(("generate", "train"), "Stopped; the same command goes on from the last checkpoint.")
+_RESUMED = ("generate", "train")
 
 
 def reporting(work: Callable[[Events], None], as_json: bool) -> int:
@@ -241,7 +241,8 @@ def main(arguments: list[str]) -> int:
 
         return worker()
     if command in _COMMANDS:
-        return stoppable(_COMMANDS[command], rest, _SAID.get(command, "Stopped."))
+        again = "; the same command goes on from the last checkpoint" if command in _RESUMED else ""
+        return stoppable(_COMMANDS[command], rest, f"Stopped{again}.")
     print(f"unknown command: {command}\n\n{USAGE}", file=sys.stderr, end="")
     return 2
 

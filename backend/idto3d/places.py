@@ -45,25 +45,24 @@ def not_writable(out: Path, error: OSError) -> Exception:
 
 
 @contextlib.contextmanager
-def claimed(out: Path) -> Iterator[None]:
+def claimed(out: Path, elsewhere: str = "Choose another place for the head.") -> Iterator[None]:
     """Check before the work that `write_bundle` will be able to write `out`, and keep others from it meanwhile, who
-    would clear away what is half written. Raises E_OUT_NOT_WRITABLE, and E_OUT_BUSY where another makes a head there.
-    """
+    would clear away what is half written. Raises E_OUT_NOT_WRITABLE with the remedy `elsewhere`, and E_OUT_BUSY where
+    another makes a head there."""
     real = Path(os.path.realpath(out))
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(real.with_name(f".{real.name}.lock"), wait=False))
         except BlockingIOError as error:
             message = f"Another program is making a head in {out.name}."
-            raise UserError("E_OUT_BUSY", message, "Wait until it is done, or choose another place.") from error
+            raise UserError("E_OUT_BUSY", message, "Wait until it is done, then try again.") from error
         except (OSError, ValueError):
             pass  # nothing can be written there, which is said below, or the disk knows no locks
-        _check_place(out)
+        _check_place(out, elsewhere)
         yield
 
 
-def _check_place(out: Path) -> None:
-    elsewhere = "Choose another place for the head."
+def _check_place(out: Path, elsewhere: str) -> None:
     if not out.name or os.path.ismount(os.path.realpath(out)):  # nothing can take the place of it
         raise UserError("E_OUT_NOT_WRITABLE", f"{out} is a whole disk.", "Choose a folder on it for the head.")
     try:

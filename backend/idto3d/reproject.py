@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Projects the photographs again onto a head that pins have moved; where they show nothing, maps stay as they were."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,12 +49,9 @@ def reproject(head: LaidHead, request: Refit, pack: Path, events: Events) -> Pat
     """
     assert request.out is not None
     out = Path(request.out)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(claimed(out))
-        except UserError as error:  # nobody is asked for the place
-            remedy = f"Let {out.parent} be written, or move the head's folder to where it may be, and match it there."
-            raise UserError(error.code, error.message, remedy) from error
+    # Nobody is asked for the place.
+    elsewhere = f"Make {out.parent} writable, or move the head's folder to where it may be written, and match it there."
+    with claimed(out, elsewhere):
         return write_bundle(_projected(head, request, pack, Clock(events)), out)
 
 
