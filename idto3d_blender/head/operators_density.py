@@ -10,6 +10,7 @@ from . import densities, mesh_data, multires, separate
 from .operators_head import IN_PIECES, HeadOperator
 from .stepwise import Refused, Steps, StepsOperator
 
+_CHANGED = "The full head has changed: what was made of it before stays, hidden, as"
 _ITEMS = (
     (densities.FULL, "Full", "All quads, as the head was made"),
     ("HALF", "Half", "Half of the quads"),
@@ -48,9 +49,7 @@ class IDTO3D_OT_change_density(HeadOperator, StepsOperator, bpy.types.Operator):
         context.view_layer.objects.active = made
         sizes = [len(polygon.vertices) for polygon in made.data.polygons]
         outdated = ", ".join(obj.name for obj in had if densities.EARLIER in obj)
-        kept = (
-            f". The full head has changed: what was made of it before stays, hidden, as {outdated}" if outdated else ""
-        )
+        kept = f". {_CHANGED} {outdated}" if outdated else ""
         return f"{made.name}: {len(sizes):,} faces, {sizes.count(4):,} of them quads{kept}"
 
 
@@ -75,7 +74,7 @@ class IDTO3D_OT_multires_base(HeadOperator, StepsOperator, bpy.types.Operator):
         full = densities.full_of(context.object)
         given = [modifier.name for modifier in full.modifiers if modifier.type != "ARMATURE"]
         made, off = yield from multires.base(context, context.object)
-        left = f". It is without {', '.join(given)}, which would leave nothing to sculpt on" if given else ""
+        left = f". Modifiers left out: {', '.join(given)}" if given else ""
         return f"{made.name}: {len(made.data.polygons):,} faces, {1000 * off:.3f} mm off the full head{left}"
 
 

@@ -246,7 +246,7 @@ def check_multires(full: Any) -> None:
     full.select_set(True)
     smooth = full.modifiers.new("Subdivision", "SUBSURF")
     steps: Any = operators_density.IDTO3D_OT_multires_base.steps
-    assert "It is without Subdivision" in import_head.run_to_end(steps(None, bpy.context))
+    assert "Modifiers left out: Subdivision" in import_head.run_to_end(steps(None, bpy.context))
     full.modifiers.remove(smooth)
     made = bpy.context.object
     assert made != full and full.hide_get() and full.hide_render and densities.density_of(made) == densities.FULL
