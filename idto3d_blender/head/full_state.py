@@ -62,16 +62,19 @@ def _materials(full: Any) -> dict[str, Any]:
 
 
 def _attributes(mesh: Any) -> Iterator[bytes]:
-    """UV, the faces' materials and what else a mesh has of each place, but where it lies."""
+    """UV, the faces' materials and what else a mesh has of each place, but where it lies. Edit Mode, left as it was
+    entered, writes them in another order and without those that are 0, as what pins have moved is without pins."""
     shown = mesh_data.uv_layer(mesh)
     yield str(shown.name if shown is not None else "").encode()
-    for attribute in mesh.attributes:
+    for attribute in sorted(mesh.attributes, key=lambda one: str(one.name)):
         if attribute.name == "position" or attribute.name.startswith(".") or attribute.data_type not in _VALUES:
             continue
         name, width = _VALUES[attribute.data_type]
         values = np.empty(width * len(attribute.data), np.int32 if attribute.data_type in _WHOLE else np.float32)
         attribute.data.foreach_get(name, values)
-        yield attribute.name.encode() + values.tobytes()
+        if values.any():
+            values += 0  # there is a -0.0
+            yield attribute.name.encode() + values.tobytes()
 
 
 def _weights(obj: Any) -> Steps[bytes]:

@@ -64,6 +64,12 @@ def select(active: Any, *others: Any) -> None:
     bpy.context.view_layer.objects.active = active
 
 
+def look_into_edit_mode() -> None:
+    """Enter it with the active object, and leave it."""
+    for mode in ("EDIT", "OBJECT"):
+        assert bpy.ops.object.mode_set(mode=mode) == {"FINISHED"}
+
+
 class Ticks:
     """Calls driver.tick, as the timer would, and keeps the longest it took, in seconds."""
 

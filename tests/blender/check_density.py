@@ -91,6 +91,9 @@ def check_head(full: Any) -> None:
         check_polls.draw_all_panels()
     assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"}
     assert bpy.context.object == made["HALF"], "it was made a second time"
+    assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"}
+    blender_session.look_into_edit_mode()
+    assert bpy.ops.idto3d.change_density(density="HALF") == {"FINISHED"} and bpy.context.object == made["HALF"]
     assert bpy.ops.idto3d.change_density(density="FULL") == {"FINISHED"} and bpy.context.object == full
     assert made["HALF"].hide_render and not full.hide_render and len(full.data.polygons) == count
     assert np.array_equal(uv_of(full), uv), "thinning the head has moved its own UV"

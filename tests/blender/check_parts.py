@@ -34,7 +34,14 @@ def check_work_on_parts(head: Any) -> None:
         bpy.context.view_layer.update()
         assert bpy.ops.idto3d.life_size() == {"FINISHED"}
 
-    for change, stays in ((duller, True), (moved, True), (grouped, True), (larger, False)):
+    def looked_at(part: Any) -> None:
+        blender_session.look_into_edit_mode()
+
+    def pinned_once(part: Any) -> None:
+        part.data.attributes.new("idto3d_moved", "FLOAT_VECTOR", "POINT").data[0].vector.x = -0.0
+
+    cases = ((duller, True), (moved, True), (grouped, True), (larger, False), (looked_at, False), (pinned_once, False))
+    for change, stays in cases:
         assert bpy.ops.idto3d.separate_parts() == {"FINISHED"}
         part = bpy.context.object
         change(part)
