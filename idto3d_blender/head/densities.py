@@ -93,6 +93,8 @@ def existing(full: Any, density: str) -> Steps[Any]:
     if not made:
         return None
     shape, state = (yield from checksum(full)), (yield from full_state.of(full))
+    for obj in made:
+        full_state.note_unknown(obj, full, state)
     same = (obj for obj in made if obj.get(SHAPE) == shape and full_state.is_noted(obj, full, state))
     return next(same, None)
 

@@ -48,13 +48,15 @@ def note(made: Any, full: Any, state: str) -> None:
     made[NOTED], made[MATERIALS] = state, _materials(full)
 
 
-def is_noted(made: Any, full: Any, state: str) -> bool:
-    """A thinner head was made of the full one as it is now. One of an earlier release does not say of what it was made:
-    it notes what is now."""
+def note_unknown(made: Any, full: Any, state: str) -> None:
+    """A thinner head of an earlier release does not say of what it was made: it notes what is now."""
     if NOTED not in made:
         note(made, full, state)
-    known = made[MATERIALS]
-    return made[NOTED] == state and all(known.get(slot) == one for slot, one in _materials(full).items())
+
+
+def is_noted(made: Any, full: Any, state: str) -> bool:
+    """A thinner head was made of the full one as it is now."""
+    return bool(made[NOTED] == state and dict(made[MATERIALS].items()) == _materials(full))
 
 
 def _materials(full: Any) -> dict[str, Any]:

@@ -109,8 +109,9 @@ def together(obj: Any) -> Steps[tuple[Any, list[Any]]]:
     parts = parts_of(obj)
     kept = []
     for part in parts:
-        same = full_state.is_noted(part, part, (yield from full_state.of(part)))
-        if not same or _MADE in part and part[_MADE] != (yield from _state(part)):
+        state = yield from full_state.of(part)
+        full_state.note_unknown(part, part, state)
+        if not full_state.is_noted(part, part, state) or _MADE in part and part[_MADE] != (yield from _state(part)):
             kept.append(part)
     posed = next((part for part in parts if PROPERTY in part), obj)
     if any(other.get(WHOLE) == whole for other in bpy.data.objects if other not in parts):

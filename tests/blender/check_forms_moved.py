@@ -71,6 +71,7 @@ def check_followed() -> None:
     skin = full.data.materials[0].node_tree
     crease = next(node for node in skin.nodes if node.type == "BSDF_PRINCIPLED")
     changes: dict[str, Callable[[], Any]] = {
+        "an emptied slot": lambda: full.data.materials.__setitem__(1, None),
         "another material": lambda: full.data.materials.__setitem__(1, own),
         "a value of the skin's": lambda: setattr(crease.inputs["Sheen Weight"], "default_value", 0.5),
         "a link": lambda: skin.links.remove(crease.inputs["Normal"].links[0]),
