@@ -22,17 +22,16 @@ _VALUES = {
     "FLOAT_VECTOR": ("vector", 3), "FLOAT_COLOR": ("color", 4), "BYTE_COLOR": ("color", 4),
 }  # fmt: skip
 _WHOLE = ("INT", "INT8", "BOOLEAN")
-# How things are shown to who edits them.
-_LOOKED_AT = frozenset(
-    "show_expanded is_active select location location_absolute width width_hidden height parent hide label color "
-    "use_custom_color show_options show_preview show_texture show_on_cage show_in_editmode".split()
+_LOOKED_AT = ("open_", "show_", "paint_", "preview_", "use_preview_", "select")  # for who edits them
+_WITHIN = frozenset(
+    "color_ramp mapping texture_mapping color_mapping falloff_curve map_curve elements curves points".split()
 )
-_WITHIN = ("color_ramp", "mapping", "texture_mapping", "falloff_curve", "map_curve", "elements", "curves", "points")
 _PLAIN = ("BOOLEAN", "INT", "FLOAT", "STRING", "ENUM")
 
 
 def of(full: Any) -> Steps[str]:
-    """Steps to a checksum of all that but the materials themselves."""
+    """Steps to a checksum of all that but the materials themselves, as this Blender counts it: each has settings that
+    others lack."""
     found = 0
     for piece in _attributes(full.data):
         found = zlib.crc32(piece, found)
@@ -40,7 +39,7 @@ def of(full: Any) -> Steps[str]:
     found = zlib.crc32((yield from _weights(full)), found)
     texts = [*_keys(full.data), *(text for modifier in full.modifiers for text in _modifier(modifier))]
     texts += [text for slot in full.material_slots for text in _material(slot.material)]
-    return f"{zlib.crc32(repr(texts).encode(), found):08x}"
+    return f"{bpy.app.version[0]}.{bpy.app.version[1]} {zlib.crc32(repr(texts).encode(), found):08x}"
 
 
 def note(made: Any, full: Any, state: str) -> None:
@@ -49,9 +48,12 @@ def note(made: Any, full: Any, state: str) -> None:
 
 
 def note_unknown(made: Any, full: Any, state: str) -> None:
-    """A thinner head of an earlier release does not say of what it was made: it notes what is now."""
-    if NOTED not in made:
+    """A thinner head of an earlier release does not say of what it was made, and one that another Blender noted says it
+    in other numbers: it notes what is now."""
+    if MATERIALS not in made:
         note(made, full, state)
+    elif made[NOTED].split()[0] != state.split()[0]:
+        made[NOTED] = state
 
 
 def is_noted(made: Any, full: Any, state: str) -> bool:
@@ -99,8 +101,9 @@ def _keys(mesh: Any) -> Iterator[str]:
 
 def _modifier(modifier: Any) -> Iterator[str]:
     yield modifier.type
-    if modifier.type != "ARMATURE":  # a rig is told by itself, whatever it is called
-        yield from _said(modifier)
+    if modifier.type != "ARMATURE":  # a rig is told by itself
+        yield f"{modifier.show_viewport} {modifier.show_render}"
+        yield from _settings(modifier)
     if modifier.type == "NODES":
         inputs = ((name, modifier[name]) for name in modifier.keys())
         yield from (f"{name} {value!r}" for name, value in inputs if not isinstance(value, bpy.types.ID))
@@ -112,9 +115,10 @@ def _material(given: Any) -> Iterator[str]:
     if tree is None or tree.animation_data is None or not len(tree.animation_data.drivers):
         return
     driven = {curve.data_path for curve in tree.animation_data.drivers}
-    yield from (text for text in _said(given) if not text.startswith("name "))
+    yield from _settings(given)
     for node in tree.nodes:
-        yield from _said(node)
+        yield f"{node.bl_idname} {node.mute}"
+        yield from _settings(node)
         for number, socket in enumerate(node.inputs):
             path = f"{node.path_from_id()}.inputs[{number}].default_value"
             if hasattr(socket, "default_value") and path not in driven:
@@ -124,21 +128,25 @@ def _material(given: Any) -> Iterator[str]:
         yield f"{ends} {link.is_muted}"
 
 
-def _said(struct: Any) -> Iterator[str]:
-    """What somebody can set of a modifier or a node."""
+def _settings(struct: Any) -> Iterator[str]:
+    """What somebody can set of a modifier, a material or a node that not all of them have: what all have is how they
+    are called and shown."""
+    shared = struct.bl_rna.base.properties.keys() if struct.bl_rna.base is not None else ()
     for one in struct.bl_rna.properties:
         name = one.identifier
-        if name in _LOOKED_AT or name == "rna_type":
+        if name in shared or name.startswith(_LOOKED_AT):
             continue
         if one.type in _PLAIN and not one.is_readonly:
             yield f"{name} {_value(getattr(struct, name))}"
         elif one.type == "POINTER" and isinstance(other := getattr(struct, name), bpy.types.ID):
             yield f"{name} {other.get(naming.ROLE, other.name)}"
         elif name in _WITHIN and one.type == "POINTER" and getattr(struct, name) is not None:
-            yield from _said(getattr(struct, name))
+            yield from _settings(getattr(struct, name))
         elif name in _WITHIN and one.type == "COLLECTION":
-            yield from (text for each in getattr(struct, name) for text in _said(each))
+            yield from (text for each in getattr(struct, name) for text in _settings(each))
 
 
 def _value(value: Any) -> str:
-    return repr(tuple(value) if hasattr(value, "__len__") and not isinstance(value, str | set) else value)
+    if isinstance(value, set):
+        return repr(sorted(value))  # their order is another one in each session
+    return repr(tuple(value) if hasattr(value, "__len__") and not isinstance(value, str) else value)
