@@ -16,7 +16,6 @@ from .stepwise import Steps
 NOTED = "idto3d_full_state"
 MATERIALS = "idto3d_full_materials"
 """Of a thinner head: slot -> the material that the full one had there. By themselves: names change."""
-_ROWS = 5000  # vertices whose weights are read at a time
 _VALUES = {
     "FLOAT": ("value", 1), "INT": ("value", 1), "INT8": ("value", 1), "BOOLEAN": ("value", 1), "FLOAT2": ("vector", 2),
     "FLOAT_VECTOR": ("vector", 3), "FLOAT_COLOR": ("color", 4), "BYTE_COLOR": ("color", 4),
@@ -84,12 +83,7 @@ def _attributes(mesh: Any) -> Iterator[bytes]:
 def _weights(obj: Any) -> Steps[bytes]:
     if not len(obj.vertex_groups):
         return b""
-    rows: list[tuple[float, ...]] = []
-    for number, vertex in enumerate(obj.data.vertices):
-        rows += [(number, group.group, group.weight) for group in vertex.groups]
-        if number % _ROWS == 0:
-            yield 0.0
-    return repr(obj.vertex_groups.keys()).encode() + np.array(rows, np.float32).tobytes()
+    return repr(obj.vertex_groups.keys()).encode() + (yield from mesh_data.weights(obj)).tobytes()
 
 
 def _keys(mesh: Any) -> Iterator[str]:

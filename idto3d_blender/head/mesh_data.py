@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A mesh's data as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from . import naming
 from .import_head import PROPERTY
+from .stepwise import Steps
 
 Int32s = NDArray[np.int32]
 MOVED = "idto3d_moved"
 """Attribute of a mesh: how pins have moved it, metres."""
+_ROWS = 1000  # vertices whose weights are read at a time
 
 
 def places(key: Any) -> NDArray[np.float32]:
@@ -22,12 +24,23 @@ def places(key: Any) -> NDArray[np.float32]:
     return out
 
 
-def offset(obj: Any, key: Any) -> NDArray[np.float32]:
-    """(V,3) how far a shape key moves each vertex of an object from the key that it is relative to, as its mask lets
-    it."""
-    moved = places(key) - places(key.relative_key)
-    mask = weights(obj, key.vertex_group) if key.vertex_group else None
-    return moved if mask is None else moved * mask[:, None]
+def offsets(obj: Any, names: Collection[str]) -> Steps[dict[str, NDArray[np.float32]]]:
+    """Steps to shape key -> (V,3) how far it moves each vertex of an object from the key that it is relative to, as its
+    mask lets it."""
+    keys = [key for key in obj.data.shape_keys.key_blocks if key.name in names]
+    of = {name: obj.vertex_groups[name].index for key in keys if (name := key.vertex_group) in obj.vertex_groups}
+    read = (yield from weights(obj)) if of else np.zeros((0, 3), np.float32)
+    masks = {name: np.zeros((len(obj.data.vertices), 1), np.float32) for name in of}
+    for name, index in of.items():
+        own = read[read[:, 1] == index]
+        masks[name][own[:, 0].astype(int), 0] = own[:, 2]
+        yield 0.0
+    out = {}
+    for key in keys:
+        moved = places(key) - places(key.relative_key)
+        out[key.name] = moved * masks[key.vertex_group] if key.vertex_group in masks else moved
+        yield len(out) / len(keys)
+    return out
 
 
 def vertices(mesh: Any) -> NDArray[np.float32]:
@@ -46,17 +59,15 @@ def corners(mesh: Any) -> tuple[Int32s, Int32s]:
     return vertex, count
 
 
-def weights(obj: Any, name: str) -> NDArray[np.float32] | None:
-    """(V,) of a vertex group, None where there is none of that name."""
-    group = obj.vertex_groups.get(name)
-    if group is None:
-        return None
-    out = np.zeros(len(obj.data.vertices), np.float32)
-    for number, vertex in enumerate(obj.data.vertices):
-        for one in vertex.groups:
-            if one.group == group.index:
-                out[number] = one.weight
-    return out
+def weights(obj: Any) -> Steps[NDArray[np.float32]]:
+    """Steps to (N,3) all weights that vertices have: vertex, group, weight. Blender gives them one by one only."""
+    pieces, vertices = [np.zeros((0, 3), np.float32)], obj.data.vertices
+    for start in range(0, len(vertices), _ROWS):
+        own = enumerate(vertices[start : start + _ROWS], start)
+        rows = [(number, group.group, group.weight) for number, vertex in own for group in vertex.groups]
+        pieces.append(np.array(rows, np.float32).reshape(-1, 3))
+        yield 0.0
+    return np.concatenate(pieces)
 
 
 def moved(mesh: Any) -> NDArray[np.float32]:

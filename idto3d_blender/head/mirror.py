@@ -31,13 +31,14 @@ def add_missing(obj: Any) -> Steps[list[str]]:
     made: list[str] = []
     parts = _parts(obj.data)
     wanted = missing(obj)
+    moved = yield from scaled(mesh_data.offsets(obj, wanted), 0.0, 0.1)
     try:
         for name, other in wanted.items():
             blocks = obj.data.shape_keys.key_blocks
             basis = mesh_data.places(blocks[0])
-            moved = mesh_data.offset(obj, blocks[name])
-            work = aside(functools.partial(mirrored, basis, moved, parts))
-            offsets = yield from scaled(work, len(made) / len(wanted), (len(made) + 1) / len(wanted))
+            work = aside(functools.partial(mirrored, basis, moved[name], parts))
+            done, step = 0.1 + 0.9 * len(made) / len(wanted), 0.9 / len(wanted)
+            offsets = yield from scaled(work, done, done + step)
             made.append(other)
             key = obj.shape_key_add(name=other, from_mix=False)
             key.points.foreach_set("co", (basis + offsets).ravel())

@@ -19,6 +19,7 @@ from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
 from . import anatomy, densities, hand_over, mesh_data, naming, rig_keys, separate, widgets
+from .import_head import run_to_end
 
 BONES = ("root", "neck", "head", "jaw", "eye.L", "eye.R")
 TARGET = "eyes_target"
@@ -211,7 +212,8 @@ def hang_beside(obj: Any, other: Any, world: Matrix) -> None:
 def _read(obj: Any) -> tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     blocks = obj.data.shape_keys.key_blocks
     points = mesh_data.places(blocks[0])
-    return points, mesh_data.members(obj), {key.name: mesh_data.offset(obj, key) for key in blocks[1:]}
+    offsets = run_to_end(mesh_data.offsets(obj, blocks.keys()[1:]))
+    return points, mesh_data.members(obj), offsets
 
 
 @contextlib.contextmanager

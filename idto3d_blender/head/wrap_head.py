@@ -83,8 +83,10 @@ def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> 
     InsideOutError. With these, and when closed early, nothing is left."""
     own, skin = mesh_of(obj), skin_of(head)
     nearest, face = skin.nearest(), mesh_data.members(head)["face"]
-    work = _laid(own, (skin, nearest, face), list(marks.values()), _offsets(head))
-    placed, report, moves = yield from scaled(in_thread(work), 0.0, 0.5)
+    names = [block.name for block in head.data.shape_keys.key_blocks[1:] if not rig_keys.is_twin(block.name)]
+    offsets = yield from scaled(mesh_data.offsets(head, names), 0.0, 0.1)
+    work = _laid(own, (skin, nearest, face), list(marks.values()), offsets)
+    placed, report, moves = yield from scaled(in_thread(work), 0.1, 0.5)
     made = _object(head, obj, placed)
     try:
         _keys(made, head, placed, moves)
@@ -95,12 +97,6 @@ def wrapped(head: Any, obj: Any, marks: Mapping[str, tuple[Floats, Floats]]) -> 
         bpy.data.batch_remove([made, made.data])
         raise
     return made, report
-
-
-def _offsets(head: Any) -> dict[str, Floats]:
-    """Name -> (V,3) how far a key moves each vertex."""
-    blocks = head.data.shape_keys.key_blocks[1:]
-    return {block.name: mesh_data.offset(head, block) for block in blocks if not rig_keys.is_twin(block.name)}
 
 
 def _laid(

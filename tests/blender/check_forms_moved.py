@@ -4,6 +4,7 @@ in nobody's way. ``python check_forms_moved.py WORK``."""
 
 import math
 import sys
+import timeit
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import bpy
 import numpy as np
 
 import idto3d_blender
-from idto3d_blender.head import hand_over, import_head, mesh_data, naming, operators_blend, separate, wrap_head
+from idto3d_blender.head import hand_over, import_head, mesh_data, naming, operators_blend, rig, separate, wrap_head
 from tests.blender import blender_session
 from tests.blender import synthetic_bundle as synthetic
 from tests.blender.blender_session import key_places, refused
@@ -232,6 +233,23 @@ def check_masks() -> None:
     assert moved[~right].max() > 1e-3 and moved[right].max() < 1e-6, (moved[~right].max(), moved[right].max())
 
 
+def check_many_masks() -> None:
+    """Those of all keys are read in the time that one's takes: Blender's window waits meanwhile."""
+    head = head_of("anna")
+    head.vertex_groups.new(name="half").add(list(range(len(head.data.vertices))), 0.5, "REPLACE")
+    for number in range(60):
+        head.shape_key_add(name=f"own {number}", from_mix=False)
+    seconds = []
+    for count in (1, 60):
+        for key in head.data.shape_keys.key_blocks[-count:]:
+            key.vertex_group = "half"
+        seconds.append(min(timeit.repeat(lambda: rig._read(head), number=1, repeat=5)))
+    assert seconds[1] < 3 * seconds[0], seconds
+    moved = rig._read(head)[2]["smile"]
+    head.data.shape_keys.key_blocks["smile"].vertex_group = "half"
+    assert np.array_equal(rig._read(head)[2]["smile"], 0.5 * moved) and moved.any()
+
+
 def check_mirrored_mask() -> None:
     """The other side of a key moves as that key does: as its mask lets it, from the key that it is relative to."""
     head = head_of("anna")
@@ -320,6 +338,7 @@ def main() -> None:
     check_easing()
     check_uv()
     check_masks()
+    check_many_masks()
     check_mirrored_mask()
     check_mixture()
     check_drivers_of_people()
