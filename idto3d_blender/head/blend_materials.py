@@ -177,9 +177,12 @@ def _pictures(material: Any) -> Iterator[Any]:
 
 
 def _role(material: Any, image: Any) -> str:
-    """What a picture is to a material, empty where that is not known."""
+    """What a picture is to a material, empty where that is not known, and where others have none of that kind: what
+    users add, to nodes that Blender calls the same, is of different things."""
     known = (role for role, node in naming.roles(material) if node.image == image and _SHARE not in node)
-    return str(image.get(naming.ROLE, "")) or next(known, "")
+    role = str(image.get(naming.ROLE, "")) or next(known, "")
+    kind = role.removeprefix(f"{material.get(naming.ROLE, '')}_")
+    return role if kind == role or naming.is_ours(kind) else ""
 
 
 def _same_picture(head: Any, role: str) -> Any:

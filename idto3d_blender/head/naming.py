@@ -15,6 +15,7 @@ from . import hand_over
 
 ROLE = "idto3d_role"
 """Property of a material or an image: "skin", "skin_albedo"."""
+_KINDS = ("albedo", "normal", "roughness", "specular", "wrinkles")
 _OWN = "idto3d_head"  # marks the collections that we made for heads
 
 
@@ -127,6 +128,11 @@ def roles(material: Any) -> Iterator[tuple[str, Any]]:
     for node in material.node_tree.nodes if own else ():
         if node.type == "TEX_IMAGE" and node.image is not None:
             yield str(node.image.get(ROLE, f"{own}_{node.name}")), node
+
+
+def is_ours(kind: str) -> bool:
+    """Heads come with pictures of this kind, as "albedo" or "albedo_smile"; others are users' own."""
+    return kind.partition("_")[0] in _KINDS
 
 
 def missing(obj: Any) -> Iterator[Any]:

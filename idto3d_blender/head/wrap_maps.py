@@ -22,7 +22,6 @@ _SLICE = 20_000  # texels looked up at a time
 _ROWS = 400  # triangles painted at a time
 _BLEED = 6  # texels that colours run over the borders of the UV
 _FLAT = (0.5, 0.5, 1.0, 1.0)
-_OURS = ("albedo", "normal", "roughness", "specular", "wrinkles")  # kinds of maps; others are the user's
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +183,7 @@ def _read(material: Any, kind: str, pictures: dict[str, Any]) -> Floats:
         pixels = np.empty((height, width, 4), np.float32)
         image.pixels.foreach_get(pixels.reshape(-1))
         return pixels
-    plain = _FLAT if kind.startswith(_OURS) else (0.0, 0.0, 0.0, 0.0)
+    plain = _FLAT if naming.is_ours(kind) else (0.0, 0.0, 0.0, 0.0)
     socket = {"roughness": "Roughness", "specular": "Specular IOR Level"}.get(kind)
     shader = nodes.shader_of(material)
     if socket and shader is not None and shader.kind() == nodes.PRINCIPLED:

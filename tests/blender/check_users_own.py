@@ -87,6 +87,24 @@ def check_own_skin(head: Any, other: Any) -> None:
         node.image = image
 
 
+def check_own_nodes(head: Any, other: Any) -> None:
+    """Pictures of two people in nodes that Blender has called the same are two: a tattoo is not mixed with freckles."""
+    own = []
+    for one, value in ((head, 0.8), (other, 0.4)):
+        node = one.data.materials[0].node_tree.nodes.new("ShaderNodeTexImage")
+        node.image = picture(value)
+        own.append(node)
+    assert own[0].name == own[1].name == "Image Texture"
+    select(head, other)
+    assert bpy.ops.idto3d.blend_people() == {"FINISHED"} and bpy.ops.idto3d.finish_blend() == {"FINISHED"}
+    made = bpy.context.object
+    image = made.data.materials[0].node_tree.nodes["Image Texture"].image
+    assert image != own[0].image and np.allclose(image.pixels[:3], 0.8, atol=0.01), image.pixels[:3]
+    naming.remove_objects([made])
+    for one, node in zip((head, other), own, strict=True):
+        one.data.materials[0].node_tree.nodes.remove(node)
+
+
 def picture(value: float) -> Any:
     made = bpy.data.images.new("painted by hand", 16, 16)
     made.pixels.foreach_set(np.full(4 * 16 * 16, value, np.float32))
@@ -200,7 +218,9 @@ def main() -> None:
     for check in one:
         check(new_head(check.__name__))
     check_unfinished(new_head("anna"), new_head("ben"))
-    check_own_skin(new_head("emma"), new_head("finn"))
+    emma, finn = new_head("emma"), new_head("finn")
+    check_own_skin(emma, finn)
+    check_own_nodes(emma, finn)
     check_shared_meshes(new_head("cora"), new_head("dora"))
     idto3d_blender.unregister()
     blender_session.leave()
