@@ -51,6 +51,11 @@ def test_extension_uses_only_blenders_python(file: Path) -> None:
         assert level in inside or (level == 0 and name in allowed), f"{file.name} imports {'.' * level}{name}"
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "idto3d_blender" / "head").glob("*.py")), ids=lambda file: file.name)
+def test_heads_need_nothing_inside_the_export(file: Path) -> None:
+    assert ("export", 1) not in set(imports(file.read_text(encoding="utf-8")))
+
+
 @pytest.mark.parametrize("file", SHARED, ids=lambda file: file.name)
 def test_what_is_shared_needs_neither_side(file: Path) -> None:
     allowed = {"numpy"} | set(sys.stdlib_module_names)

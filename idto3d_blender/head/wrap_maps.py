@@ -9,9 +9,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blend_materials, naming, wrap, wrinkles
+from . import blend_materials, naming, nodes, wrap, wrinkles
 from .bundle import SKIN
-from .export import nodes
 from .pictures import packed
 from .stepwise import Steps, in_thread, scaled
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from mathutils import Matrix
 
-from .. import naming, strands, wrinkles
-from . import nodes
-from .nodes import Source
+from .. import naming, nodes, strands, wrinkles
+from ..nodes import Source
 from .presets import Format
 
 ALPHA_CLIP, ALPHA_BLEND = "clip", "blend"
