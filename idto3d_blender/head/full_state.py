@@ -113,10 +113,11 @@ def _material(given: Any) -> Iterator[str]:
     for node in tree.nodes:
         yield f"{node.bl_idname} {node.mute}"
         yield from _settings(node)
-        for number, socket in enumerate(node.inputs):
-            path = f"{node.path_from_id()}.inputs[{number}].default_value"
-            if hasattr(socket, "default_value") and path not in driven:
-                yield f"{number} {_value(material.in_metres(given, socket))}"
+        for side in ("inputs", "outputs"):  # a Value or a Colour holds what it gives in its output
+            for number, socket in enumerate(getattr(node, side)):
+                path = f"{node.path_from_id()}.{side}[{number}].default_value"
+                if hasattr(socket, "default_value") and path not in driven:
+                    yield f"{side} {number} {_value(material.in_metres(given, socket))}"
     for link in tree.links:
         ends = (link.from_node.name, link.from_socket.identifier, link.to_node.name, link.to_socket.identifier)
         yield f"{ends} {link.is_muted}"

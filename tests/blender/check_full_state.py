@@ -24,10 +24,12 @@ def check_followed() -> None:
     group, own = full.vertex_groups.new(name="own"), bpy.data.materials.new("steel")
     skin = full.data.materials[0].node_tree
     crease = next(node for node in skin.nodes if node.type == "BSDF_PRINCIPLED")
+    number = skin.nodes.new("ShaderNodeValue")
     changes: dict[str, Callable[[], Any]] = {
         "an emptied slot": lambda: full.data.materials.__setitem__(1, None),
         "another material": lambda: full.data.materials.__setitem__(1, own),
         "a value of the skin's": lambda: setattr(crease.inputs["Sheen Weight"], "default_value", 0.5),
+        "a value in a node of its own": lambda: setattr(number.outputs[0], "default_value", 0.3),
         "a link": lambda: skin.links.remove(crease.inputs["Normal"].links[0]),
         "faces of another material": lambda: full.data.polygons.foreach_set(
             "material_index", np.where(np.arange(len(full.data.polygons)) < 9, 1, mesh_data.slots(full.data))
