@@ -10,20 +10,18 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from . import naming
 from .stepwise import Steps, aside
 
 
 def packed(name: str, pixels: NDArray[np.floating[Any]], like: Any) -> Steps[Any]:
-    """Steps to a new packed image of pixels (H,W,4) 0..1 as they are stored, the lowest row first; it stands for what
-    ``like``, an image, stands for, with alpha where that has it. Closed early, there is none."""
+    """Steps to a new packed image of pixels (H,W,4) 0..1 as they are stored, the lowest row first, in the colour space
+    of ``like``, an image, and with alpha where that has it. Closed early, there is none."""
     alpha = like.depth == 32
     data = yield from aside(lambda: encoded(pixels, 4 if alpha else 3))
     image = bpy.data.images.new(name, 1, 1, alpha=alpha)
     image.source = "FILE"
     image.colorspace_settings.name = like.colorspace_settings.name
     image.alpha_mode = like.alpha_mode
-    image[naming.ROLE] = like.get(naming.ROLE, "")
     image.pack(data=data, data_len=len(data))
     image.filepath_raw = f"//{bpy.path.clean_name(name)}.png"
     return image

@@ -95,11 +95,14 @@ def check_own_nodes(head: Any, other: Any) -> None:
         node.image = picture(value)
         own.append(node)
     assert own[0].name == own[1].name == "Image Texture"
+    own[0].image.pixels[0] = 0.8
+    assert own[0].image.is_dirty  # painted on, and not saved yet
     select(head, other)
     assert bpy.ops.idto3d.blend_people() == {"FINISHED"} and bpy.ops.idto3d.finish_blend() == {"FINISHED"}
     made = bpy.context.object
     image = made.data.materials[0].node_tree.nodes["Image Texture"].image
     assert image != own[0].image and np.allclose(image.pixels[:3], 0.8, atol=0.01), image.pixels[:3]
+    assert naming.ROLE not in image, "it has none of ours"
     naming.remove_objects([made])
     for one, node in zip((head, other), own, strict=True):
         one.data.materials[0].node_tree.nodes.remove(node)
