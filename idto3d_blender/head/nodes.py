@@ -80,32 +80,26 @@ def output_of(material: Any) -> Any:
 def shader_of(material: Any) -> Source | None:
     """The Principled BSDF that a material shows, of several the one with the larger share; where there is none, another
     shader, and None where there is none either."""
-    output = output_of(material)
-    shaders = _shaders(output.inputs["Surface"], ()) if output is not None else []
+    shaders = (one for one in _surface(material) if not any(put.type == "SHADER" for put in one.node.inputs))
     return min(shaders, key=lambda one: one.kind() != PRINCIPLED, default=None)
 
 
 def kinds(material: Any) -> list[str]:
     """The types of all nodes that a material's surface is mixed of, itself where it is one shader."""
+    return [one.kind() for one in _surface(material)]
+
+
+def _surface(material: Any) -> list[Source]:
+    """What a surface is mixed of: each mix before what it mixes, of that the larger share first."""
+
+    def below(put: Any, around: tuple[Any, ...]) -> list[Source]:
+        one = behind(put, around)
+        if one.node is None:
+            return []
+        return [one, *(further for each in _mixed(one.node) for further in below(each, one.around))]
+
     output = output_of(material)
-    return _kinds(output.inputs["Surface"], ()) if output is not None else []
-
-
-def _kinds(put: Any, around: tuple[Any, ...]) -> list[str]:
-    one = behind(put, around)
-    if one.node is None:
-        return []
-    return [one.kind(), *(kind for each in _mixed(one.node) for kind in _kinds(each, one.around))]
-
-
-def _shaders(put: Any, around: tuple[Any, ...]) -> list[Source]:
-    """What a surface is mixed of, the larger share first."""
-    one = behind(put, around)
-    if one.node is None:
-        return []
-    if not any(each.type == "SHADER" for each in one.node.inputs):
-        return [one]
-    return [shader for each in _mixed(one.node) for shader in _shaders(each, one.around)]
+    return below(output.inputs["Surface"], ()) if output is not None else []
 
 
 def _mixed(node: Any) -> list[Any]:
