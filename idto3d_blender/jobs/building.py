@@ -65,16 +65,23 @@ def halt(work: Building) -> dict[str, Path]:
     for _, slices in work.imports.values():
         slices.close()
     work.imports.clear()
-    work.shown = work.sketched = None
+    forget_shown(work)
     return stopped
 
 
 def drop_half_built(work: Building) -> None:
-    """Stop what is built for the eye only: previews and sketches."""
+    """Stop what is built for the eye only: previews and sketches. Of these there is one only: it is begun again."""
+    if work.sketch is not None:
+        work.sketched = None
     for slices in (work.preview, work.sketch):
         if slices is not None:
             slices.close()
     work.preview = work.sketch = None
+
+
+def forget_shown(work: Building) -> None:
+    """The running job's newest preview and sketch are shown again."""
+    work.shown = work.sketched = None
 
 
 def read_picture(state: session.Session) -> bool:

@@ -131,7 +131,7 @@ def after_undo() -> None:
     let_go_of_ended()
     running = session.get().running() if _work is not None else None
     if _work is not None and running is not None and live.find(running.id) is None:
-        _work.building.shown = _work.building.sketched = None
+        building.forget_shown(_work.building)
         ensure()
 
 
@@ -197,6 +197,7 @@ def _take_note_of_end(work: _Work, state: session.Session) -> None:
         return
     work.ended = state.ended = ended
     building.drop_half_built(work.building)
+    building.forget_shown(work.building)  # resumed, the job begins with the same files
     work.building.reader.submit(state.jobs.records.tidy_after, ended.id)  # after what is being read of its previews
     state.look_up_jobs()
     if ended.state == "done" and ended.bundle is not None:

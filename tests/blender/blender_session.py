@@ -130,6 +130,20 @@ def photo(work: Path) -> Path:
     return path
 
 
+def request(work: Path, name: str, prompt: str = "") -> dict[str, Any]:
+    """For a head that comes to lie in a folder of its name; prompt: what the fake worker does."""
+    return {
+        "photos": [str(photo(work))],
+        "out": str(work / "heads" / name),
+        "pack": None,
+        "quality": "draft",
+        "expressions": "all",
+        "prompt": prompt,
+        "seed": 1,
+        "previews": None,
+    }
+
+
 def fill_panel(work: Path, prompt: str = "") -> None:
     """Settings of a head as a user makes them."""
     given = settings()

@@ -30,16 +30,7 @@ LARGE = synthetic.write(WORK / "large", 150, 300, expressions.EXPRESSIONS)
 
 
 def request(name: str, prompt: str = "") -> dict[str, Any]:
-    return {
-        "photos": [str(blender_session.photo(WORK))],
-        "out": str(WORK / "heads" / name),
-        "pack": None,
-        "quality": "draft",
-        "expressions": "all",
-        "prompt": prompt,
-        "seed": 1,
-        "previews": None,
-    }
+    return blender_session.request(WORK, name, prompt)
 
 
 def points(obj: Any) -> np.ndarray:

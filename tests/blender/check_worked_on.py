@@ -29,11 +29,7 @@ with np.load(BUNDLE / "head.npz") as stored:
 
 def sketched(state: session.Session, ticks: blender_session.Ticks, name: str) -> tuple[str, Any]:
     """A job whose head is whole and waits to be finished, and its object."""
-    request = {
-        "photos": [str(blender_session.photo(WORK))], "out": str(WORK / "heads" / name), "pack": None,
-        "quality": "draft", "expressions": "all", "prompt": "sketch", "seed": 0, "previews": None,
-    }  # fmt: skip
-    job = generate.ask(request, frame=False)
+    job = generate.ask(blender_session.request(WORK, name, "sketch"), frame=False)
     ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
     ticks.until(lambda: np.abs(in_bundle(live.find(job)) - PLACES).max() < 1e-6)
     assert is_head(live.find(job))

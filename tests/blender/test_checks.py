@@ -15,8 +15,8 @@ from tests.blender.conftest import PYTHONS
 CHECKS = (
     "applied", "blend", "capture", "capture_again", "capture_hindered", "capture_moved", "colours", "density", "driver",
     "export", "export_looks", "export_motion", "export_rig", "forms_moved", "full_state", "handed_on", "import",
-    "manners", "match", "match_hindered", "parts", "polls", "rig", "tools", "users_own", "users_scene", "viewports",
-    "worked_on", "wrap", "wrap_pictures",
+    "manners", "match", "match_hindered", "meanwhile", "parts", "polls", "rig", "tools", "users_own", "users_scene",
+    "viewports", "worked_on", "wrap", "wrap_pictures",
 )  # fmt: skip
 
 

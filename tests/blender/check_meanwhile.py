@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Python that has bpy: what happens to a head that is being made, or was stopped, while something else goes
+on. ``python check_meanwhile.py WORK`` as check_import.py; the worker is the fake one, see fake_worker.py: "sketch".
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from idto3d_blender.head import expressions
+from idto3d_blender.head.import_head import JOB, is_head
+from idto3d_blender.jobs import driver, generate, session
+from idto3d_blender.studio import live
+from tests.blender import blender_session
+from tests.blender import synthetic_bundle as synthetic
+
+WORK = Path(sys.argv[-1])
+BUNDLE = synthetic.write(WORK / "made", 40, 60, expressions.EXPRESSIONS)
+
+
+def ask(name: str, prompt: str = "sketch") -> str:
+    return generate.ask(blender_session.request(WORK, name, prompt), frame=False)
+
+
+def go_on(state: session.Session, job: str) -> None:
+    """As the button Resume does; that waits for the end here, in background mode."""
+    state.jobs.resume(job)
+    generate.belongs_here(job, frame=False)
+
+
+def sketched(ticks: blender_session.Ticks, job: str) -> Any:
+    """The job's object, once it is a whole head."""
+    ticks.until(lambda: is_head(live.find(job)))
+    return live.find(job)
+
+
+def finished(ticks: blender_session.Ticks, job: str, name: str) -> None:
+    (WORK / "heads" / f"{name}.go").touch()
+    ticks.until(lambda: not driver.alive(job))
+
+
+def check_resumed(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """A head that was used as it is, and is finished all the same, is a whole one again within seconds."""
+    job = ask("resumed")
+    head = sketched(ticks, job)
+    assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
+    ticks.until(lambda: state.running() is None)
+    go_on(state, job)
+    again = sketched(ticks, job)
+    assert again != head and JOB not in head
+    finished(ticks, job, "resumed")
+
+
+def check_another_imported(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """A finished head is asked for while the next one's first is half-built: that one comes nevertheless."""
+    other = ask("other", "")
+    state.here.discard(other)
+    ticks.until(lambda: other in state.ready)
+    job, budget = ask("next"), driver.BUDGET
+    driver.BUDGET = 0.0
+    ticks.until(lambda: any("idto3d_part" in image for image in bpy.data.images))
+    driver.BUDGET = budget
+    driver.import_bundle(other, state.ready.pop(other))
+    ticks.until(lambda: not driver.importing(other))
+    sketched(ticks, job)
+    finished(ticks, job, "next")
+
+
+def main() -> None:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    (WORK / "heads").mkdir()
+    state = blender_session.start(WORK, BUNDLE)
+    ticks = blender_session.Ticks()
+    check_resumed(state, ticks)
+    check_another_imported(state, ticks)
+    blender_session.leave(ticks=ticks.count)
+
+
+main()
