@@ -30,9 +30,10 @@ SOFT = 0.12  # of the distance from eyes to teeth: the soft border of a group's 
 SHOWN, MOST_SEEN = 0.04, 1.2  # log darkness that counts as one standard deviation of the noise; the most that counts
 LEAST_GAIN = 0.12  # of a group's own keys' compression: below it a key's gain is 0
 TELLS_AGE = "squint_left"
-AGED = (0.6, 1.8)
-"""Limits of the anisotropy of the photographs' detail beside the eyes (change across the lines over change along them),
-which scales all lines' depth: there lines show first, and no hair casts a shadow. Skin without lines has 1."""
+LINED, AGEING, AGED = 1.2, 2.5, (0.4, 1.8)
+"""Anisotropy of the photographs' detail beside the eyes (change across the lines over change along them) with which all
+lines have full depth, how fast depth grows with it, and its limits: there lines show first, and no hair casts a shadow.
+On six photographs men of 50 and 70 had 1.24 and 1.26, women of 20 to 30 .84 to 1.1."""
 ROUGH = 0.1  # log deviation of the photographs' detail above which it is hair rather than lines
 HAIR = 0.15  # log darkness beyond which a place is no line
 # Of a photograph's folds: metres of depth a log of darkness, the most that counts, metres over which they are smoothed.
@@ -118,7 +119,7 @@ def make_wrinkles(face: Face, albedo: Array, shown: Array) -> Wrinkles | None:
             for channel, fold in enumerate(folds[first : first + 3]):
                 masks[mask][..., channel] = np.rint(255 * image[..., first + channel])
                 fades.append(Fade(name, mask, channel, fold.gains))
-    depth = float(np.clip(skin.lined, *AGED))
+    depth = float(np.clip(1 + AGEING * (skin.lined - LINED), *AGED))
     maps = {n: _packed(skin.chart, depth * made + seen, face.texels) for n, (made, seen) in heights.items()}
     return Wrinkles(maps, masks, tuple(fades))
 
