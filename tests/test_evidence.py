@@ -10,11 +10,12 @@ import pytest
 from idto3d.arrays import Array
 from idto3d.evidence.complexion import lips_colour
 from idto3d.evidence.eyes import measure_eyes
-from idto3d.evidence.gather import BELIEVED, Evidence, HairOver, Layers, _joined, gather_evidence
+from idto3d.evidence.gather import BELIEVED, Evidence, HairOver, Layers, _joined, _without_lines, gather_evidence
 from idto3d.evidence.hair_colour import SHADES, HairColour
 from idto3d.fit.projection import EYES, MOUTH, polygon_mask, project_photo, srgb_to_linear, with_common_tone
 from idto3d.fit.result import HeadFit, PhotoFit
 from idto3d.headmodel import HeadModel
+from idto3d.mesh.surface import vertex_normals
 from idto3d.photos.faces import Face
 from tests.synthetic_face import EVEN_LIGHT, SKIN, at_landmarks, camera_of, face_of, photograph
 from tests.tiny_head import tiny_head_model
@@ -156,6 +157,19 @@ def test_where_both_sides_are_seen_each_keeps_its_own(model: HeadModel) -> None:
     assert right < 0.85 * left
 
 
+def test_a_face_s_rim_is_not_believed(model: HeadModel) -> None:
+    """What the photo shows there, red here, is often what stands beside the head, by an error of the fit."""
+    facing = vertex_normals(model.neutral.astype(np.float64), model.triangles)[:, 2]
+    rim = (facing < 0.45) & model.vertices_of("face")
+    albedo = np.tile(SKIN, (len(model.neutral), 1))
+    albedo[rim] *= MARK
+    evidence = gather(model, [shoot(model, albedo)], [0.0])
+    at, found = evidence.texels["skin"], linear_map(evidence)
+    turned = at.image(at.at(facing[:, None])[:, 0])
+    red = np.log(found[..., 1] / found[..., 0]) - np.log(evidence.tone[1] / evidence.tone[0])
+    assert abs(np.median(red[covered(evidence) & (turned > 0.3) & (turned < 0.4)])) < 0.15 * abs(np.log(MARK[1]))
+
+
 @pytest.mark.parametrize(("weights", "share"), [((1.0, 0.25), 0.8), ((0.25, 1.0), 0.2), ((1.0, 1.0), 0.5)])
 def test_photos_are_blended_by_weight(model: HeadModel, weights: tuple[float, float], share: float) -> None:
     """Stripes in the first photo, none in the second: what is left of them is the first one's share."""
@@ -283,8 +297,25 @@ def test_hardly_seen_colours_of_several_photos_are_believed_no_more_than_one() -
     wrong = np.broadcast_to(np.array([0.2, 0.8, 0.2], np.float32), (4, 4, 3))
     layers = [(wrong, np.full((4, 4), share * BELIEVED[0], np.float32)) for share in (0.6, 0.8, 0.9)]
     for count in (1, 2, 3):
-        weak = Layers(layers[:count], [none] * count, [])
+        weak = Layers(layers[:count], [none] * count, [], none[1])
         np.testing.assert_allclose(_joined(weak, np.ones(count), skin), skin, atol=1e-6)
-    strong = Layers([*layers, (wrong, np.ones((4, 4), np.float32))], [none] * 4, [])
+    strong = Layers([*layers, (wrong, np.ones((4, 4), np.float32))], [none] * 4, [], none[1])
     joined = _joined(strong, np.array([0.9, 0.9, 0.9, 1.0]), skin)
     np.testing.assert_allclose(joined[1:3, 1:3], wrong[1:3, 1:3], atol=0.05)
+
+
+def test_a_neck_has_the_tone_of_the_photo_and_not_its_lines() -> None:
+    size, skin = 64, np.array([0.5, 0.3, 0.2], np.float32)
+    under = skin * np.exp(0.1 * np.random.default_rng(0).normal(size=(size, size, 1))).astype(np.float32)
+    shown = np.broadcast_to(0.7 * skin, under.shape).copy()
+    shown[:, size // 2] *= 0.6  # a collar's shadow, from the face (above) down the neck
+    seen, neck = np.ones((size, size), np.float32), np.zeros((size, size), np.float32)
+    neck[size // 2 :] = 1.0
+    layers = _without_lines(Layers([(shown, seen)], [(shown, seen)], [], neck), under, 6.0)
+    (found, weight), (lent, _) = *layers.own, *layers.lent
+    np.testing.assert_array_equal(weight, seen)
+    np.testing.assert_array_equal(lent, found)
+    np.testing.assert_array_equal(found[: size // 2], shown[: size // 2])
+    away = np.log(found / under)[size // 2 :]
+    assert abs(away[:, size // 2] - away[:, size // 2 + 1]).max() < 0.02  # no line, the synthetic skin's detail
+    np.testing.assert_allclose(away[:, :8].mean(), np.log(0.7), atol=0.05)

@@ -17,7 +17,7 @@ from ..mesh.texels import Texels, make_texels
 from ..photos.faces import Face, in_colour
 from ..ramps import ramp
 from .beards import beard_of, beyond, hairs_of, jaw_of
-from .blend import lay_over
+from .blend import lay_over, smooth_within
 from .cavities import darkened, light_in
 from .chroma import quiet
 from .complexion import detail_of, lips_at, lips_colour, texel_length, unseen_skin
@@ -37,6 +37,8 @@ NECK = 0.03  # metres above the chin where the neck is seen beside the jaw
 BELIEVED = (0.05, 0.5)  # weights at which a colour begins to be believed, and all is
 HAIRS = 0.002  # metres: wavelength of a beard's hairs where none was seen
 LARGE = 2048  # texels of a map's side
+TURNED = (0.25, 0.6)  # cosine to the camera: at a face's rim colours are of what is beside it, or of a hair's breadth
+NECK_TONE = 0.012  # metres: deviation of what is kept of the neck's colours
 MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
 
@@ -91,11 +93,12 @@ class Photographs:
 @dataclass(frozen=True, eq=False)
 class Layers:
     """Of each photograph its own linear albedo (S,S,3) with how well it was seen (S,S), the same of the mirrored
-    places (lent), and the folds of its expression (S,S)."""
+    places (lent), and the folds of its expression (S,S); plain (S,S) 0..1: the neck, where it has no beard."""
 
     own: Sequence[tuple[Array, Array]]
     lent: Sequence[tuple[Array, Array]]
     folds: Sequence[Array]
+    plain: Array
 
 
 def gather_evidence(
@@ -168,6 +171,7 @@ def _paint(views: Photographs, material: Material, at: Texels, layers: Layers, u
     """(S,S,5) of a material of skin; under (N,3): what no photograph shows of it."""
     model, lips, light = views.model, lips_at(views.model, at), light_in(views.model, at)
     shown = np.max([w for _, w in (*layers.own, *layers.lent)], 0)
+    layers = _without_lines(layers, at.spread(under), NECK_TONE / texel_length(model, at))
     albedo = even_lids(model, at, _joined(layers, views.weights, at.spread(under)), shown)
     albedo = darkened(draw_lashes(model, at, albedo, on_skin.lashes), at.image(light, fill=1.0))
     gloss = gloss_of(model, at, (material.roughness, material.specular), lips, on_skin.shine)
@@ -224,12 +228,13 @@ class _Places:
 @dataclass(frozen=True, eq=False)
 class _Side:
     """One photograph's colours, seen with weight (S,S), at a map's places or at the mirrored ones; crease (S,S): how
-    strongly its expression folds the skin; facing (S,S): cosine to the camera."""
+    strongly its expression folds the skin; facing (S,S): cosine to the camera; beard (S,S) 0..1."""
 
     shaded: Shaded
     seen: Array
     crease: Array
     facing: Array
+    beard: Array
 
 
 def _places(model: HeadModel, at: Texels) -> _Places:
@@ -252,12 +257,12 @@ def _side(views: Photographs, at: Texels, places: _Places, k: int, mirror: Array
     free = np.maximum(oval, 1 - places.bare)
     bare_neck = above_collar(like, weight * (1 - oval), places.neck)
     weight = weight * (free + (1 - free) * like * like) * (1 - places.inner) * bare_neck
-    image, seen = at.image(colour), at.image(weight)
+    image, seen = at.image(colour), at.image(weight * ramp(pixel[:, 3], *TURNED))
     zones = at.image(np.c_[places.strands, brows, beard])
     seen = seen * neck_piece(image, seen, at.image((places.neck[:, 0] > -NECK) * (1 - oval)))
     seen = seen * (1 - occluders(image, seen, tone, zones, places.eyes))
-    skin = shaded(image, seen, tone, at.image(lips), at.image(beard))
-    return _Side(skin, seen, at.image(pixel[:, 2]), at.image(pixel[:, 3]))
+    skin = shaded(image, seen, tone, at.image(lips), zones[..., 2])
+    return _Side(skin, seen, at.image(pixel[:, 2]), at.image(pixel[:, 3]), zones[..., 2])
 
 
 def _layers(views: Photographs, at: Texels, hair: HairOver | None, cover: Array) -> Layers:
@@ -266,6 +271,7 @@ def _layers(views: Photographs, at: Texels, hair: HairOver | None, cover: Array)
     places = _places(model, at)
     below, texel = at.image(np.clip(places.neck[:, 0] / BELOW_CHIN, 0, 1)), texel_length(model, at)
     all_own, all_lent, all_folds = [], [], []
+    beard = np.zeros_like(below)
     for k in range(len(views.photos)):
         own, lent = (_side(views, at, places, k, mirror) for mirror in (None, model.mirror))
         own_seen, lent_seen = (side.seen * (1 - mirroring(side.shaded, side.facing)) for side in (own, lent))
@@ -280,7 +286,23 @@ def _layers(views: Photographs, at: Texels, hair: HairOver | None, cover: Array)
                 skins[side] = _with_hair(skins[side], at.image(colour), at.image(weight * cover))
         all_own.append(skins[0])
         all_lent.append(skins[1])
-    return Layers(all_own, all_lent, all_folds)
+        beard = np.maximum.reduce([beard, own.beard * own.seen, lent.beard * lent.seen])
+    return Layers(all_own, all_lent, all_folds, below * (1 - beard))
+
+
+def _without_lines(layers: Layers, under: Array, sigma: float) -> Layers:
+    """Layers that have the tone of the neck, and its details from the synthetic skin (S,S,3): the lines that a neck
+    shows are those of collars, chains and shadows. sigma: texels."""
+
+    def plain(layer: tuple[Array, Array]) -> tuple[Array, Array]:
+        colour, weight = layer
+        shown = weight * layers.plain
+        if shown.max() < BELIEVED[0]:
+            return layer
+        away, _ = smooth_within(np.log(np.maximum(colour, 1e-4) / np.maximum(under, 1e-4)), shown, sigma)
+        return colour + layers.plain[..., None] * (under * np.exp(away) - colour), weight
+
+    return replace(layers, own=[plain(layer) for layer in layers.own], lent=[plain(layer) for layer in layers.lent])
 
 
 def _with_hair(skin: tuple[Array, Array], colour: Array, weight: Array) -> tuple[Array, Array]:
