@@ -37,7 +37,6 @@ NECK = 0.03  # metres above the chin where the neck is seen beside the jaw
 BELIEVED = (0.05, 0.5)  # weights at which a colour begins to be believed, and all is
 HAIRS = 0.002  # metres: wavelength of a beard's hairs where none was seen
 LARGE = 2048  # texels of a map's side
-TURNED = (0.25, 0.6)  # cosine to the camera: at a face's rim colours are of what is beside it, or of a hair's breadth
 NECK_TONE = 0.012  # metres: deviation of what is kept of the neck's colours
 MIRRORED = 0.85  # factor on the weight of colours lent by the other side
 
@@ -257,7 +256,7 @@ def _side(views: Photographs, at: Texels, places: _Places, k: int, mirror: Array
     free = np.maximum(oval, 1 - places.bare)
     bare_neck = above_collar(like, weight * (1 - oval), places.neck)
     weight = weight * (free + (1 - free) * like * like) * (1 - places.inner) * bare_neck
-    image, seen = at.image(colour), at.image(weight * ramp(pixel[:, 3], *TURNED))
+    image, seen = at.image(colour), at.image(weight)
     zones = at.image(np.c_[places.strands, brows, beard])
     seen = seen * neck_piece(image, seen, at.image((places.neck[:, 0] > -NECK) * (1 - oval)))
     seen = seen * (1 - occluders(image, seen, tone, zones, places.eyes))
