@@ -181,6 +181,8 @@ def _sketch(work: Building, job: str, folder: Path) -> Slices:
     if obj is not None:
         _show_pictures(work)
         _frame(job, obj)
+    elif live.busy(job):
+        work.sketched = None  # once more, when they are back in object mode
     yield None
 
 
@@ -206,12 +208,13 @@ def _import(work: Building, job: str, folder: Path) -> Slices:
             yield PAUSE
         try:
             built = yield from import_head.build(prepared)
+            kept = live.finish(job, built)
             break
         except Interrupted:
             if attempt == _TRIES - 1:
                 raise
             yield None
-    if kept := live.finish(job, built):
+    if kept:
         _warn(job, Problem("W_HEAD_EDITED", f"You changed the head while it was made: {kept}, hidden, has that."))
     _show_pictures(work)
     yield PAUSE  # the next two take some 20 ms each: a turn for each, so that the window is drawn between them

@@ -157,12 +157,9 @@ def sketch(job: str, built: Any) -> Any:
     does not want it or is working on the object."""
     if find(job) is None and job in _shown:
         _deleted.add(job)
-    for material in built.data.materials:
-        material[_SKETCH] = True
+    _mark(built)
     if job in _deleted or _is_kept_from_us(find(job)):
-        mesh = built.data
-        bpy.data.objects.remove(built)
-        _remove_mesh(mesh)
+        _discard(built)
         return None
     _shown.add(job)
     obj = _put(job, built)
@@ -173,17 +170,35 @@ def sketch(job: str, built: Any) -> Any:
 def finish(job: str, built: Any) -> str:
     """The finished, unlinked object ``built`` takes the place of the job's object, or is linked. Location, name,
     collections and modifiers of the job's object stay as they are. Returns the name of the object that has the mesh
-    that somebody has worked on meanwhile; empty where nobody has."""
+    that somebody has worked on meanwhile; empty where nobody has. Raises Interrupted, with nothing left of ``built``,
+    where somebody is at it."""
+    if busy(job):
+        _mark(built)
+        _discard(built)
+        raise Interrupted("The object is being edited since the head was begun.")
     obj = find(job)
-    kept = worked_on.keep(obj) if obj is not None and _is_kept_from_us(obj) and obj.mode == "OBJECT" else ""
+    kept = worked_on.keep(obj) if _is_kept_from_us(obj) else ""
     _put(job, built)
     return kept
+
+
+def _mark(built: Any) -> None:
+    """What a head's materials are goes with its mesh."""
+    for material in built.data.materials:
+        material[_SKETCH] = True
+
+
+def _discard(built: Any) -> None:
+    """Remove an unlinked object, with its mesh."""
+    mesh = built.data
+    bpy.data.objects.remove(built)
+    _remove_mesh(mesh)
 
 
 def _put(job: str, built: Any) -> Any:
     """The object that a head has after ``built`` has taken its place, or was linked."""
     obj = find(job)
-    if obj is None or obj.mode != "OBJECT":
+    if obj is None:
         link(built)
         built[JOB] = job
         _names[job] = built.name

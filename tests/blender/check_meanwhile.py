@@ -68,6 +68,39 @@ def check_another_imported(state: session.Session, ticks: blender_session.Ticks)
     finished(ticks, job, "next")
 
 
+def check_edited_meanwhile(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Somebody enters a mode while the finished head, or the first form of a resumed one, is half-built: it waits until
+    they are back, and takes the object's place."""
+    for first in (True, False):
+        name = "first" if first else "last"
+        job = ask(name)
+        head, budget = sketched(ticks, job), driver.BUDGET
+        driver.BUDGET = 0.0
+        if first:
+            assert bpy.ops.idto3d.cancel_job(job=job) == {"FINISHED"}
+            ticks.until(lambda: state.running() is None)
+            go_on(state, job)
+        else:
+            (WORK / "heads" / f"{name}.go").touch()
+        before = head.data.session_uid
+        ticks.until(lambda: any("idto3d_part" in image for image in bpy.data.images))
+        blender_session.select(head)
+        assert bpy.ops.object.mode_set(mode="SCULPT") == {"FINISHED"}
+        driver.BUDGET = budget
+        ticks.until(lambda: not any("idto3d_part" in image for image in bpy.data.images))
+        for _ in range(20):
+            driver.tick()
+        assert driver.alive(job) and head.data.session_uid == before
+        assert bpy.ops.object.mode_set(mode="OBJECT") == {"FINISHED"}
+        if first:
+            ticks.until(lambda h=head, b=before: h.data.session_uid != b, seconds=10)  # type: ignore[misc]
+        finished(ticks, job, name)
+        assert is_head(head) and JOB not in head and head["idto3d"]["folder"] == str(WORK / "heads" / name)
+        assert [obj.name for obj in bpy.data.objects if obj.name.startswith(name)] == [name]
+        blocks = (*bpy.data.meshes, *bpy.data.materials, *bpy.data.images, *bpy.data.objects)
+        assert all(block.users for block in blocks), [block.name for block in blocks if not block.users]
+
+
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     (WORK / "heads").mkdir()
@@ -75,6 +108,7 @@ def main() -> None:
     ticks = blender_session.Ticks()
     check_resumed(state, ticks)
     check_another_imported(state, ticks)
+    check_edited_meanwhile(state, ticks)
     blender_session.leave(ticks=ticks.count)
 
 
