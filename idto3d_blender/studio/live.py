@@ -64,7 +64,14 @@ def _is_of(obj: Any, job: str) -> bool:
 def busy(job: str) -> bool:
     """The object is in edit, sculpt or paint mode, where its mesh must not be touched."""
     obj = find(job)
-    return obj is not None and obj.mode != "OBJECT"
+    return obj is not None and _is_in_a_mode(obj)
+
+
+def _is_in_a_mode(obj: Any) -> bool:
+    """As `busy`; an object that was made of it with Alt+D has the same mesh."""
+    if obj.mode != "OBJECT":
+        return True
+    return obj.data.users > 1 and any(other.mode != "OBJECT" and other.data == obj.data for other in bpy.data.objects)
 
 
 def show(shape: Shape, name: str) -> Generator[Any, None, bool]:
@@ -117,7 +124,7 @@ def _place(shape: Shape, name: str, parts: Parts) -> None:
 
 def _is_kept_from_us(obj: Any) -> bool:
     """Somebody works on the job's object, None where it has none, or did."""
-    return obj is not None and (obj.mode != "OBJECT" or not worked_on.is_untouched(obj))
+    return obj is not None and (_is_in_a_mode(obj) or not worked_on.is_untouched(obj))
 
 
 def _in_use(keys: Any) -> bool:

@@ -101,6 +101,28 @@ def check_edited_meanwhile(state: session.Session, ticks: blender_session.Ticks)
         assert all(block.users for block in blocks), [block.name for block in blocks if not block.users]
 
 
+def check_linked_copy(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Alt+D: what is edited is the mesh of both, and all waits."""
+    for mode in ("EDIT", "SCULPT"):
+        job = ask(f"linked {mode}")
+        head = sketched(ticks, job)
+        copy = head.copy()
+        bpy.context.scene.collection.objects.link(copy)
+        blender_session.select(copy)
+        assert bpy.ops.object.mode_set(mode=mode) == {"FINISHED"}
+        ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
+        (WORK / "heads" / f"linked {mode}.go").touch()
+        ticks.until(lambda j=job: driver.importing(j))  # type: ignore[misc]
+        for _ in range(20):
+            driver.tick()
+        assert driver.importing(job) and live.busy(job) and head.data == copy.data
+        assert bpy.ops.object.mode_set(mode="OBJECT") == {"FINISHED"}
+        ticks.until(lambda j=job: not driver.alive(j))  # type: ignore[misc]
+        assert state.ended is not None and state.ended.error is None, state.ended
+        assert is_head(head) and JOB not in head and head.data != copy.data
+        bpy.data.batch_remove([copy, head])
+
+
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     (WORK / "heads").mkdir()
@@ -109,6 +131,7 @@ def main() -> None:
     check_resumed(state, ticks)
     check_another_imported(state, ticks)
     check_edited_meanwhile(state, ticks)
+    check_linked_copy(state, ticks)
     blender_session.leave(ticks=ticks.count)
 
 
