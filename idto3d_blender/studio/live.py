@@ -42,12 +42,13 @@ def find(job: str) -> Any:
     """The job's object in the open file, or None. Not to be kept beyond the next pause."""
     objects = bpy.data.objects
     known = objects.get(_names.get(job, ""))
-    if known is not None and _is_of(known, job):
+    if known is not None and _is_made(known, job):
         return known
     if _missing.get(job) == len(objects):
         return None
     # The first is the one that was made, the others are Blender's copies of it.
-    first = min((obj for obj in objects if JOB in obj and _is_of(obj, job)), key=lambda o: o.session_uid, default=None)
+    made = (obj for obj in objects if JOB in obj and _is_made(obj, job))
+    first = min(made, key=lambda o: o.session_uid, default=None)
     if first is None:
         _missing[job] = len(objects)
         return None
@@ -59,6 +60,11 @@ def find(job: str) -> Any:
 def _is_of(obj: Any, job: str) -> bool:
     # An object whose scene was deleted may still lie in the file.
     return obj.get(JOB) == job and obj.library is None and obj.type == "MESH" and bool(obj.users_scene)
+
+
+def _is_made(obj: Any, job: str) -> bool:
+    # What an override of another file's object is given, Blender forgets.
+    return _is_of(obj, job) and obj.override_library is None
 
 
 def busy(job: str) -> bool:

@@ -123,6 +123,33 @@ def check_linked_copy(state: session.Session, ticks: blender_session.Ticks) -> N
         bpy.data.batch_remove([copy, head])
 
 
+def check_override(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """An override of an unfinished head that lies in another file forgets what it is given when it is saved: the
+    finished one comes beside it."""
+    job = ask("override")
+    sketched(ticks, job)
+    file = WORK / "file.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    assert bpy.ops.idto3d.cancel_job(job=job) == {"FINISHED"}
+    ticks.until(lambda: state.running() is None)
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    assert bpy.ops.wm.link(directory=f"{file}/Collection/", filename="override") == {"FINISHED"}
+    blender_session.select(bpy.context.scene.objects[0])
+    assert bpy.ops.object.make_override_library() == {"FINISHED"}
+    theirs = next(obj for obj in bpy.context.scene.objects if is_head(obj))
+    assert theirs.override_library is not None and theirs.data.library is not None
+    go_on(state, job)
+    head = sketched(ticks, job)
+    assert head != theirs and not head.library
+    finished(ticks, job, "override")
+    assert JOB not in theirs and JOB not in head
+    shot, name = WORK / "shot.blend", head.name
+    bpy.ops.wm.save_as_mainfile(filepath=str(shot))
+    bpy.ops.wm.open_mainfile(filepath=str(shot))
+    head = bpy.data.objects[name, None]
+    assert Path(bpy.path.abspath(head["idto3d"]["folder"])).resolve() == (WORK / "heads" / "override").resolve()
+
+
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     (WORK / "heads").mkdir()
@@ -132,6 +159,7 @@ def main() -> None:
     check_another_imported(state, ticks)
     check_edited_meanwhile(state, ticks)
     check_linked_copy(state, ticks)
+    check_override(state, ticks)
     blender_session.leave(ticks=ticks.count)
 
 
