@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What somebody does to the mesh of a head that is still being made. What was applied to it as a whole, by Ctrl+A, is
-its object's again, so that the next step of the head comes to stand where it stood. Any other work stops the previews,
-and stays in the file beside the finished head."""
+its object's again, so that the next step of the head comes to stand where it stood. Any other work, paint
+too, stops the previews, and stays in the file beside the finished head."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..head import anchors, applied, import_head, mesh_data, naming, poses
 from ..head.hidden import hide
 
 _WRITTEN = ".idto3d_written"  # attribute, hidden by its name: where each vertex was put
-_LAYERS = "idto3d_layers"  # of the mesh: what else it had
+_LAYERS = "idto3d_layers"  # of the mesh: what else there was
 _NEAR = 2e-6  # metres, and of a larger head's size: by how much numbers differ after Ctrl+A
 
 
@@ -22,7 +22,7 @@ def note(obj: Any) -> None:
     mesh = obj.data
     attribute = mesh.attributes.get(_WRITTEN) or mesh.attributes.new(_WRITTEN, "FLOAT_VECTOR", "POINT")
     attribute.data.foreach_set("vector", _places(mesh).ravel())
-    mesh[_LAYERS] = mesh_data.layers(obj)
+    mesh[_LAYERS] = _besides(obj)
 
 
 def forget(obj: Any) -> None:
@@ -39,7 +39,7 @@ def is_untouched(obj: Any) -> bool:
     attribute = mesh.attributes.get(_WRITTEN)
     if attribute is None:
         return _LAYERS not in mesh  # of a release that noted nothing
-    if mesh.get(_LAYERS) != mesh_data.layers(obj):
+    if mesh.get(_LAYERS) != _besides(obj):
         return False
     now, made = _places(mesh), np.empty((len(mesh.vertices), 3), np.float32)
     attribute.data.foreach_get("vector", made.ravel())
@@ -67,6 +67,14 @@ def keep(obj: Any) -> str:
     naming.collection_of(obj).objects.link(kept)
     hide(kept)
     return str(kept.name)
+
+
+def _besides(obj: Any) -> str:
+    """What else there is, as text to compare. Who paints on the mesh makes an attribute, and a picture that was painted
+    on is packed anew when it is saved."""
+    attributes = sorted(one.name for one in obj.data.attributes if not one.name.startswith("."))
+    packed = [(one.packed_file.size if one.packed_file else 0, one.is_dirty) for one in naming.images(obj)]
+    return f"{mesh_data.layers(obj)} {attributes} {sorted(packed)}"
 
 
 def _places(mesh: Any) -> Any:

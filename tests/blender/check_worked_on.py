@@ -124,6 +124,34 @@ def check_edited(state: session.Session, ticks: blender_session.Ticks) -> None:
     naming.remove_objects([kept])
 
 
+def check_painted(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Paint on a picture, saved since or not, or on the mesh; entering and leaving a mode is none."""
+    for way in ("nothing", "picture", "saved", "mesh"):
+        job, head = sketched(state, ticks, f"painted {way}")
+        image = next(one for one in naming.images(head) if one[naming.ROLE] == "skin_albedo")
+        select(head)
+        for mode in ("EDIT", "SCULPT", "TEXTURE_PAINT", "OBJECT"):
+            assert bpy.ops.object.mode_set(mode=mode) == {"FINISHED"}
+        if way == "mesh":
+            head.data.color_attributes.new("freckles", "BYTE_COLOR", "CORNER")
+        elif way != "nothing":
+            image.pixels.foreach_set(np.full(4 * image.size[0] * image.size[1], 0.5, np.float32))
+            image.update()
+        if way == "saved":
+            image.pack()
+            assert not image.is_dirty
+        assert shown(live.show(preview(job, head, 1.0), head.name)) == (way == "nothing"), way
+        finished(ticks, job, f"painted {way}")
+        kept = bpy.data.objects.get(f"{head.name} edited")
+        assert (kept is None) == (way == "nothing"), way
+        if kept is not None:
+            theirs = next(one for one in naming.images(kept) if one.get(naming.ROLE) == "skin_albedo")
+            assert abs(theirs.pixels[0] - 0.5) < 0.01 or way == "mesh"
+            assert ("freckles" in kept.data.color_attributes) == (way == "mesh")
+            naming.remove_objects([kept])
+        naming.remove_objects([head])
+
+
 def check_out_of_view(state: session.Session, ticks: blender_session.Ticks) -> None:
     """In a collection that the view layer leaves out nothing can be hidden, and need not be."""
     job, head = sketched(state, ticks, "aside")
@@ -202,6 +230,7 @@ def main() -> None:
     ticks = blender_session.Ticks()
     check_applied(state, ticks)
     check_edited(state, ticks)
+    check_painted(state, ticks)
     check_out_of_view(state, ticks)
     check_copies(state, ticks)
     check_stopped(state, ticks)
