@@ -24,6 +24,7 @@ import bpy
 
 from ..head import hand_over, import_head, naming, poses, room
 from ..head.import_head import JOB
+from ..head.material import count_in
 from ..head.parts import Interrupted, Parts
 from . import worked_on
 from .preview_mesh import MATERIAL, Shape, move, new_mesh, same_topology
@@ -215,6 +216,7 @@ def _put(job: str, built: Any) -> Any:
         link(built)
         built[JOB] = job
         _names[job] = built.name
+        _count_there(built)
         return built
     before, keys = obj.data.shape_keys, built.data.shape_keys
     posed = {key.name: key.value for key in before.key_blocks[1:]} if before else {}
@@ -233,7 +235,15 @@ def _put(job: str, built: Any) -> Any:
     obj.active_shape_key_index = 0
     bpy.data.objects.remove(built)
     naming.name_after(obj)
+    _count_there(obj)
     return obj
+
+
+def _count_there(obj: Any) -> None:
+    """The materials count in the unit of the scene in which a head stands; built they were for the one in sight."""
+    metre = room.metre(obj.users_scene[0])
+    for own in obj.data.materials:
+        count_in(own, metre, metre)
 
 
 def let_go(job: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from idto3d_blender.head import expressions
+from idto3d_blender.head import expressions, material
 from idto3d_blender.head.import_head import JOB, is_head
 from idto3d_blender.jobs import driver, generate, session
 from idto3d_blender.studio import live
@@ -150,6 +150,21 @@ def check_override(state: session.Session, ticks: blender_session.Ticks) -> None
     assert Path(bpy.path.abspath(head["idto3d"]["folder"])).resolve() == (WORK / "heads" / "override").resolve()
 
 
+def check_other_unit(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Somebody looks at a scene in centimetres when the head is finished, which stands in one in metres."""
+    scene, other = bpy.context.scene, bpy.data.scenes.new("centimetres")
+    other.unit_settings.scale_length = 0.01
+    job = ask("unit")
+    head = sketched(ticks, job)
+    bpy.context.window.scene = other
+    finished(ticks, job, "unit")
+    bpy.context.window.scene = scene
+    skin = material.principled(head.data.materials[0].node_tree)
+    assert JOB not in head and head.users_scene == (scene,) and head.scale.z == 1.0
+    assert abs(skin.inputs["Subsurface Scale"].default_value - 0.004) < 1e-6, "light goes through the whole head"
+    bpy.data.scenes.remove(other)
+
+
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     (WORK / "heads").mkdir()
@@ -159,6 +174,7 @@ def main() -> None:
     check_another_imported(state, ticks)
     check_edited_meanwhile(state, ticks)
     check_linked_copy(state, ticks)
+    check_other_unit(state, ticks)
     check_override(state, ticks)
     blender_session.leave(ticks=ticks.count)
 
