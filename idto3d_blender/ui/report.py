@@ -49,13 +49,17 @@ def report(
         lines += ["", "### End of the log", "```", *last_lines(snapshot.log, LOG_LINES), "```"]
     names = [name for name in private if name]
     if request:
-        names += [str(request.get(folder) or "") for folder in ("out", "pack")]
-        for photo in request.get("photos") or []:
-            names += [str(photo), Path(photo).name, Path(photo).stem]
-            folder = Path(photo).parent
-            if folder not in (Path.home(), *Path.home().parents):  # of these what follows tells more
-                names.append(str(folder))
+        # A head's folder is called after its first photo; a pack's often by a word that stands in reports.
+        for path in [str(path) for path in (request.get("out"), *(request.get("photos") or [])) if path]:
+            names += [path, Path(path).name, Path(path).stem, *_folder(path)]
+        if pack := request.get("pack"):
+            names += [str(pack), *_folder(str(pack))]
     return redact("\n".join(lines), Path.home(), _user(), names) + "\n"
+
+
+def _folder(path: str) -> list[str]:
+    folder = Path(path).parent
+    return [] if folder in (Path.home(), *Path.home().parents) else [str(folder)]  # of these what follows tells more
 
 
 def redact(text: str, home: Path, user: str, private: Iterable[str] = ()) -> str:

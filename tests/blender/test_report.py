@@ -72,5 +72,20 @@ def test_report_has_what_a_developer_asks(tmp_path: Path) -> None:
         assert private not in text, private
 
 
+def test_the_folder_of_the_head_goes_by_its_name_too(tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    log.write_text("PermissionError: '/srv/AcmeFilm/heads'\nin 'Anna-Smith.work' of /srv/Acme/b\n")
+    error = Problem("E_OUT_BUSY", "Another program is making a head in Anna-Smith.", "Wait until it is done.")
+    request = {
+        "photos": ["/data/Anna Smith.jpg"],
+        "out": "/srv/AcmeFilm/heads/Anna-Smith",
+        "pack": "/srv/Acme/pack",
+    }
+    text = report({}, Snapshot("j", "failed", log, error=error), request, [])
+    for private in ("Anna", "Acme"):
+        assert private not in text, text
+    assert "Another program is making a head in <private>." in text
+
+
 def test_report_without_a_job() -> None:
     assert report({"Blender": "5.0"}, None, None, ()) == "### Versions\n- Blender: 5.0\n"
