@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from .head import folders
 from .properties import PHOTOS_USED, settings
 
 ENDINGS = (
@@ -15,22 +16,26 @@ ENDINGS = (
 FILTER = ";".join(f"*{ending}" for ending in ENDINGS)
 
 
-def add(paths: Iterable[Path]) -> int:
-    """Append the photos that are not in the list yet; returns how many. New people have not agreed yet, so this takes
-    the tick away."""
+def add(paths: Iterable[Path]) -> tuple[int, int]:
+    """Append the photos that are not in the list yet; returns how many, and how many cannot be, as nothing could show
+    their names. New people have not agreed yet, so this takes the tick away."""
     given = settings()
     known = {photo.path for photo in given.photos}
-    added = 0
+    added = strange = 0
     for path in paths:
         text = str(path)
-        if path.suffix.lower() in ENDINGS and text not in known:
-            given.photos.add().path = text
-            known.add(text)
-            added += 1
+        if path.suffix.lower() not in ENDINGS or text in known:
+            continue
+        if not folders.can_be_shown(path):
+            strange += 1
+            continue
+        given.photos.add().path = text
+        known.add(text)
+        added += 1
     if added:
         given.consent = False
         given.photo_index = len(given.photos) - 1
-    return added
+    return added, strange
 
 
 def used() -> list[str]:

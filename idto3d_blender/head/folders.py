@@ -12,6 +12,15 @@ import bpy
 from .import_head import FOLDER, PROPERTY
 
 
+def can_be_shown(path: str | Path) -> bool:
+    """Blender can keep and draw a path: disks of old may have names that are no UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def folder_of(obj: Any) -> str:
     """The absolute path of a head's bundle, "" if unknown. A linked head's is relative to its own file."""
     given = str(obj[PROPERTY].get(FOLDER, ""))

@@ -12,7 +12,7 @@ from .. import preferences
 from ..jobs import generate
 from ..polls import OBJECT_MODE, ExplainedPoll
 from ..studio import stage, view, viewport_colours
-from . import bundle, clean_neck, import_head, naming, room
+from . import bundle, clean_neck, folders, import_head, naming, room
 from .prepare import prepare
 from .stepwise import Refused, Steps, StepsOperator, aside
 
@@ -88,6 +88,8 @@ class IDTO3D_OT_import_head(_Choices, StepsOperator, bpy.types.Operator):
 
     def steps(self, context: Any) -> Steps[str]:
         folder = bundle.bundle_folder(bpy.path.abspath(self.filepath))
+        if not folders.can_be_shown(folder):
+            raise Refused("The head's folder, or one that it lies in, has a name that Blender cannot show. Rename it")
         spot = self._spot(context)
         try:
             prepared = yield from aside(lambda: prepare(folder))

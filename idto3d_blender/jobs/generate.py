@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 
 from .. import photo_list, preferences, properties
+from ..head import folders
 from ..studio import live
 from . import driver, session
 from .records import checkpoints_of
@@ -93,4 +94,6 @@ def missing() -> str:
         return "Choose the folder of the pack, or the starter pack"
     if not heads_folder().is_absolute():
         return "The folder for heads has no whole path. Save the file first, or choose another folder"
+    if not folders.can_be_shown(heads_folder()):
+        return "The folder for heads has a name that Blender cannot show. Rename it, or choose another folder"
     return ""

@@ -13,9 +13,13 @@ from ..polls import ExplainedPoll
 from ..properties import PHOTOS_USED, settings
 
 
-def _tell(operator: Any, added: int, nothing: str) -> set[str]:
-    if not added:
+def _tell(operator: Any, counted: tuple[int, int], nothing: str) -> set[str]:
+    added, strange = counted
+    if strange:
+        operator.report({"WARNING"}, f"Left out: {strange}, whose names or folders Blender cannot show. Rename them")
+    elif not added:
         operator.report({"WARNING"}, nothing)
+    if not added:
         return {"CANCELLED"}
     session.get().warm_up()
     driver.ensure()
