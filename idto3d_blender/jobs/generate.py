@@ -33,6 +33,7 @@ def belongs_here(job: str, frame: bool) -> None:
     """The job's previews and its head come into the open file."""
     state = session.get()
     state.here.add(job)
+    live.ask_for(job)
     live.note_selection()
     if frame and job not in state.framed and preferences.get().frame_view:
         state.frame.add(job)

@@ -8,8 +8,8 @@ The object is found by its job's id in a custom property, at every step anew: be
 open another file. What happens to it decides what we do:
 
 - It is gone after an undo: the next preview makes it again.
-- The user deleted it, or its scene: previews stop. The finished head is imported all the same, as a new object,
-  because deleting it takes one key and making it again takes minutes.
+- The user deleted it, or its scene: previews stop, until the job is resumed. The finished head is imported all the
+  same, as a new object, because deleting it takes one key and making it again takes minutes.
 - It is being edited or sculpted: previews pause, and the finished head waits, until it is back in object mode.
 - Its mesh was worked on: see worked_on.py.
 - A sketch's keys are set, moved or read by drivers: previews of other faces, which have no keys, pause. The finished
@@ -305,6 +305,13 @@ def link(obj: Any) -> None:
             other.select_set(False, view_layer=layer)
         obj.select_set(True, view_layer=layer)
         layer.objects.active = obj
+
+
+def ask_for(job: str) -> None:
+    """A head that was deleted and is asked for again comes again."""
+    _deleted.discard(job)
+    if find(job) is None:
+        _shown.discard(job)
 
 
 def note_selection() -> None:

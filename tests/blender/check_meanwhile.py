@@ -53,6 +53,21 @@ def check_resumed(state: session.Session, ticks: blender_session.Ticks) -> None:
     finished(ticks, job, "resumed")
 
 
+def check_deleted_and_resumed(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Who deletes a head, stops it, and resumes it, wants to see it again."""
+    job = ask("deleted")
+    head = sketched(ticks, job)
+    bpy.data.batch_remove([head, head.data])
+    bpy.data.orphans_purge(do_recursive=True)
+    ticks.until(lambda: (now := state.running()) is not None and now.stage == "texture" and now.step == 3)
+    assert bpy.ops.idto3d.cancel_job(job=job) == {"FINISHED"}
+    ticks.until(lambda: state.running() is None)
+    assert live.find(job) is None
+    go_on(state, job)
+    sketched(ticks, job)
+    finished(ticks, job, "deleted")
+
+
 def check_another_imported(state: session.Session, ticks: blender_session.Ticks) -> None:
     """A finished head is asked for while the next one's first is half-built: that one comes nevertheless."""
     other = ask("other", "")
@@ -171,6 +186,7 @@ def main() -> None:
     state = blender_session.start(WORK, BUNDLE)
     ticks = blender_session.Ticks()
     check_resumed(state, ticks)
+    check_deleted_and_resumed(state, ticks)
     check_another_imported(state, ticks)
     check_edited_meanwhile(state, ticks)
     check_linked_copy(state, ticks)
