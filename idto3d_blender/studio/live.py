@@ -292,6 +292,9 @@ def link(obj: Any) -> None:
     manager = bpy.context.window_manager
     window = bpy.context.window or (manager.windows[0] if manager.windows else None)
     scene, layer = (window.scene, window.view_layer) if window else (bpy.context.scene, bpy.context.view_layer)
+    if scene.library is not None:  # another file's takes nothing new
+        scene = next((own for own in bpy.data.scenes if own.library is None), scene)
+        layer = scene.view_layers[0]
     collection = layer.active_layer_collection.collection
     if not naming.takes_new(collection):
         collection = scene.collection

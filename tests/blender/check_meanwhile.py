@@ -180,6 +180,26 @@ def check_other_unit(state: session.Session, ticks: blender_session.Ticks) -> No
     bpy.data.scenes.remove(other)
 
 
+def check_linked_scene(state: session.Session, ticks: blender_session.Ticks) -> None:
+    """Somebody looks at another file's scene, which takes nothing new: the head comes into one of this file's."""
+    file = WORK / "theirs.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    own = bpy.context.scene
+    with bpy.data.libraries.load(str(file), link=True) as (given, wanted):
+        wanted.scenes = given.scenes[:1]
+    bpy.context.window.scene = wanted.scenes[0]
+    assert bpy.context.scene.library is not None
+    job = ask("seen")
+    sketched(ticks, job)
+    finished(ticks, job, "seen")
+    assert state.ended is not None and state.ended.error is None, state.ended
+    (head,) = (obj for obj in bpy.data.objects if is_head(obj) and not obj.library)
+    assert head.users_scene == (own,) and JOB not in head
+    assert own.view_layers[0].objects.active == head
+    bpy.context.window.scene = own
+
+
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     (WORK / "heads").mkdir()
@@ -192,6 +212,7 @@ def main() -> None:
     check_linked_copy(state, ticks)
     check_other_unit(state, ticks)
     check_override(state, ticks)
+    check_linked_scene(state, ticks)
     blender_session.leave(ticks=ticks.count)
 
 
