@@ -124,7 +124,8 @@ class IDTO3D_OT_remove_photo(ExplainedPoll, bpy.types.Operator):
         if not 0 <= index < len(given.photos):
             return {"CANCELLED"}
         given.photos.remove(index)
-        given.photo_index = max(0, min(given.photo_index, len(given.photos) - 1))
+        shown = given.photo_index - (index < given.photo_index)
+        given.photo_index = max(0, min(shown, len(given.photos) - 1))
         return {"FINISHED"}
 
 

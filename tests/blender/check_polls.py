@@ -175,7 +175,12 @@ def check_photos(work: Path) -> None:
     text = f'"{photos / "0.png"}"\n{(photos / "1.png").as_uri()}; {photos / "notes.txt"}\n/nowhere.png'
     assert idto3d_blender.photo_list.in_text(text) == [photos / "0.png", photos / "1.png"]
     assert len(idto3d_blender.photo_list.used()) == 5
+    given.photo_index = 2
+    chosen = given.photos[2].path
     assert bpy.ops.idto3d.remove_photo(index=0) == {"FINISHED"} and len(given.photos) == 5
+    assert given.photos[given.photo_index].path == chosen, "another photo is shown"
+    assert bpy.ops.idto3d.remove_photo(index=4) == {"FINISHED"} and given.photos[given.photo_index].path == chosen
+    given.photos.add().path = str(photos / "5.png")
     in_list, in_menu = "idto3d.remove_photo", "idto3d.clear_photos"
     assert {in_list, in_menu} <= set(draw_all_panels())
     (photos / "1.png").unlink()
