@@ -3,6 +3,7 @@
 
 import errno
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_a_set_up_elsewhere_is_seen(user: Path) -> None:
     assert not other.others_setting_up()
 
 
-def test_a_finished_head_leaves_the_pictures_of_its_photos_until_the_next_start(user: Path) -> None:
+def test_a_finished_head_leaves_the_pictures_of_its_photos_for_a_day(user: Path) -> None:
     records = Records(user)
     previews = user / "previews" / "1"
     (previews / "sketch").mkdir(parents=True)
@@ -83,6 +84,10 @@ def test_a_finished_head_leaves_the_pictures_of_its_photos_until_the_next_start(
     records.write(replace(record, state="done"))
     records.tidy_after("1")
     assert [path.name for path in previews.iterdir()] == ["fit-000001.png"]
+    Records(user).tidy()
+    assert previews.exists(), "the Blender that has made it still shows them when another one starts"
+    yesterday = time.time() - 25 * 3600
+    os.utime(user / "jobs" / "1.json", (yesterday, yesterday))
     records.tidy()
     assert not previews.exists() and (user / "jobs" / "1.json").exists()
 

@@ -2,6 +2,7 @@
 """What is forgotten of old jobs, and what is kept."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,20 +12,23 @@ from tests.test_job_queue import drain, photo, queue_of
 
 def test_tidy_keeps_what_may_still_be_wanted(user: Path) -> None:
     jobs = queue_of(user, NORMAL)
-    old, new = (jobs.submit({"photos": [str(photo(user))], "out": "o"}) for _ in range(2))
+    old, new, shown = (jobs.submit({"photos": [str(photo(user))], "out": "o"}) for _ in range(3))
     waiting = jobs.submit({"photos": [str(photo(user))], "out": "o"})
     jobs.cancel(waiting)
     drain(jobs)
-    for name in (old, new, waiting):
+    for name in (old, new, shown, waiting):
         (user / "previews" / name).mkdir(parents=True)
         (user / "previews" / name / "a.png").touch()
     for name in (old, waiting):
         for path in (f"jobs/{name}.json", f"logs/{name}.log", f"previews/{name}"):
             if (user / path).exists():
                 os.utime(user / path, (1e9, 1e9))
+    yesterday = time.time() - 25 * 3600
+    os.utime(user / "jobs" / f"{new}.json", (yesterday, yesterday))
     jobs.records.tidy()
-    assert {path.stem for path in (user / "jobs").iterdir()} == {new, waiting}
-    assert {path.name for path in (user / "previews").iterdir()} == {waiting}, "finished heads need none"
+    assert {path.stem for path in (user / "jobs").iterdir()} == {new, shown, waiting}
+    left = {path.name for path in (user / "previews").iterdir()}
+    assert left == {shown, waiting}, "finished heads need none, once no Blender shows how their photos were understood"
     assert not (user / "logs" / f"{old}.log").exists() and (user / "logs" / f"{new}.log").exists()
 
 

@@ -28,7 +28,7 @@ else:
 
 SETTING_UP = "set-up"
 """What a set-up is held by, see `Records.hold`."""
-KEEP_SECONDS, KEEP_FRAMES_SECONDS = 30 * 24 * 3600.0, 24 * 3600.0
+KEEP_SECONDS, KEEP_SHOWN_SECONDS = 30 * 24 * 3600.0, 24 * 3600.0
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
@@ -143,14 +143,15 @@ class Records:
 
     def tidy(self) -> None:
         """Forget jobs that are finished, failed for good, or whose photos are gone, after a month, and what of logs and
-        previews is older than that, of films' frames than a day, of finished heads at all; heads stay.
+        previews is older than that, of films' frames and of finished heads, which another Blender may still show, than
+        a day; heads stay.
 
         Deletes files, perhaps many: to be called once, from a thread that may take its time.
         """
-        oldest = time.time() - KEEP_SECONDS
+        oldest, yesterday = time.time() - KEEP_SECONDS, time.time() - KEEP_SHOWN_SECONDS
         for path in self.folder.glob("*.json"):
             record = _read(path)
-            if record is not None and record.state == "done":
+            if record is not None and record.state == "done" and _modified(path) < yesterday:
                 shutil.rmtree(self.user_folder / "previews" / record.id, ignore_errors=True)
             if record is None or _modified(path) >= oldest:
                 continue
@@ -162,7 +163,7 @@ class Records:
                 with contextlib.suppress(OSError):
                     path.unlink()
         for path in self.user_folder.glob("previews/capture-*"):
-            if _modified(path) < time.time() - KEEP_FRAMES_SECONDS:
+            if _modified(path) < yesterday:
                 shutil.rmtree(path, ignore_errors=True)
         for path in [*self.user_folder.glob("logs/*.log"), *self.user_folder.glob("previews/*")]:
             if _modified(path) < oldest and not (self.folder / f"{path.stem}.json").exists():
