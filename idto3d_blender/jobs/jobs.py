@@ -146,14 +146,14 @@ class Jobs:
         """The jobs that run or wait here."""
         return {record.id for record in self.waiting} | ({self.current.id} if self.current else set())
 
-    def forget(self, job_id: str) -> None:
-        """Delete a job's record, log, previews and checkpoint; its bundle stays. Not while it runs or waits. Raises
-        KeyError where it is another process's."""
+    def forget(self, job_id: str, keep: Callable[[], None] = lambda: None) -> None:
+        """Delete a job's record, log, previews and checkpoint, after `keep` has taken out what is to stay; its bundle
+        stays. Not while it runs or waits. Raises KeyError where it is another process's."""
         if self.current is not None and self.current.id == job_id:
             raise ValueError(f"Job {job_id} is running.")
         if any(record.id == job_id for record in self.waiting):
             raise ValueError(f"Job {job_id} is waiting.")
-        self.records.delete(job_id)
+        self.records.delete(job_id, keep)
 
     def release(self) -> None:
         """Blender closes or the extension is disabled: the backend checkpoints and ends; all records stay resumable."""

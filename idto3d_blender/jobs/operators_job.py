@@ -245,10 +245,15 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         state, head = session.get(), live.find(self.job)
+        folder = Path(folders.folder_of(head)) if import_head.is_head(head) else None
+
+        def keep() -> None:
+            nonlocal folder
+            if folder is not None:
+                folder = _kept(self.job, folder)
+
         try:
-            if import_head.is_head(head):
-                folder = _kept(self.job, Path(folders.folder_of(head)))
-            state.jobs.forget(self.job)
+            state.jobs.forget(self.job, keep)
         except KeyError:
             _look_up()
             self.report({"ERROR"}, "Another Blender is making this head. Cancel it there first (E_JOB_ELSEWHERE)")
@@ -256,7 +261,7 @@ class IDTO3D_OT_forget_job(bpy.types.Operator):
         except (ValueError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        if import_head.is_head(head):
+        if folder is not None:
             driver.use_sketch(self.job, folder)
         live.remove(self.job)
         if state.ended is not None and state.ended.id == self.job:

@@ -123,11 +123,12 @@ class Records:
         """Where any job was to put its bundle. Reads the disk: not for a panel's draw."""
         return {str(record.request.get("out")) for record in self._all()}
 
-    def delete(self, job_id: str) -> None:
-        """Delete a job's record, log, previews and checkpoint; its bundle stays. Raises KeyError where it is another
-        process's: that one may have resumed it since this one has looked."""
+    def delete(self, job_id: str, keep: Callable[[], None] = lambda: None) -> None:
+        """Delete a job's record, log, previews and checkpoint, after `keep` has taken out what is to stay; its bundle
+        stays. Raises KeyError where it is another process's: that one may have resumed it since this one has looked."""
         self.lock(job_id)
         try:
+            keep()
             self._written.pop(job_id, None)
             self._unsaved.pop(job_id, None)
             record = self.read(job_id)

@@ -16,6 +16,7 @@ from mathutils import Matrix
 from idto3d_blender.head import expressions, frame, naming
 from idto3d_blender.head.import_head import JOB, is_head
 from idto3d_blender.jobs import driver, generate, session
+from idto3d_blender.jobs.records import Records
 from idto3d_blender.studio import live, preview_mesh, worked_on
 from tests.blender import blender_session, check_polls
 from tests.blender import synthetic_bundle as synthetic
@@ -196,6 +197,11 @@ def check_stopped(state: session.Session, ticks: blender_session.Ticks) -> None:
         elif way == "as it is":
             assert bpy.ops.idto3d.use_sketch(job=job) == {"FINISHED"}
         else:
+            other = Records(state.folder)
+            other.lock(job)  # as another Blender that has resumed it
+            refused(lambda j=job: bpy.ops.idto3d.forget_job(job=j), "E_JOB_ELSEWHERE")  # type: ignore[misc]
+            other.unlock()
+            assert not (WORK / "heads" / f"{way} unfinished").exists(), "nobody asked for a copy"
             assert bpy.ops.idto3d.forget_job(job=job) == {"FINISHED"}
         assert JOB not in head and is_head(head) and head.name in bpy.context.scene.objects
         assert worked_on._WRITTEN not in head.data.attributes
