@@ -108,7 +108,7 @@ def check_edited_meanwhile(state: session.Session, ticks: blender_session.Ticks)
         assert driver.alive(job) and head.data.session_uid == before
         assert bpy.ops.object.mode_set(mode="OBJECT") == {"FINISHED"}
         if first:
-            ticks.until(lambda h=head, b=before: h.data.session_uid != b, seconds=10)  # type: ignore[misc]
+            ticks.until(lambda h=head, b=before: h.data.session_uid != b)  # type: ignore[misc]
         finished(ticks, job, name)
         assert is_head(head) and JOB not in head and head["idto3d"]["folder"] == str(WORK / "heads" / name)
         assert [obj.name for obj in bpy.data.objects if obj.name.startswith(name)] == [name]
