@@ -170,8 +170,9 @@ def _paint(views: Photographs, material: Material, at: Texels, layers: Layers, u
     """(S,S,5) of a material of skin; under (N,3): what no photograph shows of it."""
     model, lips, light = views.model, lips_at(views.model, at), light_in(views.model, at)
     shown = np.max([w for _, w in (*layers.own, *layers.lent)], 0)
-    layers = _without_lines(layers, at.spread(under), NECK_TONE / texel_length(model, at))
-    albedo = even_lids(model, at, _joined(layers, views.weights, at.spread(under)), shown)
+    synthetic = at.spread(under)
+    layers = _without_lines(layers, synthetic, NECK_TONE / texel_length(model, at))
+    albedo = even_lids(model, at, _joined(layers, views.weights, synthetic), shown)
     albedo = darkened(draw_lashes(model, at, albedo, on_skin.lashes), at.image(light, fill=1.0))
     gloss = gloss_of(model, at, (material.roughness, material.specular), lips, on_skin.shine)
     gloss = dulled(gloss, at.of_image(albedo), views.tone, lips) * np.stack([np.ones_like(light), light], 1)
