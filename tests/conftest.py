@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from idto3d.headmodel import HeadModel, load_head_model
-from tests.tiny_head import tiny_head_model
+from idto3d.__main__ import share_cores
+
+# As the program does, before NumPy and torch are there and read it: the small systems of a fit took threads of
+# OpenBLAS, which wait for each other, more than twice the processor's time.
+share_cores()
+
+from idto3d.headmodel import HeadModel, load_head_model  # noqa: E402
+from tests.tiny_head import tiny_head_model  # noqa: E402
 
 
 @pytest.fixture(scope="session")
