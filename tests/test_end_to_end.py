@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from PIL import Image
 
@@ -24,6 +25,15 @@ from idto3d.prior.pack import read_pack
 from tests.quick_pack import quick_pack
 
 Event = dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def several_threads() -> Iterator[None]:
+    """Of torch, also where a run of tests is given one: what they sum in any order would be another bundle."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
