@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from idto3d.volume.hair import Ground, HairVolume
-from idto3d.volume.hair_mesh import FRAY, HairMesh, extract, to_tips, with_rim, without_fins
+from idto3d.volume.hair_mesh import FRAY, SOFT, HairMesh, extract, opacity, to_tips, with_rim, without_fins
 from idto3d.volume.hood import PIXEL, Hood, flatten
 from idto3d.volume.ribbons import Cover
 from idto3d.volume.strands import DISK
@@ -49,6 +49,22 @@ def test_hair_that_is_nothing_but_a_rim_has_ends() -> None:
     assert to_tips(Cover(HOOD, none + 0.1, none + 0.1, none, flow, 0.0), 0.0 * none).max() < 1
 
 
+def test_strands_run_out_one_by_one_and_softly() -> None:
+    """Towards a border across the map: nothing on it, all a centimetre inside, and between no hard step."""
+    rows = np.arange(HOOD.side, dtype=np.float32)[:, None] - HOOD.side // 2
+    size = 2048
+    border = np.broadcast_to(rows * PIXEL, (HOOD.side, HOOD.side)).astype(np.float32)
+    strands = np.where(np.arange(size) < size // 2, 1.0, -1.0) * np.ones((size, 1))
+    alpha = opacity(HOOD, border, strands)
+    texel = HOOD.reach / (DISK * size)
+    light, dark = alpha[:, size // 2 - 5], alpha[:, size // 2 + 5]
+    for line in (light, dark):
+        middle = (line > 0) & (line < 1)
+        assert line[: size // 2 - 1].max() == 0 and line[size // 2 + round(0.01 / texel) :][:20].min() == 1
+        assert middle.sum() * texel > 0.5 * SOFT and np.abs(np.diff(line)).max() < 0.2
+    assert dark.sum() > light.sum() + 1
+
+
 def ground(rim: float) -> Ground:
     rest = np.zeros((HOOD.side, HOOD.side))
     return Ground(HOOD, rest, rest, rest, rest + rim, rest, 0.0)
@@ -80,7 +96,8 @@ def test_a_rim_is_as_ragged_as_its_strands() -> None:
 
 
 def test_what_a_mask_has_of_specks_is_not_drawn() -> None:
-    """Tufts of 4 mm on bare skin go, ones of 16 mm stay; pinholes in hair are closed, and larger ones are not."""
+    """Tufts of 4 mm on bare skin go, ones of 16 mm stay; pinholes in hair are closed, and larger ones are not, softly
+    as masks are blurred."""
     size = 512
     texel = HOOD.reach / (DISK * size)
     cover = (np.arange(size) < size // 2)[:, None] * np.ones((1, size))
@@ -94,7 +111,9 @@ def test_what_a_mask_has_of_specks_is_not_drawn() -> None:
         cv2.circle(cover, (column, row), max(round(radius / texel), 1), value, -1)
     faced, border = np.ones((size, size)), np.full((HOOD.side, HOOD.side), 0.01)
     drawn = with_rim(ground(0.005), border, 0.0 * faced, 0.0 * faced, cover, faced)
-    assert [drawn[row, column] for row, column, *_, expected in places] == [expected for *_, expected in places]
+    middles = np.array([drawn[row, column] for row, column, *_ in places])
+    np.testing.assert_allclose(middles, [expected for *_, expected in places], atol=0.2)
+    np.testing.assert_array_equal(middles[[0, 2]], [0.0, 1.0])
 
 
 def test_two_faces_back_to_back_go_with_their_tip() -> None:

@@ -170,20 +170,15 @@ def _dull_under_coat(tree: Any) -> None:
 
 
 def _link_alpha(material: Any, alpha: str) -> None:
-    """Nodes for Cycles and EEVEE alike; what EEVEE wants besides, since 4.2, is how it draws what is behind."""
+    """What Cycles and EEVEE see through, and how EEVEE draws what is behind. Hair ("clip") runs out softly, strand by
+    strand; only exports cut it."""
     if alpha == "opaque":
         return
     tree = material.node_tree
-    clear = tree.nodes["albedo"].outputs["Alpha"]
-    if alpha == "clip":
-        # There or not: the one way that the exporter to glTF recognises, too.
-        cut = tree.nodes.new("ShaderNodeMath")
-        cut.operation = "ROUND"
-        cut.location = (-360, 100)
-        tree.links.new(clear, cut.inputs[0])
-        clear = cut.outputs[0]
-    tree.links.new(clear, principled(tree).inputs["Alpha"])
+    tree.links.new(tree.nodes["albedo"].outputs["Alpha"], principled(tree).inputs["Alpha"])
     material.surface_render_method = "DITHERED" if alpha == "clip" else "BLENDED"
+    if alpha == "clip":
+        material[naming.CLIPPED] = True
 
 
 def _load_packed(parts: Parts, prepared: Prepared, name: str, file: str) -> None:

@@ -15,6 +15,8 @@ from . import hand_over
 
 ROLE = "idto3d_role"
 """Property of a material or an image: "skin", "skin_albedo"."""
+CLIPPED = "idto3d_clip"
+"""Property of a material: it is there or not, however softly that goes over into each other in Blender."""
 _KINDS = ("albedo", "normal", "roughness", "specular", "wrinkles")
 _OWN = "idto3d_head"  # marks the collections that we made for heads
 

@@ -27,11 +27,12 @@ LOCKS = (256, 0.010, 0.0018, 0.003)  # size of their pattern; metres of their wi
 FADE = (0.004, 0.008, 0.025)  # metres from the border over which locks come to their full height; of thickness, too
 EAR, OVER_EAR = (0.006, 0.01), 0.003  # metres by which skin rises within 8 mm at an ear; by which hair lies over it
 FRAY = 0.006  # metres inside the border in which strands come to an end
+SOFT = 0.004  # metres over which each of them does
 HALF = 0.35  # of it, where half of them have ended
-RIM_COVER = (0.4, 0.6)  # of a photo's mask of hair: nothing, all
+RIM_COVER = (0.2, 0.8)  # of a photo's mask of hair: nothing, all
 RAGGED = 0.005  # metres over which strands differ in it
 RIM_DRAWN = (0.001, 0.003)  # metres of the rim that photos draw: none of it, all
-RIM_ENDS = (0.0005, 0.002)  # metres from the mesh's own border, over which it fades
+RIM_ENDS = (0.0005, 0.002)  # metres from the mesh's own border, over which hair fades
 ISLAND, PINHOLE = 8e-5, 8e-6  # square metres of what is too small there
 RIM_REACH = (0.02, 0.03)  # metres from the border from which photos say nothing of it
 UNEVEN = (0.8, 0.006, 0.025)  # of hair's thickness, and metres, by which strands are unequally long
@@ -104,8 +105,9 @@ def opacity(hood: Hood, border: Array, pattern: Array) -> Array:
     inside = on_disk(hood, border, size)
     ends = FRAY * (HALF + 0.3 * np.clip(pattern, -1.2, 1.2))
     texel = hood.reach / (DISK * size)
-    out: Array = np.clip((inside - ends) / (4 * texel) + 0.5, 0.0, 1.0)
-    return out.astype(np.float32)
+    shown = np.clip((inside - ends) / max(4 * texel, SOFT) + 0.5, 0.0, 1.0)
+    out: Array = (shown * ramp(inside, 0.0, RIM_ENDS[1])).astype(np.float32)
+    return out
 
 
 def with_rim(ground: Ground, border: Array, alpha: Array, pattern: Array, cover: Array, faced: Array) -> Array:

@@ -80,7 +80,9 @@ def look_of(given: Any, uv: str = "") -> Look:
     else:
         pictures.append(cover)
         maths = [one.node.operation for one in _behind(shader, "Alpha") if one.kind() == "MATH"]
-        alpha = ALPHA_CLIP if any(one in _SHARP for one in maths) else ALPHA_BLEND
+        # Programs that blend the sides of a shell draw those behind over those in front.
+        cut = naming.CLIPPED in given or any(one in _SHARP for one in maths)
+        alpha = ALPHA_CLIP if cut else ALPHA_BLEND
         covers = cover.node.image, _channel(shader, "Alpha", cover) or 0
     return Look(maps, values, alpha, channels, covers, bumps, _place(pictures, "normal" in maps, uv))
 
