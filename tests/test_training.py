@@ -273,4 +273,4 @@ def test_domains_share_all_but_their_adapters() -> None:
     assert float(other.conv_in.weight.min()) == 0.5
     assert not bool((domain_parameters(other)[0] == 0.25).all())
     plain = _plain(first)
-    assert float(plain.conv_in.weight.min()) == 0.5 and plain.encoder_hid_proj is None
+    assert float(plain.conv_in.weight.detach().min()) == 0.5 and plain.encoder_hid_proj is None
